@@ -1,0 +1,68 @@
+"""segtool: train a segmentation network, export it to a proven ONNX file, and run it on small machines.
+
+>>> import segtool
+>>> segmenter = segtool.load("model.int8.onnx", threads=1)  # doctest: +SKIP
+>>> labels = segmenter(image)  # (H, W) class ids of a uint8 (H, W[, C]) image  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from segtool.errors import (
+    ContractError,
+    DataError,
+    ExportError,
+    GateError,
+    MissingExtraError,
+    ModelFileError,
+    OutputExistsError,
+    OutputWriteError,
+    ProviderError,
+    SegtoolError,
+    TrainingError,
+)
+
+if TYPE_CHECKING:
+    from segtool.runtime.segmenter import Segmenter, load
+    from segtool.runtime.stream import Result
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ContractError",
+    "DataError",
+    "ExportError",
+    "GateError",
+    "MissingExtraError",
+    "ModelFileError",
+    "OutputExistsError",
+    "OutputWriteError",
+    "ProviderError",
+    "Result",
+    "Segmenter",
+    "SegtoolError",
+    "TrainingError",
+    "__version__",
+    "load",
+]
+
+# Imported at first use: `import segtool` stays cheap, and works where only the version or an error is wanted.
+_LAZY = {
+    "Result": "segtool.runtime.stream",
+    "Segmenter": "segtool.runtime.segmenter",
+    "load": "segtool.runtime.segmenter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'segtool' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

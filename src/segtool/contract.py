@@ -1,0 +1,237 @@
+"""The contract of a model file: what it expects, what it returns, and what was proven of it.
+
+The contract travels inside the ONNX file, as JSON in ``metadata_props["segtool"]``, together with a
+golden pair (``metadata_props["segtool.golden"]``): a few images and the labels that the exported model gave
+for them, so that a device can prove itself offline. Everything that runs a model reads this and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import ContractError
+
+CONTRACT_VERSION = 1
+METADATA_KEY = "segtool"
+GOLDEN_KEY = "segtool.golden"
+
+Head = Literal["labels", "logits", "probabilities"]
+ColorOrder = Literal["gray", "rgb"]
+SizePolicy = Literal["resize", "tile"]
+
+
+@dataclass(frozen=True)
+class ModelContract:
+    """What one model file expects and returns.
+
+    Attributes
+    ----------
+    height, width, channels
+        Size of the input image in pixels; 1 channel (grey) or 3 (RGB).
+    class_names
+        Name of class id 0, 1, ...; its length is the number of classes.
+    palette
+        One (red, green, blue) per class, 0..255.
+    background_id
+        The class that foreground means leave out; None where there is none.
+    ignore_id
+        The label value that counts nowhere in training and metrics; None where there is none.
+    head
+        "labels": output ``labels`` (N, H, W), uint8 (uint16 above 256 classes);
+        "logits" / "probabilities": output of that name, float32 (N, H, W, K).
+    size_policy
+        What is done with an image larger than the input: "resize" (bilinear, labels back by nearest) or
+        "tile" (overlapping tiles). Smaller images are resized either way.
+    precision
+        "float32" or "int8".
+    quantization
+        Preset and calibration of an INT8 file (preset, method, images, fingerprint); empty for float32.
+    data_fingerprint
+        SHA-256 over the training data set; empty where it is not known.
+    split
+        How the training split that data set: "seed", "val_split", "test_split"; empty where it is not known. With the
+        fingerprint it keeps an evaluation on the same data from scoring images that were trained on.
+    metrics
+        Measured figures, by name ("float32", "int8"), each with its convention and data.
+    gates
+        The figures of the export's gates, by name ("parity", "accuracy", "speed").
+    versions
+        segtool's version and those of the libraries that made the file.
+    """
+
+    height: int
+    width: int
+    channels: int
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    background_id: int | None = None
+    ignore_id: int | None = None
+    head: Head = "labels"
+    size_policy: SizePolicy = "resize"
+    precision: str = "float32"
+    quantization: Mapping[str, Any] = field(default_factory=dict)
+    data_fingerprint: str = ""
+    split: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    gates: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    version: int = CONTRACT_VERSION
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.class_names)
+
+    @property
+    def color_order(self) -> ColorOrder:
+        """Order of the input's channels."""
+        return "gray" if self.channels == 1 else "rgb"
+
+    @property
+    def label_dtype(self) -> np.dtype[Any]:
+        """Dtype of the label maps: uint8, or uint16 above 256 classes."""
+        return np.dtype(np.uint8 if self.num_classes <= 256 else np.uint16)
+
+    def to_json(self) -> str:
+        """Return the contract as JSON, the form in which it travels in the file."""
+        return json.dumps({**asdict(self), "color_order": self.color_order, "scaling": "in the graph"}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelContract:
+        """Read a contract; fields that this version does not know are left out.
+
+        Raises
+        ------
+        ContractError
+            The text is no contract, or one of a newer version.
+        """
+        try:
+            raw = json.loads(text)
+            version = int(raw["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ContractError(
+                f"The model's segtool contract cannot be read ({error}); export the model again."
+            ) from error
+        if version > CONTRACT_VERSION:
+            raise ContractError(
+                f"The model has a segtool contract of version {version}, this segtool reads up to "
+                f"{CONTRACT_VERSION}; upgrade segtool."
+            )
+        known = {item.name for item in fields(cls)}
+        values = {key: value for key, value in raw.items() if key in known}
+        try:
+            values["class_names"] = tuple(values["class_names"])
+            values["palette"] = tuple(tuple(color) for color in values["palette"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ContractError(
+                f"The model's segtool contract is incomplete ({error}); export the model again."
+            ) from error
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, source: str) -> ModelContract:
+        """Read the contract from an ONNX file's metadata; `source` names the file in errors."""
+        if METADATA_KEY not in metadata:
+            raise ContractError(
+                f"{source} has no segtool contract, so its input and classes are unknown; "
+                "export the trained model with `segtool export` and use that file."
+            )
+        return cls.from_json(metadata[METADATA_KEY])
+
+
+@dataclass(frozen=True)
+class GoldenPair:
+    """A few inputs and the labels that the exported model gave for them.
+
+    Attributes
+    ----------
+    images
+        uint8 (N, H, W, C), raw pixels.
+    labels
+        uint8 or uint16 (N, H, W), class ids.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.integer[Any]]
+
+    def to_json(self) -> str:
+        """Return the pair as JSON with zlib-compressed, base64-coded arrays."""
+        return json.dumps({"images": _pack(self.images), "labels": _pack(self.labels)})
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, source: str) -> GoldenPair:
+        """Read the pair from an ONNX file's metadata; `source` names the file in errors."""
+        if GOLDEN_KEY not in metadata:
+            raise ContractError(f"{source} carries no golden pair to verify against; export the model again.")
+        try:
+            raw = json.loads(metadata[GOLDEN_KEY])
+            return cls(images=_unpack(raw["images"]), labels=_unpack(raw["labels"]))
+        except (ValueError, KeyError, TypeError, zlib.error) as error:
+            raise ContractError(
+                f"The golden pair of {source} cannot be read ({error}); export the model again."
+            ) from error
+
+
+def default_palette(count: int, *, background_id: int | None = None) -> tuple[tuple[int, int, int], ...]:
+    """Return `count` distinct colours (golden-angle hues, three lightness steps); black for the background.
+
+    Parameters
+    ----------
+    count
+        Number of classes.
+    background_id
+        Class that is drawn black; None for none.
+    """
+    colors = []
+    for index in range(count):
+        hue = (index * 0.381966) % 1.0
+        red, green, blue = colorsys.hls_to_rgb(hue, (0.55, 0.42, 0.68)[index // 8 % 3], 0.85)
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    if background_id is not None and 0 <= background_id < count:
+        colors[background_id] = (0, 0, 0)
+    return tuple(colors)
+
+
+def _check(contract: ModelContract) -> None:
+    """Refuse a contract whose fields contradict each other."""
+    if contract.height < 1 or contract.width < 1 or contract.channels not in (1, 3):
+        raise ContractError(
+            "A contract needs a positive size and 1 or 3 channels, found "
+            f"{contract.height}x{contract.width}x{contract.channels}."
+        )
+    if contract.num_classes < 2 or len(contract.palette) != contract.num_classes:
+        raise ContractError(
+            f"A contract needs two classes or more and a colour for each, found {contract.num_classes} and "
+            f"{len(contract.palette)}."
+        )
+    if contract.head not in ("labels", "logits", "probabilities"):
+        raise ContractError(f"A contract's head is labels, logits or probabilities, found {contract.head!r}.")
+    if contract.background_id is not None and not 0 <= contract.background_id < contract.num_classes:
+        raise ContractError(f"A contract's background must be a class id, found {contract.background_id}.")
+
+
+def _pack(array: npt.NDArray[Any]) -> dict[str, Any]:
+    contiguous = np.ascontiguousarray(array)
+    data = base64.b64encode(zlib.compress(contiguous.tobytes(), 9)).decode("ascii")
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "zlib_base64": data}
+
+
+def _unpack(value: Mapping[str, Any]) -> npt.NDArray[Any]:
+    dtype = np.dtype(value["dtype"])
+    if dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        raise ValueError(f"dtype {dtype} in a golden pair")
+    size = int(np.prod(value["shape"])) * dtype.itemsize
+    data = zlib.decompressobj().decompress(base64.b64decode(value["zlib_base64"]), size)
+    return np.frombuffer(data, dtype).reshape(value["shape"])

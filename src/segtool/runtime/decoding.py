@@ -1,0 +1,132 @@
+"""Opening and decoding one image file, with every failure turned into a DataError of one sentence."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from segtool.errors import DataError
+from segtool.runtime.arrays import IntegerArray, UInt8Array
+
+# What Pillow's decoders raise on damaged bytes: OSError and SyntaxError on purpose, the rest by accident, and their
+# warnings where a program has turned those into errors.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    Warning,
+)
+_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading; refuse what is missing, a folder, empty or unreadable in one sentence."""
+    try:
+        with path.open("rb") as stream:
+            if not stream.read(1):
+                raise DataError(f"{path} is empty (0 bytes); expected an image.")
+            stream.seek(0)
+            yield stream
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; expected an image file.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; expected an image file.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read ({reason}); check its name and permissions.") from error
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one sentence."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name} is not an image that can be read; expected PNG, JPEG, TIFF or the like.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{name} is too large ({_one_line(error)}); shrink or split it.") from error
+    except MemoryError as error:
+        raise DataError(f"{name} does not fit in memory; shrink or split it.") from error
+    except _DECODE_ERRORS as error:
+        raise DataError(f"{name} is damaged or truncated ({_one_line(error)}); save or download it again.") from error
+
+
+def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """Read an image's header, and its pixels where there are not too many."""
+    image = Image.open(stream)
+    width, height = image.size
+    if width * height > max_pixels:
+        raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, shrink or split it.")
+    return image
+
+
+def to_uint8(image: Image.Image, channels: int, name: str) -> UInt8Array:
+    """Convert a Pillow image of any mode to uint8 (H, W, channels)."""
+    if channels not in (1, 3):
+        raise DataError(f"Images are read with 1 (grey) or 3 (RGB) channels, {channels} were asked for.")
+    if image.mode == "F":
+        raise DataError(f"{name} has floating-point pixels of unknown range; save it as an 8-bit or 16-bit image.")
+    flat = _narrow(image, name) if image.mode in _WIDE_MODES else _opaque(image)
+    # Not every mode converts to grey directly (LAB and HSV do not): colour goes through RGB.
+    colored = flat if flat.mode in ("1", "L", "RGB") else flat.convert("RGB")
+    array = np.array(colored.convert("L" if channels == 1 else "RGB"))
+    return array.reshape(*array.shape[:2], channels)
+
+
+def _narrow(image: Image.Image, name: str) -> Image.Image:
+    """Scale 16-bit grey to 8 bits: 65535 / 257 = 255."""
+    values = np.array(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError(f"{name} has pixel values {values.min()}..{values.max()}; expected 16 bits (0..65535) or less.")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Composite an image with transparency over black; return any other as it is."""
+    if not image.has_transparency_data:
+        return image
+    straight = image.convert("LA") if image.mode == "La" else image
+    colored = straight.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", colored.size, (0, 0, 0, 255)), colored)
+
+
+def mask_values(image: Image.Image, name: str) -> IntegerArray:
+    """Return the stored values of a Pillow image that is a mask: (H, W) integers or uint8 (H, W, 3) colours."""
+    step = _grey_step(image)
+    if image.mode in ("L", "P", "RGB"):
+        values = np.array(image)
+        return values if step == 1 else values // np.uint8(step)
+    if image.mode in _WIDE_MODES:
+        return np.array(image, dtype=np.int32 if image.mode == "I" else np.uint16)
+    if image.mode == "1":
+        return np.array(image, dtype=np.uint8)
+    if image.mode in ("LA", "PA"):
+        return np.array(image.getchannel(0))
+    if image.mode in ("RGBA", "RGBX"):
+        return np.array(image)[..., :3]
+    raise DataError(f"{name} has {image.mode} pixels, which hold no class ids; save it as a palette, grey or RGB PNG.")
+
+
+def _grey_step(image: Image.Image) -> int:
+    """Return by how much Pillow spreads the values of a 2-bit or 4-bit grey PNG (to 0..255) when it loads."""
+    tiles = getattr(image, "tile", ())  # only a file that is not loaded yet has them
+    raw_mode = tiles[0][3] if tiles else None
+    return {"L;2": 85, "L;4": 17}.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
+
+
+def _one_line(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")

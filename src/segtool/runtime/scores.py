@@ -1,0 +1,32 @@
+"""Arithmetic on what the logits and probabilities heads give: float32 per pixel and class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segtool.runtime.arrays import FloatArray
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Return the softmax over the last axis; the maximum is taken off first so that exp cannot overflow."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def resize_planes(values: FloatArray, height: int, width: int) -> FloatArray:
+    """Resize float32 (h, w, K) to (height, width, K), bilinear; values keep their range and their sum over K."""
+    if values.shape[:2] == (height, width):
+        return values
+    return _resize_axis(_resize_axis(values, height, axis=0), width, axis=1)
+
+
+def _resize_axis(values: FloatArray, target: int, *, axis: int) -> FloatArray:
+    """Interpolate linearly between pixel centres along one of the first two axes."""
+    source = values.shape[axis]
+    centres = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    below = np.floor(centres).astype(np.intp)
+    above = np.minimum(below + 1, source - 1)
+    share = (centres - below).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (-1, 1))
+    resized: FloatArray = values.take(below, axis) * (1 - share) + values.take(above, axis) * share
+    return resized

@@ -1,0 +1,41 @@
+"""Whether a model's graph takes and gives what its contract says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segtool.contract import ModelContract
+from segtool.errors import ContractError
+
+_HEAD_TYPES = {
+    "labels": ("tensor(uint8)", "tensor(uint16)"),
+    "logits": ("tensor(float)",),
+    "probabilities": ("tensor(float)",),
+}
+
+
+def check_signature(session: Any, contract: ModelContract, path: Path) -> None:
+    """Refuse a file whose graph is not what its contract says.
+
+    Raises
+    ------
+    ContractError
+        It has another input than one of uint8 (N, height, width, channels), or another output than its head's.
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    expected = [contract.height, contract.width, contract.channels]
+    if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or inputs[0].shape[1:] != expected:
+        raise ContractError(
+            f"{path} takes {_described(inputs)}, its contract says uint8 (N, {', '.join(map(str, expected))}); "
+            "export it again."
+        )
+    if len(outputs) != 1 or outputs[0].type not in _HEAD_TYPES[contract.head]:
+        raise ContractError(
+            f"{path} gives {_described(outputs)}, its contract says a {contract.head} head; export it again."
+        )
+
+
+def _described(nodes: Sequence[Any]) -> str:
+    return ", ".join(f"{node.name} {node.type} {node.shape}" for node in nodes)

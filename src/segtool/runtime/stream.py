@@ -1,0 +1,70 @@
+"""Working on many files at once: ahead of the reader, in order, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import SegtoolError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What became of one image of a stream.
+
+    Attributes
+    ----------
+    index
+        Its place in the input, from 0.
+    path
+        Its file.
+    image
+        uint8 (H, W, C) as the model saw it before resizing; None where it could not be read.
+    labels
+        Class ids (H, W), uint8 (uint16 above 256 classes); None on failure.
+    error
+        Why it failed; None where it did not.
+    seconds
+        Time from opening the file to the labels, including the wait for a free processor.
+    probabilities
+        float32 (H, W, K) where they were asked for, else None.
+    """
+
+    index: int
+    path: Path
+    image: npt.NDArray[np.uint8] | None
+    labels: npt.NDArray[np.integer[Any]] | None
+    error: SegtoolError | None
+    seconds: float
+    probabilities: npt.NDArray[np.float32] | None = None
+
+
+def ordered_map(
+    function: Callable[[Item], Answer], items: Iterable[Item], *, workers: int, ahead: int
+) -> Generator[Answer, None, None]:
+    """Apply `function` in `workers` threads and yield the answers in the order of `items`.
+
+    At most `workers + ahead` items are in work or waiting to be collected, and `items` is read no further than
+    that. What `function` raises is raised here, in its turn; closing the iterator drops what has not begun.
+    """
+    pending: deque[Future[Answer]] = deque()
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="segtool")
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= workers + ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,39 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder with real data beside the checkout."""
+    if not (SHARED / "m2nist" / "m2nist_4000.npz").is_file():
+        pytest.skip("the real data are not beside the checkout (../shared)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .npz of 48 grey 32 x 32 images: a bright (class 1) or a dim (class 2) square on black (class 0)."""
+    rng = np.random.default_rng(3)
+    images = np.zeros((48, 32, 32), np.uint8)
+    labels = np.zeros((48, 32, 32), np.uint8)
+    for index in range(48):
+        y, x = rng.integers(0, 20, 2)
+        kind = index % 2
+        images[index, y : y + 12, x : x + 12] = (250, 90)[kind]
+        labels[index, y : y + 12, x : x + 12] = 1 + kind
+    images += rng.integers(0, 6, images.shape, dtype=np.uint8)
+    path = tmp_path_factory.mktemp("squares") / "squares.npz"
+    np.savez(path, images=images, labels=labels)
+    return path

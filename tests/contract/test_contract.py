@@ -1,0 +1,138 @@
+"""The contract that travels in a model file: it survives the journey, and nonsense does not pass."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import numpy as np
+import pytest
+from tiny_models import tiny_contract
+
+from segtool.contract import (
+    CONTRACT_VERSION,
+    GOLDEN_KEY,
+    METADATA_KEY,
+    GoldenPair,
+    ModelContract,
+    default_palette,
+)
+from segtool.errors import ContractError
+
+
+class TestModelContract:
+    def test_json_and_back(self) -> None:
+        contract = tiny_contract(
+            channels=3,
+            ignore_id=255,
+            head="logits",
+            size_policy="tile",
+            precision="int8",
+            quantization={"preset": "x86-vnni", "images": 200},
+            metrics={"float32": {"mean_iou": 0.9}},
+        )
+        assert ModelContract.from_json(contract.to_json()) == contract
+
+    def test_the_json_states_what_a_reader_in_another_language_needs(self) -> None:
+        raw = json.loads(tiny_contract().to_json())
+        assert raw["version"] == CONTRACT_VERSION
+        assert (raw["height"], raw["width"], raw["channels"], raw["color_order"]) == (64, 84, 1, "gray")
+        assert len(raw["class_names"]) == len(raw["palette"]) == 11
+        assert raw["scaling"] == "in the graph"
+
+    def test_fields_of_a_later_minor_change_are_left_out(self) -> None:
+        raw = {**json.loads(tiny_contract().to_json()), "something_new": 1}
+        assert ModelContract.from_json(json.dumps(raw)) == tiny_contract()
+
+    def test_a_newer_version_is_refused(self) -> None:
+        text = tiny_contract(version=CONTRACT_VERSION + 1).to_json()
+        with pytest.raises(ContractError, match="upgrade segtool"):
+            ModelContract.from_json(text)
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"version": "x"}', '{"version": 1}'])
+    def test_what_is_no_contract_is_refused(self, text: str) -> None:
+        with pytest.raises(ContractError, match="export the model again"):
+            ModelContract.from_json(text)
+
+    def test_no_contract_at_all_names_the_file_and_the_way_out(self) -> None:
+        with pytest.raises(ContractError, match=r"some\.onnx has no segtool contract.*segtool export"):
+            ModelContract.from_metadata({"other": "1"}, source="some.onnx")
+
+    def test_from_metadata(self) -> None:
+        contract = tiny_contract()
+        assert ModelContract.from_metadata({METADATA_KEY: contract.to_json()}, source="x") == contract
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"height": 0},
+            {"width": -1},
+            {"channels": 2},
+            {"class_names": ("one",)},
+            {"palette": ((0, 0, 0),)},
+            {"head": "scores"},
+            {"background_id": 11},
+        ],
+    )
+    def test_fields_that_contradict_each_other_are_refused(self, changes: dict[str, object]) -> None:
+        with pytest.raises(ContractError):
+            tiny_contract(**changes)
+
+    @pytest.mark.parametrize(("classes", "dtype"), [(2, np.uint8), (256, np.uint8), (257, np.uint16)])
+    def test_label_dtype(self, classes: int, dtype: type) -> None:
+        contract = tiny_contract(class_names=tuple(map(str, range(classes))))
+        assert (contract.num_classes, contract.label_dtype) == (classes, dtype)
+
+
+class TestGoldenPair:
+    @pytest.fixture
+    def pair(self) -> GoldenPair:
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (2, 64, 84, 1), dtype=np.uint8)
+        return GoldenPair(images=images, labels=rng.integers(0, 300, (2, 64, 84), dtype=np.uint16))
+
+    def test_json_and_back(self, pair: GoldenPair) -> None:
+        read = GoldenPair.from_metadata({GOLDEN_KEY: pair.to_json()}, source="x")
+        np.testing.assert_array_equal(read.images, pair.images)
+        np.testing.assert_array_equal(read.labels, pair.labels)
+        assert (read.images.dtype, read.labels.dtype) == (np.uint8, np.uint16)
+
+    def test_none_there(self) -> None:
+        with pytest.raises(ContractError, match="no golden pair"):
+            GoldenPair.from_metadata({}, source="x")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"dtype": "object"},
+            {"dtype": "float64"},
+            {"dtype": "nonsense"},
+            {"shape": [3, 64, 84, 1]},
+            {"zlib_base64": "????"},
+            {"zlib_base64": base64.b64encode(b"no zlib").decode()},
+        ],
+    )
+    def test_damage_is_refused(self, pair: GoldenPair, changes: dict[str, object]) -> None:
+        raw = json.loads(pair.to_json())
+        raw["images"].update(changes)
+        with pytest.raises(ContractError, match="cannot be read"):
+            GoldenPair.from_metadata({GOLDEN_KEY: json.dumps(raw)}, source="x")
+
+    def test_a_zlib_bomb_is_not_inflated(self, pair: GoldenPair) -> None:
+        raw = json.loads(pair.to_json())
+        raw["images"]["zlib_base64"] = base64.b64encode(zlib.compress(bytes(50_000_000))).decode()
+        read = GoldenPair.from_metadata({GOLDEN_KEY: json.dumps(raw)}, source="x")
+        assert read.images.nbytes == pair.images.nbytes
+
+
+class TestDefaultPalette:
+    @pytest.mark.parametrize("count", [2, 11, 24, 100])
+    def test_colours_are_distinct_bytes(self, count: int) -> None:
+        palette = default_palette(count, background_id=count - 1)
+        assert len(set(palette)) == count
+        assert all(0 <= value <= 255 for color in palette for value in color)
+        assert palette[-1] == (0, 0, 0)
+
+    def test_without_a_background_nothing_is_black(self) -> None:
+        assert (0, 0, 0) not in default_palette(30)
