@@ -1,0 +1,1 @@
+"""Data sets as numpy arrays: reading, checking, splitting, making and evaluating on them."""

@@ -1,0 +1,127 @@
+"""Data sets that are held in two arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.data.arrays import AnyArray, Labels, blocks, narrow_labels, to_integer_labels, to_uint8_images
+from segtool.data.base import Dataset, Images, Indices, Size, Source, show_size
+from segtool.data.classes import Classes
+from segtool.errors import DataError
+
+SPLIT_NAMES = ("train", "val", "test")
+
+
+class ArrayDataset(Dataset):
+    """A data set held in two arrays, which may be memory-mapped.
+
+    Parameters
+    ----------
+    images
+        (N, H, W), (N, H, W, 1) or (N, H, W, 3), integers 0..255.
+    labels
+        (N, H, W) class ids 0..K-1 and possibly the ignore id, or one-hot (N, H, W, K).
+    classes
+        Names and special ids.
+    source
+        Where the arrays come from.
+    splits
+        Predefined index arrays by name; None to split later.
+
+    Raises
+    ------
+    DataError
+        Numbers or sizes that differ, float images, labels out of range.
+    """
+
+    def __init__(
+        self,
+        images: AnyArray,
+        labels: AnyArray,
+        *,
+        classes: Classes,
+        source: Source | None = None,
+        splits: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> None:
+        super().__init__(classes=classes, source=source or Source(), splits=splits)
+        self._images = to_uint8_images(images, source=self.spec)
+        raw = to_integer_labels(labels, source=self.spec)
+        require_matching(self._images, raw, source=self.spec)
+        _require_range(raw, classes, source=self.spec)
+        self._labels = narrow_labels(raw, classes.largest_label)
+        self.sample_names = array_names(len(self._images))
+        self.channels = int(self._images.shape[-1])
+        _require_splits(self.splits, len(self), self.spec)
+
+    @property
+    def image_size(self) -> Size:
+        """(height, width) of all images in pixels."""
+        return self._images.shape[1], self._images.shape[2]
+
+    def image(self, index: int) -> Images:
+        """Return image `index`, uint8 (H, W, C)."""
+        return np.asarray(self._images[index])
+
+    def label(self, index: int) -> Labels:
+        """Return label map `index`, uint8 or uint16 (H, W)."""
+        return np.asarray(self._labels[index])
+
+    def images(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Images:
+        """Return images as in `Dataset.images`; at their own size by one indexing."""
+        if size in (None, self.image_size):
+            return np.asarray(self._images[np.asarray(indices, np.intp)])
+        return super().images(indices, size=size)
+
+    def labels(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Labels:
+        """Return label maps as in `Dataset.labels`; at their own size by one indexing."""
+        if size in (None, self.image_size):
+            return np.asarray(self._labels[np.asarray(indices, np.intp)])
+        return super().labels(indices, size=size)
+
+
+def array_names(count: int) -> list[str]:
+    """Return the names of samples that have none of their own: image_00000, image_00001, ..."""
+    return [f"image_{index:05d}" for index in range(count)]
+
+
+def require_matching(images: AnyArray, labels: AnyArray, *, source: str) -> None:
+    """Refuse images (N, H, W, C) and labels (N, H, W) of different numbers or sizes."""
+    if len(images) != len(labels):
+        raise DataError(
+            f"{source} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; "
+            "make the two arrays equally long."
+        )
+    if images.shape[1:3] != labels.shape[1:3]:
+        raise DataError(
+            f"The images of {source} are {show_size(images.shape[1:3])} and its label maps "
+            f"{show_size(labels.shape[1:3])} (height x width), expected the same size; crop or resize one of them."
+        )
+
+
+def _require_range(labels: Labels, classes: Classes, *, source: str) -> None:
+    count = len(classes.names)
+    for part in blocks(labels):
+        block = np.asarray(labels[part])
+        wrong = (block < 0) | (block >= count)
+        if classes.ignore_id is not None:
+            wrong &= block != classes.ignore_id
+        if wrong.any():
+            sample = part.start + int(np.argwhere(wrong)[0, 0])
+            ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
+            raise DataError(
+                f"The label map of image {sample} of {source} holds {np.unique(block[wrong]).tolist()[:12]}, expected "
+                f"class ids 0..{count - 1}{ignored}; mend the labels, or name the missing classes or the ignore id."
+            )
+
+
+def _require_splits(splits: Mapping[str, Indices] | None, count: int, source: str) -> None:
+    for name, part in (splits or {}).items():
+        if name not in SPLIT_NAMES or (part.size and (part.min() < 0 or part.max() >= count)):
+            raise DataError(
+                f"The split {name!r} of {source} is not usable with its {count} images, expected train, val or test "
+                f"with indices 0..{count - 1}; mend its dataset.json."
+            )

@@ -1,0 +1,207 @@
+"""Images and labels in arrays: checked and converted block by block, in bounded memory."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import DataError
+
+AnyArray = npt.NDArray[Any]
+Labels = npt.NDArray[np.integer[Any]]
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 32 * 2**20
+"""Largest piece of an array that is held in memory while it is converted."""
+
+MAX_SHARED_PIXELS = 1e-3
+"""Share of pixels that may carry two classes in a one-hot file, as overlapping digits can in M2NIST."""
+
+
+def blocks(array: AnyArray, *, row_bytes: int | None = None) -> Iterator[slice]:
+    """Yield slices along the first axis, each of one row at least and of at most `BLOCK_BYTES` beyond that.
+
+    The pages of a memory-mapped array are given back after each block, so that a file larger than memory does not
+    fill it.
+
+    Parameters
+    ----------
+    array
+        What is taken apart.
+    row_bytes
+        Memory that one row needs, where that is not its own size.
+    """
+    step = max(1, BLOCK_BYTES // max(1, row_bytes or array.nbytes // max(1, len(array))))
+    for start in range(0, len(array), step):
+        yield slice(start, min(start + step, len(array)))
+        _release(array)
+
+
+def to_uint8_images(array: AnyArray, *, source: str) -> npt.NDArray[np.uint8]:
+    """Return images as uint8 (N, H, W, C); a uint8 array is not copied, so it stays memory-mapped.
+
+    Parameters
+    ----------
+    array
+        (N, H, W), (N, H, W, 1) or (N, H, W, 3) of any integer type with values 0..255.
+    source
+        Where the array comes from, for errors.
+
+    Raises
+    ------
+    DataError
+        Another shape, a type that is not an integer, or values outside 0..255.
+    """
+    _refuse_objects(array, source)
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
+        raise DataError(
+            f"The images of {source} have shape {array.shape}, expected (N, H, W), (N, H, W, 1) or (N, H, W, 3) "
+            "with at least one image; rearrange them."
+        )
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "iu":
+        raise DataError(
+            f"The images of {source} are {array.dtype} with values {_range(array)}, expected uint8 pixels 0..255; "
+            "scale them to 0..255 and save them as uint8."
+        )
+    return _narrow_images(array, source)
+
+
+def to_integer_labels(array: AnyArray, *, source: str) -> Labels:
+    """Return raw integer labels (N, H, W) from an id map or from a one-hot array (N, H, W, K).
+
+    Raises
+    ------
+    DataError
+        Another shape, a type that is not an integer, or a one-hot array that is not one.
+    """
+    _refuse_objects(array, source)
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    if array.dtype.kind not in "iu":
+        raise DataError(
+            f"The labels of {source} are {array.dtype}, expected integer class ids; save them as uint8 or int64."
+        )
+    if array.ndim == 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 4:
+        return onehot_to_ids(array, source=source)
+    if array.ndim != 3:
+        raise DataError(
+            f"The labels of {source} have shape {array.shape}, expected (N, H, W) class ids or (N, H, W, K) one-hot."
+        )
+    return array
+
+
+def onehot_to_ids(onehot: AnyArray, *, source: str) -> Labels:
+    """Turn a one-hot array into class ids, block by block.
+
+    A pixel that carries several classes gets the lowest of them, as ``argmax`` gives it. A file in M2NIST's layout can
+    have such pixels where two digits overlap, so up to `MAX_SHARED_PIXELS` of all pixels are accepted, with a warning.
+
+    Parameters
+    ----------
+    onehot
+        (N, H, W, K) integers, each 0 or 1; may be memory-mapped.
+
+    Returns
+    -------
+    uint8 (N, H, W), or uint16 above 256 classes.
+
+    Raises
+    ------
+    DataError
+        Values other than 0 and 1, pixels of no class, or too many pixels of several classes.
+    """
+    ids = np.empty(onehot.shape[:-1], np.uint8 if onehot.shape[-1] <= 256 else np.uint16)
+    shared = 0
+    for part in blocks(onehot):
+        block = np.asarray(onehot[part])
+        shared += _count_shared(block, first=part.start, source=source)
+        ids[part] = block.argmax(axis=-1)
+    if shared > MAX_SHARED_PIXELS * ids.size:
+        raise DataError(
+            f"The labels of {source} have shape {onehot.shape} but are not one-hot: {shared} pixels carry "
+            "several classes at once; give each pixel exactly one class."
+        )
+    if shared:
+        log.warning("%s: %d pixels carry several classes; each was given the lowest of them.", source, shared)
+    return ids
+
+
+def narrow_labels(labels: Labels, largest: int) -> Labels:
+    """Return labels as uint8, or uint16 where `largest` needs it; not copied where that is their type."""
+    return labels.astype(np.uint8 if largest <= 255 else np.uint16, copy=False)
+
+
+def distinct_values(array: Labels) -> npt.NDArray[np.int64]:
+    """Return the sorted distinct values of an integer array, found block by block, as int64."""
+    found: set[int] = set()
+    for part in blocks(array):
+        block = np.asarray(array[part])
+        if block.dtype == np.uint8:
+            found.update(np.flatnonzero(np.bincount(block.ravel(), minlength=256)).tolist())
+        else:
+            found.update(np.unique(block).tolist())
+    return np.array(sorted(found), np.int64)
+
+
+def _release(array: AnyArray) -> None:
+    """Drop the pages of a mapped file from this process; they are read again where they are needed again."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _narrow_images(array: AnyArray, source: str) -> npt.NDArray[np.uint8]:
+    images = np.empty(array.shape, np.uint8)
+    for part in blocks(array):
+        block = np.asarray(array[part])
+        if block.min() < 0 or block.max() > 255:
+            raise DataError(
+                f"The images of {source} are {array.dtype} with values {block.min()}..{block.max()}, "
+                "expected 0..255; scale them to 0..255 and save them as uint8."
+            )
+        images[part] = block
+    return images
+
+
+def _count_shared(block: AnyArray, *, first: int, source: str) -> int:
+    """Return how many pixels of a one-hot block carry several classes; refuse what is no one-hot coding at all."""
+    if block.min() < 0 or block.max() > 1:
+        raise DataError(
+            f"The labels of {source} have {block.shape[-1]} channels with values {block.min()}..{block.max()}, "
+            "expected 0 or 1 (one-hot); save class ids (N, H, W) or a one-hot array."
+        )
+    marks = block.sum(axis=-1, dtype=np.uint16)
+    if not marks.all():
+        sample = first + int(np.argwhere(marks == 0)[0, 0])
+        raise DataError(
+            f"The labels of {source} are not one-hot: image {sample} has pixels of no class; "
+            "give each pixel exactly one class (background is a class too)."
+        )
+    return int(np.count_nonzero(marks > 1))
+
+
+def _range(array: AnyArray) -> str:
+    if array.dtype.kind not in "fb":
+        return "that are no numbers"
+    pieces = [np.asarray(array[part]) for part in blocks(array)][:1]
+    return f"{float(pieces[0].min()):g}..{float(pieces[0].max()):g}"
+
+
+def _refuse_objects(array: AnyArray, source: str) -> None:
+    if array.dtype.hasobject:
+        raise DataError(
+            f"{source} holds Python objects, expected a numeric array of one shape; "
+            "stack the images to one array and save it again."
+        )

@@ -1,0 +1,177 @@
+"""What every data set offers: images with label maps, names, classes, predefined splits, a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.data.arrays import AnyArray, Labels
+from segtool.data.classes import Classes
+from segtool.errors import DataError
+from segtool.runtime.image_io import resize_image, resize_labels
+
+Images = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.intp]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from.
+
+    Attributes
+    ----------
+    name
+        Short name, for people.
+    spec
+        What `load_dataset` was given.
+    provenance
+        How it was made, its licence and the like, as far as it is known.
+    """
+
+    name: str = "arrays"
+    spec: str = "arrays"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Dataset(ABC):
+    """Images with a label map each.
+
+    Attributes
+    ----------
+    classes
+        The names and special ids; also as `class_names`, `background_id` and `ignore_id`.
+    source
+        Where it comes from; also as `name`, `spec` and `provenance`.
+    splits
+        Predefined index arrays by name ("train", "val", "test"); None where there are none.
+    sample_names
+        One name for each sample, unique.
+    channels
+        1 (grey) or 3 (RGB), the same for all images.
+    """
+
+    def __init__(self, *, classes: Classes, source: Source, splits: Mapping[str, npt.ArrayLike] | None = None) -> None:
+        self.classes = classes
+        self.source = source
+        self.splits = None if splits is None else {name: np.asarray(part, np.intp) for name, part in splits.items()}
+        self.sample_names: list[str] = []
+        self.channels = 1
+        self._fingerprint: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Short name, for people."""
+        return self.source.name
+
+    @property
+    def spec(self) -> str:
+        """What `load_dataset` was given."""
+        return self.source.spec
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """How the data were made, their licence and the like, as far as it is known."""
+        return self.source.provenance
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of class id 0, 1, ..."""
+        return self.classes.names
+
+    @property
+    def background_id(self) -> int | None:
+        """The class that foreground means leave out."""
+        return self.classes.background_id
+
+    @property
+    def ignore_id(self) -> int | None:
+        """The label value that counts nowhere."""
+        return self.classes.ignore_id
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.classes.names)
+
+    def __len__(self) -> int:
+        return len(self.sample_names)
+
+    @property
+    @abstractmethod
+    def image_size(self) -> Size | None:
+        """(height, width) of all images in pixels; None where they differ."""
+
+    @abstractmethod
+    def image(self, index: int) -> Images:
+        """Return image `index`, uint8 (H, W, C)."""
+
+    @abstractmethod
+    def label(self, index: int) -> Labels:
+        """Return label map `index`, uint8 or uint16 (H, W): class ids and possibly the ignore id."""
+
+    def images(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Images:
+        """Return images as uint8 (n, h, w, C), resized bilinearly where `size` differs from their own."""
+        found = (self.image(int(index)) for index in indices)
+        return _stack([image if size is None else resize_image(image, *size) for image in found], self.name)
+
+    def labels(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Labels:
+        """Return label maps (n, h, w), resized by nearest neighbour where `size` differs from their own."""
+        found = (self.label(int(index)) for index in indices)
+        return _stack([label if size is None else resize_labels(label, *size) for label in found], self.name)
+
+    def arrays(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> tuple[Images, Labels]:
+        """Return (images uint8 (n, h, w, C), labels (n, h, w)) of some samples.
+
+        Parameters
+        ----------
+        indices
+            Which samples, in this order.
+        size
+            (height, width) that all are brought to; None to keep their own, which must then be the same.
+
+        Raises
+        ------
+        DataError
+            `size` is None and the samples' sizes differ, or a file cannot be read.
+        """
+        return self.images(indices, size=size), self.labels(indices, size=size)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256, in hex, over all decoded images and labels and the class names; cached.
+
+        The same pixels give the same fingerprint whatever file format they come from.
+        """
+        if self._fingerprint is None:
+            digest = hashlib.sha256(json.dumps(self.class_names).encode())
+            for index in range(len(self)):
+                image, label = self.image(index), self.label(index)
+                digest.update(np.array(image.shape, "<u4").tobytes())
+                digest.update(np.ascontiguousarray(image).tobytes())
+                digest.update(label.astype("<u2").tobytes())
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+
+def _stack(parts: list[AnyArray], name: str) -> AnyArray:
+    if not parts:
+        raise DataError(f"No images of {name} were asked for, expected one at least; choose another split.")
+    sizes = sorted({part.shape[:2] for part in parts})
+    if len(sizes) > 1:
+        raise DataError(
+            f"The images of {name} have different sizes ({show_size(sizes[0])}, {show_size(sizes[1])}, ...), "
+            "expected one size; give a size that all are resized to (--size HxW)."
+        )
+    return np.stack(parts)
+
+
+def show_size(shape: tuple[int, ...]) -> str:
+    """Return the first two axes of a shape as "height x width"."""
+    return f"{shape[0]} x {shape[1]}"

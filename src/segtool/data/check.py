@@ -1,0 +1,155 @@
+"""Finding everything that is wrong with a data set, where loading it would stop at the first problem."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from segtool.data.check_sources import Entry, open_checkable
+from segtool.data.classes import Classes
+from segtool.data.problem import Problem
+from segtool.errors import DataError
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What is wrong with a data set.
+
+    Attributes
+    ----------
+    spec
+        The data set.
+    images
+        How many samples were looked at.
+    classes
+        The class names; empty where they could not be told.
+    problems
+        Everything that was found, in the order of the samples; empty where nothing is wrong.
+    """
+
+    spec: str
+    images: int
+    classes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report in plain Python types."""
+        kinds = sorted({problem.kind for problem in self.problems})
+        return {
+            "spec": self.spec,
+            "images": self.images,
+            "classes": list(self.classes),
+            "ok": self.ok,
+            "counts": {kind: sum(problem.kind == kind for problem in self.problems) for kind in kinds},
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+
+def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport:
+    """Look at every sample of a data set and name all that is wrong.
+
+    Found are: files without a counterpart or with two, unreadable files, masks of another size than their image, label
+    values that are no class, classes that never occur, and images that are there twice (in two parts where the data
+    set has parts; anywhere where it has none, since a random split may tear them apart).
+
+    Parameters
+    ----------
+    spec
+        As in `segtool.data.loading.load_dataset`.
+    progress
+        Called with (done, total) after each sample.
+
+    Raises
+    ------
+    DataError
+        There is nothing at `spec` that could be a data set at all.
+    """
+    found = open_checkable(spec)
+    problems = list(found.problems)
+    seen = _Seen(len(found.classes.names) if found.classes else 0)
+    for done, entry in enumerate(found.entries, start=1):
+        problems += _check_entry(entry, seen)
+        if progress is not None:
+            progress(done, len(found.entries))
+    problems += _absent(found.classes, seen, spec)
+    return CheckReport(spec, len(found.entries), found.classes.names if found.classes else (), tuple(problems))
+
+
+class _Seen:
+    """What the samples so far held: pixels of each class, and the digest of each image."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.pixels = np.zeros(num_classes, np.int64)
+        self.images: dict[bytes, Entry] = {}
+
+
+def _check_entry(entry: Entry, seen: _Seen) -> Iterator[Problem]:
+    """Yield what is wrong with one sample, and note what it holds."""
+    image = label = None
+    try:
+        image = entry.image()
+    except DataError as error:
+        yield Problem("unreadable", entry.name, str(error))
+    else:
+        yield from _duplicate(entry, hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), seen)
+    try:
+        label = entry.raw_label()
+    except DataError as error:
+        yield Problem("unreadable", entry.name, str(error))
+        return
+    if image is not None and image.shape[:2] != label.shape[:2]:
+        yield Problem("size", entry.name, _size_message(entry.name, image.shape, label.shape))
+    if entry.encoding is None:
+        return
+    try:
+        ids = entry.encoding.encode(label, source=entry.name)
+    except DataError as error:
+        yield Problem("values", entry.name, str(error))
+        return
+    seen.pixels += np.bincount(ids.ravel(), minlength=len(seen.pixels))[: len(seen.pixels)]
+
+
+def _duplicate(entry: Entry, digest: bytes, seen: _Seen) -> Iterator[Problem]:
+    first = seen.images.setdefault(digest, entry)
+    if first is entry or (entry.part and first.part == entry.part):
+        return
+    where = f" of {first.part}" if first.part else ""
+    risk = f"but is in {entry.part}" if entry.part else "and a random split may put one in each part"
+    yield Problem(
+        "duplicate",
+        entry.name,
+        f"{entry.name} has the same pixels as {first.name}{where}, {risk}; validation is only honest on images that "
+        "were not trained on, remove one.",
+    )
+
+
+def _absent(classes: Classes | None, seen: _Seen, spec: str) -> list[Problem]:
+    names: Sequence[str] = classes.names if classes else ()
+    return [
+        Problem(
+            "class",
+            name,
+            f"Class {index} ({name!r}) of {spec} occurs in no readable label map, expected some pixels of it; "
+            "add images of it or remove the class.",
+        )
+        for index, name in enumerate(names)
+        if not seen.pixels[index]
+    ]
+
+
+def _size_message(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> str:
+    return (
+        f"The image {name} is {image[0]} x {image[1]} and its mask {label[0]} x {label[1]} (height x width), "
+        "expected the same size; crop or resize one of them."
+    )

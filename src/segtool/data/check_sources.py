@@ -1,0 +1,168 @@
+"""Data sets as the check sees them: opened without the validation that loading does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from segtool.data.array_dataset import SPLIT_NAMES, array_names
+from segtool.data.arrays import AnyArray, Labels, to_integer_labels, to_uint8_images
+from segtool.data.base import Images
+from segtool.data.classes import Classes, Encoding
+from segtool.data.folder import Description, describe_folder, is_image_folder
+from segtool.data.listing import Sample, list_samples
+from segtool.data.m2nist import is_m2nist, open_m2nist
+from segtool.data.mask_files import read_raw_mask
+from segtool.data.metadata import Metadata
+from segtool.data.npz import open_npz_arrays
+from segtool.data.problem import Problem
+from segtool.data.raw_arrays import RawArrays, classes_of
+from segtool.errors import DataError
+from segtool.runtime.image_io import read_image
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A sample to look at.
+
+    Attributes
+    ----------
+    name, part
+        Its name, and the predefined part that it is in (empty where there are none).
+    image, raw_label
+        Read the image, and the label map's raw values; raise DataError where that fails.
+    encoding
+        What the raw values mean; None where that is not known.
+    """
+
+    name: str
+    part: str
+    image: Callable[[], Images]
+    raw_label: Callable[[], Labels]
+    encoding: Encoding | None
+
+
+@dataclass(frozen=True)
+class Checkable:
+    """The samples of a data set, and what is wrong with it before any is read."""
+
+    classes: Classes | None
+    entries: Sequence[Entry]
+    problems: Sequence[Problem]
+
+
+def open_checkable(spec: str) -> Checkable:
+    """Open what `spec` names for checking.
+
+    Raises
+    ------
+    DataError
+        There is nothing that could be a data set.
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir() and is_m2nist(path):
+        return _open_arrays(lambda: open_m2nist(path), spec)
+    if path.is_dir() and is_image_folder(path):
+        return _open_folder(path)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return _open_arrays(lambda: open_npz_arrays(path), spec)
+    return _open_loaded(spec)
+
+
+def _open_loaded(spec: str) -> Checkable:
+    from segtool.data.loading import load_dataset
+
+    dataset = load_dataset(spec)
+    encoding = _identity(dataset.classes)
+    part_of = {int(i): part for part, indices in (dataset.splits or {}).items() for i in indices}
+    entries = [
+        Entry(name, part_of.get(i, ""), partial(dataset.image, i), partial(dataset.label, i), encoding)
+        for i, name in enumerate(dataset.sample_names)
+    ]
+    return Checkable(dataset.classes, entries, ())
+
+
+def _open_folder(folder: Path) -> Checkable:
+    listing = list_samples(folder)
+    problems = list(listing.problems)
+    readable = [sample for sample in listing.samples if _readable(sample)]
+    description: Description | None = None
+    try:
+        description = describe_folder(folder, readable)
+    except DataError as error:
+        problems.append(Problem("values", str(folder), str(error)))
+    return Checkable(
+        description.classes if description else None,
+        [_file_entry(sample, description) for sample in listing.samples],
+        problems,
+    )
+
+
+def _readable(sample: Sample) -> bool:
+    try:
+        read_raw_mask(sample.mask, colors=True)
+    except DataError:
+        return False
+    return True
+
+
+def _file_entry(sample: Sample, description: Description | None) -> Entry:
+    encoding = description.encoding if description else None
+    colors = encoding is not None and encoding.colors
+    channels = (description.channels if description else None) or 3
+    return Entry(
+        sample.name,
+        sample.part,
+        partial(read_image, sample.image, channels=channels),
+        partial(read_raw_mask, sample.mask, colors=colors),
+        encoding,
+    )
+
+
+def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
+    try:
+        raw = opener()
+        images = to_uint8_images(raw.images, source=spec)
+        labels = to_integer_labels(raw.labels, source=spec)
+    except DataError as error:
+        return Checkable(None, (), (Problem("arrays", spec, str(error)),))
+    problems = []
+    if len(images) != len(labels):
+        problems.append(Problem("missing", spec, _count_message(spec, len(images), len(labels))))
+    try:
+        classes, encoding = classes_of(raw, images, labels, source=spec)
+    except DataError as error:
+        problems.append(Problem("values", spec, str(error)))
+        return Checkable(None, _array_entries(images, labels, None, raw.metadata), problems)
+    return Checkable(classes, _array_entries(images, labels, encoding or _identity(classes), raw.metadata), problems)
+
+
+def _array_entries(images: Images, labels: Labels, encoding: Encoding | None, metadata: Metadata | None) -> list[Entry]:
+    count = min(len(images), len(labels))
+    ranges = (metadata.splits if metadata else None) or {}
+    part_of = {i: part for part in SPLIT_NAMES for i in range(*ranges.get(part, (0, 0)))}
+    return [
+        Entry(name, part_of.get(i, ""), partial(_row, images, i), partial(_row, labels, i), encoding)
+        for i, name in enumerate(array_names(count))
+    ]
+
+
+def _row(array: AnyArray, index: int) -> AnyArray:
+    return np.asarray(array[index])
+
+
+def _identity(classes: Classes) -> Encoding:
+    """Return the encoding of labels that are ids already."""
+    ids = {index: index for index in range(len(classes.names))}
+    return Encoding.of(ids if classes.ignore_id is None else {**ids, classes.ignore_id: classes.ignore_id})
+
+
+def _count_message(spec: str, images: int, labels: int) -> str:
+    return (
+        f"{spec} has {images} images and {labels} label maps, expected one label map for each image; "
+        "make the two arrays equally long."
+    )

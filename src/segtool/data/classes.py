@@ -1,0 +1,157 @@
+"""The classes of a data set: names, background, ignored value, and how masks encode them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.data.arrays import Labels
+from segtool.errors import DataError
+
+M2NIST_BACKGROUND = 10
+MAX_LABEL = 65535
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names and special ids of a data set's labels.
+
+    Attributes
+    ----------
+    names
+        Name of class id 0, 1, ...
+    background_id
+        The class that foreground means leave out; None where there is none.
+    ignore_id
+        The label value that counts nowhere, outside 0..K-1; None where there is none.
+    """
+
+    names: tuple[str, ...]
+    background_id: int | None = None
+    ignore_id: int | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if count < 2 or len(set(self.names)) != count:
+            raise DataError(
+                f"A data set needs two classes or more with different names, found {list(self.names)}; "
+                "name each class once."
+            )
+        if self.background_id is not None and not 0 <= self.background_id < count:
+            raise DataError(
+                f"The background id {self.background_id} is no class, expected 0..{count - 1}; name a class."
+            )
+        if self.ignore_id is not None and not count <= self.ignore_id <= MAX_LABEL:
+            raise DataError(
+                f"The ignore id {self.ignore_id} is not usable, expected a value outside the class ids, in "
+                f"{count}..{MAX_LABEL}; 255 is common."
+            )
+
+    @property
+    def largest_label(self) -> int:
+        """The largest value that a label may have."""
+        return max(len(self.names) - 1, self.ignore_id or 0)
+
+
+M2NIST_CLASSES = Classes((*(str(digit) for digit in range(10)), "background"), background_id=M2NIST_BACKGROUND)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Which raw value (or colour) of a mask stands for which label.
+
+    Attributes
+    ----------
+    keys
+        int64 (M,), sorted: raw values, or colours packed by `pack_colors`.
+    labels
+        int64 (M,): the label of each key.
+    colors
+        Whether the keys are colours.
+    """
+
+    keys: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    colors: bool = False
+
+    @classmethod
+    def of(cls, pairs: dict[int, int], *, colors: bool = False) -> Encoding:
+        """Make an encoding from {raw value or packed colour: label}."""
+        keys = sorted(pairs)
+        return cls(np.array(keys, np.int64), np.array([pairs[key] for key in keys], np.int64), colors)
+
+    def encode(self, raw: npt.NDArray[Any], *, source: str) -> Labels:
+        """Return the labels, uint8 or uint16 (..., H, W), of raw mask values.
+
+        Parameters
+        ----------
+        raw
+            Integers (..., H, W), or uint8 (..., H, W, 3) where the keys are colours.
+        source
+            The mask's name, for errors.
+
+        Raises
+        ------
+        DataError
+            The mask holds values that stand for no class.
+        """
+        values = pack_colors(raw) if self.colors else raw
+        position = np.searchsorted(self.keys, values).clip(max=len(self.keys) - 1)
+        unknown = self.keys[position] != values
+        if unknown.any():
+            raise DataError(
+                f"The mask {source} holds {self._show(np.unique(values[unknown]))}, "
+                f"expected only {self._show(self.keys)}; mend the mask or describe them in "
+                "dataset.json (classes, ignore_id, ignore_color)."
+            )
+        small = bool(self.labels.max() <= 255)
+        encoded: Labels = self.labels.astype(np.uint8 if small else np.uint16)[position]
+        return encoded
+
+    def _show(self, values: npt.NDArray[Any]) -> str:
+        shown = [str(list(unpack_color(int(value)))) if self.colors else str(int(value)) for value in values[:12]]
+        more = f" and {len(values) - 12} more" if len(values) > 12 else ""
+        return f"the {'colours' if self.colors else 'values'} {', '.join(shown)}{more}"
+
+
+def pack_colors(raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return uint8 colours (..., 3) as one integer each: red * 65536 + green * 256 + blue."""
+    wide = raw.astype(np.int64)
+    packed: npt.NDArray[np.int64] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+    return packed
+
+
+def unpack_color(packed: int) -> tuple[int, int, int]:
+    """Return the (red, green, blue) of a colour packed by `pack_colors`."""
+    return packed >> 16, packed >> 8 & 255, packed & 255
+
+
+def numbered_classes(count: int, *, ignore_id: int | None = None) -> Classes:
+    """Return the classes "class 0", "class 1", ... with class 0 as the background."""
+    return Classes(tuple(f"class {index}" for index in range(count)), background_id=0, ignore_id=ignore_id)
+
+
+def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Classes, Encoding]:
+    """Tell the classes from the values that the masks hold, where nothing describes them.
+
+    0..K-1 without a gap are class ids; exactly 0 and 255 are a binary mask. The background is class 0.
+
+    Raises
+    ------
+    DataError
+        Any other set of values; the message gives the dataset.json to write.
+    """
+    found = values.tolist()
+    if found == [0, 255]:
+        return Classes(("background", "foreground"), background_id=0), Encoding.of({0: 0, 255: 1})
+    if len(found) >= 2 and found == list(range(len(found))):
+        return numbered_classes(len(found)), Encoding.of({value: value for value in found})
+    shown = f"{found[:12]} and {len(found) - 12} more" if len(found) > 12 else f"{found}"
+    example = ", ".join(f'{{"name": "class {i}", "value": {value}}}' for i, value in enumerate(found[:3]))
+    raise DataError(
+        f"The masks of {source} hold the values {shown}, expected class ids 0..K-1 without a gap (two classes or more) "
+        f'or 0 and 255; write a dataset.json beside them: {{"classes": [{example}, ...], "ignore_id": null}}.'
+    )

@@ -1,0 +1,138 @@
+"""A folder of image files and mask files, read when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.data.arrays import Labels
+from segtool.data.base import Dataset, Images, Size, Source, show_size
+from segtool.data.classes import Classes, Encoding, infer_encoding
+from segtool.data.listing import PARTS, Sample, is_image_folder, list_samples
+from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
+from segtool.data.metadata import FILE_NAME, find_metadata
+from segtool.data.problem import Problem, refuse
+from segtool.runtime.image_io import read_image
+
+__all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder", "size_problem"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """How the files of a folder are read.
+
+    Attributes
+    ----------
+    classes, encoding
+        The classes, and which raw value or colour of a mask stands for which.
+    channels
+        1 or 3 where dataset.json says so; None to go by the files: grey only where all images are grey.
+    provenance
+        What dataset.json says of the origin.
+    """
+
+    classes: Classes
+    encoding: Encoding
+    channels: int | None
+    provenance: dict[str, object]
+
+
+class FolderDataset(Dataset):
+    """Image and mask files that are decoded when a sample is asked for.
+
+    Parameters
+    ----------
+    samples
+        The files, in order.
+    headers
+        The header of each image.
+    description
+        How masks are read.
+    source
+        Where the folder is.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], headers: Sequence[Header], *, description: Description, source: Source
+    ) -> None:
+        super().__init__(classes=description.classes, source=source, splits=_splits(samples))
+        self._samples = tuple(samples)
+        self._sizes = {header.size for header in headers}
+        self._encoding = description.encoding
+        self.sample_names = [sample.name for sample in samples]
+        self.channels = description.channels or (1 if all(header.grey for header in headers) else 3)
+
+    @property
+    def image_size(self) -> Size | None:
+        """(height, width) of all images in pixels; None where they differ."""
+        return next(iter(self._sizes)) if len(self._sizes) == 1 else None
+
+    def image(self, index: int) -> Images:
+        """Return image `index`, uint8 (H, W, C), decoded now."""
+        return read_image(self._samples[index].image, channels=self.channels)
+
+    def label(self, index: int) -> Labels:
+        """Return label map `index`, uint8 or uint16 (H, W), decoded now."""
+        mask = self._samples[index].mask
+        return self._encoding.encode(read_raw_mask(mask, colors=self._encoding.colors), source=str(mask))
+
+
+def load_folder(folder: Path, *, spec: str) -> FolderDataset:
+    """Load a folder with images/ and masks/, or with train/, val/ and test/ above them.
+
+    Headers are read at once, so that images and masks of different sizes are found here; pixels only when needed
+    (all masks once, where no dataset.json says which values they hold).
+
+    Raises
+    ------
+    DataError
+        Files without a counterpart, of another size than it, unreadable, or masks whose values are not described.
+    """
+    listing = list_samples(folder)
+    refuse(listing.problems, spec=spec)
+    description = describe_folder(folder, listing.samples)
+    headers = [read_header(sample.image, oriented=True) for sample in listing.samples]
+    pairs = zip(listing.samples, headers, strict=True)
+    wrong = [size_problem(sample, header, colors=description.encoding.colors) for sample, header in pairs]
+    refuse([problem for problem in wrong if problem], spec=spec)
+    source = Source(folder.resolve().name, spec, description.provenance)
+    return FolderDataset(listing.samples, headers, description=description, source=source)
+
+
+def describe_folder(folder: Path, samples: Sequence[Sample]) -> Description:
+    """Tell how to read a folder's masks: from its dataset.json, else from the values that they hold.
+
+    Raises
+    ------
+    DataError
+        There is no dataset.json and the values do not speak for themselves, or a mask cannot be read.
+    """
+    metadata = find_metadata(folder / FILE_NAME)
+    if metadata is not None:
+        return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
+    classes, encoding = infer_encoding(values_of(sample.mask for sample in samples), source=str(folder))
+    return Description(classes, encoding, None, {})
+
+
+def size_problem(sample: Sample, header: Header, *, colors: bool) -> Problem | None:
+    """Return what is wrong where a mask has another size than its image."""
+    mask = read_header(sample.mask, oriented=colors)
+    if mask.size == header.size:
+        return None
+    return Problem(
+        "size",
+        sample.name,
+        f"The image {sample.image} is {show_size(header.size)} and its mask {sample.mask} {show_size(mask.size)} "
+        "(height x width), expected the same size; crop or resize one of them.",
+    )
+
+
+def _splits(samples: Sequence[Sample]) -> dict[str, npt.NDArray[np.intp]] | None:
+    if not any(sample.part for sample in samples):
+        return None
+    found = {part: [i for i, sample in enumerate(samples) if sample.part == part] for part in PARTS}
+    return {part: np.array(indices, np.intp) for part, indices in found.items() if indices}

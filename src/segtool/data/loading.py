@@ -1,0 +1,62 @@
+"""From what the user named to a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segtool.data.dataset import Dataset
+from segtool.data.folder import is_image_folder, load_folder
+from segtool.data.generator import GENERATOR_NAME, generate, parse_count
+from segtool.data.m2nist import is_m2nist, load_m2nist
+from segtool.data.npz import load_npz
+from segtool.errors import DataError
+
+
+def load_dataset(spec: str, *, seed: int = 0, val_split: float = 0.2, test_split: float = 0.0) -> Dataset:
+    """Load a data set, recognised by what is there.
+
+    Parameters
+    ----------
+    spec
+        A folder with combined.npy and segmented.npy; an .npz with images and labels; a folder with images/ and
+        masks/ (or train/, val/, test/ above them); or ``m2nist-synthetic[:N]`` for the generator.
+    seed, val_split, test_split
+        Seed and shares for the generator, which composes each part of digits of its own. Files are not split here.
+
+    Raises
+    ------
+    DataError
+        There is nothing there, or nothing that is a data set.
+    """
+    if spec.split(":", maxsplit=1)[0] == GENERATOR_NAME:
+        return generate(parse_count(spec), seed=seed, val_split=val_split, test_split=test_split)
+    path = Path(spec).expanduser()
+    if not spec or not path.exists():
+        raise DataError(f"{spec!r} does not exist, expected {_EXPECTED}; check the path.")
+    if path.is_file():
+        return _load_file(path, spec)
+    if is_m2nist(path):
+        return load_m2nist(path, spec=spec)
+    if is_image_folder(path):
+        return load_folder(path, spec=spec)
+    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; point to the folder or file that has them.")
+
+
+_EXPECTED = (
+    "a folder with combined.npy and segmented.npy, an .npz with images and labels, "
+    f"a folder with images/ and masks/ (or train/ and val/ above them), or {GENERATOR_NAME}[:N]"
+)
+
+
+def _load_file(path: Path, spec: str) -> Dataset:
+    if path.suffix.lower() != ".npz":
+        raise DataError(
+            f"{spec} is a {path.suffix or 'nameless'} file, expected {_EXPECTED}; convert it to one of these."
+        )
+    return load_npz(path, spec=spec)
+
+
+def _contents(folder: Path) -> str:
+    names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"only {shown}" if names else "nothing in it"

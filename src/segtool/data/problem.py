@@ -1,0 +1,41 @@
+"""One thing that is wrong with a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segtool.errors import DataError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a data set.
+
+    Attributes
+    ----------
+    kind
+        "missing", "ambiguous", "unreadable", "size", "values", "class", "duplicate" or "arrays".
+    sample
+        The name of the sample, the class or the data set that it concerns.
+    message
+        One sentence: what was found, what was expected, what to do.
+    """
+
+    kind: str
+    sample: str
+    message: str
+
+
+def refuse(problems: Sequence[Problem], *, spec: str) -> None:
+    """Raise the first of `problems`, where there is one, and say how many more there are.
+
+    Raises
+    ------
+    DataError
+        There is at least one.
+    """
+    if not problems:
+        return
+    more = f" ({len(problems) - 1} more of this; `segtool data check {spec}` lists all.)" if len(problems) > 1 else ""
+    raise DataError(problems[0].message + more)

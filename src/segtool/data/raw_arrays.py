@@ -1,0 +1,123 @@
+"""From two arrays as they lie in files to a data set: which classes, which encoding, which splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from segtool.data.array_dataset import ArrayDataset, require_matching
+from segtool.data.arrays import (
+    AnyArray,
+    Labels,
+    blocks,
+    distinct_values,
+    narrow_labels,
+    to_integer_labels,
+    to_uint8_images,
+)
+from segtool.data.base import Source
+from segtool.data.classes import M2NIST_BACKGROUND, M2NIST_CLASSES, Classes, Encoding, infer_encoding, numbered_classes
+from segtool.data.metadata import Metadata
+from segtool.errors import DataError
+
+M2NIST_SIZE = (64, 84)
+
+
+@dataclass(frozen=True)
+class RawArrays:
+    """The arrays of a file, not yet checked, and what describes them.
+
+    Attributes
+    ----------
+    images, labels
+        As they lie in the file; may be memory-mapped.
+    metadata
+        The dataset.json beside them; None where there is none.
+    class_names
+        Names that the file itself gives; None where it gives none.
+    """
+
+    images: AnyArray
+    labels: AnyArray
+    metadata: Metadata | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+def dataset_from(raw: RawArrays, *, name: str, spec: str) -> ArrayDataset:
+    """Make a data set of raw arrays.
+
+    Raises
+    ------
+    DataError
+        The arrays do not fit together, or their labels are not those that are described.
+    """
+    images = to_uint8_images(raw.images, source=spec)
+    labels = to_integer_labels(raw.labels, source=spec)
+    require_matching(images, labels, source=spec)
+    classes, encoding = classes_of(raw, images, labels, source=spec)
+    provenance = raw.metadata.provenance if raw.metadata else {}
+    return ArrayDataset(
+        images,
+        labels if encoding is None else _encode(labels, encoding, classes, source=spec),
+        classes=classes,
+        source=Source(name=name, spec=spec, provenance=provenance),
+        splits=raw.metadata.split_indices() if raw.metadata else None,
+    )
+
+
+def classes_of(raw: RawArrays, images: AnyArray, labels: Labels, *, source: str) -> tuple[Classes, Encoding | None]:
+    """Return the classes of raw arrays, and how their labels encode them (None where they are ids already).
+
+    In this order: the dataset.json; the names inside the file; M2NIST's layout (grey 64 x 84, ids up to 10, the
+    background 10 among them, or 11 one-hot channels); as many numbered classes as a one-hot array has channels;
+    what the values themselves tell.
+    """
+    if raw.metadata is not None:
+        if raw.metadata.encoding.colors:
+            raise DataError(f"The dataset.json of {source} gives colours, but its labels are ids; give values instead.")
+        return raw.metadata.classes, raw.metadata.encoding
+    channels = raw.labels.shape[-1] if raw.labels.ndim == 4 and raw.labels.shape[-1] > 1 else None
+    if raw.class_names is not None:
+        return _named(raw.class_names), None
+    values = distinct_values(labels)
+    if _is_m2nist(images, values, channels, source):
+        return M2NIST_CLASSES, None
+    if channels is not None:
+        return numbered_classes(channels), None
+    return _from_values(values, source)
+
+
+def _named(names: tuple[str, ...]) -> Classes:
+    background = names.index("background") if "background" in names else 0
+    return Classes(names, background_id=background)
+
+
+def _is_m2nist(images: AnyArray, values: AnyArray, channels: int | None, source: str) -> bool:
+    """Return whether undescribed arrays are M2NIST; refuse those that are but for ids out of its range."""
+    if images.shape[1:] != (*M2NIST_SIZE, 1) or not (M2NIST_BACKGROUND in values or channels == M2NIST_BACKGROUND + 1):
+        return False
+    if values.min() < 0 or values.max() > M2NIST_BACKGROUND:
+        raise DataError(
+            f"{source} is laid out like M2NIST (grey 64 x 84, background 10) but holds the ids "
+            f"{values[(values < 0) | (values > M2NIST_BACKGROUND)].tolist()[:12]}, expected 0..10; mend the labels, or "
+            "name the classes in a dataset.json beside it."
+        )
+    return True
+
+
+def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding | None]:
+    """Tell the classes from the values: like masks in files, but up to half of an array's ids may not occur."""
+    count = int(values.max()) + 1
+    if values.min() >= 0 and 2 <= len(values) < count <= 2 * len(values):
+        return numbered_classes(count), None
+    return infer_encoding(values, source=source)
+
+
+def _encode(labels: Labels, encoding: Encoding, classes: Classes, *, source: str) -> Labels:
+    if np.array_equal(encoding.keys, encoding.labels):
+        return labels  # The range check of ArrayDataset says more than Encoding.encode could.
+    encoded = narrow_labels(np.zeros(labels.shape, np.uint8), classes.largest_label)
+    for part in blocks(labels):
+        encoded[part] = encoding.encode(np.asarray(labels[part]), source=source)
+    return encoded

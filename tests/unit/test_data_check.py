@@ -1,0 +1,122 @@
+"""Finding everything that is wrong, without stopping at the first."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segtool.data.check import check_dataset
+from segtool.errors import DataError
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, np.uint8)).save(path)
+
+
+def write_samples(folder, count, start=0):
+    for index in range(start, start + count):
+        save(folder / "images" / f"{index}.png", np.full((4, 6), index))
+        save(folder / "masks" / f"{index}.png", np.arange(24).reshape(4, 6) % 3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_samples(tmp_path, 8)
+    (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["a", "b", "c"]}))
+    return tmp_path
+
+
+def found(report):
+    return Counter((problem.kind, problem.sample) for problem in report.problems)
+
+
+def test_nothing_wrong(folder):
+    calls = []
+    report = check_dataset(str(folder), progress=lambda *call: calls.append(call))
+    assert report.ok
+    assert (report.images, report.classes) == (8, ("a", "b", "c"))
+    assert calls == [(done, 8) for done in range(1, 9)]
+
+
+def test_everything_wrong_at_once(folder):
+    (folder / "masks" / "0.png").unlink()
+    save(folder / "masks" / "1.png", np.zeros((5, 6)))
+    save(folder / "masks" / "2.png", np.full((4, 6), 9))
+    (folder / "masks" / "3.png").write_bytes(b"")
+    (folder / "images" / "4.png").write_bytes(b"broken")
+    save(folder / "images" / "6.png", np.full((4, 6), 5))
+    (folder / "dataset.json").write_text(json.dumps({"classes": ["a", "b", "c", "d"]}))
+    report = check_dataset(str(folder))
+    assert found(report) == Counter(
+        [("missing", "0"), ("size", "1.png"), ("values", "2.png"), ("unreadable", "3.png"), ("unreadable", "4.png"),
+         ("duplicate", "6.png"), ("class", "d")]
+    )  # fmt: skip
+    as_dict = report.to_dict()
+    assert as_dict["counts"]["unreadable"] == 2
+    assert json.loads(json.dumps(as_dict))["problems"][0]["sample"] == "0"
+
+
+def test_a_folder_without_description_goes_by_the_readable_masks(folder):
+    (folder / "dataset.json").unlink()
+    (folder / "masks" / "3.png").write_bytes(b"broken")
+    report = check_dataset(str(folder))
+    assert found(report) == Counter([("unreadable", "3.png")])
+    assert report.classes == ("class 0", "class 1", "class 2")
+    save(folder / "masks" / "2.png", np.full((4, 6), 9))
+    report = check_dataset(str(folder))
+    assert found(report) == Counter([("values", str(folder)), ("unreadable", "3.png")])
+
+
+def test_duplicates_count_across_parts_only(tmp_path):
+    write_samples(tmp_path / "train", 3)
+    write_samples(tmp_path / "val", 2, start=2)
+    save(tmp_path / "train" / "images" / "1.png", np.full((4, 6), 0))
+    report = check_dataset(str(tmp_path))
+    assert found(report) == Counter([("duplicate", "val/2.png")])
+    assert "same pixels as train/2.png of train, but is in val" in report.problems[0].message
+
+
+def write_npz(path, images, labels):
+    np.savez(path, images=images, labels=labels)
+    return str(path)
+
+
+def test_arrays_are_checked_row_by_row(tmp_path):
+    (tmp_path / "dataset.json").write_text(
+        json.dumps({"classes": ["a", "b"], "splits": {"train": [0, 2], "val": [2, 4]}})
+    )
+    images = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 3), np.uint8)
+    images[3] = images[0]
+    labels = np.array([[[0, 1, 0]] * 2] * 4)
+    labels[1, 0, 0] = 7
+    labels[2, 0, 0] = -3
+    report = check_dataset(write_npz(tmp_path / "a.npz", images, labels))
+    assert found(report) == Counter(
+        [("values", "image_00001"), ("values", "image_00002"), ("duplicate", "image_00003")]
+    )
+
+
+def test_arrays_of_other_lengths_and_sizes(tmp_path):
+    report = check_dataset(
+        write_npz(tmp_path / "a.npz", np.arange(24, dtype=np.uint8).reshape(4, 2, 3), np.array([[[0, 1]]] * 3))
+    )
+    assert [problem.kind for problem in report.problems] == ["missing", "size", "size", "size"]
+
+
+def test_arrays_that_cannot_be_used_at_all(tmp_path):
+    report = check_dataset(write_npz(tmp_path / "a.npz", np.zeros((1, 2, 2)), np.zeros((1, 2, 2), np.uint8)))
+    assert found(report) == Counter([("arrays", str(tmp_path / "a.npz"))])
+    (tmp_path / "combined.npy").write_bytes(b"broken")
+    assert found(check_dataset(str(tmp_path))) == Counter([("arrays", str(tmp_path))])
+
+
+def test_the_generator_is_clean():
+    assert check_dataset("m2nist-synthetic:100").ok
+
+
+def test_nothing_there_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        check_dataset(str(tmp_path / "nowhere"))

@@ -1,0 +1,103 @@
+"""dataset.json, and how it encodes masks."""
+
+import json
+
+import numpy as np
+import pytest
+
+from segtool.data.classes import Encoding, infer_encoding
+from segtool.data.metadata import find_metadata, read_metadata
+from segtool.errors import DataError
+
+
+def read(tmp_path, value):
+    (tmp_path / "dataset.json").write_text(value if isinstance(value, str) else json.dumps(value))
+    return read_metadata(tmp_path / "dataset.json")
+
+
+def test_values_default_to_the_position(tmp_path):
+    found = read(tmp_path, {"classes": ["sky", {"name": "road"}]})
+    assert (found.classes.names, found.classes.background_id, found.classes.ignore_id) == (("sky", "road"), 0, None)
+    assert found.encoding.encode(np.array([[0, 1]]), source="m").tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(("background", "expected"), [("road", 1), (1, 1), (None, None), (0, 0)])
+def test_the_background_by_name_id_or_none(tmp_path, background, expected):
+    assert read(tmp_path, {"classes": ["sky", "road"], "background": background}).classes.background_id == expected
+
+
+@pytest.mark.parametrize(("ignored", "label"), [(255, 255), (7, 7), (-100, 255), (100000, 255)])
+def test_what_is_ignored_gets_a_label_of_its_own(tmp_path, ignored, label):
+    found = read(tmp_path, {"classes": ["a", "b"], "ignore_id": ignored})
+    assert found.classes.ignore_id == label
+    assert found.encoding.encode(np.array([[0, ignored, 1]]), source="m").tolist() == [[0, label, 1]]
+
+
+def test_an_ignored_value_that_is_an_id_moves_away(tmp_path):
+    classes = [{"name": "a", "value": 1}, {"name": "b", "value": 2}]
+    found = read(tmp_path, {"classes": classes, "ignore_id": 0})
+    assert found.encoding.encode(np.array([[0, 1, 2]]), source="m").tolist() == [[255, 0, 1]]
+
+
+def test_colours(tmp_path):
+    classes = [{"name": "a", "color": [0, 0, 0]}, {"name": "b", "color": [128, 64, 0]}]
+    found = read(tmp_path, {"classes": classes, "ignore_color": [255, 255, 255]})
+    mask = np.array([[[128, 64, 0], [255, 255, 255], [0, 0, 0]]], np.uint8)
+    assert found.encoding.encode(mask, source="m").tolist() == [[1, 255, 0]]
+    with pytest.raises(DataError, match=r"holds the colours \[128, 64, 1\], expected only the colours \[0, 0, 0\]"):
+        found.encoding.encode(mask[:, :1] + np.array([0, 0, 1], np.uint8), source="m")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "{", "[]", "3", '{"names": ["a", "b"]}', '{"classes": 3}', '{"classes": [{"value": 1}, {"value": 2}]}',
+        {"classes": ["a"]}, {"classes": ["a", "a"]}, {"classes": ["a", "b"], "background": "c"},
+        {"classes": ["a", "b"], "background": 2}, {"classes": ["a", "b"], "ignore_id": 1},
+        {"classes": ["a", "b"], "ignore_id": "255"}, {"classes": ["a", "b"], "ignore_color": [0, 0, 0]},
+        {"classes": ["a", "b"], "channels": 4}, {"classes": ["a", {"name": "b", "value": 0}]},
+        {"classes": ["a", {"name": "b", "color": [0, 0, 0]}]}, {"classes": ["a", {"name": "b", "value": 1.5}]},
+        {"classes": [{"name": "a", "color": [0, 0]}, {"name": "b", "color": [0, 0, 256]}]},
+        {"classes": ["a", "b"], "splits": {"train": [0]}}, {"classes": ["a", "b"], "splits": 3},
+        {"classes": [{"name": "a", "color": [0, 0, 0]}, {"name": "b", "color": [1, 1, 1]}], "ignore_id": 255},
+    ],
+)  # fmt: skip
+def test_descriptions_that_are_refused_name_the_file(tmp_path, wrong):
+    with pytest.raises(DataError, match=r"dataset\.json") as caught:
+        read(tmp_path, wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_first_candidate_is_read(tmp_path):
+    (tmp_path / "b.json").write_text('{"classes": ["x", "y"]}')
+    found = find_metadata(tmp_path / "a.json", tmp_path / "b.json")
+    assert found is not None
+    assert found.classes.names == ("x", "y")
+    assert find_metadata(tmp_path / "a.json") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "pairs"),
+    [
+        ([0, 255], ("background", "foreground"), {0: 0, 255: 1}),
+        ([0, 1], ("class 0", "class 1"), {0: 0, 1: 1}),
+        (list(range(300)), tuple(f"class {i}" for i in range(300)), {299: 299}),
+    ],
+)
+def test_values_that_speak_for_themselves(values, names, pairs):
+    classes, encoding = infer_encoding(np.array(values), source="m")
+    assert classes.names == names
+    assert encoding.encode(np.array([list(pairs)]), source="m").tolist() == [list(pairs.values())]
+
+
+@pytest.mark.parametrize("values", [[0], [255], [1, 2], [0, 1, 255], [0, 127, 255], [-1, 0, 1]])
+def test_values_that_do_not(values):
+    with pytest.raises(DataError, match=r'write a dataset.json beside them: \{"classes"') as caught:
+        infer_encoding(np.array(values), source="m")
+    assert str(values[-1]) in str(caught.value)
+
+
+def test_unknown_values_are_listed():
+    encoding = Encoding.of({0: 0, 255: 1})
+    with pytest.raises(DataError, match=r"m\.png holds the values 1, 254, expected only the values 0, 255"):
+        encoding.encode(np.array([[0, 1, 254, 255]], np.uint8), source="m.png")
