@@ -1,0 +1,124 @@
+"""The real images that an export needs: to calibrate on (training) and to compare on (validation)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.contract import ModelContract
+from segtool.data.dataset import Dataset, Indices
+from segtool.data.loading import load_dataset
+from segtool.data.split import Split, split
+from segtool.errors import DataError, ExportError
+from segtool.models import Run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportData:
+    """A data set and its split, as they were in training."""
+
+    dataset: Dataset
+    split: Split
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a contract says of the data, in the words of run.json."""
+        dataset = self.dataset
+        return {
+            "class_names": dataset.class_names,
+            "background_id": dataset.background_id,
+            "ignore_id": dataset.ignore_id,
+            "fingerprint": dataset.fingerprint(),
+        }
+
+    def real_images(self, count: int, contract: ModelContract) -> npt.NDArray[np.uint8]:
+        """Return up to `count` validation images, training ones where there are none: uint8 (n, H, W, C)."""
+        pool = self.split.val if self.split.val.size else self.split.train
+        return self.dataset.images(_spread(pool, count), size=(contract.height, contract.width))
+
+    def calibration(self, count: int, contract: ModelContract) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield up to `count` training images, spread evenly over the split, a batch at a time."""
+        chosen, batch = _spread(self.split.train, count), images_at_once(contract, most=16)
+        for start in range(0, len(chosen), batch):
+            yield self.dataset.images(chosen[start : start + batch], size=(contract.height, contract.width))
+
+
+def images_at_once(contract: ModelContract, *, most: int) -> int:
+    """Return how many images to run in one batch: `most`, fewer where they are large, so that memory is bounded."""
+    return max(1, min(most, 2**19 // (contract.height * contract.width)))
+
+
+def open_data(run: Run | None, spec: str | None) -> ExportData:
+    """Open the data of a run, or those that the user names.
+
+    Parameters
+    ----------
+    run
+        The run the model is of; its data, seed and split are used again.
+    spec
+        A data SPEC in place of the run's, for example because the data were moved; needed without a run.
+
+    Raises
+    ------
+    ExportError
+        There is neither.
+    DataError
+        The run's data cannot be read or are no longer those of the training.
+    """
+    if run is None:
+        if spec is None:
+            raise ExportError(
+                "A .keras file on its own says nothing of its data; "
+                "give real images to prove the export on with --data SPEC."
+            )
+        dataset = load_dataset(spec)
+        return ExportData(dataset, split(dataset, seed=0))
+    division = {"seed": 0, "val_split": 0.2, "test_split": 0.0, **run.split}
+    seed, val, test = (division[key] for key in ("seed", "val_split", "test_split"))
+    dataset = load_dataset(spec or str(run.data["spec"]), seed=seed, val_split=val, test_split=test)
+    _check_same(dataset, run.data, given=spec is not None)
+    return ExportData(dataset, split(dataset, val_fraction=val, test_fraction=test, seed=seed))
+
+
+def check_fits(dataset: Dataset, contract: ModelContract) -> None:
+    """Refuse data of another number of channels or classes than the model's."""
+    if dataset.channels != contract.channels:
+        raise DataError(
+            f"{dataset.name} has images of {dataset.channels} channel(s), the model expects {contract.channels}; "
+            "give the data it was trained on."
+        )
+    if dataset.num_classes != contract.num_classes:
+        raise DataError(
+            f"{dataset.name} has {dataset.num_classes} classes, the model scores {contract.num_classes}; "
+            "give the data it was trained on."
+        )
+
+
+def _check_same(dataset: Dataset, data: Mapping[str, Any], *, given: bool) -> None:
+    found, expected = dataset.fingerprint(), data["fingerprint"]
+    if found == expected:
+        return
+    if not given:
+        raise DataError(
+            f"The data at {data['spec']} have fingerprint {found[:12]}, the run was trained on {str(expected)[:12]}: "
+            "they were changed since; "
+            "restore them, name others with --data, or train again."
+        )
+    logger.warning(
+        "%s is not the data that the run was trained on: calibration and gates use "
+        "its own split, which may hold training images.",
+        dataset.spec,
+    )
+
+
+def _spread(pool: Indices, count: int) -> Indices:
+    """Return up to `count` of `pool`, evenly spread over it, in its order."""
+    if len(pool) <= count:
+        return pool
+    return pool[np.arange(count) * len(pool) // count]

@@ -1,0 +1,110 @@
+"""Keras to ONNX, the only file that touches tf2onnx.
+
+tf2onnx 1.17 gives a clean graph for these networks: convolutions in NCHW with static pads, transposed convolutions
+as ConvTranspose with static pads, and a symbolic batch without any shape arithmetic. A test holds it to that.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import onnx
+
+from segtool.errors import ExportError
+from segtool.export.options import DEFAULT_OPSET, TESTED_OPSETS
+from segtool.models.backend import import_quietly
+
+INPUT, BATCH = "image", "N"
+
+
+def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+    """Convert a trained network, exactly as it is.
+
+    Parameters
+    ----------
+    model
+        keras.Model on the TensorFlow backend, float32, input uint8 (N, H, W, C), output (N, H, W, K).
+    opset
+        Version of the ONNX operator set, one of `TESTED_OPSETS`.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Input ``image`` uint8 (N, H, W, C) with symbolic N; output as the network's, named ``probabilities``.
+
+    Raises
+    ------
+    ExportError
+        The network or the opset cannot be converted; the message says why.
+    MissingExtraError
+        TensorFlow or tf2onnx is not installed.
+    """
+    check_opset(opset)
+    check_network(model)
+    tf, tf2onnx = (import_quietly(name, extra="export") for name in ("tensorflow", "tf2onnx"))
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    signature = [tf.TensorSpec([None, *model.inputs[0].shape[1:]], tf.uint8, name=INPUT)]
+    # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
+    function = tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
+    try:
+        with tf.device("/CPU:0"):
+            converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+    except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+        raise ExportError(
+            f"tf2onnx {tf2onnx.__version__} cannot convert {model.name} ({error}); use layers that it knows."
+        ) from error
+    return _named(converted, model)
+
+
+def check_opset(opset: int) -> None:
+    """Refuse an opset that was not tested."""
+    if opset not in TESTED_OPSETS:
+        raise ExportError(
+            f"Opset {opset} was asked for, segtool converts to {TESTED_OPSETS.start} to {TESTED_OPSETS.stop - 1}; "
+            f"leave --opset out for {DEFAULT_OPSET}."
+        )
+
+
+def check_network(model: Any) -> None:
+    """Refuse a network that would not be converted exactly, or whose weights are not finite."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Export needs Keras on TensorFlow, found {keras.backend.backend()}; run it with KERAS_BACKEND=tensorflow."
+        )
+    if str(model.inputs[0].dtype) != "uint8":
+        raise ExportError(
+            f"The network's input is {model.inputs[0].dtype}, expected uint8 raw pixels with the scaling inside."
+        )
+    for layer in model.layers:
+        if layer.weights and layer.compute_dtype != "float32":
+            raise ExportError(
+                f"Layer {layer.name} computes in {layer.compute_dtype}, expected float32; save the model in float32."
+            )
+    for weight in model.weights:
+        if not np.isfinite(np.asarray(weight)).all():
+            raise ExportError(
+                f"The weight {weight.path} holds NaN or infinite values; the training went wrong, train again."
+            )
+
+
+def _named(converted: onnx.ModelProto, model: Any) -> onnx.ModelProto:
+    """Name the output and the batch; state the output's shape."""
+    graph = converted.graph
+    old = graph.output[0].name
+    if len(graph.output) != 1 or len(graph.input) != 1:
+        raise ExportError(
+            f"The network has {len(graph.input)} inputs and {len(graph.output)} outputs, expected one of each."
+        )
+    for node in graph.node:
+        node.output[:] = ["probabilities" if name == old else name for name in node.output]
+        node.input[:] = ["probabilities" if name == old else name for name in node.input]
+    shape = [BATCH, *model.outputs[0].shape[1:]]
+    graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape))
+    graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
+    del graph.value_info[:]
+    onnx.checker.check_model(converted, full_check=True)
+    return converted

@@ -1,0 +1,45 @@
+"""The functions that the gates compare: images in, labels or probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.export.keras_to_onnx import INPUT
+from segtool.runtime.session import open_session
+
+Images = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+
+
+def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
+    """Return a function from uint8 (N, H, W, C) to Keras's probabilities, float32 (N, H, W, K), on the CPU."""
+    import tensorflow as tf
+
+    def run(images: Images) -> Array:
+        # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
+        with tf.device("/CPU:0"):
+            parts = [model(images[i : i + batch], training=False).numpy() for i in range(0, len(images), batch)]
+        return np.concatenate(parts)
+
+    return run
+
+
+def onnx_runner(path: Path) -> tuple[Callable[[Images], Array], int]:
+    """Return a function from uint8 (N, H, W, C) to a file's output on the CPU, and the threads it uses."""
+    opened = open_session(path, provider="cpu")
+    return lambda images: np.asarray(opened.session.run(None, {INPUT: images})[0]), opened.threads
+
+
+def as_labels(run: Callable[[Images], Array], dtype: np.dtype[Any]) -> Callable[[Images], Array]:
+    """Return `run` with the class scores, where it gives those, turned into labels (N, H, W) of `dtype`."""
+
+    def labels(images: Images) -> Array:
+        found = run(images)
+        return found.argmax(-1).astype(dtype) if found.ndim == 4 else found
+
+    return labels

@@ -1,0 +1,53 @@
+"""Importing Keras and TensorFlow without what their native libraries write on standard error while they load."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from segtool.errors import MissingExtraError
+
+
+def import_quietly(name: str, *, extra: str) -> ModuleType:
+    """Import the module `name`, which the optional dependencies `extra` bring.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with _native_stderr_closed():
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{name} could not be imported ({error}); install it with pip install "segtool[{extra}]".'
+        ) from error
+
+
+@contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    # TensorFlow's first lines come before its log level is read, from C++: only the file descriptor stops them.
+    # Python's own errors are exceptions and still get out.
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without a standard error, such as a service
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,97 @@
+"""The allow-list of what a model.keras file may name.
+
+Keras rebuilds a model by importing and calling what ``config.json`` names. Its own safe mode refuses serialized
+lambdas but still lets a file choose among thousands of Keras objects, some of which read files or fetch from the
+network. segtool's networks need a few layers; only those pass, and the check runs before Keras sees the file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segtool.errors import ModelFileError
+
+_LAYER_NAMES = """
+    Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Conv2DTranspose Cropping2D
+    DepthwiseConv2D Dropout ELU GaussianNoise GlobalAveragePooling2D GroupNormalization Identity InputLayer
+    LayerNormalization LeakyReLU MaxPooling2D Maximum Multiply PReLU Permute ReLU Rescaling Reshape SeparableConv2D
+    Softmax SpatialDropout2D Subtract UpSampling2D ZeroPadding2D
+"""
+_INITIALIZER_NAMES = """
+    Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal
+    RandomUniform TruncatedNormal VarianceScaling Zeros
+"""
+_ALLOWED: dict[str, frozenset[str]] = {
+    "keras": frozenset({"DTypePolicy", "Functional", "Model", "Sequential"}),
+    "keras.models": frozenset({"Functional", "Model", "Sequential"}),
+    "keras.src.models.functional": frozenset({"Functional"}),
+    "keras.src.models.sequential": frozenset({"Sequential"}),
+    "keras.layers": frozenset(_LAYER_NAMES.split()),
+    "keras.initializers": frozenset(_INITIALIZER_NAMES.split()),
+    "keras.regularizers": frozenset({"L1", "L1L2", "L2"}),
+    "keras.constraints": frozenset({"MaxNorm", "NonNeg", "UnitNorm"}),
+    "keras.dtype_policies": frozenset({"DTypePolicy"}),
+}
+# Notation of Keras's format for the place of a tensor in the graph; it names no code.
+_NOTATION = frozenset({"__keras_tensor__"})
+_MAX_DEPTH = 64
+
+
+def check_config(config: Any, *, source: str) -> None:
+    """Refuse a model's configuration that names anything outside the allow-list.
+
+    Parameters
+    ----------
+    config
+        The parsed ``config.json``; what is under its own ``compile_config`` must have been taken out.
+    source
+        Name of the file, for the error.
+
+    Raises
+    ------
+    ModelFileError
+        Something is not allowed; its name is in the message. Nothing was imported or run.
+    """
+    if not isinstance(config, dict) or config.get("class_name") not in ("Functional", "Sequential"):
+        found = config.get("class_name") if isinstance(config, dict) else type(config).__name__
+        raise ModelFileError(
+            f"{source} holds {found!r} where a Functional or Sequential Keras model was expected; it was not opened."
+        )
+    _walk(config, source, depth=0)
+
+
+def _walk(value: Any, source: str, *, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise ModelFileError(
+            f"The configuration in {source} is nested more than {_MAX_DEPTH} levels deep; it was not opened."
+        )
+    if isinstance(value, dict):
+        _check_object(value, source)
+        for item in value.values():
+            _walk(item, source, depth=depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _walk(item, source, depth=depth + 1)
+
+
+def _check_object(value: dict[str, Any], source: str) -> None:
+    """Check one dictionary of the configuration: whatever looks like a named object must be allowed."""
+    if not {"class_name", "module", "registered_name"} & value.keys():
+        return
+    name, module, registered = value.get("class_name"), value.get("module"), value.get("registered_name")
+    named = isinstance(name, str)
+    if named and name in _NOTATION and module is None and registered is None:
+        return
+    known = named and isinstance(module, str) and name in _ALLOWED.get(module, ())
+    # A registered name other than the class's own would make Keras look the object up among custom ones.
+    if not known or registered not in (None, name):
+        raise ModelFileError(
+            f"{source} names {_spell(module, name, registered)}, which is not among the layers that segtool opens; "
+            "a model "
+            "file can run code through such an object, so it was not opened: rebuild the model without it."
+        )
+
+
+def _spell(module: Any, name: Any, registered: Any) -> str:
+    text = ".".join(str(part) for part in (module, name) if part is not None)
+    return text if registered in (None, name) else f"{text} (registered as {registered})"

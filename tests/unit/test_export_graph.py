@@ -1,0 +1,152 @@
+"""Keras to ONNX and its heads: exact, symbolic in the batch alone, and refusing what it cannot do."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data
+
+from segtool.errors import ExportError
+from segtool.export.heads import with_head
+from segtool.export.keras_to_onnx import TESTED_OPSETS, keras_to_onnx
+
+pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
+
+
+def run(model, images):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})[0]
+
+
+def dims(value):
+    return [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def network(request):
+    return build_tiny(request.param)
+
+
+@pytest.fixture(scope="module")
+def converted(network):
+    return keras_to_onnx(network)
+
+
+@pytest.fixture(scope="module")
+def images(network):
+    return tiny_data(5, channels=network.input_shape[-1])[0]
+
+
+@pytest.fixture(scope="module")
+def expected(network, images):
+    return np.asarray(network(images, training=False))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_probabilities_are_those_of_keras(converted, images, expected, count):
+    np.testing.assert_allclose(run(converted, images[:count]), expected[:count], atol=1e-6, rtol=0)
+
+
+def test_the_interface_is_the_one_of_the_contract(converted, network):
+    graph = converted.graph
+    assert [item.name for item in graph.input] == ["image"]
+    assert [item.name for item in graph.output] == ["probabilities"]
+    assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert dims(graph.input[0]) == ["N", HEIGHT, WIDTH, network.input_shape[-1]]
+    assert dims(graph.output[0]) == ["N", HEIGHT, WIDTH, CLASSES]
+    assert all(item.data_location == onnx.TensorProto.DEFAULT for item in graph.initializer)
+
+
+def test_no_shape_is_computed_at_run_time(converted):
+    kinds = [node.op_type for node in converted.graph.node]
+    assert kinds.count("ConvTranspose") == 2
+    assert not {"Shape", "Loop", "If", "Gather", "ConstantOfShape"} & set(kinds)
+    # Layouts: one change at each end at most.
+    assert kinds.count("Transpose") <= 2
+    inferred = onnx.shape_inference.infer_shapes(converted, strict_mode=True, data_prop=True)
+    unknown = [item.name for item in inferred.graph.value_info if not all(dims(item)[1:])]
+    assert not unknown
+
+
+@pytest.mark.parametrize("opset", TESTED_OPSETS)
+def test_every_offered_opset_converts_exactly(opset):
+    network, images = build_tiny(), tiny_data(3)[0]
+    converted = keras_to_onnx(network, opset=opset)
+    assert {item.version for item in converted.opset_import if not item.domain} == {opset}
+    expected = np.asarray(network(images, training=False))
+    np.testing.assert_allclose(run(converted, images), expected, atol=1e-6, rtol=0)
+    assert (run(with_head(converted, "labels"), images) == expected.argmax(-1)).all()
+
+
+@pytest.mark.parametrize("opset", [12, 19, 0])
+def test_other_opsets_are_refused(opset):
+    with pytest.raises(ExportError, match="13 to 18"):
+        keras_to_onnx(build_tiny(), opset=opset)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_labels_are_the_arg_max(converted, images, expected, count):
+    labels = with_head(converted, "labels")
+    found = run(labels, images[:count])
+    assert found.dtype == np.uint8
+    assert len(np.unique(expected.argmax(-1))) > 1
+    np.testing.assert_array_equal(found, expected[:count].argmax(-1))
+    assert dims(labels.graph.output[0]) == ["N", HEIGHT, WIDTH]
+    assert "Softmax" not in [node.op_type for node in labels.graph.node]
+
+
+def test_logits_are_what_the_softmax_gets(converted, images, expected):
+    logits = run(with_head(converted, "logits"), images)
+    assert logits.dtype == np.float32
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    np.testing.assert_allclose(powers / powers.sum(-1, keepdims=True), expected, atol=1e-6)
+    assert np.abs(logits - expected).max() > 0.01
+
+
+def test_the_probabilities_head_leaves_the_graph_as_it_is(converted):
+    assert with_head(converted, "probabilities") == converted
+
+
+def test_a_network_without_softmax_has_labels_but_no_logits():
+    network, images = build_tiny(softmax=False), tiny_data(3)[0]
+    converted = keras_to_onnx(network)
+    expected = np.asarray(network(images, training=False)).argmax(-1)
+    np.testing.assert_array_equal(run(with_head(converted, "labels"), images), expected)
+    with pytest.raises(ExportError, match="soft-max"):
+        with_head(converted, "logits")
+
+
+def test_many_classes_give_uint16_labels():
+    from keras import Input, Model, layers
+
+    image = Input((4, 4, 1), dtype="uint8", name="image")
+    scores = layers.Softmax()(layers.Conv2D(300, 1)(layers.Rescaling(1 / 255)(image)))
+    labels = with_head(keras_to_onnx(Model(image, scores)), "labels")
+    found = run(labels, np.full((1, 4, 4, 1), 255, np.uint8))
+    assert found.dtype == np.uint16
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_named(value):
+    network = build_tiny()
+    kernel = network.get_layer("score").kernel
+    kernel.assign(np.where(np.arange(kernel.shape[2])[:, None] == 1, value, np.asarray(kernel)))
+    with pytest.raises(ExportError, match="score/kernel"):
+        keras_to_onnx(network)
+
+
+def test_a_float_input_is_refused():
+    from keras import Input, Model, layers
+
+    image = Input((4, 4, 1), name="image")
+    with pytest.raises(ExportError, match="uint8"):
+        keras_to_onnx(Model(image, layers.Softmax()(layers.Conv2D(2, 1)(image))))
+
+
+def test_a_network_in_low_precision_is_refused():
+    from keras import Input, Model, layers
+
+    image = Input((4, 4, 1), dtype="uint8", name="image")
+    x = layers.Conv2D(2, 1, dtype="mixed_bfloat16", name="low")(layers.Rescaling(1 / 255)(image))
+    with pytest.raises(ExportError, match="low computes in bfloat16"):
+        keras_to_onnx(Model(image, layers.Softmax()(x)))

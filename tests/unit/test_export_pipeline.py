@@ -1,0 +1,212 @@
+"""`segtool export` as a whole: the files that appear, and those that do not."""
+
+import json
+import tempfile
+
+import numpy as np
+import onnx
+import pytest
+from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, tiny_data, trained_tiny, write_run
+
+import segtool.runtime.segmenter
+from segtool.contract import GoldenPair
+from segtool.errors import DataError, ExportError, GateError, OutputExistsError
+from segtool.export import ExportOptions, export_model, pipeline
+
+pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run folder; leftovers in the folder for temporary files fail the test."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    yield write_run(tmp_path / "run")
+    assert not [*temporary.iterdir()]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def scaled(model, factor):
+    """The graph with every 4-D constant multiplied by `factor`."""
+    for item in model.graph.initializer:
+        if len(item.dims) == 4 and item.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8):
+            values = onnx.numpy_helper.to_array(item)
+            item.CopyFrom(onnx.numpy_helper.from_array((values * factor).astype(values.dtype), item.name))
+    return model
+
+
+def test_a_run_is_exported_beside_its_model(run):
+    seen = []
+    result = export_model(run, options=ExportOptions(quantize=True, max_drop=5), progress=lambda *at: seen.append(at))
+    assert names(run) == ["model.int8.onnx", "model.keras", "model.onnx", "run.json"]
+    assert (result.float32, result.int8) == (run / "model.onnx", run / "model.int8.onnx")
+    assert seen[-1] == (12, 12)
+    for path, contract in ((result.float32, result.contract), (result.int8, result.int8_contract)):
+        segmenter = segtool.runtime.segmenter.load(path, provider="cpu")
+        assert json.loads(segmenter.contract.to_json()) == json.loads(contract.to_json())
+        assert segmenter.verify().mismatching_pixels == 0
+    facts = json.loads((run / "run.json").read_text())["data"]
+    assert result.contract.data_fingerprint == facts["fingerprint"]
+    assert (result.contract.precision, result.int8_contract.precision) == ("float32", "int8")
+    assert result.contract.gates["parity"]["max_difference"] < 1e-5
+    assert result.contract.metrics["float32"]["foreground_mean_iou"] > 0.5
+    assert 0.97 < result.int8_contract.gates["accuracy"]["label_agreement"] <= 1
+    assert set(result.int8_contract.gates) == {"parity", "accuracy", "speed"}
+    assert set(result.int8_contract.metrics) == {"float32", "int8"}
+    assert result.int8_contract.quantization["images"] == 36
+    json.dumps(result.to_dict())
+
+
+def test_the_golden_pair_is_four_real_images(run):
+    path = export_model(run).float32
+    metadata = {item.key: item.value for item in onnx.load(path).metadata_props}
+    golden = GoldenPair.from_metadata(metadata, source="model.onnx")
+    data = {image.tobytes() for image in tiny_data()[0]}
+    assert golden.images.shape == (4, HEIGHT, WIDTH, 1)
+    assert all(image.tobytes() in data for image in golden.images)
+    assert set(np.unique(golden.labels)) <= set(range(CLASSES))
+    assert len(np.unique(golden.labels)) > 1
+
+
+@pytest.mark.parametrize("head", ["logits", "probabilities"])
+def test_other_heads_are_proven_too(run, tmp_path, head):
+    out = tmp_path / "out" / "net.onnx"
+    result = export_model(run, options=ExportOptions(head=head, out=out, quantize=True, max_drop=5))
+    assert names(out.parent) == ["net.int8.onnx", "net.onnx"]
+    assert result.contract.head == head
+    assert segtool.runtime.segmenter.load(out, provider="cpu").verify().mismatching_pixels == 0
+
+
+def test_a_sabotaged_conversion_leaves_nothing(run, monkeypatch):
+    monkeypatch.setattr(pipeline, "keras_to_onnx", lambda model, *, opset: scaled(real(model, opset=opset), 1.01))
+    with pytest.raises(GateError, match="Parity gate"):
+        export_model(run, options=ExportOptions(quantize=True))
+    assert names(run) == ["model.keras", "run.json"]
+
+
+def test_a_sabotaged_head_leaves_nothing(run, monkeypatch):
+    def reversed_head(model, head):
+        graph = with_head(model, head)
+        next(node for node in graph.graph.node if node.op_type == "ArgMax").op_type = "ArgMin"
+        return graph
+
+    with_head = pipeline.with_head
+    monkeypatch.setattr(pipeline, "with_head", reversed_head)
+    with pytest.raises(GateError, match="labels agree"):
+        export_model(run)
+    assert names(run) == ["model.keras", "run.json"]
+
+
+def test_a_sabotaged_int8_file_is_refused_and_float32_stays(run, monkeypatch):
+    def spoiled(*args, **kwargs):
+        made = quantize(*args, **kwargs)
+        scaled(made.model, 0)
+        return made
+
+    quantize = pipeline.quantize
+    monkeypatch.setattr(pipeline, "quantize", spoiled)
+    with pytest.raises(GateError, match=r"Accuracy gate.*model\.onnx passed and was written"):
+        export_model(run, options=ExportOptions(quantize=True))
+    assert names(run) == ["model.keras", "model.onnx", "run.json"]
+
+
+def test_a_file_that_changes_while_it_is_written_is_refused(run, monkeypatch):
+    with_metadata = pipeline.with_metadata
+    monkeypatch.setattr(pipeline, "with_metadata", lambda *args: scaled(with_metadata(*args), -1))
+    with pytest.raises(GateError, match="golden"):
+        export_model(run)
+    assert names(run) == ["model.keras", "run.json"]
+
+
+def test_a_slow_int8_file_is_written_with_a_warning(run, monkeypatch, caplog):
+    def slower(float32, int8, *, threads):
+        return describe(type(ratio)(0.5, 0.4, 0.6), threads=threads)
+
+    from segtool.runtime.latency import Ratio
+
+    ratio, describe = Ratio(1, 1, 1), pipeline.gates.describe_speed
+    monkeypatch.setattr(pipeline.gates, "measure_speed", slower)
+    result = export_model(run, options=ExportOptions(quantize=True, max_drop=5))
+    assert result.int8.exists()
+    assert result.int8_contract.gates["speed"]["verdict"] == "slower"
+    assert "slower: use the FP32 file" in result.warnings[0]
+    assert "slower: use the FP32 file" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
+def test_what_exists_is_kept_unless_told_otherwise(run, name):
+    (run / name).write_bytes(b"mine")
+    with pytest.raises(OutputExistsError, match=name.replace(".", r"\.")):
+        export_model(run, options=ExportOptions(quantize=True, max_drop=5))
+    assert (run / name).read_bytes() == b"mine"
+    export_model(run, options=ExportOptions(quantize=True, max_drop=5, overwrite=True))
+    assert (run / name).read_bytes() != b"mine"
+
+
+def test_a_file_on_its_own_needs_data(run, tmp_path):
+    alone = tmp_path / "alone" / "net.keras"
+    alone.parent.mkdir()
+    trained_tiny().save(alone)
+    with pytest.raises(ExportError, match="--data"):
+        export_model(alone)
+    assert names(alone.parent) == ["net.keras"]
+    result = export_model(alone, options=ExportOptions(data=str(tmp_path / "run-data.npz")))
+    assert result.float32 == alone.with_name("model.onnx")
+    assert result.contract.class_names == ("class 0", "class 1", "class 2")
+    assert result.contract.data_fingerprint
+
+
+def test_int8_without_validation_images_is_refused_before_anything_is_written(run):
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, "val_split": 0.0}))
+    with pytest.raises(DataError, match="validation"):
+        export_model(run, options=ExportOptions(quantize=True))
+    assert names(run) == ["model.keras", "run.json"]
+    assert export_model(run).contract.metrics == {}
+
+
+def test_data_that_changed_since_the_training_are_refused(run, tmp_path):
+    images, labels = tiny_data(seed=9)
+    np.savez(tmp_path / "run-data.npz", images=images[..., 0], labels=labels)
+    with pytest.raises(DataError, match="changed since"):
+        export_model(run)
+    assert names(run) == ["model.keras", "run.json"]
+
+
+def test_other_data_by_name_are_used_with_a_warning(run, tmp_path, caplog):
+    images, labels = tiny_data(20, seed=9)
+    np.savez(tmp_path / "other.npz", images=images[..., 0], labels=labels)
+    result = export_model(run, options=ExportOptions(data=str(tmp_path / "other.npz")))
+    assert "not the data that the run was trained on" in caplog.text
+    assert result.contract.data_fingerprint == json.loads((run / "run.json").read_text())["data"]["fingerprint"]
+
+
+def test_data_of_other_channels_or_classes_are_refused(run, tmp_path):
+    images, labels = tiny_data(20, channels=3)
+    np.savez(tmp_path / "rgb.npz", images=images, labels=labels)
+    np.savez(tmp_path / "two.npz", images=images[..., 0], labels=labels // 2)
+    for name, message in (("rgb", "channel"), ("two", "2 classes")):
+        with pytest.raises(DataError, match=message):
+            export_model(run, options=ExportOptions(data=str(tmp_path / f"{name}.npz")))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ExportOptions(opset=12), "Opset 12"),
+        (ExportOptions(size=(32, 32)), "32x32"),
+        (ExportOptions(out="model.tflite"), "onnx file"),
+        (ExportOptions(preset="tpu"), "preset"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused(run, options, message):
+    with pytest.raises(ExportError, match=message):
+        export_model(run, options=options)
+    assert names(run) == ["model.keras", "run.json"]
+
+
+real = pipeline.keras_to_onnx

@@ -1,0 +1,133 @@
+"""Static INT8: what is quantized and what is not, what it was calibrated on, and that nothing is left behind."""
+
+import hashlib
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto
+from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny
+
+from segtool.errors import ExportError
+from segtool.export.heads import with_head
+from segtool.export.keras_to_onnx import keras_to_onnx
+from segtool.export.quantize import PRESETS, head_nodes, preset_for, quantize, stem_nodes
+
+pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
+
+
+@pytest.fixture(scope="module")
+def float32():
+    return with_head(keras_to_onnx(trained_tiny()), "labels")
+
+
+def batches(count=24, size=7):
+    images = tiny_data(count)[0]
+    return (images[start : start + size] for start in range(0, count, size))
+
+
+def run(model, images):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})[0]
+
+
+def quantized_convolutions(graph):
+    """Output channels of the convolutions whose weights come out of a DequantizeLinear."""
+    producer = {name: node for node in graph.node for name in node.output}
+    constants = {item.name: item for item in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    dequantized = [producer[node.input[1]] for node in convolutions if node.input[1] in producer]
+    assert all(node.op_type == "DequantizeLinear" for node in dequantized)
+    return [constants[node.input[0]] for node in dequantized], [constants[node.input[1]] for node in dequantized]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_int8_agrees_with_float_on_almost_every_pixel(float32, name):
+    images, _ = tiny_data(16, seed=5)
+    int8 = quantize(float32, batches(), preset=PRESETS[name]).model
+    expected, found = run(float32, images), run(int8, images)
+    assert found.dtype == np.uint8
+    assert (found == expected).mean() > 0.97
+    assert (run(int8, images[:1]) == found[:1]).all()
+
+
+def test_the_inner_convolutions_are_int8_per_channel_and_the_ends_are_float(float32):
+    graph = quantize(float32, batches(), preset=PRESETS["vnni"]).model.graph
+    weights, scales = quantized_convolutions(graph)
+    # Of seven convolutions the first and the two that score stay in float.
+    assert sorted(item.dims[0] for item in weights) == [6, 8, 8, 8]
+    assert {item.data_type for item in weights} == {TensorProto.INT8}
+    assert all(list(scale.dims) == [weight.dims[0]] for weight, scale in zip(weights, scales, strict=True))
+    assert not any(node.op_type == "ArgMax" and "Dequantize" in node.input[0] for node in graph.node)
+
+
+@pytest.mark.parametrize(("name", "signed", "largest"), [("vnni", False, 127), ("x86", False, 64), ("arm", True, 127)])
+def test_a_preset_decides_the_integers(float32, name, signed, largest):
+    graph = quantize(float32, batches(), preset=PRESETS[name]).model.graph
+    constants = {item.name: item for item in graph.initializer}
+    points = {constants[node.input[2]].data_type for node in graph.node if node.op_type == "QuantizeLinear"}
+    assert points == {TensorProto.INT8 if signed else TensorProto.UINT8}
+    weights = [onnx.numpy_helper.to_array(item) for item in quantized_convolutions(graph)[0]]
+    assert max(np.abs(weight.astype(int)).max() for weight in weights) == pytest.approx(largest, abs=1)
+
+
+def test_calibration_is_recorded_and_streamed(float32):
+    images = tiny_data(24)[0]
+    result = quantize(float32, batches(), preset=PRESETS["vnni"])
+    digest = hashlib.sha256(repr(images.shape[1:]).encode() + images.tobytes()).hexdigest()
+    assert (result.images, result.fingerprint) == (24, digest)
+    assert quantize(float32, batches(size=5), preset=PRESETS["vnni"]).fingerprint == digest
+    assert quantize(float32, batches(23), preset=PRESETS["vnni"]).fingerprint != digest
+
+
+def test_only_the_input_and_the_batch_are_symbolic_and_no_metadata_is_left(float32):
+    int8 = quantize(float32, batches(), preset=PRESETS["vnni"]).model
+    assert not int8.metadata_props
+    assert {item.domain for item in int8.opset_import} == {""}
+    assert int8.graph.input == float32.graph.input
+    assert [item.name for item in int8.graph.output] == ["labels"]
+    onnx.checker.check_model(int8, full_check=True)
+
+
+def test_nothing_is_left_behind(float32, tmp_path, monkeypatch):
+    temporary, here = tmp_path / "tmp", tmp_path / "here"
+    temporary.mkdir()
+    here.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.chdir(here)
+    quantize(float32, batches(), preset=PRESETS["vnni"])
+    assert not [*temporary.iterdir(), *here.iterdir()]
+
+
+def test_no_images_are_refused(float32):
+    with pytest.raises(ExportError, match="no training images"):
+        quantize(float32, iter(()), preset=PRESETS["vnni"])
+
+
+def test_a_network_of_two_convolutions_has_nothing_to_quantize():
+    from keras import Input, Model, layers
+
+    image = Input((16, 20, 1), dtype="uint8", name="image")
+    x = layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(image))
+    network = Model(image, layers.Softmax()(layers.Conv2D(3, 1)(x)))
+    with pytest.raises(ExportError, match="can be quantized"):
+        quantize(keras_to_onnx(network), batches(), preset=PRESETS["vnni"])
+
+
+def test_the_head_and_the_stem_end_at_convolutions(float32):
+    kinds = {node.name: node.op_type for node in float32.graph.node}
+    head = [kinds[name] for name in head_nodes(float32.graph)]
+    assert head.count("Conv") == 2
+    assert head.count("ConvTranspose") == 2
+    assert "MaxPool" not in head
+    stem = [kinds[name] for name in stem_nodes(float32.graph)]
+    assert (stem.count("Conv"), stem.count("LeakyRelu"), stem.count("MaxPool")) == (1, 1, 0)
+
+
+def test_presets_by_name():
+    assert preset_for() in PRESETS.values()
+    assert preset_for("arm") == PRESETS["arm"]
+    with pytest.raises(ExportError, match="'gpu'"):
+        preset_for("gpu")
