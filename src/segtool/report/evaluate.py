@@ -1,0 +1,189 @@
+"""Scoring a model file on a data set: what `segtool evaluate` does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.contract import ModelContract, default_palette
+from segtool.data.dataset import Dataset, split
+from segtool.data.evaluation import evaluate_labels, per_image_scores
+from segtool.data.loading import load_dataset
+from segtool.errors import DataError
+from segtool.files import refuse_existing, write_bytes
+from segtool.models.predictor import Predictor, open_predictor
+from segtool.models.resolve import RUN_NAME, read_run
+from segtool.runtime.metrics import Scores
+
+Indices = npt.NDArray[np.intp]
+DEFAULT_VAL_SPLIT = 0.2  # the share that --split val takes of data that comes without parts
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to score on and what to write beside the figures.
+
+    Attributes
+    ----------
+    data
+        A data set's spec; None for the data of the run that the model lies in.
+    split
+        "train", "val", "test" or "all"; None for "val" of the data that the model was trained on and of data that
+        comes in parts, else "all".
+    per_image
+        CSV file for the scores of each image.
+    pictures, samples
+        PNG file for image, truth and prediction side by side, of this many images.
+    provider, threads
+        As in `segtool.load`; they concern .onnx files only.
+    overwrite
+        Whether files that are there may be replaced.
+    """
+
+    data: str | None = None
+    split: str | None = None
+    per_image: Path | None = None
+    pictures: Path | None = None
+    samples: int = 6
+    provider: str = "auto"
+    threads: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model, with what they were measured on."""
+
+    model: Path
+    data: str
+    split: str
+    fingerprint: str
+    scores: Scores
+    written: Sequence[Path] = field(default_factory=tuple)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures under the keys of ``evaluate --json``."""
+        return {
+            "model": str(self.model),
+            "data": self.data,
+            "split": self.split,
+            "data_fingerprint": self.fingerprint,
+            **self.scores.to_dict(),
+        }
+
+
+def evaluate(
+    model: str | Path | None,
+    *,
+    options: EvaluateOptions,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score a model on images with known truth.
+
+    Parameters
+    ----------
+    model
+        An .onnx or .keras file or a run folder; None for the latest run.
+    options
+        On what, and what to write.
+    progress
+        Called with (images done, images in all).
+
+    Raises
+    ------
+    SegtoolError
+        The model or the data cannot be used, their classes differ, or an output is already there.
+    """
+    for path in (options.per_image, options.pictures):
+        if path is not None:
+            refuse_existing(path, overwrite=options.overwrite)
+    predictor = open_predictor(model, provider=options.provider, threads=options.threads)
+    data, part, indices = _images(predictor, options)
+    _refuse_other_classes(predictor.contract, data)
+    scores = evaluate_labels(predictor.predict_batch, data, indices, size=_size(predictor), progress=progress)
+    written = [
+        *_write_per_image(predictor, data, indices, options),
+        *_draw(predictor, data, indices, options),
+    ]
+    return Evaluation(predictor.path, data.spec, part, data.fingerprint(), scores, written)
+
+
+def _size(predictor: Predictor) -> tuple[int, int]:
+    return predictor.contract.height, predictor.contract.width
+
+
+def _images(predictor: Predictor, options: EvaluateOptions) -> tuple[Dataset, str, Indices]:
+    """Return the data set, the name of the part to score on, and its images.
+
+    On the data that the model was trained on the parts are those of the training; otherwise an evaluation on
+    "val" would score images that were trained on.
+    """
+    run = read_run(predictor.path.parent) if (predictor.path.parent / RUN_NAME).is_file() else None
+    spec = options.data or (run.data["spec"] if run else None)
+    if spec is None:
+        raise DataError(
+            f"{predictor.path} does not lie in a run folder, so there is no data to score it on; pass --data SPEC."
+        )
+    division = predictor.contract.split
+    data = load_dataset(spec, **division)
+    own = bool(division) and data.fingerprint() == predictor.contract.data_fingerprint
+    part = options.split or ("val" if own or data.splits else "all")
+    if part == "all":
+        return data, part, np.arange(len(data))
+    parts = split(
+        data,
+        val_fraction=division["val_split"] if own else DEFAULT_VAL_SPLIT,
+        test_fraction=division["test_split"] if own else 0.0,
+        seed=division["seed"] if own else 0,
+    )
+    return data, part, parts.named(part)
+
+
+def _refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
+    if contract.num_classes != data.num_classes or contract.channels != data.channels:
+        raise DataError(
+            f"The model has {contract.num_classes} classes and {contract.channels} channels, {data.spec} has "
+            f"{data.num_classes} and {data.channels}; evaluate on data of the kind that the model was trained on."
+        )
+
+
+def _write_per_image(predictor: Predictor, data: Dataset, indices: Indices, options: EvaluateOptions) -> list[Path]:
+    if options.per_image is None:
+        return []
+    text = io.StringIO()
+    names = ("pixel_accuracy", "mean_iou", "mean_dice", "foreground_mean_iou", "foreground_mean_dice")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *(f"image_{name}" for name in names)])
+    for name, scores in per_image_scores(predictor.predict_batch, data, indices, size=_size(predictor)):
+        values = (getattr(scores, key) for key in names)
+        writer.writerow([name, *("" if math.isnan(value) else f"{value:.6f}" for value in values)])
+    write_bytes(options.per_image, text.getvalue().encode())
+    return [options.per_image]
+
+
+def _draw(predictor: Predictor, data: Dataset, indices: Indices, options: EvaluateOptions) -> list[Path]:
+    if options.pictures is None:
+        return []
+    from segtool.report.panels import plot_predictions
+
+    images, truths = data.arrays(indices[: options.samples], size=_size(predictor))
+    plot_predictions(
+        images,
+        truths,
+        predictor.predict_batch(images),
+        options.pictures,
+        class_names=data.class_names,
+        palette=default_palette(data.num_classes, background_id=data.background_id),
+        background_id=data.background_id,
+        ignore_id=data.ignore_id,
+        title=f"{predictor.path.name} on {data.name}",
+    )
+    return [options.pictures]

@@ -1,0 +1,106 @@
+"""Measuring exported models on this machine: what `segtool benchmark` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.data.evaluation import evaluate_labels
+from segtool.data.loading import load_dataset
+from segtool.errors import DataError, ModelFileError
+from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME, latest_exported
+from segtool.runtime.latency import BenchmarkCase, benchmark, machine_info
+from segtool.runtime.segmenter import Segmenter, load
+
+IMAGES = 64  # different images to time on: enough to vary, few enough to stay in memory
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What to measure on, and how; see `segtool.runtime.latency.benchmark`."""
+
+    data: str | None = None
+    provider: str = "auto"
+    threads: tuple[int, ...] = (1,)
+    batch: tuple[int, ...] = (1,)
+    runs: int = 200
+    warmup: int = 20
+
+
+def measure(
+    models: Sequence[Path], *, options: MeasureOptions, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Measure models in every combination of threads and batch, interleaved in one run.
+
+    Parameters
+    ----------
+    models
+        .onnx files; none for those of the latest run.
+    options
+        On what, and how often.
+    progress
+        Called with (runs done, runs in all).
+
+    Returns
+    -------
+    dict
+        "models": one entry a case, as in `segtool.runtime.latency.benchmark`, with "accuracy" where data was given;
+        "machine": what it was measured on.
+
+    Raises
+    ------
+    SegtoolError
+        A model or the data cannot be used, or the models take images of different sizes.
+    """
+    paths = list(models) or _latest_models()
+    segmenters = [load(path, provider=options.provider) for path in paths]
+    images = _images(segmenters, options.data)
+    cases = [
+        BenchmarkCase(path=path, provider=options.provider, threads=threads, batch=batch)
+        for path, threads, batch in product(paths, options.threads, options.batch)
+    ]
+    rows = benchmark(cases, images=images, runs=options.runs, warmup=options.warmup, progress=progress)
+    if options.data is not None:
+        accuracy = {str(each.path): _accuracy(each, options.data) for each in segmenters}
+        rows = [{**row, "accuracy": accuracy[str(row["path"])]} for row in rows]
+    return {"models": rows, "machine": machine_info(), "data": options.data, "runs": options.runs}
+
+
+def _latest_models() -> list[Path]:
+    """Return the exported models of the latest run, FP32 first."""
+    found = [LATEST / name for name in (ONNX_NAME, INT8_NAME) if (LATEST / name).is_file()]
+    return found or [latest_exported()]
+
+
+def _images(segmenters: Sequence[Segmenter], spec: str | None) -> npt.NDArray[np.uint8]:
+    """Return uint8 (N, H, W, C) images of the size that all models take."""
+    shapes = {(each.contract.height, each.contract.width, each.contract.channels) for each in segmenters}
+    if len(shapes) > 1:
+        raise ModelFileError(
+            f"The models take images of different shapes ({sorted(shapes)}), so their times do not compare; "
+            "benchmark them one after the other."
+        )
+    if spec is None:
+        return segmenters[0].golden().images
+    data = load_dataset(spec)
+    height, width, channels = shapes.pop()
+    if data.channels != channels:
+        raise DataError(
+            f"The model takes {channels} channels and {spec} has {data.channels}; pass data of the model's kind."
+        )
+    return data.arrays(np.arange(min(IMAGES, len(data))), size=(height, width))[0]
+
+
+def _accuracy(segmenter: Segmenter, spec: str) -> dict[str, Any]:
+    data = load_dataset(spec)
+    contract = segmenter.contract
+    scores = evaluate_labels(
+        segmenter.predict_batch, data, np.arange(len(data)), size=(contract.height, contract.width)
+    ).to_dict()
+    return {key: scores[key] for key in ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice", "images")}

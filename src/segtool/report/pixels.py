@@ -1,0 +1,62 @@
+"""Images and label maps as pixels of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+IGNORED_COLOR = (222, 222, 222)
+_LEAST_EXACT = 3  # from this enlargement on, whole steps look better than a filled box
+
+
+def gray_to_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return a uint8 image (h, w), (h, w, 1) or (h, w, 3) as (h, w, 3)."""
+    if image.ndim == 2:
+        image = image[..., np.newaxis]
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def color_labels(
+    labels: npt.NDArray[np.integer[Any]], palette: Sequence[tuple[int, int, int]], *, ignore_id: int | None
+) -> npt.NDArray[np.uint8]:
+    """Return class ids (h, w) in their colours, uint8 (h, w, 3); pixels of `ignore_id` in light grey.
+
+    The ids must be below ``len(palette)`` or equal to `ignore_id`.
+    """
+    colors: npt.NDArray[np.uint8] = np.asarray([*palette, IGNORED_COLOR], dtype=np.uint8)
+    indices = labels if ignore_id is None else np.where(labels == ignore_id, len(palette), labels)
+    return np.take(colors, indices, axis=0)
+
+
+def panel_size(height: int, width: int, *, box: int) -> tuple[int, int]:
+    """Return (height, width) in pixels at which an image fills a square of `box` pixels, its shape kept.
+
+    A small image is enlarged by a whole factor, so that all its pixels stay equally large.
+    """
+    factor = box / max(height, width)
+    if factor >= _LEAST_EXACT:
+        factor = int(factor)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def fit(pixels: npt.NDArray[np.uint8], size: tuple[int, int], *, smooth: bool) -> npt.NDArray[np.uint8]:
+    """Return uint8 (h, w, 3) `pixels` at `size` (height, width).
+
+    Shrinking averages areas, so that a thin class keeps a trace; enlarging keeps the pixels square,
+    or, with `smooth`, interpolates where the factor is no whole number.
+    """
+    height, width = size
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    whole = height % pixels.shape[0] == 0 and width % pixels.shape[1] == 0
+    if height < pixels.shape[0] or width < pixels.shape[1]:
+        method = Image.Resampling.BOX
+    elif smooth and not whole:
+        method = Image.Resampling.BICUBIC
+    else:
+        method = Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(pixels).resize((width, height), method))
