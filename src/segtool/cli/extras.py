@@ -1,0 +1,26 @@
+"""Importing the heavy libraries of an extra, quietly; a missing one is an error with the exact pip line."""
+
+from __future__ import annotations
+
+import os
+
+from segtool.models.backend import import_quietly
+
+
+def need_training() -> None:
+    """Import Keras with its backend (KERAS_BACKEND, TensorFlow by default).
+
+    Raises
+    ------
+    MissingExtraError
+        One of them is not installed.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    import_quietly(backend, extra="train")
+    import_quietly("keras", extra="train")
+
+
+def need_all() -> None:
+    """Import what training and export need; errors as in `need_training`."""
+    need_training()
+    import_quietly("tf2onnx", extra="all")

@@ -1,0 +1,60 @@
+"""`segtool info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segtool.cli.common import Command, emit_json, emit_table
+from segtool.cli.options import json_option
+
+if TYPE_CHECKING:
+    from segtool.contract import ModelContract
+
+
+@click.command(cls=Command, name="info", short_help="Show what a model file expects, returns and was proven to do.")
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@json_option
+def command(*, model: Path | None, as_json: bool) -> None:
+    """Show the contract of MODEL (.onnx, .keras or a run folder; the latest exported model where not given)."""
+    from segtool.models.predictor import open_predictor
+    from segtool.models.resolve import latest_exported
+
+    predictor = open_predictor(latest_exported() if model is None else model)
+    facts = _facts(predictor.path, predictor.contract)
+    if as_json:
+        emit_json("info", {"path": str(predictor.path), "kind": predictor.kind, **facts})
+        return
+    emit_table(["fact", "value"], [[key, _text(value)] for key, value in facts.items() if value not in ({}, "", None)])
+
+
+def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
+    return {
+        "size_bytes": path.stat().st_size,
+        "input": f"image uint8 (N, {contract.height}, {contract.width}, {contract.channels}), {contract.color_order}",
+        "output": contract.head,
+        "precision": contract.precision,
+        "classes": list(contract.class_names),
+        "background_id": contract.background_id,
+        "ignore_id": contract.ignore_id,
+        "larger_images": contract.size_policy,
+        "quantization": dict(contract.quantization),
+        "metrics": dict(contract.metrics),
+        "gates": dict(contract.gates),
+        "data_fingerprint": contract.data_fingerprint,
+        "split": dict(contract.split),
+        "versions": dict(contract.versions),
+        "contract_version": contract.version,
+    }
+
+
+def _text(value: Any) -> str:
+    """Return a fact for people: lists and dicts without brackets, one item a line where it is nested."""
+    if isinstance(value, dict):
+        inner = [f"{key}: {_text(item)}" for key, item in value.items()]
+        return ("\n" if any(isinstance(item, dict) for item in value.values()) else ", ").join(inner)
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,104 @@
+"""Live progress of a training on stderr: rate, time left, and a line for each epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from segtool.cli.common import is_quiet, say, stderr
+from segtool.train.listener import TrainListener
+
+
+class LiveTraining(TrainListener):
+    """Shows a bar on a terminal, and in any case one line an epoch with the scores and the time left."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]:.1f} steps/s  loss {task.fields[loss]:.4f}  {task.fields[left]} left"),
+            console=stderr,
+            transient=True,
+            disable=is_quiet() or not stderr.is_terminal,
+        )
+        self._bar = self._progress.add_task("", total=None, epoch=0, epochs=0, rate=0.0, loss=0.0, left="?")
+        self._epochs = self._steps = self._first = 0
+        self._begun = self._epoch_begun = 0.0
+
+    def __enter__(self) -> LiveTraining:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, info: Mapping[str, Any], *, epochs: int, first_epoch: int, steps: int) -> None:
+        """Say what is trained, on what, in which precision, and why."""
+        self._epochs, self._steps, self._first = epochs, steps, first_epoch
+        data, counts = info["data"], info["data"]["splits"]
+        say(
+            f"{info['arch']}, {info['parameters']:,} parameters, recipe {info['recipe']}, "
+            f"{data['spec']}: {counts['train']} images to train, {counts['val']} to validate"
+            + (f", {counts['test']} to test" if counts["test"] else "")
+        )
+        say(f"{info['device']['description']}, {info['precision']['name']}: {info['precision']['reason']}")
+        if first_epoch:
+            say(f"Going on after epoch {first_epoch} of {epochs}.")
+        self._progress.update(self._bar, total=epochs * steps, completed=first_epoch * steps, epochs=epochs)
+        self._begun = self._epoch_begun = time.monotonic()
+
+    def step(self, epoch: int, step: int, loss: float) -> None:
+        """Move the bar."""
+        if step == 1:
+            self._epoch_begun = time.monotonic()
+        rate = (step - 1) / max(time.monotonic() - self._epoch_begun, 1e-9)
+        done = (epoch - 1) * self._steps + step
+        self._progress.update(self._bar, completed=done, epoch=epoch, rate=rate, loss=loss, left=self._left(done))
+
+    def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
+        """Print a line with the scores of the epoch."""
+        say(
+            f"epoch {row['epoch']:>3}/{self._epochs}  loss {row['loss']:.4f}  val: loss {row['val_loss']:.4f}, "
+            f"accuracy {100 * row['val_pixel_accuracy']:.2f} %, IoU {_percent(row['val_foreground_mean_iou'])}, "
+            f"Dice {_percent(row['val_foreground_mean_dice'])}  {row['seconds']:.1f} s, "
+            f"{self._left(row['epoch'] * self._steps)} left{'  best' if best else ''}"
+        )
+
+    def note(self, message: str) -> None:
+        """Print a line."""
+        say(message)
+
+    def _left(self, done: int) -> str:
+        spent, steps = time.monotonic() - self._begun, done - self._first * self._steps
+        seconds = round(spent / max(steps, 1) * (self._epochs * self._steps - done))
+        hours, rest = divmod(seconds, 3600)
+        return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callback (done, total) that moves a bar on stderr; it shows nothing off a terminal or with -q."""
+    with Progress(
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed}/{task.total} " + unit),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+        disable=is_quiet() or not stderr.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,80 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+model_option = click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="An exported .onnx, or a run folder.  [default: the latest exported model]",
+)
+
+provider_option = click.option(
+    "--provider",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="auto takes the best that really starts; a named one (cpu, cuda, tensorrt, ...) that does not start is "
+    "an error.",
+)
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(1), help="Threads of the model.  [default: the processors this process may use]"
+)
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that are already there.")
+
+
+def data_option(text: str) -> Callable[[Command], Command]:
+    """Return the --data option with `text` as its help."""
+    return click.option("--data", metavar="SPEC", help=text)
+
+
+class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer clicks
+    """A size HxW in pixels, such as 64x84."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return (height, width)."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is no size; write height x width in pixels, such as 64x84.", param, ctx)
+        return int(parts[0]), int(parts[1])
+
+
+class TileType(SizeType):
+    """The words auto and never, or a size HxW."""
+
+    name = "auto|never|HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return "auto", "never" or (height, width)."""
+        return value if value in ("auto", "never") else super().convert(value, param, ctx)
+
+
+class IntList(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer clicks
+    """Positive whole numbers with commas between them, such as 1,2."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers, each once, in the order given."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is no list of positive numbers; write them with commas, such as 1,2.", param, ctx)
+        return tuple(dict.fromkeys(int(part) for part in parts))

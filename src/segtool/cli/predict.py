@@ -1,0 +1,89 @@
+"""`segtool predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, say
+from segtool.cli.options import TileType, json_option, model_option, overwrite_option, provider_option, threads_option
+
+if TYPE_CHECKING:
+    from segtool.runtime.predict import Manifest
+
+
+@click.command(cls=Command, name="predict", short_help="Segment images with an exported model.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@model_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("predictions"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the label maps and manifest.json go; sub-folders are mirrored.",
+)
+@provider_option
+@threads_option
+@click.option("--workers", type=click.IntRange(1), help="Threads that decode images ahead of the model.")
+@click.option("--overlay", is_flag=True, help="Also write each image with its classes blended over it.")
+@click.option("--color", is_flag=True, help="Also write each label map as an RGB picture in the classes' colours.")
+@click.option(
+    "--probabilities",
+    is_flag=True,
+    help="Also write float32 (H, W, K) probabilities as .npz; needs a model exported with --head probabilities "
+    "or logits.",
+)
+@click.option(
+    "--tile",
+    type=TileType(),
+    default="auto",
+    show_default=True,
+    help="What to do with images larger than the model's input: auto does as the model's contract says, never "
+    "resizes, HxW tiles.",
+)
+@overwrite_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, /, *, images: tuple[str, ...], model: Path | None, as_json: bool, **options: Any
+) -> None:
+    r"""Segment IMAGES (files, folders or patterns) and write a label map PNG for each.
+
+    A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
+    says for each input what became of it. An input that cannot be read does not stop the others (exit code 3).
+
+    \b
+    Examples:
+      segtool predict images/*.png
+      segtool predict photos/ --model model.int8.onnx --overlay --out masks/
+    """
+    from segtool.cli.live import progress_bar
+    from segtool.models.resolve import find_model, latest_exported
+    from segtool.runtime.predict import PredictOptions, predict_paths
+    from segtool.runtime.segmenter import load
+
+    provider, threads = options.pop("provider"), options.pop("threads")
+    path = latest_exported() if model is None else find_model(model, kind="onnx").path
+    segmenter = load(path, provider=provider, threads=threads)
+    say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
+    with progress_bar("images") as progress:
+        manifest = predict_paths(segmenter, images, options=PredictOptions(**options), progress=progress)
+    _report(manifest, options["out"], as_json=as_json)
+    if manifest.failed:
+        ctx.exit(EXIT_PARTLY if manifest.done else 1)
+
+
+def _report(manifest: Manifest, out: Path, *, as_json: bool) -> None:
+    for entry in manifest.entries:
+        if entry.error:
+            say(f"Failed: {entry.error}")
+    if as_json:
+        emit_json("predict", manifest.to_dict())
+        return
+    emit_table(
+        ["written to", "images", "failed", "manifest"],
+        [[out, manifest.done, manifest.failed, out / "manifest.json"]],
+    )

@@ -1,0 +1,176 @@
+"""`segtool train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from segtool.cli.common import Command, emit_json, emit_table, percent, say, stderr
+from segtool.cli.extras import need_training
+from segtool.cli.options import SizeType, json_option
+from segtool.train.architectures import ARCHITECTURES
+from segtool.train.precision import PRECISIONS
+from segtool.train.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from segtool.train.options import TrainResult
+
+
+@click.command(cls=Command, name="train", short_help="Train a network and write a run folder.")
+@click.option(
+    "--data",
+    default="m2nist-synthetic",
+    show_default=True,
+    metavar="SPEC",
+    help="What to train on: a folder with combined.npy and segmented.npy, an .npz with images and labels, a folder "
+    "with images/ and masks/, or m2nist-synthetic[:N] for generated images of handwritten digits.",
+)
+@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="fcn8", show_default=True, help="The network.")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="fast",
+    show_default=True,
+    help="How it is trained. "
+    + " ".join(
+        f"{name}: {recipe.summary} ({recipe.epochs} epochs, batches of {recipe.batch_size})."
+        for name, recipe in RECIPES.items()
+    ),
+)
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Passes over the training images; the recipe's own where not given."
+)
+@click.option("--batch-size", type=click.IntRange(1), help="Images a step; the recipe's own where not given.")
+@click.option(
+    "--val-split",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the images for validation, on which the best epoch is chosen.",
+)
+@click.option(
+    "--test-split",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of the images for a test that nothing is chosen on.",
+)
+@click.option("--size", type=SizeType(), help="Resize the images to this size; the data's own where not given.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the split, the weights, the order and the augmentation.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="auto takes a GPU where there is one; gpu fails where there is none.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    show_default=True,
+    help="auto takes what the machine does well and says why.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The run folder.  [default: runs/<arch>-<date>-<time>]",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on with the run in --out, or the latest one, that was stopped or killed."
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: bool, **options: Any) -> None:
+    r"""Train a segmentation network and write a run folder.
+
+    The folder holds model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
+    predictions.png and a checkpoint. runs/latest points at it, and `segtool export` goes on from there.
+
+    \b
+    Examples:
+      segtool train
+      segtool train --data my_photos/ --epochs 40
+      segtool train --resume
+    """
+    need_training()
+    from segtool.cli.live import LiveTraining
+    from segtool.train.options import TrainOptions
+    from segtool.train.trainer import resume as resume_run
+    from segtool.train.trainer import train
+
+    given = {
+        name: value for name, value in options.items() if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    }
+    try:
+        with LiveTraining() as live:
+            if resume:
+                result = resume_run(out, expected=given, listener=live)
+            else:
+                result = train(TrainOptions(**options), out=out, listener=live)
+    except KeyboardInterrupt:
+        stderr.print(
+            "Stopped. The finished epochs are kept: `segtool train --resume` goes on from there.", markup=False
+        )
+        ctx.exit(1)
+    _write_sample_images(result)
+    _report(result, as_json=as_json)
+
+
+def _write_sample_images(result: TrainResult) -> None:
+    """After a training on built-in data, leave a few of its validation images in images/, unless that is there."""
+    from segtool.data.dataset import split
+    from segtool.data.loading import load_dataset
+    from segtool.data.make import write_samples
+    from segtool.train.options import BUILT_IN_DATA
+    from segtool.train.run_folder import RunFolder
+
+    config: Mapping[str, Any] = RunFolder(result.folder).read_info()["config"]
+    folder = Path("images")
+    if not config["data"].startswith(BUILT_IN_DATA) or folder.exists():
+        return
+    seed, val, test = (config[key] for key in ("seed", "val_split", "test_split"))
+    data = load_dataset(config["data"], seed=seed, val_split=val, test_split=test)
+    parts = split(data, val_fraction=val, test_fraction=test, seed=seed)
+    write_samples(data, parts.val[:8], folder)
+    say(f"Wrote {len(parts.val[:8])} validation images to {folder}/ to try the model on.")
+
+
+def _report(result: TrainResult, *, as_json: bool) -> None:
+    scores = {part: result.metrics[part] for part in ("val", "test") if part in result.metrics}
+    if as_json:
+        emit_json(
+            "train",
+            {
+                "run": str(result.folder),
+                "epochs": result.epochs,
+                "best_epoch": result.best_epoch,
+                "seconds": result.seconds,
+                "metrics": scores,
+            },
+        )
+        return
+    emit_table(
+        ["part", "images", "pixel accuracy %", "foreground mean IoU %", "foreground mean Dice %"],
+        [
+            [
+                part,
+                score["images"],
+                *(percent(score[key]) for key in ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")),
+            ]
+            for part, score in scores.items()
+        ],
+        title=f"{result.folder}: epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s of training",
+    )
+    say("Next: segtool export --quantize")

@@ -1,0 +1,37 @@
+"""`segtool verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from segtool.cli.common import Command, emit_json
+from segtool.cli.options import json_option, provider_option, threads_option
+
+
+@click.command(cls=Command, name="verify", short_help="Run a model's built-in golden test on this machine.")
+@click.argument("model", type=click.Path(path_type=Path))
+@provider_option
+@threads_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, *, model: Path, provider: str, threads: int | None, as_json: bool) -> None:
+    """Run MODEL on the images that it carries, and compare with the labels that it gave when it was exported.
+
+    Exit code 4 where they differ by more than the tolerance. It needs no network and no data.
+    """
+    from segtool.errors import GateError
+    from segtool.runtime.segmenter import verify
+
+    result = verify(model, provider=provider, threads=threads)
+    if as_json:
+        emit_json("verify", result.to_dict())
+    else:
+        click.echo(
+            f"{result.path}: {'passed' if result.passed else 'FAILED'}, {result.agreement:.4%} of {result.pixels} "
+            "golden pixels "
+            f"agree on {result.provider} (needed {result.required_agreement:.2%})"
+        )
+    if not result.passed:
+        ctx.exit(GateError.exit_code)

@@ -1,0 +1,129 @@
+"""The whole road in a few minutes: train, export, quantize, predict, measure, on built-in data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segtool.contract import ModelContract
+from segtool.data.dataset import Dataset, split
+from segtool.data.loading import load_dataset
+from segtool.data.make import write_samples
+from segtool.errors import OutputExistsError
+from segtool.export.options import ExportOptions, ExportResult
+from segtool.export.pipeline import export_model
+from segtool.files import write_json
+from segtool.report.evaluate import EvaluateOptions, evaluate
+from segtool.report.measure import MeasureOptions, measure
+from segtool.runtime.predict import Manifest, PredictOptions, predict_paths
+from segtool.runtime.segmenter import load
+from segtool.train.listener import TrainListener
+from segtool.train.options import TrainOptions, TrainResult
+from segtool.train.trainer import train
+
+SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class QuickstartOptions:
+    """Where the road goes, how much data and how many epochs; the defaults take a few minutes on two cores."""
+
+    out: Path = Path("quickstart")
+    images: int = 2000
+    epochs: int = 12
+    seed: int = 0
+
+
+def quickstart(
+    options: QuickstartOptions,
+    *,
+    listener: TrainListener | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Walk the road and return its summary, which is also written to summary.json in the folder.
+
+    Parameters
+    ----------
+    options
+        See `QuickstartOptions`.
+    listener
+        Hears of the training's progress.
+    say
+        Called with one line before each step.
+
+    Returns
+    -------
+    dict
+        "models": for "float32" and "int8" the file, its accuracy on validation and its latency; "speed": what the
+        export's gate said; "files": what was written.
+
+    Raises
+    ------
+    OutputExistsError
+        The folder is there already.
+    SegtoolError
+        A step failed.
+    """
+    if options.out.exists():
+        raise OutputExistsError(
+            f"{options.out} already exists and is left as it is; remove it or choose another --out."
+        )
+    say(f"1/5  Train FCN-8 on {options.images} generated images for {options.epochs} epochs")
+    data = f"m2nist-synthetic:{options.images}"
+    trained = train(
+        TrainOptions(data=data, epochs=options.epochs, seed=options.seed), out=options.out / "run", listener=listener
+    )
+    say("2/5  Export to ONNX, FP32 and INT8, and prove both against the trained network")
+    exported = export_model(trained.folder, options=ExportOptions(quantize=True))
+    say("3/5  Segment images that the network has not seen")
+    manifest = _predict(exported, load_dataset(data, seed=options.seed), options)
+    say("4/5  Draw predictions beside the truth")
+    picture = options.out / "predictions.png"
+    evaluate(exported.int8, options=EvaluateOptions(pictures=picture, samples=SAMPLES))
+    say("5/5  Measure latency, FP32 and INT8 in turns")
+    summary = _summary(trained, exported, manifest, measure(_files(exported), options=MeasureOptions()))
+    summary["files"] = {"run": str(trained.folder), "picture": str(picture), "labels": str(options.out / "labels")}
+    write_json(options.out / "summary.json", summary)
+    return summary
+
+
+def _files(exported: ExportResult) -> list[Path]:
+    return [path for path in (exported.float32, exported.int8) if path]
+
+
+def _predict(exported: ExportResult, data: Dataset, options: QuickstartOptions) -> Manifest:
+    """Write a few validation images as PNG and segment them from their files, as on a device."""
+    images = options.out / "images"
+    write_samples(data, split(data, seed=options.seed).val[:SAMPLES], images)
+    segmenter = load(_files(exported)[-1])
+    return predict_paths(
+        segmenter, [str(images)], options=PredictOptions(out=options.out / "labels", overlay=True, color=True)
+    )
+
+
+def _summary(
+    trained: TrainResult, exported: ExportResult, manifest: Manifest, measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    proven: ModelContract = exported.int8_contract or exported.contract
+    models = {
+        name: {
+            "path": row["path"],
+            "size_bytes": row["size_bytes"],
+            "latency_ms": row["latency_ms"],
+            **{
+                key: proven.metrics[name][key]
+                for key in ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
+            },
+        }
+        for name, row in zip(("float32", "int8"), measured["models"], strict=True)
+    }
+    return {
+        "epochs": trained.epochs,
+        "training_seconds": trained.seconds,
+        "models": models,
+        "speed": proven.gates["speed"]["sentence"],
+        "predicted": manifest.done,
+        "machine": measured["machine"],
+    }

@@ -1,0 +1,1 @@
+"""Training in Keras 3: architectures, recipes, the fit loop and the run folder."""

@@ -1,0 +1,86 @@
+"""FCN-8, the network of the project's source.
+
+Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation (CVPR 2015), with an encoder of
+five small blocks. For 64 x 84 grey images and 11 classes it has 9,061,985 parameters, 2,354,784 of them in the
+encoder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+ENCODER_FILTERS = (32, 64, 128, 256, 256)
+FULLY_CONNECTED_FILTERS = 512
+STRIDE = 32  # the deepest map is this many times smaller than the padded image
+
+
+def build_fcn8(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
+    """Build FCN-8 for one image size.
+
+    The image is padded with zeros at the bottom and on the right up to multiples of 32, and the scores are cropped
+    at the bottom and on the right again, so that pixel (y, x) of the output belongs to pixel (y, x) of the input.
+
+    Parameters
+    ----------
+    height, width
+        Size of the images in pixels, any positive size.
+    channels
+        1 (grey) or 3 (RGB).
+    num_classes
+        Number of classes K.
+
+    Returns
+    -------
+    keras.Model
+        Input ``image`` uint8 (N, height, width, channels), raw pixels 0..255; output float32
+        (N, height, width, K), the probabilities of the classes.
+    """
+    bottom, right = -height % STRIDE, -width % STRIDE
+    image = keras.Input((height, width, channels), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="scale")(image)
+    if bottom or right:
+        x = layers.ZeroPadding2D(((0, bottom), (0, right)), name="pad")(x)
+    pool3, pool4, pool5 = _encoder(x)[2:]
+    x = _fully_connected(pool5, num_classes)
+    x = _decoder(x, pool4, pool3, num_classes)
+    if bottom or right:
+        x = layers.Cropping2D(((0, bottom), (0, right)), name="crop")(x)
+    # float32 whatever the precision of the rest: the loss takes logarithms of these.
+    probabilities = layers.Softmax(dtype="float32", name="probabilities")(x)
+    return keras.Model(image, probabilities, name="fcn8")
+
+
+def _encoder(x: Any) -> list[Any]:
+    """Return the five pooled and normalized maps, the first at half the size of `x`."""
+    pools = []
+    for block, filters in enumerate(ENCODER_FILTERS, start=1):
+        for index in (1, 2):
+            x = layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{index}")(x)
+            x = layers.LeakyReLU(name=f"relu{block}_{index}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
+        x = layers.BatchNormalization(name=f"norm{block}")(x)
+        pools.append(x)
+    return pools
+
+
+def _fully_connected(x: Any, num_classes: int) -> Any:
+    """Return the class scores of the deepest map, through a 7x7 and a 1x1 convolution."""
+    # In float32: on a 2 x 3 map most of the 7x7 taps only ever meet padding, and TensorFlow's bfloat16 gradient
+    # on a CPU leaves NaN in just those taps. It costs no time (the map is tiny).
+    x = layers.Conv2D(FULLY_CONNECTED_FILTERS, 7, padding="same", activation="relu", dtype="float32", name="conv6")(x)
+    x = layers.Conv2D(FULLY_CONNECTED_FILTERS, 1, activation="relu", name="conv7")(x)
+    return layers.Conv2D(num_classes, 1, name="score7")(x)
+
+
+def _decoder(x: Any, pool4: Any, pool3: Any, num_classes: int) -> Any:
+    """Return full-size scores: twice up and add pool 4, twice up and add pool 3, eight times up."""
+    # padding="same" on a 4x4/2 transposed convolution cuts one pixel on each side: exactly twice the size.
+    up = {"padding": "same", "use_bias": False}
+    x = layers.Conv2DTranspose(num_classes, 4, strides=2, **up, name="up4")(x)
+    x = layers.Add(name="skip4")([x, layers.Conv2D(num_classes, 1, name="score4")(pool4)])
+    x = layers.Conv2DTranspose(num_classes, 4, strides=2, **up, name="up3")(x)
+    x = layers.Add(name="skip3")([x, layers.Conv2D(num_classes, 1, name="score3")(pool3)])
+    return layers.Conv2DTranspose(num_classes, 8, strides=8, **up, name="up1")(x)

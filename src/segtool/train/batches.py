@@ -1,0 +1,78 @@
+"""Batches of training images: shuffled and augmented anew in each epoch, the same after a resume."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from segtool.train.augmentation import shift_batch
+
+Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+
+
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no types
+    """Seeded batches of (images, labels, pixel weights) for `keras.Model.fit`.
+
+    The order and the augmentation of epoch e depend on (seed, e) alone, so a resumed run sees what an
+    uninterrupted one would have seen.
+
+    Parameters
+    ----------
+    images
+        uint8 (N, H, W, C).
+    labels
+        integers (N, H, W); pixels equal to `ignore_id` get weight 0.
+    batch_size
+        Images a batch; the last batch of an epoch may be smaller.
+    shift
+        Largest random shift in pixels; 0 for none.
+    background_id
+        Label of pixels shifted in from outside; where it is None they get weight 0.
+    ignore_id
+        Label that counts nowhere; None where there is none.
+    seed
+        Seed of order and augmentation.
+    """
+
+    def __init__(
+        self,
+        images: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.integer[Any]],
+        *,
+        batch_size: int,
+        shift: int = 0,
+        background_id: int | None = None,
+        ignore_id: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(workers=1)
+        self.images, self.batch_size, self.shift, self.seed = images, batch_size, shift, seed
+        self.labels = labels.astype(np.int32)
+        if ignore_id is not None:
+            self.labels[labels == ignore_id] = -1
+        self.fill = -1 if background_id is None else background_id
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set order and augmentation for epoch `epoch` (0, 1, ...)."""
+        self._epoch = epoch
+        self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch; Keras calls this."""
+        self.start_epoch(self._epoch + 1)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        images, labels = self.images[chosen], self.labels[chosen]
+        if self.shift:
+            rng = np.random.default_rng([self.seed, self._epoch, index])
+            images, labels = shift_batch(images, labels, limit=self.shift, fill=self.fill, rng=rng)
+        return images, np.maximum(labels, 0), (labels >= 0).astype(np.float32)

@@ -1,0 +1,106 @@
+"""The device to train on, for each Keras backend; a GPU asked for and not there is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from segtool.errors import ProviderError
+from segtool.train.precision import Processor
+
+DEVICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a training runs: the processor, what it is, how many, and the GPU's CUDA compute capability."""
+
+    processor: Processor
+    description: str
+    count: int = 1
+    capability: tuple[int, int] | None = None
+
+
+def choose_device(requested: str) -> Device:
+    """Return the device to train on, and set the backend up for it.
+
+    GPU memory grows as needed. Call it before the backend has placed anything.
+
+    Parameters
+    ----------
+    requested
+        "auto" (a GPU where there is one), "cpu" or "gpu".
+
+    Raises
+    ------
+    ProviderError
+        "gpu" was asked for and the backend sees none.
+    """
+    if requested not in DEVICES:
+        raise ProviderError(f"There is no device {requested!r}; choose one of {', '.join(DEVICES)}.")
+    backend = keras.backend.backend()
+    gpu = _PROBES[backend](requested != "cpu")
+    if gpu is None and requested == "gpu":
+        raise ProviderError(
+            f"A GPU was asked for and the {backend} backend sees none; install a {backend} build for your GPU and its "
+            "driver, or train with --device cpu."
+        )
+    return gpu or Device("cpu", f"CPU ({backend})")
+
+
+@contextmanager
+def strategy_scope(device: Device) -> Iterator[None]:
+    """Build and compile a model inside this: with several GPUs on TensorFlow it is copied to each (data parallel)."""
+    if device.count > 1 and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy().scope():
+            yield
+    else:
+        yield
+
+
+def _tensorflow_gpu(wanted: bool) -> Device | None:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    if not wanted:
+        tf.config.set_visible_devices([], "GPU")
+        return None
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    details: dict[str, Any] = tf.config.experimental.get_device_details(gpus[0])
+    return Device("gpu", details.get("device_name", "GPU"), len(gpus), details.get("compute_capability"))
+
+
+def _jax_gpu(wanted: bool) -> Device | None:
+    import jax
+
+    gpus = [device for device in jax.devices() if device.platform == "gpu"]
+    if not gpus:
+        return None
+    if not wanted:
+        jax.config.update("jax_default_device", jax.devices("cpu")[0])
+        return None
+    capability = tuple(int(part) for part in str(getattr(gpus[0], "compute_capability", "0.0")).split("."))
+    return Device("gpu", gpus[0].device_kind, 1, (capability[0], capability[1]))
+
+
+def _torch_gpu(wanted: bool) -> Device | None:
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    if not wanted:
+        torch.set_default_device("cpu")
+        return None
+    return Device("gpu", torch.cuda.get_device_name(0), 1, torch.cuda.get_device_capability(0))
+
+
+_PROBES = {"tensorflow": _tensorflow_gpu, "jax": _jax_gpu, "torch": _torch_gpu}

@@ -1,0 +1,166 @@
+"""What happens after each epoch: check the weights, score, keep the best model, save the state."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import TrainingError
+from segtool.files import nan_to_none, write_with
+from segtool.runtime.metrics import Scores
+from segtool.train.batches import TrainingBatches
+from segtool.train.checkpoint import save_checkpoint
+from segtool.train.listener import TrainListener
+from segtool.train.run_folder import RunFolder
+from segtool.train.validation import score_network
+
+
+@dataclass
+class Progress:
+    """What a resume needs to know beside the weights: the rows of history.csv and the best epoch so far."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float = -math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able values."""
+        return dict(nan_to_none(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Progress:
+        """Read what `to_dict` wrote."""
+        return cls(list(values["rows"]), int(values["best_epoch"]), float(values["best_score"]))
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """The images uint8 (N, H, W, C) and labels (N, H, W) that epochs are scored on, and what their classes are."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.integer[Any]]
+    class_names: tuple[str, ...]
+    background_id: int | None
+    ignore_id: int | None
+
+    def score(self, model: keras.Model) -> tuple[Scores, float]:
+        """Return the scores of `model` and its mean cross-entropy a pixel in nats."""
+        matrix, loss = score_network(
+            model, self.images, self.labels, num_classes=len(self.class_names), ignore_id=self.ignore_id
+        )
+        scores = Scores.from_matrix(
+            matrix, class_names=self.class_names, background_id=self.background_id, images=len(self.images)
+        )
+        return scores, loss
+
+
+class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries no types
+    """Scores, checks and saves after each epoch.
+
+    The order makes a kill at any moment harmless: first the best model, then the checkpoint (the truth that a
+    resume starts from), then history.csv, which is made from the checkpoint's rows.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    best_model
+        The same network in float32, which is what model.keras holds.
+    batches
+        The training batches, for their number.
+    validation
+        What to score on.
+    progress
+        The history so far; this class adds to it.
+    listener
+        Hears of it.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        best_model: keras.Model,
+        *,
+        batches: TrainingBatches,
+        validation: ValidationSet,
+        progress: Progress,
+        listener: TrainListener,
+    ) -> None:
+        super().__init__()
+        self._folder, self._best_model, self._steps = folder, best_model, len(batches)
+        self._validation, self._progress, self._listener = validation, progress, listener
+        self._begun = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Start the epoch's clock."""
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell of the step; stop at once where the loss is no number any more."""
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss} in epoch {len(self._progress.rows) + 1}, step {batch + 1}; "
+                "train with --precision float32, or with fewer classes or a cleaner data set if it stays."
+            )
+        self._listener.step(len(self._progress.rows) + 1, batch + 1, loss)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Check, score, keep the best, save."""
+        check_finite(self.model)
+        scores, val_loss = self._validation.score(self.model)
+        row = self._row(epoch + 1, logs or {}, scores, val_loss)
+        best = self._note_best(row, scores)
+        self._progress.rows.append(row)
+        save_checkpoint(self._folder.checkpoint, self.model, self._progress.to_dict())
+        self._folder.write_history(self._progress.rows)
+        self._listener.epoch(row, best=best)
+
+    def _row(self, epoch: int, logs: Mapping[str, Any], scores: Scores, val_loss: float) -> dict[str, Any]:
+        row = {
+            "epoch": epoch,
+            "loss": float(logs["loss"]),
+            "accuracy": float(logs["accuracy"]),
+            "val_loss": val_loss,
+            "val_pixel_accuracy": scores.pixel_accuracy,
+            "val_foreground_mean_iou": scores.foreground_mean_iou,
+            "val_foreground_mean_dice": scores.foreground_mean_dice,
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "seconds": time.perf_counter() - self._begun,
+        }
+        return {key: value if key == "epoch" else float(f"{value:.6g}") for key, value in row.items()}
+
+    def _note_best(self, row: Mapping[str, Any], scores: Scores) -> bool:
+        """Write model.keras where this epoch is the best so far by foreground mean IoU."""
+        score = scores.foreground_mean_iou
+        score = -1.0 if math.isnan(score) else score
+        if score <= self._progress.best_score:
+            return False
+        self._progress.best_epoch, self._progress.best_score = row["epoch"], score
+        self._best_model.set_weights(self.model.get_weights())
+        write_with(self._folder.model, self._best_model.save)
+        return True
+
+
+def check_finite(model: keras.Model) -> None:
+    """Refuse weights that are not numbers: every quantizer breaks on them, even where the outputs look right.
+
+    Raises
+    ------
+    TrainingError
+        A weight holds NaN or infinity; the message names it.
+    """
+    for weight in model.weights:
+        bad = int(np.size(value := np.asarray(weight.numpy())) - np.isfinite(value).sum())
+        if bad:
+            raise TrainingError(
+                f"{bad} values of the weight {weight.path} are not finite numbers; train with --precision float32 "
+                "and report this."
+            )

@@ -1,0 +1,97 @@
+"""What a training is asked to do, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from segtool.errors import TrainingError
+
+BUILT_IN_DATA = "m2nist-synthetic"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of one training.
+
+    Attributes
+    ----------
+    data
+        What to train on, as in `segtool.data.loading.load_dataset`.
+    arch, recipe
+        Names from the registries.
+    epochs
+        Passes over the training images; None for the recipe's own.
+    batch_size
+        Images a step; None for the recipe's own.
+    val_split, test_split
+        Shares of the images held out for validation (the best epoch is chosen on them) and for a test that nothing
+        is chosen on.
+    size
+        (height, width) in pixels that images are resized to; None for the data's own.
+    seed
+        Seed of the split, the weights, the order and the augmentation.
+    device, precision
+        See `choose_device` and `choose_precision`.
+    """
+
+    data: str = BUILT_IN_DATA
+    arch: str = "fcn8"
+    recipe: str = "fast"
+    epochs: int | None = None
+    batch_size: int | None = None
+    val_split: float = 0.2
+    test_split: float = 0.0
+    size: tuple[int, int] | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if any(number is not None and number < 1 for number in (self.batch_size, self.epochs)):
+            raise TrainingError(
+                f"Epochs and batch size must be at least 1, found {self.epochs} and {self.batch_size}; pass "
+                "positive numbers."
+            )
+        if not 0 < self.val_split < 1 or not 0 <= self.test_split < 1 - self.val_split:
+            raise TrainingError(
+                "The validation share must lie above 0, the test share at 0 or above, and both together below 1, "
+                f"found {self.val_split} and {self.test_split}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainOptions:
+        """Read what `to_dict` wrote."""
+        size = values.get("size")
+        return cls(**{**values, "size": tuple(size) if size else None})
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training left behind.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    epochs
+        Epochs in its history.
+    best_epoch
+        The epoch that model.keras is from, 1-based.
+    metrics
+        What metrics.json holds: figures on "val" and, where there is a test part, on "test".
+    seconds
+        Time spent in the epochs, over all resumes.
+    """
+
+    folder: Path
+    epochs: int
+    best_epoch: int
+    metrics: dict[str, Any]
+    seconds: float

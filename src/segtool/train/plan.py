@@ -1,0 +1,132 @@
+"""A training, planned: its options resolved to data, parts, size, device and precision."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import keras
+
+import segtool
+from segtool.data.dataset import Dataset, Split, split
+from segtool.data.loading import load_dataset
+from segtool.errors import DataError
+from segtool.train.architectures import build
+from segtool.train.device import Device, choose_device
+from segtool.train.options import TrainOptions
+from segtool.train.precision import Precision, choose_precision
+from segtool.train.recipes import Recipe, get_recipe
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a training needs, resolved; `size` is (height, width) in pixels."""
+
+    options: TrainOptions
+    recipe: Recipe
+    epochs: int
+    batch_size: int
+    data: Dataset
+    split: Split
+    size: tuple[int, int]
+    device: Device
+    precision: Precision
+
+
+def make_plan(options: TrainOptions) -> Plan:
+    """Load and split the data, and choose size, device and precision.
+
+    Raises
+    ------
+    SegtoolError
+        The data, the device or the options cannot be used.
+    """
+    recipe = get_recipe(options.recipe)
+    data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
+    parts = split(data, val_fraction=options.val_split, test_fraction=options.test_split, seed=options.seed)
+    if not len(parts.train) or not len(parts.val):
+        raise DataError(
+            f"{options.data} has {len(data)} images, which leaves {len(parts.train)} to train and {len(parts.val)} to "
+            "validate on; add images or change --val-split."
+        )
+    device = choose_device(options.device)
+    precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
+    return Plan(
+        options=options,
+        recipe=recipe,
+        epochs=options.epochs or recipe.epochs,
+        batch_size=options.batch_size or recipe.batch_size,
+        data=data,
+        split=parts,
+        size=options.size or _common_size(data),
+        device=device,
+        precision=precision,
+    )
+
+
+def _common_size(data: Dataset) -> tuple[int, int]:
+    """Return the size of all images, or where they differ the one that occurs most often."""
+    if data.image_size:
+        return data.image_size
+    sizes = [data.image(index).shape[:2] for index in range(len(data))]
+    height, width = max(set(sizes), key=lambda size: (sizes.count(size), size))
+    return height, width
+
+
+def build_network(plan: Plan) -> keras.Model:
+    """Build the plan's architecture in the current Keras precision."""
+    return build(plan.options.arch, size=plan.size, channels=plan.data.channels, num_classes=plan.data.num_classes)
+
+
+def describe_plan(plan: Plan) -> dict[str, Any]:
+    """Return what run.json says: enough to know, repeat and resume the run."""
+    data, options = plan.data, plan.options
+    parameters = int(build_network(plan).count_params())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "segtool_version": segtool.__version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "status": "running",
+        "arch": options.arch,
+        "recipe": options.recipe,
+        "recipe_values": vars(plan.recipe),
+        "epochs": plan.epochs,
+        "batch_size": plan.batch_size,
+        "config": options.to_dict(),
+        "seed": options.seed,
+        "val_split": options.val_split,
+        "test_split": options.test_split,
+        "parameters": parameters,
+        "data": {
+            "spec": options.data,
+            "fingerprint": data.fingerprint(),
+            "class_names": list(data.class_names),
+            "background_id": data.background_id,
+            "ignore_id": data.ignore_id,
+            "height": plan.size[0],
+            "width": plan.size[1],
+            "channels": data.channels,
+            "splits": {"train": len(plan.split.train), "val": len(plan.split.val), "test": len(plan.split.test)},
+        },
+        "precision": vars(plan.precision),
+        "device": {
+            "processor": plan.device.processor,
+            "description": plan.device.description,
+            "count": plan.device.count,
+        },
+        "backend": keras.backend.backend(),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("keras", backend, "numpy")},
+    }

@@ -1,0 +1,81 @@
+"""The precision to train in: what the machine does well, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from segtool.errors import TrainingError
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+Processor = Literal["cpu", "gpu"]
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A training precision: its name, the Keras policy for it, and why it was chosen."""
+
+    name: str
+    policy: str
+    reason: str
+
+
+def choose_precision(requested: str, *, processor: Processor, capability: tuple[int, int] | None = None) -> Precision:
+    """Return the precision to train in.
+
+    Parameters
+    ----------
+    requested
+        "auto", "float32", "bfloat16" or "float16". Weights are float32 in each.
+    processor
+        Where the training runs.
+    capability
+        CUDA compute capability of the GPU, where it is known.
+
+    Raises
+    ------
+    TrainingError
+        An unknown name, or float16 on a CPU (no CPU computes it natively in TensorFlow, and it overflows).
+    """
+    if requested not in PRECISIONS:
+        raise TrainingError(f"There is no precision {requested!r}; choose one of {', '.join(PRECISIONS)}.")
+    if requested == "float16" and processor == "cpu":
+        raise TrainingError(
+            "float16 training was asked for on a CPU, which has no fast float16; use bfloat16 or float32."
+        )
+    if requested != "auto":
+        return Precision(requested, _POLICIES[requested], "asked for")
+    name, reason = _for_gpu(capability) if processor == "gpu" else _for_cpu()
+    return Precision(name, _POLICIES[name], reason)
+
+
+def _for_cpu() -> tuple[str, str]:
+    flags = cpu_flags()
+    native = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
+    if native:
+        return "bfloat16", f"this CPU multiplies bfloat16 natively ({', '.join(native)})"
+    return "float32", "this CPU has no native bfloat16 (neither AVX512-BF16 nor AMX)"
+
+
+def _for_gpu(capability: tuple[int, int] | None) -> tuple[str, str]:
+    if capability is None:
+        return "float32", "the GPU's compute capability is unknown"
+    label = f"compute capability {capability[0]}.{capability[1]}"
+    if capability >= (8, 0):
+        return "bfloat16", f"the GPU has bfloat16 tensor cores ({label})"
+    if capability >= (7, 0):
+        return "float16", f"the GPU has float16 tensor cores ({label})"
+    return "float32", f"the GPU has no tensor cores ({label})"
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the processor's feature flags as Linux names them; empty where the system does not say."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(
+        flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":", 1)[1].split()
+    )

@@ -1,0 +1,183 @@
+"""Training from data to run folder, and going on with a run that was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from segtool.errors import TrainingError
+from segtool.files import write_json
+from segtool.models import load_keras_file
+from segtool.train.batches import TrainingBatches
+from segtool.train.checkpoint import load_checkpoint
+from segtool.train.device import strategy_scope
+from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet
+from segtool.train.listener import TrainListener
+from segtool.train.options import TrainOptions, TrainResult
+from segtool.train.pictures import draw_run
+from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan
+from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
+
+
+def train(
+    options: TrainOptions, *, out: str | Path | None = None, listener: TrainListener | None = None
+) -> TrainResult:
+    """Train a network and write a run folder.
+
+    Parameters
+    ----------
+    options
+        What to train, on what, and how.
+    out
+        The run folder; runs/<arch>-<date>-<time> where it is None. runs/latest points at it from the start.
+    listener
+        Hears of the progress.
+
+    Raises
+    ------
+    SegtoolError
+        The data, the device, the options or the output cannot be used; each says what to do.
+    """
+    plan = make_plan(options)
+    folder = create_run_folder(out, arch=options.arch)
+    with folder.lock():
+        folder.write_info(describe_plan(plan))
+        point_latest(folder)
+        return _fit(plan, folder, listener or TrainListener())
+
+
+def resume(
+    path: str | Path | None = None, *, expected: Mapping[str, Any] | None = None, listener: TrainListener | None = None
+) -> TrainResult:
+    """Go on with a run that was stopped, killed at any moment included.
+
+    It ends with the same number of epochs and the same learning rates as an uninterrupted run.
+
+    Parameters
+    ----------
+    path
+        The run folder; runs/latest where it is None.
+    expected
+        Options that the caller believes the run has, by `TrainOptions`' names; another value in the run is an error.
+    listener
+        Hears of the progress.
+
+    Raises
+    ------
+    TrainingError
+        There is no such run, it was started with other options, or its data has changed.
+    """
+    folder = open_run_folder(path)
+    info = folder.read_info()
+    _refuse_other_options(folder, info, expected or {})
+    with folder.lock():
+        plan = make_plan(TrainOptions.from_dict(info["config"]))
+        if plan.data.fingerprint() != info["data"]["fingerprint"]:
+            raise TrainingError(
+                f"The data at {plan.options.data} is not what {folder.path} was trained on (another fingerprint); "
+                "bring the old data back, or start a new run."
+            )
+        return _fit(plan, folder, listener or TrainListener())
+
+
+def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
+    keras.utils.set_random_seed(plan.options.seed)
+    model, best_model = _build(plan)
+    batches = _batches(plan)
+    validation = _validation_set(plan, plan.split.val)
+    progress = Progress()
+    if folder.checkpoint.exists():
+        progress = Progress.from_dict(load_checkpoint(folder.checkpoint, model))
+        folder.write_history(progress.rows)
+    first = len(progress.rows)
+    listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
+    if first < plan.epochs:
+        batches.start_epoch(first)
+        at_end = EpochEnd(
+            folder, best_model, batches=batches, validation=validation, progress=progress, listener=listener
+        )
+        model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[at_end], shuffle=False, verbose=0)
+    return _finish(plan, folder, progress, validation)
+
+
+def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
+    """Return the compiled network in the training's precision, and its float32 twin without an optimizer."""
+    previous = keras.config.dtype_policy()
+    try:
+        with strategy_scope(plan.device):
+            keras.config.set_dtype_policy(plan.precision.policy)
+            model = build_network(plan)
+            model.compile(
+                optimizer=keras.optimizers.Adam(_learning_rate(plan)),
+                loss=keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"),
+                weighted_metrics=["accuracy"],
+            )
+        keras.config.set_dtype_policy("float32")
+        return model, build_network(plan)
+    finally:
+        keras.config.set_dtype_policy(previous)
+
+
+def _learning_rate(plan: Plan) -> Any:
+    """Return the schedule, in optimizer steps; it lives in the optimizer's step count and so survives a resume."""
+    recipe = plan.recipe
+    if not recipe.cosine:
+        return recipe.learning_rate
+    steps = -(-len(plan.split.train) // plan.batch_size)
+    warmup = min(recipe.warmup_epochs, plan.epochs // 4) * steps
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=recipe.learning_rate / 10 if warmup else recipe.learning_rate,
+        decay_steps=plan.epochs * steps - warmup,
+        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _batches(plan: Plan) -> TrainingBatches:
+    images, labels = plan.data.arrays(plan.split.train, size=plan.size)
+    return TrainingBatches(
+        images,
+        labels,
+        batch_size=plan.batch_size,
+        shift=plan.recipe.shift,
+        background_id=plan.data.background_id,
+        ignore_id=plan.data.ignore_id,
+        seed=plan.options.seed,
+    )
+
+
+def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
+    images, labels = plan.data.arrays(indices, size=plan.size)
+    data = plan.data
+    return ValidationSet(images, labels, data.class_names, data.background_id, data.ignore_id)
+
+
+def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:
+    """Score the best model in float32, draw the pictures, and mark the run as complete."""
+    best = load_keras_file(folder.model)
+    metrics: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "best_epoch": progress.best_epoch}
+    metrics["val"] = validation.score(best)[0].to_dict()
+    if len(plan.split.test):
+        metrics["test"] = _validation_set(plan, plan.split.test).score(best)[0].to_dict()
+    metrics["size"] = list(plan.size)
+    write_json(folder.metrics, metrics)
+    draw_run(folder, progress.rows, validation, best)
+    folder.write_info({**folder.read_info(), "status": "complete"})
+    seconds = sum(row["seconds"] for row in progress.rows)
+    return TrainResult(folder.path, len(progress.rows), progress.best_epoch, metrics, seconds)
+
+
+def _refuse_other_options(folder: RunFolder, info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuse to resume with options that the run was not started with: they would be ignored."""
+    config = info["config"]
+    for name, value in expected.items():
+        wanted = list(value) if isinstance(value, tuple) else value
+        if config.get(name) != wanted:
+            raise TrainingError(
+                f"{folder.path} was started with {name} = {config.get(name)}, and --resume was given {wanted}; "
+                "leave the "
+                "option out to go on as before, or start a new run."
+            )

@@ -1,0 +1,212 @@
+"""Runs: the folder, the checkpoint, resuming, and what is refused. A small network stands in for FCN-8."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from segtool.errors import DataError, OutputExistsError, TrainingError
+from segtool.train import architectures
+from segtool.train.checkpoint import load_checkpoint, save_checkpoint
+from segtool.train.listener import TrainListener
+from segtool.train.options import TrainOptions
+from segtool.train.run_folder import RunFolder
+from segtool.train.trainer import resume, train
+
+
+def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
+    image = keras.Input((height, width, channels), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(num_classes, 1)(x)
+    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+    monkeypatch.chdir(tmp_path)
+
+
+def _options(data: Path, **changes: Any) -> TrainOptions:
+    return TrainOptions(**{"data": str(data), "arch": "small", "epochs": 4, "precision": "float32", **changes})
+
+
+def _history(folder: Path) -> list[dict[str, str]]:
+    with RunFolder(folder).history.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+class Stop(TrainListener):
+    """Raises after an epoch, as a kill would strike: nothing after it runs."""
+
+    def __init__(self, after: int, step: int = 0) -> None:
+        self.after, self.at_step = after, step
+
+    def step(self, epoch: int, step: int, loss: float) -> None:  # noqa: ARG002
+        if (epoch, step) == (self.after + 1, self.at_step):
+            raise KeyboardInterrupt
+
+
+def test_a_run_leaves_its_folder(squares: Path) -> None:
+    result = train(_options(squares, test_split=0.1), out="runs/one")
+    folder = RunFolder(result.folder)
+    names = {path.name for path in folder.path.iterdir()} - {".lock"}
+    assert names == {
+        "run.json",
+        "history.csv",
+        "metrics.json",
+        "model.keras",
+        "checkpoint.npz",
+        "curves.png",
+        "predictions.png",
+    }
+    assert Path("runs/latest").resolve() == folder.path.resolve()
+    info = folder.read_info()
+    assert info["status"] == "complete"
+    assert info["data"]["splits"] == {"train": 33, "val": 10, "test": 5}
+    assert [int(row["epoch"]) for row in _history(result.folder)] == [1, 2, 3, 4]
+    metrics = json.loads(folder.metrics.read_text())
+    assert metrics["val"]["images"] == 10
+    assert metrics["test"]["images"] == 5
+    best = max(float(row["val_foreground_mean_iou"]) for row in _history(result.folder))
+    assert metrics["val"]["foreground_mean_iou"] == pytest.approx(best, abs=1e-6)
+
+
+def test_the_saved_model_takes_raw_pixels_in_float32(squares: Path) -> None:
+    result = train(_options(squares, precision="bfloat16", epochs=1), out="run")
+    model = keras.saving.load_model(RunFolder(result.folder).model)
+    assert model.input.dtype == "uint8"
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_the_same_seed_gives_the_same_run(squares: Path) -> None:
+    first, second = (train(_options(squares, epochs=2), out=name).folder for name in ("a", "b"))
+    other = train(_options(squares, epochs=2, seed=1), out="c").folder
+    losses = [[row["loss"] for row in _history(folder)] for folder in (first, second, other)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_stopped_run_goes_on_to_the_same_end(squares: Path, step: int) -> None:
+    whole = train(_options(squares), out="whole").folder
+    with pytest.raises(KeyboardInterrupt):
+        train(_options(squares), out="stopped", listener=Stop(1, step))
+    with pytest.raises(KeyboardInterrupt):
+        resume("stopped", listener=Stop(2, step))
+    result = resume("stopped")
+    ours, theirs = _history(result.folder), _history(whole)
+    assert [row["epoch"] for row in ours] == ["1", "2", "3", "4"]
+    assert [row["learning_rate"] for row in ours] == [row["learning_rate"] for row in theirs]
+    np.testing.assert_allclose([float(row["loss"]) for row in ours], [float(row["loss"]) for row in theirs], rtol=1e-4)
+
+
+def test_a_run_killed_in_its_first_epoch_starts_over(squares: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(_options(squares, epochs=2), out="run", listener=Stop(0, 2))
+    assert [row["epoch"] for row in _history(resume("run").folder)] == ["1", "2"]
+
+
+def test_resuming_a_complete_run_changes_no_weight(squares: Path) -> None:
+    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
+    before = folder.model.read_bytes()
+    assert resume("run").epochs == 1
+    assert folder.model.read_bytes() == before
+
+
+@pytest.mark.parametrize("given", [{"epochs": 9}, {"seed": 1}, {"size": (16, 16)}])
+def test_resume_refuses_other_options(squares: Path, given: Mapping[str, Any]) -> None:
+    train(_options(squares, epochs=1), out="run")
+    with pytest.raises(TrainingError, match=rf"was started with {next(iter(given))} = .*--resume was given"):
+        resume("run", expected=given)
+
+
+def test_resume_refuses_other_data(squares: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.npz"
+    with np.load(squares) as stored:
+        images, labels = stored["images"].copy(), stored["labels"]
+        np.savez(copy, images=images, labels=labels)
+        train(_options(copy, epochs=1), out="run")
+        images[0, 0, 0] += 1
+        np.savez(copy, images=images, labels=labels)
+    with pytest.raises(TrainingError, match="is not what run was trained on"):
+        resume("run")
+
+
+def test_resume_without_a_run_says_how_to_start_one() -> None:
+    with pytest.raises(TrainingError, match="no run at runs/latest to resume; start one with `segtool train`"):
+        resume()
+    Path("other").mkdir()
+    with pytest.raises(TrainingError, match="other is no run folder"):
+        resume("other")
+
+
+def test_two_trainings_in_one_folder_are_refused(squares: Path) -> None:
+    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
+    with folder.lock(), pytest.raises(TrainingError, match="Another process is training in run"):
+        resume("run")
+
+
+def test_an_output_that_exists_is_left_alone(squares: Path) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep me")
+    with pytest.raises(OutputExistsError, match="mine already exists and is left as it is"):
+        train(_options(squares), out="mine")
+    assert Path("mine/notes.txt").read_text() == "keep me"
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", images=np.zeros((1, 8, 8), np.uint8), labels=np.eye(8, dtype=np.uint8)[None])
+    with pytest.raises(DataError, match="1 images, too few to leave one for training"):
+        train(_options(tmp_path / "one.npz"), out="run")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epochs": 0}, {"batch_size": 0}, {"val_split": 0}, {"val_split": 0.5, "test_split": 0.5}]
+)
+def test_options_out_of_range_are_refused(squares: Path, changes: Mapping[str, Any]) -> None:
+    with pytest.raises(TrainingError, match="found"):
+        _options(squares, **changes)
+
+
+def test_a_checkpoint_holds_weights_and_optimizer(tmp_path: Path) -> None:
+    def compiled(seed: int) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        model = _build_small(8, 8, 1, 2)
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+
+    images, labels = np.full((4, 8, 8, 1), 9, np.uint8), np.ones((4, 8, 8), np.int32)
+    first, second = compiled(0), compiled(1)
+    first.train_on_batch(images, labels)
+    save_checkpoint(tmp_path / "c.npz", first, {"rows": [1]})
+    assert load_checkpoint(tmp_path / "c.npz", second) == {"rows": [1]}
+    assert int(second.optimizer.iterations) == 1
+    assert second.train_on_batch(images, labels) == pytest.approx(first.train_on_batch(images, labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
+def test_a_damaged_checkpoint_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.npz").write_bytes(content)
+    model = _build_small(8, 8, 1, 2)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        load_checkpoint(tmp_path / "c.npz", model)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*shape: int) -> keras.Model:
+        model = _build_small(*shape)
+        return keras.Model(model.input, keras.layers.Rescaling(float("nan"))(model.output))
+
+    monkeypatch.setitem(architectures.ARCHITECTURES, "small", broken)
+    with pytest.raises(TrainingError, match="The loss became nan in epoch 1, step 1"):
+        train(_options(squares), out="run")
