@@ -169,7 +169,7 @@ def test_a_training_killed_twice_ends_with_every_epoch_once(tmp_path: Path) -> N
     run = tmp_path / "run"
     first = ["train", "--data", DATA, "--epochs", "6", "--out", "run"]
     for arguments, seen in ((first, 1), (["train", "--resume", "--out", "run"], 3)):
-        process = subprocess.Popen([sys.executable, "-m", "segtool", "-q", *arguments], cwd=tmp_path)
+        process = subprocess.Popen([sys.executable, "-m", "segtool", *arguments, "-q"], cwd=tmp_path)
         deadline = time.monotonic() + 300
         while len(_epochs(run)) < seen and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -82,11 +82,13 @@ def emit_json(command: str, payload: Mapping[str, Any]) -> None:
     click.echo(json.dumps(nan_to_none({"schema_version": SCHEMA_VERSION, "command": command, **payload}), indent=2))
 
 
-def emit_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table on stdout; columns after the first are aligned to the right."""
+def emit_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None, text: bool = False
+) -> None:
+    """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if index == 0 or text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120).print(table)

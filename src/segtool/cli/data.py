@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segtool.cli.common import EXIT_PARTLY, Group, emit_json, emit_table, percent, say
+from segtool.cli.common import Group, emit_json, emit_table, percent, say
 from segtool.cli.options import json_option, overwrite_option
 
 
@@ -48,7 +48,11 @@ def info(*, spec: str, as_json: bool) -> None:
     if as_json:
         emit_json("data info", facts)
         return
-    emit_table(["fact", "value"], [[key, value] for key, value in facts.items() if not isinstance(value, list | dict)])
+    emit_table(
+        ["fact", "value"],
+        [[key, value] for key, value in facts.items() if not isinstance(value, list | dict)],
+        text=True,
+    )
     emit_table(
         ["class", "name", "pixels %", "images"],
         [[item["id"], item["name"], percent(item["pixel_share"]), item["images"]] for item in facts["classes"]],
@@ -60,7 +64,7 @@ def info(*, spec: str, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
-    """Find what is wrong with the data set SPEC; exit code 3 where something is.
+    """Find what is wrong with the data set SPEC; exit code 1 where something is.
 
     It names every image whose mask has another size or is missing, ids out of range, classes that never occur, and
     images that stand in both training and validation.
@@ -73,8 +77,8 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
     if as_json:
         emit_json("data check", report.to_dict())
     elif report.problems:
-        emit_table(["problem", "sample", "what"], [[p.kind, p.sample, p.message] for p in report.problems])
+        emit_table(["problem", "sample", "what"], [[p.kind, p.sample, p.message] for p in report.problems], text=True)
     else:
         say(f"{spec}: {report.images} images, nothing wrong found.")
     if report.problems:
-        ctx.exit(EXIT_PARTLY)
+        ctx.exit(1)

@@ -18,7 +18,7 @@ def command(*, as_json: bool) -> None:
     if as_json:
         emit_json("doctor", report)
         return
-    emit_table(["fact", "value"], [[key, value] for key, value in report["facts"].items()])
+    emit_table(["fact", "value"], [[key, value] for key, value in report["facts"].items()], text=True)
     emit_table(
         ["finding", "what to do"],
         [[item["finding"], item["advice"]] for item in report["findings"]] or [["nothing", ""]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def command(*, model: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json("info", {"path": str(predictor.path), "kind": predictor.kind, **facts})
         return
-    emit_table(["fact", "value"], [[key, _text(value)] for key, value in facts.items() if value not in ({}, "", None)])
+    emit_table(["fact", "value"], [[key, value] for key, value in _rows(facts)], text=True)
 
 
 def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
@@ -50,11 +51,20 @@ def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
     }
 
 
+def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the facts for people, one row each: nested ones under names such as "gates, parity"; no class tables."""
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and any(isinstance(item, Mapping) for item in value.values()):
+            yield from _rows(value, f"{prefix}{key}, ")
+        elif isinstance(value, Mapping):
+            shown = {name: item for name, item in value.items() if name not in ("classes", "convention")}
+            if shown:
+                yield prefix + key, ", ".join(f"{name} {_text(item)}" for name, item in shown.items())
+        elif value not in ("", None):
+            yield prefix + key, _text(value)
+
+
 def _text(value: Any) -> str:
-    """Return a fact for people: lists and dicts without brackets, one item a line where it is nested."""
-    if isinstance(value, dict):
-        inner = [f"{key}: {_text(item)}" for key, item in value.items()]
-        return ("\n" if any(isinstance(item, dict) for item in value.values()) else ", ").join(inner)
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

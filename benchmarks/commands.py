@@ -1,0 +1,60 @@
+"""Running the command line as a user does, and keeping what it said."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segtool.runtime.machine import machine_info
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def segtool(*arguments: str, cwd: Path) -> dict[str, Any]:
+    """Run `segtool ARGUMENTS`; return the command, its exit code, its seconds and the last lines that it said."""
+    print("$ segtool", *arguments, flush=True)
+    started = time.perf_counter()
+    result = subprocess.run(call(*arguments), cwd=cwd, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    print(result.stdout, result.stderr[-600:], sep="\n", flush=True)
+    return {
+        "command": " ".join(["segtool", *arguments]),
+        "exit_code": result.returncode,
+        "seconds": round(seconds, 1),
+        "stdout": result.stdout.strip().splitlines()[-12:],
+    }
+
+
+def segtool_json(*arguments: str, cwd: Path) -> dict[str, Any]:
+    """Run `segtool ARGUMENTS --json` and return what it printed; stop the benchmark where it fails."""
+    print("$ segtool", *arguments, "--json", flush=True)
+    result = subprocess.run(call(*arguments, "--json"), cwd=cwd, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(result.stderr)
+    value: dict[str, Any] = json.loads(result.stdout)
+    return value
+
+
+def call(*arguments: str) -> Sequence[str]:
+    """Return the command line that runs segtool in this interpreter's environment."""
+    return [sys.executable, "-m", "segtool", *arguments]
+
+
+def write_result(name: str, payload: dict[str, Any]) -> None:
+    """Write results/NAME.json with the machine and the command that made it."""
+    RESULTS.mkdir(exist_ok=True)
+    made_by = " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *map(_public, sys.argv[1:])])
+    result = {"schema_version": 1, "made_by": made_by, "machine": machine_info(), **payload}
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print("wrote", RESULTS / f"{name}.json")
+
+
+def _public(argument: str) -> str:
+    """Return an argument without the folders of this machine."""
+    return Path(argument).name if os.sep in argument else argument

@@ -1,0 +1,62 @@
+"""Write the README's figures from results/*.json: `python benchmarks/readme_tables.py [--check]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+START, END = "<!-- figures -->", "<!-- /figures -->"
+# Section 10 of the design: the figures of the source's own run, on its own random validation split.
+SOURCE = "| the source's own run (FCN-8, 75 epochs, validation) | 99.14 | 84.76 | 91.73 | |"
+
+
+def main() -> None:
+    """Rewrite the README, or with --check exit with 1 where it is not what the results say."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    wanted = rewritten(text)
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if text == wanted else "README.md is not what benchmarks/results say; run this without --check.")
+    path.write_text(wanted, encoding="utf-8")
+
+
+def rewritten(text: str) -> str:
+    """Return the README with the figures of today's results."""
+    before, rest = text.split(START)
+    after = rest.split(END)[1]
+    return f"{before}{START}\n{figures()}\n{END}{after}"
+
+
+def figures() -> str:
+    """Return the figures' section as Markdown."""
+    result: dict[str, Any] = json.loads((RESULTS / "m2nist_fcn8.json").read_text(encoding="utf-8"))
+    counts = result["data"]["splits"]
+    lines = [
+        f"FCN-8 on real M2NIST ({counts['train']} images to train, {counts['val']} for validation, {counts['test']} for a "
+        f"test that nothing was chosen on), {result['epochs']} epochs of the recipe `fast` in {result['precision']['name']} "
+        f"on two cores, {result['training_seconds'] / 60:.0f} minutes beside other work:",
+        "",
+        "| file | pixel accuracy % | mean IoU, digits % | mean Dice, digits % | MB |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for part in ("val", "test"):
+        for name, title in (("keras", "model.keras"), ("float32", "model.onnx"), ("int8", "model.int8.onnx")):
+            score = result["scores"][part][name]
+            values = (score[key] for key in ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice"))
+            row = " | ".join(f"{100 * value:.2f}" for value in values)
+            lines.append(f"| {title}, {part} | {row} | {result['size_bytes'][name] / 1e6:.1f} |")
+    speed = result["gates"]["speed"]
+    lines += [
+        SOURCE,
+        "",
+        f"INT8 against FP32, one image, {speed['threads']} threads, measured in turns by the export: {speed['sentence']}.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
