@@ -36,9 +36,9 @@ def figures() -> str:
     result: dict[str, Any] = json.loads((RESULTS / "m2nist_fcn8.json").read_text(encoding="utf-8"))
     counts = result["data"]["splits"]
     lines = [
-        f"FCN-8 on real M2NIST ({counts['train']} images to train, {counts['val']} for validation, {counts['test']} for a "
-        f"test that nothing was chosen on), {result['epochs']} epochs of the recipe `fast` in {result['precision']['name']} "
-        f"on two cores, {result['training_seconds'] / 60:.0f} minutes beside other work:",
+        f"FCN-8 on real M2NIST ({counts['train']} images to train, {counts['val']} for validation, "
+        f"{counts['test']} for a test that nothing was chosen on), {result['epochs']} epochs of the recipe `fast` in "
+        f"{result['precision']['name']}, {result['training_seconds'] / 60:.0f} minutes on two cores beside other work:",
         "",
         "| file | pixel accuracy % | mean IoU, digits % | mean Dice, digits % | MB |",
         "| --- | --- | --- | --- | --- |",
@@ -53,7 +53,8 @@ def figures() -> str:
     lines += [
         SOURCE,
         "",
-        f"INT8 against FP32, one image, {speed['threads']} threads, measured in turns by the export: {speed['sentence']}.",
+        f"INT8 against FP32, one image, {speed['threads']} threads, measured in turns by the export: "
+        f"{speed['sentence']}.",
     ]
     return "\n".join(lines)
 

@@ -106,11 +106,7 @@ def _repeated(files: dict[str, list[Path]], what: str) -> list[Problem]:
 
 
 def _unmatched(files: dict[str, list[Path]], others: dict[str, list[Path]], what: str) -> list[Problem]:
-    return [
-        Problem("missing", stem, f"{paths[0]} {what}; add it or remove this one.")
-        for stem, paths in files.items()
-        if stem not in others
-    ]
+    return [Problem("missing", stem, f"{paths[0]} {what}.") for stem, paths in files.items() if stem not in others]
 
 
 def _name(path: Path, folder: Path, part: str) -> str:
