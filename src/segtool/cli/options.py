@@ -29,7 +29,10 @@ provider_option = click.option(
 )
 
 threads_option = click.option(
-    "--threads", type=click.IntRange(1), help="Threads of the model.  [default: the processors this process may use]"
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads of one run.  [default: the processors this process may use; 1 in predict with several images, which "
+    "then run side by side]",
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that are already there.")

@@ -42,7 +42,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "fast": Recipe(
-        epochs=40,
+        epochs=30,
         batch_size=8,
         learning_rate=1e-3,
         warmup_epochs=2,
