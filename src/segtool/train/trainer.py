@@ -16,6 +16,7 @@ from segtool.train.checkpoint import load_checkpoint
 from segtool.train.device import strategy_scope
 from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet
 from segtool.train.listener import TrainListener
+from segtool.train.memory import keep_freed_memory
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.pictures import draw_run
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan
@@ -84,6 +85,7 @@ def resume(
 
 
 def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
+    keep_freed_memory()
     keras.utils.set_random_seed(plan.options.seed)
     model, best_model = _build(plan)
     batches = _batches(plan)

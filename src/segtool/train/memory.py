@@ -1,0 +1,32 @@
+"""Keeping freed memory in the process rather than giving it back to the kernel after every step."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# glibc's mallopt parameters (malloc.h).
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_NEVER, _STEP = 2**31 - 1, 64 * 2**20
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to reuse freed blocks instead of returning them to the kernel, for this process.
+
+    TensorFlow allocates the activations of each step anew. glibc maps blocks of that size from the kernel and unmaps
+    them when they are freed, so that every step faults in, and has the kernel zero, all its pages again. Measured on
+    fcn8 in bfloat16, 40 steps of 8 images on two cores: 2,868 page faults instead of 355,297, 0.26 s of system time
+    instead of 0.86 s, median step 63 ms instead of 71 ms, the same peak memory.
+
+    Returns
+    -------
+    bool
+        Whether it was done; elsewhere than on Linux with glibc nothing is changed.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _STEP))
+    return all(bool(mallopt(parameter, value)) for parameter, value in settings)
