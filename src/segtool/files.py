@@ -13,6 +13,9 @@ from typing import Any
 
 from segtool.errors import OutputExistsError, OutputWriteError
 
+TEMPORARY = ".segtool-"
+"""How the names of unfinished files begin; a kill can leave them behind."""
+
 
 def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
     """Return `path` as a Path, or refuse where something is there that may not be replaced.
@@ -44,7 +47,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=f".tmp{target.suffix}", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=target.suffix, dir=target.parent)
     except OSError as error:
         raise _write_error(target, error) from error
     os.close(handle)

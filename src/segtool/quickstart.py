@@ -73,7 +73,10 @@ def quickstart(
     say(f"1/5  Train FCN-8 on {options.images} generated images for {options.epochs} epochs")
     data = f"m2nist-synthetic:{options.images}"
     trained = train(
-        TrainOptions(data=data, epochs=options.epochs, seed=options.seed), out=options.out / "run", listener=listener
+        TrainOptions(data=data, epochs=options.epochs, seed=options.seed),
+        out=options.out / "run",
+        latest=False,
+        listener=listener,
     )
     say("2/5  Export to ONNX, FP32 and INT8, and prove both against the trained network")
     exported = export_model(trained.folder, options=ExportOptions(quantize=True))

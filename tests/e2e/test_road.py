@@ -61,7 +61,7 @@ def test_predict_writes_a_label_map_for_each_image(road: Path) -> None:
             assert np.asarray(picture).max() <= 10
     manifest = json.loads((road / "predictions" / "manifest.json").read_text())
     assert len(list((road / "predictions").glob("*.overlay.png"))) == len(names)
-    assert manifest
+    assert [entry["status"] for entry in manifest["entries"]] == ["done"] * len(names)
 
 
 def test_predict_goes_on_behind_a_bad_image(road: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_file_on_its_own_needs_data(run, tmp_path):
     result = export_model(alone, options=ExportOptions(data=str(tmp_path / "run-data.npz")))
     assert result.float32 == alone.with_name("model.onnx")
     assert result.contract.class_names == ("class 0", "class 1", "class 2")
-    assert result.contract.data_fingerprint
+    assert result.contract.data_fingerprint == ""  # what it was trained on is not known
 
 
 def test_int8_without_validation_images_is_refused_before_anything_is_written(run):

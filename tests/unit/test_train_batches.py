@@ -24,10 +24,10 @@ def test_an_epoch_shows_each_image_once() -> None:
 
 def test_an_epoch_is_the_same_after_a_resume_and_differs_from_the_next() -> None:
     images, labels = _images()
-    whole = TrainingBatches(images, labels, batch_size=4, shift=3, background_id=0, seed=5)
+    whole = TrainingBatches(images, labels, batch_size=4, shift=3, seed=5)
     first = [part.copy() for part in whole[1]]
     whole.on_epoch_end()
-    resumed = TrainingBatches(images, labels, batch_size=4, shift=3, background_id=0, seed=5)
+    resumed = TrainingBatches(images, labels, batch_size=4, shift=3, seed=5)
     resumed.start_epoch(1)
     for ours, theirs in zip(whole[1], resumed[1], strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -36,10 +36,10 @@ def test_an_epoch_is_the_same_after_a_resume_and_differs_from_the_next() -> None
 
 def test_labels_move_with_their_images() -> None:
     images, labels = _images(40)
-    moved, ids = shift_batch(images, labels, limit=4, fill=7, rng=np.random.default_rng(1))
-    inside = moved[..., 0] > 0
+    moved, ids, inside = shift_batch(images, labels, limit=4, rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(inside, moved[..., 0] > 0)
     np.testing.assert_array_equal(ids[inside], moved[..., 0][inside] % 3)
-    assert (ids[~inside] == 7).all()
+    assert (ids[~inside] == 0).all()
     assert len({image.tobytes() for image in moved}) == 40
     assert (~inside).any()
 
@@ -47,7 +47,7 @@ def test_labels_move_with_their_images() -> None:
 def test_a_shift_is_never_larger_than_asked_and_reaches_both_ends() -> None:
     images = np.zeros((400, 9, 11, 1), np.uint8)
     images[:, 4, 5] = 200
-    moved, _ = shift_batch(images, images[..., 0], limit=2, fill=0, rng=np.random.default_rng(1))
+    moved, _, _ = shift_batch(images, images[..., 0], limit=2, rng=np.random.default_rng(1))
     _, rows, columns = np.nonzero(moved[..., 0])
     assert set(rows) == {2, 3, 4, 5, 6}
     assert set(columns) == {3, 4, 5, 6, 7}
@@ -64,7 +64,7 @@ def test_pixels_that_count_nowhere_have_no_weight() -> None:
     assert ids.min() == 0
 
 
-def test_without_a_background_what_comes_in_from_outside_has_no_weight() -> None:
+def test_what_comes_in_from_outside_has_no_weight() -> None:
     images, labels = _images()
     batches = TrainingBatches(images, labels, batch_size=10, shift=3)
     moved, _, weights = batches[0]

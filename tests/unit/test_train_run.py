@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from segtool.errors import DataError, OutputExistsError, TrainingError
+from segtool.errors import DataError, OutputExistsError, OutputWriteError, TrainingError
 from segtool.train import architectures
 from segtool.train.checkpoint import load_checkpoint, save_checkpoint
 from segtool.train.listener import TrainListener
@@ -117,9 +117,10 @@ def test_a_run_killed_in_its_first_epoch_starts_over(squares: Path) -> None:
 
 def test_resuming_a_complete_run_changes_no_weight(squares: Path) -> None:
     folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
-    before = folder.model.read_bytes()
+    before = keras.saving.load_model(folder.model).get_weights()
     assert resume("run").epochs == 1
-    assert folder.model.read_bytes() == before
+    for ours, theirs in zip(keras.saving.load_model(folder.model).get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("given", [{"epochs": 9}, {"seed": 1}, {"size": (16, 16)}])
@@ -210,3 +211,51 @@ def test_a_loss_that_is_no_number_stops_the_run(squares: Path, monkeypatch: pyte
     monkeypatch.setitem(architectures.ARCHITECTURES, "small", broken)
     with pytest.raises(TrainingError, match="The loss became nan in epoch 1, step 1"):
         train(_options(squares), out="run")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_something_else_at_runs_is_left_alone(squares: Path, kind: str) -> None:
+    if kind == "file":
+        Path("runs").write_text("mine")
+    else:
+        Path("runs/latest").mkdir(parents=True)
+    with pytest.raises(OutputWriteError, match="could not be pointed at run"):
+        train(_options(squares), out="run")
+    assert Path("runs").exists()
+
+
+def test_unfinished_files_of_a_kill_are_removed(squares: Path) -> None:
+    train(_options(squares, epochs=1), out="run")
+    Path("run/.segtool-abc.npz").write_bytes(b"half")
+    resume("run")
+    assert not Path("run/.segtool-abc.npz").exists()
+
+
+def test_a_best_model_that_a_kill_prevented_is_made_by_the_resume(squares: Path) -> None:
+    """A kill after the checkpoint and before model.keras: the resume writes it from the checkpoint."""
+    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
+    expected = keras.saving.load_model(folder.model).get_weights()
+    folder.model.unlink()
+    resume("run")
+    for ours, theirs in zip(keras.saving.load_model(folder.model).get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_shares_that_would_be_ignored_are_refused(squares: Path) -> None:
+    with np.load(squares) as stored:
+        np.savez("parts.npz", **stored)
+    names = [{"name": name} for name in ("nothing", "bright", "dim")]
+    Path("dataset.json").write_text(json.dumps({"classes": names, "splits": {"train": [0, 30], "val": [30, 48]}}))
+    with pytest.raises(DataError, match="comes in parts of its own"):
+        train(_options(Path("parts.npz"), val_split=0.3), out="run")
+    Path("dataset.json").write_text(json.dumps({"classes": names, "splits": {"train": [0, 30], "val": [20, 48]}}))
+    with pytest.raises(DataError, match="are in two parts of its splits"):
+        train(_options(Path("parts.npz")), out="run")
+
+
+def test_a_run_of_another_recipe_is_not_resumed(squares: Path) -> None:
+    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
+    info = folder.read_info()
+    folder.write_info({**info, "recipe_values": {**info["recipe_values"], "shift": 99}})
+    with pytest.raises(TrainingError, match="is not the one that run was started with"):
+        resume("run")

@@ -69,7 +69,7 @@ def _report(rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> No
                 *(f"{row['latency_ms'][key]:.2f}" for key in ("p50", "p90", "p99")),
                 f"{row['throughput_ips']:.0f}",
                 f"{row['cold_start_ms']:.0f}",
-                f"{row['peak_rss_mb']:.0f}",
+                "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:.0f}",
                 f"{row['size_bytes'] / 1e6:.1f}",
                 percent((row.get("accuracy") or {}).get("foreground_mean_iou")),
             ]

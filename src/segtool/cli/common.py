@@ -50,7 +50,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         except SegtoolError as error:
             if debug:
-                raise
+                stderr.print_exception()
             stderr.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
             ctx.exit(error.exit_code)
 

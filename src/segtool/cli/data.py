@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from segtool.cli.common import Group, emit_json, emit_table, percent, say
-from segtool.cli.options import json_option, overwrite_option
+from segtool.cli.common import Group, emit_json, emit_table, percent
+from segtool.cli.options import json_option, overwrite_option, seed_option
 
 
 @click.command(cls=Group, name="data")
@@ -18,7 +18,7 @@ def command() -> None:
 @command.command("make")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Number of images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generator.")
+@seed_option("Seed of the generator.")
 @click.option("--ids", is_flag=True, help="Write segmented.npy as class ids (N, 64, 84) instead of one-hot.")
 @overwrite_option
 @json_option
@@ -33,7 +33,7 @@ def make(*, out: Path, count: int, seed: int, ids: bool, overwrite: bool, as_jso
     if as_json:
         emit_json("data make", {"out": str(out), "images": count, "seed": seed, "onehot": not ids})
     else:
-        say(f"Wrote {count} images to {out}/combined.npy and their labels to {out}/segmented.npy.")
+        click.echo(f"Wrote {count} images to {out}/combined.npy and their labels to {out}/segmented.npy.")
 
 
 @command.command("info")
@@ -79,6 +79,6 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
     elif report.problems:
         emit_table(["problem", "sample", "what"], [[p.kind, p.sample, p.message] for p in report.problems], text=True)
     else:
-        say(f"{spec}: {report.images} images, nothing wrong found.")
+        click.echo(f"{spec}: {report.images} images, nothing wrong found.")
     if report.problems:
         ctx.exit(1)

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     help="Also draw images, truth and predictions side by side, with the IoU and Dice of each class, to a PNG file "
     "(needs the extra report).",
 )
-@click.option(
-    "--samples", type=click.IntRange(1, 16), default=6, show_default=True, help="How many images --pictures shows."
-)
+@click.option("--samples", type=click.IntRange(1, 16), help="How many images --pictures shows.  [default: 6]")
 @provider_option
 @threads_option
 @overwrite_option
@@ -56,6 +54,10 @@ def command(*, model: Path | None, as_json: bool, **options: Any) -> None:
       segtool evaluate runs/latest
       segtool evaluate model.int8.onnx --data test.npz --json
     """
+    if options["samples"] is None:
+        del options["samples"]
+    elif options["pictures"] is None:
+        raise click.UsageError("--samples says how many images --pictures shows; give --pictures FILE too.")
     from segtool.cli.live import progress_bar
     from segtool.report.evaluate import EvaluateOptions, evaluate
 

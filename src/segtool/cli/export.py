@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 @click.option(
     "--max-drop",
     type=click.FloatRange(0),
-    default=0.5,
-    show_default=True,
     metavar="POINTS",
-    help="Points of foreground mean IoU that INT8 may lose before the export refuses it.",
+    help="Points of foreground mean IoU that INT8 may lose before the export refuses it.  [default: 0.5]",
 )
 @click.option("--opset", type=int, default=None, help="ONNX operator set.  [default: the tested one]")
 @click.option(
@@ -58,11 +56,13 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     from segtool.cli.extras import need_all
     from segtool.cli.live import progress_bar
 
+    if options["max_drop"] is not None and not options["quantize"]:
+        raise click.UsageError("--max-drop says what INT8 may lose; give --quantize too.")
     need_all()
     from segtool.export.options import ExportOptions
     from segtool.export.pipeline import export_model
 
-    given = {key: value for key, value in options.items() if not (key == "opset" and value is None)}
+    given = {key: value for key, value in options.items() if value is not None}
     with progress_bar("images") as progress:
         result = export_model(source, options=ExportOptions(**given), progress=progress)
     if as_json:

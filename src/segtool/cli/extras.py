@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 from segtool.models.backend import import_quietly
+from segtool.report.canvas import require_matplotlib
 
 
 def need_training() -> None:
-    """Import Keras with its backend (KERAS_BACKEND, TensorFlow by default).
+    """Import Keras with its backend (KERAS_BACKEND, TensorFlow by default); see that the pictures can be drawn.
 
     Raises
     ------
@@ -18,6 +19,7 @@ def need_training() -> None:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     import_quietly(backend, extra="train")
     import_quietly("keras", extra="train")
+    require_matplotlib()
 
 
 def need_all() -> None:

@@ -73,10 +73,6 @@ class LiveTraining(TrainListener):
             f"{self._left(row['epoch'] * self._steps)} left{'  best' if best else ''}"
         )
 
-    def note(self, message: str) -> None:
-        """Print a line."""
-        say(message)
-
     def _left(self, done: int) -> str:
         spent, steps = time.monotonic() - self._begun, done - self._first * self._steps
         seconds = round(spent / max(steps, 1) * (self._epochs * self._steps - done))

@@ -43,6 +43,11 @@ def data_option(text: str) -> Callable[[Command], Command]:
     return click.option("--data", metavar="SPEC", help=text)
 
 
+def seed_option(text: str) -> Callable[[Command], Command]:
+    """Return the --seed option with `text` as its help."""
+    return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help=text)
+
+
 class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer clicks
     """A size HxW in pixels, such as 64x84."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from segtool.cli.options import TileType, json_option, model_option, overwrite_o
 
 if TYPE_CHECKING:
     from segtool.runtime.predict import Manifest
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, name="predict", short_help="Segment images with an exported model.")
@@ -88,7 +91,7 @@ def _best_threads(images: Sequence[str]) -> int | None:
 def _report(manifest: Manifest, out: Path, *, as_json: bool) -> None:
     for entry in manifest.entries:
         if entry.error:
-            say(f"Failed: {entry.error}")
+            logger.error("%s", entry.error)
     if as_json:
         emit_json("predict", manifest.to_dict())
         return

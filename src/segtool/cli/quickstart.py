@@ -9,7 +9,7 @@ import click
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say
 from segtool.cli.extras import need_all
-from segtool.cli.options import json_option
+from segtool.cli.options import json_option, seed_option
 
 
 @click.command(cls=Command, name="quickstart", short_help="Walk the whole road on built-in data in a few minutes.")
@@ -25,7 +25,7 @@ from segtool.cli.options import json_option
 @click.option(
     "--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the training images."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything.")
+@seed_option("Seed of everything.")
 @json_option
 def command(*, as_json: bool, **options: Any) -> None:
     """Train, export, quantize, predict and measure on built-in data, in a few minutes.

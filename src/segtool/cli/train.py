@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say, stderr
 from segtool.cli.extras import need_training
-from segtool.cli.options import SizeType, json_option
+from segtool.cli.options import SizeType, json_option, seed_option
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.precision import PRECISIONS
 from segtool.train.recipes import RECIPES
@@ -60,13 +60,7 @@ if TYPE_CHECKING:
     help="Share of the images for a test that nothing is chosen on.",
 )
 @click.option("--size", type=SizeType(), help="Resize the images to this size; the data's own where not given.")
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Seed of the split, the weights, the order and the augmentation.",
-)
+@seed_option("Seed of the split, the weights, the order and the augmentation.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),

@@ -125,3 +125,12 @@ def _require_splits(splits: Mapping[str, Indices] | None, count: int, source: st
                 f"The split {name!r} of {source} is not usable with its {count} images, expected train, val or test "
                 f"with indices 0..{count - 1}; mend its dataset.json."
             )
+        if not part.size:
+            raise DataError(f"The split {name!r} of {source} is empty, expected [start, stop] with start below stop.")
+    every = np.concatenate([np.empty(0, np.intp), *(splits or {}).values()])
+    twice = np.flatnonzero(np.bincount(every, minlength=1) > 1)
+    if twice.size:
+        raise DataError(
+            f"{twice.size} images of {source} are in two parts of its splits (the first is {twice[0]}), expected each "
+            "in one at most; mend its dataset.json, or a validation would score images that were trained on."
+        )

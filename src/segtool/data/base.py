@@ -145,7 +145,7 @@ class Dataset(ABC):
         return self.images(indices, size=size), self.labels(indices, size=size)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256, in hex, over all decoded images and labels and the class names; cached.
+        """Return the SHA-256, in hex, over all decoded images and labels, the class names and given parts; cached.
 
         The same pixels give the same fingerprint whatever file format they come from.
         """
@@ -156,6 +156,8 @@ class Dataset(ABC):
                 digest.update(np.array(image.shape, "<u4").tobytes())
                 digest.update(np.ascontiguousarray(image).tobytes())
                 digest.update(label.astype("<u2").tobytes())
+            for part, indices in sorted((self.splits or {}).items()):
+                digest.update(part.encode() + np.asarray(indices, "<i8").tobytes())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 

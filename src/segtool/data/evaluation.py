@@ -12,8 +12,14 @@ from segtool.errors import DataError
 from segtool.runtime.image_io import resize_labels
 from segtool.runtime.metrics import CountMatrix, Scores, confusion_matrix
 
+PIXELS_AT_ONCE = 2**19  # of a batch: what a network holds for each is some hundred times as much memory
 Predict = Callable[[Images], Labels]
 Progress = Callable[[int, int], None]
+
+
+def images_at_once(size: Size, *, most: int = 32) -> int:
+    """Return how many images of `size` (height, width) to run in one batch: fewer where they are large."""
+    return max(1, min(most, PIXELS_AT_ONCE // (size[0] * size[1])))
 
 
 def evaluate_labels(
@@ -22,7 +28,7 @@ def evaluate_labels(
     indices: Indices,
     *,
     size: Size,
-    batch: int = 32,
+    batch: int | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Score `predict` on some samples by one confusion matrix over all of them.
@@ -37,7 +43,7 @@ def evaluate_labels(
         (h, w) of the model. Images of another size are resized for it, and its labels are brought back to the
         truth's own size by nearest neighbour, so that every score counts the truth's own pixels.
     batch
-        Images per call.
+        Images per call; None for as many as `images_at_once` says.
     progress
         Called with (done, total) after each image.
 
@@ -55,7 +61,7 @@ def evaluate_labels(
 
 
 def per_image_scores(
-    predict: Predict, dataset: Dataset, indices: Indices, *, size: Size, batch: int = 32
+    predict: Predict, dataset: Dataset, indices: Indices, *, size: Size, batch: int | None = None
 ) -> Iterator[tuple[str, Scores]]:
     """Yield the name and the scores of each sample by itself, in order; otherwise as `evaluate_labels`."""
     for index, matrix in _matrices(predict, dataset, indices, size=size, batch=batch):
@@ -63,10 +69,11 @@ def per_image_scores(
 
 
 def _matrices(
-    predict: Predict, dataset: Dataset, indices: Indices, *, size: Size, batch: int
+    predict: Predict, dataset: Dataset, indices: Indices, *, size: Size, batch: int | None
 ) -> Iterator[tuple[int, CountMatrix]]:
     if not len(indices):
         raise DataError(f"{dataset.name} has no images to evaluate on, expected one at least; choose another split.")
+    batch = batch or images_at_once(size)
     for start in range(0, len(indices), batch):
         part = [int(index) for index in indices[start : start + batch]]
         for index, prediction in zip(part, predict(dataset.images(part, size=size)), strict=True):

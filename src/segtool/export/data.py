@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.contract import ModelContract
+from segtool.data import evaluation
 from segtool.data.dataset import Dataset, Indices
 from segtool.data.loading import load_dataset
 from segtool.data.split import Split, split
@@ -28,13 +29,12 @@ class ExportData:
     split: Split
 
     def facts(self) -> dict[str, Any]:
-        """Return what a contract says of the data, in the words of run.json."""
+        """Return what a contract says of data that the network may not have been trained on: no fingerprint."""
         dataset = self.dataset
         return {
             "class_names": dataset.class_names,
             "background_id": dataset.background_id,
             "ignore_id": dataset.ignore_id,
-            "fingerprint": dataset.fingerprint(),
         }
 
     def real_images(self, count: int, contract: ModelContract) -> npt.NDArray[np.uint8]:
@@ -51,7 +51,7 @@ class ExportData:
 
 def images_at_once(contract: ModelContract, *, most: int) -> int:
     """Return how many images to run in one batch: `most`, fewer where they are large, so that memory is bounded."""
-    return max(1, min(most, 2**19 // (contract.height * contract.width)))
+    return evaluation.images_at_once((contract.height, contract.width), most=most)
 
 
 def open_data(run: Run | None, spec: str | None) -> ExportData:
@@ -78,6 +78,11 @@ def open_data(run: Run | None, spec: str | None) -> ExportData:
                 "give real images to prove the export on with --data SPEC."
             )
         dataset = load_dataset(spec)
+        logger.warning(
+            "What this .keras file was trained on is not known: calibration and gates split %s by seed 0, and its "
+            "validation part may hold images that were trained on.",
+            spec,
+        )
         return ExportData(dataset, split(dataset, seed=0))
     division = {"seed": 0, "val_split": 0.2, "test_split": 0.0, **run.split}
     seed, val, test = (division[key] for key in ("seed", "val_split", "test_split"))

@@ -23,6 +23,7 @@ from segtool.data.evaluation import evaluate_labels
 from segtool.errors import DataError, ExportError, GateError
 from segtool.export import gates
 from segtool.export.data import ExportData, check_fits, images_at_once, open_data
+from segtool.export.equalize import equalize
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import check_opset, keras_to_onnx
 from segtool.export.metadata import with_metadata
@@ -164,7 +165,8 @@ def _export_float32(model: Any, contract: ModelContract, job: _Job, target: Path
 def _export_int8(made: _Made, job: _Job, preset: Preset, target: Path) -> ModelContract:
     """Quantize the published graph, compare its accuracy and speed with it, and publish."""
     contract, options = made.contract, job.options
-    quantized = quantize(made.graph, job.data.calibration(options.calibration_images, contract), preset=preset)
+    equalized = equalize(made.graph, job.data.calibration(options.calibration_images, contract))
+    quantized = quantize(equalized, job.data.calibration(options.calibration_images, contract), preset=preset)
     run, threads = onnx_runner(_save(quantized.model, job.folder / "int8.onnx"))
     labels = as_labels(run, contract.label_dtype)
     score, metrics = _measure(labels, job, contract)
@@ -180,7 +182,7 @@ def _export_int8(made: _Made, job: _Job, preset: Preset, target: Path) -> ModelC
         precision="int8",
         quantization={
             "preset": preset.name,
-            "method": "static QDQ, min-max, per channel",
+            "method": "static QDQ, equalized channels, mean of batches' min-max, weights per channel",
             "images": quantized.images,
             "fingerprint": quantized.fingerprint,
             "float32_sha256": made.digest,

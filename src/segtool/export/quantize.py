@@ -127,6 +127,9 @@ def quantize(model: onnx.ModelProto, batches: Batches, *, preset: Preset) -> Qua
             reduce_range=preset.reduce_range,
             activation_type=activations,
             weight_type=ort.QuantType.QInt8,
+            # A tensor's range is the mean of its batches' extremes: on the trained fcn8 a mean IoU of 88.49 % where the
+            # extremes of all batches gave 88.36 % (FP32: 88.76 %, 400 validation images).
+            extra_options={"CalibMovingAverage": True},
             # Memory: of each batch two numbers a tensor are kept. The option that promises to merge these as it goes,
             # CalibMaxIntermediateOutputs, forgets them in onnxruntime 1.32 (a test holds it to every batch).
         )

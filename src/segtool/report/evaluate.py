@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,10 @@ from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import RUN_NAME, read_run
+from segtool.report.canvas import require_matplotlib
 from segtool.runtime.metrics import Scores
 
+logger = logging.getLogger(__name__)
 Indices = npt.NDArray[np.intp]
 DEFAULT_VAL_SPLIT = 0.2  # the share that --split val takes of data that comes without parts
 
@@ -105,6 +108,8 @@ def evaluate(
     for path in (options.per_image, options.pictures):
         if path is not None:
             refuse_existing(path, overwrite=options.overwrite)
+    if options.pictures is not None:
+        require_matplotlib()
     predictor = open_predictor(model, provider=options.provider, threads=options.threads)
     data, part, indices = _images(predictor, options)
     _refuse_other_classes(predictor.contract, data)
@@ -152,6 +157,16 @@ def _refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
         raise DataError(
             f"The model has {contract.num_classes} classes and {contract.channels} channels, {data.spec} has "
             f"{data.num_classes} and {data.channels}; evaluate on data of the kind that the model was trained on."
+        )
+    if (contract.class_names, contract.background_id) != (data.class_names, data.background_id):
+        logger.warning(
+            "The model's classes are %s (background %s), those of %s are %s (background %s): they are compared by "
+            "their ids, under the data's names.",
+            ", ".join(contract.class_names),
+            contract.background_id,
+            data.spec,
+            ", ".join(data.class_names),
+            data.background_id,
         )
 
 

@@ -53,7 +53,7 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
     missing = []
     for text in inputs:
         found = list(_expand(text, out))
-        if not found and not Path(text).is_dir():
+        if not found:
             missing.append(text)
         for source in found:
             sources.setdefault(source.path.resolve(), source)

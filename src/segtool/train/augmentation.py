@@ -15,9 +15,8 @@ def shift_batch(
     labels: npt.NDArray[Label],
     *,
     limit: int,
-    fill: int,
     rng: np.random.Generator,
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Label]]:
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Label], npt.NDArray[np.bool_]]:
     """Move each image and its labels by the same random number of pixels.
 
     Parameters
@@ -28,17 +27,17 @@ def shift_batch(
         integers (N, H, W).
     limit
         Largest shift in pixels, each direction drawn uniformly from [-limit, limit]; cut to the image's size.
-    fill
-        The label of pixels that come in from outside (their image values are 0).
     rng
         Source of randomness.
 
     Returns
     -------
     tuple
-        New arrays of the same shapes and dtypes.
+        The moved images and labels, of the same shapes and dtypes, and bool (N, H, W): False for pixels that came in
+        from outside. Those are 0 in image and label, and nobody knows what they show.
     """
-    moved_images, moved_labels = np.zeros_like(images), np.full_like(labels, fill)
+    moved_images, moved_labels = np.zeros_like(images), np.zeros_like(labels)
+    inside = np.zeros(labels.shape, np.bool_)
     _, height, width = labels.shape
     down = rng.integers(-min(limit, height - 1), min(limit, height - 1) + 1, len(labels))
     right = rng.integers(-min(limit, width - 1), min(limit, width - 1) + 1, len(labels))
@@ -47,7 +46,8 @@ def shift_batch(
         source = _window(-dy, height), _window(-dx, width)
         moved_images[index][target] = images[index][source]
         moved_labels[index][target] = labels[index][source]
-    return moved_images, moved_labels
+        inside[index][target] = True
+    return moved_images, moved_labels, inside
 
 
 def _window(offset: int, size: int) -> slice:

@@ -29,9 +29,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
     batch_size
         Images a batch; the last batch of an epoch may be smaller.
     shift
-        Largest random shift in pixels; 0 for none.
-    background_id
-        Label of pixels shifted in from outside; where it is None they get weight 0.
+        Largest random shift in pixels; 0 for none. Pixels that come in from outside get weight 0.
     ignore_id
         Label that counts nowhere; None where there is none.
     seed
@@ -45,16 +43,12 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
         *,
         batch_size: int,
         shift: int = 0,
-        background_id: int | None = None,
         ignore_id: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(workers=1)
         self.images, self.batch_size, self.shift, self.seed = images, batch_size, shift, seed
-        self.labels = labels.astype(np.int32)
-        if ignore_id is not None:
-            self.labels[labels == ignore_id] = -1
-        self.fill = -1 if background_id is None else background_id
+        self.labels, self.ignore_id = labels, ignore_id
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
@@ -72,7 +66,10 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
     def __getitem__(self, index: int) -> Batch:
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         images, labels = self.images[chosen], self.labels[chosen]
+        counted = np.ones(labels.shape, np.bool_)
         if self.shift:
             rng = np.random.default_rng([self.seed, self._epoch, index])
-            images, labels = shift_batch(images, labels, limit=self.shift, fill=self.fill, rng=rng)
-        return images, np.maximum(labels, 0), (labels >= 0).astype(np.float32)
+            images, labels, counted = shift_batch(images, labels, limit=self.shift, rng=rng)
+        if self.ignore_id is not None:
+            counted &= labels != self.ignore_id
+        return images, np.where(counted, labels, 0).astype(np.int32), counted.astype(np.float32)

@@ -30,6 +30,18 @@ class Progress:
     best_epoch: int = 0
     best_score: float = -math.inf
 
+    @property
+    def last_is_best(self) -> bool:
+        """Whether the last finished epoch is the best so far."""
+        return bool(self.rows) and self.best_epoch == self.rows[-1]["epoch"]
+
+    def add(self, row: dict[str, Any], score: float) -> None:
+        """Add a finished epoch; NaN scores below all others."""
+        self.rows.append(row)
+        score = -1.0 if math.isnan(score) else score
+        if score > self.best_score:
+            self.best_epoch, self.best_score = row["epoch"], score
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
         return dict(nan_to_none(asdict(self)))
@@ -64,8 +76,8 @@ class ValidationSet:
 class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries no types
     """Scores, checks and saves after each epoch.
 
-    The order makes a kill at any moment harmless: first the best model, then the checkpoint (the truth that a
-    resume starts from), then history.csv, which is made from the checkpoint's rows.
+    The order makes a kill at any moment harmless: first the checkpoint, the truth that a resume starts from; then what
+    `publish` makes from it, which a resume makes again.
 
     Parameters
     ----------
@@ -117,11 +129,10 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         check_finite(self.model)
         scores, val_loss = self._validation.score(self.model)
         row = self._row(epoch + 1, logs or {}, scores, val_loss)
-        best = self._note_best(row, scores)
-        self._progress.rows.append(row)
+        self._progress.add(row, scores.foreground_mean_iou)
         save_checkpoint(self._folder.checkpoint, self.model, self._progress.to_dict())
-        self._folder.write_history(self._progress.rows)
-        self._listener.epoch(row, best=best)
+        publish(self._folder, self._progress, model=self.model, best_model=self._best_model)
+        self._listener.epoch(row, best=self._progress.last_is_best)
 
     def _row(self, epoch: int, logs: Mapping[str, Any], scores: Scores, val_loss: float) -> dict[str, Any]:
         row = {
@@ -137,16 +148,13 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         }
         return {key: value if key == "epoch" else float(f"{value:.6g}") for key, value in row.items()}
 
-    def _note_best(self, row: Mapping[str, Any], scores: Scores) -> bool:
-        """Write model.keras where this epoch is the best so far by foreground mean IoU."""
-        score = scores.foreground_mean_iou
-        score = -1.0 if math.isnan(score) else score
-        if score <= self._progress.best_score:
-            return False
-        self._progress.best_epoch, self._progress.best_score = row["epoch"], score
-        self._best_model.set_weights(self.model.get_weights())
-        write_with(self._folder.model, self._best_model.save)
-        return True
+
+def publish(folder: RunFolder, progress: Progress, *, model: keras.Model, best_model: keras.Model) -> None:
+    """Write what follows from a checkpoint: model.keras, where its epoch is the best so far, and history.csv."""
+    if progress.last_is_best:
+        best_model.set_weights(model.get_weights())
+        write_with(folder.model, best_model.save)
+    folder.write_history(progress.rows)
 
 
 def check_finite(model: keras.Model) -> None:

@@ -17,6 +17,3 @@ class TrainListener:
 
     def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
         """Hear that an epoch is done: its row of history.csv, and whether it is the best so far."""
-
-    def note(self, message: str) -> None:
-        """Hear something that a person should know."""

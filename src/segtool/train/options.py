@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from segtool.errors import TrainingError
 
+MAX_SEED = 2**32 - 1  # what numpy, Keras and TensorFlow all take
 BUILT_IN_DATA = "m2nist-synthetic"
 
 
@@ -55,6 +56,8 @@ class TrainOptions:
                 f"Epochs and batch size must be at least 1, found {self.epochs} and {self.batch_size}; pass "
                 "positive numbers."
             )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise TrainingError(f"A seed is a number from 0 to {MAX_SEED}, found {self.seed}; pass another.")
         if not 0 < self.val_split < 1 or not 0 <= self.test_split < 1 - self.val_split:
             raise TrainingError(
                 "The validation share must lie above 0, the test share at 0 or above, and both together below 1, "
@@ -67,7 +70,18 @@ class TrainOptions:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainOptions:
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        TrainingError
+            There are options that this version does not know.
+        """
+        unknown = values.keys() - {item.name for item in fields(cls)}
+        if unknown:
+            raise TrainingError(
+                f"The run has options that this segtool does not know ({', '.join(unknown)}); upgrade it."
+            )
         size = values.get("size")
         return cls(**{**values, "size": tuple(size) if size else None})
 

@@ -16,7 +16,7 @@ from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 from segtool.train.architectures import build
 from segtool.train.device import Device, choose_device
-from segtool.train.options import TrainOptions
+from segtool.train.options import BUILT_IN_DATA, TrainOptions
 from segtool.train.precision import Precision, choose_precision
 from segtool.train.recipes import Recipe, get_recipe
 
@@ -48,6 +48,7 @@ def make_plan(options: TrainOptions) -> Plan:
     """
     recipe = get_recipe(options.recipe)
     data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
+    _refuse_unused_shares(options, data)
     parts = split(data, val_fraction=options.val_split, test_fraction=options.test_split, seed=options.seed)
     if not len(parts.train) or not len(parts.val):
         raise DataError(
@@ -67,6 +68,18 @@ def make_plan(options: TrainOptions) -> Plan:
         device=device,
         precision=precision,
     )
+
+
+def _refuse_unused_shares(options: TrainOptions, data: Dataset) -> None:
+    """Refuse shares of data that come in parts of their own: they would be ignored."""
+    given = data.splits or {}
+    if options.data.startswith(BUILT_IN_DATA):
+        return  # the generator makes its parts by these shares
+    if ("val" in given and options.val_split != TrainOptions.val_split) or ("test" in given and options.test_split):
+        raise DataError(
+            f"{options.data} comes in parts of its own ({', '.join(given)}), so --val-split and --test-split would be "
+            "ignored; leave them out."
+        )
 
 
 def _common_size(data: Dataset) -> tuple[int, int]:

@@ -8,14 +8,15 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from segtool.errors import OutputExistsError, OutputWriteError, TrainingError
-from segtool.files import nan_to_none, write_bytes, write_json
+from segtool.files import TEMPORARY, nan_to_none, write_bytes, write_json
 
 RUNS = Path("runs")
+INFO_KEYS = ("config", "data", "precision", "recipe_values", "segtool_version")
 HISTORY_COLUMNS = (
     "epoch",
     "loss",
@@ -60,9 +61,14 @@ class RunFolder:
             raise TrainingError(
                 f"{self.info} cannot be read ({error}); start a new run with `segtool train`."
             ) from error
-        if not isinstance(info, dict):
+        if not isinstance(info, dict) or not set(INFO_KEYS) <= info.keys():
             raise TrainingError(f"{self.info} does not hold a run's description; start a new run with `segtool train`.")
         return info
+
+    def remove_unfinished(self) -> None:
+        """Remove the unfinished files that a kill left behind."""
+        for path in self.path.glob(f"{TEMPORARY}*"):
+            path.unlink(missing_ok=True)
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write run.json atomically."""
@@ -128,13 +134,27 @@ def create_run_folder(path: str | Path | None, *, arch: str) -> RunFolder:
 
 
 def point_latest(folder: RunFolder) -> None:
-    """Let runs/latest name `folder`; a run outside runs/ is linked by its absolute path."""
-    RUNS.mkdir(exist_ok=True)
-    inside = folder.path.resolve().parent == RUNS.resolve()
-    link = RUNS / f".latest-{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(folder.path.name if inside else folder.path.resolve())
-    link.replace(RUNS / "latest")
+    """Let runs/latest name `folder`; a run outside runs/ is linked by its absolute path.
+
+    Raises
+    ------
+    OutputWriteError
+        It cannot be made, for example because runs is a file.
+    """
+    link, latest = RUNS / f".latest-{os.getpid()}", RUNS / "latest"
+    try:
+        RUNS.mkdir(exist_ok=True)
+        inside = folder.path.resolve().parent == RUNS.resolve()
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder.path.name if inside else folder.path.resolve())
+        link.replace(latest)
+    except OSError as error:
+        with suppress(OSError):
+            link.unlink(missing_ok=True)
+        raise OutputWriteError(
+            f"{latest} could not be pointed at {folder.path} ({error.strerror}); expected a symbolic link or nothing "
+            "there: move away what is there."
+        ) from error
 
 
 def open_run_folder(path: str | Path | None) -> RunFolder:

@@ -14,7 +14,7 @@ from segtool.models import load_keras_file
 from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import load_checkpoint
 from segtool.train.device import strategy_scope
-from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet
+from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
 from segtool.train.listener import TrainListener
 from segtool.train.memory import keep_freed_memory
 from segtool.train.options import TrainOptions, TrainResult
@@ -24,7 +24,11 @@ from segtool.train.run_folder import RunFolder, create_run_folder, open_run_fold
 
 
 def train(
-    options: TrainOptions, *, out: str | Path | None = None, listener: TrainListener | None = None
+    options: TrainOptions,
+    *,
+    out: str | Path | None = None,
+    latest: bool = True,
+    listener: TrainListener | None = None,
 ) -> TrainResult:
     """Train a network and write a run folder.
 
@@ -33,7 +37,9 @@ def train(
     options
         What to train, on what, and how.
     out
-        The run folder; runs/<arch>-<date>-<time> where it is None. runs/latest points at it from the start.
+        The run folder; runs/<arch>-<date>-<time> where it is None.
+    latest
+        Whether runs/latest points at it, from the start.
     listener
         Hears of the progress.
 
@@ -43,10 +49,12 @@ def train(
         The data, the device, the options or the output cannot be used; each says what to do.
     """
     plan = make_plan(options)
+    description = describe_plan(plan)
     folder = create_run_folder(out, arch=options.arch)
     with folder.lock():
-        folder.write_info(describe_plan(plan))
-        point_latest(folder)
+        folder.write_info(description)
+        if latest:
+            point_latest(folder)
         return _fit(plan, folder, listener or TrainListener())
 
 
@@ -75,7 +83,12 @@ def resume(
     info = folder.read_info()
     _refuse_other_options(folder, info, expected or {})
     with folder.lock():
-        plan = make_plan(TrainOptions.from_dict(info["config"]))
+        plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
+        if vars(plan.recipe) != info["recipe_values"]:
+            raise TrainingError(
+                f"The recipe {plan.options.recipe} of this segtool is not the one that {folder.path} was started with; "
+                f"resume it with segtool {info['segtool_version']}, or start a new run."
+            )
         if plan.data.fingerprint() != info["data"]["fingerprint"]:
             raise TrainingError(
                 f"The data at {plan.options.data} is not what {folder.path} was trained on (another fingerprint); "
@@ -86,6 +99,7 @@ def resume(
 
 def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
     keep_freed_memory()
+    folder.remove_unfinished()
     keras.utils.set_random_seed(plan.options.seed)
     model, best_model = _build(plan)
     batches = _batches(plan)
@@ -93,7 +107,7 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
     progress = Progress()
     if folder.checkpoint.exists():
         progress = Progress.from_dict(load_checkpoint(folder.checkpoint, model))
-        folder.write_history(progress.rows)
+        publish(folder, progress, model=model, best_model=best_model)
     first = len(progress.rows)
     listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
     if first < plan.epochs:
@@ -145,7 +159,6 @@ def _batches(plan: Plan) -> TrainingBatches:
         labels,
         batch_size=plan.batch_size,
         shift=plan.recipe.shift,
-        background_id=plan.data.background_id,
         ignore_id=plan.data.ignore_id,
         seed=plan.options.seed,
     )

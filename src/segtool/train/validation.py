@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from segtool.data.evaluation import images_at_once
 from segtool.runtime.metrics import confusion_matrix
 
 
@@ -18,7 +19,6 @@ def score_network(
     *,
     num_classes: int,
     ignore_id: int | None = None,
-    batch_size: int = 100,
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Return the confusion matrix int64 (K, K) over all images, and the mean cross-entropy a pixel in nats.
 
@@ -33,6 +33,7 @@ def score_network(
     """
     matrix = np.zeros((num_classes, num_classes), np.int64)
     loss_sum, pixels = 0.0, 0
+    batch_size = images_at_once((images.shape[1], images.shape[2]), most=100)
     for start in range(0, len(images), batch_size):
         truth = labels[start : start + batch_size]
         probabilities = np.asarray(model.predict_on_batch(images[start : start + batch_size]), np.float32)

@@ -1,0 +1,101 @@
+"""The command line's own promises: exit codes, where words go, and no option that is silently ignored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from tiny_models import write_model
+
+from segtool.cli import main
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def model() -> str:
+    write_model(Path("model.onnx"))
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save("good.png")
+    Path("bad.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    return "model.onnx"
+
+
+@pytest.mark.parametrize("extra", [[], ["--debug"]])
+def test_debug_shows_more_and_changes_no_exit_code(extra: list[str]) -> None:
+    result = run("verify", "missing.onnx", *extra)
+    assert result.exit_code == 1
+    assert "missing.onnx does not exist" in result.stderr
+    assert ("Traceback" in result.stderr) == bool(extra)
+
+
+def test_quiet_still_says_what_failed(model: str) -> None:
+    result = run("predict", "good.png", "bad.png", "--model", model, "-q")
+    assert result.exit_code == 3
+    assert "bad.png" in result.stderr
+
+
+def test_json_is_one_object_on_stdout(model: str) -> None:
+    result = run("predict", "good.png", "--model", model, "--json")
+    assert json.loads(result.stdout)["schema_version"] == 1
+
+
+def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
+    Path("empty").mkdir()
+    result = run("predict", "good.png", "empty", "--model", model)
+    assert result.exit_code == 3
+    assert "empty" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "--samples", "3"], "--pictures"),
+        (["export", "--max-drop", "1"], "--quantize"),
+        (["train", "--seed", "-1"], "--seed"),
+        (["train", "--size", "64"], "height x width"),
+        (["data", "make", "x", "--seed", "4294967296"], "--seed"),
+        (["predict", "x.png", "-v", "-q"], "exclude each other"),
+    ],
+)
+def test_wrong_usage_exits_2(arguments: list[str], words: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_data_make_info_and_check() -> None:
+    assert run("data", "make", "made", "--count", "12").exit_code == 0
+    facts = json.loads(run("data", "info", "made", "--json").stdout)
+    assert (facts["images"], facts["channels"]) == (12, 1)
+    assert "nothing wrong" in run("data", "check", "m2nist-synthetic:200").stdout
+    again = run("data", "make", "made", "--count", "12")
+    assert again.exit_code == 1
+    assert "already exists" in again.stderr
+
+
+def test_data_check_names_what_is_wrong_and_exits_1() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 9, 9), dtype=np.uint8)
+    images[4] = images[2]
+    np.savez("data.npz", images=images, labels=(images > 90).astype(np.uint8))
+    result = run("data", "check", "data.npz", "--json")
+    assert result.exit_code == 1
+    assert [problem["kind"] for problem in json.loads(result.stdout)["problems"]] == ["duplicate"]
+
+
+@pytest.mark.parametrize("command", ["train", "export", "predict", "evaluate", "benchmark", "info", "verify", "doctor"])
+def test_every_command_explains_itself(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.stdout
+    assert "--debug" in result.stdout
