@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--run", type=Path, help="a finished run of the training command")
+    parser.add_argument("--note", default="", help="what a reader should know of that run")
     arguments = parser.parse_args()
     data = str(arguments.data.resolve())
     with tempfile.TemporaryDirectory() as name:
@@ -33,7 +34,7 @@ def main() -> None:
             segtool(*TRAIN, "--data", data, "--out", str(run), cwd=folder)
         if not (run / "model.int8.onnx").exists():
             segtool("export", str(run), "--quantize", "--data", data, cwd=folder)
-        write_result("m2nist_fcn8", _measure(run, data, folder))
+        write_result("m2nist_fcn8", {"note": arguments.note, **_measure(run, data, folder)})
     shutil.copy(run / "history.csv", RESULTS / "m2nist_fcn8_history.csv")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,13 @@ def rewritten(text: str) -> str:
     """Return the README with the figures of today's results."""
     before, rest = text.split(START)
     after = rest.split(END)[1]
-    return f"{before}{START}\n{figures()}\n{END}{after}"
+    text = f"{before}{START}\n{figures()}\n{END}{after}"
+    return re.sub(r"took about \S+ minutes", f"took about {_training_minutes()} minutes", text)
+
+
+def _training_minutes() -> int:
+    result: dict[str, Any] = json.loads((RESULTS / "three_commands.json").read_text(encoding="utf-8"))
+    return round(result["steps"][0]["seconds"] / 60)
 
 
 def figures() -> str:

@@ -86,12 +86,15 @@ def emit_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None, text: bool = False
 ) -> None:
     """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 or text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
+    if title:
+        console.print(title, markup=False, soft_wrap=True)
+    console.print(table)
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     help="Also write the scores of each image to a CSV file.",
 )
 @click.option(
+    "--confusion",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also draw the confusion matrix, each row a share of the true pixels, to a PNG file (needs the extra report).",
+)
+@click.option(
     "--pictures",
     type=click.Path(path_type=Path),
     metavar="FILE",

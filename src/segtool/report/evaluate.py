@@ -43,6 +43,8 @@ class EvaluateOptions:
         comes in parts, else "all".
     per_image
         CSV file for the scores of each image.
+    confusion
+        PNG file for the confusion matrix.
     pictures, samples
         PNG file for image, truth and prediction side by side, of this many images.
     provider, threads
@@ -54,6 +56,7 @@ class EvaluateOptions:
     data: str | None = None
     split: str | None = None
     per_image: Path | None = None
+    confusion: Path | None = None
     pictures: Path | None = None
     samples: int = 6
     provider: str = "auto"
@@ -105,10 +108,10 @@ def evaluate(
     SegtoolError
         The model or the data cannot be used, their classes differ, or an output is already there.
     """
-    for path in (options.per_image, options.pictures):
+    for path in (options.per_image, options.confusion, options.pictures):
         if path is not None:
             refuse_existing(path, overwrite=options.overwrite)
-    if options.pictures is not None:
+    if options.pictures is not None or options.confusion is not None:
         require_matplotlib()
     predictor = open_predictor(model, provider=options.provider, threads=options.threads)
     data, part, indices = _images(predictor, options)
@@ -116,6 +119,7 @@ def evaluate(
     scores = evaluate_labels(predictor.predict_batch, data, indices, size=_size(predictor), progress=progress)
     written = [
         *_write_per_image(predictor, data, indices, options),
+        *_draw_confusion(scores, options),
         *_draw(predictor, data, indices, options),
     ]
     return Evaluation(predictor.path, data.spec, part, data.fingerprint(), scores, written)
@@ -182,6 +186,15 @@ def _write_per_image(predictor: Predictor, data: Dataset, indices: Indices, opti
         writer.writerow([name, *("" if math.isnan(value) else f"{value:.6f}" for value in values)])
     write_bytes(options.per_image, text.getvalue().encode())
     return [options.per_image]
+
+
+def _draw_confusion(scores: Scores, options: EvaluateOptions) -> list[Path]:
+    if options.confusion is None:
+        return []
+    from segtool.report.confusion import plot_confusion
+
+    plot_confusion(scores.matrix, scores.class_names, options.confusion)
+    return [options.confusion]
 
 
 def _draw(predictor: Predictor, data: Dataset, indices: Indices, options: EvaluateOptions) -> list[Path]:
