@@ -9,11 +9,13 @@ from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
+from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, rewrite
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
 from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
+from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
 
 __all__ = ["FLOAT_REWRITES", "INT8_REWRITES", "SHARED_REWRITES", "Outcome", "Refused", "Rewrite", "rewrite"]
 
@@ -31,4 +33,4 @@ SHARED_REWRITES = (
 )
 # What pays in one of them alone.
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
-INT8_REWRITES = (ACTIVATION_BEHIND_POOL,)
+INT8_REWRITES = (PIXELS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)

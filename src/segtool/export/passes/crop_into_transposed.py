@@ -44,7 +44,7 @@ def crop_of(node: ir.Node) -> tuple[list[int], list[int]]:
         if step != 1:
             raise Refused("it takes every so many rows or columns")
         if axis % 4 < 2:
-            if start == 0 and stop >= 2**31 - 1 or (axis % 4 == 1 and before[0] == after[0]):
+            if (start == 0 and stop >= 2**31 - 1) or (axis % 4 == 1 and before[0] == after[0]):
                 continue
             raise Refused("it crops other axes than height and width")
         size, index = before[axis % 4 - 1], axis % 4 - 2

@@ -26,9 +26,7 @@ def apply(node: ir.Node) -> str | None:
     sizes, counts = g.static_shape(node.inputs[0], start=2), g.static_shape(node.outputs[0], start=2)
     kept = []
     for axis in range(2):
-        taps = live_taps(
-            weights.shape[2 + axis], sizes[axis], counts[axis], pads[axis], strides[axis], dilations[axis]
-        )
+        taps = live_taps(weights.shape[2 + axis], sizes[axis], counts[axis], pads[axis], strides[axis], dilations[axis])
         kept.append(taps)
     if all(len(taps) == size for taps, size in zip(kept, weights.shape[2:], strict=True)):
         return None

@@ -20,7 +20,8 @@ def array(value: ir.Value | None) -> Array | None:
     """Return the values of a constant, None of anything else."""
     if value is None or value.const_value is None or value.is_graph_input():
         return None
-    return value.const_value.numpy()
+    found: Array = value.const_value.numpy()
+    return found
 
 
 def own_array(value: ir.Value | None, what: str) -> Array:

@@ -33,7 +33,7 @@ def apply(node: ir.Node) -> str | None:
         return None
     weights = _block_weights(up)
     for value in (node.inputs[0], best.inputs[0]):
-        g.sole_user(value)  # type: ignore[arg-type]
+        g.sole_user(value)
     (_, height, width), (rows, columns) = g.static_shape(up.inputs[0]), weights.shape[2:]
     pads, wanted = g.explicit_pads(up), g.static_shape(node.outputs[0])
     blocks = _product(node, up, weights)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass, ShapeInferencePass
 
 logger = logging.getLogger(__name__)
+logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # it logs every unused node that it removes
 MOST_SWEEPS = 50  # a list of rewrites that is still changing the graph after this many does not terminate
 
 
@@ -64,7 +65,7 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
     Returns
     -------
     onnx.ModelProto
-        The rewritten model: inputs, outputs, opset and metadata as before.
+        The rewritten model: inputs, outputs and opset as before; operator sets that no node uses are not declared.
     tuple of Outcome
         One for each rewrite, in order; the refusals are those that still stand in the result.
     """
@@ -74,10 +75,9 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
         refusals = {item.name: _sweep(work, item, changes[item.name]) for item in rewrites}
         if not any(found.changed for found in refusals.values()):
             break
-    outcomes = tuple(
-        Outcome(item.name, tuple(changes[item.name]), refusals[item.name].refusals) for item in rewrites
-    )
+    outcomes = tuple(Outcome(item.name, tuple(changes[item.name]), refusals[item.name].refusals) for item in rewrites)
     _log(outcomes)
+    RemoveUnusedOpsetsPass()(work)
     result = ir.to_proto(work)
     del result.graph.value_info[:]
     return result, outcomes

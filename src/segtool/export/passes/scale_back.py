@@ -29,7 +29,7 @@ def apply(node: ir.Node) -> str | None:
     if conv is None or conv.op_type != "Conv":
         return None
     for item in (value, *(step.inputs[0] for step in way)):
-        g.sole_user(item)  # type: ignore[arg-type]
+        g.sole_user(item)
     if way and not (scale > 0).all():
         raise Refused("its scale is not positive in every channel")
     weights = g.own_array(conv.inputs[1], "weight")
