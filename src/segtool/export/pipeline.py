@@ -22,7 +22,7 @@ from segtool.export.int8_file import export_int8
 from segtool.export.job import Job, Made, Progress, measure, publish, save
 from segtool.export.keras_to_onnx import check_opset, keras_to_onnx
 from segtool.export.options import ExportOptions, ExportResult
-from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, rewrite
+from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, log_outcomes, rewrite
 from segtool.export.quantize import preset_for
 from segtool.export.runners import as_labels, keras_runner, onnx_runner
 from segtool.files import refuse_existing
@@ -121,8 +121,9 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
     """Convert, rewrite, compare with Keras, measure and publish."""
     options = job.options
     converted = keras_to_onnx(model, opset=options.opset)
-    base, _ = rewrite(with_head(converted, options.head), SHARED_REWRITES)
-    graph, _ = rewrite(base, FLOAT_REWRITES)
+    base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
+    graph, own = rewrite(base, FLOAT_REWRITES)
+    log_outcomes((*shared, *own))
     scores, _ = rewrite(converted, (*SHARED_REWRITES, *FLOAT_REWRITES))
     run, _ = onnx_runner(save(graph, job.folder / "float32.onnx"))
     probabilities, _ = onnx_runner(save(scores, job.folder / "probabilities.onnx"))

@@ -36,7 +36,7 @@ from segtool.export.int8.layers import points, quantizable, range_source
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.int8.running import run_batches
-from segtool.export.passes import INT8_REWRITES, rewrite
+from segtool.export.passes import INT8_REWRITES, log_outcomes, rewrite
 from segtool.runtime.machine import machine_info
 
 logger = logging.getLogger(__name__)
@@ -150,12 +150,13 @@ def quantize(
     ranges = channel_ranges(model, _few(batches))
     tried: list[tuple[float, float, onnx.ModelProto, tuple[str, ...]]] = []
     for strength in strengths:
-        like, _ = rewrite(equalize(model, ranges, strength=strength), INT8_REWRITES)
+        like, outcomes = rewrite(equalize(model, ranges, strength=strength), INT8_REWRITES)
         int8, layers = _in_int8(like, batches, preset, calibration, frozenset(keep_float))
         share = _agreement(model, int8, batches)
         logger.info("equalized with strength %g: %.3f%% of the pixels keep their label", strength, share * 100)
         tried.append((share, strength, int8, layers))
     share, strength, best, layers = max(tried, key=lambda item: item[0])
+    log_outcomes(outcomes)
     return Quantized(best, images, fingerprint, layers, tuple(sorted(keep_float)), strength, share)
 
 

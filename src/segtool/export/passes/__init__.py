@@ -10,14 +10,23 @@ from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
-from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, rewrite
+from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
 from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
 
-__all__ = ["FLOAT_REWRITES", "INT8_REWRITES", "SHARED_REWRITES", "Outcome", "Refused", "Rewrite", "rewrite"]
+__all__ = [
+    "FLOAT_REWRITES",
+    "INT8_REWRITES",
+    "SHARED_REWRITES",
+    "Outcome",
+    "Refused",
+    "Rewrite",
+    "log_outcomes",
+    "rewrite",
+]
 
 # What pays in float and in INT8, in the order in which each opens the way for the next.
 SHARED_REWRITES = (

@@ -76,7 +76,6 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
         if not any(found.changed for found in refusals.values()):
             break
     outcomes = tuple(Outcome(item.name, tuple(changes[item.name]), refusals[item.name].refusals) for item in rewrites)
-    _log(outcomes)
     RemoveUnusedOpsetsPass()(work)
     result = ir.to_proto(work)
     del result.graph.value_info[:]
@@ -109,7 +108,8 @@ def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> _Sweep:
     return _Sweep(len(changes) > before, tuple(refusals))
 
 
-def _log(outcomes: Sequence[Outcome]) -> None:
+def log_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Log what each rewrite changed, and where it refused and why: what `export -v` shows."""
     for outcome in outcomes:
         for change in outcome.changes:
             logger.info("%s: %s", outcome.name, change)
