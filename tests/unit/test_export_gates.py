@@ -18,6 +18,12 @@ from segtool.runtime.latency import Ratio
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
+def check_accuracy(*args, **kwargs):
+    result = gates.compare_accuracy(*args, **kwargs)
+    gates.judge_accuracy(result)
+    return result
+
+
 def runner(model):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"image": images})[0]
@@ -97,15 +103,13 @@ def test_one_image_is_too_few(images, sides):
 
 @pytest.mark.parametrize(("int8", "drop"), [(0.90, 0.0), (0.896, 0.4), (0.92, -2.0)])
 def test_a_small_drop_passes_the_accuracy_gate(int8, drop):
-    assert gates.check_accuracy(0.90, int8, images=5, max_drop=0.5, label_agreement=1.0).drop_points == pytest.approx(
-        drop
-    )
+    assert check_accuracy(0.90, int8, images=5, max_drop=0.5, label_agreement=1.0).drop_points == pytest.approx(drop)
 
 
 @pytest.mark.parametrize(("float32", "int8"), [(0.90, 0.894), (0.90, 0.0), (0.90, math.nan), (math.nan, 0.90)])
 def test_a_larger_drop_or_no_number_is_refused(float32, int8):
     with pytest.raises(GateError, match="Accuracy gate") as refused:
-        gates.check_accuracy(float32, int8, images=5, max_drop=0.5, label_agreement=1.0)
+        check_accuracy(float32, int8, images=5, max_drop=0.5, label_agreement=1.0)
     assert refused.value.exit_code == 4
 
 

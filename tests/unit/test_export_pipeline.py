@@ -11,7 +11,7 @@ from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, tiny_data, trained_
 import segtool.runtime.segmenter
 from segtool.contract import GoldenPair
 from segtool.errors import DataError, ExportError, GateError, OutputExistsError
-from segtool.export import ExportOptions, export_model, pipeline
+from segtool.export import ExportOptions, export_model, int8_file, job, pipeline
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
@@ -107,16 +107,49 @@ def test_a_sabotaged_int8_file_is_refused_and_float32_stays(run, monkeypatch):
         scaled(made.model, 0)
         return made
 
-    quantize = pipeline.quantize
-    monkeypatch.setattr(pipeline, "quantize", spoiled)
+    quantize = int8_file.quantize
+    monkeypatch.setattr(int8_file, "quantize", spoiled)
     with pytest.raises(GateError, match=r"Accuracy gate.*model\.onnx passed and was written"):
         export_model(run, options=ExportOptions(quantize=True))
     assert names(run) == ["model.keras", "model.onnx", "run.json"]
 
 
+def test_layers_go_back_to_float_until_the_accuracy_holds(run, monkeypatch, caplog):
+    def spoiled_until_two_are_float(*args, **kwargs):
+        made = quantize(*args, **kwargs)
+        if len(made.float_layers) < 2:
+            scaled(made.model, 0)
+        return made
+
+    quantize = int8_file.quantize
+    monkeypatch.setattr(int8_file, "quantize", spoiled_until_two_are_float)
+    result = export_model(run, options=ExportOptions(quantize=True, max_drop=5))
+    facts = result.int8_contract.quantization
+    assert len(facts["float_layers"]) == 2
+    assert facts["layers"] == 3
+    # The most sensitive ones, by what each alone changes.
+    assert set(facts["float_layers"]) == set(list(facts["sensitivities"])[:2])
+    assert caplog.text.count("stays in float") == 2
+    assert result.int8_contract.gates["accuracy"]["drop_points"] <= 5
+
+
+def test_a_wrong_calibration_range_is_refused(run, monkeypatch):
+    from segtool.export import quantize as quantization
+
+    calibrate = quantization.calibrate
+
+    def wrong(*args, **kwargs):
+        return {name: (low / 50, high / 50) for name, (low, high) in calibrate(*args, **kwargs).items()}
+
+    monkeypatch.setattr(quantization, "calibrate", wrong)
+    with pytest.raises(GateError, match=r"Accuracy gate.*to float \(.*did not help"):
+        export_model(run, options=ExportOptions(quantize=True))
+    assert names(run) == ["model.keras", "model.onnx", "run.json"]
+
+
 def test_a_file_that_changes_while_it_is_written_is_refused(run, monkeypatch):
-    with_metadata = pipeline.with_metadata
-    monkeypatch.setattr(pipeline, "with_metadata", lambda *args: scaled(with_metadata(*args), -1))
+    with_metadata = job.with_metadata
+    monkeypatch.setattr(job, "with_metadata", lambda *args: scaled(with_metadata(*args), -1))
     with pytest.raises(GateError, match="golden"):
         export_model(run)
     assert names(run) == ["model.keras", "run.json"]

@@ -5,6 +5,7 @@ import tempfile
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx import TensorProto
@@ -12,20 +13,22 @@ from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
+from segtool.export.int8.layers import head
 from segtool.export.keras_to_onnx import keras_to_onnx
-from segtool.export.quantize import PRESETS, head_nodes, preset_for, quantize, stem_nodes
+from segtool.export.passes import SHARED_REWRITES, rewrite
+from segtool.export.quantize import PRESETS, layers_of, preset_for, quantize, sensitivities
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 @pytest.fixture(scope="module")
 def float32():
-    return with_head(keras_to_onnx(trained_tiny()), "labels")
+    return rewrite(with_head(keras_to_onnx(trained_tiny()), "labels"), SHARED_REWRITES)[0]
 
 
 def batches(count=24, size=7):
     images = tiny_data(count)[0]
-    return (images[start : start + size] for start in range(0, count, size))
+    return lambda: (images[start : start + size] for start in range(0, count, size))
 
 
 def run(model, images):
@@ -53,11 +56,11 @@ def test_int8_agrees_with_float_on_almost_every_pixel(float32, name):
     assert (run(int8, images[:1]) == found[:1]).all()
 
 
-def test_the_inner_convolutions_are_int8_per_channel_and_the_ends_are_float(float32):
+def test_all_convolutions_but_those_that_score_are_int8_per_channel(float32):
     graph = quantize(float32, batches(), preset=PRESETS["vnni"]).model.graph
     weights, scales = quantized_convolutions(graph)
-    # Of seven convolutions the first and the two that score stay in float.
-    assert sorted(item.dims[0] for item in weights) == [6, 8, 8, 8]
+    # Of seven convolutions the two that score stay in float; the first makes four pixels at a time.
+    assert sorted(item.dims[0] for item in weights) == [6, 8, 8, 8, 4 * 6]
     assert {item.data_type for item in weights} == {TensorProto.INT8}
     assert all(list(scale.dims) == [weight.dims[0]] for weight, scale in zip(weights, scales, strict=True))
     assert not any(node.op_type == "ArgMax" and "Dequantize" in node.input[0] for node in graph.node)
@@ -103,27 +106,62 @@ def test_nothing_is_left_behind(float32, tmp_path, monkeypatch):
 
 def test_no_images_are_refused(float32):
     with pytest.raises(ExportError, match="no training images"):
-        quantize(float32, iter(()), preset=PRESETS["vnni"])
+        quantize(float32, lambda: iter(()), preset=PRESETS["vnni"])
 
 
-def test_a_network_of_two_convolutions_has_nothing_to_quantize():
+def test_a_network_of_one_convolution_has_nothing_to_quantize():
     from keras import Input, Model, layers
 
     image = Input((16, 20, 1), dtype="uint8", name="image")
-    x = layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(image))
-    network = Model(image, layers.Softmax()(layers.Conv2D(3, 1)(x)))
+    network = Model(image, layers.Softmax()(layers.Conv2D(3, 1)(layers.Rescaling(1 / 255)(image))))
     with pytest.raises(ExportError, match="can be quantized"):
         quantize(keras_to_onnx(network), batches(), preset=PRESETS["vnni"])
 
 
-def test_the_head_and_the_stem_end_at_convolutions(float32):
-    kinds = {node.name: node.op_type for node in float32.graph.node}
-    head = [kinds[name] for name in head_nodes(float32.graph)]
-    assert head.count("Conv") == 2
-    assert head.count("ConvTranspose") == 2
-    assert "MaxPool" not in head
-    stem = [kinds[name] for name in stem_nodes(float32.graph)]
-    assert (stem.count("Conv"), stem.count("LeakyRelu"), stem.count("MaxPool")) == (1, 1, 0)
+def test_the_head_ends_at_convolutions(float32):
+    kinds = [node.op_type for node in head(ir.from_proto(float32).graph)]
+    assert kinds.count("Conv") == 2
+    assert kinds.count("ConvTranspose") == 2
+    assert "MaxPool" not in kinds
+
+
+def test_pixels_go_into_the_first_convolution_as_they_are(float32):
+    graph = quantize(float32, batches(), preset=PRESETS["vnni"]).model.graph
+    kinds = [node.op_type for node in graph.node]
+    assert "Mul" not in kinds
+    assert "Cast" not in kinds[:-1]
+    first = kinds.index("Conv")
+    assert "QuantizeLinear" not in kinds[:first]
+
+
+def test_a_layer_can_stay_in_float(float32):
+    layers = layers_of(float32)
+    result = quantize(float32, batches(), preset=PRESETS["vnni"], keep_float=[layers[0], layers[3]], strengths=[0.3])
+    assert result.layers == (layers[1], layers[2], layers[4])
+    assert result.float_layers == tuple(sorted((layers[0], layers[3])))
+    assert len(quantized_convolutions(result.model.graph)[0]) == 3
+    images, _ = tiny_data(16, seed=5)
+    assert (run(float32, images) == run(result.model, images)).mean() > 0.97
+
+
+def test_sensitivities_are_of_every_layer_and_sorted(float32):
+    layers = layers_of(float32)
+    found = sensitivities(float32, batches(), preset=PRESETS["vnni"], strength=0.3, layers=layers)
+    assert set(found) == set(layers)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert all(0 <= share < 0.05 for share in found.values())
+
+
+@pytest.mark.parametrize("method", ["min-max", "percentile", "entropy"])
+def test_every_calibration_keeps_the_labels(float32, method):
+    images, _ = tiny_data(16, seed=5)
+    int8 = quantize(float32, batches(), preset=PRESETS["vnni"], calibration=method, strengths=[0.3]).model
+    assert (run(float32, images) == run(int8, images)).mean() > 0.97
+
+
+def test_other_calibrations_are_refused(float32):
+    with pytest.raises(ExportError, match=r"'magic'.*min-max"):
+        quantize(float32, batches(), preset=PRESETS["vnni"], calibration="magic")
 
 
 def test_presets_by_name():

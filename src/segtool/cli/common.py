@@ -45,7 +45,7 @@ class Command(click.Command):
         if verbose and quiet:
             raise click.UsageError("-v and -q exclude each other.")
         ctx.obj = {"quiet": quiet, "verbose": verbose}
-        _set_up_logging(verbose=verbose, quiet=quiet)
+        _set_up_logging(verbose=verbose)
         try:
             return super().invoke(ctx)
         except SegtoolError as error:
@@ -102,8 +102,8 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
-def _set_up_logging(*, verbose: bool, quiet: bool) -> None:
+def _set_up_logging(*, verbose: bool) -> None:
     logger = logging.getLogger("segtool")
-    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
     logger.handlers = [RichHandler(console=stderr, show_time=False, show_path=False, markup=False)]
     logger.propagate = False

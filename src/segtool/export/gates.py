@@ -131,8 +131,8 @@ def check_parity(
     return result
 
 
-def check_accuracy(float32: float, int8: float, *, images: int, max_drop: float, label_agreement: float) -> Accuracy:
-    """Compare the foreground mean IoU (0..1) of INT8 with that of FP32.
+def compare_accuracy(float32: float, int8: float, *, images: int, max_drop: float, label_agreement: float) -> Accuracy:
+    """Put the foreground mean IoU (0..1) of INT8 beside that of FP32, without a judgement.
 
     Parameters
     ----------
@@ -144,21 +144,25 @@ def check_accuracy(float32: float, int8: float, *, images: int, max_drop: float,
         Points (of 100) that INT8 may lose.
     label_agreement
         As in `Accuracy`.
+    """
+    return Accuracy(float32, int8, (float32 - int8) * 100, max_drop, images, label_agreement)
+
+
+def judge_accuracy(result: Accuracy) -> None:
+    """Refuse an INT8 model that loses too much.
 
     Raises
     ------
     GateError
-        INT8 loses more, or one of the two is not a number.
+        INT8 loses more than `max_drop`, or one of the two is not a number.
     """
-    result = Accuracy(float32, int8, (float32 - int8) * 100, max_drop, images, label_agreement)
-    if not result.drop_points <= max_drop:
+    if not result.drop_points <= result.max_drop:
         raise GateError(
-            f"Accuracy gate: INT8 has a foreground mean IoU of {int8:.2%} against {float32:.2%} in FP32 "
-            f"on {images} validation images, "
-            f"a drop of {result.drop_points:.2f} points (allowed {max_drop:g}); the INT8 file was not written: "
+            f"Accuracy gate: INT8 has a foreground mean IoU of {result.int8:.2%} against {result.float32:.2%} in FP32 "
+            f"on {result.images} validation images, "
+            f"a drop of {result.drop_points:.2f} points (allowed {result.max_drop:g}); the INT8 file was not written: "
             "use the FP32 file, or allow more with --max-drop."
         )
-    return result
 
 
 def measure_speed(float32: Callable[[], Any], int8: Callable[[], Any], *, threads: int, rounds: int = 60) -> Speed:

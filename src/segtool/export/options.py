@@ -36,6 +36,8 @@ class ExportOptions:
         Replace files that are there.
     preset
         "auto" (this processor), "vnni", "x86" or "arm".
+    calibration
+        How the ranges of activations are chosen: "min-max", "percentile" or "entropy".
     calibration_images, parity_images
         How many images to calibrate and to compare on, at most; fewer are compared where they are large.
     """
@@ -49,6 +51,7 @@ class ExportOptions:
     out: str | Path | None = None
     overwrite: bool = False
     preset: str = "auto"
+    calibration: str = "min-max"
     calibration_images: int = 256
     parity_images: int = 64
 

@@ -6,59 +6,31 @@ the FP32 file stays, and the error says so.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from segtool import __version__
-from segtool.contract import GoldenPair, ModelContract
-from segtool.data.evaluation import evaluate_labels
+from segtool.contract import ModelContract
 from segtool.errors import DataError, ExportError, GateError
 from segtool.export import gates
 from segtool.export.data import ExportData, check_fits, images_at_once, open_data
-from segtool.export.equalize import equalize
 from segtool.export.heads import with_head
+from segtool.export.int8_file import export_int8
+from segtool.export.job import Job, Made, Progress, measure, publish, save
 from segtool.export.keras_to_onnx import check_opset, keras_to_onnx
-from segtool.export.metadata import with_metadata
 from segtool.export.options import ExportOptions, ExportResult
-from segtool.export.quantize import Preset, preset_for, quantize
-from segtool.export.runners import Array, Images, as_labels, keras_runner, onnx_runner
-from segtool.files import nan_to_none, refuse_existing, write_bytes
+from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, log_outcomes, rewrite
+from segtool.export.quantize import preset_for
+from segtool.export.runners import as_labels, keras_runner, onnx_runner
+from segtool.files import refuse_existing
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.predictor import contract_of
 from segtool.models.resolve import INT8_NAME, ONNX_NAME
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
-_GOLDEN_IMAGES = 4
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What every step needs: the options, the data, a private folder, and the progress callback."""
-
-    options: ExportOptions
-    data: ExportData
-    folder: Path
-    progress: Progress | None
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A published file: its graph, contract, foreground mean IoU (NaN: not measured), how to run it, its SHA-256."""
-
-    graph: onnx.ModelProto
-    contract: ModelContract
-    score: float
-    run: Callable[[Images], Array]
-    digest: str
 
 
 def export_model(
@@ -87,21 +59,21 @@ def export_model(
     target, int8_target = output_paths(found, options)
     check_opset(options.opset)
     preset = preset_for(options.preset)
+    model = load_keras_file(found.path)
     data = open_data(found.run, options.data)
     if options.quantize and not data.split.val.size:
         raise DataError(
             f"INT8 needs validation images to prove its accuracy on, and {data.dataset.name} has none; "
             "name data with a validation split with --data, or export without --quantize."
         )
-    model = load_keras_file(found.path)
     contract = _contract(model, found, data, options)
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
-        job = _Job(options, data, Path(folder), progress)
+        job = Job(options, data, Path(folder), progress)
         made = _export_float32(model, contract, job, target)
         if int8_target is None:
             return ExportResult(target, made.contract)
         try:
-            int8 = _export_int8(made, job, preset, int8_target)
+            int8 = export_int8(made, job, preset, int8_target)
         except GateError as error:
             raise GateError(f"{error} The FP32 file {target} passed and was written.") from error
     return ExportResult(target, made.contract, int8_target, int8, _warnings(int8))
@@ -145,86 +117,24 @@ def _versions() -> dict[str, str]:
     return {"segtool": __version__, **{name: version(name) for name in names}}
 
 
-def _export_float32(model: Any, contract: ModelContract, job: _Job, target: Path) -> _Made:
-    """Convert, compare with Keras, measure and publish."""
+def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path) -> Made:
+    """Convert, rewrite, compare with Keras, measure and publish."""
     options = job.options
     converted = keras_to_onnx(model, opset=options.opset)
-    graph = with_head(converted, options.head)
-    run, _ = onnx_runner(_save(graph, job.folder / "float32.onnx"))
-    probabilities, _ = onnx_runner(_save(converted, job.folder / "probabilities.onnx"))
+    base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
+    graph, own = rewrite(base, FLOAT_REWRITES)
+    log_outcomes((*shared, *own))
+    scores, _ = rewrite(converted, (*SHARED_REWRITES, *FLOAT_REWRITES))
+    run, _ = onnx_runner(save(graph, job.folder / "float32.onnx"))
+    probabilities, _ = onnx_runner(save(scores, job.folder / "probabilities.onnx"))
     count = max(2, images_at_once(contract, most=options.parity_images))  # the gate compares a batch and single images
     images = job.data.real_images(count, contract)
     labels = as_labels(run, contract.label_dtype)
     parity = gates.check_parity(images, keras=keras_runner(model), probabilities=probabilities, labels=labels)
-    score, metrics = _measure(labels, job, contract)
+    score, metrics = measure(labels, job, contract)
     proven = replace(contract, metrics={"float32": metrics} if metrics else {}, gates={"parity": asdict(parity)})
-    digest = _publish(graph, proven, job, target, labels)
-    return _Made(graph, proven, score, run, digest)
-
-
-def _export_int8(made: _Made, job: _Job, preset: Preset, target: Path) -> ModelContract:
-    """Quantize the published graph, compare its accuracy and speed with it, and publish."""
-    contract, options = made.contract, job.options
-    equalized = equalize(made.graph, job.data.calibration(options.calibration_images, contract))
-    quantized = quantize(equalized, job.data.calibration(options.calibration_images, contract), preset=preset)
-    run, threads = onnx_runner(_save(quantized.model, job.folder / "int8.onnx"))
-    labels = as_labels(run, contract.label_dtype)
-    score, metrics = _measure(labels, job, contract)
-    count = int(job.data.split.val.size)
-    images = job.data.real_images(images_at_once(contract, most=options.parity_images), contract)
-    agreement = gates.agreement(as_labels(made.run, contract.label_dtype)(images), labels(images))
-    accuracy = gates.check_accuracy(
-        made.score, score, images=count, max_drop=options.max_drop, label_agreement=agreement
-    )
-    speed = gates.measure_speed(lambda: made.run(images[:1]), lambda: run(images[:1]), threads=threads)
-    proven = replace(
-        contract,
-        precision="int8",
-        quantization={
-            "preset": preset.name,
-            "method": "static QDQ, equalized channels, mean of batches' min-max, weights per channel",
-            "images": quantized.images,
-            "fingerprint": quantized.fingerprint,
-            "float32_sha256": made.digest,
-        },
-        metrics={**contract.metrics, "int8": metrics},
-        gates={**contract.gates, "accuracy": asdict(accuracy), "speed": asdict(speed)},
-    )
-    _publish(quantized.model, proven, job, target, labels)
-    return proven
-
-
-def _measure(labels: Callable[[Images], Array], job: _Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:
-    """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one."""
-    indices = job.data.split.val
-    if not indices.size:
-        return math.nan, {}
-    size = (contract.height, contract.width)
-    scores = evaluate_labels(
-        labels, job.data.dataset, indices, size=size, batch=images_at_once(contract, most=32), progress=job.progress
-    )
-    figures = {key: value for key, value in scores.to_dict().items() if key != "confusion_matrix"}
-    return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
-
-
-def _publish(
-    graph: onnx.ModelProto, contract: ModelContract, job: _Job, target: Path, labels: Callable[[Images], Array]
-) -> str:
-    """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
-    images = job.data.real_images(_GOLDEN_IMAGES, contract)
-    golden = GoldenPair(images, labels(images))
-    data = with_metadata(graph, contract, golden).SerializeToString()
-    finished = job.folder / "finished.onnx"
-    finished.write_bytes(data)
-    run, _ = onnx_runner(finished)
-    gates.check_golden(contract, expected=golden.labels, found=as_labels(run, contract.label_dtype)(images))
-    write_bytes(target, data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def _save(graph: onnx.ModelProto, path: Path) -> Path:
-    onnx.save(graph, path)
-    return path
+    digest = publish(graph, proven, job, target, labels)
+    return Made(base, proven, score, run, digest)
 
 
 def _warnings(contract: ModelContract) -> tuple[str, ...]:

@@ -1,35 +1,48 @@
-"""Static INT8 quantization (QDQ) with onnxruntime's quantizer.
+"""Static INT8 quantization (QDQ): equalized channels, calibrated ranges, corrected biases.
 
-What stays in float, and why (FCN-8 at 64 x 84, one thread of a Zen 5 core, FP32 4.4 ms):
+What is where, and why (fcn8 on M2NIST, one thread of a Zen 5 core, microseconds of onnxruntime's own profile; the
+whole graph takes 4500 in stock FP32):
 
-- the scaling, the padding and the first convolution with its activation: over one or three channels an integer
-  convolution is slower than the float one (0.15 against 0.07 ms), and the scaling as QLinearMul costs 0.12 ms;
+- convolutions: uint8 in and out with int8 weights an output channel, about 900 of FP32's 4100;
+- the first one too, on raw pixels, with four of them as channels (`passes.pixels_as_channels`): 38; in float it is
+  68, and 61 more to quantize and reorder its output;
+- leaky ReLU as integers (a table of 256 entries): 55 on the largest map. Behind a pooling, and before the shift of a
+  batch normalization, it is computed in float with that shift: 32 for both on the largest map in place of 38 as
+  integers, and one rounding less (99.63 % of the pixels with FP32's label, not 99.55 %);
+- what a pooling drops needs no integers, so the range of a pooled map is that behind the pooling;
 - the head, that is everything behind the last convolution on each path to the output, and those convolutions
-  themselves: it decides the labels and costs little;
-- the batch normalizations behind the poolings (Mul and Add): as QLinearMul and QLinearAdd they are no faster,
-  and less exact.
+  themselves, is in float: it decides the labels and costs little.
+
+How strongly channels are equalized is chosen among a few strengths by the labels on calibration images.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx_ir as ir
 
 from segtool.errors import ExportError
-from segtool.export.keras_to_onnx import INPUT
+from segtool.export.int8.bias import correct_biases
+from segtool.export.int8.equalize import channel_ranges, equalize
+from segtool.export.int8.layers import points, quantizable, range_source
+from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
+from segtool.export.int8.ranges import calibrate
+from segtool.export.int8.running import run_batches
+from segtool.export.passes import INT8_REWRITES, log_outcomes, rewrite
 from segtool.runtime.machine import machine_info
 
-Batches = Iterator[npt.NDArray[np.uint8]]
-# Operators that are fast in INT8 on onnxruntime's CPU provider; the rest stay in float between them.
-_QUANTIZED_OPS = ("Conv", "LeakyRelu", "Relu", "MaxPool", "Concat")
-_ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "Clip", "Elu", "PRelu", "HardSwish"})
+logger = logging.getLogger(__name__)
+Batches = Callable[[], Iterator[npt.NDArray[np.uint8]]]
+STRENGTHS = (0.0, 0.3, 0.5)
+_FEW = 64  # images for means, for channel ranges and to compare labels on; ranges are over all of them
 
 
 @dataclass(frozen=True)
@@ -70,11 +83,21 @@ class Quantized:
         Number of calibration images.
     fingerprint
         SHA-256 over the pixels of the calibration images, in order, with their size.
+    layers, float_layers
+        Names of the convolutions in INT8, and of those that could be and were left in float.
+    strength
+        How strongly channels were equalized, 0..1.
+    agreement
+        Share of pixels, 0..1, of calibration images with the float model's label.
     """
 
     model: onnx.ModelProto
     images: int
     fingerprint: str
+    layers: tuple[str, ...]
+    float_layers: tuple[str, ...]
+    strength: float
+    agreement: float
 
 
 def preset_for(name: str = "auto") -> Preset:
@@ -92,134 +115,128 @@ def preset_for(name: str = "auto") -> Preset:
     return PRESETS[name]
 
 
-def quantize(model: onnx.ModelProto, batches: Batches, *, preset: Preset) -> Quantized:
-    """Quantize a float model; its calibration images are streamed, only their ranges are kept.
+def quantize(
+    model: onnx.ModelProto,
+    batches: Batches,
+    *,
+    preset: Preset,
+    calibration: str = "min-max",
+    keep_float: Collection[str] = (),
+    strengths: Sequence[float] = STRENGTHS,
+) -> Quantized:
+    """Quantize a float model; its calibration images are streamed, a few times, and none is kept.
 
     Parameters
     ----------
     model
-        Float model with input ``image`` uint8 (N, H, W, C).
+        Float model with input ``image`` uint8 (N, H, W, C), rewritten by `SHARED_REWRITES` for speed.
     batches
-        Calibration images, uint8 (n, H, W, C) each, from the training split alone.
+        Gives the calibration images, uint8 (n, H, W, C) each, from the training split alone, anew at every call.
     preset
         The integers to use.
+    calibration
+        "min-max", "percentile" or "entropy".
+    keep_float
+        Names of convolutions, as in `layers`, to leave in float.
+    strengths
+        Of equalization, 0..1, to choose among.
 
     Raises
     ------
     ExportError
-        There are no calibration images.
+        There are no calibration images, or nothing to quantize.
     """
-    from onnxruntime import quantization as ort
+    images, fingerprint = _count(batches)
+    ranges = channel_ranges(model, _few(batches))
+    tried: list[tuple[float, float, onnx.ModelProto, tuple[str, ...]]] = []
+    for strength in strengths:
+        like, outcomes = rewrite(equalize(model, ranges, strength=strength), INT8_REWRITES)
+        int8, layers = _in_int8(like, batches, preset, calibration, frozenset(keep_float))
+        share = _agreement(model, int8, batches)
+        logger.info("equalized with strength %g: %.3f%% of the pixels keep their label", strength, share * 100)
+        tried.append((share, strength, int8, layers))
+    share, strength, best, layers = max(tried, key=lambda item: item[0])
+    log_outcomes(outcomes)
+    return Quantized(best, images, fingerprint, layers, tuple(sorted(keep_float)), strength, share)
 
-    reader = _Reader(batches)
-    activations = ort.QuantType.QInt8 if preset.signed_activations else ort.QuantType.QUInt8
-    with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
-        prepared, target = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
-        graph = _prepare(model, prepared).graph
-        ort.quantize_static(
-            str(prepared),
-            str(target),
-            reader,
-            quant_format=ort.QuantFormat.QDQ,
-            op_types_to_quantize=list(_QUANTIZED_OPS),
-            nodes_to_exclude=sorted(head_nodes(graph) | stem_nodes(graph)),
-            per_channel=True,
-            reduce_range=preset.reduce_range,
-            activation_type=activations,
-            weight_type=ort.QuantType.QInt8,
-            # A tensor's range is the mean of its batches' extremes: on the trained fcn8 a mean IoU of 88.49 % where the
-            # extremes of all batches gave 88.36 % (FP32: 88.76 %, 400 validation images).
-            extra_options={"CalibMovingAverage": True},
-            # Memory: of each batch two numbers a tensor are kept. The option that promises to merge these as it goes,
-            # CalibMaxIntermediateOutputs, forgets them in onnxruntime 1.32 (a test holds it to every batch).
-        )
-        quantized = onnx.load(target)
-    if not any(node.op_type == "QuantizeLinear" for node in quantized.graph.node):
+
+def sensitivities(
+    model: onnx.ModelProto, batches: Batches, *, preset: Preset, strength: float, layers: Sequence[str]
+) -> dict[str, float]:
+    """Return for each layer the share of calibration pixels, 0..1, whose label changes when it alone is in INT8.
+
+    The most sensitive first.
+    """
+    like, _ = rewrite(equalize(model, channel_ranges(model, _few(batches)), strength=strength), INT8_REWRITES)
+    everything = frozenset(layers)
+    found = {}
+    for name in layers:
+        alone, _ = _in_int8(like, lambda: _few(batches), preset, "min-max", everything - {name})
+        found[name] = 1 - _agreement(model, alone, batches)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _in_int8(
+    model: onnx.ModelProto, batches: Batches, preset: Preset, calibration: str, keep_float: frozenset[str]
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Return the calibrated and corrected INT8 model, and the names of the layers that are in INT8."""
+    layers, watched = _watched(model, keep_float)
+    if not layers:
         raise ExportError(
-            "No layer of this network can be quantized (it has no convolution between its first and last); "
-            "use the FP32 file."
+            "No layer of this network can be quantized (it has no convolution before its last); use the FP32 file."
         )
-    return Quantized(_clean(quantized), reader.images, reader.digest.hexdigest())
+    ranges = calibrate(model, watched, batches(), method=calibration)
+    integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127)
+    int8 = insert_qdq(model, ranges, integers=integers, keep_float=keep_float)
+    return correct_biases(model, int8, lambda: _few(batches)), layers
 
 
-def head_nodes(graph: onnx.GraphProto) -> set[str]:
-    """Return the names of the head: on every path back from the output, all up to the first convolution met."""
-    producer = {name: node for node in graph.node for name in node.output}
-    head: set[str] = set()
-    pending = [output.name for output in graph.output]
-    while pending:
-        node = producer.get(pending.pop())
-        if node is not None and node.name not in head:
-            head.add(node.name)
-            if node.op_type != "Conv":
-                pending.extend(node.input)
-    return head
+def _watched(model: onnx.ModelProto, keep_float: frozenset[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the names of the layers to quantize, and of the values whose ranges that takes."""
+    work = ir.from_proto(model)
+    found = points(work.graph, keep_float=keep_float)
+    values = [value for group in found.groups if not is_pixels(group[0]) for value in range_source(group)]
+    return tuple(str(node.name) for node in found.convolutions), [str(value.name) for value in values]
 
 
-def stem_nodes(graph: onnx.GraphProto) -> set[str]:
-    """Return the names of the stem: from the input to the first convolutions, and the activations on them."""
-    users: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    stem: set[str] = set()
-    pending = [(graph.input[0].name, False)]
-    while pending:
-        tensor, behind = pending.pop()
-        for node in users.get(tensor, ()):
-            if node.name not in stem and (not behind or node.op_type in _ACTIVATIONS):
-                stem.add(node.name)
-                pending.extend((name, behind or node.op_type == "Conv") for name in node.output)
-    return stem
+def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Return the names of the convolutions that INT8 can compute, in the order of the graph."""
+    like, _ = rewrite(model, INT8_REWRITES)
+    return tuple(str(node.name) for node in quantizable(ir.from_proto(like).graph))
 
 
-class _Reader:
-    """The calibration reader that onnxruntime asks for batches; counts and hashes what passes through it."""
-
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-        self.images = 0
-        self.digest = hashlib.sha256()
-
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        """Return the next batch, or None at the end."""
-        batch = next(self._batches, None)
-        if batch is None:
-            if not self.images:
-                raise ExportError("There are no training images to calibrate INT8 on; give data with a training split.")
-            return None
-        if not self.images:
-            self.digest.update(repr(batch.shape[1:]).encode())
-        self.images += len(batch)
-        self.digest.update(np.ascontiguousarray(batch).tobytes())
-        return {INPUT: batch}
-
-    def __iter__(self) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
-        return iter(self.get_next, None)
+def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> float:
+    output = [float32.graph.output[0].name]
+    pairs = zip(run_batches(float32, output, _few(batches)), run_batches(int8, output, _few(batches)), strict=True)
+    shares = [np.mean(_labels(a[output[0]]) == _labels(b[output[0]])) for a, b in pairs]
+    return float(np.mean(shares))
 
 
-def _prepare(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Write `model` to `path`, folded and with every shape inferred, as onnxruntime's quantizer wants it."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    plain = path.with_name("float.onnx")
-    onnx.save(model, plain)
-    quant_pre_process(str(plain), str(path), skip_symbolic_shape=True)
-    prepared = onnx.load(path)
-    for index, node in enumerate(prepared.graph.node):
-        node.name = node.name or f"node_{index}"  # nodes are left out of the quantization by name
-    onnx.save(prepared, path)
-    return prepared
+def _labels(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return scores.argmax(-1) if scores.ndim == 4 else scores
 
 
-def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the operator sets and the metadata that the tools declared and no node uses."""
-    used = {node.domain for node in model.graph.node} | {""}
-    kept = [item for item in model.opset_import if item.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    del model.metadata_props[:]
-    return model
+def _few(batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the batches up to the `_FEW`th image, at least one."""
+    seen = 0
+    for batch in batches():
+        yield batch
+        seen += len(batch)
+        if seen >= _FEW:
+            return
+
+
+def _count(batches: Batches) -> tuple[int, str]:
+    """Return the number of calibration images and the SHA-256 of their size and pixels."""
+    digest, count = hashlib.sha256(), 0
+    for batch in batches():
+        if not count:
+            digest.update(repr(batch.shape[1:]).encode())
+        count += len(batch)
+        digest.update(np.ascontiguousarray(batch).tobytes())
+    if not count:
+        raise ExportError("There are no training images to calibrate INT8 on; give data with a training split.")
+    return count, digest.hexdigest()
 
 
 def _this_processor() -> str:

@@ -1,0 +1,97 @@
+"""OpenVINO, and NNCF for its INT8.
+
+OpenVINO reads the plain ONNX conversion: on the SavedModel of this network its 2026.4 importer fails (it takes the
+transposed convolution of a 2 x 3 map for one to 3 x 5).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.engine import Engine, Images, Predict, Sources
+
+MODEL = "model.xml"
+
+
+def engines(*, float32: Path, int8: Path) -> list[Engine]:
+    """Return the engines on these files."""
+    how = "uint8 in; arg-max (TopK) of the scores before the soft-max and conversion to uint8 in the graph"
+    true_float = partial(open_model, hints=(("INFERENCE_PRECISION_HINT", "f32"),))
+    return [
+        Engine("openvino-fp32", "OpenVINO FP32 (f32 hint)", "float32", how, float32, true_float),
+        Engine("openvino-own", "OpenVINO FP32 file, its own precision", "its own choice", how, float32, open_model),
+        Engine("openvino-int8", "OpenVINO, NNCF INT8", "int8", how, int8, open_model),
+    ]
+
+
+def open_model(path: Path, threads: int, *, hints: tuple[tuple[str, str], ...] = ()) -> Predict:
+    """Open a model for the latency of one image at a time."""
+    import openvino as ov
+
+    latency = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
+    request = ov.Core().compile_model(path, "CPU", {**latency, **dict(hints)}).create_infer_request()
+    pixels, labels = request.get_input_tensor().data, request.get_output_tensor().data
+
+    def predict(images: Images) -> Images:
+        pixels[:] = images
+        request.infer()
+        return labels.copy()
+
+    return predict
+
+
+def open_throughput(path: Path, threads: int) -> Predict:
+    """Open a model for many images at a time, one run each, as OpenVINO's throughput mode divides the processors."""
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(
+        path, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": threads}
+    )
+    queue = ov.AsyncInferQueue(compiled)
+
+    def predict(images: Images) -> Images:
+        labels = np.empty(images.shape[:3], np.uint8)
+        queue.set_callback(lambda request, index: labels.__setitem__(index, request.get_output_tensor().data[0]))
+        for index in range(len(images)):
+            queue.start_async({0: images[index : index + 1]}, index)
+        queue.wait_all()
+        return labels
+
+    return predict
+
+
+def convert(sources: Sources, folder: Path) -> None:
+    """Convert the network, for one image at a time, to class ids."""
+    import openvino as ov
+
+    ov.save_model(_labels_model(sources), folder / MODEL, compress_to_fp16=False)
+
+
+def quantize(sources: Sources, folder: Path) -> None:
+    """Quantize the network with NNCF's defaults."""
+    import nncf
+    import openvino as ov
+
+    images = nncf.Dataset(sources.array("calibration"), lambda image: image[np.newaxis])
+    quantized = nncf.quantize(_labels_model(sources), images, subset_size=len(sources.array("calibration")))
+    ov.save_model(quantized, folder / MODEL)
+
+
+def _labels_model(sources: Sources) -> Any:
+    """Return the plain conversion with the arg-max of what goes into its soft-max for its output."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    model = ov.convert_model(sources.stock_file)
+    model.reshape([1, *sources.array("validation").shape[1:]])
+    softmax = model.output(0).get_node()
+    while softmax.get_type_name() not in ("Softmax", "SoftMax"):
+        softmax = softmax.input_value(0).get_node()
+    axis = softmax.get_attributes()["axis"]
+    best = ops.topk(softmax.input_value(0), ops.constant(1, np.int32), axis, "max", "none", index_element_type="i32")
+    labels = ops.convert(ops.squeeze(best.output(1), ops.constant([axis], np.int32)), "u8")
+    return ov.Model([labels], model.get_parameters())

@@ -1,0 +1,150 @@
+"""Channels of one map are given like ranges before one scale for all of them is chosen; exact in float.
+
+One scale a map is what fast integer kernels take, so a channel whose numbers are small gets few of the 256 levels.
+For positive factors s a channel, leaky(s x) = s leaky(x) and max(s x) = s max(x), so with W, b of the convolution
+that makes the map, the shifts t added on the way and V of every convolution that reads it,
+
+    V * (pool(act(W * x + b)) + t)  =  (V / s) * (pool(act((s W) * x + s b)) + s t).
+
+It costs nothing at run time. With r the 99.9th percentile of |x| of a channel, s = (max r / r)^strength: 0 changes
+nothing, 1 makes all ranges equal and leaves all of the differences to the weights V, which have one scale an output
+channel. Nagel et al., Data-Free Quantization (ICCV 2019), section 4.1; here from activations, and in part.
+
+Measured on fcn8 (M2NIST, min-max, pixels with FP32's label, without and with bias correction): strength 0:
+99.63 %, 99.68 %; 0.3: 99.74 % to 99.85 %, 99.91 %; 0.5: 99.84 %, 99.92 %; 1: 98.8 %. No value is the best for every
+network, so a few are tried (`quantize`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from segtool.export.int8.running import run_batches
+from segtool.export.passes import graph as g
+from segtool.export.passes.rewrite import Refused
+
+Array = npt.NDArray[Any]
+_HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
+_PERCENTILE = 99.9
+_MOST = 1000.0  # a channel that is (nearly) always 0 is not blown up further
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A map from the convolution that makes it over the shifts added on the way to those that read it."""
+
+    maker: ir.Node
+    shifts: tuple[ir.Node, ...]
+    value: ir.Value
+    readers: tuple[ir.Node, ...]
+
+
+def channel_ranges(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]]) -> dict[str, Array]:
+    """Return, by the name of its maker, the range (C,) of each channel of each map that can be equalized."""
+    graph = _loaded(model).graph
+    found = {str(chain.value.name): str(chain.maker.name) for chain in chains(graph)}
+    sums: dict[str, Array] = {}
+    for values in run_batches(model, list(found), batches) if found else ():
+        for name, value in values.items():
+            channels = np.abs(value).transpose(1, 0, 2, 3).reshape(value.shape[1], -1)
+            ranges = np.percentile(channels, _PERCENTILE, axis=1)
+            sums[name] = sums[name] + ranges if name in sums else ranges
+    return {maker: sums[value] for value, maker in found.items() if value in sums}
+
+
+def equalize(model: onnx.ModelProto, ranges: dict[str, Array], *, strength: float) -> onnx.ModelProto:
+    """Return the same function with like channel ranges.
+
+    Parameters
+    ----------
+    model
+        Float model, not changed.
+    ranges
+        As from `channel_ranges`.
+    strength
+        0..1; see the module.
+    """
+    if not strength:
+        return model
+    work = _loaded(model)
+    for chain in chains(work.graph):
+        ranged = ranges.get(str(chain.maker.name))
+        if ranged is not None and ranged.max() > 0:
+            _scale(chain, factors(ranged, strength))
+    return ir.to_proto(work)
+
+
+def factors(ranges: Array, strength: float) -> Array:
+    """Return the factor, 1 or more, of each channel: float64 (C,)."""
+    largest = ranges.max()
+    found: Array = (largest / np.maximum(ranges, largest / _MOST)) ** strength
+    return found
+
+
+def chains(graph: ir.Graph) -> tuple[Chain, ...]:
+    """Return the maps that only convolutions read, through nothing but positively homogeneous steps and shifts."""
+    found = (_chain(node) for node in graph if node.op_type == "Conv")
+    return tuple(chain for chain in found if chain is not None)
+
+
+def _chain(maker: ir.Node) -> Chain | None:
+    value = maker.outputs[0]
+    shifts: list[ir.Node] = []
+    try:
+        _own_weights(maker)
+        while True:
+            readers = tuple(user for user, _ in value.uses())
+            if readers and not value.is_graph_output() and all(_reads(user, value) for user in readers):
+                for reader in readers:
+                    g.own_array(reader.inputs[1], "weight")
+                return Chain(maker, tuple(shifts), value, readers)
+            step = g.sole_user(value)
+            if step.op_type == "Add" and g.per_channel(step) is not None:
+                g.own_array(step.inputs[1] if g.array(step.inputs[0]) is None else step.inputs[0], "shift")
+                shifts.append(step)
+            elif step.op_type not in _HOMOGENEOUS or (step.op_type == "LeakyRelu" and not g.is_monotone(step)):
+                return None
+            value = step.outputs[0]
+    except Refused:
+        return None
+
+
+def _own_weights(node: ir.Node) -> None:
+    g.own_array(node.inputs[1], "weight")
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        g.own_array(node.inputs[2], "bias")
+
+
+def _reads(node: ir.Node, value: ir.Value) -> bool:
+    return node.op_type == "Conv" and node.inputs[0] is value and node.attributes.get_int("group", 1) == 1
+
+
+def _scale(chain: Chain, factor: Array) -> None:
+    column = factor[:, None, None, None]
+    _replace(chain.maker, 1, column, "weight")
+    if len(chain.maker.inputs) > 2 and chain.maker.inputs[2] is not None:
+        _replace(chain.maker, 2, factor, "bias")
+    for shift in chain.shifts:
+        side = 1 if g.array(shift.inputs[0]) is None else 0
+        _replace(shift, side, factor[:, None, None], "shift")
+    for reader in chain.readers:
+        _replace(reader, 1, 1 / factor[None, :, None, None], "weight")
+
+
+def _replace(node: ir.Node, index: int, factor: Array, role: str) -> None:
+    old = g.own_array(node.inputs[index], role)
+    g.set_constant(node, index, (old * factor).astype(old.dtype), role)
+
+
+def _loaded(model: onnx.ModelProto) -> ir.Model:
+    work = ir.from_proto(model)
+    ShapeInferencePass(strict_mode=False)(work)
+    return work

@@ -1,0 +1,173 @@
+"""Calibration: the range of every quantized value over real images, streamed, in memory that does not grow with them.
+
+"min-max" keeps two numbers a value. "percentile" and "entropy" keep a histogram of 2048 bins around 0, whose width
+doubles (neighbouring bins merge) when a value falls outside.
+
+Measured on fcn8 (M2NIST, 400 images not calibrated on, pixels with FP32's label, the best strength of equalization
+each): min-max 99.92 %, percentile 99.93 %, entropy 97.6 %. Min-max is the default: it is as good and keeps nothing.
+Entropy clips what is rare, and here the digits are rare: most pixels are background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from segtool.errors import ExportError
+from segtool.export.int8.running import run_batches
+
+Array = npt.NDArray[Any]
+Batches = Iterator[npt.NDArray[np.uint8]]
+Method = Literal["min-max", "percentile", "entropy"]
+METHODS: tuple[str, ...] = get_args(Method)
+_PERCENTILE = 99.999
+_LEVELS = 128
+
+
+class _MinMax:
+    """The smallest and the largest number seen."""
+
+    def __init__(self) -> None:
+        self.low, self.high = 0.0, 0.0
+
+    def add(self, values: Array) -> None:
+        """Look at more values."""
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the range, which holds 0."""
+        return self.low, self.high
+
+
+class Histogram(_MinMax):
+    """Counts over [-edge, edge] in 2 `half` bins; `edge` doubles when a value is outside.
+
+    Parameters
+    ----------
+    half
+        Number of bins on each side of 0, even.
+    """
+
+    def __init__(self, half: int = 1024) -> None:
+        super().__init__()
+        self.half, self.edge = half, 0.0
+        self.counts = np.zeros(2 * half, np.int64)
+
+    def add(self, values: Array) -> None:
+        """Count more values."""
+        super().add(values)
+        largest = max(self.high, -self.low)
+        if not self.edge:
+            self.edge = largest
+        while self.edge < largest:
+            self.edge *= 2
+            merged = self.counts.reshape(-1, 2).sum(1)
+            self.counts = np.pad(merged, self.half // 2)
+        if self.edge:
+            self.counts += np.histogram(values, 2 * self.half, (-self.edge, self.edge))[0]
+
+    def edges(self) -> Array:
+        """Return the 2 `half` + 1 edges of the bins."""
+        found: Array = np.linspace(-self.edge, self.edge, 2 * self.half + 1)
+        return found
+
+
+class _Percentile(Histogram):
+    """The range that holds all but a share of the values on each side."""
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the range, which holds 0."""
+        return percentile_bounds(self, _PERCENTILE)
+
+
+class _Entropy(Histogram):
+    """The range whose 8-bit copy of the distribution differs least from it (Kullback-Leibler)."""
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the range, which holds 0."""
+        limit = entropy_limit(self)
+        return max(self.low, -limit), min(self.high, limit)
+
+
+_COLLECTORS: dict[str, type[_MinMax]] = {"min-max": _MinMax, "percentile": _Percentile, "entropy": _Entropy}
+
+
+def percentile_bounds(histogram: Histogram, percent: float) -> tuple[float, float]:
+    """Return the range that leaves out at most 100 - `percent` of the values at each end, and holds 0."""
+    total = histogram.counts.sum()
+    if not total:
+        return 0.0, 0.0
+    share, edges = np.cumsum(histogram.counts) / total, histogram.edges()
+    low = edges[np.searchsorted(share, 1 - percent / 100, side="right")]
+    high = edges[min(int(np.searchsorted(share, percent / 100)), 2 * histogram.half - 1) + 1]
+    return max(histogram.low, min(0.0, float(low))), min(histogram.high, max(0.0, float(high)))
+
+
+def entropy_limit(histogram: Histogram) -> float:
+    """Return the |x| at which to clip, by the method of TensorRT's calibration.
+
+    For each limit the values beyond it are counted into its last bin, P; Q is P in 128 levels, each spread evenly
+    over its bins that are not empty. The limit with the smallest divergence of Q from P is taken.
+    """
+    folded = histogram.counts[histogram.half :] + histogram.counts[: histogram.half][::-1]
+    width, best = histogram.edge / histogram.half, (np.inf, histogram.edge)
+    for bins in range(_LEVELS, histogram.half + 1, 8):
+        kept = folded[:bins].astype(np.float64)
+        clipped = kept.copy()
+        clipped[-1] += folded[bins:].sum()
+        divergence = _divergence(clipped, _in_levels(kept))
+        if divergence < best[0]:
+            best = (divergence, bins * width)
+    return float(best[1])
+
+
+def _in_levels(counts: Array) -> Array:
+    level = np.arange(len(counts)) * _LEVELS // len(counts)
+    filled = counts > 0
+    sums, members = np.bincount(level, counts, _LEVELS), np.bincount(level, filled, _LEVELS)
+    mean: Array = (sums / np.maximum(members, 1))[level] * filled
+    return mean
+
+
+def _divergence(p: Array, q: Array) -> float:
+    if not p.sum() or not q.sum():
+        return float("inf")
+    p, q = p / p.sum(), q / q.sum()
+    here = p > 0
+    return float((p[here] * np.log(p[here] / np.maximum(q[here], 1e-12))).sum())
+
+
+def calibrate(
+    model: onnx.ModelProto, names: Sequence[str], batches: Batches, *, method: str = "min-max"
+) -> dict[str, tuple[float, float]]:
+    """Return the range of each named value over the images; every range holds 0.
+
+    Parameters
+    ----------
+    model
+        Float model.
+    names
+        Of values in its graph.
+    batches
+        Images, uint8 (n, H, W, C) each.
+    method
+        One of `METHODS`.
+
+    Raises
+    ------
+    ExportError
+        There is no such method, or a value is not finite.
+    """
+    if method not in _COLLECTORS:
+        raise ExportError(f"There is no calibration method {method!r}; choose {', '.join(METHODS)}.")
+    collectors = {name: _COLLECTORS[method]() for name in names}
+    for values in run_batches(model, names, batches):
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise ExportError(f"On real images {name} is not finite; train the network again.")
+            collectors[name].add(value)
+    return {name: item.bounds() for name, item in collectors.items()}

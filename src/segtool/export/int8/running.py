@@ -1,0 +1,49 @@
+"""Running a graph in memory on batches of images, and looking at values inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from segtool.export.keras_to_onnx import INPUT
+from segtool.runtime.processors import available_cpus
+
+Array = npt.NDArray[Any]
+
+
+def run_batches(
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[npt.NDArray[np.uint8]]
+) -> Iterator[dict[str, Array]]:
+    """Yield for each batch the named values, inner ones or outputs.
+
+    Parameters
+    ----------
+    model
+        Its input is ``image``.
+    names
+        Of values in its graph.
+    batches
+        Images, uint8 (n, H, W, C) each.
+    """
+    session = _session(model, names)
+    for batch in batches:
+        yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
+
+
+def _session(model: onnx.ModelProto, names: Sequence[str]) -> Any:
+    import onnxruntime
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    known = {output.name for output in watched.graph.output}
+    watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = available_cpus()
+    return onnxruntime.InferenceSession(
+        watched.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+    )

@@ -1,0 +1,136 @@
+"""The INT8 file of an export: quantized, held to the accuracy of FP32, timed against it, published.
+
+Where INT8 loses too much, layers go back to float one by one, the most sensitive first, until it holds; where even
+the last layer does not help, the gate refuses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from segtool.contract import ModelContract
+from segtool.errors import GateError
+from segtool.export import gates
+from segtool.export.data import images_at_once
+from segtool.export.job import Job, Made, measure, publish, save
+from segtool.export.quantize import Batches, Preset, Quantized, layers_of, quantize, sensitivities
+from segtool.export.runners import Array, Images, as_labels, onnx_runner
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A quantized model, how to run it, its foreground mean IoU and figures, and what the gate says of it."""
+
+    quantized: Quantized
+    run: Callable[[Images], Array]
+    threads: int
+    metrics: dict[str, Any]
+    accuracy: gates.Accuracy
+
+
+def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelContract:
+    """Quantize, compare accuracy and speed with the published FP32 file, and publish.
+
+    Raises
+    ------
+    GateError
+        INT8 loses more than `max_drop` whatever is left in float.
+    """
+    contract = made.contract
+    found, sensitive = _accurate(made, job, preset)
+    images = job.data.real_images(1, contract)
+    speed = gates.measure_speed(lambda: made.run(images), lambda: found.run(images), threads=found.threads)
+    proven = replace(
+        contract,
+        precision="int8",
+        quantization=_facts(found.quantized, job, preset, made.digest, sensitive),
+        metrics={**contract.metrics, "int8": found.metrics},
+        gates={**contract.gates, "accuracy": asdict(found.accuracy), "speed": asdict(speed)},
+    )
+    publish(found.quantized.model, proven, job, target, as_labels(found.run, contract.label_dtype))
+    return proven
+
+
+def _accurate(made: Made, job: Job, preset: Preset) -> tuple[_Candidate, dict[str, float]]:
+    """Return the first candidate that keeps the accuracy, and the sensitivities, where they were measured."""
+    batches = _batches(made, job)
+    found = _candidate(made, job, quantize(made.base, batches, preset=preset, calibration=job.options.calibration))
+    sensitive: dict[str, float] = {}
+    if logger.isEnabledFor(logging.INFO) or not _holds(found):
+        sensitive = _sensitivities(made, batches, preset, found.quantized.strength)
+    kept: list[str] = []
+    for name in sensitive:
+        if _holds(found) or len(kept) + 1 == len(sensitive):
+            break
+        kept.append(name)
+        logger.warning("INT8 loses %.2f points; %s stays in float.", found.accuracy.drop_points, name)
+        again = quantize(
+            made.base,
+            batches,
+            preset=preset,
+            calibration=job.options.calibration,
+            keep_float=kept,
+            strengths=[found.quantized.strength],
+        )
+        found = _candidate(made, job, again)
+    _refuse(found, kept)
+    return found, sensitive
+
+
+def _candidate(made: Made, job: Job, quantized: Quantized) -> _Candidate:
+    """Measure a quantized model; the gate does not refuse it yet."""
+    contract = made.contract
+    run, threads = onnx_runner(save(quantized.model, job.folder / "int8.onnx"))
+    labels = as_labels(run, contract.label_dtype)
+    score, metrics = measure(labels, job, contract)
+    images = job.data.real_images(images_at_once(contract, most=job.options.parity_images), contract)
+    agreement = gates.agreement(as_labels(made.run, contract.label_dtype)(images), labels(images))
+    count, drop = int(job.data.split.val.size), job.options.max_drop
+    accuracy = gates.compare_accuracy(made.score, score, images=count, max_drop=drop, label_agreement=agreement)
+    return _Candidate(quantized, run, threads, metrics, accuracy)
+
+
+def _holds(candidate: _Candidate) -> bool:
+    return candidate.accuracy.drop_points <= candidate.accuracy.max_drop
+
+
+def _refuse(candidate: _Candidate, kept: Sequence[str]) -> None:
+    try:
+        gates.judge_accuracy(candidate.accuracy)
+    except GateError as error:
+        if not kept:
+            raise
+        raise GateError(f"{error} Returning {len(kept)} layers to float ({', '.join(kept)}) did not help.") from error
+
+
+def _sensitivities(made: Made, batches: Batches, preset: Preset, strength: float) -> dict[str, float]:
+    layers = layers_of(made.base)
+    found = sensitivities(made.base, batches, preset=preset, strength=strength, layers=layers)
+    for name, share in found.items():
+        logger.info("%s alone in INT8 changes the label of %.4f%% of the calibration pixels", name, share * 100)
+    return found
+
+
+def _batches(made: Made, job: Job) -> Batches:
+    return lambda: job.data.calibration(job.options.calibration_images, made.contract)
+
+
+def _facts(quantized: Quantized, job: Job, preset: Preset, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:
+    """Return what the contract says of the quantization."""
+    return {
+        "preset": preset.name,
+        "method": f"static QDQ, {job.options.calibration}, per channel, bias correction",
+        "equalization": quantized.strength,
+        "images": quantized.images,
+        "fingerprint": quantized.fingerprint,
+        "float32_sha256": digest,
+        "layers": len(quantized.layers),
+        "float_layers": list(quantized.float_layers),
+        **({"sensitivities": sensitive} if sensitive else {}),
+    }

@@ -1,0 +1,93 @@
+"""What the steps of an export share: the job, a published file, and measuring, proving and naming one."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from segtool.contract import GoldenPair, ModelContract
+from segtool.data.evaluation import evaluate_labels
+from segtool.export import gates
+from segtool.export.data import ExportData, images_at_once
+from segtool.export.metadata import with_metadata
+from segtool.export.options import ExportOptions
+from segtool.export.runners import Array, Images, as_labels, onnx_runner
+from segtool.files import nan_to_none, write_bytes
+
+Progress = Callable[[int, int], None]
+_GOLDEN_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every step needs: the options, the data, a private folder, and the progress callback."""
+
+    options: ExportOptions
+    data: ExportData
+    folder: Path
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """A published file.
+
+    Attributes
+    ----------
+    base
+        Its graph before the rewrites that pay in float alone: what INT8 is made from.
+    contract
+        As published.
+    score
+        Foreground mean IoU, NaN where not measured.
+    run
+        Images to its output.
+    digest
+        SHA-256 of the file.
+    """
+
+    base: onnx.ModelProto
+    contract: ModelContract
+    score: float
+    run: Callable[[Images], Array]
+    digest: str
+
+
+def measure(labels: Callable[[Images], Array], job: Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:
+    """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one."""
+    indices = job.data.split.val
+    if not indices.size:
+        return math.nan, {}
+    size = (contract.height, contract.width)
+    scores = evaluate_labels(
+        labels, job.data.dataset, indices, size=size, batch=images_at_once(contract, most=32), progress=job.progress
+    )
+    figures = {key: value for key, value in scores.to_dict().items() if key != "confusion_matrix"}
+    return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
+
+
+def publish(
+    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[Images], Array]
+) -> str:
+    """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
+    images = job.data.real_images(_GOLDEN_IMAGES, contract)
+    golden = GoldenPair(images, labels(images))
+    data = with_metadata(graph, contract, golden).SerializeToString()
+    finished = job.folder / "finished.onnx"
+    finished.write_bytes(data)
+    run, _ = onnx_runner(finished)
+    gates.check_golden(contract, expected=golden.labels, found=as_labels(run, contract.label_dtype)(images))
+    write_bytes(target, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def save(graph: onnx.ModelProto, path: Path) -> Path:
+    """Write a graph to a private file and return its path."""
+    onnx.save(graph, path)
+    return path

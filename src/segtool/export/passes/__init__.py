@@ -1,0 +1,45 @@
+"""Exact rewrites of a converted network: one a file, its algebra, preconditions and gain in the docstring there."""
+
+from __future__ import annotations
+
+from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
+from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
+from segtool.export.passes.dead_taps import DEAD_TAPS
+from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
+from segtool.export.passes.layout_first import LAYOUT_FIRST
+from segtool.export.passes.no_op import NO_OP
+from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
+from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
+from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite
+from segtool.export.passes.scale_back import SCALE_BACK
+from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
+from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
+from segtool.export.passes.shift_back import SHIFT_BACK
+from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
+
+__all__ = [
+    "FLOAT_REWRITES",
+    "INT8_REWRITES",
+    "SHARED_REWRITES",
+    "Outcome",
+    "Refused",
+    "Rewrite",
+    "log_outcomes",
+    "rewrite",
+]
+
+# What pays in float and in INT8, in the order in which each opens the way for the next.
+SHARED_REWRITES = (
+    LAYOUT_FIRST,
+    NO_OP,
+    PAD_INTO_CONV,
+    SCALE_INTO_CONV,
+    SCALE_BACK,
+    SHIFT_BACK,
+    DEAD_TAPS,
+    CROP_INTO_TRANSPOSED,
+    LABELS_PER_BLOCK,
+)
+# What pays in one of them alone.
+FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
+INT8_REWRITES = (PIXELS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)

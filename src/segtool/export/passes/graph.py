@@ -1,0 +1,152 @@
+"""Questions to a graph that the rewrites share, and small changes to it. A question without the answer refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from segtool.export.passes.rewrite import Refused
+
+Array = npt.NDArray[Any]
+# f(a) <= f(b) for a <= b, whatever the attributes (LeakyRelu and Elu: see `is_monotone`).
+_MONOTONE = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "Softsign", "Softplus", "Clip"})
+
+
+def array(value: ir.Value | None) -> Array | None:
+    """Return the values of a constant, None of anything else."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    found: Array = value.const_value.numpy()
+    return found
+
+
+def own_array(value: ir.Value | None, what: str) -> Array:
+    """Return the values of a constant that only one node uses."""
+    found = array(value)
+    if value is None or found is None:
+        raise Refused(f"its {what} is computed, not a constant")
+    if len(value.uses()) > 1 or value.is_graph_output():
+        raise Refused(f"its {what} is shared with another node")
+    return found
+
+
+def sole_user(value: ir.Value) -> ir.Node:
+    """Return the only node that uses a value."""
+    if value.is_graph_output():
+        raise Refused(f"{value.name} is an output of the graph")
+    users = value.uses()
+    if len(users) != 1:
+        raise Refused(f"{value.name} has {len(users)} users")
+    return next(iter(users))[0]
+
+
+def static_shape(value: ir.Value | None, *, start: int = 1) -> tuple[int, ...]:
+    """Return the dimensions from `start` on, which must all be numbers."""
+    shape = None if value is None else value.shape
+    dims = () if shape is None else tuple(shape)[start:]
+    if value is None or shape is None or not all(isinstance(dim, int) for dim in dims):
+        raise Refused(f"the size of {'an input' if value is None else value.name} is not static")
+    return tuple(int(dim) for dim in dims if isinstance(dim, int))
+
+
+def ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
+    """Return an attribute of integers, or what the operator takes where it is not given."""
+    return list(node.attributes.get_ints(name, default))
+
+
+def explicit_pads(node: ir.Node, dims: int = 2) -> list[int]:
+    """Return the pads of a convolution or pooling, begins before ends; they must be given as numbers."""
+    if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
+        raise Refused("its padding is automatic")
+    return ints(node, "pads", [0] * (2 * dims))
+
+
+def is_monotone(node: ir.Node) -> bool:
+    """Say whether a node is an element-wise function that never decreases."""
+    if node.domain or len([item for item in node.inputs if item is not None and array(item) is None]) != 1:
+        return False
+    if node.op_type in ("LeakyRelu", "Elu"):
+        return bool(node.attributes.get_float("alpha", 0.01 if node.op_type == "LeakyRelu" else 1.0) >= 0)
+    return node.op_type in _MONOTONE
+
+
+def per_channel(node: ir.Node) -> tuple[ir.Value, Array] | None:
+    """Return the (N, C, H, W) input and the constant (C,) of a Mul or Add of one number a channel; None otherwise."""
+    for value, other in (tuple(node.inputs), tuple(reversed(node.inputs))):
+        numbers = array(other)
+        if value is None or numbers is None or array(value) is not None or value.shape is None:
+            continue
+        if len(value.shape) == 4 and numbers.ndim in (3, 4) and numbers.size == numbers.shape[-3] > 1:
+            return value, numbers.reshape(-1)
+        if len(value.shape) == 4 and numbers.ndim == 4 and value.shape[1] == numbers.size == 1:
+            return value, numbers.reshape(-1)
+    return None
+
+
+def add_constant(node: ir.Node, values: Array, role: str) -> ir.Value:
+    """Add a constant to the graph of `node`, named after the node and its role there."""
+    graph = _graph(node)
+    stem = f"{node.name or node.outputs[0].name}/{role}"
+    name = next(name for name in _names(stem) if name not in graph.initializers)
+    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(values), name=name))
+    value.shape, value.dtype = ir.Shape(values.shape), ir.DataType.from_numpy(values.dtype)
+    graph.register_initializer(value)
+    return value
+
+
+def set_constant(node: ir.Node, index: int, values: Array, role: str) -> None:
+    """Give a node a new constant input; the old one goes when nothing uses it any more."""
+    new, old = add_constant(node, values, role), node.inputs[index] if index < len(node.inputs) else None
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    node.replace_input_with(index, new)
+    if old is not None and old.is_initializer() and not old.uses() and not old.is_graph_output():
+        _graph(node).initializers.pop(str(old.name))
+
+
+def insert(place: ir.Node, op: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
+    """Put a new node in front of `place` and return its output."""
+    node = ir.node(op, inputs, attributes=attributes)
+    graph = _graph(place)
+    graph.insert_before(place, node)
+    node.name = f"{place.name or place.outputs[0].name}/{op}_{graph.num_nodes()}_{len(graph.initializers)}"
+    node.outputs[0].name = f"{node.name}:0"
+    return node.outputs[0]
+
+
+def bypass(node: ir.Node, value: ir.Value) -> None:
+    """Let everything that used a node's output use `value`, and remove the node."""
+    replace_output(node, value)
+    _graph(node).remove(node, safe=True)
+
+
+def replace_output(node: ir.Node, value: ir.Value) -> None:
+    """Let everything that used a node's output use `value`; an output of the graph keeps its name and shape."""
+    old = node.outputs[0]
+    if not old.is_graph_output():
+        old.replace_all_uses_with(value)
+        return
+    if value.is_graph_output() or value.is_graph_input() or value.producer() is None:
+        raise Refused(f"{old.name} is an output of the graph")
+    value.shape, value.dtype, name = old.shape, old.dtype, old.name
+    old.replace_all_uses_with(value, replace_graph_outputs=True)
+    old.name, value.name = f"{name}/before", name
+
+
+def _graph(node: ir.Node) -> ir.Graph:
+    graph = node.graph
+    if not isinstance(graph, ir.Graph):
+        raise Refused("it is not in the main graph")
+    return graph
+
+
+def _names(stem: str) -> Iterator[str]:
+    yield stem
+    count = 2
+    while True:
+        yield f"{stem}_{count}"
+        count += 1

@@ -1,0 +1,100 @@
+"""The arg-max moves in front of the depth-to-space of a transposed convolution whose kernel is its stride.
+
+With kernel = stride = (a, b) every input pixel makes its own a x b block of the output, and no two overlap: the
+transposed convolution is one matrix product over the channels, (N, h, w, C) x (C, a b K), and a depth-to-space. The
+arg-max over the K classes is taken per pixel, so it may come before the pixels are put in their places:
+argmax(d2s(y)) = d2s(argmax(y)). What is put in place, and cropped, is then a label of one byte in place of K floats;
+the classes lie side by side in memory, where the arg-max is fastest.
+
+On fcn8's 8x8 upsampling (one thread, Zen 5): 0.055 ms in place of 0.083 ms for the transposed convolution, the crop,
+the arg-max and the cast; 1x1 convolution, DepthToSpace on floats and arg-max is slower than either (0.100 ms), so
+without an arg-max behind it the transposed convolution stays.
+
+The sums are the same in another order: within rounding. Refuses groups, dilation, output padding, shared weights and
+maps of unknown size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from segtool.export.passes import graph as g
+from segtool.export.passes.rewrite import Refused, Rewrite
+
+
+def apply(node: ir.Node) -> str | None:
+    """Rewrite the Cast of an ArgMax of a ConvTranspose."""
+    best = None if node.inputs[0] is None else node.inputs[0].producer()
+    if best is None or best.op_type != "ArgMax" or best.inputs[0] is None:
+        return None
+    up = best.inputs[0].producer()
+    if up is None or up.op_type != "ConvTranspose" or up.inputs[0] is None or not _is_class_arg_max(best):
+        return None
+    weights = _block_weights(up)
+    for value in (node.inputs[0], best.inputs[0]):
+        g.sole_user(value)
+    (_, height, width), (rows, columns) = g.static_shape(up.inputs[0]), weights.shape[2:]
+    pads, wanted = g.explicit_pads(up), g.static_shape(node.outputs[0])
+    blocks = _product(node, up, weights)
+    shape = np.array([-1, height, width, rows * columns, weights.shape[1]], np.int64)
+    scores = g.insert(node, "Reshape", [blocks, g.add_constant(node, shape, "classes")])
+    first = best.attributes.get_int("select_last_index", 0)
+    ids = g.insert(node, "ArgMax", [scores], axis=4, keepdims=0, select_last_index=first)
+    labels = g.insert(node, "Cast", [ids], to=node.attributes.get_int("to", 0))
+    placed = _in_place(node, labels, (height, width, rows, columns))
+    g.bypass(node, _cropped(node, placed, pads, wanted))
+    return f"{rows}x{columns} blocks of labels in place of scores"
+
+
+def _is_class_arg_max(node: ir.Node) -> bool:
+    return node.attributes.get_int("axis", 0) in (1, -3) and node.attributes.get_int("keepdims", 1) == 0
+
+
+def _block_weights(node: ir.Node) -> g.Array:
+    """Return the weights (C, K, a, b) of a transposed convolution that makes blocks."""
+    weights = g.own_array(node.inputs[1], "weight")
+    kernel = list(weights.shape[2:])
+    if len(kernel) != 2 or g.ints(node, "strides", [1, 1]) != kernel:
+        raise Refused("its kernel is not its stride")
+    if node.attributes.get_int("group", 1) != 1 or g.ints(node, "dilations", [1, 1]) != [1, 1]:
+        raise Refused("it has groups or dilation")
+    if any(g.ints(node, "output_padding", [0, 0])) or node.attributes.get_ints("output_shape", None) is not None:
+        raise Refused("it has an output padding or an output shape")
+    return weights
+
+
+def _product(place: ir.Node, up: ir.Node, weights: g.Array) -> ir.Value:
+    """Return the blocks, (N, h, w, a b K), the classes last."""
+    channels, classes, rows, columns = weights.shape
+    matrix = weights.transpose(0, 2, 3, 1).reshape(channels, -1)
+    last = g.insert(place, "Transpose", [up.inputs[0]], perm=[0, 2, 3, 1])
+    blocks = g.insert(place, "MatMul", [last, g.add_constant(up, matrix, "matrix")])
+    if len(up.inputs) < 3 or up.inputs[2] is None:
+        return blocks
+    bias = g.array(up.inputs[2])
+    if bias is None:
+        raise Refused("its bias is computed, not a constant")
+    tiled = np.tile(bias.reshape(classes), rows * columns)
+    return g.insert(place, "Add", [blocks, g.add_constant(up, tiled, "bias")])
+
+
+def _in_place(place: ir.Node, labels: ir.Value, sizes: tuple[int, int, int, int]) -> ir.Value:
+    """Return (N, h a, w b) from labels (N, h, w, a b)."""
+    height, width, rows, columns = sizes
+    apart = np.array([-1, height, width, rows, columns], np.int64)
+    together = np.array([-1, height * rows, width * columns], np.int64)
+    split = g.insert(place, "Reshape", [labels, g.add_constant(place, apart, "apart")])
+    ordered = g.insert(place, "Transpose", [split], perm=[0, 1, 3, 2, 4])
+    return g.insert(place, "Reshape", [ordered, g.add_constant(place, together, "together")])
+
+
+def _cropped(place: ir.Node, labels: ir.Value, pads: list[int], wanted: tuple[int, ...]) -> ir.Value:
+    if not any(pads):
+        return labels
+    begins = np.array(pads[:2], np.int64)
+    bounds = {"starts": begins, "ends": begins + np.array(wanted), "axes": np.array([1, 2])}
+    return g.insert(place, "Slice", [labels, *(g.add_constant(place, item, key) for key, item in bounds.items())])
+
+
+LABELS_PER_BLOCK = Rewrite("arg-max before depth-to-space", frozenset({"Cast"}), apply)

@@ -1,0 +1,82 @@
+"""The change of layout moves to the front of the graph, where it is a change of a few bytes, or of none.
+
+Let T bring channels to the front, T(x)[n, c, h, w] = x[n, h, w, c], and f be element-wise with a scalar, or a Pad.
+Then T(f(x)) = f'(T(x)), with f' = f, and for a Pad the pads in T's order: only positions are renamed. Moved to the
+input, T handles uint8 instead of float32; with one channel it is a Reshape, that is, no work at all. What is between
+T and the first convolution can then be folded into that (`pad_into_conv`, `scale_into_conv`).
+
+Exact bit for bit. Refuses where the value in front of T has another user, who needs the old layout.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from segtool.export.passes import graph as g
+from segtool.export.passes.rewrite import Refused, Rewrite
+
+_TO_FRONT = (0, 3, 1, 2)
+_ELEMENT_WISE = frozenset({"Cast", "Mul", "Add", "Sub", "Div"})
+
+
+def apply(node: ir.Node) -> str | None:
+    """Move a change of layout in front of the node before it."""
+    before = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if before is None or not _is_to_front(node) or not (before.op_type == "Pad" or _is_scalar_operation(before)):
+        return None
+    source = next(item for item in before.inputs if item is not None and g.array(item) is None)
+    shape = g.static_shape(source)
+    g.sole_user(before.outputs[0])
+    if before.op_type == "Pad" and (pads := _permuted_pads(before)) is not None:
+        moved_in = _to_front(node, source, shape)
+        inputs = [moved_in, g.add_constant(node, pads, "pads"), *before.inputs[2:3]]
+        moved = g.insert(node, "Pad", inputs, mode=before.attributes.get_string("mode", "constant"))
+    else:
+        moved_in = _to_front(node, source, shape)
+        inputs = [moved_in if item is source else item for item in before.inputs]
+        moved = g.insert(node, before.op_type, inputs, **{key: item.value for key, item in before.attributes.items()})
+    g.bypass(node, moved)
+    return f"in front of {before.op_type}"
+
+
+def _is_to_front(node: ir.Node) -> bool:
+    if node.op_type == "Transpose":
+        return tuple(g.ints(node, "perm", ())) == _TO_FRONT
+    # A Reshape that moves one channel: (N, H, W, 1) to (N, 1, H, W).
+    before, after = (None if value is None else value.shape for value in (node.inputs[0], node.outputs[0]))
+    if before is None or after is None or len(before) != 4 or len(after) != 4:
+        return False
+    return before[3] == 1 and after[1] == 1 and list(before)[1:3] == list(after)[2:4]
+
+
+def _is_scalar_operation(node: ir.Node) -> bool:
+    if node.op_type not in _ELEMENT_WISE or node.domain:
+        return False
+    constants = [g.array(item) for item in node.inputs]
+    return constants.count(None) == 1 if len(constants) == 1 else _one_scalar(constants)
+
+
+def _one_scalar(constants: list[g.Array | None]) -> bool:
+    numbers = [item for item in constants if item is not None]
+    return len(constants) == 2 and len(numbers) == 1 and numbers[0].size == 1 and numbers[0].ndim <= 4
+
+
+def _permuted_pads(node: ir.Node) -> g.Array | None:
+    pads = g.array(node.inputs[1])
+    if pads is None or len(node.inputs) > 3 or pads.size != 8:
+        raise Refused("the padding before it is computed, or of some axes alone")
+    order = np.array(_TO_FRONT)
+    permuted: g.Array = np.concatenate([pads[:4][order], pads[4:][order]]).astype(np.int64)
+    return permuted
+
+
+def _to_front(place: ir.Node, source: ir.Value, shape: tuple[int, ...]) -> ir.Value:
+    height, width, channels = shape
+    if channels > 1:
+        return g.insert(place, "Transpose", [source], perm=list(_TO_FRONT))
+    target = np.array([-1, 1, height, width], np.int64)
+    return g.insert(place, "Reshape", [source, g.add_constant(place, target, "shape")])
+
+
+LAYOUT_FIRST = Rewrite("layout first", frozenset({"Transpose", "Reshape"}), apply)

@@ -1,0 +1,117 @@
+"""What a rewrite is, and the runner that applies a list of them until nothing changes.
+
+A rewrite looks at one node. It returns None where its pattern is not there, a sentence on what it changed where it
+did, and raises `Refused` with the reason where the pattern is there and a precondition is not. Applied to its own
+result it changes nothing more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass, ShapeInferencePass
+
+logger = logging.getLogger(__name__)
+logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # it logs every unused node that it removes
+MOST_SWEEPS = 50  # a list of rewrites that is still changing the graph after this many does not terminate
+
+
+class Refused(Exception):  # noqa: N818  a refusal is an answer, not an error
+    """The pattern is there and a precondition is not; the message says which."""
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """An exact rewrite.
+
+    Attributes
+    ----------
+    name
+        What it does, as in the log.
+    ops
+        Operators whose nodes it looks at.
+    apply
+        Changes the graph around one node; see the module.
+    """
+
+    name: str
+    ops: frozenset[str]
+    apply: Callable[[ir.Node], str | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rewrite did to a graph: a sentence for each change, and one for each place where it refused."""
+
+    name: str
+    changes: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.ModelProto, tuple[Outcome, ...]]:
+    """Apply rewrites in order, again and again until none of them changes anything.
+
+    Parameters
+    ----------
+    model
+        Not changed.
+    rewrites
+        In the order in which each opens the way for the next.
+
+    Returns
+    -------
+    onnx.ModelProto
+        The rewritten model: inputs, outputs and opset as before; operator sets that no node uses are not declared.
+    tuple of Outcome
+        One for each rewrite, in order; the refusals are those that still stand in the result.
+    """
+    work = ir.from_proto(model)
+    changes: dict[str, list[str]] = {item.name: [] for item in rewrites}
+    for _ in range(MOST_SWEEPS):
+        refusals = {item.name: _sweep(work, item, changes[item.name]) for item in rewrites}
+        if not any(found.changed for found in refusals.values()):
+            break
+    outcomes = tuple(Outcome(item.name, tuple(changes[item.name]), refusals[item.name].refusals) for item in rewrites)
+    RemoveUnusedOpsetsPass()(work)
+    result = ir.to_proto(work)
+    del result.graph.value_info[:]
+    return result, outcomes
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    changed: bool
+    refusals: tuple[str, ...]
+
+
+def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> _Sweep:
+    """Apply one rewrite to every node once; new shapes are inferred, and unused nodes dropped, after each change."""
+    before, refusals = len(changes), []
+    ShapeInferencePass(strict_mode=False)(model)
+    for node in tuple(model.graph):
+        if node.graph is None or node.op_type not in item.ops or node.domain:
+            continue
+        name = node.name or node.outputs[0].name
+        try:
+            change = item.apply(node)
+        except Refused as reason:
+            refusals.append(f"{name}: {reason}")
+            continue
+        if change is not None:
+            changes.append(f"{name}: {change}")
+            RemoveUnusedNodesPass()(model)
+            ShapeInferencePass(strict_mode=False)(model)
+    return _Sweep(len(changes) > before, tuple(refusals))
+
+
+def log_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Log what each rewrite changed, and where it refused and why: what `export -v` shows."""
+    for outcome in outcomes:
+        for change in outcome.changes:
+            logger.info("%s: %s", outcome.name, change)
+        for refusal in outcome.refusals:
+            logger.info("%s refused at %s", outcome.name, refusal)

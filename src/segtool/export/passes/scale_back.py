@@ -1,0 +1,57 @@
+"""The scale of a batch normalization moves back into the convolution before it.
+
+With s > 0 a number a channel, s max(x) = max(s x), s relu(x) = relu(s x) and s leaky(x) = leaky(s x), because a
+positive factor keeps the order and the sign. So s pool(act(W * x + b)) = pool(act((s W) * x + s b)). Directly behind
+a convolution s may have any sign. What stays of the normalization is its shift.
+
+Re-associates products: within rounding. Refuses a scale <= 0 where an activation or pooling is between, shared
+weights, and values on the way that others use too or that the graph returns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from segtool.export.passes import graph as g
+from segtool.export.passes.rewrite import Refused, Rewrite
+
+_HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
+
+
+def apply(node: ir.Node) -> str | None:
+    """Move the per-channel constant of a Mul into the convolution that its input comes from."""
+    found = g.per_channel(node)
+    if found is None:
+        return None
+    value, scale = found
+    way, conv = _way_back(value)
+    if conv is None or conv.op_type != "Conv":
+        return None
+    for item in (value, *(step.inputs[0] for step in way)):
+        g.sole_user(item)
+    if way and not (scale > 0).all():
+        raise Refused("its scale is not positive in every channel")
+    weights = g.own_array(conv.inputs[1], "weight")
+    bias = g.own_array(conv.inputs[2], "bias") if len(conv.inputs) > 2 and conv.inputs[2] is not None else None
+    wide = scale.astype(np.float64)
+    g.set_constant(conv, 1, (weights * wide[:, None, None, None]).astype(weights.dtype), "weight")
+    if bias is not None:
+        g.set_constant(conv, 2, (bias * wide).astype(bias.dtype), "bias")
+    g.bypass(node, value)
+    return f"{len(scale)} factors in the weights of {conv.name}"
+
+
+def _way_back(value: ir.Value) -> tuple[list[ir.Node], ir.Node | None]:
+    """Return the poolings and activations between a value and the node they start from."""
+    way: list[ir.Node] = []
+    node = value.producer()
+    while node is not None and node.op_type in _HOMOGENEOUS and len(node.outputs) == 1 and node.inputs[0] is not None:
+        if node.op_type == "LeakyRelu" and not g.is_monotone(node):
+            raise Refused(f"the slope of {node.name} is negative")
+        way.append(node)
+        node = node.inputs[0].producer()
+    return way, node
+
+
+SCALE_BACK = Rewrite("normalization's scale into convolution", frozenset({"Mul"}), apply)

@@ -1,0 +1,231 @@
+"""The rewrites of convolutions: random small graphs, both sides compared, and every refusal."""
+
+import numpy as np
+import pytest
+from comparing import assert_same, kinds, make, node, rewritten, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
+from segtool.export.passes.dead_taps import DEAD_TAPS, live_taps
+from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
+from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
+from segtool.export.passes.scale_back import SCALE_BACK
+from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
+from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
+from segtool.export.passes.shift_back import SHIFT_BACK
+from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
+
+FEW = settings(max_examples=25, deadline=None)
+SMALL = 1e-5
+small = st.integers(1, 4)
+channels = st.sampled_from([1, 3, 4])
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def weights(inner, outer, kernel=3):
+    return {"w": random(outer, inner, kernel, kernel, seed=1), "b": random(outer, seed=2)}
+
+
+def normalized(scale, *, activation="LeakyRelu", extra=(), outputs=("y",), shared=False):
+    """Conv, activation, pooling, scale, shift, Conv."""
+    count = len(scale)
+    nodes = [
+        node("Conv", "x w b", "c", pads=[1, 1, 1, 1]),
+        node(activation, "c", "a", **({"alpha": 0.3} if activation == "LeakyRelu" else {})),
+        node("MaxPool", "a", "p", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Mul", "p scale", "m"),
+        node("Add", "m shift", "s"),
+        node("Conv", "s v", "y" if not shared else "y0"),
+        *([node("Conv", "x w", "y1"), node("Concat", "y0 y1", "y", axis=2)] if shared else []),
+        *extra,
+    ]
+    constants = {
+        **weights(2, count),
+        "scale": np.asarray(scale, np.float32).reshape(1, -1, 1, 1),
+        "shift": random(1, count, 1, 1, seed=3),
+        "v": random(count, count, 1, 1, seed=4),
+    }
+    return make(nodes, constants, ["N", 2, 8, 6], outputs=outputs)
+
+
+@FEW
+@given(
+    st.lists(st.floats(0.01, 50), min_size=2, max_size=5), st.sampled_from(["LeakyRelu", "Relu"]), st.integers(0, 99)
+)
+def test_the_scale_moves_back(scale, activation, seed):
+    before = normalized(scale, activation=activation)
+    after = rewritten(before, SCALE_BACK)
+    assert "Mul" not in kinds(after)
+    x = random(2, 2, 8, 6, seed=seed)
+    assert_same(before, after, x, atol=SMALL * max(1, np.abs(run(before, x)).max()))
+
+
+@pytest.mark.parametrize("scale", [[1, -1], [1, 0]])
+def test_a_scale_that_is_not_positive_is_refused(scale):
+    rewritten(normalized(scale), SCALE_BACK, changes=0, refusals=["not positive"])
+
+
+def test_a_negative_scale_directly_behind_a_convolution_moves():
+    nodes = [node("Conv", "x w b", "c"), node("Mul", "c s", "m"), node("Add", "m t", "y")]
+    constants = {**weights(2, 3), "s": random(1, 3, 1, 1), "t": random(3, 1, 1, seed=5)}
+    before = make(nodes, constants, ["N", 2, 8, 6])
+    after = rewritten(rewritten(before, SCALE_BACK), SHIFT_BACK)
+    assert kinds(after) == ["Conv"]
+    assert_same(before, after, random(2, 2, 8, 6), atol=SMALL)
+
+
+def test_two_users_and_outputs_of_the_graph_are_refused():
+    second = [node("Relu", "p", "z")]
+    rewritten(normalized([1, 2], extra=second, outputs=("y", "z")), SCALE_BACK, changes=0, refusals=["2 users"])
+    rewritten(normalized([1, 2], outputs=("y", "a")), SCALE_BACK, changes=0, refusals=["output of the graph"])
+
+
+def test_shared_weights_are_refused():
+    nodes = [node("Conv", "x w b", "c"), node("Mul", "c s", "m"), node("Conv", "x w", "d"), node("Add", "m d", "y")]
+    before = make(nodes, {**weights(2, 3), "s": random(1, 3, 1, 1)}, ["N", 2, 8, 6])
+    rewritten(before, SCALE_BACK, changes=0, refusals=["shared"])
+
+
+def test_a_negative_slope_is_refused():
+    before = normalized([1, 2])
+    before.graph.node[1].attribute[0].f = -0.3
+    rewritten(before, SCALE_BACK, changes=0, refusals=["slope"])
+    rewritten(before, ACTIVATION_BEHIND_POOL, changes=0, refusals=["decreases"])
+
+
+@FEW
+@given(st.sampled_from(["LeakyRelu", "Relu", "Sigmoid", "Tanh"]), st.integers(0, 99))
+def test_the_activation_moves_behind_the_pooling(activation, seed):
+    before = normalized([1, 2], activation=activation)
+    after = rewritten(before, ACTIVATION_BEHIND_POOL)
+    assert kinds(after).index("MaxPool") < kinds(after).index(activation)
+    assert_same(before, after, random(2, 2, 8, 6, seed=seed))
+
+
+def test_an_activation_that_others_use_stays():
+    before = normalized([1, 2], extra=[node("Relu", "a", "z")], outputs=("y", "z"))
+    rewritten(before, ACTIVATION_BEHIND_POOL, changes=0, refusals=["2 users"])
+
+
+@FEW
+@given(
+    height=small,
+    width=small,
+    kernel=st.sampled_from([1, 3, 5, 7]),
+    stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    seed=st.integers(0, 99),
+)
+def test_dead_taps(height, width, kernel, stride, dilation, seed):
+    pad = (kernel - 1) // 2 * dilation
+    attributes = {"pads": [pad] * 4, "strides": [stride] * 2, "dilations": [dilation] * 2}
+    before = make([node("Conv", "x w b", "y", **attributes)], weights(2, 3, kernel), ["N", 2, height, width])
+    from segtool.export.passes import rewrite
+
+    after, (outcome,) = rewrite(before, [DEAD_TAPS])
+    assert_same(before, after, random(2, 2, height, width, seed=seed), atol=SMALL)
+    if kernel == 7 and stride == dilation == 1 and not outcome.refusals:
+        assert list(after.graph.initializer[-1].dims[2:]) == [
+            2 * height - 1 if height < 4 else 7,
+            min(2 * width - 1, 7),
+        ]
+
+
+def test_a_7x7_kernel_on_a_2x3_map_is_3x5():
+    before = make([node("Conv", "x w b", "y", pads=[3] * 4)], weights(2, 3, 7), ["N", 2, 2, 3])
+    after = rewritten(before, DEAD_TAPS)
+    assert {tuple(item.dims) for item in after.graph.initializer} == {(3, 2, 3, 5), (3,)}
+    assert_same(before, after, random(3, 2, 2, 3), atol=SMALL)
+
+
+def test_dead_taps_refuse():
+    conv = [node("Conv", "x w b", "y", pads=[3] * 4)]
+    rewritten(make(conv, weights(2, 3, 7), ["N", 2, "H", "W"]), DEAD_TAPS, changes=0, refusals=["not static"])
+    automatic = [node("Conv", "x w b", "y", auto_pad="SAME_UPPER")]
+    rewritten(make(automatic, weights(2, 3, 7), ["N", 2, 2, 3]), DEAD_TAPS, changes=0, refusals=["automatic"])
+    twice = [node("Conv", "x w b", "c", pads=[3] * 4), node("Conv", "x w", "d", pads=[3] * 4), node("Add", "c d", "y")]
+    rewritten(make(twice, weights(2, 3, 7), ["N", 2, 2, 3]), DEAD_TAPS, changes=0, refusals=["shared", "shared"])
+
+
+def test_live_taps_of_a_map_that_is_never_met():
+    assert live_taps(3, 1, 1, 5, 1, 1) == range(1)
+    assert live_taps(7, 2, 2, 3, 1, 1) == range(2, 5)
+
+
+@FEW
+@given(begin=small, end=small, channels=channels, seed=st.integers(0, 99))
+def test_padding_and_scaling_move_into_the_convolution(begin, end, channels, seed):
+    nodes = [
+        node("Mul", "x k", "m"),
+        node("Pad", "m p zero", "q"),
+        node("Conv", "q w b", "y", pads=[1, 0, 1, 2]),
+    ]
+    pads = np.array([0, 0, 0, begin, 0, 0, end, 0])
+    constants = {**weights(channels, 3), "k": np.float32(1 / 255), "p": pads, "zero": np.float32(0)}
+    before = make(nodes, constants, ["N", channels, 8, 6])
+    after = rewritten(rewritten(before, PAD_INTO_CONV), SCALE_INTO_CONV)
+    assert kinds(after) == ["Conv"]
+    x = 255 * random(2, channels, 8, 6, seed=seed)
+    assert_same(before, after, x, atol=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("pads", "value", "mode", "reason"),
+    [
+        ([0, 0, 1, 1, 0, 0, 1, 1], 1, "constant", "zeros"),
+        ([0, 0, 1, 1, 0, 0, 1, 1], 0, "edge", "zeros"),
+        ([0, 1, 0, 0, 0, 0, 0, 0], 0, "constant", "other axes"),
+        ([0, 0, -1, 0, 0, 0, 0, 0], 0, "constant", "cuts"),
+    ],
+)
+def test_another_padding_is_refused(pads, value, mode, reason):
+    count = 2 + pads[1]
+    nodes = [node("Pad", "x p v", "q", mode=mode), node("Conv", "q w b", "y")]
+    constants = {**weights(count, 3), "p": np.array(pads), "v": np.float32(value)}
+    rewritten(make(nodes, constants, ["N", 2, 8, 6]), PAD_INTO_CONV, changes=0, refusals=[reason])
+
+
+def test_a_shift_as_a_convolution_and_by_rows_is_bit_exact():
+    before = rewritten(normalized(np.arange(1, 17)), SCALE_BACK)
+    x = random(2, 2, 8, 6)
+    assert_same(before, rewritten(before, SHIFT_AS_CONVOLUTION), x)
+    assert_same(before, rewritten(before, SHIFT_BY_ROWS), x)
+
+
+@FEW
+@given(
+    channels=st.sampled_from([1, 3]),
+    blocks=st.integers(1, 4),
+    kernel=st.sampled_from([1, 3, 5]),
+    more=st.sampled_from([0, 4]),
+    seed=st.integers(0, 99),
+)
+def test_pixels_as_channels(channels, blocks, kernel, more, seed):
+    side = (kernel - 1) // 2
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Cast", "t", "f", to=1),
+        node("Conv", "f w b", "y", pads=[side, side, side, side + more]),
+    ]
+    before = make(nodes, weights(channels, 5, kernel), ["N", 6, 4 * blocks, channels], dtype=np.uint8)
+    after = rewritten(before, PIXELS_AS_CHANNELS)
+    x = np.random.default_rng(seed).integers(0, 256, (2, 6, 4 * blocks, channels), np.uint8)
+    assert_same(before, after, x, atol=SMALL * 255)
+
+
+@pytest.mark.parametrize(
+    ("width", "attributes", "reason"),
+    [(6, {"pads": [1] * 4}, "multiple"), (8, {"pads": [1] * 4, "strides": [2, 2]}, "strides"), (8, {}, "multiple")],
+)
+def test_pixels_as_channels_refuses(width, attributes, reason):
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Cast", "t", "f", to=1),
+        node("Conv", "f w b", "y", **attributes),
+    ]
+    before = make(nodes, weights(1, 5), ["N", 6, width, 1], dtype=np.uint8)
+    rewritten(before, PIXELS_AS_CHANNELS, changes=0, refusals=[reason])

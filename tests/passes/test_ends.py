@@ -1,0 +1,131 @@
+"""The rewrites of both ends of a network: layout, neutral operations, crops, labels."""
+
+import numpy as np
+import pytest
+from comparing import assert_same, kinds, make, node, rewritten
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto
+
+from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
+from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
+from segtool.export.passes.layout_first import LAYOUT_FIRST
+from segtool.export.passes.no_op import NO_OP
+
+FEW = settings(max_examples=25, deadline=None)
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@FEW
+@given(channels=st.sampled_from([1, 3]), right=st.integers(0, 5), seed=st.integers(0, 99))
+def test_the_layout_moves_to_the_front(channels, right, seed):
+    change = node("Reshape", "q shape", "t") if channels == 1 else node("Transpose", "q", "t", perm=[0, 3, 1, 2])
+    nodes = [
+        node("Cast", "x", "f", to=1),
+        node("Mul", "f k", "m"),
+        node("Pad", "m p", "q"),
+        change,
+        node("Relu", "t", "y"),
+    ]
+    constants = {
+        "k": np.float32(1 / 255),
+        "p": np.array([0, 0, 0, 0, 0, 0, right, 0]),
+        "shape": np.array([-1, 1, 5, 6 + right]),
+    }
+    before = make(nodes, constants, ["N", 5, 6, channels], dtype=np.uint8)
+    after = rewritten(before, LAYOUT_FIRST, changes=3)
+    assert kinds(after) == ["Reshape" if channels == 1 else "Transpose", "Cast", "Mul", "Pad", "Relu"]
+    assert_same(before, after, np.random.default_rng(seed).integers(0, 256, (2, 5, 6, channels), np.uint8))
+
+
+def test_a_layout_with_another_user_stays():
+    nodes = [
+        node("Mul", "x k", "m"),
+        node("Transpose", "m", "t", perm=[0, 3, 1, 2]),
+        node("Relu", "t", "y"),
+        node("Relu", "m", "z"),
+    ]
+    before = make(nodes, {"k": np.float32(2)}, ["N", 5, 6, 3], outputs=("y", "z"))
+    rewritten(before, LAYOUT_FIRST, changes=0, refusals=["2 users"])
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "changes"),
+    [("Add", 0, 1), ("Mul", 1, 1), ("Div", 1, 1), ("Sub", 0, 1), ("Add", 1, 0), ("Mul", 0, 0)],
+)
+def test_neutral_operations_are_dropped(op, value, changes):
+    before = make([node(op, "x k", "m"), node("Relu", "m", "y")], {"k": np.float32(value)}, ["N", 3])
+    assert_same(before, rewritten(before, NO_OP, changes=changes), random(2, 3))
+
+
+def test_one_minus_x_is_not_neutral():
+    before = make([node("Sub", "k x", "m"), node("Relu", "m", "y")], {"k": np.float32(0)}, ["N", 3])
+    rewritten(before, NO_OP, changes=0)
+
+
+def upsampled(
+    *,
+    kernel=4,
+    stride=4,
+    crop=((1, 2), (0, 3)),
+    classes=3,
+    dtype=TensorProto.UINT8,
+    bias=False,
+    extra=(),
+    outputs=("y",),
+    steps=1,
+):
+    """A transposed convolution, a crop, arg-max and cast."""
+    (top, bottom), (left, right) = crop
+    height, width = 2 * stride + kernel - stride, 3 * stride + kernel - stride
+    nodes = [
+        node("ConvTranspose", "x w b" if bias else "x w", "u", strides=[stride] * 2, kernel_shape=[kernel] * 2),
+        node("Slice", "u starts ends axes steps", "c"),
+        node("ArgMax", "c", "i", axis=1, keepdims=0),
+        node("Cast", "i", "y", to=dtype),
+        *extra,
+    ]
+    constants = {
+        "w": random(2, classes, kernel, kernel, seed=1),
+        **({"b": random(classes, seed=2)} if bias else {}),
+        "starts": np.array([top, left]),
+        "ends": np.array([height - bottom, width - right]),
+        "axes": np.array([2, 3]),
+        "steps": np.array([steps, steps]),
+    }
+    return make(nodes, constants, ["N", 2, 2, 3], outputs=outputs, out_type=dtype)
+
+
+offsets = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@FEW
+@given(crop=st.tuples(offsets, offsets), kernel=st.sampled_from([4, 6]), seed=st.integers(0, 99))
+def test_the_crop_is_part_of_the_pads(crop, kernel, seed):
+    before = upsampled(crop=crop, kernel=kernel)
+    after = rewritten(before, CROP_INTO_TRANSPOSED)
+    assert "Slice" not in kinds(after)
+    assert_same(before, after, random(2, 2, 2, 3, seed=seed))
+
+
+def test_crops_with_steps_or_of_a_map_that_others_use_are_refused():
+    rewritten(upsampled(steps=2), CROP_INTO_TRANSPOSED, changes=0, refusals=["every so many"])
+    second = upsampled(extra=[node("ArgMax", "u", "z", axis=1)], outputs=("y", "z"), dtype=TensorProto.INT64)
+    rewritten(second, CROP_INTO_TRANSPOSED, changes=0, refusals=["2 users"])
+
+
+@FEW
+@given(crop=st.tuples(offsets, offsets), classes=st.integers(2, 12), bias=st.booleans(), seed=st.integers(0, 99))
+def test_labels_per_block(crop, classes, bias, seed):
+    before = upsampled(crop=crop, classes=classes, bias=bias)
+    after = rewritten(rewritten(before, CROP_INTO_TRANSPOSED), LABELS_PER_BLOCK)
+    assert "ConvTranspose" not in kinds(after)
+    assert_same(before, after, random(2, 2, 2, 3, seed=seed))
+
+
+def test_a_kernel_that_overlaps_is_refused():
+    before = rewritten(upsampled(kernel=6), CROP_INTO_TRANSPOSED)
+    rewritten(before, LABELS_PER_BLOCK, changes=0, refusals=["not its stride"])

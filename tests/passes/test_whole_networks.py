@@ -1,0 +1,67 @@
+"""All rewrites together, on networks as Keras gives them: the answers stay, and what was to go is gone."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparing import kinds, run
+from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, trained_tiny
+
+from segtool.export.heads import with_head
+from segtool.export.keras_to_onnx import keras_to_onnx
+from segtool.export.passes import FLOAT_REWRITES, INT8_REWRITES, SHARED_REWRITES, rewrite
+
+pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
+EVERY = [(*SHARED_REWRITES, *FLOAT_REWRITES), (*SHARED_REWRITES, *INT8_REWRITES)]
+
+
+def check(network, images, rewrites):
+    """Compare probabilities and labels before and after; return the operators of the labels graph after."""
+    converted = keras_to_onnx(network)
+    after, _ = rewrite(converted, rewrites)
+    expected, found = run(converted, images), run(after, images)
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+    labels, outcomes = rewrite(with_head(converted, "labels"), rewrites)
+    np.testing.assert_array_equal(run(labels, images), run(with_head(converted, "labels"), images))
+    again, more = rewrite(labels, rewrites)
+    assert again == labels
+    assert not any(outcome.changes for outcome in more)
+    assert [item.name for item in outcomes] == [item.name for item in rewrites]
+    return kinds(labels)
+
+
+@pytest.mark.parametrize("rewrites", EVERY, ids=["float", "int8"])
+def test_a_trained_network(rewrites):
+    found = check(trained_tiny(), tiny_data(8, seed=5)[0], rewrites)
+    assert not {"Mul", "Pad", "Softmax"} & set(found)
+    # Of the three layout changes of the output one byte a pixel is left.
+    assert found.count("ConvTranspose") == 2
+
+
+@pytest.mark.parametrize("rewrites", EVERY, ids=["float", "int8"])
+def test_a_network_in_colour(rewrites):
+    check(build_tiny(3), tiny_data(4, channels=3)[0], rewrites)
+
+
+@pytest.mark.parametrize(("size", "channels", "classes"), [((64, 84), 1, 11), ((40, 70), 3, 4)])
+def test_fcn8(size, channels, classes):
+    from segtool.train.architectures.fcn8 import build_fcn8
+
+    network = build_fcn8(*size, channels, classes)
+    random = np.random.default_rng(0)
+    for layer in network.layers:
+        if layer.name.startswith("norm"):
+            layer.set_weights([np.abs(item) + random.uniform(0.1, 0.5, item.shape) for item in layer.get_weights()])
+    found = check(network, random.integers(0, 256, (2, *size, channels), np.uint8), EVERY[0])
+    assert found.count("ConvTranspose") == 2
+    assert not {"Mul", "Pad", "Softmax", "DepthToSpace"} & set(found)
+
+
+@pytest.mark.skipif("SEGTOOL_TRAINED" not in os.environ, reason="name a trained fcn8 (.keras) with SEGTOOL_TRAINED")
+@pytest.mark.parametrize("rewrites", EVERY, ids=["float", "int8"])
+def test_real_trained_weights(rewrites, shared):
+    from segtool.models import load_keras_file
+
+    images = np.load(shared / "m2nist" / "m2nist_4000.npz")["images"][:64, ..., None]
+    check(load_keras_file(Path(os.environ["SEGTOOL_TRAINED"])), images, rewrites)
