@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ def command(*, model: Path | None, as_json: bool) -> None:
 
     predictor = open_predictor(latest_exported() if model is None else model)
     facts = _facts(predictor.path, predictor.contract)
+    if predictor.kind == "onnx":
+        facts["graph"] = _graph(predictor.path)
     if as_json:
         emit_json("info", {"path": str(predictor.path), "kind": predictor.kind, **facts})
         return
@@ -49,6 +52,17 @@ def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
         "versions": dict(contract.versions),
         "contract_version": contract.version,
     }
+
+
+def _graph(path: Path) -> dict[str, Any]:
+    """Return what the graph is made of; nothing where onnx, which a device does not need, is not installed."""
+    if importlib.util.find_spec("onnx") is None:
+        return {}
+    import onnx
+
+    from segtool.export.census import census
+
+    return census(onnx.load(path)).to_dict()
 
 
 def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
