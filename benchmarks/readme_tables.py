@@ -63,7 +63,29 @@ def figures() -> str:
         f"INT8 against FP32, one image, {speed['threads']} threads, measured in turns by the export: "
         f"{speed['sentence']}.",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_engines()])
+
+
+def _engines() -> list[str]:
+    """Return the comparison with other engines, one thread."""
+    result: dict[str, Any] = json.loads((RESULTS / "export_engines.json").read_text(encoding="utf-8"))
+    lines = [
+        "",
+        "The same network in other engines, one image from raw pixels to class ids, one thread, in turns within "
+        "one run "
+        f"({result['machine']['cpu']}; `benchmarks/export_engines.py`):",
+        "",
+        "| engine | p50 ms | time over segtool's, same precision | MB | mean IoU, digits % |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in (row for row in result["engines"] if row["threads"] == 1):
+        precision = "int8" if row["precision"] == "int8" else "float32"
+        ratio = row["time_over_ours"][precision]
+        lines.append(
+            f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {ratio['median']:.2f} ({ratio['low']:.2f} to "
+            f"{ratio['high']:.2f}) | {row['size_bytes'] / 1e6:.1f} | {100 * row['foreground_mean_iou']:.2f} |"
+        )
+    return lines
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.runtime.latency import _percentiles, _ratio_of
+from segtool.runtime.latency import percentiles, ratio_of
 from segtool.runtime.metrics import Scores, confusion_matrix
 
 Turns = Sequence[Sequence[float]]
@@ -18,7 +18,7 @@ Turns = Sequence[Sequence[float]]
 
 def latency_ms(turns: Turns) -> dict[str, float]:
     """Return p50, p90, p99, mean and min of all runs, in milliseconds, none taken out."""
-    return _percentiles(np.concatenate([np.asarray(turn) for turn in turns]) * 1e3)
+    return percentiles(np.concatenate([np.asarray(turn) for turn in turns]) * 1e3)
 
 
 def ratio(turns: Turns, reference: Turns) -> dict[str, float]:
@@ -30,7 +30,7 @@ def ratio(turns: Turns, reference: Turns) -> dict[str, float]:
         Of the same rounds; each round gives one ratio, that of its two medians.
     """
     pairs = zip(turns, reference, strict=True)
-    return asdict(_ratio_of(np.array([np.median(one) / np.median(other) for one, other in pairs])))
+    return asdict(ratio_of(np.array([np.median(one) / np.median(other) for one, other in pairs])))
 
 
 def accuracy(
@@ -100,7 +100,7 @@ def best_products(names: Sequence[tuple[str, str, tuple[int, int, int]]], turns:
 
 def images_per_second(seconds: npt.NDArray[np.float64], images: int) -> dict[str, float]:
     """Return the median rate over turns of `images` images each, with its bootstrap 95 % interval."""
-    return asdict(_ratio_of(images / seconds))
+    return asdict(ratio_of(images / seconds))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from segtool.runtime.image_io import decode_image, to_channels
 from segtool.runtime.machine import machine_info
 from segtool.runtime.segmenter import Segmenter, load
 
-__all__ = ["BenchmarkCase", "Ratio", "benchmark", "compare_interleaved", "machine_info"]
+__all__ = ["BenchmarkCase", "Ratio", "benchmark", "compare_interleaved", "machine_info", "percentiles", "ratio_of"]
 
 FloatVector = npt.NDArray[np.float64]
 
@@ -138,7 +138,7 @@ def compare_interleaved(a: Callable[[], Any], b: Callable[[], Any], *, rounds: i
             time_a, time_b = _timed(a), _timed(b)
         if number >= 0:
             ratios.append(time_a / time_b)
-    return _ratio_of(np.array(ratios))
+    return ratio_of(np.array(ratios))
 
 
 class _Subject:
@@ -173,7 +173,7 @@ class _Subject:
             "precision": self.segmenter.contract.precision,
             "head": self.segmenter.contract.head,
             "n": len(latency),
-            "latency_ms": _percentiles(latency),
+            "latency_ms": percentiles(latency),
             "stages_ms": dict(zip(STAGES, np.median(stages, axis=0).tolist(), strict=True)),
             "throughput_ips": self.case.batch * 1e3 / float(latency.mean()),
             "cold_start_ms": cold_start_ms,
@@ -197,7 +197,8 @@ def _stage_times(segmenter: Segmenter, files: Sequence[bytes]) -> list[float]:
     return np.diff(marks).tolist()
 
 
-def _percentiles(milliseconds: FloatVector) -> dict[str, float]:
+def percentiles(milliseconds: FloatVector) -> dict[str, float]:
+    """Return p50, p90, p99, mean and min of all values, in their unit."""
     p50, p90, p99 = np.percentile(milliseconds, (50, 90, 99)).tolist()
     return {
         "p50": p50,
@@ -208,7 +209,7 @@ def _percentiles(milliseconds: FloatVector) -> dict[str, float]:
     }
 
 
-def _ratio_of(ratios: FloatVector) -> Ratio:
+def ratio_of(ratios: FloatVector) -> Ratio:
     """Return the median of paired ratios with its percentile bootstrap interval (Efron, 1979)."""
     rng = np.random.default_rng(_BOOTSTRAP_SEED)
     samples = rng.choice(ratios, size=(_BOOTSTRAP_SAMPLES, len(ratios)))
