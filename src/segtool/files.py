@@ -73,7 +73,12 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` to `path` as indented UTF-8 JSON, atomically; NaN becomes null."""
-    write_bytes(path, (json.dumps(nan_to_none(value), indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(nan_to_none(value), indent=2, ensure_ascii=False) + "\n"
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # a file name that is no UTF-8: escaped, it is valid JSON
+        data = (json.dumps(nan_to_none(value), indent=2) + "\n").encode()
+    write_bytes(path, data)
 
 
 def nan_to_none(value: Any) -> Any:

@@ -35,7 +35,7 @@ def model() -> str:
 def test_debug_shows_more_and_changes_no_exit_code(extra: list[str]) -> None:
     result = run("verify", "missing.onnx", *extra)
     assert result.exit_code == 1
-    assert "missing.onnx does not exist" in result.stderr
+    assert "no model at missing.onnx" in result.stderr
     assert ("Traceback" in result.stderr) == bool(extra)
 
 

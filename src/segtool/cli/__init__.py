@@ -47,7 +47,7 @@ class LazyGroup(Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(segtool.__version__, prog_name="segtool")
 def main(**_: Any) -> None:
-    r"""Put a trained segmentation network on small machines.
+    """Put a trained segmentation network on small machines.
 
     \b
     In an empty folder, these three do the whole road on built-in data:

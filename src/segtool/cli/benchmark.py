@@ -22,7 +22,7 @@ from segtool.cli.options import IntList, data_option, json_option, provider_opti
 @click.option("--warmup", type=click.IntRange(1), default=20, show_default=True, help="Runs before those, not counted.")
 @json_option
 def command(*, models: tuple[Path, ...], as_json: bool, **options: Any) -> None:
-    r"""Measure MODELs (.onnx files; those of the latest run where none is given) on this machine.
+    """Measure MODELs (.onnx files; those of the latest run where none is given) on this machine.
 
     All cases are measured in turns within one run (A, B, A, B, ...), so that what else the machine does hits each
     alike; compare ratios, not single times. Latency is end to end, from raw uint8 pixels to the label map. No

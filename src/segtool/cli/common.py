@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
+from rich.text import Text
 
 from segtool.errors import SegtoolError
 from segtool.files import nan_to_none
@@ -46,6 +48,8 @@ class Command(click.Command):
             raise click.UsageError("-v and -q exclude each other.")
         ctx.obj = {"quiet": quiet, "verbose": verbose}
         _set_up_logging(verbose=verbose)
+        # What systemd and docker send to stop a program; the commands end on it as on Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except SegtoolError as error:
@@ -90,7 +94,7 @@ def emit_table(
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 or text else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
     if title:
         console.print(title, markup=False, soft_wrap=True)

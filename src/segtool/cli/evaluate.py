@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @json_option
 def command(*, model: Path | None, as_json: bool, **options: Any) -> None:
-    r"""Score MODEL (.onnx, .keras or a run folder; the latest run where not given) on images with known truth.
+    """Score MODEL (.onnx, .keras or a run folder; the latest run where not given) on images with known truth.
 
     All figures come from one confusion matrix over all images. Means named foreground leave the background class
     out, and are the ones to compare: on M2NIST a model that finds nothing has 94 % pixel accuracy.

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @json_option
 def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
-    r"""Convert a trained network (a run folder or .keras file; the latest run where not given) to one ONNX file.
+    """Convert a trained network (a run folder or .keras file; the latest run where not given) to one ONNX file.
 
     The file takes raw uint8 pixels and returns class ids: scaling and arg-max are in the graph. It carries its
     contract, and images to verify itself with. It is written only when it gives the trained network's answers on
@@ -97,4 +97,5 @@ def _report(result: ExportResult) -> None:
     )
     if result.int8_contract:
         say(f"INT8 against FP32 on this machine: {result.int8_contract.gates['speed']['sentence']}.")
-    say("Next: segtool predict images/*.png")
+    latest = Path("runs/latest").resolve() == result.float32.parent.resolve()
+    say(f"Next: segtool predict images/*.png{'' if latest else f' --model {result.int8 or result.float32}'}")

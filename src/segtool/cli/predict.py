@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 def command(
     ctx: click.Context, /, *, images: tuple[str, ...], model: Path | None, as_json: bool, **options: Any
 ) -> None:
-    r"""Segment IMAGES (files, folders or patterns) and write a label map PNG for each.
+    """Segment IMAGES (files, folders or patterns) and write a label map PNG for each.
 
     A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
     says for each input what became of it. An input that cannot be read does not stop the others (exit code 3).
@@ -73,8 +73,12 @@ def command(
     path = latest_exported() if model is None else find_model(model, kind="onnx").path
     segmenter = load(path, provider=provider, threads=threads or _best_threads(images))
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
-    with progress_bar("images") as progress:
-        manifest = predict_paths(segmenter, images, options=PredictOptions(**options), progress=progress)
+    try:
+        with progress_bar("images") as progress:
+            manifest = predict_paths(segmenter, images, options=PredictOptions(**options), progress=progress)
+    except KeyboardInterrupt:
+        logger.error("Stopped: %s says what was done.", options["out"] / "manifest.json")  # noqa: TRY400
+        ctx.exit(EXIT_PARTLY)
     _report(manifest, options["out"], as_json=as_json)
     if manifest.failed:
         ctx.exit(EXIT_PARTLY if manifest.done else 1)

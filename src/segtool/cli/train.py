@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: bool, **options: Any) -> None:
-    r"""Train a segmentation network and write a run folder.
+    """Train a segmentation network and write a run folder.
 
     The folder holds model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
     predictions.png and a checkpoint. runs/latest points at it, and `segtool export` goes on from there.
@@ -114,9 +114,8 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
             else:
                 result = train(TrainOptions(**options), out=out, listener=live)
     except KeyboardInterrupt:
-        stderr.print(
-            "Stopped. The finished epochs are kept: `segtool train --resume` goes on from there.", markup=False
-        )
+        again = "segtool train --resume" + (f" --out {out}" if out else "")
+        stderr.print(f"Stopped. Finished epochs are kept: `{again}` goes on from there.", markup=False, soft_wrap=True)
         ctx.exit(1)
     _write_sample_images(result)
     _report(result, as_json=as_json)
@@ -167,4 +166,5 @@ def _report(result: TrainResult, *, as_json: bool) -> None:
         ],
         title=f"{result.folder}: epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s of training",
     )
-    say("Next: segtool export --quantize")
+    latest = Path("runs/latest").resolve() == result.folder.resolve()
+    say(f"Next: segtool export {'' if latest else f'{result.folder} '}--quantize")

@@ -11,20 +11,25 @@ from segtool.cli.options import json_option, provider_option, threads_option
 
 
 @click.command(cls=Command, name="verify", short_help="Run a model's built-in golden test on this machine.")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", required=False, type=click.Path(path_type=Path))
 @provider_option
 @threads_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, *, model: Path, provider: str, threads: int | None, as_json: bool) -> None:
+def command(ctx: click.Context, /, *, model: Path | None, provider: str, threads: int | None, as_json: bool) -> None:
     """Run MODEL on the images that it carries, and compare with the labels that it gave when it was exported.
+
+    MODEL is an .onnx file or a run folder; the latest exported model where it is not given.
 
     Exit code 4 where they differ by more than the tolerance. It needs no network and no data.
     """
     from segtool.errors import GateError
+    from segtool.models.resolve import find_model, latest_exported
     from segtool.runtime.segmenter import verify
 
-    result = verify(model, provider=provider, threads=threads)
+    result = verify(
+        latest_exported() if model is None else find_model(model, kind="onnx").path, provider=provider, threads=threads
+    )
     if as_json:
         emit_json("verify", result.to_dict())
     else:

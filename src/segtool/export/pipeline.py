@@ -56,6 +56,8 @@ def export_model(
     """
     options = options or ExportOptions()
     found = find_model(source, kind="keras")
+    if found.run and found.run.info.get("status") == "running":
+        logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
     target, int8_target = output_paths(found, options)
     check_opset(options.opset)
     preset = preset_for(options.preset)

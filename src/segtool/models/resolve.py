@@ -83,8 +83,8 @@ def find_model(path: str | Path | None, *, kind: Kind | None = None) -> ModelSou
     found = file_kind(target)
     if kind not in (None, found):
         wanted = "a trained model (.keras or a run folder)" if kind == "keras" else "an exported model (.onnx)"
-        hint = "name the run it was exported from" if kind == "keras" else f"export it with `segtool export {target}`"
-        raise ModelFileError(f"{target} is a .{found} file where {wanted} was expected; {hint}.")
+        hint = "name the run it was exported from" if kind == "keras" else "export one with `segtool export`"
+        raise ModelFileError(f"{target} is a {target.suffix or 'nameless'} file where {wanted} was expected; {hint}.")
     belongs = found == "keras" and target.name == KERAS_NAME and (target.parent / RUN_NAME).is_file()
     return ModelSource(target, found, read_run(target.parent) if belongs else None)
 

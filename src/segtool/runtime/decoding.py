@@ -36,6 +36,8 @@ _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading; refuse what is missing, a folder, empty or unreadable in one sentence."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path} is a pipe, socket or device; expected an image file.")
         with path.open("rb") as stream:
             if not stream.read(1):
                 raise DataError(f"{path} is empty (0 bytes); expected an image.")

@@ -102,6 +102,10 @@ def to_channels(image: npt.NDArray[Any], channels: int, *, name: str = "The imag
     numpy.ndarray
         uint8 (H, W, channels); the input itself, or a view of it, where nothing is to be done.
     """
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"{name} is a {type(image).__name__}; expected a numpy array, segtool.load(...).stream reads files."
+        )
     if image.dtype != np.uint8:
         raise DataError(f"{name} is {image.dtype}; expected uint8 pixels 0..255, convert it first.")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)) or image.size == 0:

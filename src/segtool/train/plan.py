@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from segtool.train.precision import Precision, choose_precision
 from segtool.train.recipes import Recipe, get_recipe
 
 SCHEMA_VERSION = 1
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,15 @@ def _common_size(data: Dataset) -> tuple[int, int]:
     """Return the size of all images, or where they differ the one that occurs most often."""
     if data.image_size:
         return data.image_size
-    sizes = [data.image(index).shape[:2] for index in range(len(data))]
+    sizes: list[tuple[int, int]] = [data.image(index).shape[:2] for index in range(len(data))]
     height, width = max(set(sizes), key=lambda size: (sizes.count(size), size))
+    logger.warning(
+        "The images have %d sizes; all are resized to the most frequent, %d x %d (height x width); "
+        "--size chooses another.",
+        len(set(sizes)),
+        height,
+        width,
+    )
     return height, width
 
 
