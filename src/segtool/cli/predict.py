@@ -77,7 +77,9 @@ def command(
         with progress_bar("images") as progress:
             manifest = predict_paths(segmenter, images, options=PredictOptions(**options), progress=progress)
     except KeyboardInterrupt:
-        logger.error("Stopped: %s says what was done.", options["out"] / "manifest.json")  # noqa: TRY400
+        written = options["out"] / "manifest.json"
+        done = f"{written} says what was done" if written.exists() else "nothing was written yet"
+        logger.error("Stopped: %s.", done)  # noqa: TRY400
         ctx.exit(EXIT_PARTLY)
     _report(manifest, options["out"], as_json=as_json)
     if manifest.failed:

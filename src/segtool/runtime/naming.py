@@ -71,7 +71,8 @@ def output_stems(sources: Sequence[Source]) -> list[Path]:
     ``a.png.png``), and a name that is still taken gets ``~2``, ``~3``, ... in the sources' order. Names that
     differ in case alone count as equal, because some file systems think so.
     """
-    relative = [_below(source.path, _common_folder(sources)) for source in sources]
+    common = _common_folder(sources)
+    relative = [_below(source.path, common) for source in sources]
     shared = Counter(_folded(path.with_suffix("")) for path in relative)
     taken: set[str] = set()
     stems = []
