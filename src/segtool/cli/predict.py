@@ -89,7 +89,8 @@ def command(
 def _best_threads(images: Sequence[str]) -> int | None:
     """Return one thread for several images, which then run side by side; None (all) for the least time of one.
 
-    On two cores, fcn8 in INT8 ran 323 images a second with one-thread runs side by side and 126 with two threads.
+    On two cores, fcn8 in INT8 ran 1,674 images a second with one-thread runs side by side and 1,101 with two threads
+    (benchmarks/results/export_engines.json).
     """
     return None if len(images) == 1 and Path(images[0]).is_file() else 1
 

@@ -16,7 +16,8 @@ def keep_freed_memory() -> bool:
     TensorFlow allocates the activations of each step anew. glibc maps blocks of that size from the kernel and unmaps
     them when they are freed, so that every step faults in, and has the kernel zero, all its pages again. Measured on
     fcn8 in bfloat16, 40 steps of 8 images on two cores: 2,868 page faults instead of 355,297, 0.26 s of system time
-    instead of 0.86 s, median step 63 ms instead of 71 ms, the same peak memory.
+    instead of 0.86 s, the same peak memory. What it saves in all is less certain: single runs, beside other work, had
+    a median step of 63 ms instead of 71 ms at batches of 8, and nothing certain at batches of 32.
 
     Returns
     -------
