@@ -7,6 +7,7 @@ from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.layout_first import LAYOUT_FIRST
+from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
@@ -42,4 +43,4 @@ SHARED_REWRITES = (
 )
 # What pays in one of them alone.
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
-INT8_REWRITES = (PIXELS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
+INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
