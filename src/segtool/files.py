@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,7 +35,7 @@ def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it to `path`, synced to disk, when the block ends well.
+    """Give a temporary path beside `path`; move it to `path`, its content on disk, when the block ends well.
 
     When the block raises, the temporary file is removed and `path` is left untouched.
 
@@ -45,30 +45,47 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         The operating system refused to write (disk full, no permission, no such folder).
     """
     target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=target.suffix, dir=target.parent)
-    except OSError as error:
-        raise _write_error(target, error) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _removed_on_failure(target) as (temporary, descriptor):
+        os.close(descriptor)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         _sync(temporary)
-        temporary.replace(target)
-        _sync(target.parent)
+
+
+def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
+    """Write `data` to `path` atomically; errors as in `atomic_path`."""
+    with _removed_on_failure(Path(path)) as (_, descriptor), os.fdopen(descriptor, "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _removed_on_failure(target: Path) -> Iterator[tuple[Path, int]]:
+    """Give a new file beside `target` and its descriptor; it becomes `target` when the block ends well."""
+    try:
+        temporary, descriptor = _new_beside(target)
     except OSError as error:
         raise _write_error(target, error) from error
-    finally:
+    try:
+        yield temporary, descriptor
+        temporary.replace(target)
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _write_error(target, error) from error
+        raise
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path` atomically; errors as in `atomic_path`."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+def _new_beside(target: Path) -> tuple[Path, int]:
+    """Create a file of an unused name in the folder of `target`, made where it is missing; the umask applies."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+    temporary = target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{target.suffix}")
+    try:
+        return temporary, os.open(temporary, flags, 0o666)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return temporary, os.open(temporary, flags, 0o666)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -105,17 +122,9 @@ def _write_error(target: Path, error: OSError) -> OutputWriteError:
     )
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _sync(path: Path) -> None:
-    """Flush a file, or on POSIX a folder, to disk."""
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    """Flush a file to disk."""
+    descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from segtool.errors import DataError
-from segtool.files import atomic_path, refuse_existing
+from segtool.files import refuse_existing, write_bytes
 from segtool.runtime.arrays import IntegerArray, UInt8Array
 from segtool.runtime.decoding import decoding, mask_values, open_checked, opened, to_uint8
 
@@ -175,16 +176,21 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     if not wide:
         # All 256 entries: with fewer, Pillow would pack the ids in 4 bits and cut off an ignore id of 255.
         image.putpalette(_color_table(palette, 256).tobytes())
-    with atomic_path(target) as temporary:
-        image.save(temporary, format="PNG")
+    _write_png(target, image)
 
 
 def write_image(path: str | Path, image: UInt8Array, *, overwrite: bool = False) -> None:
     """Write uint8 (H, W), (H, W, 1) or (H, W, 3) as a PNG, atomically; errors as in `segtool.files`."""
     target = refuse_existing(path, overwrite=overwrite)
     plane = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    with atomic_path(target) as temporary:
-        Image.fromarray(np.ascontiguousarray(plane)).save(temporary, format="PNG")
+    _write_png(target, Image.fromarray(np.ascontiguousarray(plane)))
+
+
+def _write_png(target: Path, image: Image.Image) -> None:
+    """Encode in memory, then write once: a file that Pillow writes itself is several small writes."""
+    encoded = BytesIO()
+    image.save(encoded, format="PNG")
+    write_bytes(target, encoded.getbuffer())
 
 
 def colorize(labels: IntegerArray, palette: Palette) -> UInt8Array:
