@@ -137,15 +137,20 @@ def test_a_layer_that_is_used_twice_stays_one():
     assert_same_network(found, expected)
 
 
-def test_padding_on_both_sides_is_kept_and_the_sizes_that_fit_it_are_named():
-    """Whether a border of 2 on each side would be another at another size is not known, so it stays as it is."""
-    border = ((2, 2), (2, 2))
-    model = randomized(encoder_decoder((12, 16), padding=border))
-    expected = encoder_decoder((20, 24), padding=border)
+@pytest.mark.parametrize(
+    ("border", "trained", "size"),
+    [(((2, 2), (2, 2)), (12, 16), (20, 24)), (((4, 2), (4, 2)), (14, 18), (22, 26))],
+)
+def test_padding_on_both_sides_is_kept_and_the_sizes_that_fit_it_are_named(border, trained, size):
+    """Whether the border would be another one at another size is not known, so it stays as it is."""
+    model = randomized(encoder_decoder(trained, padding=border))
+    expected = encoder_decoder(size, padding=border)
     expected.set_weights(model.get_weights())
-    assert_same_network(respecialize(model, (20, 24)), expected)
-    with pytest.raises(ExportError, match=r"21x24.*built for 12x16.*a height of 20 or 24 and a width of 24, or train"):
-        respecialize(model, (21, 24))
+    assert_same_network(respecialize(model, size), expected)
+    height, width = size
+    message = rf"a height of {height} or {height + 4} and a width of {width}, or train"
+    with pytest.raises(ExportError, match=message):
+        respecialize(model, (height + 1, width))
 
 
 def test_more_padding_than_needed_is_kept():
@@ -182,7 +187,7 @@ def test_layers_that_fix_the_size_are_refused(middle, message):
 
 @pytest.mark.parametrize(
     ("size", "message"),
-    [((0, 5), "no pixels"), ((100_000, 100_000), r"10,000,000,000 pixels, and at most 4,194,304"), ((4, -1), "4x-1")],
+    [((0, 5), "no pixels"), ((100_000, 100_000), r"10,000,000,000 pixels, and at most 2,097,152"), ((4, -1), "4x-1")],
 )
 def test_absurd_sizes_are_refused_before_anything_is_built(size, message):
     with pytest.raises(ExportError, match=message):

@@ -117,7 +117,7 @@ def test_the_command_says_what_it_did(run):
     ("size", "code", "words"),
     [
         ("30x30", 1, "choose a height of 28 or 32 and a width of 28 or 32, or train at that size"),
-        ("100000x100000", 1, "at most 4,194,304 (2048x2048)"),
+        ("100000x100000", 1, "at most 2,097,152 (such as 1024x2048)"),
         ("0x5", 2, "no size"),
         ("-4x8", 2, "no size"),
     ],

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option(
     "--size",
     type=SizeType(),
-    help="Rebuild the network for this input size, up to 2048x2048, with the same weights; its own where not given. "
-    "Images are resized to it, and every gate and figure is at this size.",
+    help="Rebuild the network for this input size, with the same weights; up to 2,097,152 pixels (1024x2048). "
+    "Images are resized to it, and every gate and figure is at this size.  [default: the network's own]",
 )
 @click.option(
     "--max-drop",

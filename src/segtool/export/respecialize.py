@@ -16,9 +16,9 @@ from typing import Any
 from segtool.errors import ExportError
 from segtool.export.frame import Frame, Layer, Size, find_frame, with_frame
 
-MAX_PIXELS = 2**22
-"""Largest input, 2048 x 2048: the parity gate runs two such images at once in Keras and in onnxruntime, with fcn8's
-first maps of 32 float32 channels some 2 GB each."""
+MAX_PIXELS = 2**21
+"""Largest input, such as 1024 x 2048. The parity gate runs two images at once: fcn8 took Keras 2.8 GB for two of
+1024 x 1024, so some 6 GB for two of these."""
 
 _REACH = 512  # pixels up to which a size that fits is looked for; twice the stride of any network known here
 
@@ -65,7 +65,7 @@ def check_size(size: Size) -> None:
     if height * width > MAX_PIXELS:
         raise ExportError(
             f"A size of {height}x{width} was asked for, {height * width:,} pixels, and at most {MAX_PIXELS:,} "
-            "(2048x2048) are exported; choose a smaller one."
+            "(such as 1024x2048) are exported; choose a smaller one."
         )
 
 
