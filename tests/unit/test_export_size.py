@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -132,6 +133,19 @@ def test_its_own_size_is_no_other_network(run, monkeypatch):
     result = export_model(run, options=ExportOptions(size=(HEIGHT, WIDTH)))
     assert result.float32 == run / "model.16x20.onnx"
     assert result.contract.trained_size is None
+
+
+def test_taps_that_were_never_trained_are_named(run, caplog):
+    assert export_model(run, options=ExportOptions(size=SIZE)).warnings == ()
+    image = keras.Input((8, 8, 1), dtype="uint8")
+    pooled = keras.layers.MaxPooling2D(4)(keras.layers.Rescaling(1 / 255)(image))
+    wide = keras.layers.Conv2D(3, 7, padding="same", name="wide")(pooled)  # on 2 x 2: rows and columns 2, 3 and 4
+    up = keras.layers.Conv2DTranspose(3, 4, strides=4)(wide)
+    keras.Model(image, keras.layers.Softmax()(up), name="small").save(run / "model.keras")
+    assert export_model(run, options=ExportOptions(size=(4, 8), overwrite=True)).warnings == ()
+    warnings = export_model(run, options=ExportOptions(size=(12, 100))).warnings
+    assert "26 of the 35 taps of wide met only padding at 8x8" in warnings[0]  # 5 rows of 7 now
+    assert warnings[0] in caplog.text
 
 
 def test_what_exists_under_that_name_is_kept(run):

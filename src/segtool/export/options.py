@@ -68,7 +68,7 @@ class ExportResult:
     contract, int8_contract
         Their contracts, with the metrics and the gates' figures.
     warnings
-        What the user should know: so far, that INT8 is not faster here.
+        What the user should know: that INT8 is not faster here, that a rebuilt network uses weights never trained.
     """
 
     float32: Path

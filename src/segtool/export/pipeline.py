@@ -26,6 +26,7 @@ from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, log_outcomes,
 from segtool.export.quantize import preset_for
 from segtool.export.respecialize import check_size, respecialize
 from segtool.export.runners import as_labels, keras_runner, onnx_runner
+from segtool.export.untrained import untrained_taps
 from segtool.files import refuse_existing
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.predictor import contract_of
@@ -72,17 +73,17 @@ def export_model(
             "name data with a validation split with --data, or export without --quantize."
         )
     contract = _contract(model, found, data, options)
-    model, contract = _resized(model, contract, options.size)
+    model, contract, warnings = _resized(model, contract, options.size)
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
         job = Job(options, data, Path(folder), progress)
         made = _export_float32(model, contract, job, target)
         if int8_target is None:
-            return ExportResult(target, made.contract)
+            return ExportResult(target, made.contract, warnings=warnings)
         try:
             int8 = export_int8(made, job, preset, int8_target)
         except GateError as error:
             raise GateError(f"{error} The FP32 file {target} passed and was written.") from error
-    return ExportResult(target, made.contract, int8_target, int8, _warnings(int8))
+    return ExportResult(target, made.contract, int8_target, int8, (*warnings, *_warnings(int8)))
 
 
 def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Path | None]:
@@ -114,13 +115,32 @@ def _contract(model: Any, source: ModelSource, data: ExportData, options: Export
     return replace(contract, head=options.head, versions=_versions())
 
 
-def _resized(model: Any, contract: ModelContract, size: tuple[int, int] | None) -> tuple[Any, ModelContract]:
-    """Rebuild the network where another size than its own is asked for; what follows, gates and all, has that size."""
+def _resized(
+    model: Any, contract: ModelContract, size: tuple[int, int] | None
+) -> tuple[Any, ModelContract, tuple[str, ...]]:
+    """Rebuild the network where another size than its own is asked for; return it, its contract, and warnings.
+
+    What follows, gates and all, has that size.
+    """
     own = (contract.height, contract.width)
     if size in (None, own):
-        return model, contract
+        return model, contract, ()
     height, width = size
-    return respecialize(model, size), replace(contract, height=height, width=width, trained_size=own)
+    rebuilt = respecialize(model, size)
+    resized = replace(contract, height=height, width=width, trained_size=own)
+    return rebuilt, resized, _untrained(untrained_taps(model, rebuilt), resized)
+
+
+def _untrained(phrases: list[str], contract: ModelContract) -> tuple[str, ...]:
+    if not phrases or contract.trained_size is None:
+        return ()
+    trained = "{}x{}".format(*contract.trained_size)
+    text = (
+        f"{', '.join(phrases)} met only padding at {trained}, so the training left them as they began, and they take "
+        f"part at {contract.height}x{contract.width}: expect less accuracy than from training at that size."
+    )
+    logger.warning(text)
+    return (text,)
 
 
 def _versions() -> dict[str, str]:
