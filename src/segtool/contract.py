@@ -66,6 +66,9 @@ class ModelContract:
         The figures of the export's gates, by name ("parity", "accuracy", "speed").
     versions
         segtool's version and those of the libraries that made the file.
+    trained_size
+        (height, width) that the network was trained at, where the file was rebuilt for another (`segtool export
+        --size`): metrics and gates are those at the file's own size. None where the two are the same.
     """
 
     height: int
@@ -84,6 +87,7 @@ class ModelContract:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     gates: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    trained_size: tuple[int, int] | None = None
     version: int = CONTRACT_VERSION
 
     def __post_init__(self) -> None:
@@ -134,6 +138,7 @@ class ModelContract:
         try:
             values["class_names"] = tuple(values["class_names"])
             values["palette"] = tuple(tuple(color) for color in values["palette"])
+            values["trained_size"] = tuple(values.get("trained_size") or ()) or None
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise ContractError(

@@ -87,6 +87,12 @@ def test_int8_is_preferred_unless_it_was_slower_or_is_of_another_export(run, pub
     assert latest_exported(run) == int8
 
 
+def test_a_file_for_another_size_is_named_and_not_taken_unasked(run, publish):
+    publish(run / "model.24x28.onnx")
+    with pytest.raises(ModelFileError, match=r"not exported at its own size yet; .*, or name model\.24x28\.onnx"):
+        latest_exported(run)
+
+
 def test_nothing_there_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelFileError, match="segtool train"):

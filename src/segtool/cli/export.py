@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the file returns: class ids, or float32 scores for each class.",
 )
-@click.option("--size", type=SizeType(), help="Input size of the exported file; the network's own where not given.")
+@click.option(
+    "--size",
+    type=SizeType(),
+    help="Rebuild the network for this input size, with the same weights; up to 2,097,152 pixels (1024x2048). "
+    "Images are resized to it, and every gate and figure is at this size.  [default: the network's own]",
+)
 @click.option(
     "--max-drop",
     type=click.FloatRange(0),
@@ -37,7 +42,8 @@ if TYPE_CHECKING:
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The FP32 file; the INT8 file is named after it.  [default: model.onnx beside model.keras]",
+    help="The FP32 file; the INT8 file is named after it.  [default: model.onnx beside model.keras, or "
+    "model.HxW.onnx with --size]",
 )
 @overwrite_option
 @json_option
@@ -51,6 +57,7 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       segtool export --quantize
+      segtool export --quantize --size 128x168
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
     """
     from segtool.cli.extras import need_all
@@ -97,5 +104,15 @@ def _report(result: ExportResult) -> None:
     )
     if result.int8_contract:
         say(f"INT8 against FP32 on this machine: {result.int8_contract.gates['speed']['sentence']}.")
-    latest = Path("runs/latest").resolve() == result.float32.parent.resolve()
+    if result.contract.trained_size:
+        size, trained = (result.contract.height, result.contract.width), result.contract.trained_size
+        say(
+            f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: images are resized to that, "
+            "so what they show has another size than in training; the accuracy above is measured so."
+        )
+    latest = Path("runs/latest/model.onnx").resolve() == result.float32.resolve()
     say(f"Next: segtool predict images/*.png{'' if latest else f' --model {result.int8 or result.float32}'}")
+
+
+def _spell(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

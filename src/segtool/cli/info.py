@@ -38,6 +38,7 @@ def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
     return {
         "size_bytes": path.stat().st_size,
         "input": f"image uint8 (N, {contract.height}, {contract.width}, {contract.channels}), {contract.color_order}",
+        "trained_size": list(contract.trained_size) if contract.trained_size else None,
         "output": contract.head,
         "precision": contract.precision,
         "classes": list(contract.class_names),

@@ -76,7 +76,7 @@ def publish(
     graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[Images], Array]
 ) -> str:
     """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
-    images = job.data.real_images(_GOLDEN_IMAGES, contract)
+    images = job.data.real_images(images_at_once(contract, most=_GOLDEN_IMAGES), contract)
     golden = GoldenPair(images, labels(images))
     data = with_metadata(graph, contract, golden).SerializeToString()
     finished = job.folder / "finished.onnx"

@@ -25,13 +25,14 @@ class ExportOptions:
     head
         "labels", "logits" or "probabilities".
     size
-        (height, width) of the input; None, or the network's own.
+        (height, width) of the input; None for the network's own. For another the network is rebuilt with its weights.
     max_drop
         Points of foreground mean IoU (of 100) that INT8 may lose.
     opset
         ONNX operator set.
     out
-        The FP32 file; None for model.onnx beside the trained model. The INT8 file is named after it.
+        The FP32 file; None for model.onnx beside the trained model, or model.HxW.onnx where a size is given. The
+        INT8 file is named after it.
     overwrite
         Replace files that are there.
     preset
@@ -67,7 +68,7 @@ class ExportResult:
     contract, int8_contract
         Their contracts, with the metrics and the gates' figures.
     warnings
-        What the user should know: so far, that INT8 is not faster here.
+        What the user should know: that INT8 is not faster here, that a rebuilt network uses weights never trained.
     """
 
     float32: Path
@@ -82,6 +83,8 @@ class ExportResult:
         return {
             "float32": str(self.float32),
             "int8": None if self.int8 is None else str(self.int8),
+            "size": [last.height, last.width],
+            "trained_size": list(last.trained_size) if last.trained_size else None,
             "head": last.head,
             "metrics": dict(last.metrics),
             "gates": dict(last.gates),

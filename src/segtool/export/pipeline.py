@@ -24,11 +24,13 @@ from segtool.export.keras_to_onnx import check_opset, keras_to_onnx
 from segtool.export.options import ExportOptions, ExportResult
 from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, log_outcomes, rewrite
 from segtool.export.quantize import preset_for
+from segtool.export.respecialize import check_size, respecialize
 from segtool.export.runners import as_labels, keras_runner, onnx_runner
+from segtool.export.untrained import untrained_taps
 from segtool.files import refuse_existing
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.predictor import contract_of
-from segtool.models.resolve import INT8_NAME, ONNX_NAME
+from segtool.models.resolve import ONNX_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ def export_model(
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
     target, int8_target = output_paths(found, options)
     check_opset(options.opset)
+    if options.size is not None:
+        check_size(options.size)
     preset = preset_for(options.preset)
     model = load_keras_file(found.path)
     data = open_data(found.run, options.data)
@@ -69,33 +73,37 @@ def export_model(
             "name data with a validation split with --data, or export without --quantize."
         )
     contract = _contract(model, found, data, options)
+    model, contract, warnings = _resized(model, contract, options.size)
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
         job = Job(options, data, Path(folder), progress)
         made = _export_float32(model, contract, job, target)
         if int8_target is None:
-            return ExportResult(target, made.contract)
+            return ExportResult(target, made.contract, warnings=warnings)
         try:
             int8 = export_int8(made, job, preset, int8_target)
         except GateError as error:
             raise GateError(f"{error} The FP32 file {target} passed and was written.") from error
-    return ExportResult(target, made.contract, int8_target, int8, _warnings(int8))
+    return ExportResult(target, made.contract, int8_target, int8, (*warnings, *_warnings(int8)))
 
 
 def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Path | None]:
     """Return where the FP32 and, with `quantize`, the INT8 file go; refuse what exists and may not be replaced."""
-    if options.out is None:
-        target, int8 = source.path.with_name(ONNX_NAME), source.path.with_name(INT8_NAME)
-    else:
-        target = Path(options.out)
-        if target.suffix.lower() != ".onnx" or target.is_dir():
-            raise ExportError(
-                f"The output {target} is not the name of an .onnx file; give one such as model.onnx with --out."
-            )
-        int8 = target.with_name(f"{target.stem}.int8.onnx")
+    target = source.path.with_name(_default_name(options.size)) if options.out is None else Path(options.out)
+    if target.suffix.lower() != ".onnx" or target.is_dir():
+        raise ExportError(
+            f"The output {target} is not the name of an .onnx file; give one such as model.onnx with --out."
+        )
     refuse_existing(target, overwrite=options.overwrite)
     if not options.quantize:
         return target, None
-    return target, refuse_existing(int8, overwrite=options.overwrite)
+    return target, refuse_existing(target.with_name(f"{target.stem}.int8.onnx"), overwrite=options.overwrite)
+
+
+def _default_name(size: tuple[int, int] | None) -> str:
+    """Return the FP32 file's name: one for a size is told from model.onnx, and is not what predict takes unasked."""
+    if size is None:
+        return ONNX_NAME
+    return f"{Path(ONNX_NAME).stem}.{size[0]}x{size[1]}.onnx"
 
 
 def _contract(model: Any, source: ModelSource, data: ExportData, options: ExportOptions) -> ModelContract:
@@ -104,12 +112,35 @@ def _contract(model: Any, source: ModelSource, data: ExportData, options: Export
         model, data=run.data if run else data.facts(), split=run.split if run else None, source=str(source.path)
     )
     check_fits(data.dataset, contract)
-    if options.size not in (None, (contract.height, contract.width)):
-        raise ExportError(
-            f"A size of {options.size[0]}x{options.size[1]} was asked for and the network was built for "
-            f"{contract.height}x{contract.width}; leave --size out, or train at that size."
-        )
     return replace(contract, head=options.head, versions=_versions())
+
+
+def _resized(
+    model: Any, contract: ModelContract, size: tuple[int, int] | None
+) -> tuple[Any, ModelContract, tuple[str, ...]]:
+    """Rebuild the network where another size than its own is asked for; return it, its contract, and warnings.
+
+    What follows, gates and all, has that size.
+    """
+    own = (contract.height, contract.width)
+    if size in (None, own):
+        return model, contract, ()
+    height, width = size
+    rebuilt = respecialize(model, size)
+    resized = replace(contract, height=height, width=width, trained_size=own)
+    return rebuilt, resized, _untrained(untrained_taps(model, rebuilt), resized)
+
+
+def _untrained(phrases: list[str], contract: ModelContract) -> tuple[str, ...]:
+    if not phrases or contract.trained_size is None:
+        return ()
+    trained = "{}x{}".format(*contract.trained_size)
+    text = (
+        f"{', '.join(phrases)} met only padding at {trained}, so the training left them as they began, and they take "
+        f"part at {contract.height}x{contract.width}: expect less accuracy than from training at that size."
+    )
+    logger.warning(text)
+    return (text,)
 
 
 def _versions() -> dict[str, str]:

@@ -108,7 +108,10 @@ def latest_exported(folder: str | Path = LATEST) -> Path:
         return float32
     if (folder / KERAS_NAME).is_file():
         command = "segtool export" if folder == LATEST else f"segtool export {folder}"
-        raise ModelFileError(f"The run {folder} was not exported yet; run `{command}` first.")
+        sized = sorted(path.name for path in folder.glob("model.*x*.onnx"))
+        other = f", or name {sized[0]}, which is for a size of its own" if sized else ""
+        own = " at its own size" if sized else ""
+        raise ModelFileError(f"The run {folder} was not exported{own} yet; run `{command}` first{other}.")
     raise ModelFileError(
         f"There is no exported model in {folder}; run `segtool train` and `segtool export`, or name a model."
     )

@@ -60,7 +60,7 @@ def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption)
     if isinstance(tile, tuple) and tile != (contract.height, contract.width):
         raise DataError(
             f"Tiles of {tile[0]}x{tile[1]} were asked for, but the model's input is fixed at "
-            f"{contract.height}x{contract.width}; use that size, or train a model with --size {tile[0]}x{tile[1]}."
+            f"{contract.height}x{contract.width}; use that size, or `segtool export --size {tile[0]}x{tile[1]}` one."
         )
     larger = size[0] > contract.height or size[1] > contract.width
     asked = tile != "never" and (tile != "auto" or contract.size_policy == "tile")
