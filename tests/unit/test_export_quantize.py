@@ -16,7 +16,8 @@ from segtool.export.heads import with_head
 from segtool.export.int8.layers import head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
-from segtool.export.quantize import PRESETS, layers_of, preset_for, quantize, sensitivities
+from segtool.export.presets import PRESETS, preset_for
+from segtool.export.quantize import layers_of, quantize, sensitivities
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
