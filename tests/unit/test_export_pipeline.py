@@ -1,12 +1,13 @@
 """`segtool export` as a whole: the files that appear, and those that do not."""
 
 import json
-import tempfile
+import re
 
 import numpy as np
 import onnx
 import pytest
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, tiny_data, trained_tiny, write_run
+from click.testing import CliRunner
+from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, names, scaled, tiny_data, trained_tiny, with_wrong_ranges
 
 import segtool.runtime.segmenter
 from segtool.contract import GoldenPair
@@ -14,29 +15,6 @@ from segtool.errors import DataError, ExportError, GateError, OutputExistsError
 from segtool.export import ExportOptions, export_model, int8_file, job, pipeline
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A run folder; leftovers in the folder for temporary files fail the test."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    yield write_run(tmp_path / "run")
-    assert not [*temporary.iterdir()]
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def scaled(model, factor):
-    """The graph with every 4-D constant multiplied by `factor`."""
-    for item in model.graph.initializer:
-        if len(item.dims) == 4 and item.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8):
-            values = onnx.numpy_helper.to_array(item)
-            item.CopyFrom(onnx.numpy_helper.from_array((values * factor).astype(values.dtype), item.name))
-    return model
 
 
 def test_a_run_is_exported_beside_its_model(run):
@@ -135,17 +113,14 @@ def test_layers_go_back_to_float_until_the_accuracy_holds(run, monkeypatch, capl
     assert result.int8_contract.gates["accuracy"]["drop_points"] <= 5
 
 
-def test_a_wrong_calibration_range_is_refused(run, monkeypatch):
+def test_a_wrong_calibration_range_exits_4_and_leaves_float32_alone(run, monkeypatch):
+    from segtool.cli import main
     from segtool.export import quantize as quantization
 
-    calibrate = quantization.calibrate
-
-    def wrong(*args, **kwargs):
-        return {name: (low / 50, high / 50) for name, (low, high) in calibrate(*args, **kwargs).items()}
-
-    monkeypatch.setattr(quantization, "calibrate", wrong)
-    with pytest.raises(GateError, match=r"Accuracy gate.*to float \(.*did not help"):
-        export_model(run, options=ExportOptions(quantize=True))
+    monkeypatch.setattr(quantization, "calibrate", with_wrong_ranges(quantization.calibrate))
+    result = CliRunner().invoke(main, ["export", str(run), "--quantize", "-q"])
+    assert result.exit_code == 4
+    assert re.search(r"Accuracy gate.*to float \(.*did not help.*model\.onnx passed and was written", result.stderr)
     assert names(run) == ["model.keras", "model.onnx", "run.json"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny, write_run
+from tiny_nets import KERAS_WARNING, names, tiny_data, trained_tiny
 
 from segtool.contract import ModelContract
 from segtool.errors import GateError
@@ -61,10 +61,6 @@ def slow_int8(monkeypatch):
     monkeypatch.setattr(int8_file, "quantize", spoiled)
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def test_the_gate_tells_a_slow_model_from_a_fast_one(tmp_path):
     graph, image = with_head(keras_to_onnx(trained_tiny()), "labels"), tiny_data(1)[0]
     runs = []
@@ -81,8 +77,7 @@ def test_the_gate_tells_a_slow_model_from_a_fast_one(tmp_path):
         judge(slower)
 
 
-def test_a_slower_int8_file_is_refused_and_float32_stays(tmp_path, slow_int8):
-    run = write_run(tmp_path / "run")
+def test_a_slower_int8_file_is_refused_and_float32_stays(run, slow_int8):
     with pytest.raises(
         GateError, match=r"Speed gate.*slower: use the FP32 file.*--waive speed.*and was written"
     ) as gate:
@@ -91,8 +86,7 @@ def test_a_slower_int8_file_is_refused_and_float32_stays(tmp_path, slow_int8):
     assert names(run) == ["model.keras", "model.onnx", "run.json"]
 
 
-def test_waived_it_is_written_with_a_warning_that_its_metadata_keep(tmp_path, slow_int8, caplog):
-    run = write_run(tmp_path / "run")
+def test_waived_it_is_written_with_a_warning_that_its_metadata_keep(run, slow_int8, caplog):
     result = export_model(run, options=ExportOptions(quantize=True, max_drop=5, waive=("speed",)))
     assert names(run) == ["model.int8.onnx", "model.keras", "model.onnx", "run.json"]
     kept = open_predictor(result.int8).contract.gates["speed"]
@@ -104,8 +98,7 @@ def test_waived_it_is_written_with_a_warning_that_its_metadata_keep(tmp_path, sl
     assert result.to_dict()["recommendation"] == "float32"
 
 
-def test_for_another_processor_slower_is_a_warning_and_no_advice(tmp_path, slow_int8, caplog):
-    run = write_run(tmp_path / "run")
+def test_for_another_processor_slower_is_a_warning_and_no_advice(run, slow_int8, caplog):
     result = export_model(run, options=ExportOptions(quantize=True, max_drop=5, preset=OTHER.name))
     speed = result.int8_contract.gates["speed"]
     assert (speed["verdict"], speed["target"], speed["on_target"]) == ("slower", OTHER.name, False)
