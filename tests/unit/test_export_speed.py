@@ -83,7 +83,15 @@ def test_a_slower_int8_file_is_refused_and_float32_stays(run, slow_int8):
     ) as gate:
         export_model(run, options=ExportOptions(quantize=True, max_drop=5))
     assert gate.value.exit_code == 4
+    assert "earlier export" not in str(gate.value)
     assert names(run) == ["model.keras", "model.onnx", "run.json"]
+
+
+def test_an_int8_file_of_an_earlier_export_is_kept_and_said_to_be_one(run, slow_int8):
+    (run / "model.int8.onnx").write_bytes(b"earlier")
+    with pytest.raises(GateError, match=r"model\.int8\.onnx is still that of an earlier export"):
+        export_model(run, options=ExportOptions(quantize=True, max_drop=5, overwrite=True))
+    assert (run / "model.int8.onnx").read_bytes() == b"earlier"
 
 
 def test_waived_it_is_written_with_a_warning_that_its_metadata_keep(run, slow_int8, caplog):

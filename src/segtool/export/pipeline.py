@@ -76,7 +76,8 @@ def export_model(
         try:
             int8 = export_int8(made, job, preset, int8_target)
         except GateError as error:
-            raise GateError(f"{error} The FP32 file {target} passed and was written.") from error
+            stale = f" {int8_target} is still that of an earlier export." if int8_target.exists() else ""
+            raise GateError(f"{error} The FP32 file {target} passed and was written.{stale}") from error
     return ExportResult(target, made.contract, int8_target, int8)
 
 
