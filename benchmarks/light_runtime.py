@@ -1,6 +1,7 @@
-"""What segtool adds to onnxruntime: to an import, to one prediction, and to one whole process: results/light_runtime.json.
+"""What segtool adds to onnxruntime: to an import, to one prediction, and to one whole process.
 
-`python benchmarks/light_runtime.py MODEL [--rounds 20]`, in an environment with the base install alone.
+`python benchmarks/light_runtime.py MODEL [--rounds 20]`, in an environment with the base install alone,
+writes results/light_runtime.json.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def _export(run: Path, spec: str, folder: Path) -> Path:
 
     def export(target: Path) -> None:
         source, data = str(run.resolve()), str(Path(spec).resolve()) if Path(spec).exists() else spec
-        options = ("--quantize", "--data", data, "--out", str(target / "model.onnx"))
+        # A slower INT8 is a finding of the comparison, not the end of it.
+        options = ("--quantize", "--waive", "speed", "--data", data, "--out", str(target / "model.onnx"))
         step = run_segtool("export", source, *options, cwd=target)
         if step["exit_code"]:
             sys.exit("segtool export failed; its message is above.")

@@ -1,8 +1,5 @@
 """All rewrites together, on networks as Keras gives them: the answers stay, and what was to go is gone."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from comparing import kinds, run
@@ -56,12 +53,3 @@ def test_fcn8(size, channels, classes):
     found = check(network, random.integers(0, 256, (2, *size, channels), np.uint8), EVERY[0])
     assert found.count("ConvTranspose") == 2
     assert not {"Mul", "Pad", "Softmax", "DepthToSpace"} & set(found)
-
-
-@pytest.mark.skipif("SEGTOOL_TRAINED" not in os.environ, reason="name a trained fcn8 (.keras) with SEGTOOL_TRAINED")
-@pytest.mark.parametrize("rewrites", EVERY, ids=["float", "int8"])
-def test_real_trained_weights(rewrites, shared):
-    from segtool.models import load_keras_file
-
-    images = np.load(shared / "m2nist" / "m2nist_4000.npz")["images"][:64, ..., None]
-    check(load_keras_file(Path(os.environ["SEGTOOL_TRAINED"])), images, rewrites)

@@ -25,7 +25,7 @@ from segtool.models import latest_exported, load_keras_file
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 SIZE = (24, 28)
-SIZED = ExportOptions(size=SIZE, quantize=True, max_drop=5)
+SIZED = ExportOptions(size=SIZE, quantize=True, max_drop=5, waive=("speed",))
 
 
 @pytest.fixture

@@ -78,3 +78,28 @@ def write_run(folder: Path, model=None):
     (folder / "run.json").write_text(json.dumps(info))
     (model or trained_tiny()).save(folder / "model.keras")
     return folder
+
+
+def names(folder):
+    """What is in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def scaled(model, factor):
+    """The graph with every 4-D constant multiplied by `factor`."""
+    import onnx
+
+    for item in model.graph.initializer:
+        if len(item.dims) == 4 and item.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8):
+            values = onnx.numpy_helper.to_array(item)
+            item.CopyFrom(onnx.numpy_helper.from_array((values * factor).astype(values.dtype), item.name))
+    return model
+
+
+def with_wrong_ranges(calibrate, factor=50):
+    """Calibration as `calibrate` does it, with every range too small."""
+
+    def wrong(*args, **kwargs):
+        return {name: (low / factor, high / factor) for name, (low, high) in calibrate(*args, **kwargs).items()}
+
+    return wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,14 @@ import click
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say
 from segtool.cli.options import SizeType, data_option, json_option, overwrite_option
+from segtool.export.options import CALIBRATIONS, MIN_CALIBRATION_IMAGES, ExportOptions
+from segtool.export.presets import PRESET_NAMES
+from segtool.export.verdict import GATES
 
 if TYPE_CHECKING:
     from segtool.export.options import ExportResult
+
+_INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
 
 
 @click.command(cls=Command, name="export", short_help="Convert a trained network to ONNX, FP32 and INT8, and prove it.")
@@ -37,6 +43,33 @@ if TYPE_CHECKING:
     metavar="POINTS",
     help="Points of foreground mean IoU that INT8 may lose before the export refuses it.  [default: 0.5]",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(PRESET_NAMES),
+    help="The processor that the INT8 file is for: vnni (x86 since about 2019: AVX512-VNNI or AVX-VNNI), x86 (older, "
+    "7-bit weights), arm, or auto, this machine's. For another than this machine's, speed is measured here and not "
+    "judged.  [default: auto]",
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(CALIBRATIONS),
+    help="How INT8 ranges are chosen from calibration images: min-max keeps all that was seen; percentile drops the "
+    "rarest 0.001 % at each end, for data with outliers; entropy clips most, and hurts where the foreground is rare.  "
+    f"[default: {ExportOptions.calibration}]",
+)
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(MIN_CALIBRATION_IMAGES),
+    metavar="N",
+    help=f"Training images to calibrate INT8 on, at most.  [default: {ExportOptions.calibration_images}]",
+)
+@click.option(
+    "--waive",
+    type=click.Choice(GATES),
+    multiple=True,
+    help="Write the file although this gate refuses it, with a warning that its metadata keep; may be given more than "
+    "once. accuracy and speed are gates of INT8.",
+)
 @click.option("--opset", type=int, default=None, help="ONNX operator set.  [default: the tested one]")
 @click.option(
     "--out",
@@ -51,23 +84,24 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     """Convert a trained network (a run folder or .keras file; the latest run where not given) to one ONNX file.
 
     The file takes raw uint8 pixels and returns class ids: scaling and arg-max are in the graph. It carries its
-    contract, and images to verify itself with. It is written only when it gives the trained network's answers on
-    real images; the INT8 file only when it keeps the accuracy too (exit code 4 otherwise).
+    contract, and images to verify itself with. Three gates prove it, and a file that one refuses is not written
+    (exit code 4): parity (the trained network's answers on real images), and for the INT8 file accuracy (at most
+    --max-drop points lost) and speed (not slower than FP32 on the processor it is for).
 
     \b
     Examples:
       segtool export --quantize
       segtool export --quantize --size 128x168
+      segtool export --quantize --preset arm       # for an Arm board; measure there with segtool benchmark
+      segtool export --quantize --waive speed      # the smaller file, even where it is slower
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
     """
     from segtool.cli.extras import need_all
     from segtool.cli.live import progress_bar
 
-    if options["max_drop"] is not None and not options["quantize"]:
-        raise click.UsageError("--max-drop says what INT8 may lose; give --quantize too.")
+    _check_usage(options)
     need_all()
-    from segtool.export.options import ExportOptions
-    from segtool.export.pipeline import export_model
+    from segtool.export import export_model
 
     given = {key: value for key, value in options.items() if value is not None}
     with progress_bar("images") as progress:
@@ -76,6 +110,18 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
         emit_json("export", result.to_dict())
     else:
         _report(result)
+
+
+def _check_usage(options: Mapping[str, Any]) -> None:
+    """Refuse options that only mean something for INT8 where none is made."""
+    if options["quantize"]:
+        return
+    for name in _INT8_OPTIONS:
+        if options[name] is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is an option of INT8; give --quantize too, or leave it out.")
+    if gates := sorted(set(options["waive"]) - {"parity"}):
+        raise click.UsageError(f"--waive {gates[0]} is about the INT8 file; give --quantize too, or leave it out.")
 
 
 def _report(result: ExportResult) -> None:
@@ -110,8 +156,12 @@ def _report(result: ExportResult) -> None:
             f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: images are resized to that, "
             "so what they show has another size than in training; the accuracy above is measured so."
         )
+    best = {"int8": result.int8, "float32": result.float32}.get(result.recommendation.file or "")
+    if result.int8:
+        say(f"Deploy {best or 'which file is open'}: {result.recommendation.reason}.")
     latest = Path("runs/latest/model.onnx").resolve() == result.float32.resolve()
-    say(f"Next: segtool predict images/*.png{'' if latest else f' --model {result.int8 or result.float32}'}")
+    model = best or result.int8 or result.float32
+    say(f"Next: segtool predict images/*.png{'' if latest else f' --model {model}'}")
 
 
 def _spell(size: tuple[int, int]) -> str:

@@ -23,6 +23,15 @@ def need_training() -> None:
 
 
 def need_all() -> None:
-    """Import what training and export need; errors as in `need_training`."""
+    """Import what training and export need, in tested versions; errors as in `need_training`.
+
+    Raises
+    ------
+    ExportError
+        A library is outside the range that export was tested with.
+    """
+    from segtool.export.versions import check_versions
+
+    check_versions()
     need_training()
     import_quietly("tf2onnx", extra="all")

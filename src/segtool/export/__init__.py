@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segtool.export.options import ExportOptions, ExportResult
+from segtool.export.versions import check_versions
 from segtool.models.backend import import_quietly
 
 __all__ = ["ExportOptions", "ExportResult", "export_model"]
@@ -26,6 +27,7 @@ def export_model(
     SegtoolError
         As there.
     """
+    check_versions()
     import_quietly("onnx", extra="export")
     from segtool.export import pipeline
 

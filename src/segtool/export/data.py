@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.data import evaluation
+from segtool.data.base import show_size
+from segtool.data.classes import numbered_classes
 from segtool.data.dataset import Dataset, Indices
 from segtool.data.loading import load_dataset
 from segtool.data.split import Split, split
@@ -92,7 +94,10 @@ def open_data(run: Run | None, spec: str | None) -> ExportData:
 
 
 def check_fits(dataset: Dataset, contract: ModelContract) -> None:
-    """Refuse data of another number of channels or classes than the model's."""
+    """Refuse data of other channels or classes than the model's; warn where images are resized for it.
+
+    Classes are compared by name, in order; those of data that name none ("class 0", ...) by their number alone.
+    """
     if dataset.channels != contract.channels:
         raise DataError(
             f"{dataset.name} has images of {dataset.channels} channel(s), the model expects {contract.channels}; "
@@ -102,6 +107,27 @@ def check_fits(dataset: Dataset, contract: ModelContract) -> None:
         raise DataError(
             f"{dataset.name} has {dataset.num_classes} classes, the model scores {contract.num_classes}; "
             "give the data it was trained on."
+        )
+    _check_names(dataset, contract)
+    size = (contract.height, contract.width)
+    if dataset.image_size != size and dataset.fingerprint() != contract.data_fingerprint:
+        found = show_size(dataset.image_size) if dataset.image_size else "several sizes"
+        logger.warning(
+            "%s has images of %s, the model takes %s: they are resized, so calibration and gates see other pixels "
+            "than the device may.",
+            dataset.name,
+            found,
+            show_size(size),
+        )
+
+
+def _check_names(dataset: Dataset, contract: ModelContract) -> None:
+    named, unnamed = (dataset.class_names, contract.class_names), numbered_classes(dataset.num_classes).names
+    if named[0] != named[1] and unnamed not in named:
+        index = next(i for i, (a, b) in enumerate(zip(*named, strict=True)) if a != b)
+        raise DataError(
+            f"{dataset.name} calls class {index} {named[0][index]!r}, the model {named[1][index]!r}; "
+            "give the data it was trained on, or data with the same classes in the same order."
         )
 
 

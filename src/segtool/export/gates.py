@@ -1,29 +1,27 @@
-"""The gates of an export: what must hold before a file gets its name.
+"""The gates of an export: what must hold before a file gets its name. Parity and accuracy here, speed in `speed`.
 
-Parity and accuracy refuse with a GateError. Speed is measured and reported: a slow INT8 file is a warning, since
-the machine that exports is often not the one that runs the file.
+What a gate measured judges itself; `verdict.judge` refuses, or records that the user waived it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.errors import GateError
-from segtool.runtime.latency import Ratio, compare_interleaved
-from segtool.runtime.machine import machine_info
+from segtool.export.verdict import GateName, Refusal
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
 MIN_AGREEMENT = 0.9999  # share of pixels with the same label
 Images = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
-Verdict = Literal["faster", "no difference", "slower"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Parity:
     Attributes
     ----------
     max_difference
-        Largest absolute difference of two probabilities.
+        Largest absolute difference of two probabilities; infinite for outputs of another shape.
     label_agreement
         Share of pixels, 0..1, on which the file's labels are the arg-max of Keras's probabilities.
     images
@@ -42,10 +40,23 @@ class Parity:
         How many of them were compared at batch 1 too.
     """
 
+    gate: ClassVar[GateName] = "parity"
     max_difference: float
     label_agreement: float
     images: int
     single: int
+
+    def refusal(self) -> Refusal | None:
+        """Refuse probabilities that differ by more than 1e-4, or labels of which fewer than 99.99 % agree."""
+        if self.max_difference <= MAX_DIFFERENCE and self.label_agreement >= MIN_AGREEMENT:
+            return None
+        return Refusal(
+            f"Parity gate: the exported graph's probabilities differ from Keras by up to {self.max_difference:.3g} "
+            f"(allowed {MAX_DIFFERENCE:g}) and {self.label_agreement:.4%} of the labels agree "
+            f"(needed {MIN_AGREEMENT:.2%})",
+            "the file was not written, please report this network",
+            final=not math.isfinite(self.max_difference),
+        )
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class Accuracy:
         Share of pixels, 0..1, with the same label in both, on some of these images; reported, not judged.
     """
 
+    gate: ClassVar[GateName] = "accuracy"
     float32: float
     int8: float
     drop_points: float
@@ -71,21 +83,19 @@ class Accuracy:
     images: int
     label_agreement: float
 
-
-@dataclass(frozen=True)
-class Speed:
-    """How many times as fast INT8 is as FP32 at batch 1, with its 95 % interval, as words, and where measured."""
-
-    ratio: float
-    low: float
-    high: float
-    verdict: Verdict
-    sentence: str
-    threads: int
-    cpu: str
+    def refusal(self) -> Refusal | None:
+        """Refuse INT8 that loses more than `max_drop`, or figures that are not numbers."""
+        if self.drop_points <= self.max_drop:
+            return None
+        return Refusal(
+            f"Accuracy gate: INT8 has a foreground mean IoU of {self.int8:.2%} against {self.float32:.2%} in FP32 "
+            f"on {self.images} validation images, a drop of {self.drop_points:.2f} points (allowed {self.max_drop:g})",
+            "the INT8 file was not written: use the FP32 file, or allow more with --max-drop",
+            final=not math.isfinite(self.drop_points),
+        )
 
 
-def check_parity(
+def compare_parity(
     images: Images,
     *,
     keras: Callable[[Images], Scores],
@@ -106,7 +116,7 @@ def check_parity(
     Raises
     ------
     GateError
-        The probabilities differ by more than 1e-4, or fewer than 99.99 % of the labels agree.
+        There are fewer than two images.
     """
     if len(images) < 2:
         raise GateError(
@@ -116,19 +126,12 @@ def check_parity(
     single = min(len(images), 8)
     expected, together = keras(images), probabilities(images)
     alone = np.concatenate([probabilities(image[None]) for image in images[:single]])
-    difference = max(_difference(expected, together), _difference(expected[:single], alone))
+    # NumPy's maximum keeps a NaN, on which the gate refuses; Python's would lose it.
+    difference = float(np.maximum(_difference(expected, together), _difference(expected[:single], alone)))
     wanted, found = expected.argmax(-1), labels(images)
     found_alone = np.concatenate([labels(image[None]) for image in images[:single]])
     same = min(agreement(wanted, found), agreement(wanted[:single], found_alone))
-    result = Parity(difference, same, len(images), single)
-    # Written so that NaN refuses.
-    if not (difference <= MAX_DIFFERENCE and same >= MIN_AGREEMENT):
-        raise GateError(
-            f"Parity gate: the exported graph's probabilities differ from Keras by up to {difference:.3g} "
-            f"(allowed {MAX_DIFFERENCE:g}) "
-            f"and {same:.4%} of the labels agree (needed {MIN_AGREEMENT:.2%}); the file was not written."
-        )
-    return result
+    return Parity(difference, same, len(images), single)
 
 
 def compare_accuracy(float32: float, int8: float, *, images: int, max_drop: float, label_agreement: float) -> Accuracy:
@@ -146,41 +149,6 @@ def compare_accuracy(float32: float, int8: float, *, images: int, max_drop: floa
         As in `Accuracy`.
     """
     return Accuracy(float32, int8, (float32 - int8) * 100, max_drop, images, label_agreement)
-
-
-def judge_accuracy(result: Accuracy) -> None:
-    """Refuse an INT8 model that loses too much.
-
-    Raises
-    ------
-    GateError
-        INT8 loses more than `max_drop`, or one of the two is not a number.
-    """
-    if not result.drop_points <= result.max_drop:
-        raise GateError(
-            f"Accuracy gate: INT8 has a foreground mean IoU of {result.int8:.2%} against {result.float32:.2%} in FP32 "
-            f"on {result.images} validation images, "
-            f"a drop of {result.drop_points:.2f} points (allowed {result.max_drop:g}); the INT8 file was not written: "
-            "use the FP32 file, or allow more with --max-drop."
-        )
-
-
-def measure_speed(float32: Callable[[], Any], int8: Callable[[], Any], *, threads: int, rounds: int = 60) -> Speed:
-    """Time both alternately and return how they compare; `threads` is what both were opened with."""
-    return describe_speed(compare_interleaved(float32, int8, rounds=rounds), threads=threads)
-
-
-def describe_speed(ratio: Ratio, *, threads: int) -> Speed:
-    """Put the ratio of the FP32 time to the INT8 time in words; its interval decides, not its middle."""
-    if ratio.low > 1:
-        digits = 2 if ratio.low < 1.1 else 1
-        verdict: Verdict = "faster"
-        sentence = f"{ratio.low:.{digits}f}x to {ratio.high:.{digits}f}x faster"
-    elif ratio.high < 1:
-        verdict, sentence = "slower", "slower: use the FP32 file"
-    else:
-        verdict, sentence = "no difference", "no difference"
-    return Speed(ratio.median, ratio.low, ratio.high, verdict, sentence, threads, str(machine_info()["cpu"]))
 
 
 def check_golden(contract: ModelContract, *, expected: Labels, found: Labels) -> None:

@@ -1,14 +1,15 @@
 """The INT8 file of an export: quantized, held to the accuracy of FP32, timed against it, published.
 
 Where INT8 loses too much, layers go back to float one by one, the most sensitive first, until it holds; where even
-the last layer does not help, the gate refuses.
+the last layer does not help, the gate refuses. Where that is waived, the file is the one with every layer in INT8:
+layers in float that did not help would only make it slow.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from segtool.errors import GateError
 from segtool.export import gates
 from segtool.export.data import images_at_once
 from segtool.export.job import Job, Made, measure, publish, save
-from segtool.export.quantize import Batches, Preset, Quantized, layers_of, quantize, sensitivities
+from segtool.export.presets import Preset
+from segtool.export.quantize import Batches, Quantized, layers_of, quantize, sensitivities
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
+from segtool.export.speed import measure_speed
+from segtool.export.verdict import judge, recommend, speed_warning
 
 logger = logging.getLogger(__name__)
 
@@ -40,28 +44,42 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
     Raises
     ------
     GateError
-        INT8 loses more than `max_drop` whatever is left in float.
+        INT8 loses more than `max_drop` whatever is left in float, or is slower than FP32 on its own processor.
     """
     contract = made.contract
-    found, sensitive = _accurate(made, job, preset)
-    images = job.data.real_images(1, contract)
-    speed = gates.measure_speed(lambda: made.run(images), lambda: found.run(images), threads=found.threads)
+    found, sensitive, kept = _accurate(made, job, preset)
+    accuracy = _judge_accuracy(found, kept, job.options.waive)
+    figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(made, found, job, preset)}
+    figures["speed"]["recommendation"] = recommend(figures).file
     proven = replace(
         contract,
         precision="int8",
         quantization=_facts(found.quantized, job, preset, made.digest, sensitive),
         metrics={**contract.metrics, "int8": found.metrics},
-        gates={**contract.gates, "accuracy": asdict(found.accuracy), "speed": asdict(speed)},
+        gates=figures,
     )
     publish(found.quantized.model, proven, job, target, as_labels(found.run, contract.label_dtype))
     return proven
 
 
-def _accurate(made: Made, job: Job, preset: Preset) -> tuple[_Candidate, dict[str, float]]:
-    """Return the first candidate that keeps the accuracy, and the sensitivities, where they were measured."""
+def _judge_speed(made: Made, found: _Candidate, job: Job, preset: Preset) -> dict[str, Any]:
+    """Time both files and return the figures; warn of what is not faster and not refused."""
+    images = job.data.real_images(1, made.contract)
+    speed = measure_speed(lambda: made.run(images), lambda: found.run(images), threads=found.threads, preset=preset)
+    record = judge(speed, waive=job.options.waive)
+    if speed.verdict != "faster" and "waived" not in record:
+        logger.warning(speed_warning(record))
+    return record
+
+
+def _accurate(made: Made, job: Job, preset: Preset) -> tuple[_Candidate, dict[str, float], list[str]]:
+    """Return the first candidate that keeps the accuracy, the one with all in INT8 where none does.
+
+    With it come the sensitivities, where they were measured, and the layers that went back to float.
+    """
     batches = _batches(made, job)
-    found = _candidate(made, job, quantize(made.base, batches, preset=preset, calibration=job.options.calibration))
-    sensitive: dict[str, float] = {}
+    first = _candidate(made, job, quantize(made.base, batches, preset=preset, calibration=job.options.calibration))
+    found, sensitive = first, dict[str, float]()
     if logger.isEnabledFor(logging.INFO) or not _holds(found):
         sensitive = _sensitivities(made, batches, preset, found.quantized.strength)
     kept: list[str] = []
@@ -79,8 +97,7 @@ def _accurate(made: Made, job: Job, preset: Preset) -> tuple[_Candidate, dict[st
             strengths=[found.quantized.strength],
         )
         found = _candidate(made, job, again)
-    _refuse(found, kept)
-    return found, sensitive
+    return found if _holds(found) else first, sensitive, kept
 
 
 def _candidate(made: Made, job: Job, quantized: Quantized) -> _Candidate:
@@ -100,9 +117,10 @@ def _holds(candidate: _Candidate) -> bool:
     return candidate.accuracy.drop_points <= candidate.accuracy.max_drop
 
 
-def _refuse(candidate: _Candidate, kept: Sequence[str]) -> None:
+def _judge_accuracy(candidate: _Candidate, kept: Sequence[str], waive: Collection[str]) -> dict[str, Any]:
+    """Return the figures of the accuracy gate; a refusal says which layers in float did not help."""
     try:
-        gates.judge_accuracy(candidate.accuracy)
+        return judge(candidate.accuracy, waive=waive)
     except GateError as error:
         if not kept:
             raise

@@ -14,9 +14,19 @@ import onnx
 
 from segtool.errors import ExportError
 from segtool.export.options import DEFAULT_OPSET, TESTED_OPSETS
+from segtool.export.unconverted import find_culprit
 from segtool.models.backend import import_quietly
 
 INPUT, BATCH = "image", "N"
+# What tf2onnx, and the check of its graph, raise for what they do not know.
+_FAILURES = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+)
 
 
 def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
@@ -43,19 +53,49 @@ def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
     """
     check_opset(opset)
     check_network(model)
-    tf, tf2onnx = (import_quietly(name, extra="export") for name in ("tensorflow", "tf2onnx"))
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    signature = [tf.TensorSpec([None, *model.inputs[0].shape[1:]], tf.uint8, name=INPUT)]
-    # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
-    function = tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
     try:
-        with tf.device("/CPU:0"):
-            converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
-    except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
-        raise ExportError(
-            f"tf2onnx {tf2onnx.__version__} cannot convert {model.name} ({error}); use layers that it knows."
-        ) from error
-    return _named(converted, model)
+        return _named(_convert(model, opset), model)
+    except _FAILURES as error:
+        raise ExportError(_why_not(model, opset, error)) from error
+
+
+def _convert(model: Any, opset: int) -> onnx.ModelProto:
+    """Convert a network with tf2onnx, and check the graph: an operator that it does not know stays in it.
+
+    Raises
+    ------
+    Exception
+        One of `_FAILURES`.
+    """
+    tf, tf2onnx = (import_quietly(name, extra="export") for name in ("tensorflow", "tf2onnx"))
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is our error, in one sentence
+    names = [INPUT] if len(model.inputs) == 1 else [f"{INPUT}_{number}" for number in range(len(model.inputs))]
+    signature = [
+        tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)
+        for tensor, name in zip(model.inputs, names, strict=True)
+    ]
+    # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
+    function = tf.function(lambda *images: model(_one_or_all(images), training=False), signature, autograph=False)
+    with tf.device("/CPU:0"):
+        converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+    onnx.checker.check_model(converted, full_check=True)
+    return converted
+
+
+def _one_or_all(images: tuple[Any, ...]) -> Any:
+    return images[0] if len(images) == 1 else list(images)
+
+
+def _why_not(model: Any, opset: int, error: Exception) -> str:
+    """Return the sentence on a network that cannot be converted, with its layer, where one alone is the reason."""
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    culprit = find_culprit(model, lambda alone: _convert(alone, opset), errors=_FAILURES)
+    if culprit is None:
+        return f"The network {model.name} has no exact conversion to ONNX ({reason}); build it of other layers."
+    return (
+        f"The layer {culprit.name} ({culprit.kind}, {culprit.place}) has no exact conversion to ONNX ({reason}); "
+        "replace it by one that has, such as those of segtool's own networks."
+    )
 
 
 def check_opset(opset: int) -> None:

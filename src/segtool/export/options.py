@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segtool.contract import Head, ModelContract
+from segtool.export.verdict import GateName, Recommendation, recommend, warnings_of
 
 TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear; tf2onnx 1.17 ends at 18
 DEFAULT_OPSET = 18
+CALIBRATIONS = ("min-max", "percentile", "entropy")
+# On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
+MIN_CALIBRATION_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class ExportOptions:
         How the ranges of activations are chosen: "min-max", "percentile" or "entropy".
     calibration_images, parity_images
         How many images to calibrate and to compare on, at most; fewer are compared where they are large.
+    waive
+        Gates, of `GATES`, whose refusal becomes a warning that the contract records.
     """
 
     quantize: bool = False
@@ -55,6 +62,7 @@ class ExportOptions:
     calibration: str = "min-max"
     calibration_images: int = 256
     parity_images: int = 64
+    waive: tuple[GateName, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,15 +75,29 @@ class ExportResult:
         The files; `int8` is None without quantization.
     contract, int8_contract
         Their contracts, with the metrics and the gates' figures.
-    warnings
-        What the user should know: that INT8 is not faster here, that a rebuilt network uses weights never trained.
+    size_warnings
+        What the user should know of a network that was rebuilt for another size.
     """
 
     float32: Path
     contract: ModelContract
     int8: Path | None = None
     int8_contract: ModelContract | None = None
-    warnings: tuple[str, ...] = ()
+    size_warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know: of the size, gates that were waived, and that INT8 is not faster here."""
+        return (*self.size_warnings, *warnings_of(self._gates))
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """Which of the files to deploy, and why."""
+        return recommend(self._gates)
+
+    @property
+    def _gates(self) -> Mapping[str, Any]:
+        return (self.int8_contract or self.contract).gates
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values, for `export --json`."""
@@ -90,5 +112,7 @@ class ExportResult:
             "gates": dict(last.gates),
             "quantization": dict(last.quantization),
             "versions": dict(last.versions),
+            "recommendation": self.recommendation.file,
+            "recommendation_reason": self.recommendation.reason,
             "warnings": list(self.warnings),
         }

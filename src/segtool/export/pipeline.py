@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from segtool import __version__
 from segtool.contract import ModelContract
-from segtool.errors import DataError, ExportError, GateError
-from segtool.export import gates
+from segtool.errors import ExportError, GateError
 from segtool.export.data import ExportData, check_fits, images_at_once, open_data
+from segtool.export.gates import compare_parity
 from segtool.export.heads import with_head
 from segtool.export.int8_file import export_int8
 from segtool.export.job import Job, Made, Progress, measure, publish, save
-from segtool.export.keras_to_onnx import check_opset, keras_to_onnx
+from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.options import ExportOptions, ExportResult
 from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, log_outcomes, rewrite
-from segtool.export.quantize import preset_for
+from segtool.export.preflight import check_int8_data, check_options
+from segtool.export.presets import preset_for
 from segtool.export.respecialize import check_size, respecialize
 from segtool.export.runners import as_labels, keras_runner, onnx_runner
 from segtool.export.untrained import untrained_taps
+from segtool.export.verdict import judge
 from segtool.files import refuse_existing
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.predictor import contract_of
@@ -61,29 +63,27 @@ def export_model(
     if found.run and found.run.info.get("status") == "running":
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
     target, int8_target = output_paths(found, options)
-    check_opset(options.opset)
+    check_options(options)
     if options.size is not None:
         check_size(options.size)
     preset = preset_for(options.preset)
     model = load_keras_file(found.path)
     data = open_data(found.run, options.data)
-    if options.quantize and not data.split.val.size:
-        raise DataError(
-            f"INT8 needs validation images to prove its accuracy on, and {data.dataset.name} has none; "
-            "name data with a validation split with --data, or export without --quantize."
-        )
+    if options.quantize:
+        check_int8_data(data)
     contract = _contract(model, found, data, options)
     model, contract, warnings = _resized(model, contract, options.size)
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
         job = Job(options, data, Path(folder), progress)
         made = _export_float32(model, contract, job, target)
         if int8_target is None:
-            return ExportResult(target, made.contract, warnings=warnings)
+            return ExportResult(target, made.contract, size_warnings=warnings)
         try:
             int8 = export_int8(made, job, preset, int8_target)
         except GateError as error:
-            raise GateError(f"{error} The FP32 file {target} passed and was written.") from error
-    return ExportResult(target, made.contract, int8_target, int8, (*warnings, *_warnings(int8)))
+            stale = f" {int8_target} is still that of an earlier export." if int8_target.exists() else ""
+            raise GateError(f"{error} The FP32 file {target} passed and was written.{stale}") from error
+    return ExportResult(target, made.contract, int8_target, int8, warnings)
 
 
 def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Path | None]:
@@ -163,18 +163,9 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
     count = max(2, images_at_once(contract, most=options.parity_images))  # the gate compares a batch and single images
     images = job.data.real_images(count, contract)
     labels = as_labels(run, contract.label_dtype)
-    parity = gates.check_parity(images, keras=keras_runner(model), probabilities=probabilities, labels=labels)
+    parity = compare_parity(images, keras=keras_runner(model), probabilities=probabilities, labels=labels)
+    proof = judge(parity, waive=options.waive)
     score, metrics = measure(labels, job, contract)
-    proven = replace(contract, metrics={"float32": metrics} if metrics else {}, gates={"parity": asdict(parity)})
+    proven = replace(contract, metrics={"float32": metrics} if metrics else {}, gates={"parity": proof})
     digest = publish(graph, proven, job, target, labels)
     return Made(base, proven, score, run, digest)
-
-
-def _warnings(contract: ModelContract) -> tuple[str, ...]:
-    speed = contract.gates["speed"]
-    if speed["verdict"] == "faster":
-        return ()
-    interval = f"ratio {speed['ratio']:.2f}, {speed['low']:.2f} to {speed['high']:.2f}"
-    text = f"INT8 against FP32 on this machine: {speed['sentence']} ({interval})."
-    logger.warning(text)
-    return (text,)

@@ -37,38 +37,12 @@ from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.int8.running import run_batches
 from segtool.export.passes import INT8_REWRITES, log_outcomes, rewrite
-from segtool.runtime.machine import machine_info
+from segtool.export.presets import Preset
 
 logger = logging.getLogger(__name__)
 Batches = Callable[[], Iterator[npt.NDArray[np.uint8]]]
 STRENGTHS = (0.0, 0.3, 0.5)
 _FEW = 64  # images for means, for channel ranges and to compare labels on; ranges are over all of them
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Which integers a processor is fast and right with.
-
-    Attributes
-    ----------
-    name
-        "vnni", "x86" or "arm".
-    signed_activations
-        int8 activations in place of uint8; weights are always int8.
-    reduce_range
-        7-bit weights: without VNNI, x86 adds two products in 16 bits, and full 8-bit weights overflow there.
-    """
-
-    name: str
-    signed_activations: bool
-    reduce_range: bool
-
-
-PRESETS = {
-    "vnni": Preset("vnni", signed_activations=False, reduce_range=False),
-    "x86": Preset("x86", signed_activations=False, reduce_range=True),
-    "arm": Preset("arm", signed_activations=True, reduce_range=False),
-}
 
 
 @dataclass(frozen=True)
@@ -98,21 +72,6 @@ class Quantized:
     float_layers: tuple[str, ...]
     strength: float
     agreement: float
-
-
-def preset_for(name: str = "auto") -> Preset:
-    """Return a preset by name, or for "auto" this processor's.
-
-    Raises
-    ------
-    ExportError
-        There is no such preset.
-    """
-    if name == "auto":
-        name = _this_processor()
-    if name not in PRESETS:
-        raise ExportError(f"There is no quantization preset {name!r}; choose auto, {', '.join(PRESETS)}.")
-    return PRESETS[name]
 
 
 def quantize(
@@ -237,11 +196,3 @@ def _count(batches: Batches) -> tuple[int, str]:
     if not count:
         raise ExportError("There are no training images to calibrate INT8 on; give data with a training split.")
     return count, digest.hexdigest()
-
-
-def _this_processor() -> str:
-    machine = machine_info()
-    if str(machine["architecture"]).lower().startswith(("arm", "aarch64")):
-        return "arm"
-    # Where the instruction sets are not known (outside Linux), the x86 preset is right on both.
-    return "vnni" if {"avx512_vnni", "avx_vnni"} & set(machine["instruction_sets"]) else "x86"

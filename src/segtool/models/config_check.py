@@ -60,21 +60,29 @@ def check_config(config: Any, *, source: str) -> None:
     _walk(config, source, depth=0)
 
 
-def _walk(value: Any, source: str, *, depth: int) -> None:
+def _walk(value: Any, source: str, *, depth: int, place: str = "") -> None:
     if depth > _MAX_DEPTH:
         raise ModelFileError(
             f"The configuration in {source} is nested more than {_MAX_DEPTH} levels deep; it was not opened."
         )
     if isinstance(value, dict):
-        _check_object(value, source)
+        _check_object(value, source, place)
         for item in value.values():
-            _walk(item, source, depth=depth + 1)
+            _walk(item, source, depth=depth + 1, place=place)
     elif isinstance(value, list):
-        for item in value:
-            _walk(item, source, depth=depth + 1)
+        for number, item in enumerate(value, start=1):
+            _walk(item, source, depth=depth + 1, place=_layer_place(item, number, len(value), place))
 
 
-def _check_object(value: dict[str, Any], source: str) -> None:
+def _layer_place(item: Any, number: int, count: int, outer: str) -> str:
+    """Return where a list's item is: for a layer its name and number, else where the list is."""
+    config = item.get("config") if isinstance(item, dict) else None
+    if not isinstance(config, dict) or not isinstance(config.get("name"), str):
+        return outer
+    return f" in layer {config['name']!r} ({number} of {count}{f',{outer}' if outer else ''})"
+
+
+def _check_object(value: dict[str, Any], source: str, place: str) -> None:
     """Check one dictionary of the configuration: whatever looks like a named object must be allowed."""
     if not {"class_name", "module", "registered_name"} & value.keys():
         return
@@ -86,9 +94,9 @@ def _check_object(value: dict[str, Any], source: str) -> None:
     # A registered name other than the class's own would make Keras look the object up among custom ones.
     if not known or registered not in (None, name):
         raise ModelFileError(
-            f"{source} names {_spell(module, name, registered)}, which is not among the layers that segtool opens; "
-            "a model "
-            "file can run code through such an object, so it was not opened: rebuild the model without it."
+            f"{source} names {_spell(module, name, registered)}{place}, which is not among the layers that "
+            "segtool opens; a model file can run code through such an object, so it was not "
+            "opened: rebuild the model without it."
         )
 
 

@@ -11,7 +11,7 @@ Entropy clips what is rare, and here the digits are rare: most pixels are backgr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,10 @@ import onnx
 
 from segtool.errors import ExportError
 from segtool.export.int8.running import run_batches
+from segtool.export.options import CALIBRATIONS
 
 Array = npt.NDArray[Any]
 Batches = Iterator[npt.NDArray[np.uint8]]
-Method = Literal["min-max", "percentile", "entropy"]
-METHODS: tuple[str, ...] = get_args(Method)
 _PERCENTILE = 99.999
 _LEVELS = 128
 
@@ -155,7 +154,7 @@ def calibrate(
     batches
         Images, uint8 (n, H, W, C) each.
     method
-        One of `METHODS`.
+        One of `CALIBRATIONS`.
 
     Raises
     ------
@@ -163,7 +162,7 @@ def calibrate(
         There is no such method, or a value is not finite.
     """
     if method not in _COLLECTORS:
-        raise ExportError(f"There is no calibration method {method!r}; choose {', '.join(METHODS)}.")
+        raise ExportError(f"There is no calibration method {method!r}; choose {', '.join(CALIBRATIONS)}.")
     collectors = {name: _COLLECTORS[method]() for name in names}
     for values in run_batches(model, names, batches):
         for name, value in values.items():

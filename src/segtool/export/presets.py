@@ -1,0 +1,63 @@
+"""Which integers are fast and right on which processor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segtool.errors import ExportError
+from segtool.runtime.machine import machine_info
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Which integers a processor is fast and right with.
+
+    Attributes
+    ----------
+    name
+        "vnni", "x86" or "arm".
+    signed_activations
+        int8 activations in place of uint8; weights are always int8.
+    reduce_range
+        7-bit weights: without VNNI, x86 adds two products in 16 bits, and full 8-bit weights overflow there.
+    """
+
+    name: str
+    signed_activations: bool
+    reduce_range: bool
+
+
+PRESETS = {
+    "vnni": Preset("vnni", signed_activations=False, reduce_range=False),
+    "x86": Preset("x86", signed_activations=False, reduce_range=True),
+    "arm": Preset("arm", signed_activations=True, reduce_range=False),
+}
+PRESET_NAMES = ("auto", *PRESETS)
+
+
+def preset_for(name: str = "auto") -> Preset:
+    """Return a preset by name, or for "auto" this processor's.
+
+    Raises
+    ------
+    ExportError
+        There is no such preset.
+    """
+    if name == "auto":
+        name = _this_processor()
+    if name not in PRESETS:
+        raise ExportError(f"There is no quantization preset {name!r}; choose {', '.join(PRESET_NAMES)}.")
+    return PRESETS[name]
+
+
+def is_own(preset: Preset) -> bool:
+    """Return whether a preset is this processor's, so that a time measured here says something of its file."""
+    return preset.name == _this_processor()
+
+
+def _this_processor() -> str:
+    machine = machine_info()
+    if str(machine["architecture"]).lower().startswith(("arm", "aarch64")):
+        return "arm"
+    # Where the instruction sets are not known (outside Linux), the x86 preset is right on both.
+    return "vnni" if {"avx512_vnni", "avx_vnni"} & set(machine["instruction_sets"]) else "x86"

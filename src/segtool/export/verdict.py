@@ -1,0 +1,115 @@
+"""What becomes of a gate's figures: the export goes on, is refused, or goes on because the user waived that gate.
+
+A waiver by name (``--waive speed``) turns that gate's refusal into a warning, and the contract records both. It
+cannot waive what leaves nothing sound to publish: figures that are not numbers, outputs of another shape, too few
+images to compare, or a finished file that fails its own golden test.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Protocol, get_args
+
+from segtool.errors import GateError
+
+logger = logging.getLogger(__name__)
+GateName = Literal["parity", "accuracy", "speed"]
+GATES: tuple[GateName, ...] = get_args(GateName)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a gate refuses.
+
+    Attributes
+    ----------
+    found
+        What was found and what was expected: the first half of a sentence.
+    advice
+        What to do: its second half.
+    final
+        Whether no waiver helps.
+    """
+
+    found: str
+    advice: str
+    final: bool = False
+
+
+class Figures(Protocol):
+    """What a gate measured: a dataclass that knows its gate and judges itself."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    gate: ClassVar[GateName]
+
+    def refusal(self) -> Refusal | None:
+        """Return why the gate refuses; None where it does not."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Which file to deploy, "float32" or "int8", and why; None where what was measured does not tell."""
+
+    file: str | None
+    reason: str
+
+
+def judge(figures: Figures, *, waive: Collection[str] = ()) -> dict[str, Any]:
+    """Return a gate's figures as the contract records them.
+
+    Parameters
+    ----------
+    figures
+        What the gate measured.
+    waive
+        The gates whose refusal is a warning; the record then holds `waived` true, and the `refusal`.
+
+    Raises
+    ------
+    GateError
+        The gate refuses and is not waived, or cannot be.
+    """
+    refusal = figures.refusal()
+    if refusal is None:
+        return asdict(figures)
+    if refusal.final or figures.gate not in waive:
+        raise GateError(f"{refusal.found}; {refusal.advice}.")
+    record = {**asdict(figures), "waived": True, "refusal": refusal.found}
+    logger.warning(_waived(figures.gate, record))
+    return record
+
+
+def warnings_of(gates: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return a sentence for each gate that was waived, and for an INT8 file that is not faster."""
+    waived = [_waived(name, record) for name, record in gates.items() if record.get("waived")]
+    speed = gates.get("speed", {})
+    slow = [] if speed.get("verdict", "faster") == "faster" or speed.get("waived") else [speed_warning(speed)]
+    return (*waived, *slow)
+
+
+def speed_warning(speed: Mapping[str, Any]) -> str:
+    """Return the sentence on an INT8 file that passed and is not faster."""
+    interval = f"ratio {speed['ratio']:.2f}, {speed['low']:.2f} to {speed['high']:.2f}"
+    return f"INT8 against FP32 on this machine: {speed['sentence']} ({interval})."
+
+
+def recommend(gates: Mapping[str, Mapping[str, Any]]) -> Recommendation:
+    """Return which file to deploy, from the gates of the last file that an export wrote."""
+    speed, accuracy = gates.get("speed"), gates.get("accuracy", {})
+    if gates["parity"].get("waived"):
+        return Recommendation(None, "neither is proven: the parity gate refused and was waived")
+    if speed is None:
+        return Recommendation("float32", "it is the only file")
+    if accuracy.get("waived"):
+        return Recommendation("float32", f"INT8 loses {accuracy['drop_points']:.2f} points of foreground mean IoU")
+    if not speed["on_target"]:
+        return Recommendation(None, f"time both files on the {speed['target']} processor with segtool benchmark")
+    if speed["verdict"] == "faster":
+        return Recommendation("int8", f"it is {speed['sentence']} and keeps the accuracy")
+    return Recommendation("float32", f"INT8 is {'slower' if speed['verdict'] == 'slower' else 'not faster'} here")
+
+
+def _waived(gate: str, record: Mapping[str, Any]) -> str:
+    return f"{record['refusal']}; it was written all the same, because the {gate} gate was waived (--waive {gate})."
