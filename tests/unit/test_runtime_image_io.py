@@ -13,17 +13,15 @@ from PIL import Image
 
 from segtool.errors import DataError, OutputExistsError
 from segtool.runtime.image_io import (
-    colorize,
     decode_image,
-    overlay,
     read_image,
     read_mask,
-    resize_image,
     resize_labels,
     to_channels,
-    write_image,
     write_labels,
 )
+from segtool.runtime.pictures import colorize, overlay, write_image
+from segtool.runtime.pixels import resize_image
 
 GREY = np.arange(64 * 84, dtype=np.uint16).reshape(64, 84)
 GREY8 = (GREY % 256).astype(np.uint8)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_models import tiny_contract
 
+from segtool.runtime.pixels import ArrayPixels
 from segtool.runtime.tiling import predict_tiled, spans, uses_tiles
 
 
@@ -50,7 +51,7 @@ def test_the_border_of_a_tile_is_not_used_inside_the_image() -> None:
         labels[:, :8], labels[:, -8:], labels[:, :, :8], labels[:, :, -8:] = 0, 0, 0, 0
         return labels
 
-    labels = predict_tiled(np.zeros((300, 400, 1), np.uint8), (64, 84), spoiled_borders)
+    labels = predict_tiled(ArrayPixels(np.zeros((300, 400, 1), np.uint8)), (64, 84), spoiled_borders)
     assert (labels[8:-8, 8:-8] == 1).all()
     assert (labels[:8] == 0).all()
 
@@ -63,7 +64,7 @@ def test_few_tiles_are_held_at_a_time() -> None:
         return batch[..., 0]
 
     image = np.random.default_rng(0).integers(0, 256, (500, 700, 1), dtype=np.uint8)
-    np.testing.assert_array_equal(predict_tiled(image, (64, 84), record), image[..., 0])
+    np.testing.assert_array_equal(predict_tiled(ArrayPixels(image), (64, 84), record), image[..., 0])
     assert max(sizes) == 8
     assert len(sizes) > 10
 
@@ -76,7 +77,7 @@ def test_a_short_side_is_continued_with_its_border() -> None:
         return batch[..., 0]
 
     image = np.arange(10, dtype=np.uint8).reshape(10, 1, 1).repeat(100, axis=1)
-    assert predict_tiled(image, (64, 84), record).shape == (10, 100)
+    assert predict_tiled(ArrayPixels(image), (64, 84), record).shape == (10, 100)
     assert all((tile[10:] == 9).all() for tile in seen)
 
 

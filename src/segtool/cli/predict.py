@@ -48,6 +48,13 @@ logger = logging.getLogger(__name__)
     help="What to do with images larger than the model's input: auto does as the model's contract says, never "
     "resizes, HxW tiles.",
 )
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Refuse images of more pixels before they are decoded; raise it for huge ones that you trust.  "
+    "[default: 178956970]",
+)
 @overwrite_option
 @json_option
 @click.pass_context
@@ -75,7 +82,8 @@ def command(
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
     try:
         with progress_bar("images") as progress:
-            manifest = predict_paths(segmenter, images, options=PredictOptions(**options), progress=progress)
+            given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
+            manifest = predict_paths(segmenter, images, options=given, progress=progress)
     except KeyboardInterrupt:
         written = options["out"] / "manifest.json"
         done = f"{written} says what was done" if written.exists() else "nothing was written yet"
