@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the file returns: class ids, or float32 scores for each class.",
 )
+@click.option(
+    "--larger-images",
+    "size_policy",
+    type=click.Choice(["resize", "tile"]),
+    default="resize",
+    show_default=True,
+    help="What predict does by default with images larger than the input: resize them to it, or cut them into "
+    "overlapping tiles (for networks trained at the scale of those images; overlaps are merged where --head gives "
+    "scores).",
+)
 @click.option("--size", type=SizeType(), help="Input size of the exported file; the network's own where not given.")
 @click.option(
     "--max-drop",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,11 +72,15 @@ def command(
       segtool predict images/*.png
       segtool predict photos/ --model model.int8.onnx --overlay --out masks/
     """
+    from PIL import Image
+
     from segtool.cli.live import progress_bar
     from segtool.models.resolve import find_model, latest_exported
     from segtool.runtime.predict import PredictOptions, predict_paths
     from segtool.runtime.segmenter import load
 
+    # Pillow warns of images of half the size that --max-pixels refuses.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     provider, threads = options.pop("provider"), options.pop("threads")
     path = latest_exported() if model is None else find_model(model, kind="onnx").path
     segmenter = load(path, provider=provider, threads=threads or _best_threads(images))

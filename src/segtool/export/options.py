@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtool.contract import Head, ModelContract
+from segtool.contract import Head, ModelContract, SizePolicy
 
 TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear; tf2onnx 1.17 ends at 18
 DEFAULT_OPSET = 18
@@ -24,6 +24,8 @@ class ExportOptions:
         Data SPEC; None for the run's own.
     head
         "labels", "logits" or "probabilities".
+    size_policy
+        What the file's contract says of larger images: "resize" or "tile".
     size
         (height, width) of the input; None, or the network's own.
     max_drop
@@ -45,6 +47,7 @@ class ExportOptions:
     quantize: bool = False
     data: str | None = None
     head: Head = "labels"
+    size_policy: SizePolicy = "resize"
     size: tuple[int, int] | None = None
     max_drop: float = 0.5
     opset: int = DEFAULT_OPSET

@@ -109,7 +109,7 @@ def _contract(model: Any, source: ModelSource, data: ExportData, options: Export
             f"A size of {options.size[0]}x{options.size[1]} was asked for and the network was built for "
             f"{contract.height}x{contract.width}; leave --size out, or train at that size."
         )
-    return replace(contract, head=options.head, versions=_versions())
+    return replace(contract, head=options.head, size_policy=options.size_policy, versions=_versions())
 
 
 def _versions() -> dict[str, str]:
