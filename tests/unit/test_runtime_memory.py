@@ -46,29 +46,31 @@ print(before - after)
 def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     return {
-        head: write_model(folder / f"{head}.onnx", tiny_contract(class_names=("a", "b"), head=head))
-        for head in ("labels", "logits")
+        name: write_model(folder / f"{name}.onnx", tiny_contract(class_names=("a", "b"), **changes))
+        for name, changes in (("labels", {}), ("logits", {"head": "logits"}), ("colour", {"channels": 3}))
     }
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
-    ("mode", "head", "way", "bytes_a_pixel"),
+    ("mode", "name", "way", "bytes_a_pixel"),
     [
         ("L", "labels", "tile", 1 + 1),  # what Pillow holds, and the labels
         ("L", "logits", "tile", 1 + 1),
         ("L", "labels", "never", 1 + 1),
         ("RGB", "labels", "never", 4 + 1 + 1),  # Pillow holds 4; in grey it is a copy
+        ("RGB", "colour", "never", 4 + 1),
+        ("RGB", "colour", "tile", 4 + 1),
         ("I;16", "labels", "tile", 2 + 1),
         ("L", "labels", "pictures", 1 + 1),
     ],
 )
 def test_a_large_image_is_held_once(
-    model: dict[str, Path], tmp_path: Path, mode: str, head: str, way: str, bytes_a_pixel: int
+    model: dict[str, Path], tmp_path: Path, mode: str, name: str, way: str, bytes_a_pixel: int
 ) -> None:
-    for name, size in (("small", (500, 500)), ("large", SIZE)):
-        Image.new(mode, size[::-1], 1 if mode != "RGB" else (1, 1, 1)).save(tmp_path / f"{name}.png")
-    call = [sys.executable, "-c", GROWTH, str(model[head]), str(tmp_path), way]
+    for size_name, size in (("small", (500, 500)), ("large", SIZE)):
+        Image.new(mode, size[::-1], 1 if mode != "RGB" else (1, 1, 1)).save(tmp_path / f"{size_name}.png")
+    call = [sys.executable, "-c", GROWTH, str(model[name]), str(tmp_path), way]
     result = subprocess.run(call, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     grown = int(result.stdout) / 1e6

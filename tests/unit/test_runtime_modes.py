@@ -290,6 +290,13 @@ def test_pixels_of_no_known_range_are_refused_before_any_is_read(image: Image.Im
         ImagePixels(image, 1, "photo.tif")
 
 
+@pytest.mark.parametrize("size", [(4, 4), (8, 8)])
+def test_a_conversion_that_fails_is_one_sentence(size: tuple[int, int]) -> None:
+    image = with_info(Image.new("RGB", (8, 8)), transparency=b"no colour")
+    with pytest.raises(DataError, match=r"^photo\.tif is damaged or truncated \(.*\); .*\.$"):
+        ImagePixels(image, 1, "photo.tif").resized(*size)
+
+
 def png(width: int, bits: int, kind: int, row: bytes, *, transparent: bytes = b"") -> bytes:
     """A PNG of one row, as its specification has it: Pillow does not write every depth."""
 

@@ -123,10 +123,10 @@ class TestMerging:
         fade = (np.arange(14) + 0.5) / 14
         np.testing.assert_allclose(line, [*[0] * 43, *fade, *[1] * 43], atol=1e-6)
 
-    def test_memory_does_not_grow_with_the_image(self) -> None:
-        def peak(height: int) -> int:
+    def test_memory_does_not_grow_with_the_height_and_by_a_few_lines_with_the_width(self) -> None:
+        def peak(height: int, width: int) -> int:
             class Zeros:
-                size = (height, 500)
+                size = (height, width)
 
                 def read(self, rows: slice, columns: slice) -> np.ndarray:
                     return np.zeros((rows.stop - rows.start, columns.stop - columns.start, 1), np.uint8)
@@ -139,7 +139,9 @@ class TestMerging:
             finally:
                 tracemalloc.stop()
 
-        assert peak(4000) < 1.05 * peak(500)
+        assert peak(4000, 500) < 1.05 * peak(500, 500)
+        lines, values, bytes_each = 64 // 4, 2, 4
+        assert peak(200, 20_000) - peak(200, 500) < 1.5 * lines * 19_500 * values * bytes_each
 
 
 def two_scores(pixels: np.ndarray) -> np.ndarray:

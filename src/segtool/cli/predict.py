@@ -79,7 +79,7 @@ def command(
     from segtool.runtime.predict import PredictOptions, predict_paths
     from segtool.runtime.segmenter import load
 
-    # Pillow warns of images of half the size that --max-pixels refuses.
+    # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     provider, threads = options.pop("provider"), options.pop("threads")
     path = latest_exported() if model is None else find_model(model, kind="onnx").path

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from segtool.runtime.arrays import UInt8Array, row_bands
-from segtool.runtime.decoding import check_pixels, is_plain, to_uint8
+from segtool.runtime.decoding import check_pixels, decoding, is_plain, to_uint8
 
 
 class Pixels(Protocol):
@@ -76,6 +76,7 @@ class ImagePixels:
         check_pixels(image, channels, name)
         self._image = image
         self._channels = channels
+        self._name = name
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,7 +85,8 @@ class ImagePixels:
 
     def read(self, rows: slice, columns: slice) -> UInt8Array:
         """Return a rectangle, converted."""
-        return to_uint8(self._image.crop((columns.start, rows.start, columns.stop, rows.stop)), self._channels)
+        with decoding(self._name):
+            return to_uint8(self._image.crop((columns.start, rows.start, columns.stop, rows.stop)), self._channels)
 
     def whole(self) -> UInt8Array:
         """Return all of it, uint8 (H, W, C), converted a band at a time."""
@@ -98,7 +100,8 @@ class ImagePixels:
         """Return all of it at another size; an image that needs no conversion is not copied for it."""
         if self.size == (height, width):
             return self.whole()
-        resized = self._plain().resize((width, height), Image.Resampling.BILINEAR)
+        with decoding(self._name):
+            resized = self._plain().resize((width, height), Image.Resampling.BILINEAR)
         return np.array(resized).reshape(height, width, self._channels)
 
     def _plain(self) -> Image.Image:
