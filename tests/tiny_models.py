@@ -36,10 +36,45 @@ def tiny_contract(**changes: object) -> ModelContract:
 def write_model(path: Path, contract: ModelContract | None = None, *, golden: GoldenPair | None = None) -> Path:
     """Write a model whose score for class k is -(value / 25 - k)^2, with the contract's head."""
     contract = contract or tiny_contract()
-    model = helper.make_model(_graph(contract), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
+    metadata = {METADATA_KEY: contract.to_json()}
     if golden is not None:
-        helper.set_model_props(model, {METADATA_KEY: contract.to_json(), GOLDEN_KEY: golden.to_json()})
+        metadata[GOLDEN_KEY] = golden.to_json()
+    return _save(path, _graph(contract), metadata)
+
+
+def write_convolutions(path: Path, contract: ModelContract, *, kernels: tuple[int, ...] = (5, 3)) -> Path:
+    """Write a fully convolutional model; a pixel's scores depend on those within sum(kernel // 2) of it.
+
+    All weights are small whole numbers, the same for every input size, so that the logits are exact in float32
+    however they are summed.
+    """
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["x0"], perm=[0, 3, 1, 2]),
+    ]
+    weights, channels = [], contract.channels
+    for index, kernel in enumerate(kernels):
+        last = index == len(kernels) - 1
+        filters = contract.num_classes if last else 4
+        values = rng.integers(-2, 3, (filters, channels, kernel, kernel)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{index}"))
+        nodes.append(helper.make_node("Conv", [f"x{index}", f"w{index}"], [f"y{index}"], pads=[kernel // 2] * 4))
+        nodes.append(helper.make_node("Identity" if last else "Relu", [f"y{index}"], [f"x{index + 1}"]))
+        channels = filters
+    nodes.append(helper.make_node("Transpose", [f"x{len(kernels)}"], ["logits"], perm=[0, 2, 3, 1]))
+    graph = _graph(contract)
+    names = [node.op_type for node in graph.node]
+    nodes += graph.node[names.index("Neg") + 1 :]  # the head of the other model
+    for field, values in ((graph.node, nodes), (graph.initializer, weights)):
+        del field[:]
+        field.extend(values)
+    return _save(path, graph, {METADATA_KEY: contract.to_json()})
+
+
+def _save(path: Path, graph: onnx.GraphProto, metadata: dict[str, str]) -> Path:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path

@@ -24,6 +24,15 @@ CONTRACT_VERSION = 1
 METADATA_KEY = "segtool"
 GOLDEN_KEY = "segtool.golden"
 
+PIXEL_RULES = {
+    "orientation": "as the EXIF tag says",
+    "transparency": "composited over black",
+    "16-bit grey": "value / 257, rounded",
+    "16-bit colour": "the upper 8 bits",
+    "colour to grey": "luma of ITU-R BT.601",
+}
+"""How a file's pixels become the 8 bits of the input, told in the contract for those who feed the model otherwise."""
+
 Head = Literal["labels", "logits", "probabilities"]
 ColorOrder = Literal["gray", "rgb"]
 SizePolicy = Literal["resize", "tile"]
@@ -50,7 +59,8 @@ class ModelContract:
         "logits" / "probabilities": output of that name, float32 (N, H, W, K).
     size_policy
         What is done with an image larger than the input: "resize" (bilinear, labels back by nearest) or
-        "tile" (overlapping tiles). Smaller images are resized either way.
+        "tile" (overlapping tiles, merged on the scores where the head gives them; where only one side is larger,
+        the other is continued with its border pixels). Smaller images are resized either way.
     precision
         "float32" or "int8".
     quantization
@@ -110,7 +120,8 @@ class ModelContract:
 
     def to_json(self) -> str:
         """Return the contract as JSON, the form in which it travels in the file."""
-        return json.dumps({**asdict(self), "color_order": self.color_order, "scaling": "in the graph"}, sort_keys=True)
+        told = {"color_order": self.color_order, "scaling": "in the graph", "pixels": PIXEL_RULES}
+        return json.dumps({**asdict(self), **told}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelContract:
@@ -223,6 +234,8 @@ def _check(contract: ModelContract) -> None:
         )
     if contract.head not in ("labels", "logits", "probabilities"):
         raise ContractError(f"A contract's head is labels, logits or probabilities, found {contract.head!r}.")
+    if contract.size_policy not in ("resize", "tile"):
+        raise ContractError(f"A contract's size policy is resize or tile, found {contract.size_policy!r}.")
     if contract.background_id is not None and not 0 <= contract.background_id < contract.num_classes:
         raise ContractError(f"A contract's background must be a class id, found {contract.background_id}.")
 

@@ -40,6 +40,8 @@ class TestModelContract:
         assert (raw["height"], raw["width"], raw["channels"], raw["color_order"]) == (64, 84, 1, "gray")
         assert len(raw["class_names"]) == len(raw["palette"]) == 11
         assert raw["scaling"] == "in the graph"
+        assert raw["pixels"]["16-bit grey"] == "value / 257, rounded"
+        assert raw["pixels"]["transparency"] == "composited over black"
 
     def test_fields_of_a_later_minor_change_are_left_out(self) -> None:
         raw = {**json.loads(tiny_contract().to_json()), "something_new": 1}
@@ -72,6 +74,7 @@ class TestModelContract:
             {"class_names": ("one",)},
             {"palette": ((0, 0, 0),)},
             {"head": "scores"},
+            {"size_policy": "crop"},
             {"background_id": 11},
         ],
     )

@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_models import write_model
 
 from segtool.cli import main
+from segtool.runtime.decoding import MAX_PIXELS
 
 
 def run(*arguments: str) -> Result:
@@ -50,6 +51,20 @@ def test_json_is_one_object_on_stdout(model: str) -> None:
     assert json.loads(result.stdout)["schema_version"] == 1
 
 
+def test_an_image_beyond_max_pixels_is_reported_and_the_others_go_on(model: str) -> None:
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save("large.png")
+    result = run("predict", "good.png", "large.png", "--model", model, "--max-pixels", "64", "--json")
+    assert result.exit_code == 3
+    good, large = json.loads(result.stdout)["entries"]
+    assert good["status"] == "done"
+    assert "9 x 8 pixels; at most 64 are read" in large["error"]
+    assert run("predict", "large.png", "--model", model, "--max-pixels", "72", "--overwrite").exit_code == 0
+
+
+def test_the_default_of_max_pixels_is_what_the_help_says() -> None:
+    assert f"[default: {MAX_PIXELS}]" in " ".join(run("predict", "--help").output.split())
+
+
 def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
     Path("empty").mkdir()
     result = run("predict", "good.png", "empty", "--model", model)
@@ -69,6 +84,8 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
         (["export", "--quantize", "--calibration-images", "7"], "x>=8"),
         (["export", "--quantize", "--preset", "tpu"], "'auto', 'vnni', 'x86', 'arm'"),
         (["export", "--quantize", "--waive", "golden"], "'parity', 'accuracy', 'speed'"),
+        (["export", "--larger-images", "crop"], "'crop' is not one of 'resize', 'tile'"),
+        (["predict", "x.png", "--max-pixels", "0"], "--max-pixels"),
         (["train", "--seed", "-1"], "--seed"),
         (["train", "--size", "64"], "height x width"),
         (["data", "make", "x", "--seed", "4294967296"], "--seed"),

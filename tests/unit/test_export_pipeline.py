@@ -11,7 +11,7 @@ from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, names, scaled, tiny
 
 import segtool.runtime.segmenter
 from segtool.contract import GoldenPair
-from segtool.errors import DataError, ExportError, GateError, OutputExistsError
+from segtool.errors import ContractError, DataError, ExportError, GateError, OutputExistsError
 from segtool.export import ExportOptions, export_model, int8_file, job, pipeline
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -55,10 +55,19 @@ def test_the_golden_pair_is_four_real_images(run):
 @pytest.mark.parametrize("head", ["logits", "probabilities"])
 def test_other_heads_are_proven_too(run, tmp_path, head):
     out = tmp_path / "out" / "net.onnx"
-    result = export_model(run, options=ExportOptions(head=head, out=out, quantize=True, max_drop=5, waive=("speed",)))
+    options = ExportOptions(head=head, size_policy="tile", out=out, quantize=True, max_drop=5, waive=("speed",))
+    result = export_model(run, options=options)
     assert names(out.parent) == ["net.int8.onnx", "net.onnx"]
     assert result.contract.head == head
     assert segtool.runtime.segmenter.load(out, provider="cpu").verify().mismatching_pixels == 0
+    for path in (result.float32, result.int8):
+        assert segtool.runtime.segmenter.load(path, provider="cpu").contract.size_policy == "tile"
+
+
+def test_a_policy_for_larger_images_that_is_none_is_refused(run):
+    with pytest.raises(ContractError, match="resize or tile, found 'crop'"):
+        export_model(run, options=ExportOptions(size_policy="crop"))
+    assert names(run) == ["model.keras", "run.json"]
 
 
 def test_a_sabotaged_conversion_leaves_nothing(run, monkeypatch):

@@ -12,18 +12,17 @@ import pytest
 from PIL import Image
 
 from segtool.errors import DataError, OutputExistsError
+from segtool.runtime.decoding import MAX_PIXELS, open_checked
 from segtool.runtime.image_io import (
-    colorize,
     decode_image,
-    overlay,
     read_image,
     read_mask,
-    resize_image,
     resize_labels,
     to_channels,
-    write_image,
     write_labels,
 )
+from segtool.runtime.pictures import colorize, overlay, write_color, write_image, write_overlay
+from segtool.runtime.pixels import resize_image
 
 GREY = np.arange(64 * 84, dtype=np.uint16).reshape(64, 84)
 GREY8 = (GREY % 256).astype(np.uint8)
@@ -173,10 +172,37 @@ class TestBrokenFiles:
         assert "84 x 64" in self.refusal(path, max_pixels=64 * 84 - 1)
         read_image(path, channels=1, max_pixels=64 * 84)
 
+    @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+    def test_the_limit_can_be_raised_past_that_of_pillow_and_pillows_is_back_after_it(self) -> None:
+        def header(max_pixels: int) -> Image.Image:
+            data = png_header(14_000, 14_000) + png_chunk(b"IDAT", b"")
+            return open_checked(io.BytesIO(data), "huge.png", max_pixels)
+
+        limit = Image.MAX_IMAGE_PIXELS
+        assert header(14_000**2).size == (14_000, 14_000)
+        assert limit == Image.MAX_IMAGE_PIXELS is not None
+        with pytest.raises(DataError, match=r"14000 x 14000.*at most 195999999.*--max-pixels"):
+            header(14_000**2 - 1)
+        assert limit == Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = 1000
+        try:
+            with pytest.raises(Image.DecompressionBombError):  # without a raised limit Pillow's own counts
+                header(MAX_PIXELS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+    def test_a_raised_limit_hides_no_damage(self, tmp_path: Path) -> None:
+        path = tmp_path / "text.png"
+        path.write_text("hello")
+        assert "not an image" in self.refusal(path, max_pixels=2**40)
+        assert Image.MAX_IMAGE_PIXELS is not None
+
     def test_a_decompression_bomb_is_refused_by_its_header(self, tmp_path: Path) -> None:
         path = tmp_path / "bomb.png"
         path.write_bytes(png_header(60_000, 60_000) + png_chunk(b"IDAT", zlib.compress(bytes(1000))))
-        assert "too large" in self.refusal(path)
+        message = self.refusal(path)
+        assert "too large" in message
+        assert "--max-pixels" in message
 
     def test_random_damage_never_escapes_as_another_error(self) -> None:
         stream = io.BytesIO()
@@ -320,6 +346,29 @@ class TestPictures:
     def test_overlay_of_another_size_is_refused(self) -> None:
         with pytest.raises(DataError, match="same size"):
             overlay(COLOUR, GREY8[:10], self.PALETTE)
+
+    @pytest.mark.parametrize("size", [(1, 1), (3, 500), (1100, 700)])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_written_by_bands_they_are_the_same(self, tmp_path: Path, size: tuple[int, int], channels: int) -> None:
+        rng = np.random.default_rng(0)
+        image = rng.integers(0, 256, (*size, channels), dtype=np.uint8)
+        labels = rng.integers(0, 3, size, dtype=np.uint8)
+        write_image(tmp_path / "image.png", image)
+        write_color(tmp_path / "color.png", labels, self.PALETTE)
+        write_overlay(tmp_path / "overlay.png", image, labels, self.PALETTE, background_id=1)
+        expected = {
+            "image": image,
+            "color": colorize(labels, self.PALETTE),
+            "overlay": overlay(image, labels, self.PALETTE, background_id=1),
+        }
+        for name, pixels in expected.items():
+            found = read_image(tmp_path / f"{name}.png", channels=pixels.shape[2])
+            np.testing.assert_array_equal(found, pixels)
+
+    def test_a_picture_that_cannot_be_made_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="same size"):
+            write_overlay(tmp_path / "a.png", COLOUR, GREY8[:10], self.PALETTE)
+        assert list(tmp_path.iterdir()) == []
 
     def test_to_channels_leaves_what_fits(self) -> None:
         assert to_channels(COLOUR, 3) is COLOUR

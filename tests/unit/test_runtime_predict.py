@@ -71,6 +71,14 @@ class TestOutputs:
             "probabilities": "a.probabilities.npz",
         }
 
+    def test_the_pixels_of_a_large_image_are_all_counted(self, segmenter: Segmenter, tmp_path: Path) -> None:
+        path = write_png(tmp_path / "large.png", size=(900, 700))
+        manifest = predict_paths(segmenter, [str(path)], options=PredictOptions(out=tmp_path / "out", tile=(64, 84)))
+        ids, counts = np.unique(read_mask(tmp_path / "out/large.png"), return_counts=True)
+        names = segmenter.contract.class_names
+        expected = {names[index]: count for index, count in zip(ids.tolist(), counts.tolist(), strict=True)}
+        assert manifest.entries[0].pixels == expected
+
     def test_labels_have_the_size_of_the_image(self, segmenter: Segmenter, tmp_path: Path) -> None:
         path = write_png(tmp_path / "large.png", size=(150, 200))
         predict_paths(segmenter, [str(path)], options=PredictOptions(out=tmp_path / "out"))

@@ -15,6 +15,7 @@ from tiny_models import expected_labels, tiny_contract, write_model
 import segtool
 from segtool.contract import METADATA_KEY, GoldenPair
 from segtool.errors import ContractError, DataError, ModelFileError, ProviderError
+from segtool.runtime.scores import resize_planes
 from segtool.runtime.segmenter import Segmenter, load, verify
 
 
@@ -142,6 +143,14 @@ class TestProbabilities:
     def test_a_labels_head_has_none(self, segmenter: Segmenter) -> None:
         with pytest.raises(ModelFileError, match="--head probabilities"):
             segmenter.probabilities(pixels(64, 84))
+
+    def test_enlarging_planes_is_linear_between_pixel_centres(self) -> None:
+        values = np.random.default_rng(0).random((5, 7, 2), dtype=np.float32)
+        resized = resize_planes(values, 900, 600)  # several bands
+        rows, columns = ((np.arange(n) + 0.5) * m / n - 0.5 for n, m in ((900, 5), (600, 7)))
+        across = np.stack([np.interp(columns, np.arange(7), line) for line in values[..., 1]])
+        expected = np.stack([np.interp(rows, np.arange(5), line) for line in across.T]).T
+        np.testing.assert_allclose(resized[..., 1], expected, atol=1e-5)
 
 
 class TestTiles:

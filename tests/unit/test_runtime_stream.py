@@ -109,8 +109,49 @@ class TestSegmenterStream:
         assert with_them.probabilities.shape == (150, 200, 11)
         assert without.probabilities is None
 
+    def test_images_are_left_out_where_they_are_not_to_be_kept(self, segmenter: Segmenter, paths: list[Path]) -> None:
+        for kept, left in zip(segmenter.stream(paths), segmenter.stream(paths, keep_images=False), strict=True):
+            np.testing.assert_array_equal(left.labels, kept.labels)
+            assert left.image is None
+
+    def test_an_image_of_more_pixels_than_asked_for_is_an_error(self, segmenter: Segmenter, paths: list[Path]) -> None:
+        (result,) = segmenter.stream(paths[:1], max_pixels=64 * 84 - 1)
+        assert "84 x 64" in str(result.error)
+        (result,) = segmenter.stream(paths[:1], max_pixels=64 * 84)
+        assert result.error is None
+
+    def test_large_images_are_worked_on_one_at_a_time(
+        self, segmenter: Segmenter, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def most_at_once() -> int:
+            busy, most, lock, run = 0, 0, threading.Lock(), Segmenter.run
+
+            def watched(self: Segmenter, batch: np.ndarray) -> np.ndarray:
+                nonlocal busy, most
+                with lock:
+                    busy += 1
+                    most = max(most, busy)
+                time.sleep(0.01)
+                try:
+                    return run(self, batch)
+                finally:
+                    with lock:
+                        busy -= 1
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Segmenter, "run", watched)
+                assert [result.index for result in segmenter.stream(paths, workers=4)] == list(range(12))
+            return most
+
+        monkeypatch.setattr("segtool.runtime.segmenter._LARGE_PIXELS", 64 * 84)
+        assert most_at_once() > 1
+        monkeypatch.setattr("segtool.runtime.segmenter._LARGE_PIXELS", 64 * 84 - 1)
+        assert most_at_once() == 1
+
     def test_what_cannot_work_is_refused_at_once(self, segmenter: Segmenter, paths: list[Path]) -> None:
         with pytest.raises(ModelFileError, match="labels head"):
             segmenter.stream(paths, probabilities=True)
         with pytest.raises(DataError, match="at least 1 worker"):
             segmenter.stream(paths, workers=0)
+        with pytest.raises(DataError, match="at least 1"):
+            segmenter.stream(paths, max_pixels=0)

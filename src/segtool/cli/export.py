@@ -38,6 +38,16 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
     "Images are resized to it, and every gate and figure is at this size.  [default: the network's own]",
 )
 @click.option(
+    "--larger-images",
+    "size_policy",
+    type=click.Choice(["resize", "tile"]),
+    default="resize",
+    show_default=True,
+    help="What predict does by default with images larger than the input: resize them to it, or cut them into "
+    "overlapping tiles (for networks trained at the scale of those images; overlaps are merged where --head gives "
+    "scores).",
+)
+@click.option(
     "--max-drop",
     type=click.FloatRange(0),
     metavar="POINTS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,13 @@ logger = logging.getLogger(__name__)
     help="What to do with images larger than the model's input: auto does as the model's contract says, never "
     "resizes, HxW tiles.",
 )
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Refuse images of more pixels before they are decoded; raise it for huge ones that you trust.  "
+    "[default: 178956970]",
+)
 @overwrite_option
 @json_option
 @click.pass_context
@@ -64,18 +72,23 @@ def command(
       segtool predict images/*.png
       segtool predict photos/ --model model.int8.onnx --overlay --out masks/
     """
+    from PIL import Image
+
     from segtool.cli.live import progress_bar
     from segtool.models.resolve import find_model, latest_exported
     from segtool.runtime.predict import PredictOptions, predict_paths
     from segtool.runtime.segmenter import load
 
+    # The limit is --max-pixels; Pillow would also warn, from half of its default on.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     provider, threads = options.pop("provider"), options.pop("threads")
     path = latest_exported() if model is None else find_model(model, kind="onnx").path
     segmenter = load(path, provider=provider, threads=threads or _best_threads(images))
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
     try:
         with progress_bar("images") as progress:
-            manifest = predict_paths(segmenter, images, options=PredictOptions(**options), progress=progress)
+            given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
+            manifest = predict_paths(segmenter, images, options=given, progress=progress)
     except KeyboardInterrupt:
         written = options["out"] / "manifest.json"
         done = f"{written} says what was done" if written.exists() else "nothing was written yet"

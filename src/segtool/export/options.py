@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtool.contract import Head, ModelContract
+from segtool.contract import Head, ModelContract, SizePolicy
 from segtool.export.verdict import GateName, Recommendation, recommend, warnings_of
 
 TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear; tf2onnx 1.17 ends at 18
@@ -29,6 +29,8 @@ class ExportOptions:
         Data SPEC; None for the run's own.
     head
         "labels", "logits" or "probabilities".
+    size_policy
+        What the file's contract says of larger images: "resize" or "tile".
     size
         (height, width) of the input; None for the network's own. For another the network is rebuilt with its weights.
     max_drop
@@ -53,6 +55,7 @@ class ExportOptions:
     quantize: bool = False
     data: str | None = None
     head: Head = "labels"
+    size_policy: SizePolicy = "resize"
     size: tuple[int, int] | None = None
     max_drop: float = 0.5
     opset: int = DEFAULT_OPSET

@@ -112,7 +112,7 @@ def _contract(model: Any, source: ModelSource, data: ExportData, options: Export
         model, data=run.data if run else data.facts(), split=run.split if run else None, source=str(source.path)
     )
     check_fits(data.dataset, contract)
-    return replace(contract, head=options.head, versions=_versions())
+    return replace(contract, head=options.head, size_policy=options.size_policy, versions=_versions())
 
 
 def _resized(

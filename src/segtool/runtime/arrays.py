@@ -1,5 +1,6 @@
-"""The kinds of arrays that the runtime passes around."""
+"""The kinds of arrays that the runtime passes around, and working through large ones a band of rows at a time."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,3 +14,13 @@ IntegerArray = npt.NDArray[np.integer[Any]]
 
 FloatArray = npt.NDArray[np.float32]
 """Logits or probabilities."""
+
+# What is computed for a band takes up to some 100 bytes a pixel (a blend in float64 of three channels).
+_PIXELS_PER_BAND = 1 << 18
+
+
+def row_bands(height: int, width: int) -> Iterator[slice]:
+    """Yield slices that cover `height` rows once, of about a quarter of a million pixels each."""
+    rows = max(1, _PIXELS_PER_BAND // max(1, width))
+    for first in range(0, height, rows):
+        yield slice(first, min(height, first + rows))

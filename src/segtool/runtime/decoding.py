@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -29,6 +30,11 @@ _DECODE_ERRORS = (
     TypeError,
     Warning,
 )
+MAX_PIXELS = 178_956_970
+"""The largest image that is decoded by default: where Pillow itself calls a file a decompression bomb."""
+
+_TOO_LARGE_ADVICE = "shrink or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
+_PILLOW_LIMIT = threading.Lock()
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -60,7 +66,7 @@ def decoding(name: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not an image that can be read; expected PNG, JPEG, TIFF or the like.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{name} is too large ({_one_line(error)}); shrink or split it.") from error
+        raise DataError(f"{name} is too large ({_one_line(error)}); {_TOO_LARGE_ADVICE}.") from error
     except MemoryError as error:
         raise DataError(f"{name} does not fit in memory; shrink or split it.") from error
     except _DECODE_ERRORS as error:
@@ -68,32 +74,71 @@ def decoding(name: str) -> Iterator[None]:
 
 
 def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
-    """Read an image's header, and its pixels where there are not too many."""
-    image = Image.open(stream)
+    """Read an image's header, and refuse it where it has too many pixels.
+
+    Parameters
+    ----------
+    stream
+        The file, open.
+    name
+        What it is called in errors.
+    max_pixels
+        The limit; above `MAX_PIXELS` it stands in the place of Pillow's own.
+    """
+    if max_pixels > MAX_PIXELS:
+        with _no_pillow_limit():
+            image = Image.open(stream)
+    else:
+        image = Image.open(stream)
     width, height = image.size
     if width * height > max_pixels:
-        raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, shrink or split it.")
+        raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
     return image
 
 
-def to_uint8(image: Image.Image, channels: int, name: str) -> UInt8Array:
-    """Convert a Pillow image of any mode to uint8 (H, W, channels)."""
+@contextmanager
+def _no_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's limit while one header is read; it is a global, so that threads take turns."""
+    with _PILLOW_LIMIT:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def check_pixels(image: Image.Image, channels: int, name: str) -> None:
+    """Refuse what `to_uint8` cannot convert: pixels without a known range, and other channels than 1 and 3."""
     if channels not in (1, 3):
         raise DataError(f"Images are read with 1 (grey) or 3 (RGB) channels, {channels} were asked for.")
     if image.mode == "F":
         raise DataError(f"{name} has floating-point pixels of unknown range; save it as an 8-bit or 16-bit image.")
-    flat = _narrow(image, name) if image.mode in _WIDE_MODES else _opaque(image)
+    if image.mode == "I":
+        lowest, highest = cast("tuple[int, int]", image.getextrema())
+        if lowest < 0 or highest > 65535:
+            raise DataError(f"{name} has pixel values {lowest}..{highest}; expected 16 bits (0..65535) or less.")
+
+
+def to_uint8(image: Image.Image, channels: int) -> UInt8Array:
+    """Convert a Pillow image of any mode that `check_pixels` passes to uint8 (H, W, channels)."""
+    flat = _narrow(image) if image.mode in _WIDE_MODES else _opaque(image)
     # Not every mode converts to grey directly (LAB and HSV do not): colour goes through RGB.
     colored = flat if flat.mode in ("1", "L", "RGB") else flat.convert("RGB")
     array = np.array(colored.convert("L" if channels == 1 else "RGB"))
     return array.reshape(*array.shape[:2], channels)
 
 
-def _narrow(image: Image.Image, name: str) -> Image.Image:
-    """Scale 16-bit grey to 8 bits: 65535 / 257 = 255."""
+def is_plain(image: Image.Image, channels: int) -> bool:
+    """Tell whether `to_uint8` would give the image's pixels as they are."""
+    return image.mode == ("L" if channels == 1 else "RGB") and not image.has_transparency_data
+
+
+def _narrow(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits, 65535 / 257 = 255; a grey that the file declares transparent becomes black."""
     values = np.array(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise DataError(f"{name} has pixel values {values.min()}..{values.max()}; expected 16 bits (0..65535) or less.")
+    if isinstance(transparent := image.info.get("transparency"), int):
+        values[values == transparent] = 0
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,19 +12,15 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from segtool.errors import DataError
-from segtool.files import refuse_existing, write_bytes
+from segtool.files import atomic_path, refuse_existing, write_bytes
 from segtool.runtime.arrays import IntegerArray, UInt8Array
-from segtool.runtime.decoding import decoding, mask_values, open_checked, opened, to_uint8
+from segtool.runtime.decoding import MAX_PIXELS, decoding, mask_values, open_checked, opened
+from segtool.runtime.pictures import Palette, color_table
+from segtool.runtime.pixels import ImagePixels
 
-Palette = Sequence[tuple[int, int, int]]
-
+_SMALL = 2**22  # pixels
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2"})
 """The suffixes that a folder is searched for, in lower case; a file named outright may have any."""
-
-MAX_PIXELS = 178_956_970
-"""The largest image that is decoded by default: where Pillow itself calls a file a decompression bomb."""
-
-_UNKNOWN_COLOR = (255, 255, 255)
 
 
 def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS) -> UInt8Array:
@@ -32,8 +28,8 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
 
     The EXIF orientation is applied. Transparent pixels are composited over black, so that colours hidden
     under them never reach a model. Palettes are looked up, 16-bit grey is scaled to 8 bits by 1/257, rounded
-    (65535 becomes 255); colour becomes grey by the luma of ITU-R BT.601. Of an animation or a stack, the
-    first frame is read.
+    (65535 becomes 255), of 16-bit colour Pillow gives the upper 8 bits; colour becomes grey by the luma of
+    ITU-R BT.601. Of an animation or a stack, the first frame is read.
 
     Parameters
     ----------
@@ -54,16 +50,35 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
     DataError
         The file is missing, empty, truncated, no image, too large, or of pixels without a known range.
     """
+    return read_pixels(path, channels=channels, max_pixels=max_pixels).whole()
+
+
+def read_pixels(
+    path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS, before: Callable[[int], object] | None = None
+) -> ImagePixels:
+    """Decode an image file as `read_image` does, and convert its pixels only where they are read.
+
+    `before` is called with the number of pixels before they are decoded; the rest is as in `read_image`.
+    """
     source = Path(path)
     with opened(source) as stream:
-        return decode_image(stream, channels=channels, name=str(source), max_pixels=max_pixels)
+        return _decode(stream, channels=channels, name=str(source), max_pixels=max_pixels, before=before)
 
 
 def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Decode an image from an open binary stream as `read_image` does; `name` names it in errors."""
+    return _decode(stream, channels=channels, name=name, max_pixels=max_pixels).whole()
+
+
+def _decode(
+    stream: BinaryIO, *, channels: int, name: str, max_pixels: int, before: Callable[[int], object] | None = None
+) -> ImagePixels:
     with decoding(name):
         image = open_checked(stream, name, max_pixels)
-        return to_uint8(ImageOps.exif_transpose(image), channels, name)
+        if before is not None:
+            before(image.width * image.height)
+        ImageOps.exif_transpose(image, in_place=True)  # a copy otherwise, even where nothing is turned
+        return ImagePixels(image, channels, name)
 
 
 def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray:
@@ -116,17 +131,7 @@ def to_channels(image: npt.NDArray[Any], channels: int, *, name: str = "The imag
         return plane[..., np.newaxis]
     if plane.ndim == 3 and plane.shape[2] == channels:
         return plane
-    return to_uint8(Image.fromarray(np.ascontiguousarray(plane)), channels, name)
-
-
-def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """Resize uint8 (H, W, C) or (H, W) to height x width, bilinear with anti-aliasing when it shrinks."""
-    if image.shape[:2] == (height, width):
-        return image
-    plane = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    pillow = Image.fromarray(np.ascontiguousarray(plane))
-    resized = np.array(pillow.resize((width, height), Image.Resampling.BILINEAR))
-    return resized.reshape(height, width, *image.shape[2:])
+    return ImagePixels(Image.fromarray(np.ascontiguousarray(plane)), channels, name).whole()
 
 
 def resize_labels(labels: IntegerArray, height: int, width: int) -> IntegerArray:
@@ -175,68 +180,16 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint16 if wide else np.uint8))
     if not wide:
         # All 256 entries: with fewer, Pillow would pack the ids in 4 bits and cut off an ignore id of 255.
-        image.putpalette(_color_table(palette, 256).tobytes())
+        image.putpalette(color_table(palette, 256).tobytes())
     _write_png(target, image)
 
 
-def write_image(path: str | Path, image: UInt8Array, *, overwrite: bool = False) -> None:
-    """Write uint8 (H, W), (H, W, 1) or (H, W, 3) as a PNG, atomically; errors as in `segtool.files`."""
-    target = refuse_existing(path, overwrite=overwrite)
-    plane = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    _write_png(target, Image.fromarray(np.ascontiguousarray(plane)))
-
-
 def _write_png(target: Path, image: Image.Image) -> None:
-    """Encode in memory, then write once: a file that Pillow writes itself is several small writes."""
+    """Write a PNG; a small one is encoded in memory and written at once, Pillow itself writes in small pieces."""
+    if image.width * image.height > _SMALL:
+        with atomic_path(target) as temporary:
+            image.save(temporary, format="PNG")
+        return
     encoded = BytesIO()
     image.save(encoded, format="PNG")
     write_bytes(target, encoded.getbuffer())
-
-
-def colorize(labels: IntegerArray, palette: Palette) -> UInt8Array:
-    """Return the palette's colour of every label, uint8 (..., 3); ids beyond the palette are white."""
-    size = max(len(palette), int(labels.max(initial=0))) + 1
-    return _color_table(palette, size)[labels]
-
-
-def overlay(
-    image: UInt8Array,
-    labels: IntegerArray,
-    palette: Palette,
-    *,
-    alpha: float = 0.5,
-    background_id: int | None = None,
-) -> UInt8Array:
-    """Blend the colours of a label map over its image.
-
-    Parameters
-    ----------
-    image
-        uint8 (H, W), (H, W, 1) or (H, W, 3).
-    labels
-        Class ids (H, W).
-    palette
-        A colour per class.
-    alpha
-        Share of the label's colour, 0..1.
-    background_id
-        The class whose pixels keep the image as it is; None for none.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (H, W, 3).
-    """
-    if image.shape[:2] != labels.shape:
-        raise DataError(f"The image is {image.shape[:2]} and its labels are {labels.shape}; expected the same size.")
-    base = to_channels(image, 3)
-    blended = np.rint(base * (1.0 - alpha) + colorize(labels, palette) * alpha).astype(np.uint8)
-    if background_id is None:
-        return blended
-    return np.where((labels == background_id)[..., np.newaxis], base, blended)
-
-
-def _color_table(palette: Palette, size: int) -> UInt8Array:
-    table = np.full((size, 3), _UNKNOWN_COLOR, dtype=np.uint8)
-    table[: len(palette)] = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)[:size]
-    return table

@@ -14,10 +14,12 @@ import numpy as np
 from segtool import __version__
 from segtool.errors import DataError, OutputWriteError
 from segtool.files import refuse_existing, write_json, write_with
-from segtool.runtime.arrays import FloatArray, IntegerArray
-from segtool.runtime.image_io import colorize, overlay, write_image, write_labels
+from segtool.runtime.arrays import FloatArray, IntegerArray, row_bands
+from segtool.runtime.decoding import MAX_PIXELS
+from segtool.runtime.image_io import write_labels
 from segtool.runtime.manifest import Entry, Manifest
 from segtool.runtime.naming import SUFFIXES, find_sources, output_stems, with_kind
+from segtool.runtime.pictures import write_color, write_overlay
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.stream import Result
 from segtool.runtime.tiling import TileOption, uses_tiles
@@ -43,6 +45,8 @@ class PredictOptions:
         float32 (H, W, K)).
     tile
         What is done with images larger than the model, as in `Segmenter`.
+    max_pixels
+        Images of more pixels are failed entries of the manifest.
     workers
         Threads that read and predict; None for one more than the processors.
     overwrite
@@ -54,6 +58,7 @@ class PredictOptions:
     color: bool = False
     probabilities: bool = False
     tile: TileOption = "auto"
+    max_pixels: int = MAX_PIXELS
     workers: int | None = None
     overwrite: bool = False
 
@@ -179,7 +184,12 @@ def _work_through(
 ) -> None:
     total = len(manifest.entries)
     results = segmenter.stream(
-        [job.path for job in jobs], workers=options.workers, tile=options.tile, probabilities=options.probabilities
+        [job.path for job in jobs],
+        workers=options.workers,
+        tile=options.tile,
+        probabilities=options.probabilities,
+        keep_images=options.overlay,
+        max_pixels=options.max_pixels,
     )
     with closing(results):  # stops the threads at once when an output cannot be written
         for result in results:
@@ -206,15 +216,14 @@ def _finish(segmenter: Segmenter, job: _Job, result: Result, out: Path) -> None:
 def _write_output(kind: str, target: Path, result: Result, segmenter: Segmenter) -> None:
     """Write one kind of output; that it replaces nothing unasked was checked before the run."""
     palette, background = segmenter.contract.palette, segmenter.contract.background_id
-    if result.labels is None or result.image is None:
+    if result.labels is None:
         return
     if kind == "labels":
         write_labels(target, result.labels, palette, overwrite=True)
     elif kind == "color":
-        write_image(target, colorize(result.labels, palette), overwrite=True)
-    elif kind == "overlay":
-        blended = overlay(result.image, result.labels, palette, background_id=background)
-        write_image(target, blended, overwrite=True)
+        write_color(target, result.labels, palette, overwrite=True)
+    elif kind == "overlay" and result.image is not None:
+        write_overlay(target, result.image, result.labels, palette, background_id=background, overwrite=True)
     elif result.probabilities is not None:
         _write_probabilities(target, result.probabilities)
 
@@ -224,5 +233,7 @@ def _write_probabilities(target: Path, probabilities: FloatArray) -> None:
 
 
 def _pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
-    counts = np.bincount(labels.reshape(-1), minlength=len(names)).tolist()
-    return {name: count for name, count in zip(names, counts, strict=True) if count}
+    counts = np.zeros(len(names), dtype=np.int64)
+    for rows in row_bands(*labels.shape):  # numpy counts in a copy of 8 bytes a pixel
+        counts += np.bincount(labels[rows].reshape(-1), minlength=len(names))
+    return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}

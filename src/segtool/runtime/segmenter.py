@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,20 @@ import numpy.typing as npt
 
 from segtool.contract import GoldenPair, ModelContract
 from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolError
+from segtool.runtime.answers import best, label, label_and_score
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
-from segtool.runtime.image_io import read_image, resize_image, resize_labels, to_channels
+from segtool.runtime.decoding import MAX_PIXELS
+from segtool.runtime.image_io import read_pixels, resize_labels, to_channels
+from segtool.runtime.pixels import ArrayPixels, Pixels, resize_image
 from segtool.runtime.processors import available_cpus
-from segtool.runtime.scores import resize_planes, softmax
 from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
 from segtool.runtime.signature import check_signature
-from segtool.runtime.stream import Result, ordered_map
-from segtool.runtime.tiling import TileOption, predict_tiled, uses_tiles
+from segtool.runtime.stream import Result, StreamOptions, ordered_map
+from segtool.runtime.tiling import TileOption
 from segtool.runtime.verify import VerifyResult, compare_golden
+
+# Above this, decoded pixels and answers take more memory than everything else: such images are worked on one by one.
+_LARGE_PIXELS = 1 << 25
 
 
 def load(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> Segmenter:
@@ -85,6 +91,7 @@ class Segmenter:
         self._session = opened.session
         self._input_name: str = opened.session.get_inputs()[0].name
         # As many runs at a time as there are processors for: more would only wait for each other.
+        self._large = threading.Lock()
         self._slots = threading.BoundedSemaphore(max(1, available_cpus() // opened.threads))
 
     def __call__(self, image: npt.NDArray[Any], *, tile: TileOption = "auto") -> IntegerArray:
@@ -104,7 +111,8 @@ class Segmenter:
         numpy.ndarray
             (H, W) at the image's own size, uint8 (uint16 above 256 classes).
         """
-        return self._labels(to_channels(image, self.contract.channels), tile)
+        pixels = ArrayPixels(to_channels(image, self.contract.channels))
+        return label(pixels, self.contract, self.run, tile)
 
     def predict_batch(self, images: UInt8Array) -> IntegerArray:
         """Return the labels (N, h, w) of images uint8 (N, h, w, C) that have the model's size already."""
@@ -129,7 +137,8 @@ class Segmenter:
             The model has the labels head, which gives none.
         """
         self.require_probabilities()
-        return self._labels_and_probabilities(to_channels(image, self.contract.channels), tile)[1]
+        pixels = ArrayPixels(to_channels(image, self.contract.channels))
+        return label_and_score(pixels, self.contract, self.run, tile)[1]
 
     def stream(
         self,
@@ -138,6 +147,8 @@ class Segmenter:
         workers: int | None = None,
         tile: TileOption = "auto",
         probabilities: bool = False,
+        keep_images: bool = True,
+        max_pixels: int = MAX_PIXELS,
     ) -> Generator[Result, None, None]:
         """Read and label image files in several threads; yield a `Result` for each, in the order of `paths`.
 
@@ -151,20 +162,28 @@ class Segmenter:
             As in a call.
         probabilities
             Give those as well.
+        keep_images
+            Give the images as well; without them a huge one is held once, as it was decoded.
+        max_pixels
+            Images of more pixels are refused before they are decoded.
 
         Notes
         -----
         A file that cannot be read, or a run that fails, is a `Result` with an `error`; the stream goes on. At
-        most twice as many images as there are workers are in memory.
+        most twice as many images as there are workers are in memory, and of those above 32 megapixels one at a time
+        is in work.
         """
         if probabilities:
             self.require_probabilities()
         if workers is not None and workers < 1:
             raise DataError(f"A stream needs at least 1 worker, {workers} were asked for.")
+        if max_pixels < 1:
+            raise DataError(f"At most {max_pixels} pixels were asked for; expected at least 1.")
         count = available_cpus() + 1 if workers is None else workers
+        options = StreamOptions(tile, probabilities, keep_images, max_pixels)
 
         def work(item: tuple[int, str | Path]) -> Result:
-            return self._work_on(item[0], Path(item[1]), tile=tile, probabilities=probabilities)
+            return self._work_on(item[0], Path(item[1]), options=options)
 
         return ordered_map(work, enumerate(paths), workers=count, ahead=count)
 
@@ -233,48 +252,37 @@ class Segmenter:
 
     def postprocess(self, output: npt.NDArray[Any], height: int, width: int) -> IntegerArray:
         """Turn the head's output for N inputs into labels (N, height, width)."""
-        if self.contract.head == "labels":
-            labels: IntegerArray = output
-        else:
-            labels = np.argmax(output, axis=-1).astype(self.contract.label_dtype)
+        labels = best(output, self.contract)
         if labels.shape[1:] == (height, width):
             return labels
         return np.stack([resize_labels(one, height, width) for one in labels])
 
-    def _labels(self, image: UInt8Array, tile: TileOption) -> IntegerArray:
-        if uses_tiles(self.contract, _size(image), tile):
-            return predict_tiled(image, self.input_size, self.predict_batch)
-        labels: IntegerArray = self.postprocess(self.run(self.preprocess([image])), *_size(image))[0]
-        return labels
-
-    def _labels_and_probabilities(self, image: UInt8Array, tile: TileOption) -> tuple[IntegerArray, FloatArray]:
-        """Return both from one run; the labels are those that `_labels` gives."""
-        if uses_tiles(self.contract, _size(image), tile):
-            shares: FloatArray = predict_tiled(image, self.input_size, lambda batch: self._to_shares(self.run(batch)))
-            return self.postprocess(shares[np.newaxis], *_size(image))[0], shares
-        output = self.run(self.preprocess([image]))
-        labels = self.postprocess(output, *_size(image))[0]
-        return labels, resize_planes(self._to_shares(output)[0], *_size(image))
-
-    def _to_shares(self, output: FloatArray) -> FloatArray:
-        return softmax(output) if self.contract.head == "logits" else output
-
-    def _work_on(self, index: int, path: Path, *, tile: TileOption, probabilities: bool) -> Result:
+    def _work_on(self, index: int, path: Path, *, options: StreamOptions) -> Result:
         """Read and predict one file; whatever fails is in the result."""
         started = time.perf_counter()
         image = labels = shares = error = None
         try:
-            image = read_image(path, channels=self.contract.channels)
-            if probabilities:
-                labels, shares = self._labels_and_probabilities(image, tile)
-            else:
-                labels = self._labels(image, tile)
+            with ExitStack() as turn:
+                pixels, image = self._read(path, options, turn)
+                if options.probabilities:
+                    labels, shares = label_and_score(pixels, self.contract, self.run, options.tile)
+                else:
+                    labels = label(pixels, self.contract, self.run, options.tile)
         except SegtoolError as caught:
             error = caught
         except MemoryError:
             error = DataError(f"The prediction of {path} does not fit in memory; shrink or split it.")
         return Result(index, path, image, labels, error, time.perf_counter() - started, shares)
 
+    def _read(self, path: Path, options: StreamOptions, turn: ExitStack) -> tuple[Pixels, UInt8Array | None]:
+        """Return a file's pixels, and as an array too where it is to be kept; a large one waits for its turn."""
 
-def _size(image: npt.NDArray[Any]) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
+        def wait(count: int) -> None:
+            if count > _LARGE_PIXELS:
+                turn.enter_context(self._large)
+
+        pixels = read_pixels(path, channels=self.contract.channels, max_pixels=options.max_pixels, before=wait)
+        if not options.keep_images:
+            return pixels, None
+        image = pixels.whole()
+        return ArrayPixels(image), image

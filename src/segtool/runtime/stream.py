@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import SegtoolError
+from segtool.runtime.tiling import TileOption
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -29,7 +30,7 @@ class Result:
     path
         Its file.
     image
-        uint8 (H, W, C) as the model saw it before resizing; None where it could not be read.
+        uint8 (H, W, C) as the model saw it before resizing; None where it could not be read or was not to be kept.
     labels
         Class ids (H, W), uint8 (uint16 above 256 classes); None on failure.
     error
@@ -47,6 +48,16 @@ class Result:
     error: SegtoolError | None
     seconds: float
     probabilities: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What is done with each image of a stream; the fields are explained at `Segmenter.stream`."""
+
+    tile: TileOption
+    probabilities: bool
+    keep_images: bool
+    max_pixels: int
 
 
 def ordered_map(

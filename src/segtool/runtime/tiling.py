@@ -1,23 +1,28 @@
-"""Answers for images larger than the model: overlapping tiles, and which tile answers for which pixel.
+"""Answers for images larger than the model: overlapping tiles, and what becomes of their overlaps.
 
-Near its border a tile sees only half of a pixel's surroundings, so each pixel of the result is taken from the
-tile in whose interior it lies deepest. For tiles on a grid that is a rectangle of each tile, which ends in the
-middle of its overlaps; so nothing but the result itself is ever held for the whole image.
+Near its border a tile sees only half of a pixel's surroundings, so its answers count less there. Scores (logits or
+probabilities) are merged: in the middle half of an overlap one tile fades into the next, and the outer quarter, which
+sees least, does not count. Class ids cannot be merged: each pixel is taken from the tile in whose interior it lies
+deepest, which ends in the middle of the overlaps.
+
+Tiles are worked through row by row, and scores are given out as soon as no later tile touches them: only the lines in
+which a row of tiles fades into the next are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, TypeVar
+from itertools import islice, pairwise
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.errors import DataError
-from segtool.runtime.arrays import UInt8Array
+from segtool.runtime.arrays import FloatArray, UInt8Array
+from segtool.runtime.pixels import Pixels
 
 TileOption = Literal["auto", "never"] | tuple[int, int]
 """What is done with an image larger than the model: "auto" as its contract says, "never" resize, or (h, w) tile."""
@@ -26,27 +31,66 @@ Answers = TypeVar("Answers", bound=np.generic)
 
 # A quarter of the tile on each border is seen by its neighbour as well.
 _OVERLAP_SHARE = 4
-# Tiles in one run: enough to keep the cores busy, few enough to bound the memory.
+# Tiles in one run: enough to keep the cores busy, few enough to bound the memory, and fewer where they are large.
 _TILES_PER_RUN = 8
+_PIXELS_PER_RUN = 1 << 20
 
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis: it covers [start, start + length) and answers for [first, last)."""
+    """One tile along one axis: it covers [start, start + its length) and answers for [first, last).
+
+    Attributes
+    ----------
+    start, first, last
+        Pixels of the image; `first` and `last` lie in the middle of the overlaps.
+    rise, fall
+        Pixels around `first` and `last` in which it fades in and out; 0 at the image's border.
+    """
 
     start: int
     first: int
     last: int
+    rise: int = 0
+    fall: int = 0
 
     @property
     def image_slice(self) -> slice:
-        """Where in the image the tile answers."""
+        """Where in the image the tile answers alone."""
         return slice(self.first, self.last)
 
     @property
     def tile_slice(self) -> slice:
         """The same pixels, counted in the tile."""
         return slice(self.first - self.start, self.last - self.start)
+
+    @property
+    def begin(self) -> int:
+        """First pixel of the image at which the tile counts in a merge."""
+        return self.first - self.rise // 2
+
+    @property
+    def settled(self) -> int:
+        """Where its fading out begins: pixels from `begin` to here are no concern of the tiles after it."""
+        return self.last - self.fall // 2
+
+    @property
+    def merge_slice(self) -> slice:
+        """Where it counts in a merge, counted in the tile."""
+        return slice(self.begin - self.start, self.settled + self.fall - self.start)
+
+    @property
+    def settled_slice(self) -> slice:
+        """What the merge gives out once it has this tile, in pixels of the image."""
+        return slice(self.begin, self.settled)
+
+
+class Block(NamedTuple):
+    """Merged scores of a rectangle: its rows and columns in the image, and float32 (h, w, K)."""
+
+    rows: slice
+    columns: slice
+    scores: FloatArray
 
 
 def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption) -> bool:
@@ -70,7 +114,8 @@ def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption)
 def spans(length: int, tile: int) -> list[Span]:
     """Return the evenly spread tiles along one axis of `length` pixels, neighbours overlapping by a quarter or more.
 
-    What they answer for covers the axis once: each border lies in the middle of an overlap.
+    What they answer for covers the axis once: each border lies in the middle of an overlap. Two tiles fade into each
+    other over half of their overlap, and over a quarter of a tile at most, so that no pixel is in two fades.
     """
     if length <= tile:
         return [Span(0, 0, length)]
@@ -78,50 +123,99 @@ def spans(length: int, tile: int) -> list[Span]:
     count = 1 + -(-(length - tile) // stride)
     starts = [index * (length - tile) // (count - 1) for index in range(count)]
     borders = [0, *((left + tile + right) // 2 for left, right in pairwise(starts)), length]
-    return [Span(start, borders[index], borders[index + 1]) for index, start in enumerate(starts)]
+    fades = [0, *(min((left + tile - right) // 2, tile // _OVERLAP_SHARE) for left, right in pairwise(starts)), 0]
+    return [
+        Span(start, borders[index], borders[index + 1], fades[index], fades[index + 1])
+        for index, start in enumerate(starts)
+    ]
 
 
 def predict_tiled(
-    image: UInt8Array, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
+    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
 ) -> npt.NDArray[Answers]:
-    """Predict an image tile by tile.
+    """Predict an image tile by tile, each pixel by the tile in which it lies deepest.
 
     Parameters
     ----------
-    image
-        uint8 (H, W, C); a side shorter than the tile is continued with its border pixels.
+    pixels
+        The image; a side shorter than the tile is continued with its border pixels.
     tile_size
         Height and width (h, w) of the model's input.
     predict
-        Maps tiles, uint8 (n, h, w, C), to one answer per pixel, (n, h, w) or (n, h, w, K).
+        Maps tiles, uint8 (n, h, w, C), to one answer per pixel, (n, h, w).
 
     Returns
     -------
     numpy.ndarray
-        (H, W) or (H, W, K), of the answers' dtype.
+        (H, W), of the answers' dtype.
     """
-    height, width = image.shape[:2]
-    padded = _continue_border(image, tile_size)
-    grid = [(row, column) for row in spans(height, tile_size[0]) for column in spans(width, tile_size[1])]
     result: npt.NDArray[Answers] | None = None
-    for start in range(0, len(grid), _TILES_PER_RUN):
-        group = grid[start : start + _TILES_PER_RUN]
-        answers = predict(np.stack([_cut(padded, row.start, column.start, tile_size) for row, column in group]))
+    for row, column, answer in _answers(pixels, tile_size, predict):
         if result is None:
-            result = np.empty((height, width, *answers.shape[3:]), dtype=answers.dtype)
-        for (row, column), answer in zip(group, answers, strict=True):
-            result[row.image_slice, column.image_slice] = answer[row.tile_slice, column.tile_slice]
+            result = np.empty(pixels.size, dtype=answer.dtype)
+        result[row.image_slice, column.image_slice] = answer[row.tile_slice, column.tile_slice]
     if result is None:
-        raise DataError(f"The image has shape {image.shape}; expected at least one pixel.")
+        raise DataError(f"The image has {pixels.size} pixels; expected at least one.")
     return result
 
 
-def _cut(image: UInt8Array, top: int, left: int, size: tuple[int, int]) -> UInt8Array:
-    return image[top : top + size[0], left : left + size[1]]
+def merged_scores(
+    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], FloatArray]
+) -> Iterator[Block]:
+    """Predict the scores of an image tile by tile and merge them where tiles overlap.
+
+    Parameters
+    ----------
+    pixels, tile_size
+        As in `predict_tiled`.
+    predict
+        Maps tiles, uint8 (n, h, w, C), to float32 scores (n, h, w, K), which are changed in place.
+
+    Yields
+    ------
+    Block
+        Together they cover the image once. Where overlapping tiles give the same scores, these are exactly those.
+    """
+    left: FloatArray | None = None
+    above: dict[int, FloatArray] = {}  # by column: the lines in which the row of tiles above fades out
+    for row, column, answer in _answers(pixels, tile_size, predict):
+        scores = answer[row.merge_slice, column.merge_slice]
+        if column.rise and left is not None:
+            _fade_in(scores.swapaxes(0, 1), left.swapaxes(0, 1))
+        width, height = column.settled - column.begin, row.settled - row.begin
+        left, scores = scores[:, width:], scores[:, :width]
+        if row.rise:
+            _fade_in(scores, above[column.start])
+        above[column.start] = scores[height:].copy()  # a copy: a view would keep the whole run in memory
+        yield Block(row.settled_slice, column.settled_slice, scores[:height])
 
 
-def _continue_border(image: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    below, right = max(0, size[0] - image.shape[0]), max(0, size[1] - image.shape[1])
+def _fade_in(scores: FloatArray, before: FloatArray) -> None:
+    """Let the first lines of `scores` rise from the scores `before`, in place: linear, along the first axis."""
+    count = len(before)
+    shares = ((np.arange(count, dtype=np.float32) + 0.5) / count).reshape(-1, 1, 1)
+    scores[:count] = before + (scores[:count] - before) * shares  # in this form equal scores stay what they are
+
+
+def _answers(
+    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
+) -> Iterator[tuple[Span, Span, npt.NDArray[Answers]]]:
+    """Predict every tile, a few in a run; yield its rows, its columns and its answers, row by row of the grid."""
+    height, width = pixels.size
+    columns = spans(width, tile_size[1])
+    grid = ((row, column) for row in spans(height, tile_size[0]) for column in columns)
+    per_run = max(1, min(_TILES_PER_RUN, _PIXELS_PER_RUN // (tile_size[0] * tile_size[1])))
+    while group := list(islice(grid, per_run)):
+        answers = predict(np.stack([_cut(pixels, row.start, column.start, tile_size) for row, column in group]))
+        for (row, column), answer in zip(group, answers, strict=True):
+            yield row, column, answer
+
+
+def _cut(pixels: Pixels, top: int, left: int, size: tuple[int, int]) -> UInt8Array:
+    """Return one tile; beyond the image's lower and right border its last pixels go on."""
+    height, width = pixels.size
+    tile = pixels.read(slice(top, min(top + size[0], height)), slice(left, min(left + size[1], width)))
+    below, right = size[0] - tile.shape[0], size[1] - tile.shape[1]
     if below == 0 and right == 0:
-        return image
-    return np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
+        return tile
+    return np.pad(tile, ((0, below), (0, right), (0, 0)), mode="edge")
