@@ -75,14 +75,15 @@ def command(
     from PIL import Image
 
     from segtool.cli.live import progress_bar
-    from segtool.models.resolve import find_model, latest_exported
+    from segtool.models.resolve import find_model
+    from segtool.models.shipped import default_model
     from segtool.runtime.predict import PredictOptions, predict_paths
     from segtool.runtime.segmenter import load
 
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     provider, threads = options.pop("provider"), options.pop("threads")
-    path = latest_exported() if model is None else find_model(model, kind="onnx").path
+    path = default_model() if model is None else find_model(model, kind="onnx").path
     segmenter = load(path, provider=provider, threads=threads or _best_threads(images))
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
     try:

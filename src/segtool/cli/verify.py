@@ -19,16 +19,18 @@ from segtool.cli.options import json_option, provider_option, threads_option
 def command(ctx: click.Context, /, *, model: Path | None, provider: str, threads: int | None, as_json: bool) -> None:
     """Run MODEL on the images that it carries, and compare with the labels that it gave when it was exported.
 
-    MODEL is an .onnx file or a run folder; the latest exported model where it is not given.
+    MODEL is an .onnx file or a run folder; where it is not given the latest exported model, or the one that ships
+    with segtool.
 
     Exit code 4 where they differ by more than the tolerance. It needs no network and no data.
     """
     from segtool.errors import GateError
-    from segtool.models.resolve import find_model, latest_exported
+    from segtool.models.resolve import find_model
+    from segtool.models.shipped import default_model
     from segtool.runtime.segmenter import verify
 
     result = verify(
-        latest_exported() if model is None else find_model(model, kind="onnx").path, provider=provider, threads=threads
+        default_model() if model is None else find_model(model, kind="onnx").path, provider=provider, threads=threads
     )
     if as_json:
         emit_json("verify", result.to_dict())
