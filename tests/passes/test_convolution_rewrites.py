@@ -265,7 +265,5 @@ def test_a_slope_that_no_maximum_gives_is_refused(slope):
 def test_a_leaky_relu_as_a_maximum_needs_its_map_for_itself():
     twice = rewritten(blocked(extra=[node("Relu", "c", "z")], outputs=("y", "z")), PIXELS_AS_CHANNELS)
     rewritten(twice, LEAKY_AS_MAXIMUM, changes=0, refusals=["2 users"])
-    ordinary = make(
-        [node("Conv", "x w b", "c"), node("LeakyRelu", "c", "y", alpha=0.3)], weights(2, 3), ["N", 2, 8, 6]
-    )
+    ordinary = make([node("Conv", "x w b", "c"), node("LeakyRelu", "c", "y", alpha=0.3)], weights(2, 3), ["N", 2, 8, 6])
     rewritten(ordinary, LEAKY_AS_MAXIMUM, changes=0)
