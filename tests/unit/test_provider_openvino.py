@@ -31,7 +31,11 @@ NAME = "OpenVINOExecutionProvider"
 
 pytestmark = [
     pytest.mark.openvino,
-    pytest.mark.skipif(NAME not in ort.get_available_providers(), reason="onnxruntime-openvino is not installed"),
+    pytest.mark.skipif(
+        NAME not in ort.get_available_providers()
+        or not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"),
+        reason="onnxruntime-openvino of 1.24 or later is not installed",
+    ),
 ]
 
 

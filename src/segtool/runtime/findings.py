@@ -120,7 +120,9 @@ def folder_findings(folders: Mapping[str, Path | None]) -> list[Finding]:
         severity = BROKEN if name == "temporary" else WARNING
         if where is None or not _is_writable(where):
             remedy = _FOLDER_REMEDIES[name]
-            findings.append(Finding(severity, f"the {name} folder ({folder or 'there is none'}) cannot be written", remedy))
+            findings.append(
+                Finding(severity, f"the {name} folder ({folder or 'there is none'}) cannot be written", remedy)
+            )
         elif (free := shutil.disk_usage(where).free) < _LEAST_FREE:
             finding = f"the disk of the {name} folder {folder} has {free / 1e6:.0f} MB left"
             findings.append(Finding(WARNING, finding, "make room"))

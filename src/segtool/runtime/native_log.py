@@ -62,6 +62,12 @@ def _pass_on(store: IO[bytes]) -> list[str]:
     return errors
 
 
+def printed_error(text: str) -> str:
+    """Return the error that onnxruntime before 1.24 prints as it falls back; empty where it printed none."""
+    mark = "EP Error "
+    return next((plain_message(line.removeprefix(mark)) for line in text.splitlines() if line.startswith(mark)), "")
+
+
 def plain_message(text: str) -> str:
     """Return the first line of a message of onnxruntime, without the place in its sources and the error's number."""
     first = text.strip().split("\n", maxsplit=1)[0]

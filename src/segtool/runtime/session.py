@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from segtool.runtime.assignment import (
     refuse_nothing_to_do,
 )
 from segtool.runtime.engine import INFERENCE_SESSION, ORT_ERRORS, ort
-from segtool.runtime.native_log import captured_errors, plain_message
+from segtool.runtime.native_log import captured_errors, plain_message, printed_error
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.providers import (
     AUTO_ORDER,
@@ -30,7 +31,7 @@ from segtool.runtime.providers import (
     provider_name,
     provider_settings,
 )
-from segtool.runtime.session_options import quieten, session_options_for
+from segtool.runtime.session_options import fallback_print_kept, quieten, session_options_for
 
 __all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "available_cpus", "first_line", "open_session", "provider_name"]
 
@@ -177,20 +178,22 @@ def _session(path: Path, opened: OpenedSession, entry: str) -> Any:
     switches.add_session_config_entry(entry, "1")
     if opened.provider == DIRECTML:
         switches.enable_mem_pattern = False  # it refuses to start with one
-    providers: list[Any] | None = [(opened.provider, dict(opened.options)), CPU]
+    providers: list[Any] | None = [(opened.provider, dict(opened.options)), *([] if entry == REFUSE_CPU else [CPU])]
     if devices := plugin_devices(opened.provider):
         switches.add_provider_for_devices(devices[:1], dict(opened.options))
         providers = None
+    printed = io.StringIO()
     try:
-        with captured_errors() as errors:
-            # onnxruntime's own fallback prints to stdout and goes on with the CPU, here and at every run.
+        with captured_errors() as errors, fallback_print_kept(printed):
+            # onnxruntime's own fallback goes on with the CPU, here and at every run.
             session = INFERENCE_SESSION(str(path), switches, providers=providers, enable_fallback=0)
+        session.disable_fallback()
     except ORT_ERRORS as error:
         _cpu_session(path, 1)  # a file that the CPU cannot run either is what is to be reported
         raise ProviderError(
             f"{opened.provider} does not start on {path} ({plain_message(str(error))}); use --provider cpu."
         ) from error
-    refuse_fallback(session, opened.provider, why="; ".join(errors[:1]))
+    refuse_fallback(session, opened.provider, why=next(iter(errors), printed_error(printed.getvalue())))
     for message in errors:
         logger.warning("%s started, and logged an error: %s", opened.provider, message)
     return session

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any
 
 from segtool.runtime.engine import ort
 
 _SPIN_US = 100
+_SILENT_FALLBACK = (1, 24)
 _BOUNDED_SPIN = (1, 26)  # onnxruntime since which the time is certain to be known; before it, threads do not spin
 
 
@@ -36,6 +39,11 @@ def _wait_briefly(options: Any) -> None:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2])
+
+
+def fallback_print_kept(store: io.StringIO) -> AbstractContextManager[Any]:
+    """Keep off stdout what onnxruntime before 1.24 prints there as it falls back to the CPU; later ones can be told."""
+    return nullcontext() if _version(ort.__version__) >= _SILENT_FALLBACK else redirect_stdout(store)
 
 
 def quieten() -> None:
