@@ -24,6 +24,7 @@ from tiny_models import expected_labels, tiny_contract, write_model
 import segtool
 from segtool.contract import GoldenPair
 from segtool.errors import ProviderError
+from segtool.runtime.assignment import records_assignment
 from segtool.runtime.provider_probe import probe_providers
 from segtool.runtime.session import CPU, open_session
 
@@ -32,8 +33,7 @@ NAME = "OpenVINOExecutionProvider"
 pytestmark = [
     pytest.mark.openvino,
     pytest.mark.skipif(
-        NAME not in ort.get_available_providers()
-        or not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"),
+        not (NAME in ort.get_available_providers() and records_assignment(ort.InferenceSession)),
         reason="onnxruntime-openvino of 1.24 or later is not installed",
     ),
 ]

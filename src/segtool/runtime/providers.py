@@ -29,7 +29,8 @@ AUTO_ORDER = (
 """What auto tries, best first.
 
 Left to those who ask for them by name: TensorRT, which compiles the model for minutes at its first start; QNN, whose
-NPU computes in an arithmetic of its own; XNNPACK, which has no INT8 kernels that onnxruntime's own would not match.
+NPU computes in an arithmetic of its own; XNNPACK, which was not measured against
+onnxruntime's own kernels.
 """
 
 _ALIASES = {"directml": "dml"}
