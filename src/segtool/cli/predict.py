@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +82,10 @@ def command(
 
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    provider, threads = options.pop("provider"), options.pop("threads")
+    settings = {name: options.pop(name) for name in ("provider", "provider_options")}
+    threads = _threads(options.pop("threads"), images, settings["provider_options"])
     path = default_model() if model is None else find_model(model, kind="onnx").path
-    segmenter = load(path, provider=provider, threads=threads or _best_threads(images))
+    segmenter = load(path, threads=threads, **settings)
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
     try:
         with progress_bar("images") as progress:
@@ -100,13 +101,20 @@ def command(
         ctx.exit(EXIT_PARTLY if manifest.done else 1)
 
 
-def _best_threads(images: Sequence[str]) -> int | None:
-    """Return one thread for several images, which then run side by side; None (all) for the least time of one.
+def _threads(asked: int | None, images: Sequence[str], provider_options: Mapping[str, str]) -> int | None:
+    """Return the threads that --threads, the provider's own option or OMP_NUM_THREADS asks for, in this order.
+
+    Else one thread for several images, which then run side by side; None (all) for the least time of one.
 
     On two cores, fcn8 in INT8 ran 1,674 images a second with one-thread runs side by side and 1,101 with two threads
     (benchmarks/results/export_engines.json).
     """
-    return None if len(images) == 1 and Path(images[0]).is_file() else 1
+    from segtool.runtime.processors import environment_threads
+    from segtool.runtime.providers import sets_threads
+
+    if asked is not None or sets_threads(provider_options):
+        return asked
+    return environment_threads() or (None if len(images) == 1 and Path(images[0]).is_file() else 1)
 
 
 def _report(manifest: Manifest, out: Path, *, as_json: bool) -> None:

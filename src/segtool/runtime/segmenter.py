@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,13 @@ from segtool.runtime.verify import VerifyResult, compare_golden
 _LARGE_PIXELS = 1 << 25
 
 
-def load(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> Segmenter:
+def load(
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+) -> Segmenter:
     """Open a model that segtool exported.
 
     Parameters
@@ -40,8 +46,11 @@ def load(path: str | Path, *, provider: str = "auto", threads: int | None = None
     provider
         "auto" for the best that really starts, or a name: "cpu", "cuda", ...
     threads
-        Threads of one run on the CPU; None for all that this process may use. With 1, `Segmenter.stream` runs
-        an image on each processor, which gives the most images a second.
+        Threads of one run on the CPU; None for OMP_NUM_THREADS, or else all that this process may use. With 1,
+        `Segmenter.stream` runs an image on each processor, which gives the most images a second.
+    provider_options
+        The provider's own options by its own keys, such as {"device_type": "GPU"} of OpenVINO; they need a provider
+        by name, and one that it does not know is an error.
 
     Raises
     ------
@@ -50,19 +59,19 @@ def load(path: str | Path, *, provider: str = "auto", threads: int | None = None
     ContractError
         It carries no contract, one of a newer version, or one that does not fit its graph.
     ProviderError
-        A provider asked for by name does not run it.
+        A provider asked for by name does not run it, or refuses an option.
     """
     source = Path(path)
-    opened = open_session(source, provider=provider, threads=threads)
+    opened = open_session(source, provider=provider, threads=threads, provider_options=provider_options)
     metadata = opened.session.get_modelmeta().custom_metadata_map
     contract = ModelContract.from_metadata(metadata, source=str(source))
     check_signature(opened.session, contract, source)
     return Segmenter(source, opened, contract)
 
 
-def verify(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> VerifyResult:
+def verify(path: str | Path, **options: Any) -> VerifyResult:
     """Open a model and run its built-in golden test; arguments and errors as in `load` and `Segmenter.verify`."""
-    return load(path, provider=provider, threads=threads).verify()
+    return load(path, **options).verify()
 
 
 class Segmenter:
@@ -78,6 +87,10 @@ class Segmenter:
         The execution provider that really runs it, by onnxruntime's name.
     provider_reason
         One sentence: why this provider was taken.
+    provider_report
+        All that is known of the provider, ready for JSON: `provider`, `provider_reason`, `provider_options`,
+        `provider_nodes` (how many of the graph's it runs; null where that is not known), `refused_providers` (those
+        that auto did not take, each with the reason) and `threads`.
     threads
         Threads of one run on the CPU.
     """
@@ -87,6 +100,7 @@ class Segmenter:
         self.contract = contract
         self.provider = opened.provider
         self.provider_reason = opened.reason
+        self.provider_report = opened.report()
         self.threads = opened.threads
         self._session = opened.session
         self._input_name: str = opened.session.get_inputs()[0].name
