@@ -1,5 +1,7 @@
 """Put a run's INT8 file into the package: `python benchmarks/ship_model.py RUN`.
 
+Export it with `--preset x86` first: its 7-bit weights are right on every processor, with VNNI or without.
+
 The images that the file verifies itself with are made by the generator here, whatever it was trained on: no image of
 a data set goes into the package.
 """
@@ -11,6 +13,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 import segtool
@@ -30,7 +33,8 @@ def main() -> None:
     run: Path = parser.parse_args().run
     source = run / "model.int8.onnx"
     segmenter = segtool.load(source, provider="cpu")
-    images = generate(GOLDEN_IMAGES * 10, seed=SEED).images[-GOLDEN_IMAGES:]
+    size = (segmenter.contract.height, segmenter.contract.width)
+    images, _ = generate(GOLDEN_IMAGES, seed=SEED).arrays(np.arange(GOLDEN_IMAGES), size=size)
     golden = GoldenPair(images, segmenter.predict_batch(images))
     data = with_metadata(onnx.load(source), segmenter.contract, golden).SerializeToString()
     with tempfile.TemporaryDirectory() as name:
@@ -61,7 +65,8 @@ The model that `segtool predict` takes where no other was trained or named.
   and C. J. C. Burges): {parts["train"]} images to train, {parts["val"]} for validation, {parts["test"]} for a test.
 - Made by: `segtool train --data M2NIST --arch {info["arch"]} --recipe {info["recipe"]} --val-split {info["val_split"]}
   --test-split {info["test_split"]} --seed {info["seed"]}` ({info["epochs"]} epochs, {info["precision"]["name"]}),
-  `segtool export --quantize`, `python benchmarks/ship_model.py RUN`.
+  `segtool export --quantize --preset {test.quantization["preset"]}` (7-bit weights: right on every processor),
+  `python benchmarks/ship_model.py RUN`.
 - With: segtool {info["segtool_version"]}, Keras {versions["keras"]}; {info["created"][:10]}.
 - The images it verifies itself with are generated (seed {SEED}), not of M2NIST.
 
