@@ -15,6 +15,7 @@ from segtool.contract import GoldenPair, ModelContract
 from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolError
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.runtime.image_io import read_image, resize_image, resize_labels, to_channels
+from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.scores import resize_planes, softmax
 from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
@@ -24,7 +25,9 @@ from segtool.runtime.tiling import TileOption, predict_tiled, uses_tiles
 from segtool.runtime.verify import VerifyResult, compare_golden
 
 
-def load(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> Segmenter:
+def load(
+    path: str | Path, *, provider: str = "auto", threads: int | None = None, max_bytes: int = MAX_MODEL_BYTES
+) -> Segmenter:
     """Open a model that segtool exported.
 
     Parameters
@@ -36,22 +39,24 @@ def load(path: str | Path, *, provider: str = "auto", threads: int | None = None
     threads
         Threads of one run on the CPU; None for all that this process may use. With 1, `Segmenter.stream` runs
         an image on each processor, which gives the most images a second.
+    max_bytes
+        Larger files are refused unread; a service that is given models by others sets it as low as it can.
 
     Raises
     ------
     ModelFileError
-        The file is missing or no model.
+        The file is missing, no model, damaged, too large, or would make onnxruntime read other files or run
+        operators of a library.
     ContractError
         It carries no contract, one of a newer version, or one that does not fit its graph.
     ProviderError
         A provider asked for by name does not run it.
     """
-    source = Path(path)
-    opened = open_session(source, provider=provider, threads=threads)
-    metadata = opened.session.get_modelmeta().custom_metadata_map
-    contract = ModelContract.from_metadata(metadata, source=str(source))
-    check_signature(opened.session, contract, source)
-    return Segmenter(source, opened, contract)
+    checked = check_model_file(path, max_bytes=max_bytes)
+    contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
+    opened = open_session(checked, provider=provider, threads=threads)
+    check_signature(opened.session, contract, checked.path)
+    return Segmenter(checked.path, opened, contract)
 
 
 def verify(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> VerifyResult:
@@ -83,6 +88,7 @@ class Segmenter:
         self.provider_reason = opened.reason
         self.threads = opened.threads
         self._session = opened.session
+        self._metadata = opened.metadata
         self._input_name: str = opened.session.get_inputs()[0].name
         # As many runs at a time as there are processors for: more would only wait for each other.
         self._slots = threading.BoundedSemaphore(max(1, available_cpus() // opened.threads))
@@ -195,8 +201,7 @@ class Segmenter:
         ContractError
             It carries none, or one that cannot be read.
         """
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        return GoldenPair.from_metadata(metadata, source=str(self.path))
+        return GoldenPair.from_metadata(self._metadata, source=str(self.path))
 
     def verify(self) -> VerifyResult:
         """Run the golden pair and compare; a mismatch is in the result, not an error.

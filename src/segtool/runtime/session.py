@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from segtool.errors import ModelFileError, ProviderError
+from segtool.runtime.model_file import ModelFile, check_model_file
 from segtool.runtime.processors import available_cpus
 
 __all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "available_cpus", "first_line", "open_session", "provider_name"]
@@ -53,21 +54,24 @@ class OpenedSession:
         Threads of one run on the CPU.
     reason
         One sentence: why this provider.
+    metadata
+        The file's metadata.
     """
 
     session: Any
     provider: str
     threads: int
     reason: str
+    metadata: Mapping[str, str]
 
 
-def open_session(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> OpenedSession:
-    """Open an ONNX file.
+def open_session(path: str | Path | ModelFile, *, provider: str = "auto", threads: int | None = None) -> OpenedSession:
+    """Open an ONNX file, once `check_model_file` lets it pass.
 
     Parameters
     ----------
     path
-        The model.
+        The model, or what `check_model_file` gave for it.
     provider
         "auto" for the best that starts, or a name: "cpu", "cuda", "CUDAExecutionProvider", ...
     threads
@@ -76,23 +80,27 @@ def open_session(path: str | Path, *, provider: str = "auto", threads: int | Non
     Raises
     ------
     ModelFileError
-        The file is missing, or not a model that onnxruntime runs.
+        The file is missing, unsafe to open, or not a model that onnxruntime runs.
     ProviderError
         A provider that was named is not there, does not start, or leaves the model to the CPU; or the number
         of threads is not positive.
     """
-    source = Path(path)
-    if not source.is_file():
-        found = "is a folder" if source.is_dir() else "does not exist"
-        raise ModelFileError(f"{source} {found}; expected an .onnx file, `segtool export` makes one.")
     if threads is not None and threads < 1:
         raise ProviderError(f"A model needs at least 1 thread, {threads} were asked for.")
+    source = path if isinstance(path, ModelFile) else check_model_file(path)
     count = available_cpus() if threads is None else threads
     _quieten()
+    session, name, reason = _open(source.path, provider, count)
+    source.require_unchanged()
+    return OpenedSession(session, name, count, reason, source.metadata)
+
+
+def _open(path: Path, provider: str, threads: int) -> tuple[Any, str, str]:
+    """Return a session, its provider, and why that one."""
     if provider == "auto":
-        return _open_best(source, count)
+        return _open_best(path, threads)
     name = provider_name(provider, ort.get_available_providers())
-    return OpenedSession(_start(source, name, count), name, count, f"{name} was asked for.")
+    return _start(path, name, threads), name, f"{name} was asked for."
 
 
 def provider_name(provider: str, available: Sequence[str]) -> str:
@@ -114,7 +122,7 @@ def provider_name(provider: str, available: Sequence[str]) -> str:
     )
 
 
-def _open_best(path: Path, threads: int) -> OpenedSession:
+def _open_best(path: Path, threads: int) -> tuple[Any, str, str]:
     """Open a model on the first provider in order of preference that really starts; the CPU always does."""
     available = ort.get_available_providers()
     refusals = []
@@ -124,9 +132,9 @@ def _open_best(path: Path, threads: int) -> OpenedSession:
         except ProviderError as error:
             refusals.append(str(error))
         else:
-            return OpenedSession(session, name, threads, f"{name} is the best provider that starts here.")
+            return session, name, f"{name} is the best provider that starts here."
     why = " ".join(refusals) or "no accelerator's provider is in this onnxruntime."
-    return OpenedSession(_start(path, CPU, threads), CPU, threads, f"{CPU} was chosen: {why}")
+    return _start(path, CPU, threads), CPU, f"{CPU} was chosen: {why}"
 
 
 def _start(path: Path, provider: str, threads: int) -> Any:
@@ -175,6 +183,8 @@ def _session_options(threads: int, *, record_assignment: bool) -> Any:
     options.inter_op_num_threads = 1
     _wait_briefly(options)
     options.log_severity_level = 3
+    # What was checked is an ONNX file; without this, onnxruntime goes by the name and reads its own format as well.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     if record_assignment:
         options.add_session_config_entry(_GRAPH_ASSIGNMENT, "1")
     return options

@@ -22,9 +22,14 @@ def check_signature(session: Any, contract: ModelContract, path: Path) -> None:
     Raises
     ------
     ContractError
-        It has another input than one of uint8 (N, height, width, channels), or another output than its head's.
+        A name in it is no text, it has another input than one of uint8 (N, height, width, channels), or another
+        output than its head's.
     """
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    try:
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        _described([*inputs, *outputs])
+    except UnicodeDecodeError as error:
+        raise ContractError(f"The names in {path} are no text, so the file is damaged; copy it again.") from error
     expected = [contract.height, contract.width, contract.channels]
     if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or inputs[0].shape[1:] != expected:
         raise ContractError(
