@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segtool.cli.common import Command, emit_json
+from segtool.cli.common import Command, emit_json, printable
 from segtool.cli.options import json_option, provider_option, threads_option
 
 
@@ -34,8 +34,8 @@ def command(ctx: click.Context, /, *, model: Path | None, provider: str, threads
         emit_json("verify", result.to_dict())
     else:
         click.echo(
-            f"{result.path}: {'passed' if result.passed else 'FAILED'}, {result.agreement:.4%} of {result.pixels} "
-            "golden pixels "
+            f"{printable(str(result.path))}: {'passed' if result.passed else 'FAILED'}, "
+            f"{result.agreement:.4%} of {result.pixels} golden pixels "
             f"agree on {result.provider} (needed {result.required_agreement:.2%})"
         )
     if not result.passed:

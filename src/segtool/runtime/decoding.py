@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,12 @@ _DECODE_ERRORS = (
     KeyError,
     TypeError,
     Warning,
+)
+# Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are what images and masks come
+# in. The first six come first because Pillow has them at hand; any other makes it import all of its plugins.
+_FORMATS = (
+    *("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000"),
+    *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
 )
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -58,7 +65,10 @@ def decoding(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image that can be read; expected PNG, JPEG, TIFF or the like.") from error
+        raise DataError(
+            f"{name} is not an image that can be read; expected PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, JPEG 2000 or "
+            "AVIF."
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name} is too large ({_one_line(error)}); shrink or split it.") from error
     except MemoryError as error:
@@ -69,7 +79,7 @@ def decoding(name: str) -> Iterator[None]:
 
 def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """Read an image's header, and its pixels where there are not too many."""
-    image = Image.open(stream)
+    image = Image.open(stream, formats=_FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, shrink or split it.")

@@ -18,7 +18,7 @@ from segtool.runtime.image_io import read_image, resize_image, resize_labels, to
 from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.scores import resize_planes, softmax
-from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
+from segtool.runtime.session import MAX_THREADS, ORT_ERRORS, OpenedSession, first_line, open_session
 from segtool.runtime.signature import check_signature
 from segtool.runtime.stream import Result, ordered_map
 from segtool.runtime.tiling import TileOption, predict_tiled, uses_tiles
@@ -165,8 +165,8 @@ class Segmenter:
         """
         if probabilities:
             self.require_probabilities()
-        if workers is not None and workers < 1:
-            raise DataError(f"A stream needs at least 1 worker, {workers} were asked for.")
+        if workers is not None and not 1 <= workers <= MAX_THREADS:
+            raise DataError(f"A stream has 1 to {MAX_THREADS} workers, {workers} were asked for; ask for fewer.")
         count = available_cpus() + 1 if workers is None else workers
 
         def work(item: tuple[int, str | Path]) -> Result:

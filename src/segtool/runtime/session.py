@@ -28,6 +28,9 @@ _AUTO_ORDER = (
     "CoreMLExecutionProvider",
     "OpenVINOExecutionProvider",
 )
+MAX_THREADS = 1024
+"""More than any machine gains from; onnxruntime starts each of them, and a million of them never end to start."""
+
 _SPIN_US = 100
 _BOUNDED_SPIN = (1, 26)  # onnxruntime since which the time is certain to be known; before it, threads do not spin
 _GRAPH_ASSIGNMENT = "session.record_ep_graph_assignment_info"
@@ -85,8 +88,8 @@ def open_session(path: str | Path | ModelFile, *, provider: str = "auto", thread
         A provider that was named is not there, does not start, or leaves the model to the CPU; or the number
         of threads is not positive.
     """
-    if threads is not None and threads < 1:
-        raise ProviderError(f"A model needs at least 1 thread, {threads} were asked for.")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ProviderError(f"A model runs on 1 to {MAX_THREADS} threads, {threads} were asked for; ask for fewer.")
     source = path if isinstance(path, ModelFile) else check_model_file(path)
     count = available_cpus() if threads is None else threads
     _quieten()
