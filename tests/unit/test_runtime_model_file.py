@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_models import tiny_contract, write_model
 
 import segtool
-from segtool.errors import ModelFileError
-from segtool.runtime import protobuf
+from segtool.errors import ModelFileError, ProviderError
+from segtool.runtime import protobuf, trial
 from segtool.runtime import session as session_module
 from segtool.runtime.model_file import CHECKSUM_KEY, check_model_file, sealed
 
@@ -68,6 +70,24 @@ def in_a_branch(tensor: TensorProto, depth: int = 1) -> onnx.NodeProto:
 def add_function(model: onnx.ModelProto, node: onnx.NodeProto) -> None:
     model.functions.append(
         helper.make_function("mine", "f", ["a"], ["b"], [node], [helper.make_opsetid("", 17)], attributes=[])
+    )
+
+
+def aborting(model: onnx.ModelProto) -> None:
+    """Add a map of less than no width, cropped: onnxruntime 1.32 ends the process on it, with no exception."""
+    constants = {
+        "w": np.zeros((1, 1, 3, 3), np.float32),
+        "zero": np.array([0]),
+        "two": np.array([2]),
+        "axis": np.array([3]),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    model.graph.node.extend(
+        [
+            helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+            helper.make_node("Conv", ["planes", "w"], ["none"], kernel_shape=[3, 200]),
+            helper.make_node("Slice", ["none", "zero", "two", "axis"], ["crop"]),
+        ]
     )
 
 
@@ -271,3 +291,29 @@ class TestDamage:
         monkeypatch.setattr(session_module, "_start", replaced)
         with pytest.raises(ModelFileError, match="was replaced while"):
             segtool.load(path)
+
+
+@pytest.mark.usefixtures("opens")
+class TestTrial:
+    def test_what_would_end_the_process_is_an_error(self, path: Path) -> None:
+        changed(path, aborting)
+        code = "import sys, segtool; segtool.load(sys.argv[1], provider='cpu')"
+        if subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False).returncode >= 0:
+            pytest.skip("this onnxruntime does not abort on it")
+        with pytest.raises(ModelFileError, match="ended its process in a trial"):
+            segtool.load(path, trial=True, provider="cpu")
+
+    def test_a_process_that_dies_is_told_by_its_signal(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trial, "_TRIAL", "import os, sys; sys.stderr.write('assertion failed'); os.abort()")
+        with pytest.raises(ModelFileError, match=r"ended its process in a trial \(SIGABRT: assertion failed\)"):
+            segtool.load(path, trial=True)
+
+    def test_a_process_that_hangs(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trial, "_TRIAL", "import time; time.sleep(60)")
+        with pytest.raises(ModelFileError, match=r"within 0\.2 seconds"):
+            trial.try_model(path, provider="cpu", threads=1, seconds=0.2)
+
+    def test_a_good_model_passes_and_errors_are_those_of_load(self, path: Path) -> None:
+        assert segtool.load(path, trial=True, provider="cpu", threads=1).contract == tiny_contract()
+        with pytest.raises(ProviderError, match="'abacus'"):
+            segtool.load(path, trial=True, provider="abacus")

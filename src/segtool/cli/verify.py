@@ -21,14 +21,18 @@ def command(ctx: click.Context, /, *, model: Path | None, provider: str, threads
 
     MODEL is an .onnx file or a run folder; the latest exported model where it is not given.
 
-    Exit code 4 where they differ by more than the tolerance. It needs no network and no data.
+    Exit code 4 where they differ by more than the tolerance. It needs no network and no data. The model is opened and
+    run in a process of its own first, so that one which crashes onnxruntime is an error (exit code 1).
     """
     from segtool.errors import GateError
     from segtool.models.resolve import find_model, latest_exported
     from segtool.runtime.segmenter import verify
 
     result = verify(
-        latest_exported() if model is None else find_model(model, kind="onnx").path, provider=provider, threads=threads
+        latest_exported() if model is None else find_model(model, kind="onnx").path,
+        provider=provider,
+        threads=threads,
+        trial=True,
     )
     if as_json:
         emit_json("verify", result.to_dict())

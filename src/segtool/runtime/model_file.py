@@ -5,8 +5,8 @@ would read whatever path stands there), needs operators that are not onnxruntime
 has other bytes than its export wrote. The check needs no package beside Python's own and reads the tensors' bytes for
 their checksum alone.
 
-A file that passes is still a program: it can take memory and time as it likes. Run models of strangers in a process
-with limits.
+A file that passes is still a program: it can take memory and time as it likes, and a graph made for that ends the
+process (see `segtool.runtime.trial`). Run models of strangers in a process with limits.
 """
 
 from __future__ import annotations

@@ -19,14 +19,20 @@ from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.scores import resize_planes, softmax
 from segtool.runtime.session import MAX_THREADS, ORT_ERRORS, OpenedSession, first_line, open_session
-from segtool.runtime.signature import check_signature
+from segtool.runtime.signature import check_output, check_signature
 from segtool.runtime.stream import Result, ordered_map
 from segtool.runtime.tiling import TileOption, predict_tiled, uses_tiles
+from segtool.runtime.trial import try_model
 from segtool.runtime.verify import VerifyResult, compare_golden
 
 
 def load(
-    path: str | Path, *, provider: str = "auto", threads: int | None = None, max_bytes: int = MAX_MODEL_BYTES
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    max_bytes: int = MAX_MODEL_BYTES,
+    trial: bool = False,
 ) -> Segmenter:
     """Open a model that segtool exported.
 
@@ -41,6 +47,9 @@ def load(
         an image on each processor, which gives the most images a second.
     max_bytes
         Larger files are refused unread; a service that is given models by others sets it as low as it can.
+    trial
+        Open and run the file in a new process first, so that a graph which crashes onnxruntime is an error here: for
+        models of strangers. Takes as long as a start of Python and the model together.
 
     Raises
     ------
@@ -54,14 +63,18 @@ def load(
     """
     checked = check_model_file(path, max_bytes=max_bytes)
     contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
+    if trial:
+        try_model(checked.path, provider=provider, threads=threads)
     opened = open_session(checked, provider=provider, threads=threads)
     check_signature(opened.session, contract, checked.path)
     return Segmenter(checked.path, opened, contract)
 
 
-def verify(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> VerifyResult:
+def verify(
+    path: str | Path, *, provider: str = "auto", threads: int | None = None, trial: bool = False
+) -> VerifyResult:
     """Open a model and run its built-in golden test; arguments and errors as in `load` and `Segmenter.verify`."""
-    return load(path, provider=provider, threads=threads).verify()
+    return load(path, provider=provider, threads=threads, trial=trial).verify()
 
 
 class Segmenter:
@@ -220,7 +233,17 @@ class Segmenter:
         return np.stack([resize_image(image, *self.input_size) for image in images])
 
     def run(self, batch: UInt8Array) -> npt.NDArray[Any]:
-        """Run the graph on uint8 (N, h, w, C); return the head's own output, (N, h, w) or (N, h, w, K)."""
+        """Run the graph on uint8 (N, h, w, C); return the head's own output, (N, h, w) or (N, h, w, K).
+
+        Raises
+        ------
+        DataError
+            The batch has another shape or dtype.
+        ProviderError
+            The run fails.
+        ContractError
+            The graph gives what its contract does not say: another size, or labels that are no class.
+        """
         expected = (*self.input_size, self.contract.channels)
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
             raise DataError(
@@ -234,6 +257,7 @@ class Segmenter:
                     f"{self.provider} failed on a batch of {len(batch)} ({first_line(error)}); "
                     "try --provider cpu or a smaller batch."
                 ) from error
+        check_output(output, self.contract, images=len(batch), path=self.path)
         return output
 
     def postprocess(self, output: npt.NDArray[Any], height: int, width: int) -> IntegerArray:

@@ -145,7 +145,8 @@ def _start(path: Path, provider: str, threads: int) -> Any:
     fallback = [] if provider == CPU else [CPU]
     options = _session_options(threads, record_assignment=provider != CPU)
     try:
-        session = ort.InferenceSession(str(path), options, providers=[provider, *fallback])
+        # Its own fallback would write to stdout, where results go, and open the file a second time.
+        session = ort.InferenceSession(str(path), options, providers=[provider, *fallback], enable_fallback=0)
     except ORT_ERRORS as error:
         if provider == CPU:
             raise ModelFileError(
