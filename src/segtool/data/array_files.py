@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import lzma
+import math
+import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from segtool.data.arrays import AnyArray
 from segtool.errors import DataError
+from segtool.runtime.memory import available_memory
 
+# What numpy, zipfile and the decompressors raise on damaged bytes; RuntimeError is an encrypted archive.
 _READ_ERRORS = (
     OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, SyntaxError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+    RuntimeError, RecursionError, AttributeError, IndexError, struct.error, tokenize.TokenError, zipfile.BadZipFile,
+    zlib.error, lzma.LZMAError,
 )  # fmt: skip
 
 
@@ -64,7 +71,39 @@ def _read_arrays(archive: Any, path: Path, keys: tuple[str, ...], optional: tupl
         raise DataError(
             f"{path} has the arrays {found or 'none'} but lacks {missing}; save it with images= and labels=."
         )
-    return {key: archive[key] for key in (*keys, *(key for key in optional if key in found))}
+    wanted = (*keys, *(key for key in optional if key in found))
+    _refuse_bomb(archive.zip, [f"{key}.npy" for key in wanted], path)
+    return {key: archive[key] for key in wanted}
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, members: Sequence[str], path: Path) -> None:
+    """Refuse arrays that are not as large as they say, or larger than the memory, before any is unpacked."""
+    needed = 0
+    for name in (name for name in members if name in archive.NameToInfo):
+        with archive.open(name) as stream:
+            shape, dtype = _header(stream)
+            declared = math.prod(shape) * dtype.itemsize
+            stored = archive.getinfo(name).file_size - stream.tell()
+        if declared != stored and not dtype.hasobject:
+            raise DataError(
+                f"{name} in {path} says that it is {dtype} of shape {shape}, {declared:,} bytes, but holds {stored:,}; "
+                "write it again with numpy, or copy it again."
+            )
+        needed += declared
+    memory = available_memory()
+    if memory is not None and needed > memory:
+        raise DataError(
+            f"The arrays of {path} unpack to {needed:,} bytes and this machine has {memory:,} left; split them, or "
+            "save them as combined.npy and segmented.npy, which are not read into memory."
+        )
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and dtype that a .npy member declares."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
 
 
 def _require_file(path: Path) -> None:

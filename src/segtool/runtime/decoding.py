@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 import threading
 import zlib
@@ -35,6 +36,12 @@ MAX_PIXELS = 178_956_970
 
 _TOO_LARGE_ADVICE = "shrink or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
 _PILLOW_LIMIT = threading.Lock()
+# Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are what images and masks come
+# in. The first six come first because Pillow has them at hand; any other makes it import all of its plugins.
+_FORMATS = (
+    *("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000"),
+    *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
+)
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -64,7 +71,10 @@ def decoding(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image that can be read; expected PNG, JPEG, TIFF or the like.") from error
+        raise DataError(
+            f"{name} is not an image that can be read; expected PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, JPEG 2000 or "
+            "AVIF."
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name} is too large ({_one_line(error)}); {_TOO_LARGE_ADVICE}.") from error
     except MemoryError as error:
@@ -87,9 +97,9 @@ def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """
     if max_pixels > MAX_PIXELS:
         with _no_pillow_limit():
-            image = Image.open(stream)
+            image = Image.open(stream, formats=_FORMATS)
     else:
-        image = Image.open(stream)
+        image = Image.open(stream, formats=_FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")

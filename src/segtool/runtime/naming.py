@@ -49,14 +49,17 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
     DataError
         No argument names anything.
     """
-    sources: dict[Path, Source] = {}
+    sources: dict[str, Source] = {}
     missing = []
     for text in inputs:
-        found = list(_expand(text, out))
+        try:
+            found = list(_expand(text, out))
+        except OSError:  # a name that is too long, a folder that may not be read: it names nothing
+            found = []
         if not found:
             missing.append(text)
         for source in found:
-            sources.setdefault(source.path.resolve(), source)
+            sources.setdefault(real_path(source.path), source)
     if not sources:
         named = ", ".join(inputs) or "nothing"
         raise DataError(f"No image was found in {named}; expected image files, folders of them, or patterns.")
@@ -85,6 +88,11 @@ def output_stems(sources: Sequence[Source]) -> list[Path]:
     return stems
 
 
+def real_path(path: Path) -> str:
+    """Return what a path leads to, links followed; of links that lead nowhere or to each other, the path itself."""
+    return os.path.realpath(path)  # Path.resolve raises on links in a circle
+
+
 def with_kind(stem: Path, kind: str) -> Path:
     """Return a stem with the suffix of one kind of output."""
     return stem.with_name(stem.name + SUFFIXES[kind])
@@ -111,9 +119,9 @@ def _expand(text: str, out: Path) -> Iterator[Source]:
 
 def _images_below(folder: Path, out: Path) -> Iterator[Path]:
     """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it."""
-    skipped = out.resolve() if out.resolve() != folder.resolve() else None
+    skipped = real_path(out) if real_path(out) != real_path(folder) else None
     for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if (Path(root) / name).resolve() != skipped)
+        folders[:] = sorted(name for name in folders if real_path(Path(root) / name) != skipped)
         yield from (Path(root) / name for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
 
 

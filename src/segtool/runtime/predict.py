@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from segtool.runtime.arrays import FloatArray, IntegerArray, row_bands
 from segtool.runtime.decoding import MAX_PIXELS
 from segtool.runtime.image_io import write_labels
 from segtool.runtime.manifest import Entry, Manifest
-from segtool.runtime.naming import SUFFIXES, find_sources, output_stems, with_kind
+from segtool.runtime.naming import SUFFIXES, find_sources, output_stems, real_path, with_kind
 from segtool.runtime.pictures import write_color, write_overlay
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.stream import Result
@@ -127,7 +128,8 @@ def _plan(path: Path, stem: Path, kinds: Sequence[str]) -> _Job:
 
 
 def _missing_entry(text: str) -> Entry:
-    error = f"{text} does not exist; expected an image file, a folder of them, or a pattern that matches some."
+    found = "has no images in it" if os.path.isdir(text) else "does not exist"  # noqa: PTH112 (a long name raises there)
+    error = f"{text} {found}; expected an image file, a folder of them, or a pattern that matches some."
     return Entry(text, status="failed", error=error)
 
 
@@ -145,10 +147,10 @@ def _header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
 
 def _refuse_outputs(jobs: Sequence[_Job], options: PredictOptions) -> None:
     """Refuse, before anything runs, outputs that are there and outputs that are also inputs."""
-    inputs = {job.path.resolve() for job in jobs}
+    inputs = {real_path(job.path) for job in jobs}
     outputs = [options.out / name for job in jobs for name in job.outputs.values()]
     for target in (*outputs, options.out / MANIFEST_NAME):
-        if target.resolve() in inputs:
+        if real_path(target) in inputs:
             raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
         refuse_existing(target, overwrite=options.overwrite)
 

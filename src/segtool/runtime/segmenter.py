@@ -18,12 +18,14 @@ from segtool.runtime.answers import best, label, label_and_score
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.runtime.decoding import MAX_PIXELS
 from segtool.runtime.image_io import read_pixels, resize_labels, to_channels
+from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.pixels import ArrayPixels, Pixels, resize_image
 from segtool.runtime.processors import available_cpus
-from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
-from segtool.runtime.signature import check_signature
+from segtool.runtime.session import MAX_THREADS, ORT_ERRORS, OpenedSession, first_line, open_session
+from segtool.runtime.signature import check_output, check_signature
 from segtool.runtime.stream import Result, StreamOptions, ordered_map
 from segtool.runtime.tiling import TileOption
+from segtool.runtime.trial import try_model
 from segtool.runtime.verify import VerifyResult, compare_golden
 
 # Above this, decoded pixels and answers take more memory than everything else: such images are worked on one by one.
@@ -36,6 +38,8 @@ def load(
     provider: str = "auto",
     threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
+    max_bytes: int = MAX_MODEL_BYTES,
+    trial: bool = False,
 ) -> Segmenter:
     """Open a model that segtool exported.
 
@@ -51,22 +55,29 @@ def load(
     provider_options
         The provider's own options by its own keys, such as {"device_type": "GPU"} of OpenVINO; they need a provider
         by name, and one that it does not know is an error.
+    max_bytes
+        Larger files are refused unread; a service that is given models by others sets it as low as it can.
+    trial
+        Open and run the file in a new process first, so that a graph which crashes onnxruntime is an error here: for
+        models of strangers. Takes as long as a start of Python and the model together.
 
     Raises
     ------
     ModelFileError
-        The file is missing or no model.
+        The file is missing, no model, damaged, too large, or would make onnxruntime read other files or run
+        operators of a library.
     ContractError
         It carries no contract, one of a newer version, or one that does not fit its graph.
     ProviderError
         A provider asked for by name does not run it, or refuses an option.
     """
-    source = Path(path)
-    opened = open_session(source, provider=provider, threads=threads, provider_options=provider_options)
-    metadata = opened.session.get_modelmeta().custom_metadata_map
-    contract = ModelContract.from_metadata(metadata, source=str(source))
-    check_signature(opened.session, contract, source)
-    return Segmenter(source, opened, contract)
+    checked = check_model_file(path, max_bytes=max_bytes)
+    contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
+    if trial:
+        try_model(checked.path, provider=provider, threads=threads)
+    opened = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
+    check_signature(opened.session, contract, checked.path)
+    return Segmenter(checked.path, opened, contract)
 
 
 def verify(path: str | Path, **options: Any) -> VerifyResult:
@@ -103,6 +114,7 @@ class Segmenter:
         self.provider_report = opened.report()
         self.threads = opened.threads
         self._session = opened.session
+        self._metadata = opened.metadata
         self._input_name: str = opened.session.get_inputs()[0].name
         # As many runs at a time as there are processors for: more would only wait for each other.
         self._large = threading.Lock()
@@ -189,8 +201,8 @@ class Segmenter:
         """
         if probabilities:
             self.require_probabilities()
-        if workers is not None and workers < 1:
-            raise DataError(f"A stream needs at least 1 worker, {workers} were asked for.")
+        if workers is not None and not 1 <= workers <= MAX_THREADS:
+            raise DataError(f"A stream has 1 to {MAX_THREADS} workers, {workers} were asked for; ask for fewer.")
         if max_pixels < 1:
             raise DataError(f"At most {max_pixels} pixels were asked for; expected at least 1.")
         count = available_cpus() + 1 if workers is None else workers
@@ -228,8 +240,7 @@ class Segmenter:
         ContractError
             It carries none, or one that cannot be read.
         """
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        return GoldenPair.from_metadata(metadata, source=str(self.path))
+        return GoldenPair.from_metadata(self._metadata, source=str(self.path))
 
     def verify(self) -> VerifyResult:
         """Run the golden pair and compare; a mismatch is in the result, not an error.
@@ -248,7 +259,17 @@ class Segmenter:
         return np.stack([resize_image(image, *self.input_size) for image in images])
 
     def run(self, batch: UInt8Array) -> npt.NDArray[Any]:
-        """Run the graph on uint8 (N, h, w, C); return the head's own output, (N, h, w) or (N, h, w, K)."""
+        """Run the graph on uint8 (N, h, w, C); return the head's own output, (N, h, w) or (N, h, w, K).
+
+        Raises
+        ------
+        DataError
+            The batch has another shape or dtype.
+        ProviderError
+            The run fails.
+        ContractError
+            The graph gives what its contract does not say: another size, or labels that are no class.
+        """
         expected = (*self.input_size, self.contract.channels)
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
             raise DataError(
@@ -262,6 +283,7 @@ class Segmenter:
                     f"{self.provider} failed on a batch of {len(batch)} ({first_line(error)}); "
                     "try --provider cpu or a smaller batch."
                 ) from error
+        check_output(output, self.contract, images=len(batch), path=self.path)
         return output
 
     def postprocess(self, output: npt.NDArray[Any], height: int, width: int) -> IntegerArray:

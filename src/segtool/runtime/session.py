@@ -20,6 +20,7 @@ from segtool.runtime.assignment import (
     refuse_nothing_to_do,
 )
 from segtool.runtime.engine import INFERENCE_SESSION, ORT_ERRORS, ort
+from segtool.runtime.model_file import ModelFile, check_model_file
 from segtool.runtime.native_log import captured_errors, plain_message, printed_error
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.providers import (
@@ -36,6 +37,8 @@ from segtool.runtime.session_options import fallback_print_kept, quieten, sessio
 __all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "available_cpus", "first_line", "open_session", "provider_name"]
 
 logger = logging.getLogger(__name__)
+MAX_THREADS = 1024
+"""More than any machine gains from; onnxruntime starts each of them, and a million of them never end to start."""
 
 # Below this share of the nodes a provider is not worth its name: most of the work, and the copies to and fro, would
 # be the CPU's.
@@ -62,6 +65,8 @@ class OpenedSession:
         How many nodes of the graph it runs; None where this onnxruntime does not say (before 1.24).
     refused
         Of auto: the better providers that were not taken, and why.
+    metadata
+        The file's metadata.
     """
 
     session: Any
@@ -71,6 +76,7 @@ class OpenedSession:
     options: Mapping[str, str] = field(default_factory=dict)
     assignment: Assignment | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """Return what a manifest and --json say of the provider."""
@@ -85,13 +91,13 @@ class OpenedSession:
 
 
 def open_session(
-    path: str | Path,
+    path: str | Path | ModelFile,
     *,
     provider: str = "auto",
     threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
 ) -> OpenedSession:
-    """Open an ONNX file.
+    """Open an ONNX file, once `check_model_file` lets it pass.
 
     Parameters
     ----------
@@ -107,26 +113,29 @@ def open_session(
     Raises
     ------
     ModelFileError
-        The file is missing, or not a model that onnxruntime runs.
+        The file is missing, unsafe to open, or not a model that onnxruntime runs.
     ProviderError
         A provider that was named is not there, does not start, refuses an option, or leaves the model to the CPU;
         or the number of threads is not positive.
     """
-    source = Path(path)
-    if not source.is_file():
-        found = "is a folder" if source.is_dir() else "does not exist"
-        raise ModelFileError(f"{source} {found}; expected an .onnx file, `segtool export` makes one.")
-    if threads is not None and threads < 1:
-        raise ProviderError(f"A model needs at least 1 thread, {threads} were asked for.")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ProviderError(f"A model runs on 1 to {MAX_THREADS} threads, {threads} were asked for; ask for fewer.")
+    checked = path if isinstance(path, ModelFile) else check_model_file(path)
     quieten()
+    opened = _open(checked.path, provider, options=provider_options, threads=threads)
+    checked.require_unchanged()
+    return replace(opened, metadata=checked.metadata)
+
+
+def _open(path: Path, provider: str, *, options: Mapping[str, Any] | None, threads: int | None) -> OpenedSession:
     if provider != "auto":
         name = provider_name(provider, available_providers())
-        return _warned(_start(source, name, options=provider_options, threads=threads))
-    if provider_options:
+        return _warned(_start(path, name, options=options, threads=threads))
+    if options:
         raise ProviderError(
-            f"Options ({', '.join(provider_options)}) were given without a provider to take them; name it (--provider)."
+            f"Options ({', '.join(options)}) were given without a provider to take them; name it (--provider)."
         )
-    return _open_best(source, threads)
+    return _open_best(path, threads)
 
 
 def _open_best(path: Path, threads: int | None) -> OpenedSession:

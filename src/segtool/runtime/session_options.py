@@ -20,6 +20,8 @@ def session_options_for(threads: int) -> Any:
     options.inter_op_num_threads = 1
     _wait_briefly(options)
     options.log_severity_level = 3
+    # What was checked is an ONNX file; without this, onnxruntime goes by the name and reads its own format as well.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     return options
 
 
