@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from segtool.errors import OutputExistsError, OutputWriteError
 
 TEMPORARY = ".segtool-"
-"""How the names of unfinished files begin; a kill can leave them behind."""
+"""How the names of unfinished files begin; the process that writes one comes next. A kill can leave them behind."""
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
@@ -47,9 +48,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=target.suffix, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{os.getpid()}-", suffix=target.suffix, dir=target.parent)
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -59,10 +60,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
         _sync(target.parent)
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folders: Iterable[Path]) -> int:
+    """Remove the temporary files that killed processes left in some folders; return how many there were.
+
+    Those of a process that still runs are left, so that nobody's work is taken away, but for this one's own: a
+    process in a container has the number of the one before it.
+    """
+    removed = 0
+    for folder in folders:
+        for path in folder.glob(f"{TEMPORARY}*"):
+            if not _of_another_process(path):
+                with suppress(OSError):
+                    path.unlink()
+                    removed += 1
+    return removed
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal; an OSError is the caller's."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -98,7 +121,22 @@ def write_with(path: str | Path, writer: Callable[[Path], Any]) -> None:
         writer(temporary)
 
 
-def _write_error(target: Path, error: OSError) -> OutputWriteError:
+def _of_another_process(path: Path) -> bool:
+    """Tell whether a temporary file belongs to another process that runs; on Windows nobody can be asked."""
+    number = path.name.removeprefix(TEMPORARY).split("-", maxsplit=1)[0]
+    if os.name == "nt" or not number.isdecimal() or int(number) in (0, os.getpid()):
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_error(target: Path, error: OSError) -> OutputWriteError:
+    """Return the error of one sentence for what the operating system refused."""
     reason = error.strerror or str(error)
     return OutputWriteError(
         f"Could not write {target}: {reason}; free space or choose another place, nothing was left half-written."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import numpy.typing as npt
 from segtool.contract import GoldenPair, ModelContract
 from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolError
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
-from segtool.runtime.image_io import read_image, resize_image, resize_labels, to_channels
+from segtool.runtime.image_io import resize_image, resize_labels, to_channels
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.scores import resize_planes, softmax
 from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
 from segtool.runtime.signature import check_signature
+from segtool.runtime.sources import Source, as_source, input_facts, read_source
 from segtool.runtime.stream import Result, ordered_map
 from segtool.runtime.tiling import TileOption, predict_tiled, uses_tiles
 from segtool.runtime.verify import VerifyResult, compare_golden
@@ -133,24 +134,31 @@ class Segmenter:
 
     def stream(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[str | Path | Source],
         *,
         workers: int | None = None,
         tile: TileOption = "auto",
         probabilities: bool = False,
+        facts: bool = False,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Generator[Result, None, None]:
         """Read and label image files in several threads; yield a `Result` for each, in the order of `paths`.
 
         Parameters
         ----------
         paths
-            Files; any iterable, read only a little further than what has been yielded.
+            Files, .npy files of one image among them, or images of a .npy stack as
+            `segtool.runtime.sources.Source`; any iterable, read only a little further than what has been yielded.
         workers
             Threads that read, decode and wait for the model; None for one more than the processors.
         tile
             As in a call.
         probabilities
             Give those as well.
+        facts
+            Give what identifies the input as well, such as its SHA-256.
+        stop
+            Asked before each image; once it returns true none is begun, and those in work are still yielded.
 
         Notes
         -----
@@ -163,10 +171,10 @@ class Segmenter:
             raise DataError(f"A stream needs at least 1 worker, {workers} were asked for.")
         count = available_cpus() + 1 if workers is None else workers
 
-        def work(item: tuple[int, str | Path]) -> Result:
-            return self._work_on(item[0], Path(item[1]), tile=tile, probabilities=probabilities)
+        def work(item: tuple[int, str | Path | Source]) -> Result:
+            return self._work_on(item[0], as_source(item[1]), tile=tile, probabilities=probabilities, facts=facts)
 
-        return ordered_map(work, enumerate(paths), workers=count, ahead=count)
+        return ordered_map(work, enumerate(paths), workers=count, ahead=count, stop=stop)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -259,12 +267,13 @@ class Segmenter:
     def _to_shares(self, output: FloatArray) -> FloatArray:
         return softmax(output) if self.contract.head == "logits" else output
 
-    def _work_on(self, index: int, path: Path, *, tile: TileOption, probabilities: bool) -> Result:
-        """Read and predict one file; whatever fails is in the result."""
+    def _work_on(self, index: int, source: Source, *, tile: TileOption, probabilities: bool, facts: bool) -> Result:
+        """Read and predict one image; whatever fails is in the result."""
         started = time.perf_counter()
-        image = labels = shares = error = None
+        image = labels = shares = error = found = None
         try:
-            image = read_image(path, channels=self.contract.channels)
+            found = input_facts(source) if facts else None
+            image = read_source(source, channels=self.contract.channels)
             if probabilities:
                 labels, shares = self._labels_and_probabilities(image, tile)
             else:
@@ -272,8 +281,8 @@ class Segmenter:
         except SegtoolError as caught:
             error = caught
         except MemoryError:
-            error = DataError(f"The prediction of {path} does not fit in memory; shrink or split it.")
-        return Result(index, path, image, labels, error, time.perf_counter() - started, shares)
+            error = DataError(f"The prediction of {source.name} does not fit in memory; shrink or split it.")
+        return Result(index, source.path, image, labels, error, time.perf_counter() - started, shares, found)
 
 
 def _size(image: npt.NDArray[Any]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import SegtoolError
+from segtool.runtime.sources import InputFacts
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -38,6 +39,8 @@ class Result:
         Time from opening the file to the labels, including the wait for a free processor.
     probabilities
         float32 (H, W, K) where they were asked for, else None.
+    facts
+        What identifies the input, where that was asked for.
     """
 
     index: int
@@ -47,24 +50,38 @@ class Result:
     error: SegtoolError | None
     seconds: float
     probabilities: npt.NDArray[np.float32] | None = None
+    facts: InputFacts | None = None
 
 
 def ordered_map(
-    function: Callable[[Item], Answer], items: Iterable[Item], *, workers: int, ahead: int
+    function: Callable[[Item], Answer],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    ahead: int,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Answer, None, None]:
     """Apply `function` in `workers` threads and yield the answers in the order of `items`.
 
     At most `workers + ahead` items are in work or waiting to be collected, and `items` is read no further than
-    that. What `function` raises is raised here, in its turn; closing the iterator drops what has not begun.
+    that. What `function` raises is raised here, in its turn; closing the iterator drops what has not begun. Once
+    `stop` returns true nothing more is begun, and what is in work is still yielded.
     """
     pending: deque[Future[Answer]] = deque()
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="segtool")
     try:
         for item in items:
+            if stop():
+                break
             pending.append(pool.submit(function, item))
             if len(pending) >= workers + ahead:
                 yield pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            if stop():
+                # From the last one on: a thread that is free takes the first, which would then be begun after all.
+                pending = deque(future for future in list(reversed(pending)) if not future.cancel())
+                pending.reverse()
+            if pending:
+                yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
