@@ -132,7 +132,7 @@ class Journal:
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
         """Yield the entries of inputs that are not among `names`."""
         known = {self._key(name) for name in names}
-        for key in [key for key in self._offsets if key not in known]:
+        for key in [key for key in (*self._seeds, *self._offsets) if key not in known]:
             entry = self._get(key)
             if entry is not None:
                 yield entry if self._key(entry.input) == key else replace(entry, input=key)

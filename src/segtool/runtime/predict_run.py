@@ -9,19 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from segtool.errors import DataError, OutputExistsError, OutputWriteError, SegtoolError
+from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
 from segtool.runtime.journal import Journal
 from segtool.runtime.manifest import MANIFEST_NAME, Entry, Manifest, write_manifest
 from segtool.runtime.naming import Namer
 from segtool.runtime.outputs import output_names, pixel_counts, stem_of, write_outputs
 from segtool.runtime.predict_options import PredictOptions
+from segtool.runtime.resume import is_done
 from segtool.runtime.segmenter import Segmenter
-from segtool.runtime.sources import InputFacts, Source, input_facts
+from segtool.runtime.sources import InputFacts, Source
 from segtool.runtime.stream import Result
 
 logger = logging.getLogger(__name__)
@@ -54,10 +54,8 @@ class PredictRun:
 
     Parameters
     ----------
-    segmenter, options
-        What predicts, and what is written.
-    journal
-        Held and loaded.
+    segmenter, options, journal
+        What predicts, what is written, and where it is noted; the journal is held and loaded.
     stop
         Asked before each image; once it returns true, none is begun.
     progress
@@ -84,7 +82,8 @@ class PredictRun:
         # What became of each input so far, by its name, in the manifest's order: all that is held of it in memory.
         self._status: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
-        self._stems: set[str] = set()
+        self._folders: set[str] = set()
+        self._written: set[str] = set()
 
     def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
         """Return the images that are to be predicted; those that the journal has as done are noted as skipped."""
@@ -95,12 +94,12 @@ class PredictRun:
             stem = None if entry is None else stem_of(entry.outputs)
             if entry is not None and stem is not None:
                 known[source.name] = stem
-                if _is_done(entry, source, self._options.out):
+                if is_done(entry, source, self._options.out):
                     self._set(source.name, "skipped")
                     continue
             self._journal.forget(source.name)
         stems = namer.stems(sources, known)
-        self._stems.update(stems)
+        self._folders.update(os.path.dirname(stem) for stem in stems)  # noqa: PTH120 (strings, not Paths)
         return [
             Job(source, stem, source.name in known)
             for source, stem in zip(sources, stems, strict=True)
@@ -134,8 +133,7 @@ class PredictRun:
         """Start: from here on the journal has what is done, and what killed runs left unfinished is gone."""
         self._header, self._began = header, time.perf_counter()
         self._journal.begin(header)
-        folders = self._journal.folders | {os.path.dirname(stem) for stem in self._stems}  # noqa: PTH120 (strings)
-        remove_unfinished(self._options.out / name for name in {"", *folders})
+        remove_unfinished(self._options.out / name for name in {"", *self._folders, *self._journal.folders})
 
     def work_through(self, jobs: Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
         """Predict images and write their outputs.
@@ -210,6 +208,7 @@ class PredictRun:
         entry.status = "done"
         self._journal.append(entry)
         self._set(entry.input, "done")
+        self._written.add(entry.outputs["labels"])
 
     def _set(self, name: str, status: str) -> None:
         if name in self._status:
@@ -239,21 +238,8 @@ class PredictRun:
     def _others(self) -> Iterator[Entry]:
         """Yield what earlier runs did of inputs that this one was not given, where its outputs are still its own."""
         for entry in self._journal.others(self._status):
-            if entry.status in ("done", "skipped") and stem_of(entry.outputs) not in self._stems:
+            if entry.status in ("done", "skipped") and entry.outputs.get("labels") not in self._written:
                 yield replace(entry, status="skipped")
-
-
-def _is_done(entry: Entry, source: Source, out: Path) -> bool:
-    """Tell whether an earlier run did this image, as it is now, and its outputs are there."""
-    if entry.status not in ("done", "skipped") or not all((out / name).is_file() for name in entry.outputs.values()):
-        return False
-    try:
-        state = source.path.stat()
-        if (state.st_size, state.st_mtime_ns) == (entry.bytes, entry.mtime_ns):
-            return True
-        return input_facts(source).sha256 == entry.sha256
-    except (OSError, SegtoolError):
-        return False
 
 
 def _add_facts(entry: Entry, facts: InputFacts | None) -> None:

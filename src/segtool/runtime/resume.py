@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from segtool import __version__
-from segtool.errors import ModelFileError, OutputExistsError
+from segtool.errors import ModelFileError, OutputExistsError, SegtoolError
 from segtool.files import refuse_existing, sha256_of
 from segtool.runtime.journal import JOURNAL_NAME, Journal
 from segtool.runtime.manifest import MANIFEST_NAME, Entry, read_manifest
 from segtool.runtime.predict_options import PredictOptions
 from segtool.runtime.segmenter import Segmenter
+from segtool.runtime.sources import Source, input_facts
 
 _IDENTITY = {"model_sha256": "another model", "kinds": "other kinds of output", "tile": "another --tile"}
 """What must be equal for outputs to belong together, and what is said where it is not."""
@@ -34,15 +35,6 @@ def run_header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
         "tile": "x".join(map(str, options.tile)) if isinstance(options.tile, tuple) else options.tile,
         "class_names": list(segmenter.contract.class_names),
     }
-
-
-def _fingerprint(model: Path) -> str:
-    try:
-        return sha256_of(model)
-    except OSError as error:
-        raise ModelFileError(
-            f"{model} was opened but can no longer be read ({error.strerror}); keep it in its place until the end."
-        ) from error
 
 
 def refuse_earlier(options: PredictOptions) -> None:
@@ -94,3 +86,25 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
         return
     done = (entry for entry in entries if entry is not None and entry.status in ("done", "skipped"))
     journal.adopt(done, str(earlier.get("folder", header["folder"])))
+
+
+def is_done(entry: Entry, source: Source, out: Path) -> bool:
+    """Tell whether an earlier run did this image, as it is now, and its outputs are there."""
+    if entry.status not in ("done", "skipped") or not all((out / name).is_file() for name in entry.outputs.values()):
+        return False
+    try:
+        state = source.path.stat()
+        if (state.st_size, state.st_mtime_ns) == (entry.bytes, entry.mtime_ns):
+            return True
+        return input_facts(source).sha256 == entry.sha256
+    except (OSError, SegtoolError):
+        return False
+
+
+def _fingerprint(model: Path) -> str:
+    try:
+        return sha256_of(model)
+    except OSError as error:
+        raise ModelFileError(
+            f"{model} was opened but can no longer be read ({error.strerror}); keep it in its place until the end."
+        ) from error
