@@ -53,7 +53,6 @@ class Journal:
         self._folder = str(Path.cwd())
         self._offsets: dict[str, int] = {}
         self._seeds: dict[str, Entry] = {}
-        self._forgotten: set[str] = set()
         self._end = 0
         self._reader: BinaryIO | None = None
 
@@ -116,18 +115,12 @@ class Journal:
         OutputWriteError
             The operating system refused.
         """
-        key = self._key(entry.input)
-        self._offsets[key] = self._write(entry.to_dict())
-        self._forgotten.discard(key)
+        self._offsets[self._key(entry.input)] = self._write(entry.to_dict())
 
     def get(self, name: str) -> Entry | None:
-        """Return the last entry of an input under this name; None where there is none or it was forgotten."""
+        """Return the last entry of an input under this name; None where there is none."""
         entry = self._get(self._key(name))
         return None if entry is None else replace(entry, input=name)
-
-    def forget(self, name: str) -> None:
-        """Take an input's entry as not there: it is to be predicted again."""
-        self._forgotten.add(self._key(name))
 
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
         """Yield the entries of inputs that are not among `names`."""
@@ -152,8 +145,6 @@ class Journal:
             self.descriptor = -1
 
     def _get(self, key: str) -> Entry | None:
-        if key in self._forgotten:
-            return None
         if key in self._seeds:
             return self._seeds[key]
         if key not in self._offsets:

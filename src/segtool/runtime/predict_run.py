@@ -96,8 +96,6 @@ class PredictRun:
                 known[source.name] = stem
                 if is_done(entry, source, self._options.out):
                     self._set(source.name, "skipped")
-                    continue
-            self._journal.forget(source.name)
         stems = namer.stems(sources, known)
         self._folders.update(os.path.dirname(stem) for stem in stems)  # noqa: PTH120 (strings, not Paths)
         return [
