@@ -153,7 +153,7 @@ class TestOpenSession:
     def test_a_file_that_is_no_model_is_not_blamed_on_the_provider(self, tmp_path: Path) -> None:
         (path := tmp_path / "text.onnx").write_text("no model")
         for name in available_providers():
-            with pytest.raises(ModelFileError, match="is not a model"):
+            with pytest.raises(ModelFileError, match="is not an ONNX file"):
                 open_session(path, provider=name)
 
     def test_the_report(self, model: Path) -> None:

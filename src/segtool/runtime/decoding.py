@@ -36,11 +36,12 @@ MAX_PIXELS = 178_956_970
 
 _TOO_LARGE_ADVICE = "shrink or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
 _PILLOW_LIMIT = threading.Lock()
-# Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are what images and masks come
-# in. The first six come first because Pillow has them at hand; any other makes it import all of its plugins.
+# Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are those that hold pixels and
+# nothing that runs. The first six come first because Pillow has them at hand; any other makes it import all plugins.
 _FORMATS = (
     *("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000"),
     *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
+    *("TGA", "ICO", "CUR", "ICNS", "PCX", "SGI", "SUN", "PSD", "QOI", "DDS", "MSP", "XBM", "XPM"),
 )
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 

@@ -21,9 +21,10 @@ from segtool.runtime.image_io import read_pixels, resize_labels, to_channels
 from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.pixels import ArrayPixels, Pixels, resize_image
 from segtool.runtime.processors import available_cpus
-from segtool.runtime.session import MAX_THREADS, ORT_ERRORS, OpenedSession, first_line, open_session
+from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
 from segtool.runtime.signature import check_output, check_signature
-from segtool.runtime.stream import Result, StreamOptions, ordered_map
+from segtool.runtime.sources import Source, as_source, input_facts, read_source
+from segtool.runtime.stream import Result, StreamOptions, ordered_map, worker_count
 from segtool.runtime.tiling import TileOption
 from segtool.runtime.trial import try_model
 from segtool.runtime.verify import VerifyResult, compare_golden
@@ -168,7 +169,7 @@ class Segmenter:
 
     def stream(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[str | Path | Source],
         *,
         workers: int | None = None,
         tile: TileOption = "auto",
@@ -181,7 +182,8 @@ class Segmenter:
         Parameters
         ----------
         paths
-            Files; any iterable, read only a little further than what has been yielded.
+            Files, .npy files of one image among them, or images of a .npy stack as
+            `segtool.runtime.sources.Source`; any iterable, read only a little further than what has been yielded.
         workers
             Threads that read, decode and wait for the model; None for one more than the processors.
         tile
@@ -201,15 +203,13 @@ class Segmenter:
         """
         if probabilities:
             self.require_probabilities()
-        if workers is not None and not 1 <= workers <= MAX_THREADS:
-            raise DataError(f"A stream has 1 to {MAX_THREADS} workers, {workers} were asked for; ask for fewer.")
         if max_pixels < 1:
             raise DataError(f"At most {max_pixels} pixels were asked for; expected at least 1.")
-        count = available_cpus() + 1 if workers is None else workers
+        count = worker_count(workers)
         options = StreamOptions(tile, probabilities, keep_images, max_pixels)
 
-        def work(item: tuple[int, str | Path]) -> Result:
-            return self._work_on(item[0], Path(item[1]), options=options)
+        def work(item: tuple[int, str | Path | Source]) -> Result:
+            return self.work_on(item[0], as_source(item[1]), options=options)
 
         return ordered_map(work, enumerate(paths), workers=count, ahead=count)
 
@@ -293,13 +293,14 @@ class Segmenter:
             return labels
         return np.stack([resize_labels(one, height, width) for one in labels])
 
-    def _work_on(self, index: int, path: Path, *, options: StreamOptions) -> Result:
-        """Read and predict one file; whatever fails is in the result."""
+    def work_on(self, index: int, source: Source, *, options: StreamOptions) -> Result:
+        """Read and predict one image, in the calling thread; whatever fails is in the result."""
         started = time.perf_counter()
-        image = labels = shares = error = None
+        image = labels = shares = error = found = None
         try:
             with ExitStack() as turn:
-                pixels, image = self._read(path, options, turn)
+                found = input_facts(source) if options.facts else None
+                pixels, image = self._read(source, options, turn)
                 if options.probabilities:
                     labels, shares = label_and_score(pixels, self.contract, self.run, options.tile)
                 else:
@@ -307,17 +308,20 @@ class Segmenter:
         except SegtoolError as caught:
             error = caught
         except MemoryError:
-            error = DataError(f"The prediction of {path} does not fit in memory; shrink or split it.")
-        return Result(index, path, image, labels, error, time.perf_counter() - started, shares)
+            error = DataError(f"The prediction of {source.name} does not fit in memory; shrink or split it.")
+        return Result(index, source.path, image, labels, error, time.perf_counter() - started, shares, found)
 
-    def _read(self, path: Path, options: StreamOptions, turn: ExitStack) -> tuple[Pixels, UInt8Array | None]:
+    def _read(self, source: Source, options: StreamOptions, turn: ExitStack) -> tuple[Pixels, UInt8Array | None]:
         """Return a file's pixels, and as an array too where it is to be kept; a large one waits for its turn."""
 
         def wait(count: int) -> None:
             if count > _LARGE_PIXELS:
                 turn.enter_context(self._large)
 
-        pixels = read_pixels(path, channels=self.contract.channels, max_pixels=options.max_pixels, before=wait)
+        if source.is_array:
+            array = read_source(source, channels=self.contract.channels)
+            return ArrayPixels(array), array
+        pixels = read_pixels(source.path, channels=self.contract.channels, max_pixels=options.max_pixels, before=wait)
         if not options.keep_images:
             return pixels, None
         image = pixels.whole()
