@@ -14,7 +14,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -204,7 +204,8 @@ def open_journal(out: Path) -> Iterator[Journal]:
             if journal.is_over or (made_file and not journal.begun):
                 journal.remove()
             if made_folder and not journal.begun:
-                out.rmdir()
+                with suppress(OSError):
+                    out.rmdir()
     finally:
         journal.close()
 
@@ -220,6 +221,8 @@ def _lock(journal: Journal) -> None:
         is_there = os.path.samestat(os.fstat(journal.descriptor), journal.path.stat())
     except (BlockingIOError, FileNotFoundError):
         is_there = False
+    except OSError:  # a file system without locks
+        return
     if not is_there:
         raise OutputWriteError(
             f"Another process is writing predictions into {journal.path.parent}; wait for it, stop it, or choose "
