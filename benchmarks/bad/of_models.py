@@ -38,7 +38,13 @@ def model_files() -> Iterator[Case]:
         write("bad.onnx", lambda: model()[:9000]),
     )
     yield Case("a missing model", ("verify", "none.onnx"), 1, "no model at none.onnx")
-    yield Case("no model where the latest is wanted", ("info",), 1, "no exported model")
+    yield Case(
+        "a run that was not exported where the latest model is wanted",
+        ("info",),
+        1,
+        "no exported model",
+        lambda: Path("runs/latest").mkdir(parents=True),
+    )
     yield Case("a model whose name is too long", ("info", "n" * 300 + ".onnx"), 1, "n" * 300)
     yield Case("a pipe as a model", ("info", "p.onnx"), 1, "p.onnx", lambda: os.mkfifo("p.onnx"))
     yield Case(
