@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segtool.errors import DataError
 from segtool.runtime.arrays import IntegerArray, UInt8Array
+from segtool.runtime.memory import available_memory
 
 # What Pillow's decoders raise on damaged bytes: OSError and SyntaxError on purpose, the rest by accident, and their
 # warnings where a program has turned those into errors.
@@ -36,6 +37,10 @@ _FORMATS = (
     *("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000"),
     *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
 )
+_LARGE = 2**22  # pixels from which on an image is weighed against the memory
+# Peak while an image is decoded and converted, by its mode, measured; of any other as of the worst.
+_BYTES_A_PIXEL = {"1": 12, "L": 12, "P": 16, "RGB": 18, "YCbCr": 18}
+_MOST_BYTES_A_PIXEL = 26
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -83,7 +88,20 @@ def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, shrink or split it.")
+    if width * height > _LARGE:
+        _refuse_beyond_memory(image, name)
     return image
+
+
+def _refuse_beyond_memory(image: Image.Image, name: str) -> None:
+    """Refuse an image before it takes memory that is not there: a file of some kilobytes can hold 10^8 pixels."""
+    width, height = image.size
+    memory, needed = available_memory(), width * height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)
+    if memory is not None and needed > memory:
+        raise DataError(
+            f"{name} has {width} x {height} pixels, which take up to {needed / 1e6:.0f} MB where {memory / 1e6:.0f} MB "
+            "are left; shrink or split it, or use fewer --workers."
+        )
 
 
 def to_uint8(image: Image.Image, channels: int, name: str) -> UInt8Array:
