@@ -102,7 +102,7 @@ def _predict(model: Path, images: Path, out: Path, options: Sequence[str]) -> tu
 
 
 def _peak_mb(pid: int) -> float:
-    """Return the peak memory of a process so far; what `wait` tells would count this one's, which it was forked from."""
+    """Return the peak memory of a process so far; `wait` would count this one's too."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:

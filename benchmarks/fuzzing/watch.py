@@ -51,7 +51,7 @@ def _of_one_process(arguments: list[str], limits: Limits) -> Iterator[dict[str, 
     notes: list[bytes] = []
     readers = [
         threading.Thread(target=_pour, args=(process.stdout, lines), daemon=True),
-        threading.Thread(target=lambda: notes.append(process.stderr.read()), daemon=True),
+        threading.Thread(target=_collect, args=(process.stderr, notes), daemon=True),
     ]
     for reader in readers:
         reader.start()
@@ -84,10 +84,17 @@ def _of_one_process(arguments: list[str], limits: Limits) -> Iterator[dict[str, 
         process.wait()
         for reader in readers:
             reader.join()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _ended(number: int, outcome: str) -> dict[str, Any]:
     return {"number": number, "outcome": outcome, "words": "", "seconds": 0.0, "peak_bytes": 0, "stop": True}
+
+
+def _collect(stream: Any, notes: list[bytes]) -> None:
+    notes.append(stream.read())
 
 
 def _pour(stream: Any, lines: queue.Queue[bytes | None]) -> None:

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segtool.errors import DataError
 from segtool.runtime.arrays import IntegerArray, UInt8Array
+from segtool.runtime.memory import available_memory
 
 # What Pillow's decoders raise on damaged bytes: OSError and SyntaxError on purpose, the rest by accident, and their
 # warnings where a program has turned those into errors.
@@ -43,6 +44,10 @@ _FORMATS = (
     *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
     *("TGA", "ICO", "CUR", "ICNS", "PCX", "SGI", "SUN", "PSD", "QOI", "DDS", "MSP", "XBM", "XPM"),
 )
+_LARGE = 2**22  # pixels from which on an image is weighed against the memory
+# What is held of a pixel by its mode at once: as Pillow decodes it, as an array, and its label; of any other the most.
+_BYTES_A_PIXEL = {"1": 3, "L": 3, "P": 6, "RGB": 8, "YCbCr": 8}
+_MOST_BYTES_A_PIXEL = 12
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -104,6 +109,8 @@ def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
+    if width * height > _LARGE:
+        _refuse_beyond_memory(image, name)
     return image
 
 
@@ -117,6 +124,17 @@ def _no_pillow_limit() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _refuse_beyond_memory(image: Image.Image, name: str) -> None:
+    """Refuse an image before it takes memory that is not there: a file of some kilobytes can hold 10^8 pixels."""
+    width, height = image.size
+    memory, needed = available_memory(), width * height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)
+    if memory is not None and needed > memory:
+        raise DataError(
+            f"{name} has {width} x {height} pixels, which take up to {needed / 1e6:.0f} MB where {memory / 1e6:.0f} MB "
+            "are left; shrink or split it, or use fewer --workers."
+        )
 
 
 def check_pixels(image: Image.Image, channels: int, name: str) -> None:

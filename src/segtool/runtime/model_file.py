@@ -205,8 +205,7 @@ def _walk(message: Message) -> Iterator[tuple[str, int, int]]:
 
 def _refuse_external(message: Message, start: int, stop: int, path: Path) -> None:
     for number, first, last in message.fields(start, stop):
-        # An enum is a 32-bit number, whatever is written above that.
-        elsewhere = number == _DATA_LOCATION and first < 0 and last & 0xFFFFFFFF
+        elsewhere = number == _DATA_LOCATION and first < 0 and last
         if elsewhere or (number == _EXTERNAL_DATA and first >= 0):
             key, value = _entry(message, first, last) if first >= 0 else (b"", b"")
             where = f" ({value[:80].decode(errors='replace')!r})" if key == b"location" else ""

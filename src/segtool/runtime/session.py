@@ -173,7 +173,8 @@ def _start(path: Path, provider: str, *, options: Mapping[str, Any] | None, thre
 
 def _cpu_session(path: Path, threads: int) -> Any:
     try:
-        return INFERENCE_SESSION(str(path), session_options_for(threads), providers=[CPU])
+        # Its own fallback would write to stdout, where results go, and open the file a second time.
+        return INFERENCE_SESSION(str(path), session_options_for(threads), providers=[CPU], enable_fallback=0)
     except ORT_ERRORS as error:
         raise ModelFileError(
             f"{path} is not a model that onnxruntime {ort.__version__} can run ({first_line(error)}); "
