@@ -22,6 +22,7 @@ from segtool.data.generator import generate
 from segtool.export.metadata import with_metadata
 from segtool.files import write_bytes
 from segtool.models.shipped import SHIPPED
+from segtool.runtime.model_file import sealed
 
 GOLDEN_IMAGES, SEED = 4, 2026
 
@@ -36,7 +37,7 @@ def main() -> None:
     size = (segmenter.contract.height, segmenter.contract.width)
     images, _ = generate(GOLDEN_IMAGES, seed=SEED).arrays(np.arange(GOLDEN_IMAGES), size=size)
     golden = GoldenPair(images, segmenter.predict_batch(images))
-    data = with_metadata(onnx.load(source), segmenter.contract, golden).SerializeToString()
+    data = sealed(with_metadata(_unsealed(onnx.load(source)), segmenter.contract, golden).SerializeToString())
     with tempfile.TemporaryDirectory() as name:
         finished = Path(name) / "model.onnx"
         finished.write_bytes(data)

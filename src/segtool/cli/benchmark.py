@@ -33,7 +33,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, **options: Any) -> None:
       segtool benchmark
       segtool benchmark model.onnx model.int8.onnx --threads 1,2 --batch 1,8 --json
     """
-    from segtool.cli.live import progress_bar
+    from segtool.cli.progress import progress_bar
     from segtool.report.measure import MeasureOptions, measure
 
     options["threads"] = options["threads"] or ()

@@ -71,7 +71,7 @@ def command(*, model: Path | None, as_json: bool, **options: Any) -> None:
         del options["samples"]
     elif options["pictures"] is None:
         raise click.UsageError("--samples says how many images --pictures shows; give --pictures FILE too.")
-    from segtool.cli.live import progress_bar
+    from segtool.cli.progress import progress_bar
     from segtool.report.evaluate import EvaluateOptions, evaluate
 
     with progress_bar("images") as progress:

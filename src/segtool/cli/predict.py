@@ -151,7 +151,7 @@ def _with_stdin(images: Sequence[str]) -> list[str]:
 
 
 def _predict(segmenter: Segmenter, inputs: Sequence[str], watch: Path | None, options: dict[str, Any]) -> Manifest:
-    from segtool.cli.live import progress_bar
+    from segtool.cli.progress import progress_bar
     from segtool.runtime.predict import PredictOptions, predict_paths
     from segtool.runtime.watch import WatchOptions, watch_folder
 

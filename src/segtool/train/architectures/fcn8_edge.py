@@ -22,6 +22,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from segtool.train.architectures.framed import framed
+
 STRIDE = 8  # the deepest map is this many times smaller than the padded image
 TONES = (1.0, -4.0, -16.0, -64.0)  # slopes of the tone curve at the start; the falling ones begin at 1
 
@@ -48,16 +50,13 @@ def build_fcn8_edge(
         Input ``image`` uint8 (N, height, width, channels), raw pixels 0..255; output float32
         (N, height, width, K), the probabilities of the classes.
     """
-    bottom, right = -height % STRIDE, -width % STRIDE
-    image = keras.Input((height, width, channels), dtype="uint8", name="image")
-    x = layers.Rescaling(1 / 255, name="scale")(image)
-    if bottom or right:
-        x = layers.ZeroPadding2D(((0, bottom), (0, right)), name="pad")(x)
-    x = _network(x, channels, num_classes, multiplier)
-    if bottom or right:
-        x = layers.Cropping2D(((0, bottom), (0, right)), name="crop")(x)
-    # float32 whatever the precision of the rest: the loss takes logarithms of these.
-    return keras.Model(image, layers.Softmax(dtype="float32", name="probabilities")(x), name="fcn8_edge")
+    return framed(
+        (height, width),
+        channels,
+        stride=STRIDE,
+        name="fcn8_edge",
+        network=lambda x: _network(x, channels, num_classes, multiplier),
+    )
 
 
 def _network(x: Any, channels: int, num_classes: int, multiplier: float) -> Any:
