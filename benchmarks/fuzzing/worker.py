@@ -7,7 +7,6 @@ says at which case.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -46,8 +45,13 @@ def _judged(kind: str, path: Path, segmenter: Segmenter) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 (what is looked for)
         outcome, words = f"unexpected {type(error).__name__}", str(error)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"outcome": outcome, "words": words[:200], "seconds": seconds, "peak_bytes": peak}
+    return {"outcome": outcome, "words": words[:200], "seconds": seconds, "peak_bytes": _peak_bytes()}
+
+
+def _peak_bytes() -> int:
+    """Return this process's peak; ru_maxrss of a child would start at what its parent held."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _read(kind: str, path: Path, segmenter: Segmenter) -> None:
