@@ -37,7 +37,7 @@ def main() -> None:
     size = (segmenter.contract.height, segmenter.contract.width)
     images, _ = generate(GOLDEN_IMAGES, seed=SEED).arrays(np.arange(GOLDEN_IMAGES), size=size)
     golden = GoldenPair(images, segmenter.predict_batch(images))
-    data = sealed(with_metadata(_unsealed(onnx.load(source)), segmenter.contract, golden).SerializeToString())
+    data = sealed(with_metadata(onnx.load(source), segmenter.contract, golden).SerializeToString())
     with tempfile.TemporaryDirectory() as name:
         finished = Path(name) / "model.onnx"
         finished.write_bytes(data)
