@@ -1,0 +1,127 @@
+"""What the pages of docs/ say of the code, read from the code: fields, presets, gates, recipes, layers, rewrites."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def presets() -> str:
+    """Return the INT8 presets as a table."""
+    from segtool.export.presets import PRESETS
+
+    rows = [
+        (f"`{item.name}`", "int8" if item.signed_activations else "uint8", "7 bits" if item.reduce_range else "8 bits")
+        for item in PRESETS.values()
+    ]
+    return _table(("preset", "activations", "weights (always int8)"), rows)
+
+
+def gates() -> str:
+    """Return what each gate asks for, with its limits."""
+    from segtool.export.gates import MAX_DIFFERENCE, MIN_AGREEMENT
+    from segtool.export.options import ExportOptions
+
+    rows = [
+        ("parity", "the trained network with the exported graph, on real images, one at a time and as one batch",
+         f"probabilities within {MAX_DIFFERENCE:g}, {MIN_AGREEMENT:.2%} of the labels equal"),
+        ("accuracy", "INT8 with FP32, on all validation images",
+         f"at most {ExportOptions().max_drop:g} points of foreground mean IoU lost (`--max-drop`)"),
+        ("speed", "INT8 with FP32, one image, in turns, on this machine",
+         "not slower with confidence, where this machine is of the preset's kind"),
+    ]  # fmt: skip
+    return _table(("gate", "compares", "asks for"), rows)
+
+
+def recipes() -> str:
+    """Return the recipes by name."""
+    from segtool.train.recipes import RECIPES
+
+    rows = [(f"`{name}`", item.epochs, item.batch_size, item.summary) for name, item in RECIPES.items()]
+    return _table(("recipe", "epochs", "batch", "what it does"), rows)
+
+
+def contract() -> str:
+    """Return the fields of the contract: what each means, and what the shipped model says."""
+    from segtool.contract import ModelContract
+    from segtool.models.shipped import SHIPPED
+    from segtool.runtime.model_file import check_model_file
+
+    said = json.loads(check_model_file(SHIPPED).metadata["segtool"])
+    meaning = _attributes(ModelContract)
+    meaning["version"] = "Of the contract itself; a newer one than this segtool knows is refused."
+    told = {name: "Derived from the fields above, for those who read the JSON without segtool." for name in said}
+    names = [item.name for item in fields(ModelContract)]
+    rows = [(f"`{name}`", meaning[name], _short(said.get(name))) for name in names]
+    rows += [(f"`{name}`", told[name], _short(said[name])) for name in sorted(said.keys() - set(names))]
+    return _table(("field", "meaning", "in the shipped model"), rows)
+
+
+def layers() -> str:
+    """Return the layers that import-linter checks, the highest first."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    found = next(item["layers"] for item in settings["contracts"] if item["type"] == "layers")
+    rows = [
+        (number, ", ".join(f"`{name.strip()}`" for name in layer.split("|"))) for number, layer in enumerate(found, 1)
+    ]
+    return _table(("layer", "may import only what is below it"), rows)
+
+
+def passes() -> str:
+    """Return the rewrites in the order of their use, each with the first sentence of its file."""
+    folder = ROOT / "src" / "segtool" / "export" / "passes"
+    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+    found = {name.name: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    lists = {
+        target.id: [item.id for item in node.value.elts if isinstance(item, ast.Name)]
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    uses = {"SHARED_REWRITES": "both", "FLOAT_REWRITES": "FP32", "INT8_REWRITES": "INT8"}
+    rows = [
+        (_first_sentence(folder / f"{str(found[name]).rpartition('.')[2]}.py"), use)
+        for key, use in uses.items()
+        for name in lists[key]
+    ]
+    return _table(("rewrite", "used for"), rows)
+
+
+def _first_sentence(path: Path) -> str:
+    """Return the first sentence of a module's docstring, without importing it."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.split(r"\.\s", " ".join(text.split("\n\n", maxsplit=1)[0].split()) + " ")[0]
+
+
+def _attributes(owner: type) -> dict[str, str]:
+    """Return the text of each attribute in a class's NumPy-style docstring, by name."""
+    section = inspect.cleandoc(owner.__doc__ or "").split("Attributes\n----------\n")[1]
+    found: dict[str, str] = {}
+    for item in re.finditer(r"^(\S.*)\n((?:    .*\n?)+)", section, re.MULTILINE):
+        text = " ".join(item[2].split())
+        found.update(dict.fromkeys(item[1].split(", "), text))
+    return found
+
+
+def _short(value: Any) -> str:
+    """Return a value as JSON that fits into a cell; of an object its keys."""
+    if isinstance(value, dict):
+        return ", ".join(f"`{key}`" for key in value) or "empty"
+    text = json.dumps(value, ensure_ascii=False)
+    return f"`{text if len(text) <= 40 else text[:37] + '...'}`"
+
+
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    columns = [str(item) for item in head]
+    lines = [columns, ["---"] * len(columns), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,180 @@
+"""Write what the pages of docs/ show from results/*.json and from the code: `python benchmarks/docs_tables.py [--check]`.
+
+A page has it between `<!-- figures: NAME -->` and `<!-- /figures -->`; NAME is one of `PARTS`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
+
+import docs_facts as facts  # noqa: E402  found beside this script, from wherever it is called
+
+RESULTS = ROOT / "benchmarks" / "results"
+_PART = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
+_SCORES = ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
+_SCORE_NAMES = "pixel accuracy % | mean IoU, digits % | mean Dice, digits %"
+
+
+def main() -> None:
+    """Rewrite the pages, or with --check exit with 1 where one is not what the results and the code say."""
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        wanted = _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
+        if "--check" not in sys.argv[1:]:
+            path.write_text(wanted, encoding="utf-8")
+        elif text != wanted:
+            sys.exit(f"docs/{path.name} is not what results and code say; run benchmarks/readme_tables.py.")
+
+
+def _read(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return result
+
+
+def _step(index: int) -> Callable[[], str]:
+    """Return what shows the terminal after the first or second of the three commands."""
+
+    def shown() -> str:
+        lines = [line.rstrip() for line in _read("three_commands")["steps"][index]["stdout"]]
+        return "\n".join(["```text", *lines, "```"])
+
+    return shown
+
+
+def _training_time() -> str:
+    result = _read("three_commands")
+    minutes = result["steps"][0]["seconds"] / 60
+    return (
+        f"With no option it trains {result['run']['epochs']} epochs on {result['data']['splits']['train']} generated "
+        f"images. That took {minutes:.0f} minutes on two cores of an {result['machine']['cpu']} that other work shared."
+    )
+
+
+def _int8_accuracy() -> str:
+    rows = [f"| network | precision | {_SCORE_NAMES} | MB |", "| --- | --- | --- | --- | --- | --- |"]
+    edge, fcn8 = _read("m2nist_edge"), _read("m2nist_fcn8")
+    for key, title in (("float32", "FP32"), ("int8", "INT8")):
+        scores = " | ".join(f"{100 * edge['test_over_seeds'][key][name]['mean']:.2f}" for name in _SCORES)
+        size = edge["runs"][0]["size_bytes"][key]
+        rows.append(f"| fcn8-edge (mean of {len(edge['runs'])} seeds) | {title} | {scores} | {size / 1e6:.2f} |")
+    for key, title in (("float32", "FP32"), ("int8", "INT8")):
+        scores = " | ".join(f"{100 * fcn8['scores']['test'][key][name]:.2f}" for name in _SCORES)
+        rows.append(f"| fcn8 | {title} | {scores} | {fcn8['size_bytes'][key] / 1e6:.1f} |")
+    images = edge["runs"][0]["splits"]["test"]
+    source = f"Each on {images} test images of M2NIST (`m2nist_edge.json`, `m2nist_fcn8.json`). {fcn8['test_note']}"
+    return "\n".join([*rows, "", source])
+
+
+def _one_thread(precision: str) -> list[dict[str, Any]]:
+    return [
+        row for row in _read("export_engines")["engines"] if row["threads"] == 1 and row["precision"] == precision
+    ]
+
+
+def _int8_speed() -> str:
+    ours = next(row for row in _one_thread("int8") if row["engine"] == "ours-int8")
+    share, machine = ours["time_over_ours"]["float32"], _read("export_engines")["machine"]
+    edge = _read("m2nist_edge")["latency"]["edge_over_fcn8"]
+    return (
+        f"On one thread of an {machine['cpu']} with VNNI, fcn8 in INT8 takes {share['median']:.2f} "
+        f"({share['low']:.2f} to {share['high']:.2f}) of the time of segtool's own FP32 file: "
+        f"{ours['latency_ms']['p50']:.2f} ms an image from raw pixels to class ids. fcn8-edge in INT8 takes "
+        f"{edge['median']:.2f} ({edge['low']:.2f} to {edge['high']:.2f}) of the time of fcn8 in INT8."
+    )
+
+
+def _int8_engines() -> str:
+    rows = [
+        "| INT8 of the same network | p50 ms | time over segtool's | MB | mean IoU, digits % | labels of FP32 kept % |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in _one_thread("int8"):
+        ratio = row["time_over_ours"]["int8"]
+        rows.append(
+            f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {_interval(ratio)} | {row['size_bytes'] / 1e6:.1f} | "
+            f"{100 * row['foreground_mean_iou']:.2f} | {100 * row['label_agreement']:.2f} |"
+        )
+    floats = next(row for row in _one_thread("float32") if row["engine"] == "ours-fp32")
+    rows += ["", f"FP32 has a mean IoU of {100 * floats['foreground_mean_iou']:.2f} %. {_engines_method()}"]
+    return "\n".join(rows)
+
+
+def _engines_method() -> str:
+    result = _read("export_engines")
+    return (
+        f"fcn8 after {result['network']['epochs']} epochs, {result['validation_images']} validation images, one thread "
+        f"({result['machine']['cpu']}); ratios are medians over {result['method']['rounds']} rounds with a 95 % "
+        "interval (`export_engines.json`)."
+    )
+
+
+def _throughput() -> str:
+    rows = ["| fcn8 in INT8, two cores | images a second |", "| --- | --- |"]
+    rows += [f"| {row['title']} | {_interval(row, 0)} |" for row in _read("export_engines")["throughput"]]
+    return "\n".join(rows)
+
+
+def _interval(value: Mapping[str, float], digits: int = 2) -> str:
+    return f"{value['median']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
+
+
+def _install_size() -> str:
+    result = _read("install_size")
+    largest = sorted(result["packages"], key=lambda item: -item["bytes"])[:3]
+    named = ", ".join(f"{item['package']} {item['bytes'] / 1e6:.0f} MB" for item in largest)
+    return (
+        f"The base install is {len(result['packages'])} packages of {result['total_bytes'] / 1e6:.0f} MB in all; the "
+        f"largest are {named} (`install_size.json`)."
+    )
+
+
+def _light_runtime() -> str:
+    result = _read("light_runtime")
+    one = result["one_prediction"]["ratio_by_turn"]
+    return (
+        f"One prediction through segtool takes {_interval(one)} of the time of a bare `session.run` of onnxruntime "
+        "on the same array (`light_runtime.json`)."
+    )
+
+
+def _folder() -> str:
+    result = _read("folder_throughput")
+    faster = result["threads_and_workers"]["default_over"]["one_worker_one_thread"]
+    memory = ", ".join(f"{row['peak_mb']:.0f} MB for {int(count):,}" for count, row in result["memory"].items())
+    return (
+        f"On two cores the default is {_interval(faster)} times as fast as one worker with one thread. Peak memory "
+        f"does not grow with the number of images: {memory} (`folder_throughput.json`)."
+    )
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "train": _step(0),
+    "export": _step(1),
+    "training-time": _training_time,
+    "int8-accuracy": _int8_accuracy,
+    "int8-speed": _int8_speed,
+    "int8-engines": _int8_engines,
+    "throughput": _throughput,
+    "install-size": _install_size,
+    "light-runtime": _light_runtime,
+    "folder": _folder,
+    "presets": facts.presets,
+    "gates": facts.gates,
+    "contract": facts.contract,
+    "recipes": facts.recipes,
+    "layers": facts.layers,
+    "passes": facts.passes,
+}
+"""Name -> the Markdown that stands between the marks."""
+
+
+if __name__ == "__main__":
+    main()
