@@ -190,7 +190,7 @@ def _codes(
     codes += truths.astype(dtype, copy=False)
     codes *= dtype.type(num_classes)
     codes += predictions.astype(dtype, copy=False)
-    codes += (np.arange(len(truths), dtype=dtype) * dtype.type(bins))[:, np.newaxis, np.newaxis]
+    codes += (np.arange(len(truths)) * bins).astype(dtype)[:, np.newaxis, np.newaxis]
     return codes
 
 
