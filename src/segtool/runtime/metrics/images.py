@@ -59,7 +59,10 @@ class ImageCounts:
         if not parts:
             raise DataError("There are no images to count; pass at least one.")
         stacks = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _STACKS}
-        return cls(matrix=np.sum([part.matrix for part in parts], axis=0), **stacks)
+        matrix = parts[0].matrix.copy()
+        for part in parts[1:]:
+            matrix += part.matrix
+        return cls(matrix=matrix, **stacks)
 
     @classmethod
     def of_histograms(cls, counts: Counts) -> ImageCounts:
