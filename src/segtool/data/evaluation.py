@@ -48,7 +48,7 @@ class Scored:
     size: Size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tally:
     """What was counted of one model.
 

@@ -43,7 +43,7 @@ PAIRED_CONVENTION = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """A model against the first, on the same images.
 
@@ -145,7 +145,7 @@ class Comparison:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparisons:
     """Several models on the same images, each against the first.
 

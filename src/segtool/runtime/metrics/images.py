@@ -154,6 +154,8 @@ def _count_part(
         counted = truths, predictions
     else:
         predictions = np.where(kept, predictions, truths)
+        if predictions.dtype.kind == "f":  # what numpy makes of int64 and uint64 together
+            predictions = predictions.astype(np.int64)
         counted = truths[kept], predictions[kept]
     for name, labels in zip(("truth", "prediction"), counted, strict=True):
         check_range(labels, num_classes, name)
