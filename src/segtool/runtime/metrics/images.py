@@ -176,8 +176,11 @@ def _histograms(
     counts = np.zeros(int(np.prod(shape)), np.int64)
     for rows, halo in _row_bands(truths.shape[1], truths.shape[2], width):
         inner = slice(rows.start - halo.start, rows.stop - halo.start)
-        sides = boundary_band(predictions[:, halo], width)[:, inner].view(np.uint8)
-        sides = sides + (boundary_band(truths[:, halo], width)[:, inner].view(np.uint8) << 1)
+        sides, in_truth = (
+            boundary_band(labels[:, halo], width)[:, inner].view(np.uint8) for labels in (predictions, truths)
+        )
+        sides += in_truth  # twice: additions of bytes are faster than a shift of them
+        sides += in_truth
         codes = _codes(truths[:, rows], predictions[:, rows], sides, num_classes)
         codes = codes.reshape(-1) if kept is None else codes[kept[:, rows]]
         counts += np.bincount(codes, minlength=counts.size)
