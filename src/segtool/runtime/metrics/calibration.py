@@ -73,10 +73,12 @@ class Calibration:
                 f"The truth has shape {truth.shape}, the prediction {prediction.shape} and its confidence "
                 f"{confidence.shape}; expected the same."
             )
-        flat = truth.reshape(-1), prediction.reshape(-1), confidence.reshape(-1)
+        flat_truth, flat_prediction = truth.reshape(-1), prediction.reshape(-1)
+        flat_confidence = confidence.reshape(-1)
         total = cls.empty()
         for start in range(0, truth.size, _BLOCK):
-            total += cls._of_block(*(values[start : start + _BLOCK] for values in flat), ignore_id)
+            block = slice(start, start + _BLOCK)
+            total += cls._of_block(flat_truth[block], flat_prediction[block], flat_confidence[block], ignore_id)
         return total
 
     @classmethod
