@@ -12,6 +12,7 @@ import click
 
 from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, say
 from segtool.cli.options import TileType, json_option, model_option, overwrite_option, provider_option, threads_option
+from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local
 
 if TYPE_CHECKING:
     from segtool.runtime.predict import Manifest
@@ -24,15 +25,19 @@ logger = logging.getLogger(__name__)
 @model_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("predictions"),
+    default="predictions",
     show_default=True,
     metavar="DIR",
     help="Where the label maps and manifest.json go; sub-folders are mirrored.",
 )
 @provider_option
 @threads_option
-@click.option("--workers", type=click.IntRange(1), help="Threads that decode images ahead of the model.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Threads that decode images ahead of the model.  [default: one more than the processors]  With --engine ray, "
+    "segmenters on the cluster, which start and restart where there is room.  [default: what the cluster has room for]",
+)
 @click.option("--overlay", is_flag=True, help="Also write each image with its classes blended over it.")
 @click.option("--color", is_flag=True, help="Also write each label map as an RGB picture in the classes' colours.")
 @click.option(
@@ -56,6 +61,7 @@ logger = logging.getLogger(__name__)
     help="Refuse images of more pixels before they are decoded; raise it for huge ones that you trust.  "
     "[default: 178956970]",
 )
+@engine_options
 @overwrite_option
 @json_option
 @click.pass_context
@@ -71,6 +77,7 @@ def command(
     Examples:
       segtool predict images/*.png
       segtool predict photos/ --model model.int8.onnx --overlay --out masks/
+      segtool predict s3://bucket/photos --engine ray --ray-address auto --out s3://bucket/masks
     """
     from PIL import Image
 
@@ -81,8 +88,15 @@ def command(
 
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    provider, threads = options.pop("provider"), options.pop("threads")
+    engine = options.pop("engine")
+    if engine == "local":
+        refuse_for_local(images, options["out"], options.pop("ray_address"))
     path = latest_exported() if model is None else find_model(model, kind="onnx").path
+    if engine == "ray":
+        predict_with_ray(ctx, path, images, options, as_json=as_json)
+        return
+    options["out"] = Path(options["out"])
+    provider, threads = options.pop("provider"), options.pop("threads")
     segmenter = load(path, provider=provider, threads=threads or _best_threads(images))
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
     try:

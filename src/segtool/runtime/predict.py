@@ -9,17 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segtool import __version__
 from segtool.errors import DataError, OutputWriteError
-from segtool.files import refuse_existing, write_json, write_with
-from segtool.runtime.arrays import FloatArray, IntegerArray, row_bands
+from segtool.files import refuse_existing, write_json
 from segtool.runtime.decoding import MAX_PIXELS
-from segtool.runtime.image_io import write_labels
 from segtool.runtime.manifest import Entry, Manifest
-from segtool.runtime.naming import SUFFIXES, find_sources, output_stems, with_kind
-from segtool.runtime.pictures import write_color, write_overlay
+from segtool.runtime.naming import SUFFIXES, find_sources, output_stems
+from segtool.runtime.outputs import output_names, pixel_counts, write_outputs
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.stream import Result
 from segtool.runtime.tiling import TileOption, uses_tiles
@@ -75,7 +71,7 @@ class _Job:
 
     path: Path
     entry: Entry
-    outputs: dict[str, Path]
+    outputs: dict[str, str]
 
 
 def predict_paths(
@@ -115,23 +111,25 @@ def predict_paths(
     uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # refuses a tile size that does not fit
     stems = output_stems(sources)
     jobs = [_plan(source.path, stem, options.kinds) for source, stem in zip(sources, stems, strict=True)]
-    entries = [job.entry for job in jobs] + [_missing_entry(text) for text in missing]
-    manifest = Manifest(options.out / MANIFEST_NAME, _header(segmenter, options), entries)
+    entries = [job.entry for job in jobs] + [missing_entry(text) for text in missing]
+    manifest = Manifest(options.out / MANIFEST_NAME, run_header(segmenter, options), entries)
     _refuse_outputs(jobs, options)
     _run(segmenter, jobs, manifest, options=options, progress=progress)
     return manifest
 
 
 def _plan(path: Path, stem: Path, kinds: Sequence[str]) -> _Job:
-    return _Job(path, Entry(str(path)), {kind: with_kind(stem, kind) for kind in kinds})
+    return _Job(path, Entry(str(path)), output_names(stem, kinds))
 
 
-def _missing_entry(text: str) -> Entry:
+def missing_entry(text: str) -> Entry:
+    """Return the failed entry of an argument that names nothing."""
     error = f"{text} does not exist; expected an image file, a folder of them, or a pattern that matches some."
     return Entry(text, status="failed", error=error)
 
 
-def _header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
+def run_header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
+    """Return what a manifest says of a run: when, with what model and with which options."""
     return {
         "segtool_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -204,36 +202,9 @@ def _finish(segmenter: Segmenter, job: _Job, result: Result, out: Path) -> None:
     if result.labels is None:
         entry.status, entry.error = "failed", str(result.error)
         return
-    for kind, name in job.outputs.items():
-        _write_output(kind, out / name, result, segmenter)
-    entry.outputs = {kind: name.as_posix() for kind, name in job.outputs.items()}
+    write_outputs(result, job.outputs, out, segmenter.contract)
+    entry.outputs = job.outputs
     entry.height, entry.width = result.labels.shape
     entry.seconds = round(result.seconds, 6)
-    entry.pixels = _pixel_counts(result.labels, segmenter.contract.class_names)
+    entry.pixels = pixel_counts(result.labels, segmenter.contract.class_names)
     entry.status = "done"
-
-
-def _write_output(kind: str, target: Path, result: Result, segmenter: Segmenter) -> None:
-    """Write one kind of output; that it replaces nothing unasked was checked before the run."""
-    palette, background = segmenter.contract.palette, segmenter.contract.background_id
-    if result.labels is None:
-        return
-    if kind == "labels":
-        write_labels(target, result.labels, palette, overwrite=True)
-    elif kind == "color":
-        write_color(target, result.labels, palette, overwrite=True)
-    elif kind == "overlay" and result.image is not None:
-        write_overlay(target, result.image, result.labels, palette, background_id=background, overwrite=True)
-    elif result.probabilities is not None:
-        _write_probabilities(target, result.probabilities)
-
-
-def _write_probabilities(target: Path, probabilities: FloatArray) -> None:
-    write_with(target, lambda path: np.savez_compressed(path, probabilities=probabilities))
-
-
-def _pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
-    counts = np.zeros(len(names), dtype=np.int64)
-    for rows in row_bands(*labels.shape):  # numpy counts in a copy of 8 bytes a pixel
-        counts += np.bincount(labels[rows].reshape(-1), minlength=len(names))
-    return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}

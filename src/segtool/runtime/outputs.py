@@ -1,0 +1,60 @@
+"""Writing what was asked for of one image: its label map, pictures of it, its probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segtool.contract import ModelContract
+from segtool.files import write_with
+from segtool.runtime.arrays import FloatArray, IntegerArray, row_bands
+from segtool.runtime.image_io import write_labels
+from segtool.runtime.naming import with_kind
+from segtool.runtime.pictures import write_color, write_overlay
+from segtool.runtime.stream import Result
+
+
+def output_names(stem: Path, kinds: Iterable[str]) -> dict[str, str]:
+    """Return the outputs of an image by kind, relative to the output folder, with ``/`` between folders."""
+    return {kind: with_kind(stem, kind).as_posix() for kind in kinds}
+
+
+def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contract: ModelContract) -> None:
+    """Write the outputs of one image into the folder `out`.
+
+    Raises
+    ------
+    OutputWriteError
+        One could not be written.
+    """
+    for kind, name in outputs.items():
+        _write_output(kind, out / name, result, contract)
+
+
+def pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of pixels by class name, of the classes that occur in labels (H, W)."""
+    counts = np.zeros(len(names), dtype=np.int64)
+    for rows in row_bands(*labels.shape):  # numpy counts in a copy of 8 bytes a pixel
+        counts += np.bincount(labels[rows].reshape(-1), minlength=len(names))
+    return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
+
+
+def _write_output(kind: str, target: Path, result: Result, contract: ModelContract) -> None:
+    """Write one kind of output; that it replaces nothing unasked was checked before the run."""
+    palette, background = contract.palette, contract.background_id
+    if result.labels is None:
+        return
+    if kind == "labels":
+        write_labels(target, result.labels, palette, overwrite=True)
+    elif kind == "color":
+        write_color(target, result.labels, palette, overwrite=True)
+    elif kind == "overlay" and result.image is not None:
+        write_overlay(target, result.image, result.labels, palette, background_id=background, overwrite=True)
+    elif result.probabilities is not None:
+        _write_probabilities(target, result.probabilities)
+
+
+def _write_probabilities(target: Path, probabilities: FloatArray) -> None:
+    write_with(target, lambda path: np.savez_compressed(path, probabilities=probabilities))
