@@ -65,7 +65,7 @@ def _removed_on_failure(target: Path) -> Iterator[tuple[Path, int]]:
     try:
         temporary, descriptor = _new_beside(target)
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error) from error
     try:
         yield temporary, descriptor
         temporary.replace(target)
@@ -73,7 +73,7 @@ def _removed_on_failure(target: Path) -> Iterator[tuple[Path, int]]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _write_error(target, error) from error
+            raise write_error(target, error) from error
         raise
 
 
@@ -115,7 +115,8 @@ def write_with(path: str | Path, writer: Callable[[Path], Any]) -> None:
         writer(temporary)
 
 
-def _write_error(target: Path, error: OSError) -> OutputWriteError:
+def write_error(target: Path, error: OSError) -> OutputWriteError:
+    """Return the error that says that the operating system refused to write `target`, and why."""
     reason = error.strerror or str(error)
     return OutputWriteError(
         f"Could not write {target}: {reason}; free space or choose another place, nothing was left half-written."

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from segtool.distributed.inputs import find_inputs
-from segtool.distributed.outputs import marked, open_output, refuse_outputs
+from segtool.distributed.outputs import OutputFolder, open_output, refuse_outputs, with_scratch
 from segtool.distributed.storage import Place, is_url, open_url
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.runtime.naming import find_sources, output_stems
@@ -101,26 +101,52 @@ class TestInputs:
             find_inputs(["memory://bucket/../../evil.png"], out="/elsewhere")
 
 
+def write(folder: OutputFolder, name: str, text: str) -> None:
+    """Write one output as an actor does."""
+
+    def fill(scratch: Path) -> None:
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / name).write_text(text)
+
+    folder.write([name], fill)
+
+
 class TestOutputs:
-    def test_put_replaces_and_leaves_nothing_beside(self, tmp_path: Path) -> None:
-        source = tmp_path / "source"
-        folder = Place(fsspec.filesystem("file"), str(tmp_path / "out[1]"))
-        for text in ("one", "two"):
-            source.write_text(text)
-            folder.below("sub/a.png").put(source)
-        assert folder.files_below() == [f"{tmp_path}/out[1]/sub/a.png"]
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_written_twice_and_nothing_beside(self, tmp_path: Path, prefix: str) -> None:
+        with with_scratch(open_output(f"{prefix}{tmp_path}/out[1]")) as folder:
+            for text in ("one", "two"):
+                write(folder, "sub/a.png", text)
+        assert [path.name for path in (tmp_path / "out[1]").rglob("*")] == ["sub", "a.png"]
         assert (tmp_path / "out[1]/sub/a.png").read_text() == "two"
 
-    def test_put_where_there_is_no_rename(self, tmp_path: Path, memory: Any) -> None:
-        (tmp_path / "source").write_text("one")
-        folder = Place(memory, "/out")
-        folder.below("sub/a.png").put(tmp_path / "source")
-        assert folder.files_below() == ["/out/sub/a.png"]
+    def test_where_there_is_no_rename(self, memory: Any) -> None:
+        with with_scratch(OutputFolder(Place(memory, "/out"))) as folder:
+            write(folder, "sub/a.png", "one")
+        assert memory.find("/") == ["/out/sub/a.png"]
 
-    def test_a_failed_put(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("in the way")
-        with pytest.raises(OutputWriteError, match="Could not write file://"):
-            Place(fsspec.filesystem("file"), str(tmp_path / "file/a.png")).put(tmp_path / "file")
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_what_a_lost_node_leaves_is_removed(self, tmp_path: Path, prefix: str) -> None:
+        with with_scratch(open_output(f"{prefix}{tmp_path}/out")) as folder:
+            write(folder, "a.png", "one")
+            (tmp_path / "out" / folder.scratch / "unfinished.png").write_text("tw")
+            (tmp_path / "out/.segtool-of-another-run.png").write_text("th")
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".segtool-of-another-run.png", "a.png"]
+
+    def test_a_node_that_was_taken_for_lost_writes_nothing(self, tmp_path: Path) -> None:
+        with with_scratch(open_output(str(tmp_path / "out"))) as folder:
+            pass
+        with pytest.raises(OutputWriteError):
+            write(folder, "a.png", "late")
+        assert list((tmp_path / "out").iterdir()) == []
+
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_a_file_in_the_way(self, tmp_path: Path, prefix: str) -> None:
+        with with_scratch(open_output(f"{prefix}{tmp_path}/out")) as folder:
+            (tmp_path / "out").mkdir(exist_ok=True)
+            (tmp_path / "out/sub").write_text("in the way")
+            with pytest.raises(OutputWriteError, match=r"Could not write .*out/sub/a.png"):
+                write(folder, "sub/a.png", "one")
 
     @pytest.mark.parametrize("prefix", ["", "file://"])
     def test_what_is_there_is_refused(self, tmp_path: Path, prefix: str) -> None:
@@ -146,10 +172,8 @@ class TestOutputs:
             open_output(out)
 
     def test_a_node_with_another_folder_of_that_name(self, tmp_path: Path) -> None:
-        with marked(open_output(str(tmp_path / "out"))) as folder:
+        with with_scratch(open_output(str(tmp_path / "out"))) as folder:
             folder.require_shared()
-            assert folder.mark is not None
-            (tmp_path / "out" / folder.mark).rename(tmp_path / "moved")
+            (tmp_path / "out").rename(tmp_path / "elsewhere")
             with pytest.raises(OutputWriteError, match="not the same folder on every node"):
                 folder.require_shared()
-        assert list((tmp_path / "out").iterdir()) == []

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from segtool.distributed.storage import Place, is_url, open_url
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
-from segtool.files import TEMPORARY, refuse_existing, write_bytes
+from segtool.files import TEMPORARY, refuse_existing, write_error
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class OutputFolder:
     ----------
     place
         An absolute path, or a place of fsspec.
-    mark
-        In a local folder the name of a file by which a node sees that it is the same folder there; else None.
+    scratch
+        The folder in it for what is not finished, of this run alone, so that what a lost node leaves can be removed; by
+        it a node also sees that the folder is the same one there. Empty where nothing is to be written.
     """
 
     place: Path | Place
-    mark: str | None = None
+    scratch: str = ""
 
     @property
     def name(self) -> str:
@@ -43,12 +45,27 @@ class OutputFolder:
             One could not be written.
         """
         if isinstance(self.place, Path):
-            write(self.place)  # which writes beside and renames
+            self._write_local(self.place, names, write)
             return
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             write(Path(folder))
             for name in names:
-                self.place.below(name).put(Path(folder, name))
+                unfinished = self.place.below(f"{self.scratch}/{secrets.token_hex(8)}{PurePosixPath(name).suffix}")
+                self.place.below(name).put(Path(folder, name), through=unfinished)
+
+    def _write_local(self, place: Path, names: Iterable[str], write: Callable[[Path], object]) -> None:
+        folder = place / self.scratch / secrets.token_hex(8)
+        target = folder
+        try:
+            folder.mkdir()  # without parents: once the run is over, a node that was taken for lost writes nothing
+            write(folder)
+            for target in map(place.joinpath, names):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (folder / target.relative_to(place)).replace(target)
+        except OSError as error:
+            raise write_error(target, error) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def require_shared(self) -> None:
         """Refuse a node on which this is another folder, so that nothing is written where nobody looks for it.
@@ -58,7 +75,7 @@ class OutputFolder:
         OutputWriteError
             It is.
         """
-        if isinstance(self.place, Path) and self.mark is not None and not (self.place / self.mark).exists():
+        if isinstance(self.place, Path) and not (self.place / self.scratch).is_dir():
             raise OutputWriteError(
                 f"{self.place} is not the same folder on every node; choose an --out on a file system that they share, "
                 "or a URL."
@@ -114,18 +131,30 @@ def refuse_outputs(
 
 
 @contextmanager
-def marked(folder: OutputFolder) -> Iterator[OutputFolder]:
-    """Make a local folder with a mark in it, by which nodes know it, as long as the block runs."""
-    if not isinstance(folder.place, Path):
-        yield folder
+def with_scratch(folder: OutputFolder) -> Iterator[OutputFolder]:
+    """Give the folder with a scratch folder in it, which is removed behind the block with what nodes left there.
+
+    Raises
+    ------
+    OutputWriteError
+        It could not be made.
+    """
+    scratch = f"{TEMPORARY}{secrets.token_hex(8)}"
+    if isinstance(folder.place, Place):
+        try:
+            yield OutputFolder(folder.place, scratch)
+        finally:
+            folder.place.below(scratch).remove()
         return
-    mark = f"{TEMPORARY}shared-{secrets.token_hex(8)}"
-    write_bytes(folder.place / mark, b"")
+    path = folder.place / scratch
     try:
-        yield OutputFolder(folder.place, mark)
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        yield OutputFolder(folder.place, scratch)
     finally:
-        with suppress(OSError):
-            (folder.place / mark).unlink()
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _refuse_input(target: object, *, is_input: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from segtool import errors
 from segtool.distributed.cluster import ClusterOptions, connected, count_workers, sentences
 from segtool.distributed.inputs import find_inputs
-from segtool.distributed.outputs import OutputFolder, marked, open_output, refuse_outputs
+from segtool.distributed.outputs import OutputFolder, open_output, refuse_outputs, with_scratch
 from segtool.distributed.worker import Predictor, Work, to_rows
 from segtool.errors import OutputWriteError
 from segtool.files import write_json
@@ -88,11 +88,10 @@ def predict_on_cluster(
     names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
     refuse_outputs(folder, [*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
     entries = [Entry(one.name) for one in found] + [missing_entry(text) for text in missing]
-    run = _Run(entries, header, folder, progress)
     with connected(cluster) as ray:
         workers = count_workers(ray, cluster)
         header |= {"ray_version": ray.__version__, "workers": workers}
-        with marked(folder) as shared, run, sentences(ray):
+        with with_scratch(folder) as shared, _Run(entries, header, shared, progress) as run, sentences(ray):
             rows, systems = to_rows(found)
             work = Work(shared, options, cluster.provider, cluster.threads, cluster.gpus, systems)
             run.follow(_dataset(ray, model, rows, work, workers))

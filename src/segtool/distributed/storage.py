@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from segtool.distributed.extra import import_extra
 from segtool.errors import DataError, MissingExtraError, OutputWriteError
-from segtool.files import TEMPORARY
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"(?<=://)[^/@]*@")
@@ -108,27 +106,31 @@ class Place:
         with _reading(self):
             self.fs.get_file(self.path, str(target))
 
-    def put(self, source: Path) -> None:
-        """Copy a local file here: to another name beside this one, which is then given this one.
+    def put(self, source: Path, *, through: Place) -> None:
+        """Copy a local file to the place `through`, which is then given this name.
 
         Raises
         ------
         OutputWriteError
             It could not be written.
         """
-        parent = self.path.rpartition("/")[0]
-        temporary = f"{parent}/{TEMPORARY}{secrets.token_hex(8)}{PurePosixPath(self.path).suffix}"
         try:
-            if self._renames:
-                self.fs.makedirs(parent, exist_ok=True)
-            self.fs.put_file(str(source), temporary)
-            self._rename(temporary)
+            for path in (through.path, self.path) if self._renames else ():
+                self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.fs.put_file(str(source), through.path)
+            self._rename(through.path)
         except _failures() as error:
-            with suppress(*_failures()):
-                self.fs.rm_file(temporary)
             raise OutputWriteError(
                 f"Could not write {self.url}: {_reason(error)}; free space, check permissions or choose another place."
             ) from error
+
+    def remove(self) -> None:
+        """Remove this folder with all that is in it, as far as that can be done."""
+        with suppress(DataError, *_failures()):
+            for path in self.files_below():  # one by one, because rm would expand patterns
+                self.fs.rm_file(path)
+            if self._renames:
+                self.fs.rmdir(self.path)
 
     @property
     def _renames(self) -> bool:
