@@ -81,15 +81,16 @@ def _predict(folder: Path, out: str, *options: str, kill: tuple[Any, Any] | None
             cluster, node = kill
             cluster.remove_node(node, allow_graceful=False)
             killed_at = {"label_maps": written, "node": node.node_id, "seconds": _since(started)}
-    result = {"exit_code": process.returncode, "seconds": _since(started)}
+    result: dict[str, Any] = {"exit_code": process.returncode, "seconds": _since(started)}
     manifest = json.loads((folder / out / "manifest.json").read_text())
     ours, reference = _files(folder / out), _files(folder / "local")
+    result |= {"counts": manifest["counts"], "files": len(ours)}
+    if out == "local":
+        return result
     return {
         **result,
-        "counts": manifest["counts"],
-        **({"images_by_node": manifest["nodes"]} if "nodes" in manifest else {}),
+        "images_by_node": manifest["nodes"],
         **({"killed": killed_at} if kill is not None else {}),
-        "files": len(ours),
         "identical_to_local": sum(ours.get(name) == data for name, data in reference.items()),
         "files_that_local_has_not": len(ours.keys() - reference.keys()),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -182,6 +183,20 @@ def test_an_output_that_cannot_be_written_stops_the_run(cluster: Any, work: Path
     assert all(
         (work / "stopped" / name).exists() for entry in manifest["entries"] for name in entry["outputs"].values()
     )
+
+
+def test_ctrl_c_leaves_a_manifest(cluster: Any, work: Path) -> None:
+    process = start(work, "images", "--out", "interrupted", *on_ray(cluster))
+    while len(list((work / "interrupted").glob("[0-2]/*.overlay.png"))) < 50:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 3, stderr
+    manifest = json.loads((work / "interrupted/manifest.json").read_text())
+    assert manifest["status"] == "interrupted"
+    assert manifest["counts"]["not_run"] > 0
+    assert not list((work / "interrupted").glob(".segtool-*"))
 
 
 def test_usage_statistics_are_off(work: Path) -> None:

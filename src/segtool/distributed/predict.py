@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def _dataset(ray: Any, model: Path, rows: list[dict[str, Any]], work: Work, work
         fn_constructor_kwargs={"model": ray.put(model.read_bytes()), "work": work},
         batch_size=None,
         batch_format="numpy",
-        # It may shrink to one: where nodes are lost, the actors that are left make room for what those had in work.
+        # A range and no fixed size, so that a cluster that has become smaller goes on with the actors it has room for.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=work.threads,
         num_gpus=work.gpus or None,
@@ -152,13 +152,13 @@ class _Run:
         SegtoolError
             What stopped an actor.
         """
-        for batch in results.iter_batches(batch_size=None, batch_format="numpy"):
-            self._note(batch)
-            if any(batch["kind"]):
-                kind, message = next(
-                    (kind, text) for kind, text in zip(batch["kind"], batch["error"], strict=True) if kind
-                )
-                raise _ERRORS[kind](message)
+        batches = iter(results.iter_batches(batch_size=None, batch_format="numpy"))
+        with closing(batches):  # ends the actors at once, before the connection to the cluster is closed
+            for batch in batches:
+                self._note(batch)
+                for kind, message in zip(batch["kind"], batch["error"], strict=True):
+                    if kind:
+                        raise _ERRORS[kind](message)
 
     def _note(self, batch: dict[str, Any]) -> None:
         entries = self.manifest.entries
