@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import colorsys
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -18,11 +19,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from segtool.contract_check import check_fields, read_json
 from segtool.errors import ContractError
 
 CONTRACT_VERSION = 1
 METADATA_KEY = "segtool"
 GOLDEN_KEY = "segtool.golden"
+_MAX_GOLDEN_BYTES = 2**30  # of the images of one pair
 
 PIXEL_RULES = {
     "orientation": "as the EXIF tag says",
@@ -101,7 +104,10 @@ class ModelContract:
     version: int = CONTRACT_VERSION
 
     def __post_init__(self) -> None:
-        _check(self)
+        try:
+            check_fields(vars(self))
+        except (ValueError, TypeError) as error:
+            raise ContractError(f"A segtool contract is not usable: {error}.") from error
 
     @property
     def num_classes(self) -> int:
@@ -133,8 +139,8 @@ class ModelContract:
             The text is no contract, or one of a newer version.
         """
         try:
-            raw = json.loads(text)
-            version = int(raw["version"])
+            raw = read_json(text)
+            version = _version(raw["version"])
         except (ValueError, KeyError, TypeError) as error:
             raise ContractError(
                 f"The model's segtool contract cannot be read ({error}); export the model again."
@@ -147,8 +153,8 @@ class ModelContract:
         known = {item.name for item in fields(cls)}
         values = {key: value for key, value in raw.items() if key in known}
         try:
-            values["class_names"] = tuple(values["class_names"])
-            values["palette"] = tuple(tuple(color) for color in values["palette"])
+            values["class_names"] = _tuple(values["class_names"])
+            values["palette"] = tuple(_tuple(color) for color in _tuple(values["palette"]))
             values["trained_size"] = tuple(values.get("trained_size") or ()) or None
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
@@ -192,7 +198,7 @@ class GoldenPair:
         if GOLDEN_KEY not in metadata:
             raise ContractError(f"{source} carries no golden pair to verify against; export the model again.")
         try:
-            raw = json.loads(metadata[GOLDEN_KEY])
+            raw = read_json(metadata[GOLDEN_KEY])
             return cls(images=_unpack(raw["images"]), labels=_unpack(raw["labels"]))
         except (ValueError, KeyError, TypeError, zlib.error) as error:
             raise ContractError(
@@ -220,26 +226,6 @@ def default_palette(count: int, *, background_id: int | None = None) -> tuple[tu
     return tuple(colors)
 
 
-def _check(contract: ModelContract) -> None:
-    """Refuse a contract whose fields contradict each other."""
-    if contract.height < 1 or contract.width < 1 or contract.channels not in (1, 3):
-        raise ContractError(
-            "A contract needs a positive size and 1 or 3 channels, found "
-            f"{contract.height}x{contract.width}x{contract.channels}."
-        )
-    if contract.num_classes < 2 or len(contract.palette) != contract.num_classes:
-        raise ContractError(
-            f"A contract needs two classes or more and a colour for each, found {contract.num_classes} and "
-            f"{len(contract.palette)}."
-        )
-    if contract.head not in ("labels", "logits", "probabilities"):
-        raise ContractError(f"A contract's head is labels, logits or probabilities, found {contract.head!r}.")
-    if contract.size_policy not in ("resize", "tile"):
-        raise ContractError(f"A contract's size policy is resize or tile, found {contract.size_policy!r}.")
-    if contract.background_id is not None and not 0 <= contract.background_id < contract.num_classes:
-        raise ContractError(f"A contract's background must be a class id, found {contract.background_id}.")
-
-
 def _pack(array: npt.NDArray[Any]) -> dict[str, Any]:
     contiguous = np.ascontiguousarray(array)
     data = base64.b64encode(zlib.compress(contiguous.tobytes(), 9)).decode("ascii")
@@ -250,6 +236,24 @@ def _unpack(value: Mapping[str, Any]) -> npt.NDArray[Any]:
     dtype = np.dtype(value["dtype"])
     if dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
         raise ValueError(f"dtype {dtype} in a golden pair")
-    size = int(np.prod(value["shape"])) * dtype.itemsize
+    shape = value["shape"]
+    if not 3 <= len(shape) <= 4 or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise ValueError(f"shape {str(shape)[:60]} in a golden pair")
+    # To zlib a limit of 0 is none, so no size is given before it is known to be positive and bounded.
+    size = math.prod(shape) * dtype.itemsize
+    if size > _MAX_GOLDEN_BYTES:
+        raise ValueError(f"{size:,} bytes in a golden pair, at most {_MAX_GOLDEN_BYTES:,} are read")
     data = zlib.decompressobj().decompress(base64.b64decode(value["zlib_base64"]), size)
-    return np.frombuffer(data, dtype).reshape(value["shape"])
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{str(value)[:60]!r} is no list")
+    return tuple(value)
+
+
+def _version(value: Any) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"its version is {str(value)[:60]!r}")
+    return value

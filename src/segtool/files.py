@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,34 @@ def _removed_on_failure(target: Path) -> Iterator[tuple[Path, int]]:
 def _new_beside(target: Path) -> tuple[Path, int]:
     """Create a file of an unused name in the folder of `target`, made where it is missing; the umask applies."""
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
-    temporary = target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{target.suffix}")
+    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}{target.suffix}")
     try:
         return temporary, os.open(temporary, flags, 0o666)
     except FileNotFoundError:
         target.parent.mkdir(parents=True, exist_ok=True)
         return temporary, os.open(temporary, flags, 0o666)
+
+
+def remove_unfinished(folders: Iterable[Path]) -> int:
+    """Remove the temporary files that killed processes left in some folders; return how many there were.
+
+    Those of a process that still runs are left, so that nobody's work is taken away, but for this one's own: a
+    process in a container has the number of the one before it.
+    """
+    removed = 0
+    for folder in folders:
+        for path in folder.glob(f"{TEMPORARY}*"):
+            if not _of_another_process(path):
+                with suppress(OSError):
+                    path.unlink()
+                    removed += 1
+    return removed
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal; an OSError is the caller's."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -115,8 +138,22 @@ def write_with(path: str | Path, writer: Callable[[Path], Any]) -> None:
         writer(temporary)
 
 
+def _of_another_process(path: Path) -> bool:
+    """Tell whether a temporary file belongs to another process that runs; on Windows nobody can be asked."""
+    number = path.name.removeprefix(TEMPORARY).split("-", maxsplit=1)[0]
+    if os.name == "nt" or not number.isdecimal() or int(number) in (0, os.getpid()):
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def write_error(target: Path, error: OSError) -> OutputWriteError:
-    """Return the error that says that the operating system refused to write `target`, and why."""
+    """Return the error of one sentence for what the operating system refused."""
     reason = error.strerror or str(error)
     return OutputWriteError(
         f"Could not write {target}: {reason}; free space or choose another place, nothing was left half-written."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -76,6 +77,26 @@ class TestModelContract:
             {"head": "scores"},
             {"size_policy": "crop"},
             {"background_id": 11},
+            {"height": 2**20, "width": 2**20},
+            {"height": 64.0},
+            {"channels": True},
+            {"class_names": tuple(map(str, range(70_000)))},
+            {"class_names": ("a", "\x1b[2J")},
+            {"class_names": ("a", "\ud800")},
+            {"class_names": ("a", "b" * 2000)},
+            {"class_names": ("a", 3)},
+            {"palette": ((0, 0, 300),) * 11},
+            {"palette": ((0, 0, -1),) * 11},
+            {"palette": ((0, 0.5, 0),) * 11},
+            {"palette": ((0, 0),) * 11},
+            {"palette": (None,) * 11},
+            {"ignore_id": 70_000},
+            {"ignore_id": "255"},
+            {"size_policy": "stretch"},
+            {"head": ["labels"]},
+            {"precision": 8},
+            {"metrics": [1]},
+            {"gates": None},
         ],
     )
     def test_fields_that_contradict_each_other_are_refused(self, changes: dict[str, object]) -> None:
@@ -86,6 +107,38 @@ class TestModelContract:
     def test_label_dtype(self, classes: int, dtype: type) -> None:
         contract = tiny_contract(class_names=tuple(map(str, range(classes))))
         assert (contract.num_classes, contract.label_dtype) == (classes, dtype)
+
+
+class TestHostileJson:
+    """What a file made to hurt its reader may hold."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "[" * 100_000,
+            '{"version": 1, "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            '{"version": 1, "x": ' + "[" * 40 + "]" * 40 + "}",
+            '{"version": 1, "x": ' + "9" * 10_000 + "}",
+            '{"version": 1e400}',
+            '{"version": Infinity}',
+            '{"version": -1}',
+            '"' + "x" * (16 << 20) + '"',
+        ],
+        ids=["deep", "deep and whole", "40 levels", "digits", "overflow", "infinity", "negative", "long"],
+    )
+    def test_it_is_refused_in_one_short_sentence(self, text: str) -> None:
+        with pytest.raises(ContractError, match="cannot be read") as caught:
+            ModelContract.from_json(text)
+        assert len(str(caught.value)) < 300
+
+    def test_nan_and_infinity_become_none(self) -> None:
+        text = tiny_contract(metrics={"a": 1}).to_json().replace('{"a": 1}', '{"a": [NaN, Infinity, -Infinity]}')
+        assert ModelContract.from_json(text).metrics == {"a": [None, None, None]}
+
+    @pytest.mark.parametrize("changes", [{"class_names": "eleven chars"[:11]}, {"palette": "eleven chars"[:11]}])
+    def test_a_text_in_place_of_a_list(self, changes: dict[str, object]) -> None:
+        with pytest.raises(ContractError):
+            ModelContract.from_json(json.dumps({**json.loads(tiny_contract().to_json()), **changes}))
 
 
 class TestGoldenPair:
@@ -112,6 +165,12 @@ class TestGoldenPair:
             {"dtype": "float64"},
             {"dtype": "nonsense"},
             {"shape": [3, 64, 84, 1]},
+            {"shape": [0, 64, 84, 1]},
+            {"shape": [-2, -64, 84, 1]},
+            {"shape": [2**40, 2**40, 1]},
+            {"shape": [2.0, 64, 84, 1]},
+            {"shape": 5},
+            {"shape": []},
             {"zlib_base64": "????"},
             {"zlib_base64": base64.b64encode(b"no zlib").decode()},
         ],
@@ -121,6 +180,17 @@ class TestGoldenPair:
         raw["images"].update(changes)
         with pytest.raises(ContractError, match="cannot be read"):
             GoldenPair.from_metadata({GOLDEN_KEY: json.dumps(raw)}, source="x")
+
+    def test_a_shape_of_nothing_does_not_inflate_a_bomb(self, pair: GoldenPair) -> None:
+        raw = json.loads(pair.to_json())
+        raw["images"] |= {"shape": [0, 1, 1, 1], "zlib_base64": base64.b64encode(zlib.compress(bytes(10**8))).decode()}
+        tracemalloc.start()
+        try:
+            with pytest.raises(ContractError, match="cannot be read"):
+                GoldenPair.from_metadata({GOLDEN_KEY: json.dumps(raw)}, source="x")
+            assert tracemalloc.get_traced_memory()[1] < 10**7
+        finally:
+            tracemalloc.stop()
 
     def test_a_zlib_bomb_is_not_inflated(self, pair: GoldenPair) -> None:
         raw = json.loads(pair.to_json())

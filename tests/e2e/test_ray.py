@@ -22,6 +22,8 @@ pytest.importorskip("fsspec", reason='fsspec is not installed: pip install "segt
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 
 STORE = 100 << 20
+INPUTS = ("images", "images/stack.npy")
+COUNTS = {"done": 303, "skipped": 0, "failed": 1, "not_run": 0}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
         blocks = rng.integers(0, 256, (50, 75), dtype=np.uint8)
         Image.fromarray(np.kron(blocks, np.ones((8, 8), np.uint8))).save(path, compress_level=1)
     (folder / "images/broken.png").write_bytes(b"no image")
-    assert segtool(folder, "images", "--out", "local").returncode == 3
+    np.save(folder / "images/stack.npy", rng.integers(0, 256, (3, 64, 84), dtype=np.uint8))
+    assert segtool(folder, *INPUTS, "--out", "local").returncode == 3
     return folder
 
 
@@ -87,20 +90,21 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_same_files_as_the_local_engine(cluster: Any, node: Any, work: Path) -> None:
-    result = segtool(work, "images", "--out", "two", *on_ray(cluster, "--json"))
+    result = segtool(work, *INPUTS, "--out", "two", *on_ray(cluster, "--json"))
     assert result.returncode == 3, result.stderr
     assert "images/broken.png is not an image" in result.stderr.replace("\n", " ")
     assert contents(work / "two") == contents(work / "local")
-    assert len(contents(work / "two")) == 600
+    assert len(contents(work / "two")) == 606
     assert entries(work / "two") == entries(work / "local")
     manifest = json.loads(result.stdout)
-    assert manifest["counts"] == {"done": 300, "failed": 1, "not_run": 0}
+    assert manifest["counts"] == COUNTS
     assert (manifest["status"], manifest["engine"], manifest["workers"]) == ("complete", "ray", 2)
-    assert sum(manifest["nodes"].values()) == 301
+    assert sum(manifest["nodes"].values()) == 304
+    assert (manifest["provider"], manifest["kinds"]) == ("CPUExecutionProvider", ["labels", "overlay"])
 
 
 def test_a_node_killed_in_the_middle(cluster: Any, node: Any, work: Path) -> None:
-    process = start(work, "images", "--out", "killed", *on_ray(cluster))
+    process = start(work, *INPUTS, "--out", "killed", *on_ray(cluster))
     while len(list((work / "killed").glob("[0-2]/*.overlay.png"))) < 100:
         assert process.poll() is None, process.stderr and process.stderr.read()
         time.sleep(0.02)
@@ -113,13 +117,14 @@ def test_a_node_killed_in_the_middle(cluster: Any, node: Any, work: Path) -> Non
     assert entries(work / "killed") == entries(work / "local")
     manifest = json.loads((work / "killed/manifest.json").read_text())
     assert manifest["status"] == "complete"
-    assert manifest["counts"] == {"done": 300, "failed": 1, "not_run": 0}
+    assert manifest["counts"] == COUNTS
 
 
 def test_reading_and_writing_through_fsspec(cluster: Any, node: Any, work: Path) -> None:
     result = segtool(work, f"file://{work}/images", "--out", f"file://{work}/through", *on_ray(cluster))
     assert result.returncode == 3, result.stderr
-    assert contents(work / "through") == contents(work / "local")
+    images = {name: data for name, data in contents(work / "local").items() if not name.startswith("stack/")}
+    assert contents(work / "through") == images
     inputs = [entry["input"] for entry in entries(work / "through")]
     assert inputs[0] == f"file://{work}/images/0/000.png"
     again = segtool(work, f"file://{work}/images", "--out", f"file://{work}/through", *on_ray(cluster))
@@ -185,18 +190,38 @@ def test_an_output_that_cannot_be_written_stops_the_run(cluster: Any, work: Path
     )
 
 
-def test_ctrl_c_leaves_a_manifest(cluster: Any, work: Path) -> None:
-    process = start(work, "images", "--out", "interrupted", *on_ray(cluster))
-    while len(list((work / "interrupted").glob("[0-2]/*.overlay.png"))) < 50:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_is_completed_by_the_local_engine(cluster: Any, work: Path, number: signal.Signals) -> None:
+    out = f"stopped{number}"
+    process = start(work, *INPUTS, "--out", out, *on_ray(cluster))
+    while len(list((work / out).glob("[0-2]/*.overlay.png"))) < 100:
         assert process.poll() is None, process.stderr and process.stderr.read()
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 3, stderr
-    manifest = json.loads((work / "interrupted/manifest.json").read_text())
+    assert "Traceback" not in stderr
+    manifest = json.loads((work / out / "manifest.json").read_text())
     assert manifest["status"] == "interrupted"
     assert manifest["counts"]["not_run"] > 0
-    assert not list((work / "interrupted").glob(".segtool-*"))
+    assert not list((work / out).glob(".segtool-*"))
+    assert segtool(work, *INPUTS, "--out", out, "--resume").returncode == 3
+    assert contents(work / out) == contents(work / "local")
+    counts = json.loads((work / out / "manifest.json").read_text())["counts"]
+    assert counts["skipped"] == manifest["counts"]["done"] > 0
+    assert counts["skipped"] + counts["done"] == COUNTS["done"]
+
+
+def test_another_run_in_the_same_folder_is_refused(cluster: Any, work: Path) -> None:
+    process = start(work, *INPUTS, "--out", "held", *on_ray(cluster))
+    while not (work / "held/manifest.jsonl.part").exists():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.02)
+    second = segtool(work, *INPUTS, "--out", "held", "--overwrite", "--engine", "ray")
+    assert second.returncode == 1
+    assert "Another process is writing predictions" in second.stderr
+    assert process.communicate(timeout=300) and process.returncode == 3
+    assert contents(work / "held") == contents(work / "local")
 
 
 def test_usage_statistics_are_off(work: Path) -> None:

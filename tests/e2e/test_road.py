@@ -123,6 +123,10 @@ def test_a_gate_that_refuses_exits_4(road: Path) -> None:
             golden["labels"] = golden["images"] | {"shape": golden["labels"]["shape"]}
             item.value = json.dumps(golden)
     onnx.save(graph, road / "tampered.onnx")
+    assert "is damaged" in segtool("verify", "tampered.onnx", cwd=road, code=1).stderr
+    kept = [item for item in graph.metadata_props if item.key != "segtool.crc32"]  # what its sentence says to do
+    onnx.helper.set_model_props(graph, {item.key: item.value for item in kept})
+    onnx.save(graph, road / "tampered.onnx")
     assert "FAILED" in segtool("verify", "tampered.onnx", cwd=road, code=4).stdout
 
 

@@ -65,7 +65,7 @@ def test_other_heads_are_proven_too(run, tmp_path, head):
 
 
 def test_a_policy_for_larger_images_that_is_none_is_refused(run):
-    with pytest.raises(ContractError, match="resize or tile, found 'crop'"):
+    with pytest.raises(ContractError, match="size_policy is 'crop', expected resize, tile"):
         export_model(run, options=ExportOptions(size_policy="crop"))
     assert names(run) == ["model.keras", "run.json"]
 

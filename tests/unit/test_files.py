@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from segtool.errors import OutputExistsError, OutputWriteError
-from segtool.files import atomic_path, nan_to_none, refuse_existing, write_bytes, write_json, write_with
+from segtool.files import (
+    atomic_path,
+    nan_to_none,
+    refuse_existing,
+    remove_unfinished,
+    sha256_of,
+    write_bytes,
+    write_json,
+    write_with,
+)
 
 
 class TestAtomicPath:
@@ -71,6 +82,31 @@ def test_write_bytes_and_write_with(tmp_path: Path) -> None:
     write_bytes(tmp_path / "a", b"one")
     write_with(tmp_path / "a", lambda path: path.write_bytes(b"two"))
     assert (tmp_path / "a").read_bytes() == b"two"
+
+
+class TestRemoveUnfinished:
+    def test_those_of_dead_processes_and_its_own_go_and_those_of_living_ones_stay(self, tmp_path: Path) -> None:
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        names = [f".segtool-{dead.pid}-a.png", f".segtool-{os.getpid()}-b.png", ".segtool-old.png"]
+        left = [f".segtool-{os.getppid()}-c.png", "segtool.png", ".hidden.png"]
+        for name in (*names, *left):
+            (tmp_path / name).touch()
+        assert remove_unfinished([tmp_path, tmp_path / "none"]) == 3
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(left)
+
+    def test_what_a_kill_leaves_is_known_by_its_name(self, tmp_path: Path) -> None:
+        code = "import os, sys; from segtool.files import atomic_path\n"
+        code += "with atomic_path(sys.argv[1]) as path: path.write_text('half'); os.kill(os.getpid(), 9)"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], check=False)
+        assert len(list(tmp_path.iterdir())) == 1
+        assert remove_unfinished([tmp_path]) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256_of(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_write_json(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from segtool.errors import DataError, OutputExistsError
+from segtool.runtime import decoding
 from segtool.runtime.decoding import MAX_PIXELS, open_checked
 from segtool.runtime.image_io import (
     decode_image,
@@ -217,6 +218,20 @@ class TestBrokenFiles:
             except DataError:
                 refused += 1
         assert refused > 20
+
+
+class TestMemory:
+    def test_an_image_that_does_not_fit_is_refused_before_it_is_decoded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = saved(tmp_path, Image.new("1", (4000, 4000)))
+        monkeypatch.setattr(decoding, "available_memory", lambda: 3 * 4000 * 4000)
+        assert read_image(path, channels=1).shape == (4000, 4000, 1)
+        monkeypatch.setattr(decoding, "available_memory", lambda: 3 * 4000 * 4000 - 1)
+        with pytest.raises(DataError, match=r"up to 48 MB where 48 MB are left"):
+            read_image(path, channels=1)
+        monkeypatch.setattr(decoding, "available_memory", lambda: None)
+        assert read_image(path, channels=1).shape == (4000, 4000, 1)
 
 
 class TestReadMask:

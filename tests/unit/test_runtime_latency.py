@@ -31,6 +31,7 @@ class TestBenchmark:
         assert set(first) == {
             *("path", "provider", "threads", "batch", "precision", "head", "n", "latency_ms", "stages_ms"),
             *("throughput_ips", "cold_start_ms", "peak_rss_mb", "size_bytes"),
+            *("provider_reason", "provider_options", "provider_nodes", "refused_providers"),
         }
         assert (first["n"], first["batch"], first["threads"], first["head"]) == (7, 1, 1, "labels")
         assert (second["batch"], second["threads"], second["head"]) == (4, 2, "probabilities")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -13,9 +14,10 @@ from tiny_models import expected_labels, tiny_contract, write_model
 
 from segtool.errors import DataError, ModelFileError, OutputExistsError, OutputWriteError
 from segtool.runtime.image_io import read_image, read_mask
-from segtool.runtime.naming import Source, find_sources, output_stems
+from segtool.runtime.naming import find_sources, output_stems
 from segtool.runtime.predict import PredictOptions, predict_paths
 from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.sources import Source
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ class TestManifest:
         written = json.loads((tmp_path / "out/manifest.json").read_text())
         assert written == manifest.to_dict()
         assert written["status"] == "complete"
-        assert written["counts"] == {"done": 1, "failed": 2, "not_run": 0}
+        assert written["counts"] == {"done": 1, "skipped": 0, "failed": 2, "not_run": 0}
         assert [entry["input"] for entry in written["entries"]] == inputs
         assert [entry["status"] for entry in written["entries"]] == ["done", "failed", "failed"]
         assert "not an image" in written["entries"][1]["error"]
@@ -115,8 +117,60 @@ class TestManifest:
             predict_paths(segmenter, [str(images)], options=PredictOptions(out=tmp_path / "out"), progress=interrupt)
         written = json.loads((tmp_path / "out/manifest.json").read_text())
         assert written["status"] == "interrupted"
-        assert written["counts"] == {"done": 2, "failed": 0, "not_run": 2}
-        assert files_below(tmp_path / "out") == ["a.png", "b.png", "manifest.json"]
+        assert written["counts"] == {"done": 2, "skipped": 0, "failed": 0, "not_run": 2}
+        # Those in work are finished, and written too; a run that goes on does them again.
+        assert {"a.png", "b.png", "manifest.json", "manifest.jsonl.part"} <= set(files_below(tmp_path / "out"))
+
+    def test_what_identifies_inputs_and_outputs(self, segmenter: Segmenter, images: Path, tmp_path: Path) -> None:
+        (images / "b.png").write_bytes(b"broken")
+        options = PredictOptions(out=tmp_path / "out", overlay=True)
+        good, bad = predict_paths(segmenter, [str(images / "a.png"), str(images / "b.png")], options=options).entries
+        assert good.sha256 == hashlib.sha256((images / "a.png").read_bytes()).hexdigest()
+        assert bad.sha256 == hashlib.sha256(b"broken").hexdigest()
+        assert good.bytes == (images / "a.png").stat().st_size
+        assert good.output_sha256 == {
+            kind: hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest()
+            for kind, name in good.outputs.items()
+        }
+        assert good.provider == "CPUExecutionProvider"
+        assert good.note is None
+        assert (bad.status, bad.outputs) == ("failed", {})
+
+    @pytest.mark.parametrize("suffix", ["gif", "tif", "png"])
+    def test_the_first_frame_of_several_is_noted(self, segmenter: Segmenter, tmp_path: Path, suffix: str) -> None:
+        frames = [Image.fromarray(np.full((64, 84), value, np.uint8)) for value in (25, 100, 200)]
+        frames[0].save(tmp_path / f"many.{suffix}", save_all=True, append_images=frames[1:])
+        inputs = [str(tmp_path / f"many.{suffix}")]
+        manifest = predict_paths(segmenter, inputs, options=PredictOptions(out=tmp_path / "out"))
+        assert manifest.entries[0].note == "first frame of 3"
+        assert (read_mask(tmp_path / "out/many.png") == 1).all()
+
+    def test_a_name_that_is_no_utf8(self, segmenter: Segmenter, tmp_path: Path) -> None:
+        path = tmp_path / os.fsdecode(b"caf\xe9.png")
+        try:
+            write_png(path)
+        except OSError:
+            pytest.skip("this file system knows UTF-8 alone")
+        manifest = predict_paths(segmenter, [str(path)], options=PredictOptions(out=tmp_path / "out"))
+        assert [entry.input for entry in manifest.entries] == [str(path)]
+
+    def test_stopping_leaves_the_rest_as_not_run(self, segmenter: Segmenter, tmp_path: Path) -> None:
+        for index in range(40):
+            write_png(tmp_path / f"many/{index:02d}.png")
+        dealt: list[int] = []
+        manifest = predict_paths(
+            segmenter,
+            [str(tmp_path / "many")],
+            options=PredictOptions(out=tmp_path / "out", workers=2),
+            progress=lambda done, _: dealt.append(done),
+            stop=lambda: len(dealt) >= 3,
+        )
+        assert manifest.interrupted
+        assert 3 <= manifest.done <= 3 + 4
+        assert manifest.done + manifest.not_run == 40
+        statuses = [entry.status for entry in manifest.entries]
+        assert statuses == ["done"] * manifest.done + ["not run"] * manifest.not_run
+        assert len(list((tmp_path / "out").glob("*.png"))) == manifest.done
 
     @pytest.mark.skipif(os.name == "nt", reason="needs a file where a folder should be")
     def test_an_output_that_cannot_be_written_stops_the_run(
@@ -204,7 +258,7 @@ class TestFindSources:
 class TestOutputStems:
     def stems(self, *names: str) -> list[str]:
         root = Path("/data")
-        return [stem.as_posix() for stem in output_stems([Source(root / name, root) for name in names])]
+        return output_stems([Source(root / name, root) for name in names])
 
     def test_stems_and_folders(self) -> None:
         assert self.stems("a.png", "sub/a.png") == ["a", "sub/a"]
@@ -225,4 +279,4 @@ class TestOutputStems:
 
     def test_single_files_of_two_folders(self, tmp_path: Path) -> None:
         sources = [Source(tmp_path / "x/a.png", tmp_path / "x"), Source(tmp_path / "y/a.png", tmp_path / "y")]
-        assert [stem.as_posix() for stem in output_stems(sources)] == ["x/a", "y/a"]
+        assert output_stems(sources) == ["x/a", "y/a"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import onnxruntime as ort
 import pytest
 from tiny_models import write_model
 
-from segtool.errors import ProviderError
-from segtool.runtime import session as session_module
+from segtool.errors import ModelFileError, ProviderError
+from segtool.runtime.assignment import refuse_fallback
 from segtool.runtime.processors import available_cpus, cgroup_quota
+from segtool.runtime.providers import DIRECTML, OPENVINO, QNN, XNNPACK, available_providers, provider_settings
 from segtool.runtime.session import CPU, open_session, provider_name
 
 
@@ -62,6 +62,24 @@ class TestProcessors:
         write(roots["proc"] / "self/cgroup", "0::/docker/somewhere/outside\n")
         write(roots["cgroups"] / "cpu.max", "100000 100000\n")
         assert cgroup_quota(**roots) == 1
+
+    def test_version_1_mounted_under_the_short_name(self, roots: dict[str, Path]) -> None:
+        write(roots["proc"] / "self/cgroup", "4:cpuacct,cpu:/job\n")
+        write(roots["cgroups"] / "cpu/job/cpu.cfs_quota_us", "250000\n")
+        write(roots["cgroups"] / "cpu/job/cpu.cfs_period_us", "100000\n")
+        assert cgroup_quota(**roots) == 2.5
+
+    def test_both_versions_mounted(self, roots: dict[str, Path]) -> None:
+        write(roots["proc"] / "self/cgroup", "1:cpu:/\n0::/job\n")
+        write(roots["cgroups"] / "unified/job/cpu.max", "50000 100000\n")
+        assert cgroup_quota(**roots) == 0.5
+
+    @pytest.mark.parametrize("period", ["", "0", "soon"])
+    def test_a_period_that_makes_no_sense_is_no_limit(self, roots: dict[str, Path], period: str) -> None:
+        write(roots["proc"] / "self/cgroup", "4:cpu:/\nnonsense\n")
+        write(roots["cgroups"] / "cpu/cpu.cfs_quota_us", "50000\n")
+        write(roots["cgroups"] / "cpu/cpu.cfs_period_us", period)
+        assert cgroup_quota(**roots) is None
 
     def test_files_that_make_no_sense_are_no_limit(self, roots: dict[str, Path]) -> None:
         write(roots["proc"] / "self/cgroup", "0::/\n")
@@ -118,13 +136,62 @@ class TestOpenSession:
         with pytest.raises(ProviderError, match="leaves every node"):
             open_session(model, provider="azure")
 
-    def test_a_session_made_without_the_provider_is_refused(self) -> None:
-        # onnxruntime makes one, with a line in its log, where CUDA's libraries are missing: not to be had on demand.
-        fallen_back = SimpleNamespace(get_providers=lambda: [CPU])
-        with pytest.raises(ProviderError, match="fell back to CPU"):
-            session_module._refuse_fallback(fallen_back, "CUDAExecutionProvider")
+    def test_a_session_made_without_the_provider_is_refused(self, model: Path) -> None:
+        # Made by onnxruntime itself without CUDA, as where its libraries are missing (which test_gpu_package sees).
+        with pytest.raises(ProviderError, match=r"fell back to CPUExecutionProvider \(no libcublas\)"):
+            refuse_fallback(open_session(model, provider="cpu").session, "CUDAExecutionProvider", why="no libcublas")
 
-    def test_stderr_stays_quiet(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_the_cpu_takes_no_options(self, model: Path) -> None:
+        # onnxruntime ignores whatever it is given for the CPU.
+        with pytest.raises(ProviderError, match="silently ignore the option 'use_arena'"):
+            open_session(model, provider="cpu", provider_options={"use_arena": 1})
+
+    def test_options_without_a_provider(self, model: Path) -> None:
+        with pytest.raises(ProviderError, match=r"Options \(device_type\) .* name it"):
+            open_session(model, provider_options={"device_type": "GPU"})
+
+    def test_a_file_that_is_no_model_is_not_blamed_on_the_provider(self, tmp_path: Path) -> None:
+        (path := tmp_path / "text.onnx").write_text("no model")
+        for name in available_providers():
+            with pytest.raises(ModelFileError, match="is not an ONNX file"):
+                open_session(path, provider=name)
+
+    def test_the_report(self, model: Path) -> None:
+        report = open_session(model, provider="cpu", threads=1).report()
+        assert report["provider"] == CPU
+        assert (report["threads"], report["provider_options"], report["refused_providers"]) == (1, {}, [])
+
+
+class TestProviderSettings:
+    """The options and threads that a provider is started with; that they arrive is seen in test_provider_openvino."""
+
+    @pytest.mark.parametrize(
+        ("provider", "key"),
+        [(XNNPACK, "intra_op_num_threads"), (OPENVINO, "num_of_threads")],
+        ids=["xnnpack", "openvino"],
+    )
+    def test_a_provider_with_its_own_pool_is_told_the_threads(self, provider: str, key: str) -> None:
+        assert provider_settings(provider, None, threads=3) == ({key: "3"}, 3)
+        assert provider_settings(provider, {key: 2}, threads=None) == ({key: "2"}, 2)
+        assert provider_settings(provider, {key: 2}, threads=2) == ({key: "2"}, 2)
+        with pytest.raises(ProviderError, match=f"3 threads were asked for and the provider option {key} says 2"):
+            provider_settings(provider, {key: 2}, threads=3)
+        for bad in ("0", "-1", "two", ""):
+            with pytest.raises(ProviderError, match="expected a positive whole number"):
+                provider_settings(provider, {key: bad}, threads=None)
+
+    def test_openvino_on_a_gpu_has_no_threads(self) -> None:
+        assert provider_settings(OPENVINO, {"device_type": "GPU"}, threads=3) == ({"device_type": "GPU"}, 3)
+        assert provider_settings(OPENVINO, {"device_type": "AUTO:GPU,CPU"}, threads=3)[0]["num_of_threads"] == "3"
+
+    @pytest.mark.parametrize("provider", [CPU, XNNPACK, DIRECTML, QNN])
+    def test_an_option_that_a_provider_would_ignore(self, provider: str) -> None:
+        with pytest.raises(ProviderError, match="silently ignore the option 'nonsense'"):
+            provider_settings(provider, {"nonsense": 1}, threads=1)
+
+
+class TestStderr:
+    def test_it_stays_quiet(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         path = write_model(tmp_path / "model.onnx")
         open_session(path)
         assert capfd.readouterr().err == ""

@@ -61,6 +61,24 @@ class TestOrderedMap:
         assert len(begun) <= 4
         assert threading.active_count() == before
 
+    def test_once_stopped_nothing_is_begun_and_what_is_in_work_is_yielded(self) -> None:
+        begun: list[int] = []
+        go_on, stopped = threading.Event(), threading.Event()
+
+        def work(item: int) -> int:
+            begun.append(item)
+            if item == 1:
+                stopped.set()  # one item is over, one is in work, three wait
+                go_on.wait(10)
+            return item
+
+        results = ordered_map(work, range(100), workers=1, ahead=4, stop=stopped.is_set)
+        assert next(results) == 0
+        assert stopped.wait(10)
+        threading.Timer(0.05, go_on.set).start()
+        assert list(results) == [1]
+        assert begun == [0, 1]
+
 
 class TestSegmenterStream:
     @pytest.fixture
@@ -151,7 +169,7 @@ class TestSegmenterStream:
     def test_what_cannot_work_is_refused_at_once(self, segmenter: Segmenter, paths: list[Path]) -> None:
         with pytest.raises(ModelFileError, match="labels head"):
             segmenter.stream(paths, probabilities=True)
-        with pytest.raises(DataError, match="at least 1 worker"):
+        with pytest.raises(DataError, match="1 to 1024 workers"):
             segmenter.stream(paths, workers=0)
         with pytest.raises(DataError, match="at least 1"):
             segmenter.stream(paths, max_pixels=0)

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say
-from segtool.cli.options import IntList, data_option, json_option, provider_option
+from segtool.cli.options import IntList, data_option, json_option, provider_option, say_provider
 
 
 @click.command(cls=Command, name="benchmark", short_help="Measure latency, throughput, cold start, memory and size.")
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
 @data_option("Images to run on, with the accuracy on them; without it the images of the model's golden pair.")
 @provider_option
-@click.option("--threads", type=IntList(), default="1", show_default=True, help="Threads of the model, each measured.")
+@click.option("--threads", type=IntList(), help="Threads, each measured.  [default: OMP_NUM_THREADS, else 1]")
 @click.option("--batch", type=IntList(), default="1", show_default=True, help="Images a run, each measured.")
 @click.option("--runs", type=click.IntRange(10), default=200, show_default=True, help="Timed runs a case.")
 @click.option("--warmup", type=click.IntRange(1), default=20, show_default=True, help="Runs before those, not counted.")
@@ -33,11 +33,14 @@ def command(*, models: tuple[Path, ...], as_json: bool, **options: Any) -> None:
       segtool benchmark
       segtool benchmark model.onnx model.int8.onnx --threads 1,2 --batch 1,8 --json
     """
-    from segtool.cli.live import progress_bar
+    from segtool.cli.progress import progress_bar
     from segtool.report.measure import MeasureOptions, measure
 
+    options["threads"] = options["threads"] or ()
     with progress_bar("runs") as progress:
         result = measure(models, options=MeasureOptions(**options), progress=progress)
+    for row in {row["provider_reason"]: row for row in result["models"]}.values():
+        say_provider(row)
     if as_json:
         emit_json("benchmark", result)
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
 import signal
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -53,10 +55,24 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except SegtoolError as error:
-            if debug:
-                stderr.print_exception()
-            stderr.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
-            ctx.exit(error.exit_code)
+            _fail(ctx, str(error), error.exit_code, debug=debug)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output has gone: click ends quietly
+                raise
+            _fail(ctx, _refused_by_system(error), SegtoolError.exit_code, debug=debug)
+
+
+def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoReturn:
+    if debug:
+        stderr.print_exception()
+    stderr.print(f"Error: {printable(message, lines=False)}", style="red", markup=False, soft_wrap=True)
+    ctx.exit(code)
+
+
+def _refused_by_system(error: OSError) -> str:
+    """Return the sentence for what no function foresaw: a name that is too long, a folder that may not be read."""
+    where = f" {error.filename}" if error.filename else ""
+    return f"The operating system refused{where} ({error.strerror or error}); check the path and its permissions."
 
 
 class Group(click.Group):
@@ -78,7 +94,7 @@ def is_quiet() -> bool:
 def say(message: str) -> None:
     """Print a line for people on stderr, unless -q was given."""
     if not is_quiet():
-        stderr.print(message, markup=False, soft_wrap=True)
+        stderr.print(printable(message), markup=False, soft_wrap=True)
 
 
 def emit_json(command: str, payload: Mapping[str, Any]) -> None:
@@ -94,11 +110,30 @@ def emit_table(
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 or text else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
     if title:
-        console.print(title, markup=False, soft_wrap=True)
+        console.print(printable(title), markup=False, soft_wrap=True)
     console.print(table)
+
+
+def printable(text: str, *, lines: bool = True) -> str:
+    r"""Return a text without codes that a terminal would obey or refuse: names come from files of others.
+
+    Control characters and halves of surrogate pairs become \\x1b and the like; line breaks too unless `lines`.
+    """
+    kept = "\n\t" if lines else ""
+    return "".join(
+        ascii(item)[1:-1] if unicodedata.category(item) in ("Cc", "Cs") and item not in kept else item for item in text
+    )
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Lets no message of the log write to the terminal what `printable` takes out."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is the base class's)
+        """Return the message in one line."""
+        return printable(super().formatMessage(record), lines=False)
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -109,5 +144,7 @@ def percent(value: float | None, digits: int = 2) -> str:
 def _set_up_logging(*, verbose: bool) -> None:
     logger = logging.getLogger("segtool")
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    logger.handlers = [RichHandler(console=stderr, show_time=False, show_path=False, markup=False)]
+    handler = RichHandler(console=stderr, show_time=False, show_path=False, markup=False)
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logger.handlers = [handler]
     logger.propagate = False

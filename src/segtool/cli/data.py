@@ -69,7 +69,7 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
     It names every image whose mask has another size or is missing, ids out of range, classes that never occur, and
     images that stand in both training and validation.
     """
-    from segtool.cli.live import progress_bar
+    from segtool.cli.progress import progress_bar
     from segtool.data.check import check_dataset
 
     with progress_bar("images") as progress:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say
-from segtool.cli.options import data_option, json_option, overwrite_option, provider_option, threads_option
+from segtool.cli.options import (
+    data_option,
+    json_option,
+    overwrite_option,
+    provider_option,
+    say_provider,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from segtool.report.evaluate import Evaluation
@@ -64,11 +71,12 @@ def command(*, model: Path | None, as_json: bool, **options: Any) -> None:
         del options["samples"]
     elif options["pictures"] is None:
         raise click.UsageError("--samples says how many images --pictures shows; give --pictures FILE too.")
-    from segtool.cli.live import progress_bar
+    from segtool.cli.progress import progress_bar
     from segtool.report.evaluate import EvaluateOptions, evaluate
 
     with progress_bar("images") as progress:
         result = evaluate(model, options=EvaluateOptions(**options), progress=progress)
+    say_provider(result.provider)
     if as_json:
         emit_json("evaluate", result.to_dict())
     else:

@@ -107,7 +107,7 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
     """
     from segtool.cli.extras import need_all
-    from segtool.cli.live import progress_bar
+    from segtool.cli.progress import progress_bar
 
     _check_usage(options)
     need_all()

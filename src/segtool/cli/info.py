@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @json_option
 def command(*, model: Path | None, as_json: bool) -> None:
-    """Show the contract of MODEL (.onnx, .keras or a run folder; the latest exported model where not given)."""
-    from segtool.models.predictor import open_predictor
-    from segtool.models.resolve import latest_exported
+    """Show the contract of MODEL: an .onnx or .keras file, or a run folder.
 
-    predictor = open_predictor(latest_exported() if model is None else model)
+    Where none is given, it is the latest exported model, or the one that ships with segtool.
+    """
+    from segtool.models.predictor import open_predictor
+    from segtool.models.shipped import default_model
+
+    predictor = open_predictor(default_model() if model is None else model)
     facts = _facts(predictor.path, predictor.contract)
     if predictor.kind == "onnx":
         facts["graph"] = _graph(predictor.path)

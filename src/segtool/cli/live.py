@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from segtool.cli.common import is_quiet, say, stderr
 from segtool.train.listener import TrainListener
@@ -82,19 +81,3 @@ class LiveTraining(TrainListener):
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.2f} %"
-
-
-@contextmanager
-def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a callback (done, total) that moves a bar on stderr; it shows nothing off a terminal or with -q."""
-    with Progress(
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.completed}/{task.total} " + unit),
-        TimeRemainingColumn(),
-        console=stderr,
-        transient=True,
-        disable=is_quiet() or not stderr.is_terminal,
-    ) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from segtool.cli.common import say
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -19,20 +21,56 @@ model_option = click.option(
     help="An exported .onnx, or a run folder.  [default: the latest exported model]",
 )
 
-provider_option = click.option(
+_provider_name = click.option(
     "--provider",
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="auto takes the best that really starts; a named one (cpu, cuda, tensorrt, ...) that does not start is "
-    "an error.",
+    help="auto takes the best that really starts; a named one (cpu, cuda, tensorrt, openvino, directml, coreml, "
+    "xnnpack, qnn, ...) that does not start is an error.",
 )
+
+
+def _as_mapping(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Return KEY=VALUE texts as a mapping; each key once."""
+    options: dict[str, str] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{text!r} is no option of a provider; write KEY=VALUE, such as device_type=GPU.")
+        if key in options:
+            raise click.BadParameter(f"{key!r} is given twice.")
+        options[key] = value
+    return options
+
+
+_provider_options = click.option(
+    "--provider-option",
+    "provider_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_as_mapping,
+    help="An option of the named provider, by its own key; can be given several times. One that the provider does not "
+    "know is an error.",
+)
+
+
+def provider_option(command: Command) -> Command:
+    """Add --provider and --provider-option."""
+    return _provider_name(_provider_options(command))
+
+
+def say_provider(report: Mapping[str, Any]) -> None:
+    """Say on stderr which providers auto did not take, and why; nothing where it took the best."""
+    if report.get("refused_providers"):
+        say(report["provider_reason"])
+
 
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Threads of one run.  [default: the processors this process may use; 1 in predict with several images, which "
-    "then run side by side]",
+    help="Threads of one run.  [default: OMP_NUM_THREADS; else the processors this process may use, or 1 in predict "
+    "with several images, which then run side by side]",
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that are already there.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,19 @@ import click
 
 from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, say
 from segtool.cli.options import TileType, json_option, model_option, overwrite_option, provider_option, threads_option
-from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local
+from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
+from segtool.cli.stopping import stop_on_signals
+from segtool.errors import DataError
 
 if TYPE_CHECKING:
-    from segtool.runtime.predict import Manifest
+    from segtool.runtime.manifest import Manifest
+    from segtool.runtime.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, name="predict", short_help="Segment images with an exported model.")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@click.argument("images", nargs=-1, metavar="IMAGES...")
 @model_option
 @click.option(
     "--out",
@@ -32,12 +36,7 @@ logger = logging.getLogger(__name__)
 )
 @provider_option
 @threads_option
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    help="Threads that decode images ahead of the model.  [default: one more than the processors]  With --engine ray, "
-    "segmenters on the cluster, which start and restart where there is room.  [default: what the cluster has room for]",
-)
+@click.option("--workers", type=click.IntRange(1), help="Threads that decode images ahead of the model.")
 @click.option("--overlay", is_flag=True, help="Also write each image with its classes blended over it.")
 @click.option("--color", is_flag=True, help="Also write each label map as an RGB picture in the classes' colours.")
 @click.option(
@@ -61,6 +60,24 @@ logger = logging.getLogger(__name__)
     help="Refuse images of more pixels before they are decoded; raise it for huge ones that you trust.  "
     "[default: 178956970]",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on after a stop or a kill: what an earlier run into the same folder did, with the same model and options, "
+    "is left as it is, the rest is done.",
+)
+@click.option(
+    "--watch",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="In place of IMAGES: segment the images in DIR, and those that arrive, until Ctrl-C or SIGTERM.",
+)
+@click.option(
+    "--watch-idle",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="With --watch: end when nothing has arrived for so long.",
+)
 @engine_options
 @overwrite_option
 @json_option
@@ -68,68 +85,134 @@ logger = logging.getLogger(__name__)
 def command(
     ctx: click.Context, /, *, images: tuple[str, ...], model: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Segment IMAGES (files, folders or patterns) and write a label map PNG for each.
+    """Segment IMAGES and write a label map PNG for each.
+
+    IMAGES are files, folders (searched below), patterns, .npy files of uint8 images (N, H, W) or (N, H, W, C), or - for
+    a list of paths on stdin, one a line or with NULs between them.
 
     A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
-    says for each input what became of it. An input that cannot be read does not stop the others (exit code 3).
+    says for each input what became of it. An input that cannot be read does not stop the others (exit code 3). Ctrl-C
+    and SIGTERM finish the images in work (exit code 3), a second one ends at once; --resume does the rest.
 
     \b
     Examples:
       segtool predict images/*.png
       segtool predict photos/ --model model.int8.onnx --overlay --out masks/
+      find photos -name "*.jpg" -print0 | segtool predict - --resume
+      segtool predict --watch incoming/ --out masks/
       segtool predict s3://bucket/photos --engine ray --ray-address auto --out s3://bucket/masks
     """
     from PIL import Image
 
-    from segtool.cli.live import progress_bar
-    from segtool.models.resolve import find_model, latest_exported
-    from segtool.runtime.predict import PredictOptions, predict_paths
+    from segtool.models.resolve import find_model
+    from segtool.models.shipped import default_model
     from segtool.runtime.segmenter import load
 
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    engine = options.pop("engine")
-    if engine == "local":
-        refuse_for_local(images, options["out"], options.pop("ray_address"))
-    path = latest_exported() if model is None else find_model(model, kind="onnx").path
+    engine, address = options.pop("engine"), options.pop("ray_address")
     if engine == "ray":
-        predict_with_ray(ctx, path, images, options, as_json=as_json)
-        return
-    options["out"] = Path(options["out"])
-    provider, threads = options.pop("provider"), options.pop("threads")
-    segmenter = load(path, provider=provider, threads=threads or _best_threads(images))
-    say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
+        refuse_for_ray(options)
+    watch = _watched(images, options.pop("watch"), options["watch_idle"])
     try:
-        with progress_bar("images") as progress:
-            given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
-            manifest = predict_paths(segmenter, images, options=given, progress=progress)
+        inputs = _with_stdin(images)
+        if engine == "local":
+            refuse_for_local(inputs, options["out"], address)
+        path = default_model() if model is None else find_model(model, kind="onnx").path
+        if engine == "ray":
+            predict_with_ray(ctx, path, inputs, {**options, "address": address}, as_json=as_json)
+        options["out"] = Path(options["out"])
+        settings = {name: options.pop(name) for name in ("provider", "provider_options")}
+        threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
+        segmenter = load(path, threads=threads, **settings)
+        say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
+        manifest = _predict(segmenter, inputs, watch, options)
     except KeyboardInterrupt:
-        written = options["out"] / "manifest.json"
-        done = f"{written} says what was done" if written.exists() else "nothing was written yet"
-        logger.error("Stopped: %s.", done)  # noqa: TRY400
+        logger.error("Stopped: nothing was written yet.")  # noqa: TRY400
         ctx.exit(EXIT_PARTLY)
-    _report(manifest, options["out"], as_json=as_json)
-    if manifest.failed:
-        ctx.exit(EXIT_PARTLY if manifest.done else 1)
+    _report(manifest, as_json=as_json)
+    ctx.exit(_exit_code(manifest, is_watch=watch is not None))
 
 
-def _best_threads(images: Sequence[str]) -> int | None:
-    """Return one thread for several images, which then run side by side; None (all) for the least time of one.
+def _watched(images: Sequence[str], watch: Path | None, idle: float | None) -> Path | None:
+    """Return the folder to watch, None for none; refuse options that do not go together."""
+    if watch is None and not images:
+        raise click.UsageError("Missing argument 'IMAGES...'; name images, or a folder with --watch.")
+    if watch is not None and images:
+        raise click.UsageError("IMAGES and --watch exclude each other.")
+    if watch is None and idle is not None:
+        raise click.UsageError("--watch-idle needs --watch.")
+    return watch
+
+
+def _with_stdin(images: Sequence[str]) -> list[str]:
+    """Return the arguments, with the list on stdin in the place of a dash."""
+    if images.count("-") > 1:
+        raise click.UsageError("- can be given once: there is one stdin.")
+    if "-" not in images:
+        return list(images)
+    from segtool.runtime.naming import parse_path_list
+
+    listed = parse_path_list(sys.stdin.buffer.read())
+    if not listed:
+        raise DataError("There was no path on stdin; write one a line, or leave out the dash.")
+    place = images.index("-")
+    return [*images[:place], *listed, *images[place + 1 :]]
+
+
+def _predict(segmenter: Segmenter, inputs: Sequence[str], watch: Path | None, options: dict[str, Any]) -> Manifest:
+    from segtool.cli.progress import progress_bar
+    from segtool.runtime.predict import PredictOptions, predict_paths
+    from segtool.runtime.watch import WatchOptions, watch_folder
+
+    idle = options.pop("watch_idle")
+    given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
+    with stop_on_signals() as stop, progress_bar("images") as progress:
+        if watch is None:
+            return predict_paths(segmenter, inputs, options=given, progress=progress, stop=stop)
+        say(f"Watching {watch}; Ctrl-C ends it.")
+        return watch_folder(
+            segmenter, watch, options=given, watch=WatchOptions(idle=idle), progress=progress, stop=stop
+        )
+
+
+def _threads(asked: int | None, images: Sequence[str], provider_options: Mapping[str, str]) -> int | None:
+    """Return the threads that --threads, the provider's own option or OMP_NUM_THREADS asks for, in this order.
+
+    Else one thread for several images, which then run side by side; None (all) for the least time of one.
 
     On two cores, fcn8 in INT8 ran 1,674 images a second with one-thread runs side by side and 1,101 with two threads
     (benchmarks/results/export_engines.json).
     """
-    return None if len(images) == 1 and Path(images[0]).is_file() else 1
+    from segtool.runtime.processors import environment_threads
+    from segtool.runtime.providers import sets_threads
+
+    if asked is not None or sets_threads(provider_options):
+        return asked
+    return environment_threads() or (None if _is_one(images) else 1)
 
 
-def _report(manifest: Manifest, out: Path, *, as_json: bool) -> None:
-    for entry in manifest.entries:
-        if entry.error:
-            logger.error("%s", entry.error)
+def _is_one(images: Sequence[str]) -> bool:
+    return len(images) == 1 and Path(images[0]).is_file() and Path(images[0]).suffix.lower() != ".npy"
+
+
+def _exit_code(manifest: Manifest, *, is_watch: bool) -> int:
+    if manifest.interrupted:
+        return EXIT_PARTLY
+    if manifest.failed:
+        return EXIT_PARTLY if manifest.done or manifest.skipped or is_watch else 1
+    return 0
+
+
+def _report(manifest: Manifest, *, as_json: bool) -> None:
     if as_json:
         emit_json("predict", manifest.to_dict())
-        return
-    emit_table(
-        ["written to", "images", "failed", "manifest"],
-        [[out, manifest.done, manifest.failed, out / "manifest.json"]],
-    )
+    else:
+        emit_table(
+            ["written to", "images", "skipped", "failed", "manifest"],
+            [[manifest.path.parent, manifest.done, manifest.skipped, manifest.failed, manifest.path]],
+        )
+    if manifest.interrupted:
+        logger.error(
+            "Stopped: %d images were not run, %s says which; --resume does them.", manifest.not_run, manifest.path
+        )

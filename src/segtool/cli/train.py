@@ -29,11 +29,18 @@ if TYPE_CHECKING:
     help="What to train on: a folder with combined.npy and segmented.npy, an .npz with images and labels, a folder "
     "with images/ and masks/, or m2nist-synthetic[:N] for generated images of handwritten digits.",
 )
-@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="fcn8", show_default=True, help="The network.")
+@click.option(
+    "--arch",
+    type=click.Choice(list(ARCHITECTURES)),
+    default="fcn8-edge",
+    show_default=True,
+    help="The network: fcn8-edge is made for small machines, -half and -double have half and twice the channels; fcn8 "
+    "is the classic.",
+)
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    default="fast",
+    default="standard",
     show_default=True,
     help="How it is trained. "
     + " ".join(

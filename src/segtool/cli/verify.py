@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from segtool.cli.common import Command, emit_json
-from segtool.cli.options import json_option, provider_option, threads_option
+from segtool.cli.common import Command, emit_json, printable
+from segtool.cli.options import json_option, provider_option, say_provider, threads_option
 
 
 @click.command(cls=Command, name="verify", short_help="Run a model's built-in golden test on this machine.")
@@ -16,26 +17,30 @@ from segtool.cli.options import json_option, provider_option, threads_option
 @threads_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, *, model: Path | None, provider: str, threads: int | None, as_json: bool) -> None:
+def command(ctx: click.Context, /, *, model: Path | None, as_json: bool, **options: Any) -> None:
     """Run MODEL on the images that it carries, and compare with the labels that it gave when it was exported.
 
-    MODEL is an .onnx file or a run folder; the latest exported model where it is not given.
+    MODEL is an .onnx file or a run folder; where it is not given the latest exported model, or the one that ships
+    with segtool.
 
-    Exit code 4 where they differ by more than the tolerance. It needs no network and no data.
+    Exit code 4 where they differ by more than the tolerance. It needs no network and no data. The model is opened and
+    run in a process of its own first, so that one which crashes onnxruntime is an error (exit code 1).
     """
     from segtool.errors import GateError
-    from segtool.models.resolve import find_model, latest_exported
-    from segtool.runtime.segmenter import verify
+    from segtool.models.resolve import find_model
+    from segtool.models.shipped import default_model
+    from segtool.runtime.segmenter import load
 
-    result = verify(
-        latest_exported() if model is None else find_model(model, kind="onnx").path, provider=provider, threads=threads
-    )
+    path = default_model() if model is None else find_model(model, kind="onnx").path
+    segmenter = load(path, trial=True, **options)
+    say_provider(segmenter.provider_report)
+    result = segmenter.verify()
     if as_json:
-        emit_json("verify", result.to_dict())
+        emit_json("verify", {**segmenter.provider_report, **result.to_dict()})
     else:
         click.echo(
-            f"{result.path}: {'passed' if result.passed else 'FAILED'}, {result.agreement:.4%} of {result.pixels} "
-            "golden pixels "
+            f"{printable(str(result.path))}: {'passed' if result.passed else 'FAILED'}, "
+            f"{result.agreement:.4%} of {result.pixels} golden pixels "
             f"agree on {result.provider} (needed {result.required_agreement:.2%})"
         )
     if not result.passed:

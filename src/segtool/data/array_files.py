@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import tokenize
+import math
 import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from segtool.data.arrays import AnyArray
 from segtool.errors import DataError
+from segtool.runtime.memory import available_memory
+from segtool.runtime.npy import READ_ERRORS, open_npy, require_file, unreadable
 
-_READ_ERRORS = (
-    OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, SyntaxError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-
-
-def open_npy(path: Path) -> AnyArray:
-    """Return the array of a .npy file, memory-mapped read-only.
-
-    Raises
-    ------
-    DataError
-        The file is missing, damaged, not a .npy file, or holds Python objects.
-    """
-    _require_file(path)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _READ_ERRORS as error:
-        raise _unreadable(path, "a .npy array", error) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise DataError(f"{path} is an .npz archive, expected a single .npy array; rename it to .npz or save it again.")
-    return array
+__all__ = ["open_npy", "open_npz"]
 
 
 def open_npz(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, AnyArray]:
@@ -46,7 +26,7 @@ def open_npz(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) 
     DataError
         The file is missing, damaged, not an .npz archive, lacks a key, or holds Python objects.
     """
-    _require_file(path)
+    require_file(path)
     try:
         # Opened here, because numpy leaves the file open where its archive is damaged.
         with path.open("rb") as stream:
@@ -54,8 +34,8 @@ def open_npz(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) 
             if isinstance(archive, np.ndarray):
                 raise DataError(f"{path} is a single .npy array, expected an .npz archive; save images= and labels=.")
             return _read_arrays(archive, path, keys, optional)
-    except _READ_ERRORS as error:
-        raise _unreadable(path, "an .npz archive", error) from error
+    except READ_ERRORS as error:
+        raise unreadable(path, "an .npz archive", error) from error
 
 
 def _read_arrays(archive: Any, path: Path, keys: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, AnyArray]:
@@ -64,18 +44,36 @@ def _read_arrays(archive: Any, path: Path, keys: tuple[str, ...], optional: tupl
         raise DataError(
             f"{path} has the arrays {found or 'none'} but lacks {missing}; save it with images= and labels=."
         )
-    return {key: archive[key] for key in (*keys, *(key for key in optional if key in found))}
+    wanted = (*keys, *(key for key in optional if key in found))
+    _refuse_bomb(archive.zip, [f"{key}.npy" for key in wanted], path)
+    return {key: archive[key] for key in wanted}
 
 
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist or is no file; check the path.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty (0 bytes); copy or write it again.")
+def _refuse_bomb(archive: zipfile.ZipFile, members: Sequence[str], path: Path) -> None:
+    """Refuse arrays that are not as large as they say, or larger than the memory, before any is unpacked."""
+    needed = 0
+    for name in (name for name in members if name in archive.NameToInfo):
+        with archive.open(name) as stream:
+            shape, dtype = _header(stream)
+            declared = math.prod(shape) * dtype.itemsize
+            stored = archive.getinfo(name).file_size - stream.tell()
+        if declared != stored and not dtype.hasobject:
+            raise DataError(
+                f"{name} in {path} says that it is {dtype} of shape {shape}, {declared:,} bytes, but holds {stored:,}; "
+                "write it again with numpy, or copy it again."
+            )
+        needed += declared
+    memory = available_memory()
+    if memory is not None and needed > memory:
+        raise DataError(
+            f"The arrays of {path} unpack to {needed:,} bytes and this machine has {memory:,} left; split them, or "
+            "save them as combined.npy and segmented.npy, which are not read into memory."
+        )
 
 
-def _unreadable(path: Path, expected: str, error: BaseException) -> DataError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if any(word in reason for word in ("allow_pickle", "pickled", "Python objects")):
-        reason = "it is of another format or holds Python objects, which are never unpickled"
-    return DataError(f"{path} cannot be read as {expected} ({reason}); write it again with numpy, or copy it again.")
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and dtype that a .npy member declares."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype

@@ -74,7 +74,7 @@ def read_metadata(path: Path) -> Metadata:
     try:
         raw = json.loads(path.read_text(encoding="utf-8-sig"))
         return _parse(raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f'{path} is no usable data set description ({reason}), expected JSON like {{"classes": '

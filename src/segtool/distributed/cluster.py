@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from segtool.distributed.extra import import_ray
@@ -35,6 +35,8 @@ class ClusterOptions:
         Actors, each with one segmenter; None for as many as the cluster has room for when it begins.
     provider
         As in `segtool.load`; with a GPU's provider each actor gets a GPU.
+    provider_options
+        As in `segtool.load`.
     threads
         Threads of one run; each actor gets as many processors.
     """
@@ -42,6 +44,7 @@ class ClusterOptions:
     address: str | None = None
     workers: int | None = None
     provider: str = "auto"
+    provider_options: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1
 
     @property

@@ -10,7 +10,8 @@ from segtool.distributed.storage import Place, is_url, open_url, without_passwor
 from segtool.errors import DataError
 from segtool.files import TEMPORARY
 from segtool.runtime.image_io import IMAGE_SUFFIXES
-from segtool.runtime.naming import Source, find_sources, output_stems
+from segtool.runtime.naming import find_sources, output_stems
+from segtool.runtime.sources import ARRAY_SUFFIX, Source
 
 _MAGIC = frozenset("*?[")
 
@@ -27,11 +28,14 @@ class Input:
         The file: a local path, absolute, or a place of fsspec.
     stem
         Its outputs' path under the output folder, without the suffix of the kind.
+    index
+        Its place in a .npy stack; None where the file is one image.
     """
 
     name: str
     place: Path | Place
-    stem: Path
+    stem: str
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
     Raises
     ------
     DataError
-        No argument names anything, or a URL cannot be opened or listed.
+        No argument names anything, or a URL cannot be opened or listed, or is of a .npy file.
     MissingExtraError
         A package that a protocol needs is not installed.
     """
@@ -72,7 +76,7 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
         named = ", ".join(missing)
         raise DataError(f"No image was found in {named}; expected image files, folders of them, patterns or URLs.")
     stems = output_stems([one.source for one in found])
-    images = [Input(one.name, one.place, stem) for one, stem in zip(found, stems, strict=True)]
+    images = [Input(one.name, one.place, stem, one.source.index) for one, stem in zip(found, stems, strict=True)]
     return images, missing
 
 
@@ -81,7 +85,7 @@ def _local(paths: Sequence[str], out: str) -> tuple[list[_Found], list[str]]:
         sources, missing = find_sources(paths, out=Path(out))
     except DataError:  # nothing was found, which is for the caller to say: there may be URLs
         return [], list(paths)
-    return [_Found(str(source.path), source.path.absolute(), source) for source in sources], missing
+    return [_Found(source.name, source.path.absolute(), source) for source in sources], missing
 
 
 def _expand(url: str, out: str) -> Iterator[_Found]:
@@ -103,6 +107,8 @@ def _found(place: Place, *, base: str) -> _Found:
     """Return an image that is named as if each protocol were a folder of the root."""
     if ".." in place.key.split("/"):
         raise DataError(f"{place.url} has .. in its name, which would lead its outputs out of their folder; rename it.")
+    if PurePosixPath(place.key).suffix.lower() == ARRAY_SUFFIX:
+        raise DataError(f"{place.url} is a .npy file, which is not read from a URL; give it as a path on all nodes.")
     return _Found(place.url, place, Source(_path_of(place.key, place), _path_of(base, place)))
 
 

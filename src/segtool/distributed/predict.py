@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segtool import errors
 from segtool.distributed.cluster import ClusterOptions, connected, count_workers, sentences
-from segtool.distributed.inputs import find_inputs
+from segtool.distributed.inputs import Input, find_inputs
 from segtool.distributed.outputs import OutputFolder, open_output, refuse_outputs, with_scratch
+from segtool.distributed.record import Record
 from segtool.distributed.worker import Predictor, Work, to_rows
-from segtool.errors import OutputWriteError
-from segtool.files import write_json
-from segtool.runtime.manifest import Entry, Manifest
+from segtool.files import remove_unfinished
+from segtool.runtime.journal import Journal, open_journal
+from segtool.runtime.manifest import MANIFEST_NAME, Entry
 from segtool.runtime.outputs import output_names
-from segtool.runtime.predict import MANIFEST_NAME, PredictOptions, missing_entry, run_header
+from segtool.runtime.predict import check_options, missing_entry
+from segtool.runtime.predict_options import PredictOptions
+from segtool.runtime.resume import run_header
 from segtool.runtime.segmenter import load
-from segtool.runtime.tiling import uses_tiles
 
 Progress = Callable[[int, int], None]
-
-_ERRORS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
 
 # Images that an actor is given at a time, and that are done again where it is lost: few, so that all end together.
 _BATCH = 32
@@ -45,7 +42,8 @@ def predict_on_cluster(
     """Predict files, folders, patterns and URLs on a Ray cluster, and write what the options ask for.
 
     Files are those of `segtool.runtime.predict.predict_paths`, bit for bit. What a lost node had in work is done again
-    on another one by Ray. The manifest is written last, also after an interruption (Ctrl-C).
+    on another one by Ray. The manifest is written last, also after an interruption (Ctrl-C); a run into a folder that
+    did not end can be completed by `predict_paths` with `resume`.
 
     Parameters
     ----------
@@ -56,7 +54,7 @@ def predict_on_cluster(
     out
         A folder that all nodes share, or a URL.
     options
-        What to write; `out` and `workers` in it are not used.
+        What to write; `out`, `workers` and `resume` in it are not used.
     cluster
         Where it runs.
     progress
@@ -76,37 +74,57 @@ def predict_on_cluster(
     ModelFileError
         The model cannot be opened, or probabilities were asked for and it gives none.
     OutputExistsError
-        An output or the manifest is there already; then nothing has been run.
+        An output, the manifest or the journal of a run that is not complete is there; then nothing has been run.
     OutputWriteError
         An output could not be written.
     ProviderError
         There is no cluster, it has no room for an actor, or the provider does not start there.
     """
     folder = open_output(out)
+    options = replace(options, out=Path(folder.name), resume=False)
     found, missing = find_inputs(inputs, out=folder.name)
-    header = _header(model, options, cluster)
+    header = _header(model, folder, options, cluster)
     names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
-    refuse_outputs(folder, [*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
-    entries = [Entry(one.name) for one in found] + [missing_entry(text) for text in missing]
-    with connected(cluster) as ray:
-        workers = count_workers(ray, cluster)
-        header |= {"ray_version": ray.__version__, "workers": workers}
-        with with_scratch(folder) as shared, _Run(entries, header, shared, progress) as run, sentences(ray):
-            rows, systems = to_rows(found)
-            work = Work(shared, options, cluster.provider, cluster.threads, cluster.gpus, systems)
-            run.follow(_dataset(ray, model, rows, work, workers))
-    return run.manifest.to_dict()
+    with _journal(folder) as journal:
+        refuse_outputs(folder, [*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
+        with connected(cluster) as ray:
+            workers = count_workers(ray, cluster)
+            header |= {"ray_version": ray.__version__, "workers": workers}
+            with with_scratch(folder) as shared, Record(shared, header, journal, progress) as record, sentences(ray):
+                _begin(record, found, missing, options)
+                rows, systems = to_rows(found)
+                work = Work(shared, options, cluster, systems)
+                record.follow(_dataset(ray, model, rows, work, workers))
+    return record.manifest
 
 
-def _header(model: Path, options: PredictOptions, cluster: ClusterOptions) -> dict[str, Any]:
+def _header(model: Path, folder: OutputFolder, options: PredictOptions, cluster: ClusterOptions) -> dict[str, Any]:
     """Open the model here, refuse what it cannot do, and return what the manifest says of the run."""
     segmenter = load(model, provider="cpu", threads=cluster.threads)
-    if options.probabilities:
-        segmenter.require_probabilities()
-    uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # refuses a tile size that does not fit
-    with model.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {**run_header(segmenter, options), "model_sha256": digest, "engine": "ray"}
+    # At a URL nothing is there by this name; what is there is refused with the outputs.
+    check_options(segmenter, options if isinstance(folder.place, Path) else replace(options, overwrite=True))
+    return {**run_header(segmenter, options), "engine": "ray"}
+
+
+@contextmanager
+def _journal(folder: OutputFolder) -> Iterator[Journal | None]:
+    """Hold the journal of a folder, so that no other run writes there; a URL has none."""
+    if not isinstance(folder.place, Path):
+        yield None
+        return
+    with open_journal(folder.place) as journal:
+        yield journal
+
+
+def _begin(record: Record, found: Sequence[Input], missing: Sequence[str], options: PredictOptions) -> None:
+    """Note all inputs, those that are missing as failed; what killed runs left unfinished in a folder is gone."""
+    planned = [Entry(one.name, "writing", output_names(one.stem, options.kinds)) for one in found]
+    record.begin(planned)
+    if record.is_local:
+        outputs = (options.out / name for entry in planned for name in entry.outputs.values())
+        remove_unfinished({options.out, *(target.parent for target in outputs)})
+    for text in missing:
+        record.add(missing_entry(text))
 
 
 def _dataset(ray: Any, model: Path, rows: list[dict[str, Any]], work: Work, workers: int) -> Any:
@@ -119,70 +137,9 @@ def _dataset(ray: Any, model: Path, rows: list[dict[str, Any]], work: Work, work
         batch_format="numpy",
         # A range and no fixed size, so that a cluster that has become smaller goes on with the actors it has room for.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        num_cpus=work.threads,
-        num_gpus=work.gpus or None,
+        num_cpus=work.cluster.threads,
+        num_gpus=work.cluster.gpus or None,
     )
     results.context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return results
-
-
-class _Run:
-    """One run; leaving it writes the manifest, however it is left."""
-
-    def __init__(
-        self,
-        entries: list[Entry],
-        header: dict[str, Any],
-        folder: OutputFolder,
-        progress: Progress | None,
-    ) -> None:
-        self._header = header
-        self._folder = folder
-        self._progress = progress
-        self._nodes: Counter[str] = Counter()
-        self._providers: set[str] = set()
-        self.manifest = Manifest(Path(MANIFEST_NAME), header, entries)
-
-    def follow(self, results: Any) -> None:
-        """Note what becomes of each input as a dataset of Ray is worked out.
-
-        Raises
-        ------
-        SegtoolError
-            What stopped an actor.
-        """
-        batches = iter(results.iter_batches(batch_size=None, batch_format="numpy"))
-        with closing(batches):  # ends the actors at once, before the connection to the cluster is closed
-            for batch in batches:
-                self._note(batch)
-                for kind, message in zip(batch["kind"], batch["error"], strict=True):
-                    if kind:
-                        raise _ERRORS[kind](message)
-
-    def _note(self, batch: dict[str, Any]) -> None:
-        entries = self.manifest.entries
-        for index, text, node in zip(batch["index"], batch["entry"], batch["node"], strict=True):
-            if text:
-                entries[int(index)] = Entry(**json.loads(text))
-                self._nodes[str(node)] += 1
-        self._providers.update(filter(None, map(str, batch["provider"])))
-        if self._progress is not None:
-            self._progress(len(entries) - self.manifest.not_run, len(entries))
-
-    def __enter__(self) -> _Run:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.manifest.interrupted = error is not None or self.manifest.not_run > 0
-        self._header |= {"provider": ", ".join(sorted(self._providers)), "nodes": dict(self._nodes)}
-        if error is None:
-            self._write()
-            return
-        # What stopped the run is the error to report, not that the manifest could not be written after it.
-        with suppress(OutputWriteError):
-            self._write()
-
-    def _write(self) -> None:
-        manifest = self.manifest.to_dict()
-        self._folder.write([MANIFEST_NAME], lambda folder: write_json(folder / MANIFEST_NAME, manifest))

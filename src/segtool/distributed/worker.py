@@ -6,25 +6,27 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segtool import __version__
-from segtool.contract import ModelContract
+from segtool.distributed.cluster import ClusterOptions
 from segtool.distributed.extra import import_ray
 from segtool.distributed.inputs import Input
 from segtool.distributed.outputs import OutputFolder
 from segtool.distributed.storage import Place
 from segtool.errors import DataError, ModelFileError, SegtoolError
 from segtool.files import TEMPORARY
+from segtool.runtime.entries import entry_of
 from segtool.runtime.manifest import Entry
-from segtool.runtime.outputs import output_names, pixel_counts, write_outputs
-from segtool.runtime.predict import PredictOptions
+from segtool.runtime.outputs import output_names, write_outputs
+from segtool.runtime.predict_options import PredictOptions
 from segtool.runtime.segmenter import Segmenter, load
-from segtool.runtime.stream import Result, ordered_map
+from segtool.runtime.sources import Source
+from segtool.runtime.stream import Result, StreamOptions, ordered_map
 
 # Images on their way from or to another machine at a time; they wait for the network, the model runs one at a time.
 _TRANSFERS = 8
@@ -39,11 +41,9 @@ class Work:
     out
         Where outputs go.
     options
-        What is written; `out` and `workers` in it are not used.
-    provider, threads
-        As in `segtool.load`.
-    gpus
-        GPUs of one actor.
+        What is written; `out`, `workers` and `resume` in it are not used.
+    cluster
+        Which provider each actor has, and how many threads.
     systems
         The file systems of the inputs that are no local paths.
     version
@@ -52,9 +52,7 @@ class Work:
 
     out: OutputFolder
     options: PredictOptions
-    provider: str
-    threads: int
-    gpus: int = 0
+    cluster: ClusterOptions
     systems: tuple[Any, ...] = ()
     version: str = __version__
 
@@ -95,14 +93,14 @@ class Predictor:
         Returns
         -------
         dict
-            `index` as it came; `entry`, the manifest's entries as JSON; `provider` and `node`, by which and where they
-            were made; `error` and `kind`, the message and the class of what stopped the run, from which input on
-            `entry` is empty; else empty.
+            `index` as it came; `entry`, the manifest's entries as JSON; `provider`, the segmenter's report as JSON, and
+            `node`, by which and where they were made; `error` and `kind`, the message and the class of what stopped
+            the run, from which input on `entry` is empty; else empty.
         """
-        columns = (batch[name] for name in ("name", "path", "stem", "system"))
+        columns = (batch[name] for name in ("name", "path", "stem", "frame", "system"))
         inputs = [self._input(*values) for values in zip(*columns, strict=True)]
         entries, error = self._entries(inputs)
-        provider = "" if self._segmenter is None else self._segmenter.provider
+        provider = "" if self._segmenter is None else json.dumps(self._segmenter.provider_report)
         return {
             "index": list(batch["index"]),
             "entry": entries + [""] * (len(inputs) - len(entries)),
@@ -125,53 +123,51 @@ class Predictor:
             return entries, error
         return entries, None
 
-    def _input(self, name: str, path: str, stem: str, system: int) -> Input:
+    def _input(self, name: str, path: str, stem: str, frame: int, system: int) -> Input:
         place = Path(path) if system < 0 else Place(self._work.systems[system], path)
-        return Input(name, place, Path(stem))
+        return Input(name, place, stem, None if frame < 0 else int(frame))
 
     def _transfers(self, inputs: Sequence[Input]) -> int:
         is_remote = not isinstance(self._work.out.place, Path) or any(isinstance(one.place, Place) for one in inputs)
         return _TRANSFERS if is_remote else 1
 
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
-        entry = Entry(one.name, status="failed")
         try:
             with _as_file(one) as path:
-                result = self._run(segmenter, path)
+                source = Source(path, path.parent, one.index)
+                result = self._run(segmenter, source)
         except DataError as error:
-            entry.error = str(error)
-            return entry
+            return Entry(one.name, status="failed", error=str(error))
+        entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
+        if isinstance(one.place, Place):
+            entry.mtime_ns = None  # of the copy
         if result.labels is None:
-            entry.error = str(result.error).replace(str(path), one.name)
-        else:
-            self._write(one, entry, result, segmenter.contract)
-            entry.height, entry.width = result.labels.shape
-            entry.seconds = round(result.seconds, 6)
-            entry.pixels = pixel_counts(result.labels, segmenter.contract.class_names)
-            entry.status = "done"
+            entry.status, entry.error = "failed", _renamed(str(entry.error), source, one.name)
+            return entry
+        entry.outputs = output_names(one.stem, self._work.options.kinds)
+        entry.output_sha256 = self._write(result, entry.outputs, segmenter)
+        entry.status = "done"
         return entry
 
-    def _run(self, segmenter: Segmenter, path: Path) -> Result:
+    def _run(self, segmenter: Segmenter, source: Source) -> Result:
         options = self._work.options
-        results = segmenter.stream(
-            [path],
-            workers=1,
-            tile=options.tile,
-            probabilities=options.probabilities,
-            keep_images=options.overlay,
-            max_pixels=options.max_pixels,
-        )
-        with self._running, closing(results):
-            return next(results)
+        wanted = StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
+        with self._running:
+            return segmenter.work_on(0, source, options=wanted)
 
-    def _write(self, one: Input, entry: Entry, result: Result, contract: ModelContract) -> None:
-        outputs = output_names(one.stem, self._work.options.kinds)
-        self._work.out.write(outputs.values(), lambda folder: write_outputs(result, outputs, folder, contract))
-        entry.outputs = outputs
+    def _write(self, result: Result, outputs: Mapping[str, str], segmenter: Segmenter) -> dict[str, str]:
+        digests: dict[str, str] = {}
+        self._work.out.write(
+            outputs.values(), lambda folder: digests.update(write_outputs(result, outputs, folder, segmenter.contract))
+        )
+        return digests
 
 
 def to_rows(inputs: Iterable[Input]) -> tuple[list[dict[str, Any]], tuple[Any, ...]]:
-    """Return inputs as rows of plain values, and the file systems that column `system` points to (-1: local paths)."""
+    """Return inputs as rows of plain values, and the file systems that column `system` points to (-1: local paths).
+
+    Column `frame` is the place in a stack, -1 where the file is one image.
+    """
     systems: dict[int, tuple[int, Any]] = {}
     rows = []
     for index, one in enumerate(inputs):
@@ -179,7 +175,10 @@ def to_rows(inputs: Iterable[Input]) -> tuple[list[dict[str, Any]], tuple[Any, .
             number, path = -1, str(one.place)
         else:
             number, path = systems.setdefault(id(one.place.fs), (len(systems), one.place.fs))[0], one.place.path
-        rows.append({"index": index, "name": one.name, "path": path, "stem": one.stem.as_posix(), "system": number})
+        frame = -1 if one.index is None else one.index
+        rows.append(
+            {"index": index, "name": one.name, "path": path, "stem": one.stem, "frame": frame, "system": number}
+        )
     return rows, tuple(fs for _, fs in systems.values())
 
 
@@ -203,7 +202,14 @@ def _open(model: bytes, work: Work) -> Segmenter:
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:  # onnxruntime keeps all of it in memory
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
-        return load(path, provider=work.provider, threads=work.threads)
+        cluster = work.cluster
+        return load(path, provider=cluster.provider, threads=cluster.threads, provider_options=cluster.provider_options)
+
+
+def _renamed(error: str, source: Source, name: str) -> str:
+    """Return an error of the file on the node with what the user calls it."""
+    of_file = name if source.index is None else name.removesuffix(f"[{source.index}]")
+    return error.replace(str(source.path), of_file)
 
 
 @contextmanager

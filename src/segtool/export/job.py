@@ -19,6 +19,7 @@ from segtool.export.metadata import with_metadata
 from segtool.export.options import ExportOptions
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
 from segtool.files import nan_to_none, write_bytes
+from segtool.runtime.model_file import sealed
 
 Progress = Callable[[int, int], None]
 _GOLDEN_IMAGES = 4
@@ -78,7 +79,7 @@ def publish(
     """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
     images = job.data.real_images(images_at_once(contract, most=_GOLDEN_IMAGES), contract)
     golden = GoldenPair(images, labels(images))
-    data = with_metadata(graph, contract, golden).SerializeToString()
+    data = sealed(with_metadata(graph, contract, golden).SerializeToString())
     finished = job.folder / "finished.onnx"
     finished.write_bytes(data)
     run, _ = onnx_runner(finished)

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 from segtool.errors import ExportError
 from segtool.export.int8.bias import correct_biases
@@ -152,16 +153,23 @@ def _in_int8(
 
 def _watched(model: onnx.ModelProto, keep_float: frozenset[str]) -> tuple[tuple[str, ...], list[str]]:
     """Return the names of the layers to quantize, and of the values whose ranges that takes."""
-    work = ir.from_proto(model)
+    work = _shaped(model)
     found = points(work.graph, keep_float=keep_float)
     values = [value for group in found.groups if not is_pixels(group[0]) for value in range_source(group)]
     return tuple(str(node.name) for node in found.convolutions), [str(value.name) for value in values]
 
 
+def _shaped(model: onnx.ModelProto) -> ir.Model:
+    """Return a model for reading with the shapes of its values, which tell where the scores of the classes begin."""
+    work = ir.from_proto(model)
+    ShapeInferencePass(strict_mode=False)(work)
+    return work
+
+
 def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
     """Return the names of the convolutions that INT8 can compute, in the order of the graph."""
     like, _ = rewrite(model, INT8_REWRITES)
-    return tuple(str(node.name) for node in quantizable(ir.from_proto(like).graph))
+    return tuple(str(node.name) for node in quantizable(_shaped(like).graph))
 
 
 def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> float:

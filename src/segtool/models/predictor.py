@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,24 @@ class Predictor:
         What the model expects and returns; for a .keras file made from its run, or from its shapes alone.
     predict_batch
         uint8 (N, height, width, channels) to class ids (N, height, width).
+    provider_report
+        As of a `Segmenter`; empty for a .keras file.
     """
 
     path: Path
     kind: Kind
     contract: ModelContract
     predict_batch: Callable[[Images], Labels]
+    provider_report: Mapping[str, Any] = field(default_factory=dict)
 
 
-def open_predictor(path: str | Path | None, *, provider: str = "auto", threads: int | None = None) -> Predictor:
+def open_predictor(
+    path: str | Path | None,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+) -> Predictor:
     """Open a run folder, a .keras file or an .onnx file to predict with.
 
     Of a run folder the trained model is opened. Keras is imported only for it and for .keras files.
@@ -48,8 +57,8 @@ def open_predictor(path: str | Path | None, *, provider: str = "auto", threads: 
     ----------
     path
         The model; None for runs/latest.
-    provider, threads
-        As in `segtool.load`; a .keras file runs on Keras's own device and refuses both.
+    provider, threads, provider_options
+        As in `segtool.load`; a .keras file runs on Keras's own device and refuses them.
 
     Raises
     ------
@@ -58,15 +67,17 @@ def open_predictor(path: str | Path | None, *, provider: str = "auto", threads: 
     """
     source = find_model(path, kind="keras") if path is None or Path(path).is_dir() else find_model(path)
     if source.kind == "keras":
-        if provider != "auto" or threads is not None:
+        if provider != "auto" or threads is not None or provider_options:
             raise ModelFileError(
                 f"{source.path} is run by Keras, where provider and threads mean nothing; leave them out, or export it."
             )
         return _open_keras(source)
     from segtool.runtime.segmenter import load
 
-    segmenter = load(source.path, provider=provider, threads=threads)
-    return Predictor(source.path, "onnx", segmenter.contract, segmenter.predict_batch)
+    segmenter = load(source.path, provider=provider, threads=threads, provider_options=provider_options)
+    return Predictor(
+        source.path, "onnx", segmenter.contract, segmenter.predict_batch, provider_report=segmenter.provider_report
+    )
 
 
 def contract_of(

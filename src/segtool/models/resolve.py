@@ -132,7 +132,7 @@ def read_run(folder: str | Path) -> Run:
         raise ModelFileError(
             f"{folder} is not a run folder (it has no {RUN_NAME}); give one that `segtool train` wrote."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} cannot be read ({error}); train again.") from error
     data = info.get("data") if isinstance(info, dict) else None
     if not isinstance(data, dict) or not {"spec", "fingerprint", "class_names"} <= data.keys():

@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class EvaluateOptions:
         PNG file for the confusion matrix.
     pictures, samples
         PNG file for image, truth and prediction side by side, of this many images.
-    provider, threads
+    provider, threads, provider_options
         As in `segtool.load`; they concern .onnx files only.
     overwrite
         Whether files that are there may be replaced.
@@ -62,6 +62,7 @@ class EvaluateOptions:
     provider: str = "auto"
     threads: int | None = None
     overwrite: bool = False
+    provider_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Evaluation:
     fingerprint: str
     scores: Scores
     written: Sequence[Path] = field(default_factory=tuple)
+    provider: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures under the keys of ``evaluate --json``."""
@@ -82,6 +84,7 @@ class Evaluation:
             "data": self.data,
             "split": self.split,
             "data_fingerprint": self.fingerprint,
+            **self.provider,
             **self.scores.to_dict(),
         }
 
@@ -113,7 +116,9 @@ def evaluate(
             refuse_existing(path, overwrite=options.overwrite)
     if options.pictures is not None or options.confusion is not None:
         require_matplotlib()
-    predictor = open_predictor(model, provider=options.provider, threads=options.threads)
+    predictor = open_predictor(
+        model, provider=options.provider, threads=options.threads, provider_options=options.provider_options
+    )
     data, part, indices = _images(predictor, options)
     _refuse_other_classes(predictor.contract, data)
     scores = evaluate_labels(predictor.predict_batch, data, indices, size=_size(predictor), progress=progress)
@@ -122,7 +127,9 @@ def evaluate(
         *_draw_confusion(scores, options),
         *_draw(predictor, data, indices, options),
     ]
-    return Evaluation(predictor.path, data.spec, part, data.fingerprint(), scores, written)
+    return Evaluation(
+        predictor.path, data.spec, part, data.fingerprint(), scores, written, provider=predictor.provider_report
+    )
 
 
 def _size(predictor: Predictor) -> tuple[int, int]:

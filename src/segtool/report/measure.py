@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from segtool.errors import DataError, ModelFileError
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME, latest_exported
 from segtool.report.evaluate import EvaluateOptions, evaluate
 from segtool.runtime.latency import BenchmarkCase, benchmark, machine_info
+from segtool.runtime.processors import environment_threads
+from segtool.runtime.providers import sets_threads
 from segtool.runtime.segmenter import Segmenter, load
 
 IMAGES = 64  # different images to time on: enough to vary, few enough to stay in memory
@@ -23,14 +25,18 @@ IMAGES = 64  # different images to time on: enough to vary, few enough to stay i
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """What to measure on, and how; see `segtool.runtime.latency.benchmark`."""
+    """What to measure on, and how; see `segtool.runtime.latency.benchmark`.
+
+    No `threads` are those of the provider's own options, else OMP_NUM_THREADS, else 1.
+    """
 
     data: str | None = None
     provider: str = "auto"
-    threads: tuple[int, ...] = (1,)
+    threads: tuple[int, ...] = ()
     batch: tuple[int, ...] = (1,)
     runs: int = 200
     warmup: int = 20
+    provider_options: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure(
@@ -59,17 +65,24 @@ def measure(
         A model or the data cannot be used, or the models take images of different sizes.
     """
     paths = list(models) or _latest_models()
-    segmenters = [load(path, provider=options.provider) for path in paths]
+    segmenters = [load(path, provider=options.provider, provider_options=options.provider_options) for path in paths]
     images = _images(segmenters, options.data)
     cases = [
-        BenchmarkCase(path=path, provider=options.provider, threads=threads, batch=batch)
-        for path, threads, batch in product(paths, options.threads, options.batch)
+        BenchmarkCase(path, options.provider, threads, batch, options.provider_options)
+        for path, threads, batch in product(paths, _threads(options), options.batch)
     ]
     rows = benchmark(cases, images=images, runs=options.runs, warmup=options.warmup, progress=progress)
     if options.data is not None:
-        accuracy = {str(path): _accuracy(path, options.data) for path in paths}
+        accuracy = {str(path): _accuracy(path, options, options.data) for path in paths}
         rows = [{**row, "accuracy": accuracy[str(row["path"])]} for row in rows]
     return {"models": rows, "machine": machine_info(), "data": options.data, "runs": options.runs}
+
+
+def _threads(options: MeasureOptions) -> tuple[int | None, ...]:
+    """Return the numbers of threads to measure; None where the provider's own options say it."""
+    if options.threads:
+        return options.threads
+    return (None,) if sets_threads(options.provider_options) else (environment_threads() or 1,)
 
 
 def _latest_models() -> list[Path]:
@@ -97,8 +110,9 @@ def _images(segmenters: Sequence[Segmenter], spec: str | None) -> npt.NDArray[np
     return data.arrays(np.arange(min(IMAGES, len(data))), size=(height, width))[0]
 
 
-def _accuracy(path: Path, spec: str) -> dict[str, Any]:
+def _accuracy(path: Path, options: MeasureOptions, spec: str) -> dict[str, Any]:
     """Return the figures on the part of the data that `evaluate` scores: never on what the model was trained on."""
-    scores = evaluate(path, options=EvaluateOptions(data=spec)).to_dict()
+    settings = EvaluateOptions(data=spec, provider=options.provider, provider_options=options.provider_options)
+    scores = evaluate(path, options=settings).to_dict()
     kept = ("split", "images", "pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
     return {key: scores[key] for key in kept}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 import threading
 import zlib
@@ -15,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segtool.errors import DataError
 from segtool.runtime.arrays import IntegerArray, UInt8Array
+from segtool.runtime.memory import available_memory
 
 # What Pillow's decoders raise on damaged bytes: OSError and SyntaxError on purpose, the rest by accident, and their
 # warnings where a program has turned those into errors.
@@ -35,6 +37,17 @@ MAX_PIXELS = 178_956_970
 
 _TOO_LARGE_ADVICE = "shrink or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
 _PILLOW_LIMIT = threading.Lock()
+# Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are those that hold pixels and
+# nothing that runs. The first six come first because Pillow has them at hand; any other makes it import all plugins.
+_FORMATS = (
+    *("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000"),
+    *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
+    *("TGA", "ICO", "CUR", "ICNS", "PCX", "SGI", "SUN", "PSD", "QOI", "DDS", "MSP", "XBM", "XPM"),
+)
+_LARGE = 2**22  # pixels from which on an image is weighed against the memory
+# What is held of a pixel by its mode at once: as Pillow decodes it, as an array, and its label; of any other the most.
+_BYTES_A_PIXEL = {"1": 3, "L": 3, "P": 6, "RGB": 8, "YCbCr": 8}
+_MOST_BYTES_A_PIXEL = 12
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -64,7 +77,10 @@ def decoding(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image that can be read; expected PNG, JPEG, TIFF or the like.") from error
+        raise DataError(
+            f"{name} is not an image that can be read; expected PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, JPEG 2000 or "
+            "AVIF."
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name} is too large ({_one_line(error)}); {_TOO_LARGE_ADVICE}.") from error
     except MemoryError as error:
@@ -87,12 +103,14 @@ def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """
     if max_pixels > MAX_PIXELS:
         with _no_pillow_limit():
-            image = Image.open(stream)
+            image = Image.open(stream, formats=_FORMATS)
     else:
-        image = Image.open(stream)
+        image = Image.open(stream, formats=_FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
+    if width * height > _LARGE:
+        _refuse_beyond_memory(image, name)
     return image
 
 
@@ -106,6 +124,17 @@ def _no_pillow_limit() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _refuse_beyond_memory(image: Image.Image, name: str) -> None:
+    """Refuse an image before it takes memory that is not there: a file of some kilobytes can hold 10^8 pixels."""
+    width, height = image.size
+    memory, needed = available_memory(), width * height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)
+    if memory is not None and needed > memory:
+        raise DataError(
+            f"{name} has {width} x {height} pixels, which take up to {needed / 1e6:.0f} MB where {memory / 1e6:.0f} MB "
+            "are left; shrink or split it, or use fewer --workers."
+        )
 
 
 def check_pixels(image: Image.Image, channels: int, name: str) -> None:

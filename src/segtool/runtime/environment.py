@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
-from segtool.errors import SegtoolError
-from segtool.runtime.machine import machine_info, package_versions
-from segtool.runtime.session import open_session
-
-# b = a x a of 2 x 2 floats, as ONNX bytes (opset 13): the least that a provider must be able to run. It was made with
-# onnx.helper, which the runtime does not have.
-_PROBE_MODEL = base64.b64decode(
-    "CAg6QAoRCgFhCgFhEgFiIgZNYXRNdWwSAWdaEwoBYRIOCgwIARIICgIIAgoCCAJiEwoBYhIOCgwIARIICgIIAgoCCAJCBAoAEA0="
+from segtool.errors import ProviderError, SegtoolError
+from segtool.runtime.findings import (
+    BROKEN,
+    Finding,
+    folder_findings,
+    processor_findings,
+    provider_findings,
+    thread_findings,
+    working_folders,
+    worst,
 )
-# Runs calls to a cloud service, never a model: that it does not start says nothing.
-_REMOTE = "AzureExecutionProvider"
-
-_EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "train": ("tensorflow", "keras", "mlxtend", "matplotlib"),
-    "export": ("tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir", "sympy", "mlxtend"),
-    "report": ("matplotlib",),
-}
-_INT8_SETS = {"x86_64": ("avx512_vnni", "avx_vnni"), "aarch64": ("asimddp", "i8mm")}
+from segtool.runtime.machine import machine_info
+from segtool.runtime.packages import installed_packages, package_findings
+from segtool.runtime.processors import default_threads
 
 
 def examine() -> dict[str, Any]:
@@ -39,60 +30,68 @@ def examine() -> dict[str, Any]:
     Returns
     -------
     dict
-        `facts`, one value by name for a table; `findings`, each a `finding` and an `advice`; `machine` as in
-        `machine_info`; `providers`, for each that onnxruntime lists why it does not start, or null where it does;
-        `packages`, the version of each, or null where it is not installed.
+        `status`, "broken" or "ok"; `facts`, one value by name for a table; `findings`, each a `severity`
+        ("broken", "warning", "note"), a `finding` and a `remedy`; `machine` as in `machine_info`; `threads`, the
+        default; `providers`, for each that onnxruntime lists why it does not start, or null where it does;
+        `packages`, the version of each, or null where it is not installed; `gpus`; `folders`.
     """
-    machine = machine_info()
-    packages = _packages()
-    providers = {name: _refusal(name) for name in ort.get_available_providers()}
-    gpus = _nvidia_gpus()
+    machine, packages, gpus = machine_info(), installed_packages(), nvidia_gpus()
+    providers, failures = _providers()
+    threads, folders = _threads(), working_folders()
+    findings = [
+        *package_findings(packages),
+        *failures,
+        *provider_findings(providers, gpus),
+        *thread_findings(threads, machine["available_cpus"]),
+        *processor_findings(machine),
+        *folder_findings(folders),
+    ]
     return {
-        "facts": _facts(machine, providers, packages, gpus),
-        "findings": [
-            {"finding": finding, "advice": advice}
-            for finding, advice in (
-                *_package_findings(packages),
-                *_provider_findings(providers, gpus),
-                *_processor_findings(machine),
-            )
-        ],
+        "status": "broken" if worst(findings) == BROKEN else "ok",
+        "facts": _facts(machine, providers, packages, gpus)
+        | {"default threads": str(threads)}
+        | {f"{name} folder": str(folder or "none") for name, folder in folders.items()},
+        "findings": [vars(finding) for finding in findings],
         "machine": machine,
+        "threads": threads if isinstance(threads, int) else None,
         "providers": providers,
         "packages": packages,
+        "gpus": gpus,
+        "folders": {name: str(folder) if folder else None for name, folder in folders.items()},
     }
 
 
-def _packages() -> dict[str, str | None]:
-    names = dict.fromkeys(
-        ("segtool", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", *(n for e in _EXTRAS.values() for n in e))
-    )
-    return {**names, **package_versions(names)}
+def _providers() -> tuple[dict[str, str | None], list[Finding]]:
+    """Return why each provider does not run, and why none could be tried at all."""
+    try:
+        from segtool.runtime.provider_probe import probe_providers
+
+        return probe_providers(), []
+    except SegtoolError as error:
+        return {}, [Finding(BROKEN, str(error), "reinstall the onnxruntime package")]
+    except OSError as error:
+        return {}, [Finding(BROKEN, f"no provider could be tried ({error})", "mend the temporary folder first")]
 
 
-def _refusal(provider: str) -> str | None:
-    """Return why a provider does not start on a model of one node; None where it does."""
-    with tempfile.TemporaryDirectory(prefix="segtool-doctor-") as folder:
-        path = Path(folder) / "probe.onnx"
-        path.write_bytes(_PROBE_MODEL)
-        try:
-            open_session(path, provider=provider, threads=1)
-        except SegtoolError as error:
-            return str(error)
-    return None
+def _threads() -> int | str:
+    """Return the default number of threads, or what is wrong with it."""
+    try:
+        return default_threads()
+    except ProviderError as error:
+        return str(error)
 
 
-def _nvidia_gpus() -> list[str]:
-    """Return the names of the NVIDIA GPUs whose driver answers."""
+def nvidia_gpus() -> list[str]:
+    """Return the name, driver and memory of each NVIDIA GPU whose driver answers."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    command = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)  # noqa: S603 (fixed)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return finished.stdout.split("\n")[:-1] if finished.returncode == 0 else []
+    return finished.stdout.splitlines() if finished.returncode == 0 else []
 
 
 def _facts(
@@ -103,6 +102,7 @@ def _facts(
 ) -> dict[str, str]:
     """Return one line of text for each fact."""
     quota, load = machine["cgroup_quota"], machine["load_average"]
+    refused = [name for name, refusal in providers.items() if refusal is not None]
     return {
         "system": f"{machine['os']}, Python {machine['python']}",
         "processor": str(machine["cpu"]),
@@ -110,51 +110,14 @@ def _facts(
         "quota": "none" if quota is None else f"{quota:g} processors",
         "load": "unknown" if load is None else ", ".join(f"{value:.2f}" for value in load),
         "instruction sets": ", ".join(machine["instruction_sets"]) or "unknown",
-        "GPU": ", ".join(gpus) or "no NVIDIA GPU answers",
-        "providers that start": ", ".join(name for name, refusal in providers.items() if refusal is None),
+        "GPU": "; ".join(gpus) or _no_gpu(),
+        "providers that start": ", ".join(name for name in providers if name not in refused) or "none",
+        "providers that do not": ", ".join(refused) or "none",
         **{name: version or "not installed" for name, version in packages.items()},
     }
 
 
-def _package_findings(packages: Mapping[str, str | None]) -> list[tuple[str, str]]:
-    findings = []
-    if packages["onnxruntime"] and packages["onnxruntime-gpu"]:
-        findings.append(
-            (
-                "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files",
-                "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you want",
-            )
-        )
-    for extra, names in _EXTRAS.items():
-        absent = [name for name in names if packages[name] is None]
-        if absent:
-            advice = f'pip install "segtool[{extra}]"'
-            findings.append((f"the {extra} extra is not complete: no {', '.join(absent)}", advice))
-    return findings
-
-
-def _provider_findings(providers: Mapping[str, str | None], gpus: Sequence[str]) -> list[tuple[str, str]]:
-    findings = [
-        (f"{name} is listed and does not start", refusal)
-        for name, refusal in providers.items()
-        if refusal is not None and name != _REMOTE
-    ]
-    if gpus and "CUDAExecutionProvider" not in providers:
-        advice = "pip uninstall -y onnxruntime, then pip install onnxruntime-gpu"
-        findings.append((f"there is a GPU ({gpus[0]}) and this onnxruntime cannot use it", advice))
-    return findings
-
-
-def _processor_findings(machine: Mapping[str, Any]) -> list[tuple[str, str]]:
-    findings = []
-    wanted = _INT8_SETS.get(machine["architecture"])
-    if wanted and machine["instruction_sets"] and not set(wanted) & set(machine["instruction_sets"]):
-        advice = "measure with segtool benchmark; the FP32 file may be as fast"
-        findings.append((f"this processor has none of {', '.join(wanted)}, which make INT8 fast", advice))
-    quota = machine["cgroup_quota"]
-    if quota is not None and quota < 1:
-        findings.append((f"the cgroup allows {quota:g} of a processor", "expect throttling; raise the limit"))
-    load = machine["load_average"]
-    if load is not None and load[0] > (os.cpu_count() or 1):
-        findings.append((f"the machine is busy (load {load[0]:.1f})", "do not trust latencies measured now"))
-    return findings
+def _no_gpu() -> str:
+    """Say what can be said of GPUs where no NVIDIA driver answers."""
+    devices = sorted(path.name for path in Path("/dev/dri").glob("renderD*"))
+    return f"no NVIDIA driver answers; render devices: {', '.join(devices)}" if devices else "no NVIDIA driver answers"

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from segtool.errors import ModelFileError
@@ -17,10 +18,10 @@ _REPEATS = 3
 # child starts at what its parent held when it forked, so that a large parent would be measured instead.
 _PROBE = """
 import json, sys, time
-started, path, provider, threads, batch = json.loads(sys.argv[1])
+started, path, provider, options, threads, batch = json.loads(sys.argv[1])
 import numpy
 from segtool.runtime.segmenter import load
-segmenter = load(path, provider=provider, threads=threads)
+segmenter = load(path, provider=provider, threads=threads, provider_options=options)
 shape = (batch, *segmenter.input_size, segmenter.contract.channels)
 segmenter.predict_batch(numpy.zeros(shape, numpy.uint8))
 seconds = time.time() - started
@@ -37,7 +38,9 @@ print(json.dumps([seconds, peak]))
 """
 
 
-def measure_cold_start(path: Path, *, provider: str, threads: int, batch: int) -> tuple[float, float | None]:
+def measure_cold_start(
+    path: Path, *, provider: str, threads: int, batch: int, provider_options: Mapping[str, str] | None = None
+) -> tuple[float, float | None]:
     """Start new Python processes that load a model and predict one batch.
 
     Returns
@@ -51,13 +54,14 @@ def measure_cold_start(path: Path, *, provider: str, threads: int, batch: int) -
     ModelFileError
         The process failed.
     """
-    answers = [_probe(path, provider, threads, batch) for _ in range(_REPEATS)]
+    settings = (str(path), provider, dict(provider_options or {}), threads, batch)
+    answers = [_probe(path, settings) for _ in range(_REPEATS)]
     peaks = [peak for _, peak in answers if peak is not None]
     return statistics.median(seconds for seconds, _ in answers) * 1e3, max(peaks) / 1e6 if peaks else None
 
 
-def _probe(path: Path, provider: str, threads: int, batch: int) -> tuple[float, int | None]:
-    arguments = json.dumps([time.time(), str(path), provider, threads, batch])
+def _probe(path: Path, settings: tuple[object, ...]) -> tuple[float, int | None]:
+    arguments = json.dumps([time.time(), *settings])
     command = [sys.executable, "-c", _PROBE, arguments]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own probe)
     if finished.returncode != 0:

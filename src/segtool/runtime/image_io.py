@@ -34,7 +34,7 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
     Parameters
     ----------
     path
-        The file, in any format that Pillow reads.
+        The file: PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, JPEG 2000, or AVIF where Pillow has it.
     channels
         1 for grey, 3 for RGB.
     max_pixels

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class BenchmarkCase:
     ----------
     path
         The .onnx file.
-    provider, threads
+    provider, threads, provider_options
         As in `segtool.load`.
     batch
         Images per run.
@@ -53,6 +53,7 @@ class BenchmarkCase:
     provider: str = "auto"
     threads: int | None = None
     batch: int = 1
+    provider_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def benchmark(
     Returns
     -------
     list of dict
-        For each case, ready for JSON: what ran (`path`, `provider`, `threads`, `batch`, `precision`, `head`), `n`;
+        For each case, ready for JSON: what ran (`path`, `batch`, `precision`, `head`, and all of
+        `Segmenter.provider_report`), `n`;
         `latency_ms` (p50, p90, p99, mean, min) of one batch from pixels to label maps; `stages_ms`, the median of
         each of `STAGES`, of which decode is not in the latency; `throughput_ips`, images a second at the mean
         latency, one run after the other; `cold_start_ms` and `peak_rss_mb` (10^6 bytes) of a fresh process up to
@@ -146,7 +148,9 @@ class _Subject:
 
     def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
         self.case = case
-        self.segmenter = load(case.path, provider=case.provider, threads=case.threads)
+        self.segmenter = load(
+            case.path, provider=case.provider, threads=case.threads, provider_options=case.provider_options
+        )
         self.images = [to_channels(image, self.segmenter.contract.channels) for image in images]
         self.times: list[list[float]] = []
         self._files = [_png(image) for image in self.images]
@@ -163,12 +167,15 @@ class _Subject:
         stages = np.array(self.times) * 1e3
         latency = stages[:, 1:].sum(axis=1)
         cold_start_ms, peak_rss_mb = measure_cold_start(
-            self.segmenter.path, provider=self.case.provider, threads=self.segmenter.threads, batch=self.case.batch
+            self.segmenter.path,
+            provider=self.case.provider,
+            threads=self.segmenter.threads,
+            batch=self.case.batch,
+            provider_options=self.case.provider_options,
         )
         return {
             "path": str(self.segmenter.path),
-            "provider": self.segmenter.provider,
-            "threads": self.segmenter.threads,
+            **self.segmenter.provider_report,
             "batch": self.case.batch,
             "precision": self.segmenter.contract.precision,
             "head": self.segmenter.contract.head,

@@ -13,10 +13,14 @@ from segtool.runtime.processors import available_cpus, cgroup_quota
 
 # What decides how fast INT8 and float kernels run, by the names of Linux's /proc/cpuinfo.
 _INSTRUCTION_SETS = (
-    "sse4_1", "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
-    "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2",
+    "sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni",
+    "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
+    "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
 )  # fmt: skip
-_PACKAGES = ("segtool", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow")
+_PACKAGES = (
+    "segtool", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml",
+    "onnxruntime-qnn", "pillow",
+)  # fmt: skip
 
 
 def machine_info(*, proc: Path = Path("/proc")) -> dict[str, Any]:

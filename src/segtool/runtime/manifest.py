@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
-Status = Literal["done", "failed", "not run"]
+from segtool.errors import DataError
+from segtool.files import write_with
 
+MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
+
+Status = Literal["done", "skipped", "failed", "not run", "writing"]
 
 
 @dataclass
@@ -19,15 +25,24 @@ class Entry:
     Attributes
     ----------
     input
-        The file, or the argument that named none.
+        The file; of an image in a .npy stack ``stack.npy[12]``; or the argument that named none.
     status
-        "done", "failed", or "not run" where the run was stopped before it.
+        "done", "skipped" where an earlier run did it (the rest is what that run found), "failed", or "not run" where
+        the run was stopped before it. In a journal also "writing": its outputs may be there or not.
     outputs
         The files that were written, by kind, relative to the manifest.
+    output_sha256
+        Their SHA-256, by kind.
     error
         Why it failed.
+    note
+        What else is to be known of it.
     height, width
         Size of the label map in pixels.
+    bytes, mtime_ns, sha256
+        What identifies the input, as in `segtool.runtime.sources.InputFacts`.
+    provider
+        The execution provider that ran it.
     seconds
         Time from opening the file to its labels.
     pixels
@@ -37,9 +52,15 @@ class Entry:
     input: str
     status: Status = "not run"
     outputs: Mapping[str, str] = field(default_factory=dict)
+    output_sha256: Mapping[str, str] | None = None
     error: str | None = None
+    note: str | None = None
     height: int | None = None
     width: int | None = None
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+    provider: str | None = None
     seconds: float | None = None
     pixels: Mapping[str, int] | None = None
 
@@ -47,52 +68,112 @@ class Entry:
         """Return what is known of the input, in plain Python types."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
+    @classmethod
+    def from_dict(cls, value: Any) -> Entry | None:
+        """Return the entry that `to_dict` gave; None for anything else."""
+        if not isinstance(value, dict) or not isinstance(value.get("input"), str):
+            return None
+        outputs = value.get("outputs", {})
+        if not isinstance(outputs, dict) or not all(_is_below(name) for name in outputs.values()):
+            return None
+        return cls(**{key.name: value[key.name] for key in fields(cls) if key.name in value})
+
 
 @dataclass
 class Manifest:
-    """What became of every input of a prediction.
+    """What became of every input of a prediction, counted; the file has the whole.
 
     Attributes
     ----------
     path
-        The JSON file that holds it.
-    header
-        When, with what model and with which options.
-    entries
-        One per input.
+        The JSON file.
+    done, skipped, failed, not_run
+        Number of inputs that were predicted and written, that an earlier run had done, that could not be predicted,
+        and that a stop left.
     interrupted
         Whether the run was stopped before its end.
     """
 
     path: Path
-    header: Mapping[str, Any]
-    entries: list[Entry]
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    not_run: int = 0
     interrupted: bool = False
 
     @property
-    def done(self) -> int:
-        """Number of inputs that were predicted and written."""
-        return self._count("done")
+    def counts(self) -> dict[str, int]:
+        """Number of inputs by what became of them."""
+        return {name: getattr(self, name) for name in ("done", "skipped", "failed", "not_run")}
 
     @property
-    def failed(self) -> int:
-        """Number of inputs that could not be."""
-        return self._count("failed")
-
-    @property
-    def not_run(self) -> int:
-        """Number of inputs that an interruption left."""
-        return self._count("not run")
+    def entries(self) -> list[Entry]:
+        """One per input, read from the file."""
+        found = (Entry.from_dict(value) for value in self.to_dict()["entries"])
+        return [entry for entry in found if entry is not None]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest as it stands in its file."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "status": "interrupted" if self.interrupted else "complete",
-            "counts": {"done": self.done, "failed": self.failed, "not_run": self.not_run},
-            **self.header,
-            "entries": [entry.to_dict() for entry in self.entries],
-        }
+        """Return what is in the file."""
+        return read_manifest(self.path)
 
-    def _count(self, status: Status) -> int:
-        return sum(entry.status == status for entry in self.entries)
+
+def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    """Write a manifest, one entry at a time and one a line, so that 20,000 take no more memory than one.
+
+    Raises
+    ------
+    OutputWriteError
+        It could not be written.
+    """
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "status": "interrupted" if manifest.interrupted else "complete",
+        "counts": manifest.counts,
+        **header,
+    }
+
+    def write(path: Path) -> None:
+        with path.open("wb") as stream:
+            _write_lines(stream, head, entries)
+
+    write_with(manifest.path, write)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return what is in a manifest.
+
+    Raises
+    ------
+    DataError
+        It cannot be read or is none.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); move it away, or start again with --overwrite.") from error
+    if not isinstance(value, dict) or not isinstance(value.get("entries"), list):
+        raise DataError(f"{path} is no manifest of a prediction; move it away, or start again with --overwrite.")
+    return value
+
+
+def to_line(value: Any) -> bytes:
+    """Return a value as JSON on one line, UTF-8; escaped where a file name is no UTF-8."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+
+
+def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    stream.write(b"{\n")
+    for key, value in head.items():
+        stream.write(b"  %b: %b,\n" % (to_line(key), to_line(value)))
+    stream.write(b'  "entries": [')
+    for index, entry in enumerate(entries):
+        stream.write((b",\n    " if index else b"\n    ") + to_line(entry.to_dict()))
+    stream.write(b"\n  ]\n}\n")
+
+
+def _is_below(name: Any) -> bool:
+    """Tell whether a recorded output is inside the output folder; a resumed run would replace one outside."""
+    return isinstance(name, str) and not os.path.isabs(name) and ".." not in Path(name).parts  # noqa: PTH117

@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from segtool.errors import DataError
+from segtool.files import TEMPORARY
 from segtool.runtime.image_io import IMAGE_SUFFIXES
+from segtool.runtime.sources import ARRAY_SUFFIX, Source, stack_length
 
 SUFFIXES = {
     "labels": ".png",
@@ -21,87 +22,145 @@ SUFFIXES = {
 """What is added to an output's stem, by kind."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """One image to predict.
-
-    Attributes
-    ----------
-    path
-        The file, as reached from the argument that named it.
-    base
-        The folder of that argument, which the outputs mirror from.
-    """
-
-    path: Path
-    base: Path
-
-
 def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], list[str]]:
     """Return the images that the arguments name, and the arguments that name nothing.
 
     A folder is searched below for image suffixes, in alphabetical order, leaving out an output folder `out`
     inside it; a pattern that the shell did not expand is expanded, ``**`` included; a file is taken whatever
-    its suffix. A file that is named twice is taken once.
+    its suffix, and a .npy file is every image in it. A file that is named twice is taken once.
 
     Raises
     ------
     DataError
         No argument names anything.
     """
-    sources: dict[Path, Source] = {}
-    missing = []
+    sources: list[Source] = []
+    missing: dict[str, None] = {}
+    seen: set[str] = set()
     for text in inputs:
-        found = list(_expand(text, out))
+        try:
+            found = list(_expand(text, out))
+        except OSError:  # a name that is too long, a folder that may not be read: it names nothing
+            found = []
         if not found:
-            missing.append(text)
+            missing[text] = None
         for source in found:
-            sources.setdefault(source.path.resolve(), source)
+            real = real_path(source.path)
+            if real not in seen:
+                seen.add(real)
+                sources += _images_in(source)
     if not sources:
         named = ", ".join(inputs) or "nothing"
         raise DataError(f"No image was found in {named}; expected image files, folders of them, or patterns.")
-    return list(sources.values()), missing
+    return sources, list(missing)
 
 
-def output_stems(sources: Sequence[Source]) -> list[Path]:
+def parse_path_list(data: bytes) -> list[str]:
+    """Return the paths of a list, one a line; or, where it holds a NUL, with NULs between them (``find -print0``)."""
+    separated = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(name) for name in separated if name]
+
+
+def common_folder(sources: Iterable[Source]) -> Path:
+    """Return the folder that the outputs of these sources mirror from."""
+    return Path(os.path.commonpath({_absolute(source.base) for source in sources}))
+
+
+def output_stems(sources: Sequence[Source]) -> list[str]:
     """Return, for each source, its outputs' path under the output folder, without the suffix of `SUFFIXES`.
 
-    Folders are mirrored from the sources' common folder. An image's outputs carry its stem; images of one
-    folder that share a stem (``a.jpg``, ``a.png``) carry their whole names instead (``a.jpg.png``,
-    ``a.png.png``), and a name that is still taken gets ``~2``, ``~3``, ... in the sources' order. Names that
-    differ in case alone count as equal, because some file systems think so.
+    Folders are mirrored from the sources' common folder. The rest is said at `Namer`.
     """
-    common = _common_folder(sources)
-    relative = [_below(source.path, common) for source in sources]
-    shared = Counter(_folded(path.with_suffix("")) for path in relative)
-    taken: set[str] = set()
-    stems = []
-    for path in relative:
-        short = path.with_suffix("")
-        stem = _first_free(short if shared[_folded(short)] == 1 else path, taken)
+    return Namer(common_folder(sources)).stems(sources)
+
+
+class Namer:
+    """Names the outputs of images, no two of them alike.
+
+    An image's outputs carry its stem; images of one folder that share a stem (``a.jpg``, ``a.png``) carry their
+    whole names instead (``a.jpg.png``, ``a.png.png``), and a name that is still taken gets ``~2``, ``~3``, ... in the
+    order of the sources. An image of a stack is named by its place, as if the stack were a folder:
+    ``stack/000012``. Names that differ in case alone count as equal, because some file systems think so.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._taken: set[str] = set()
+        self._shared: Counter[str] = Counter()
+
+    def reserve(self, stem: str) -> None:
+        """Keep a name for an image that has it already and may not come again."""
+        self._take(stem)
+        self._shared[_folded(stem)] += 1
+
+    def stems(self, sources: Sequence[Source], kept: Mapping[str, str] | None = None) -> list[str]:
+        """Return the names of images that are found together; `kept` has those that some have already, by source."""
+        relative = [self._relative(source) for source in sources]
+        self._shared.update(_folded(_without_suffix(name)) for name in relative)
+        for stem in (kept or {}).values():
+            self._take(stem)
+        names = zip(sources, relative, strict=True)
+        return [(kept or {}).get(source.name) or self._stem(name) for source, name in names]
+
+    def _stem(self, name: str) -> str:
+        short = _without_suffix(name)
+        stem = self._first_free(short if self._shared[_folded(short)] == 1 else name)
+        self._take(stem)
+        return stem
+
+    def _take(self, stem: str) -> None:
         # Every kind is reserved, whether asked for or not, so that a name does not depend on the options.
-        taken.update(_folded(with_kind(stem, kind)) for kind in SUFFIXES)
-        stems.append(stem)
-    return stems
+        self._taken.update(_folded(with_kind(stem, kind)) for kind in SUFFIXES)
+
+    def _first_free(self, stem: str) -> str:
+        candidate, number = stem, 1
+        while any(_folded(with_kind(candidate, kind)) in self._taken for kind in SUFFIXES):
+            number += 1
+            candidate = f"{stem}~{number}"
+        return candidate
+
+    def _relative(self, source: Source) -> str:
+        path = Path(_absolute(source.path)).relative_to(self._folder)
+        if source.index is None:
+            return path.as_posix()
+        return f"{path.with_suffix('').as_posix()}/{source.index:06d}{path.suffix}"
 
 
-def with_kind(stem: Path, kind: str) -> Path:
+def real_path(path: Path) -> str:
+    """Return what a path leads to, links followed; of links that lead nowhere or to each other, the path itself."""
+    return os.path.realpath(path)  # Path.resolve raises on links in a circle
+
+
+def with_kind(stem: str, kind: str) -> str:
     """Return a stem with the suffix of one kind of output."""
-    return stem.with_name(stem.name + SUFFIXES[kind])
+    return stem + SUFFIXES[kind]
 
 
-def _first_free(stem: Path, taken: set[str]) -> Path:
-    candidate, number = stem, 1
-    while any(_folded(with_kind(candidate, kind)) in taken for kind in SUFFIXES):
-        number += 1
-        candidate = stem.with_name(f"{stem.name}~{number}")
-    return candidate
+def images_below(folder: Path, out: Path) -> Iterator[Path]:
+    """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it."""
+    real = real_path(out)
+    skipped = None if real == real_path(folder) else real
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if real_path(Path(root, name)) != skipped)
+        yield from (Path(root, name) for name in sorted(files) if _is_image_name(name))
+
+
+def _is_image_name(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(TEMPORARY)
+
+
+def _images_in(source: Source) -> Iterator[Source]:
+    length = stack_length(source.path) if source.path.suffix.lower() == ARRAY_SUFFIX else None
+    if length is None:
+        yield source
+    else:
+        yield from (Source(source.path, source.base, index) for index in range(length))
 
 
 def _expand(text: str, out: Path) -> Iterator[Source]:
     path = Path(text)
     if path.is_dir():
-        yield from (Source(file, path) for file in _images_below(path, out))
+        yield from (Source(file, path) for file in images_below(path, out))
     elif path.exists():
         yield Source(path, path.parent)
     elif glob.has_magic(text):
@@ -109,25 +168,13 @@ def _expand(text: str, out: Path) -> Iterator[Source]:
         yield from (Source(file, file.parent) for file in files if file.is_file())
 
 
-def _images_below(folder: Path, out: Path) -> Iterator[Path]:
-    """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it."""
-    skipped = out.resolve() if out.resolve() != folder.resolve() else None
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if (Path(root) / name).resolve() != skipped)
-        yield from (Path(root) / name for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _common_folder(sources: Sequence[Source]) -> Path:
-    return Path(os.path.commonpath([_absolute(source.base) for source in sources]))
-
-
-def _below(path: Path, folder: Path) -> Path:
-    return Path(_absolute(path)).relative_to(folder)
-
-
 def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 (resolve() would replace the name that the user gave to a link)
 
 
-def _folded(path: Path) -> str:
-    return path.as_posix().casefold()
+def _without_suffix(name: str) -> str:
+    return Path(name).with_suffix("").as_posix()
+
+
+def _folded(name: str) -> str:
+    return name.casefold()

@@ -8,21 +8,27 @@ from pathlib import Path
 import numpy as np
 
 from segtool.contract import ModelContract
-from segtool.files import write_with
+from segtool.files import sha256_of, write_with
 from segtool.runtime.arrays import FloatArray, IntegerArray, row_bands
 from segtool.runtime.image_io import write_labels
-from segtool.runtime.naming import with_kind
+from segtool.runtime.naming import SUFFIXES, with_kind
 from segtool.runtime.pictures import write_color, write_overlay
 from segtool.runtime.stream import Result
 
 
-def output_names(stem: Path, kinds: Iterable[str]) -> dict[str, str]:
+def output_names(stem: str, kinds: Iterable[str]) -> dict[str, str]:
     """Return the outputs of an image by kind, relative to the output folder, with ``/`` between folders."""
-    return {kind: with_kind(stem, kind).as_posix() for kind in kinds}
+    return {kind: with_kind(stem, kind) for kind in kinds}
 
 
-def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contract: ModelContract) -> None:
-    """Write the outputs of one image into the folder `out`.
+def stem_of(outputs: Mapping[str, str]) -> str | None:
+    """Return the stem that outputs were named with; None where there are none."""
+    name = outputs.get("labels")
+    return None if name is None else name.removesuffix(SUFFIXES["labels"])
+
+
+def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contract: ModelContract) -> dict[str, str]:
+    """Write the outputs of one image; return the SHA-256 of each by kind.
 
     Raises
     ------
@@ -31,6 +37,7 @@ def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contrac
     """
     for kind, name in outputs.items():
         _write_output(kind, out / name, result, contract)
+    return {kind: sha256_of(out / name) for kind, name in outputs.items()}
 
 
 def pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:

@@ -1,10 +1,51 @@
-"""How many processors this process may use, which in a container is seldom how many the machine has."""
+"""How many processors this process may use, and how many threads it therefore starts.
+
+In a container that is seldom how many the machine has.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from segtool.errors import ProviderError
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+
+def default_threads() -> int:
+    """Return the threads of one run where nobody said: OMP_NUM_THREADS, else `available_cpus`.
+
+    Raises
+    ------
+    ProviderError
+        OMP_NUM_THREADS is no number of threads.
+    """
+    return environment_threads() or available_cpus()
+
+
+def environment_threads(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Return the threads that OMP_NUM_THREADS asks for; None where it is not set or empty.
+
+    Of a list such as "4,2" (OpenMP's nested levels) the first counts, as a run has one level.
+
+    Raises
+    ------
+    ProviderError
+        It is no number of threads.
+    """
+    text = environment.get(THREADS_VARIABLE, "").strip()
+    if not text:
+        return None
+    levels = [level.strip() for level in text.split(",")]
+    if not all(level.isascii() and level.isdecimal() and int(level) > 0 for level in levels):
+        raise ProviderError(
+            f"{THREADS_VARIABLE} is {text!r}; expected a positive whole number: correct it, unset it, or say how many "
+            "threads there are to be (--threads)."
+        )
+    return int(levels[0])
 
 
 def available_cpus(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -32,22 +73,25 @@ def _cgroup_folders(proc: Path, cgroups: Path) -> list[Path]:
         lines = []
     folders = [cgroups, cgroups / "cpu"]  # in a container its own group often appears as the root
     for line in lines:
-        _, controllers, name = line.split(":", 2)
+        _, controllers, name = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
-        root = cgroups / controllers if controllers else cgroups
-        own = root / name.lstrip("/")
-        folders += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
+        # Version 1 mounts each group of controllers ("cpu,cpuacct"), often with a link of the short name to it; where
+        # both versions are mounted, version 2 is in "unified".
+        roots = (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups, cgroups / "unified")
+        for root in dict.fromkeys(roots):
+            own = root / name.lstrip("/")
+            folders += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
     return folders
 
 
 def _folder_quota(folder: Path) -> float | None:
     """Return the processors that one cgroup folder allows (version 2's file, else version 1's); None without limit."""
-    try:
-        quota, period = (folder / "cpu.max").read_text().split()
-    except (OSError, ValueError):
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
-        except OSError:
-            return None
-    return float(quota) / float(period) if quota.isdigit() and float(period) > 0 else None
+            quota, period = " ".join((folder / name).read_text() for name in names).split()
+            # No limit is "max" in version 2 and -1 in version 1.
+            return float(quota) / float(period) if quota.isdecimal() and float(period) > 0 else None
+        except (OSError, ValueError):  # the other version, or not what the kernel writes
+            continue
+    return None

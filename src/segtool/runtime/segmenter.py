@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,30 @@ from segtool.runtime.answers import best, label, label_and_score
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.runtime.decoding import MAX_PIXELS
 from segtool.runtime.image_io import read_pixels, resize_labels, to_channels
+from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.pixels import ArrayPixels, Pixels, resize_image
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
-from segtool.runtime.signature import check_signature
-from segtool.runtime.stream import Result, StreamOptions, ordered_map
+from segtool.runtime.signature import check_output, check_signature
+from segtool.runtime.sources import Source, as_source, input_facts, read_source
+from segtool.runtime.stream import Result, StreamOptions, ordered_map, worker_count
 from segtool.runtime.tiling import TileOption
+from segtool.runtime.trial import try_model
 from segtool.runtime.verify import VerifyResult, compare_golden
 
 # Above this, decoded pixels and answers take more memory than everything else: such images are worked on one by one.
 _LARGE_PIXELS = 1 << 25
 
 
-def load(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> Segmenter:
+def load(
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+    max_bytes: int = MAX_MODEL_BYTES,
+    trial: bool = False,
+) -> Segmenter:
     """Open a model that segtool exported.
 
     Parameters
@@ -40,29 +51,39 @@ def load(path: str | Path, *, provider: str = "auto", threads: int | None = None
     provider
         "auto" for the best that really starts, or a name: "cpu", "cuda", ...
     threads
-        Threads of one run on the CPU; None for all that this process may use. With 1, `Segmenter.stream` runs
-        an image on each processor, which gives the most images a second.
+        Threads of one run on the CPU; None for OMP_NUM_THREADS, or else all that this process may use. With 1,
+        `Segmenter.stream` runs an image on each processor, which gives the most images a second.
+    provider_options
+        The provider's own options by its own keys, such as {"device_type": "GPU"} of OpenVINO; they need a provider
+        by name, and one that it does not know is an error.
+    max_bytes
+        Larger files are refused unread; a service that is given models by others sets it as low as it can.
+    trial
+        Open and run the file in a new process first, so that a graph which crashes onnxruntime is an error here: for
+        models of strangers. Takes as long as a start of Python and the model together.
 
     Raises
     ------
     ModelFileError
-        The file is missing or no model.
+        The file is missing, no model, damaged, too large, or would make onnxruntime read other files or run
+        operators of a library.
     ContractError
         It carries no contract, one of a newer version, or one that does not fit its graph.
     ProviderError
-        A provider asked for by name does not run it.
+        A provider asked for by name does not run it, or refuses an option.
     """
-    source = Path(path)
-    opened = open_session(source, provider=provider, threads=threads)
-    metadata = opened.session.get_modelmeta().custom_metadata_map
-    contract = ModelContract.from_metadata(metadata, source=str(source))
-    check_signature(opened.session, contract, source)
-    return Segmenter(source, opened, contract)
+    checked = check_model_file(path, max_bytes=max_bytes)
+    contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
+    if trial:
+        try_model(checked.path, provider=provider, threads=threads)
+    opened = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
+    check_signature(opened.session, contract, checked.path)
+    return Segmenter(checked.path, opened, contract)
 
 
-def verify(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> VerifyResult:
+def verify(path: str | Path, **options: Any) -> VerifyResult:
     """Open a model and run its built-in golden test; arguments and errors as in `load` and `Segmenter.verify`."""
-    return load(path, provider=provider, threads=threads).verify()
+    return load(path, **options).verify()
 
 
 class Segmenter:
@@ -78,6 +99,10 @@ class Segmenter:
         The execution provider that really runs it, by onnxruntime's name.
     provider_reason
         One sentence: why this provider was taken.
+    provider_report
+        All that is known of the provider, ready for JSON: `provider`, `provider_reason`, `provider_options`,
+        `provider_nodes` (how many of the graph's it runs; null where that is not known), `refused_providers` (those
+        that auto did not take, each with the reason) and `threads`.
     threads
         Threads of one run on the CPU.
     """
@@ -87,8 +112,10 @@ class Segmenter:
         self.contract = contract
         self.provider = opened.provider
         self.provider_reason = opened.reason
+        self.provider_report = opened.report()
         self.threads = opened.threads
         self._session = opened.session
+        self._metadata = opened.metadata
         self._input_name: str = opened.session.get_inputs()[0].name
         # As many runs at a time as there are processors for: more would only wait for each other.
         self._large = threading.Lock()
@@ -142,7 +169,7 @@ class Segmenter:
 
     def stream(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[str | Path | Source],
         *,
         workers: int | None = None,
         tile: TileOption = "auto",
@@ -155,7 +182,8 @@ class Segmenter:
         Parameters
         ----------
         paths
-            Files; any iterable, read only a little further than what has been yielded.
+            Files, .npy files of one image among them, or images of a .npy stack as
+            `segtool.runtime.sources.Source`; any iterable, read only a little further than what has been yielded.
         workers
             Threads that read, decode and wait for the model; None for one more than the processors.
         tile
@@ -175,15 +203,13 @@ class Segmenter:
         """
         if probabilities:
             self.require_probabilities()
-        if workers is not None and workers < 1:
-            raise DataError(f"A stream needs at least 1 worker, {workers} were asked for.")
         if max_pixels < 1:
             raise DataError(f"At most {max_pixels} pixels were asked for; expected at least 1.")
-        count = available_cpus() + 1 if workers is None else workers
+        count = worker_count(workers)
         options = StreamOptions(tile, probabilities, keep_images, max_pixels)
 
-        def work(item: tuple[int, str | Path]) -> Result:
-            return self._work_on(item[0], Path(item[1]), options=options)
+        def work(item: tuple[int, str | Path | Source]) -> Result:
+            return self.work_on(item[0], as_source(item[1]), options=options)
 
         return ordered_map(work, enumerate(paths), workers=count, ahead=count)
 
@@ -214,8 +240,7 @@ class Segmenter:
         ContractError
             It carries none, or one that cannot be read.
         """
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        return GoldenPair.from_metadata(metadata, source=str(self.path))
+        return GoldenPair.from_metadata(self._metadata, source=str(self.path))
 
     def verify(self) -> VerifyResult:
         """Run the golden pair and compare; a mismatch is in the result, not an error.
@@ -234,7 +259,17 @@ class Segmenter:
         return np.stack([resize_image(image, *self.input_size) for image in images])
 
     def run(self, batch: UInt8Array) -> npt.NDArray[Any]:
-        """Run the graph on uint8 (N, h, w, C); return the head's own output, (N, h, w) or (N, h, w, K)."""
+        """Run the graph on uint8 (N, h, w, C); return the head's own output, (N, h, w) or (N, h, w, K).
+
+        Raises
+        ------
+        DataError
+            The batch has another shape or dtype.
+        ProviderError
+            The run fails.
+        ContractError
+            The graph gives what its contract does not say: another size, or labels that are no class.
+        """
         expected = (*self.input_size, self.contract.channels)
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
             raise DataError(
@@ -248,6 +283,7 @@ class Segmenter:
                     f"{self.provider} failed on a batch of {len(batch)} ({first_line(error)}); "
                     "try --provider cpu or a smaller batch."
                 ) from error
+        check_output(output, self.contract, images=len(batch), path=self.path)
         return output
 
     def postprocess(self, output: npt.NDArray[Any], height: int, width: int) -> IntegerArray:
@@ -257,13 +293,14 @@ class Segmenter:
             return labels
         return np.stack([resize_labels(one, height, width) for one in labels])
 
-    def _work_on(self, index: int, path: Path, *, options: StreamOptions) -> Result:
-        """Read and predict one file; whatever fails is in the result."""
+    def work_on(self, index: int, source: Source, *, options: StreamOptions) -> Result:
+        """Read and predict one image, in the calling thread; whatever fails is in the result."""
         started = time.perf_counter()
-        image = labels = shares = error = None
+        image = labels = shares = error = found = None
         try:
             with ExitStack() as turn:
-                pixels, image = self._read(path, options, turn)
+                found = input_facts(source) if options.facts else None
+                pixels, image = self._read(source, options, turn)
                 if options.probabilities:
                     labels, shares = label_and_score(pixels, self.contract, self.run, options.tile)
                 else:
@@ -271,17 +308,20 @@ class Segmenter:
         except SegtoolError as caught:
             error = caught
         except MemoryError:
-            error = DataError(f"The prediction of {path} does not fit in memory; shrink or split it.")
-        return Result(index, path, image, labels, error, time.perf_counter() - started, shares)
+            error = DataError(f"The prediction of {source.name} does not fit in memory; shrink or split it.")
+        return Result(index, source.path, image, labels, error, time.perf_counter() - started, shares, found)
 
-    def _read(self, path: Path, options: StreamOptions, turn: ExitStack) -> tuple[Pixels, UInt8Array | None]:
+    def _read(self, source: Source, options: StreamOptions, turn: ExitStack) -> tuple[Pixels, UInt8Array | None]:
         """Return a file's pixels, and as an array too where it is to be kept; a large one waits for its turn."""
 
         def wait(count: int) -> None:
             if count > _LARGE_PIXELS:
                 turn.enter_context(self._large)
 
-        pixels = read_pixels(path, channels=self.contract.channels, max_pixels=options.max_pixels, before=wait)
+        if source.is_array:
+            array = read_source(source, channels=self.contract.channels)
+            return ArrayPixels(array), array
+        pixels = read_pixels(source.path, channels=self.contract.channels, max_pixels=options.max_pixels, before=wait)
         if not options.keep_images:
             return pixels, None
         image = pixels.whole()

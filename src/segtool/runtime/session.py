@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
-
 from segtool.errors import ModelFileError, ProviderError
+from segtool.runtime.assignment import (
+    RECORD_ASSIGNMENT,
+    REFUSE_CPU,
+    Assignment,
+    assignment_of,
+    records_assignment,
+    refuse_fallback,
+    refuse_nothing_to_do,
+)
+from segtool.runtime.engine import INFERENCE_SESSION, ORT_ERRORS, ort
+from segtool.runtime.model_file import ModelFile, check_model_file
+from segtool.runtime.native_log import captured_errors, plain_message, printed_error
 from segtool.runtime.processors import available_cpus
+from segtool.runtime.providers import (
+    AUTO_ORDER,
+    CPU,
+    DIRECTML,
+    available_providers,
+    plugin_devices,
+    provider_name,
+    provider_settings,
+)
+from segtool.runtime.session_options import fallback_print_kept, quieten, session_options_for
 
 __all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "available_cpus", "first_line", "open_session", "provider_name"]
 
-CPU = "CPUExecutionProvider"
+logger = logging.getLogger(__name__)
+MAX_THREADS = 1024
+"""More than any machine gains from; onnxruntime starts each of them, and a million of them never end to start."""
 
-# Best first. TensorRT is left out on purpose: it compiles the model for minutes at its first start, which nobody
-# should get without asking for it.
-_AUTO_ORDER = (
-    "CUDAExecutionProvider",
-    "ROCMExecutionProvider",
-    "MIGraphXExecutionProvider",
-    "DmlExecutionProvider",
-    "CoreMLExecutionProvider",
-    "OpenVINOExecutionProvider",
-)
-_SPIN_US = 100
-_BOUNDED_SPIN = (1, 26)  # onnxruntime since which the time is certain to be known; before it, threads do not spin
-_GRAPH_ASSIGNMENT = "session.record_ep_graph_assignment_info"
-
-ORT_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-)
-"""What onnxruntime raises; its own exceptions have no common base class."""
+# Below this share of the nodes a provider is not worth its name: most of the work, and the copies to and fro, would
+# be the CPU's.
+_LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -53,16 +59,45 @@ class OpenedSession:
         Threads of one run on the CPU.
     reason
         One sentence: why this provider.
+    options
+        What the provider was started with.
+    assignment
+        How many nodes of the graph it runs; None where this onnxruntime does not say (before 1.24).
+    refused
+        Of auto: the better providers that were not taken, and why.
+    metadata
+        The file's metadata.
     """
 
     session: Any
     provider: str
     threads: int
     reason: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    assignment: Assignment | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """Return what a manifest and --json say of the provider."""
+        return {
+            "provider": self.provider,
+            "provider_reason": self.reason,
+            "provider_options": dict(self.options),
+            "provider_nodes": None if self.assignment is None else vars(self.assignment),
+            "refused_providers": [{"provider": name, "reason": why} for name, why in self.refused.items()],
+            "threads": self.threads,
+        }
 
 
-def open_session(path: str | Path, *, provider: str = "auto", threads: int | None = None) -> OpenedSession:
-    """Open an ONNX file.
+def open_session(
+    path: str | Path | ModelFile,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+) -> OpenedSession:
+    """Open an ONNX file, once `check_model_file` lets it pass.
 
     Parameters
     ----------
@@ -71,141 +106,134 @@ def open_session(path: str | Path, *, provider: str = "auto", threads: int | Non
     provider
         "auto" for the best that starts, or a name: "cpu", "cuda", "CUDAExecutionProvider", ...
     threads
-        Threads of one run on the CPU; None for as many as `available_cpus`.
+        Threads of one run on the CPU; None for OMP_NUM_THREADS, or else as many as `available_cpus`.
+    provider_options
+        The provider's own options, by its own keys; they need a provider by name.
 
     Raises
     ------
     ModelFileError
-        The file is missing, or not a model that onnxruntime runs.
+        The file is missing, unsafe to open, or not a model that onnxruntime runs.
     ProviderError
-        A provider that was named is not there, does not start, or leaves the model to the CPU; or the number
-        of threads is not positive.
+        A provider that was named is not there, does not start, refuses an option, or leaves the model to the CPU;
+        or the number of threads is not positive.
     """
-    source = Path(path)
-    if not source.is_file():
-        found = "is a folder" if source.is_dir() else "does not exist"
-        raise ModelFileError(f"{source} {found}; expected an .onnx file, `segtool export` makes one.")
-    if threads is not None and threads < 1:
-        raise ProviderError(f"A model needs at least 1 thread, {threads} were asked for.")
-    count = available_cpus() if threads is None else threads
-    _quieten()
-    if provider == "auto":
-        return _open_best(source, count)
-    name = provider_name(provider, ort.get_available_providers())
-    return OpenedSession(_start(source, name, count), name, count, f"{name} was asked for.")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ProviderError(f"A model runs on 1 to {MAX_THREADS} threads, {threads} were asked for; ask for fewer.")
+    checked = path if isinstance(path, ModelFile) else check_model_file(path)
+    quieten()
+    opened = _open(checked.path, provider, options=provider_options, threads=threads)
+    checked.require_unchanged()
+    return replace(opened, metadata=checked.metadata)
 
 
-def provider_name(provider: str, available: Sequence[str]) -> str:
-    """Return onnxruntime's name for "cuda", "CUDA" or "CUDAExecutionProvider".
-
-    Raises
-    ------
-    ProviderError
-        It is not among those `available`.
-    """
-    wanted = _short(provider)
-    for name in available:
-        if _short(name) == wanted:
-            return name
-    offered = ", ".join(_short(name) for name in available)
-    raise ProviderError(
-        f"The provider {provider!r} is not in this onnxruntime, which has {offered}; "
-        "choose one of them or install the onnxruntime package that brings it (for CUDA: onnxruntime-gpu)."
-    )
-
-
-def _open_best(path: Path, threads: int) -> OpenedSession:
-    """Open a model on the first provider in order of preference that really starts; the CPU always does."""
-    available = ort.get_available_providers()
-    refusals = []
-    for name in (name for name in _AUTO_ORDER if name in available):
-        try:
-            session = _start(path, name, threads)
-        except ProviderError as error:
-            refusals.append(str(error))
-        else:
-            return OpenedSession(session, name, threads, f"{name} is the best provider that starts here.")
-    why = " ".join(refusals) or "no accelerator's provider is in this onnxruntime."
-    return OpenedSession(_start(path, CPU, threads), CPU, threads, f"{CPU} was chosen: {why}")
-
-
-def _start(path: Path, provider: str, threads: int) -> Any:
-    """Start a session on one provider, and make sure that this provider is the one that runs the model."""
-    fallback = [] if provider == CPU else [CPU]
-    options = _session_options(threads, record_assignment=provider != CPU)
-    try:
-        session = ort.InferenceSession(str(path), options, providers=[provider, *fallback])
-    except ORT_ERRORS as error:
-        if provider == CPU:
-            raise ModelFileError(
-                f"{path} is not a model that onnxruntime {ort.__version__} can run ({first_line(error)}); "
-                "expected an .onnx file made by `segtool export`."
-            ) from error
+def _open(path: Path, provider: str, *, options: Mapping[str, Any] | None, threads: int | None) -> OpenedSession:
+    if provider != "auto":
+        name = provider_name(provider, available_providers())
+        return _warned(_start(path, name, options=options, threads=threads))
+    if options:
         raise ProviderError(
-            f"{provider} does not start on {path} ({first_line(error)}); use --provider cpu."
+            f"Options ({', '.join(options)}) were given without a provider to take them; name it (--provider)."
+        )
+    return _open_best(path, threads)
+
+
+def _open_best(path: Path, threads: int | None) -> OpenedSession:
+    """Open a model on the first provider in order of preference that really starts; the CPU always does."""
+    available = available_providers()
+    refused: dict[str, str] = {}
+    for name in (name for name in AUTO_ORDER if name in available):
+        try:
+            opened = _start(path, name, options=None, threads=threads)
+            _refuse_small_share(opened)
+        except ProviderError as error:
+            refused[name] = str(error)
+        else:
+            reason = f"{name} is the best provider that starts here{_share_text(opened)}."
+            return replace(opened, reason=" ".join((reason, *refused.values())), refused=refused)
+    why = " ".join(refused.values()) or "no accelerator's provider is in this onnxruntime."
+    return replace(_start(path, CPU, options=None, threads=threads), reason=f"{CPU} was chosen: {why}", refused=refused)
+
+
+def _start(path: Path, provider: str, *, options: Mapping[str, Any] | None, threads: int | None) -> OpenedSession:
+    """Start a session on one provider, and make sure that this provider is the one that runs the model."""
+    settings, count = provider_settings(provider, options, threads=threads)
+    opened = OpenedSession(None, provider, count, f"{provider} was asked for.", settings)
+    if provider == CPU:
+        return replace(opened, session=_cpu_session(path, count))
+    session = _session(path, opened, RECORD_ASSIGNMENT)
+    if records_assignment(session):
+        assignment = assignment_of(session, provider)
+        refuse_nothing_to_do(assignment, provider)
+        opened = replace(opened, assignment=assignment)
+        return replace(opened, session=session, reason=f"{provider} was asked for{_share_text(opened)}.")
+    _warn_of_unknown_share(path, opened)
+    return replace(opened, session=session)
+
+
+def _cpu_session(path: Path, threads: int) -> Any:
+    try:
+        # Its own fallback would write to stdout, where results go, and open the file a second time.
+        return INFERENCE_SESSION(str(path), session_options_for(threads), providers=[CPU], enable_fallback=0)
+    except ORT_ERRORS as error:
+        raise ModelFileError(
+            f"{path} is not a model that onnxruntime {ort.__version__} can run ({first_line(error)}); "
+            "expected an .onnx file made by `segtool export`."
         ) from error
-    _refuse_fallback(session, provider)
+
+
+def _session(path: Path, opened: OpenedSession, entry: str) -> Any:
+    """Start a session on another provider than the CPU, with one switch of onnxruntime's on."""
+    switches = session_options_for(opened.threads)
+    switches.add_session_config_entry(entry, "1")
+    if opened.provider == DIRECTML:
+        switches.enable_mem_pattern = False  # it refuses to start with one
+    providers: list[Any] | None = [(opened.provider, dict(opened.options)), *([] if entry == REFUSE_CPU else [CPU])]
+    if devices := plugin_devices(opened.provider):
+        switches.add_provider_for_devices(devices[:1], dict(opened.options))
+        providers = None
+    printed = io.StringIO()
+    try:
+        with captured_errors() as errors, fallback_print_kept(printed):
+            # onnxruntime's own fallback goes on with the CPU, here and at every run.
+            session = INFERENCE_SESSION(str(path), switches, providers=providers, enable_fallback=0)
+        session.disable_fallback()
+    except ORT_ERRORS as error:
+        _cpu_session(path, 1)  # a file that the CPU cannot run either is what is to be reported
+        raise ProviderError(
+            f"{opened.provider} does not start on {path} ({plain_message(str(error))}); use --provider cpu."
+        ) from error
+    refuse_fallback(session, opened.provider, why=next(iter(errors), printed_error(printed.getvalue())))
+    for message in errors:
+        logger.warning("%s started, and logged an error: %s", opened.provider, message)
     return session
 
 
-def _refuse_fallback(session: Any, provider: str) -> None:
-    """Refuse a session that onnxruntime quietly made without the provider, or with nothing for it to do."""
-    started = session.get_providers()
-    if provider not in started:
-        raise ProviderError(
-            f"{provider} was asked for but onnxruntime fell back to {', '.join(started)}; "
-            "its libraries or its device are missing (see `segtool doctor`), or use --provider cpu."
-        )
-    if provider != CPU and _runs_nothing(session, provider):
-        raise ProviderError(
-            f"{provider} starts but leaves every node of this model to the CPU; use --provider cpu, or another file."
+def _warn_of_unknown_share(path: Path, opened: OpenedSession) -> None:
+    """Say so where an onnxruntime before 1.24 gives nodes to the CPU, without knowing how many."""
+    try:
+        _session(path, opened, REFUSE_CPU)
+    except ProviderError:
+        logger.warning(
+            "%s leaves nodes of %s to the CPU, perhaps all; onnxruntime %s does not say how many (1.24 does).",
+            *(opened.provider, path, ort.__version__),
         )
 
 
-def _runs_nothing(session: Any, provider: str) -> bool:
-    """Tell whether no part of the graph is assigned to a provider; False where onnxruntime cannot say (before 1.24)."""
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return False
-    return all(part.ep_name != provider for part in session.get_provider_graph_assignment_info())
+def _warned(opened: OpenedSession) -> OpenedSession:
+    """Warn where a provider that was named has less than `_LEAST_SHARE` of the nodes."""
+    if opened.assignment is not None and opened.assignment.share < _LEAST_SHARE:
+        logger.warning("%s runs only %s; the CPU runs the rest.", opened.provider, f"{opened.assignment} of this model")
+    return opened
 
 
-def _session_options(threads: int, *, record_assignment: bool) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    _wait_briefly(options)
-    options.log_severity_level = 3
-    if record_assignment:
-        options.add_session_config_entry(_GRAPH_ASSIGNMENT, "1")
-    return options
+def _refuse_small_share(opened: OpenedSession) -> None:
+    if opened.assignment is not None and opened.assignment.share < _LEAST_SHARE:
+        raise ProviderError(f"{opened.provider} starts but would run only {opened.assignment} of this model.")
 
 
-def _wait_briefly(options: Any) -> None:
-    """Let threads spin for `_SPIN_US` microseconds between two operators, and sleep after that.
-
-    onnxruntime's own waiting is some 20 ms of full load behind every run, taken from those that decode and from
-    everything else on a small device; no waiting at all puts a thread to sleep and wakes it up for every operator.
-    Measured on two quiet cores (fcn8 INT8, 2 threads, median ms): 0.81 with onnxruntime's, 0.82 with this, 1.05
-    without; load after a run: 49 ms, 0.3 ms, 0.1 ms of processor time.
-    """
-    bounded = _version(ort.__version__) >= _BOUNDED_SPIN
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if bounded else "0")
-    if bounded:
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:2])
-
-
-def _quieten() -> None:
-    """Keep onnxruntime's warnings off stderr (what matters is raised) and its usage events off the network."""
-    ort.set_default_logger_severity(3)
-    ort.disable_telemetry_events()
-
-
-def _short(provider: str) -> str:
-    return provider.lower().removesuffix("executionprovider")
+def _share_text(opened: OpenedSession) -> str:
+    return "" if opened.assignment is None else f" and runs {opened.assignment}"
 
 
 def first_line(error: BaseException) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from segtool.contract import ModelContract
 from segtool.errors import ContractError
 
@@ -22,9 +25,14 @@ def check_signature(session: Any, contract: ModelContract, path: Path) -> None:
     Raises
     ------
     ContractError
-        It has another input than one of uint8 (N, height, width, channels), or another output than its head's.
+        A name in it is no text, it has another input than one of uint8 (N, height, width, channels), or another
+        output than its head's.
     """
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    try:
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        _described([*inputs, *outputs])
+    except UnicodeDecodeError as error:
+        raise ContractError(f"The names in {path} are no text, so the file is damaged; copy it again.") from error
     expected = [contract.height, contract.width, contract.channels]
     if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or inputs[0].shape[1:] != expected:
         raise ContractError(
@@ -34,6 +42,31 @@ def check_signature(session: Any, contract: ModelContract, path: Path) -> None:
     if len(outputs) != 1 or outputs[0].type not in _HEAD_TYPES[contract.head]:
         raise ContractError(
             f"{path} gives {_described(outputs)}, its contract says a {contract.head} head; export it again."
+        )
+
+
+def check_output(output: npt.NDArray[Any], contract: ModelContract, *, images: int, path: Path) -> None:
+    """Refuse what a graph gave that is not what its contract says: shapes inside a graph may depend on its values.
+
+    Raises
+    ------
+    ContractError
+        The output has another size or type, or labels that are no class.
+    """
+    expected: tuple[int, ...] = (images, contract.height, contract.width)
+    dtype: type = np.float32
+    if contract.head == "labels":
+        dtype = contract.label_dtype.type
+    else:
+        expected = (*expected, contract.num_classes)
+    if output.shape != expected or output.dtype != dtype:
+        raise ContractError(
+            f"{path} gave {output.dtype} {output.shape}, its contract says {np.dtype(dtype)} {expected}; "
+            "export it again."
+        )
+    if contract.head == "labels" and int(output.max(initial=0)) >= contract.num_classes:
+        raise ContractError(
+            f"{path} gave the label {output.max()}, its contract names {contract.num_classes} classes; export it again."
         )
 
 

@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from segtool.errors import SegtoolError
+from segtool.errors import DataError, SegtoolError
+from segtool.runtime.processors import available_cpus
+from segtool.runtime.sources import InputFacts
 from segtool.runtime.tiling import TileOption
 
+MAX_WORKERS = 1024
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -39,6 +42,8 @@ class Result:
         Time from opening the file to the labels, including the wait for a free processor.
     probabilities
         float32 (H, W, K) where they were asked for, else None.
+    facts
+        What identifies the input, where that was asked for.
     """
 
     index: int
@@ -48,34 +53,65 @@ class Result:
     error: SegtoolError | None
     seconds: float
     probabilities: npt.NDArray[np.float32] | None = None
+    facts: InputFacts | None = None
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What is done with each image of a stream; the fields are explained at `Segmenter.stream`."""
+    """What is done with each image of a stream; the fields are explained at `Segmenter.stream`.
+
+    `facts` asks for what identifies the input as well, such as its SHA-256.
+    """
 
     tile: TileOption
     probabilities: bool
     keep_images: bool
     max_pixels: int
+    facts: bool = False
+
+
+def worker_count(asked: int | None) -> int:
+    """Return how many threads work on a stream: as many as were asked for, or one more than the processors.
+
+    Raises
+    ------
+    DataError
+        Less than 1 or more than any machine gains from were asked for.
+    """
+    if asked is not None and not 1 <= asked <= MAX_WORKERS:
+        raise DataError(f"A stream has 1 to {MAX_WORKERS} workers, {asked} were asked for; ask for fewer.")
+    return available_cpus() + 1 if asked is None else asked
 
 
 def ordered_map(
-    function: Callable[[Item], Answer], items: Iterable[Item], *, workers: int, ahead: int
+    function: Callable[[Item], Answer],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    ahead: int,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Answer, None, None]:
     """Apply `function` in `workers` threads and yield the answers in the order of `items`.
 
     At most `workers + ahead` items are in work or waiting to be collected, and `items` is read no further than
-    that. What `function` raises is raised here, in its turn; closing the iterator drops what has not begun.
+    that. What `function` raises is raised here, in its turn; closing the iterator drops what has not begun. Once
+    `stop` returns true nothing more is begun, and what is in work is still yielded.
     """
     pending: deque[Future[Answer]] = deque()
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="segtool")
     try:
         for item in items:
+            if stop():
+                break
             pending.append(pool.submit(function, item))
             if len(pending) >= workers + ahead:
                 yield pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            if stop():
+                # From the last one on: a thread that is free takes the first, which would then be begun after all.
+                pending = deque(future for future in list(reversed(pending)) if not future.cancel())
+                pending.reverse()
+            if pending:
+                yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

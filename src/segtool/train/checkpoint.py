@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from segtool.errors import TrainingError
 from segtool.files import atomic_path
 
 _STATE = "state"
+_READ_ERRORS = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, RuntimeError, SyntaxError,
+    NotImplementedError, RecursionError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: Mapping[str, Any]) -> None:
@@ -44,7 +49,7 @@ def load_checkpoint(path: Path, model: keras.Model) -> dict[str, Any]:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             state: dict[str, Any] = json.loads(stored[_STATE].tobytes())
             values = [stored[f"v{index}"] for index in range(len(stored.files) - 1)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except _READ_ERRORS as error:
         raise TrainingError(
             f"The checkpoint {path} cannot be read ({error}); start a new run with `segtool train`."
         ) from error

@@ -39,8 +39,8 @@ class TrainOptions:
     """
 
     data: str = BUILT_IN_DATA
-    arch: str = "fcn8"
-    recipe: str = "fast"
+    arch: str = "fcn8-edge"
+    recipe: str = "standard"
     epochs: int | None = None
     batch_size: int | None = None
     val_split: float = 0.2

@@ -27,6 +27,9 @@ class Recipe:
         otherwise it stays at its peak.
     shift
         Each training image is moved by up to this many pixels up, down, left and right, anew in each epoch.
+    weight_decay
+        Share of each weight that is taken off a step, times the learning rate (Loshchilov, Hutter: Decoupled Weight
+        Decay Regularization, ICLR 2019); 0 for plain Adam.
     summary
         One line for people.
     """
@@ -37,10 +40,21 @@ class Recipe:
     warmup_epochs: int
     cosine: bool
     shift: int
+    weight_decay: float
     summary: str
 
 
 RECIPES: Mapping[str, Recipe] = {
+    "standard": Recipe(
+        epochs=60,
+        batch_size=16,
+        learning_rate=2e-3,
+        warmup_epochs=1,
+        cosine=True,
+        shift=12,
+        weight_decay=1e-4,
+        summary="AdamW with warm-up and a cosine schedule, random shifts of up to 12 pixels",
+    ),
     "fast": Recipe(
         epochs=30,
         batch_size=8,
@@ -48,6 +62,7 @@ RECIPES: Mapping[str, Recipe] = {
         warmup_epochs=2,
         cosine=True,
         shift=4,
+        weight_decay=0.0,
         summary="Adam with warm-up and a cosine schedule, random shifts of up to 4 pixels, small batches",
     ),
     "source": Recipe(
@@ -57,6 +72,7 @@ RECIPES: Mapping[str, Recipe] = {
         warmup_epochs=0,
         cosine=False,
         shift=0,
+        weight_decay=0.0,
         summary="the source's training: 75 epochs of Adam at a constant rate, no augmentation",
     ),
 }

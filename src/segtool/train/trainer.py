@@ -127,7 +127,7 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
             keras.config.set_dtype_policy(plan.precision.policy)
             model = build_network(plan)
             model.compile(
-                optimizer=keras.optimizers.Adam(_learning_rate(plan)),
+                optimizer=_optimizer(plan),
                 loss=keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"),
                 weighted_metrics=["accuracy"],
             )
@@ -135,6 +135,15 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
         return model, build_network(plan)
     finally:
         keras.config.set_dtype_policy(previous)
+
+
+def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
+    if not plan.recipe.weight_decay:
+        return keras.optimizers.Adam(_learning_rate(plan))
+    optimizer = keras.optimizers.AdamW(_learning_rate(plan), weight_decay=plan.recipe.weight_decay)
+    # Scales and shifts are no slopes that could grow with what they fit.
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
 
 
 def _learning_rate(plan: Plan) -> Any:

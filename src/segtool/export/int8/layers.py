@@ -12,7 +12,7 @@ from segtool.export.passes import graph as g
 # Fused into an INT8 convolution: its output is quantized only behind them.
 _CLAMPS = frozenset({"Relu"})
 # What integers pass through as they are: one scale and zero point on both sides.
-_SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape"})
+_SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Concat"})
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,37 @@ class Points:
 
 
 def head(graph: ir.Graph) -> set[ir.Node]:
-    """Return the head: on every path back from the outputs, all up to and with the first convolution met."""
+    """Return the head: on every path back from the outputs, all up to and with the layer that scores the classes.
+
+    That is the first one met whose input is not scores already, of a number a class, as that of an upsampling is.
+    """
     found: set[ir.Node] = set()
+    classes = _classes(graph)
     pending = [value.producer() for value in graph.outputs]
     while pending:
         node = pending.pop()
         if node is not None and node not in found:
             found.add(node)
-            if node.op_type != "Conv":
+            if not _scores_classes(node, classes):
                 pending.extend(value.producer() for value in node.inputs if value is not None)
     return found
+
+
+def _classes(graph: ir.Graph) -> int | None:
+    """Return the number of classes: the length of the axis that an ArgMax is over, or else of the output's last."""
+    best = [node for node in graph if node.op_type == "ArgMax"]
+    value, axis = (best[-1].inputs[0], best[-1].attributes.get_int("axis", 0)) if best else (graph.outputs[0], -1)
+    size = None if value is None or value.shape is None else value.shape[axis]
+    return size if isinstance(size, int) else None
+
+
+def _scores_classes(node: ir.Node, classes: int | None) -> bool:
+    """Say whether a node is a layer that makes something else than scores into scores."""
+    if node.op_type == "Conv":
+        return True
+    # The weights of both hold the input channels first.
+    weights = g.array(node.inputs[1]) if node.op_type in ("MatMul", "ConvTranspose") else None
+    return weights is not None and classes is not None and weights.shape[0] != classes
 
 
 def quantizable(graph: ir.Graph) -> tuple[ir.Node, ...]:
@@ -81,16 +102,24 @@ def quantized_output(node: ir.Node) -> ir.Value:
 
 
 def _close(graph: ir.Graph, wanted: dict[ir.Value, None]) -> None:
-    """Add the values on both sides of what integers pass through, where one side is integer."""
+    """Add the values on all sides of what integers pass through, where one side is integer."""
     changed = True
     while changed:
         before = len(wanted)
         for node in graph:
-            if node.op_type in _SAME_SCALE and node.inputs[0] is not None and _is_float(node.inputs[0]):
-                sides = (node.inputs[0], node.outputs[0])
-                if any(side in wanted for side in sides) and not any(_is_clamped(side) for side in sides):
-                    wanted.update(dict.fromkeys(sides))
+            sides = _sides(node)
+            if any(side in wanted for side in sides) and not any(_is_clamped(side) for side in sides):
+                wanted.update(dict.fromkeys(sides))
         changed = len(wanted) > before
+
+
+def _sides(node: ir.Node) -> tuple[ir.Value, ...]:
+    """Return the values on all sides of what integers pass through; none for other nodes, and where not all float."""
+    if node.op_type not in _SAME_SCALE:
+        return ()
+    sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+    sides = tuple(value for value in (*sources, node.outputs[0]) if value is not None)
+    return sides if all(_is_float(side) and g.array(side) is None for side in sides) else ()
 
 
 def _is_float(value: ir.Value) -> bool:
@@ -103,17 +132,27 @@ def _is_clamped(value: ir.Value) -> bool:
 
 
 def _groups(graph: ir.Graph, wanted: dict[ir.Value, None]) -> tuple[tuple[ir.Value, ...], ...]:
-    found: dict[ir.Value, list[ir.Value]] = {}
+    """Return the wanted values in groups of one scale, each in the order of the graph."""
+    ordered = [value for value in dict.fromkeys(_values(graph)) if value in wanted]
+    group = {value: [value] for value in ordered}
     for node in graph:
-        for value in (*node.inputs[:1], *node.outputs):
-            if value is None or value not in wanted or value in found:
-                continue
-            maker = value.producer()
-            source = maker.inputs[0] if maker is not None and maker.op_type in _SAME_SCALE else None
-            group = found.get(source, []) if source is not None else []
-            group.append(value)
-            found[value] = group
-    return tuple(tuple(group) for group in {id(group): group for group in found.values()}.values())
+        sides = [side for side in _sides(node) if side in group]
+        for side in sides[1:]:
+            _join(group, sides[0], side)
+    rank = {value: index for index, value in enumerate(ordered)}
+    found = {id(members): sorted(members, key=rank.__getitem__) for members in group.values()}
+    return tuple(tuple(members) for members in sorted(found.values(), key=lambda members: rank[members[0]]))
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    return [value for node in graph for value in (*node.inputs, *node.outputs) if value is not None]
+
+
+def _join(group: dict[ir.Value, list[ir.Value]], one: ir.Value, other: ir.Value) -> None:
+    if group[one] is not group[other]:
+        group[one].extend(group[other])
+        for value in group[other]:
+            group[value] = group[one]
 
 
 def range_source(group: tuple[ir.Value, ...]) -> tuple[ir.Value, ...]:

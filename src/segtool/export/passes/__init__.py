@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
+from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
@@ -43,4 +44,4 @@ SHARED_REWRITES = (
 )
 # What pays in one of them alone.
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
-INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
+INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, BLOCKS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)

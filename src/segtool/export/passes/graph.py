@@ -44,6 +44,13 @@ def sole_user(value: ir.Value) -> ir.Node:
     return next(iter(users))[0]
 
 
+def relu_on(node: ir.Node) -> ir.Node:
+    """Return the only user of a node where that is a ReLU, else the node."""
+    users = [user for user, _ in node.outputs[0].uses()]
+    alone = len(users) == 1 and users[0].op_type == "Relu" and not node.outputs[0].is_graph_output()
+    return users[0] if alone else node
+
+
 def static_shape(value: ir.Value | None, *, start: int = 1) -> tuple[int, ...]:
     """Return the dimensions from `start` on, which must all be numbers."""
     shape = None if value is None else value.shape
@@ -63,6 +70,23 @@ def explicit_pads(node: ir.Node, dims: int = 2) -> list[int]:
     if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
         raise Refused("its padding is automatic")
     return ints(node, "pads", [0] * (2 * dims))
+
+
+def output_channels(node: ir.Node, weights: Array) -> tuple[Any, ...]:
+    """Return the index that lays a number a channel along the output channels of a convolution's weights.
+
+    Those of a Conv are (K, C, h, w), of a ConvTranspose (C, K, h, w).
+
+    Raises
+    ------
+    Refused
+        A transposed convolution in groups, whose weights hold the channels of one group alone.
+    """
+    if node.op_type == "Conv":
+        return (slice(None), None, None, None)
+    if node.attributes.get_int("group", 1) != 1 or weights.ndim != 4:
+        raise Refused("it is a transposed convolution in groups, or not of maps")
+    return (None, slice(None), None, None)
 
 
 def is_monotone(node: ir.Node) -> bool:

@@ -31,7 +31,7 @@ def apply(node: ir.Node) -> str | None:
     up = best.inputs[0].producer()
     if up is None or up.op_type != "ConvTranspose" or up.inputs[0] is None or not _is_class_arg_max(best):
         return None
-    weights = _block_weights(up)
+    weights = block_weights(up)
     for value in (node.inputs[0], best.inputs[0]):
         g.sole_user(value)
     (_, height, width), (rows, columns) = g.static_shape(up.inputs[0]), weights.shape[2:]
@@ -51,7 +51,7 @@ def _is_class_arg_max(node: ir.Node) -> bool:
     return node.attributes.get_int("axis", 0) in (1, -3) and node.attributes.get_int("keepdims", 1) == 0
 
 
-def _block_weights(node: ir.Node) -> g.Array:
+def block_weights(node: ir.Node) -> g.Array:
     """Return the weights (C, K, a, b) of a transposed convolution that makes blocks."""
     weights = g.own_array(node.inputs[1], "weight")
     kernel = list(weights.shape[2:])

@@ -2,7 +2,7 @@
 
 With s > 0 a number a channel, s max(x) = max(s x), s relu(x) = relu(s x) and s leaky(x) = leaky(s x), because a
 positive factor keeps the order and the sign. So s pool(act(W * x + b)) = pool(act((s W) * x + s b)). Directly behind
-a convolution s may have any sign. What stays of the normalization is its shift.
+a convolution s may have any sign. What stays of the normalization is its shift. A transposed convolution is as linear.
 
 Re-associates products: within rounding. Refuses a scale <= 0 where an activation or pooling is between, shared
 weights, and values on the way that others use too or that the graph returns.
@@ -26,18 +26,18 @@ def apply(node: ir.Node) -> str | None:
         return None
     value, scale = found
     way, conv = _way_back(value)
-    if conv is None or conv.op_type != "Conv":
+    if conv is None or conv.op_type not in ("Conv", "ConvTranspose"):
         return None
     for item in (value, *(step.inputs[0] for step in way)):
         g.sole_user(item)
     if way and not (scale > 0).all():
         raise Refused("its scale is not positive in every channel")
     weights = g.own_array(conv.inputs[1], "weight")
+    factor = scale.astype(np.float64)[g.output_channels(conv, weights)]
     bias = g.own_array(conv.inputs[2], "bias") if len(conv.inputs) > 2 and conv.inputs[2] is not None else None
-    wide = scale.astype(np.float64)
-    g.set_constant(conv, 1, (weights * wide[:, None, None, None]).astype(weights.dtype), "weight")
+    g.set_constant(conv, 1, (weights * factor).astype(weights.dtype), "weight")
     if bias is not None:
-        g.set_constant(conv, 2, (bias * wide).astype(bias.dtype), "bias")
+        g.set_constant(conv, 2, (bias * scale.astype(np.float64)).astype(bias.dtype), "bias")
     g.bypass(node, value)
     return f"{len(scale)} factors in the weights of {conv.name}"
 

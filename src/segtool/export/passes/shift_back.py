@@ -1,7 +1,7 @@
 """A shift directly behind a convolution becomes part of its bias.
 
-(W * x + b) + t = W * x + (b + t). Together with `scale_back` a batch normalization directly behind a convolution
-is gone.
+(W * x + b) + t = W * x + (b + t), for a transposed convolution too. Together with
+`scale_back` a batch normalization directly behind a convolution is gone.
 
 Re-associates sums: within rounding. Refuses a convolution whose output others use too, and a shared bias.
 """
@@ -19,7 +19,7 @@ def apply(node: ir.Node) -> str | None:
     """Add the per-channel constant of an Add to the bias of the convolution before it."""
     found = g.per_channel(node)
     conv = None if found is None else found[0].producer()
-    if found is None or conv is None or conv.op_type != "Conv":
+    if found is None or conv is None or conv.op_type not in ("Conv", "ConvTranspose"):
         return None
     value, shift = found
     g.sole_user(value)

@@ -17,7 +17,21 @@ def _fcn8(height: int, width: int, channels: int, num_classes: int) -> Any:
     return build_fcn8(height, width, channels, num_classes)
 
 
-ARCHITECTURES: Mapping[str, Callable[[int, int, int, int], Any]] = {"fcn8": _fcn8}
+def _fcn8_edge(multiplier: float) -> Callable[[int, int, int, int], Any]:
+    def build_at(height: int, width: int, channels: int, num_classes: int) -> Any:
+        from segtool.train.architectures.fcn8_edge import build_fcn8_edge
+
+        return build_fcn8_edge(height, width, channels, num_classes, multiplier=multiplier)
+
+    return build_at
+
+
+ARCHITECTURES: Mapping[str, Callable[[int, int, int, int], Any]] = {
+    "fcn8-edge": _fcn8_edge(1.0),
+    "fcn8-edge-half": _fcn8_edge(0.5),
+    "fcn8-edge-double": _fcn8_edge(2.0),
+    "fcn8": _fcn8,
+}
 """Name -> builder (height, width, channels, num_classes) -> keras.Model; keras is imported when one is called."""
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from segtool.train.architectures.framed import framed
+
 ENCODER_FILTERS = (32, 64, 128, 256, 256)
 FULLY_CONNECTED_FILTERS = 512
 STRIDE = 32  # the deepest map is this many times smaller than the padded image
@@ -38,19 +40,14 @@ def build_fcn8(height: int, width: int, channels: int, num_classes: int) -> kera
         Input ``image`` uint8 (N, height, width, channels), raw pixels 0..255; output float32
         (N, height, width, K), the probabilities of the classes.
     """
-    bottom, right = -height % STRIDE, -width % STRIDE
-    image = keras.Input((height, width, channels), dtype="uint8", name="image")
-    x = layers.Rescaling(1 / 255, name="scale")(image)
-    if bottom or right:
-        x = layers.ZeroPadding2D(((0, bottom), (0, right)), name="pad")(x)
+    return framed((height, width), channels, stride=STRIDE, name="fcn8", network=lambda x: _network(x, num_classes))
+
+
+def _network(x: Any, num_classes: int) -> Any:
+    """Return the full-size scores of a padded image."""
     pool3, pool4, pool5 = _encoder(x)[2:]
     x = _fully_connected(pool5, num_classes)
-    x = _decoder(x, pool4, pool3, num_classes)
-    if bottom or right:
-        x = layers.Cropping2D(((0, bottom), (0, right)), name="crop")(x)
-    # float32 whatever the precision of the rest: the loss takes logarithms of these.
-    probabilities = layers.Softmax(dtype="float32", name="probabilities")(x)
-    return keras.Model(image, probabilities, name="fcn8")
+    return _decoder(x, pool4, pool3, num_classes)
 
 
 def _encoder(x: Any) -> list[Any]:

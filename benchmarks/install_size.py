@@ -1,0 +1,73 @@
+"""What the base takes on a disk, package by package, in a fresh environment: results/install_size.json and .md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+from commands import RESULTS, write_result
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Run by the fresh environment's own interpreter: the size of every file that a package's RECORD names, as it lies on
+# the disk, without the bytecode that Python writes later.
+_SIZES = """
+import importlib.metadata, json
+rows = []
+for item in importlib.metadata.distributions():
+    files = [path for path in item.files or () if path.suffix != ".pyc" and path.locate().is_file()]
+    size = sum(path.locate().stat().st_size for path in files)
+    rows.append({"package": item.metadata["Name"], "version": item.version, "files": len(files), "bytes": size})
+print(json.dumps(rows))
+"""
+
+
+def main() -> None:
+    """Install, weigh, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--extra", action="append", default=[], help="an extra to install as well; may be repeated")
+    extras = parser.parse_args().extra
+    rows = weighed(extras)
+    result = {"extras": extras, "packages": rows, "total_bytes": sum(row["bytes"] for row in rows)}
+    name = "_".join(["install_size", *extras])
+    write_result(name, result)
+    (RESULTS / f"{name}.md").write_text(table(result), encoding="utf-8")
+
+
+def weighed(extras: list[str]) -> list[dict[str, Any]]:
+    """Return the packages of a fresh environment, largest first; pip itself is left out."""
+    spec = str(ROOT) + (f"[{','.join(extras)}]" if extras else "")
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = str(Path(folder, "Scripts" if sys.platform == "win32" else "bin", "python"))
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", spec], check=True)
+        found = subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True)
+    rows: list[dict[str, Any]] = json.loads(found.stdout)
+    return sorted((row for row in rows if row["package"] not in ("pip", "setuptools")), key=lambda row: -row["bytes"])
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the sizes as Markdown."""
+    what = f"segtool[{','.join(result['extras'])}]" if result["extras"] else "segtool"
+    lines = [
+        f"# Installed size of `pip install {what}`",
+        "",
+        "Files of each package's RECORD in a fresh environment, without bytecode (`benchmarks/install_size.py`).",
+        "",
+        "| package | version | MB |",
+        "| --- | --- | --- |",
+        *(f"| {row['package']} | {row['version']} | {row['bytes'] / 1e6:.1f} |" for row in result["packages"]),
+        f"| together | | {result['total_bytes'] / 1e6:.1f} |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""onnxruntime itself, or one sentence about why it cannot be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segtool.errors import MissingExtraError
+
+try:
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+    # Taking one of two onnxruntime packages away takes files of the other with it, and leaves a module of nothing.
+    INFERENCE_SESSION: Any = ort.InferenceSession
+except (ImportError, AttributeError) as error:
+    raise MissingExtraError(
+        f"onnxruntime cannot be used ({str(error).splitlines()[0]}); run `segtool doctor`, or "
+        "pip install --force-reinstall onnxruntime."
+    ) from error
+
+__all__ = ["INFERENCE_SESSION", "ORT_ERRORS", "ort"]
+
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+)
+"""What onnxruntime raises; its own exceptions have no common base class."""

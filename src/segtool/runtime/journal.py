@@ -1,0 +1,247 @@
+"""The journal of a prediction: what became of each input so far, kept so that a killed run can be resumed.
+
+``manifest.jsonl.part`` lies beside the manifest as long as a run is not complete. Each line is JSON: a header where a
+run began, then an entry when the outputs of an input are about to be written (status "writing") and one when they are
+there; the last one of an input counts. A line is handed to the system at once, which a kill -9 of the process cannot
+take back. It is not synced to the disk: where the power fails, outputs whose lines are lost are those of nobody, and
+are replaced with --overwrite alone. Nothing is ever rewritten and no entry is kept in memory, so that the cost of an
+image does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from segtool.errors import OutputWriteError
+from segtool.files import write_error
+from segtool.runtime.manifest import Entry, to_line
+
+JOURNAL_NAME = "manifest.jsonl.part"
+
+_OPEN_FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+class Journal:
+    """The journal of one output folder, held by this process; made by `open_journal`.
+
+    Inputs are named as this process would reach them, and are found again under any name that reaches the same file.
+
+    Attributes
+    ----------
+    path
+        The file.
+    descriptor
+        The open file; the lock is on it.
+    folders
+        Where earlier runs wrote, relative to the output folder.
+    is_over
+        Whether the manifest has everything, so that the file can go.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.folders: set[str] = set()
+        self.is_over = False
+        self.descriptor = descriptor
+        self._folder = str(Path.cwd())
+        self._offsets: dict[str, int] = {}
+        self._seeds: dict[str, Entry] = {}
+        self._end = 0
+        self._reader: BinaryIO | None = None
+        self._writing = threading.Lock()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of this run is in it."""
+        return self._reader is not None
+
+    def load(self) -> dict[str, Any] | None:
+        """Index what earlier runs wrote; return the header of the first, or None where there is none.
+
+        A line that a kill cut off is left out, and is overwritten by `begin`.
+        """
+        header, folder = None, self._folder
+        with self.path.open("rb") as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break
+                value = _parse(line)
+                if isinstance(begun := value.get("header"), dict):
+                    header = header or begun
+                    folder = begun.get("folder", folder)
+                else:
+                    self._index(value, folder)
+                self._end += len(line)
+        if header is None or len(self._offsets) < header.get("seeds", 0):
+            # Cut off before the run began: what it was to start from is still in the manifest.
+            self.drop()
+            return None
+        return dict(header)
+
+    def adopt(self, entries: Iterable[Entry], folder: str) -> None:
+        """Take over the entries of a manifest; `folder` is where the run that wrote it was started."""
+        for entry in entries:
+            entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
+            self._seeds[self._key(entry.input)] = entry
+            self._note_folders(entry.outputs)
+
+    def drop(self) -> None:
+        """Let go of what was loaded or adopted: nothing is taken up."""
+        self._offsets, self._seeds, self._end = {}, {}, 0
+
+    def begin(self, header: Mapping[str, Any]) -> None:
+        """Start the run's own part, after what was loaded or adopted; what else was in the file is gone."""
+        try:
+            os.truncate(self.descriptor, self._end)
+            self._reader = self.path.open("rb")
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        seeds, self._seeds = self._seeds, {}
+        self._write({"header": {**header, "folder": self._folder, "seeds": len(seeds)}})
+        for key, entry in seeds.items():
+            self._offsets[key] = self._write(entry.to_dict())
+
+    def append(self, entry: Entry) -> None:
+        """Add what became of an input.
+
+        Raises
+        ------
+        OutputWriteError
+            The operating system refused.
+        """
+        self._offsets[self._key(entry.input)] = self._write(entry.to_dict())
+
+    def get(self, name: str) -> Entry | None:
+        """Return the last entry of an input under this name; None where there is none."""
+        entry = self._get(self._key(name))
+        return None if entry is None else replace(entry, input=name)
+
+    def others(self, names: Iterable[str]) -> Iterator[Entry]:
+        """Yield the entries of inputs that are not among `names`."""
+        known = {self._key(name) for name in names}
+        for key in [key for key in (*self._seeds, *self._offsets) if key not in known]:
+            entry = self._get(key)
+            if entry is not None:
+                yield entry if self._key(entry.input) == key else replace(entry, input=key)
+
+    def remove(self) -> None:
+        """Remove the file, before it is let go, so that nobody takes up what is about to vanish."""
+        if os.name == "nt":  # which removes no open file, and has no lock to keep
+            self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._reader is not None:
+            self._reader.close()
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _get(self, key: str) -> Entry | None:
+        if key in self._seeds:
+            return self._seeds[key]
+        if key not in self._offsets:
+            return None
+        with self.path.open("rb") if self._reader is None else nullcontext(self._reader) as stream:
+            stream.seek(self._offsets[key])
+            return Entry.from_dict(_parse(stream.readline()))
+
+    def _index(self, value: Mapping[str, Any], folder: str) -> None:
+        entry = Entry.from_dict(value)
+        if entry is not None:
+            self._offsets[_joined(folder, entry.input)] = self._end
+            self._note_folders(entry.outputs)
+
+    def _note_folders(self, outputs: Mapping[str, str]) -> None:
+        self.folders.update(os.path.dirname(name) for name in outputs.values())  # noqa: PTH120 (strings, not Paths)
+
+    def _key(self, name: str) -> str:
+        return _joined(self._folder, name)
+
+    def _write(self, value: Mapping[str, Any]) -> int:
+        """Append a line; return where it begins."""
+        line = to_line(value) + b"\n"
+        with self._writing:
+            offset = self._end
+            try:
+                written = os.write(self.descriptor, line)
+            except OSError as error:
+                raise write_error(self.path, error) from error
+            if written != len(line):
+                raise write_error(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            self._end += written
+        return offset
+
+
+@contextmanager
+def open_journal(out: Path) -> Iterator[Journal]:
+    """Open the journal of an output folder and hold it; the system lets go of it even after a kill -9.
+
+    A journal that is new and was not begun is removed again.
+
+    Raises
+    ------
+    OutputWriteError
+        It cannot be made, or another process holds it.
+    """
+    path = out / JOURNAL_NAME
+    made_folder, made_file = not out.exists(), not path.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        journal = Journal(path, os.open(path, _OPEN_FLAGS, 0o666))
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        _lock(journal)
+        try:
+            yield journal
+        finally:
+            if journal.is_over or (made_file and not journal.begun):
+                journal.remove()
+            if made_folder and not journal.begun:
+                with suppress(OSError):
+                    out.rmdir()
+    finally:
+        journal.close()
+
+
+def _lock(journal: Journal) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no such lock on Windows; two runs in one folder are then not noticed
+        return
+    try:
+        fcntl.flock(journal.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it may have ended between the two, and have removed the file that was opened.
+        is_there = os.path.samestat(os.fstat(journal.descriptor), journal.path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_there = False
+    except OSError:  # a file system without locks
+        return
+    if not is_there:
+        raise OutputWriteError(
+            f"Another process is writing predictions into {journal.path.parent}; wait for it, stop it, or choose "
+            "another --out."
+        )
+
+
+def _joined(folder: str, name: str) -> str:
+    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 (20,000 strings, not 20,000 Paths)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Return a line's object; an empty one where it is damaged."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

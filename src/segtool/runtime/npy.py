@@ -1,0 +1,58 @@
+"""Opening .npy files, memory-mapped and without ever unpickling."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import DataError
+
+READ_ERRORS = (
+    OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, SyntaxError,
+    RuntimeError, RecursionError, AttributeError, IndexError, struct.error, tokenize.TokenError, zipfile.BadZipFile,
+    zlib.error, lzma.LZMAError,
+)  # fmt: skip
+"""What numpy, zipfile and the decompressors raise on damaged bytes; RuntimeError is an encrypted archive."""
+
+
+def open_npy(path: Path) -> npt.NDArray[Any]:
+    """Return the array of a .npy file, memory-mapped read-only.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, not a .npy file, or holds Python objects.
+    """
+    require_file(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except READ_ERRORS as error:
+        raise unreadable(path, "a .npy array", error) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError(f"{path} is an .npz archive, expected a single .npy array; rename it to .npz or save it again.")
+    return array
+
+
+def require_file(path: Path) -> None:
+    """Refuse a path that is no file, or an empty one."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist or is no file; check the path.")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes); copy or write it again.")
+
+
+def unreadable(path: Path, expected: str, error: BaseException) -> DataError:
+    """Return the error of one sentence for what numpy raised."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if any(word in reason for word in ("allow_pickle", "pickled", "Python objects")):
+        reason = "it is of another format or holds Python objects, which are never unpickled"
+    return DataError(f"{path} cannot be read as {expected} ({reason}); write it again with numpy, or copy it again.")

@@ -1,0 +1,238 @@
+"""One run into one output folder: what is planned, what becomes of it, and what the journal and the manifest say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from segtool.errors import DataError, OutputExistsError, OutputWriteError
+from segtool.files import remove_unfinished
+from segtool.runtime.entries import entry_of
+from segtool.runtime.journal import Journal
+from segtool.runtime.manifest import MANIFEST_NAME, Entry, Manifest, write_manifest
+from segtool.runtime.naming import Namer
+from segtool.runtime.outputs import output_names, stem_of, write_outputs
+from segtool.runtime.predict_options import PredictOptions
+from segtool.runtime.resume import is_done
+from segtool.runtime.segmenter import Segmenter
+from segtool.runtime.sources import Source
+from segtool.runtime.stream import Result, StreamOptions, ordered_map, worker_count
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An image to predict.
+
+    Attributes
+    ----------
+    source
+        The image.
+    stem
+        Of its outputs, relative to the output folder.
+    is_known
+        Whether an earlier run, now resumed, wrote or began its outputs, which may then be replaced.
+    """
+
+    source: Source
+    stem: str
+    is_known: bool = False
+
+
+class PredictRun:
+    """One run into one output folder; leaving it writes the manifest, however it is left.
+
+    Parameters
+    ----------
+    segmenter, options, journal
+        What predicts, what is written, and where it is noted; the journal is held and loaded.
+    stop
+        Asked before each image; once it returns true, none is begun.
+    progress
+        Called with (inputs dealt with, inputs in all) after each.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        options: PredictOptions,
+        journal: Journal,
+        *,
+        stop: Stop = lambda: False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.manifest = Manifest(options.out / MANIFEST_NAME)
+        self.stop = stop
+        self._segmenter = segmenter
+        self._options = options
+        self._journal = journal
+        self._progress = progress
+        self._header: Mapping[str, Any] = {}
+        self._began = 0.0
+        # What became of each input so far, by its name, in the manifest's order: all that is held of it in memory.
+        self._status: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._folders: set[str] = set()
+        self._written: set[str] = set()
+
+    def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
+        """Return the images that are to be predicted; those that the journal has as done are noted as skipped."""
+        known: dict[str, str] = {}
+        for source in sources:
+            self._set(source.name, "not run")
+            entry = self._journal.get(source.name)
+            stem = None if entry is None else stem_of(entry.outputs)
+            if entry is not None and stem is not None:
+                known[source.name] = stem
+                if is_done(entry, source, self._options.out):
+                    self._set(source.name, "skipped")
+        stems = namer.stems(sources, known)
+        self._folders.update(os.path.dirname(stem) for stem in stems)  # noqa: PTH120 (strings, not Paths)
+        return [
+            Job(source, stem, source.name in known)
+            for source, stem in zip(sources, stems, strict=True)
+            if self._status[source.name] == "not run"
+        ]
+
+    def refuse_outputs(self, jobs: Iterable[Job], inputs: Iterable[Source]) -> None:
+        """Refuse outputs that are also inputs, and outputs that are there and may not be replaced.
+
+        Raises
+        ------
+        DataError, OutputExistsError
+            There is one of them.
+        """
+        taken: set[str] | None = None
+        for job in jobs:
+            for name in output_names(job.stem, self._options.kinds).values():
+                target = self._options.out / name
+                if not os.path.lexists(target):
+                    continue
+                taken = taken or {os.path.realpath(source.path) for source in inputs}
+                if os.path.realpath(target) in taken:
+                    raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
+                if not (job.is_known or self._options.overwrite):
+                    raise OutputExistsError(
+                        f"{target} already exists and is left as it is; pass --overwrite to replace it, or choose "
+                        "another --out."
+                    )
+
+    def begin(self, header: Mapping[str, Any]) -> None:
+        """Start: from here on the journal has what is done, and what killed runs left unfinished is gone."""
+        self._header, self._began = header, time.perf_counter()
+        self._journal.begin(header)
+        remove_unfinished(self._options.out / name for name in {"", *self._folders, *self._journal.folders})
+
+    def work_through(self, jobs: Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
+        """Predict images and write their outputs.
+
+        `put_off` is asked of each failure whether the image is to be left as not run instead.
+
+        Raises
+        ------
+        OutputWriteError
+            An output could not be written.
+        """
+        count = worker_count(self._options.workers)
+        results = ordered_map(self._do, jobs, workers=count, ahead=count, stop=self.stop)
+        with closing(results):  # stops the threads at once when an output cannot be written
+            for job, (entry, is_written) in zip(jobs, results, strict=False):
+                if is_written:
+                    self._note(entry)
+                elif put_off is None or not put_off(job, entry):
+                    self.fail(entry)
+                if self._progress is not None:
+                    self._progress(len(self._status) - self._counts["not run"], len(self._status))
+
+    def status(self, name: str) -> str:
+        """Return what became of an input so far: "done", "skipped", "failed" or "not run"."""
+        return self._status[name]
+
+    def fail(self, entry: Entry) -> None:
+        """Note an input as failed, and log why."""
+        self._journal.append(replace(entry, status="failed", outputs={}))
+        self._set(entry.input, "failed")
+        logger.error("%s", entry.error)
+
+    def __enter__(self) -> PredictRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._write_manifest(interrupted=self._counts["not run"] > 0)
+        elif self._journal.begun:
+            # What stopped the run is the error to report, not that the manifest could not be written after it.
+            with suppress(OutputWriteError):
+                self._write_manifest(interrupted=True)
+
+    def _entry(self, job: Job, result: Result) -> Entry:
+        """Return what is known of an image before its outputs are written."""
+        contract = self._segmenter.contract
+        entry = entry_of(job.source.name, result, contract, provider=self._segmenter.provider)
+        if result.labels is not None:
+            entry.outputs = output_names(job.stem, self._options.kinds)
+        return entry
+
+    def _do(self, job: Job) -> tuple[Entry, bool]:
+        """Predict an image and write its outputs, in a thread of its own; return its entry, and whether it did."""
+        options = self._options
+        wanted = StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
+        result = self._segmenter.work_on(0, job.source, options=wanted)
+        entry = self._entry(job, result)
+        if result.labels is None:
+            return entry, False
+        # Between two lines of the journal: what a kill leaves of these outputs is known to be this run's.
+        self._journal.append(Entry(entry.input, "writing", entry.outputs))
+        contract = self._segmenter.contract
+        entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, contract)
+        return entry, True
+
+    def _note(self, entry: Entry) -> None:
+        entry.status = "done"
+        self._journal.append(entry)
+        self._set(entry.input, "done")
+        self._written.add(entry.outputs["labels"])
+
+    def _set(self, name: str, status: str) -> None:
+        if name in self._status:
+            self._counts[self._status[name]] -= 1
+        self._status[name] = status
+        self._counts[status] += 1
+
+    def _write_manifest(self, *, interrupted: bool) -> None:
+        others = [entry.input for entry in self._others()]
+        self.manifest.done, self.manifest.failed = self._counts["done"], self._counts["failed"]
+        self.manifest.skipped = self._counts["skipped"] + len(others)
+        self.manifest.not_run = self._counts["not run"]
+        self.manifest.interrupted = interrupted
+        seconds = round(time.perf_counter() - self._began, 3)
+        write_manifest(self.manifest, {**self._header, "seconds": seconds}, self._entries())
+        self._journal.is_over = not interrupted
+
+    def _entries(self) -> Iterator[Entry]:
+        for name, status in self._status.items():
+            entry = None if status == "not run" else self._journal.get(name)
+            if entry is None:
+                yield Entry(name)
+            else:
+                yield replace(entry, status="skipped") if status == "skipped" else entry
+        yield from self._others()
+
+    def _others(self) -> Iterator[Entry]:
+        """Yield what earlier runs did of inputs that this one was not given, where its outputs are still its own."""
+        for entry in self._journal.others(self._status):
+            if entry.status in ("done", "skipped") and entry.outputs.get("labels") not in self._written:
+                yield replace(entry, status="skipped")

@@ -1,0 +1,162 @@
+"""One image to predict: a file, or one of the images in a .npy stack; how it is read, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from PIL import Image
+
+from segtool.errors import DataError
+from segtool.runtime.arrays import UInt8Array
+from segtool.runtime.decoding import decoding, opened
+from segtool.runtime.image_io import read_image, to_channels
+from segtool.runtime.npy import open_npy
+
+ARRAY_SUFFIX = ".npy"
+
+_HEAD_BYTES = 1 << 16
+_STACK_FORMATS = (b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
+# How a PNG, a JPEG and an AVIF or HEIC announce several pictures.
+_STACK_MARKS = ((b"\x89PNG", b"acTL"), (b"\xff\xd8", b"MPF\0"), (b"\0\0\0", b"ftyp"))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One image to predict.
+
+    Attributes
+    ----------
+    path
+        The file, as reached from the argument that named it.
+    base
+        The folder of that argument, which the outputs mirror from.
+    index
+        Its place in a .npy stack; None where the file is one image.
+    """
+
+    path: Path
+    base: Path
+    index: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the manifest and in errors: ``a.png``, ``stack.npy[12]``."""
+        return str(self.path) if self.index is None else f"{self.path}[{self.index}]"
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it is read with numpy, not with Pillow."""
+        return self.path.suffix.lower() == ARRAY_SUFFIX
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """What identifies an input.
+
+    Attributes
+    ----------
+    bytes
+        Size of the file.
+    mtime_ns
+        When it was last changed, in nanoseconds since 1970.
+    sha256
+        Of the file's bytes; of an image in a stack, of its own pixels.
+    frames
+        How many images or pages the file holds, of which the first is read; 1 for an image of a stack.
+    """
+
+    bytes: int
+    mtime_ns: int
+    sha256: str
+    frames: int = 1
+
+
+def as_source(item: str | Path | Source) -> Source:
+    """Return a path as a source; a source is returned as it is."""
+    if isinstance(item, Source):
+        return item
+    path = Path(item)
+    return Source(path, path.parent)
+
+
+def input_facts(source: Source) -> InputFacts:
+    """Read what identifies an input, in bounded memory.
+
+    Raises
+    ------
+    DataError
+        It is missing or cannot be read.
+    """
+    if source.index is not None:
+        return _image_facts(source)
+    with opened(source.path) as stream:
+        state = os.fstat(stream.fileno())
+        frames = _count_frames(stream, str(source.path))
+        stream.seek(0)
+        digest = hashlib.file_digest(cast("BufferedReader", stream), "sha256").hexdigest()
+        return InputFacts(state.st_size, state.st_mtime_ns, digest, frames)
+
+
+def read_source(source: Source, *, channels: int) -> UInt8Array:
+    """Read an image as `segtool.runtime.image_io.read_image` does; uint8 (H, W, channels).
+
+    Raises
+    ------
+    DataError
+        As in `read_image`; or a .npy file holds no uint8 image, or no image of that index.
+    """
+    if not source.is_array:
+        return read_image(source.path, channels=channels)
+    # A copy: the map, and with it the pages that were read, is let go at once.
+    return to_channels(np.array(_stored(source)), channels, name=source.name)
+
+
+def stack_length(path: Path) -> int | None:
+    """Return how many images a .npy file holds; None where it is one image, or cannot be read.
+
+    (N, H, W) and (N, H, W, C) are stacks; (H, W) and (H, W, C) with C up to 4 are one image.
+    """
+    try:
+        shape = open_npy(path).shape
+    except DataError:
+        return None  # said when it is read, as of every other file
+    is_stack = len(shape) == 4 or (len(shape) == 3 and shape[2] > 4)
+    return shape[0] if is_stack and shape[0] else None
+
+
+def _stored(source: Source) -> UInt8Array:
+    array = open_npy(source.path)
+    if source.index is None:
+        return array
+    if source.index >= len(array):
+        raise DataError(f"{source.path} holds {len(array)} images, but had more than {source.index} when it was found.")
+    frame: UInt8Array = array[source.index]
+    return frame
+
+
+def _image_facts(source: Source) -> InputFacts:
+    try:
+        state = source.path.stat()
+    except OSError as error:
+        raise DataError(f"{source.path} cannot be read ({error.strerror}); check its name and permissions.") from error
+    pixels = np.ascontiguousarray(_stored(source))
+    return InputFacts(state.st_size, state.st_mtime_ns, hashlib.sha256(pixels.data).hexdigest())
+
+
+def _count_frames(stream: BinaryIO, name: str) -> int:
+    """Return how many images a file holds; 1 where it cannot be told. Most formats are known by their first bytes."""
+    head = stream.read(_HEAD_BYTES)
+    marked = any(head.startswith(start) and mark in head for start, mark in _STACK_MARKS)
+    if not marked and not head.startswith(_STACK_FORMATS):
+        return 1
+    stream.seek(0)
+    with suppress(DataError), decoding(name), Image.open(stream) as image:
+        return int(getattr(image, "n_frames", 1))
+    return 1

@@ -1,0 +1,49 @@
+"""What the architectures share: raw pixels in, padding up to a stride, a crop, and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+
+def framed(
+    size: tuple[int, int], channels: int, *, stride: int, name: str, network: Callable[[Any], Any]
+) -> keras.Model:
+    """Build a network around what maps padded images to scores of their size.
+
+    The image is padded with zeros at the bottom and on the right up to multiples of `stride`, and the scores are
+    cropped at the bottom and on the right again, so that pixel (y, x) of the output belongs to pixel (y, x) of the
+    input.
+
+    Parameters
+    ----------
+    size
+        (height, width) of the images in pixels, any positive size.
+    channels
+        1 (grey) or 3 (RGB).
+    stride
+        The deepest map is this many times smaller than the padded image.
+    name
+        Of the model.
+    network
+        Maps float (N, H, W, channels), 0..1, to scores (N, H, W, K); H and W are multiples of `stride`.
+
+    Returns
+    -------
+    keras.Model
+        Input ``image`` uint8 (N, height, width, channels), raw pixels 0..255; output float32
+        (N, height, width, K), the probabilities of the classes.
+    """
+    bottom, right = -size[0] % stride, -size[1] % stride
+    image = keras.Input((*size, channels), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="scale")(image)
+    if bottom or right:
+        x = layers.ZeroPadding2D(((0, bottom), (0, right)), name="pad")(x)
+    x = network(x)
+    if bottom or right:
+        x = layers.Cropping2D(((0, bottom), (0, right)), name="crop")(x)
+    # float32 whatever the precision of the rest: the loss takes logarithms of these.
+    return keras.Model(image, layers.Softmax(dtype="float32", name="probabilities")(x), name=name)

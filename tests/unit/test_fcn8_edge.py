@@ -1,0 +1,96 @@
+"""fcn8-edge: its size, any image, and an INT8 file in which everything but the scores is integer."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from onnx import numpy_helper
+from tiny_nets import KERAS_WARNING
+
+from segtool.export.heads import with_head
+from segtool.export.keras_to_onnx import keras_to_onnx
+from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, rewrite
+from segtool.export.presets import PRESETS
+from segtool.export.quantize import quantize
+from segtool.train.architectures import build
+
+pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """A network with normalizations that are not neutral, as after a training."""
+    keras.utils.set_random_seed(0)
+    model = build("fcn8-edge", size=(64, 84), channels=1, num_classes=11)
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([item + random.uniform(0.05, 0.3, item.shape) for item in layer.get_weights()])
+    return model
+
+
+def images(count: int, size: tuple[int, int] = (64, 84), channels: int = 1) -> np.ndarray:
+    random = np.random.default_rng(1)
+    smooth = random.integers(0, 256, (count, size[0] // 4 + 1, size[1] // 4 + 1, channels), np.uint8)
+    return smooth.repeat(4, 1).repeat(4, 2)[:, : size[0], : size[1]]
+
+
+def test_it_has_a_thirtieth_of_fcn8s_parameters(network: keras.Model) -> None:
+    assert network.count_params() == 306_568
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("fcn8-edge-half", 0.2, 0.35), ("fcn8-edge-double", 3, 4.2)])
+def test_the_width_is_a_multiplier(network: keras.Model, name: str, least: float, most: float) -> None:
+    other = build(name, size=(64, 84), channels=1, num_classes=11)
+    assert least < other.count_params() / network.count_params() < most
+
+
+@pytest.mark.parametrize(("size", "channels", "classes"), [((64, 84), 1, 11), ((37, 51), 3, 2), ((8, 8), 1, 300)])
+def test_any_image_is_answered_at_its_size(size: tuple[int, int], channels: int, classes: int) -> None:
+    model = build("fcn8-edge", size=size, channels=channels, num_classes=classes)
+    answer = np.asarray(model.predict_on_batch(images(2, size, channels)))
+    assert answer.shape == (2, *size, classes)
+    np.testing.assert_allclose(answer.sum(-1), 1, atol=1e-5)
+
+
+def test_it_tells_black_from_nearly_black_from_the_start(network: keras.Model) -> None:
+    tones = keras.Model(network.inputs, network.get_layer("tones").output)
+    grey = np.zeros((1, 64, 84, 1), np.uint8)
+    grey[0, 0, 1] = 2
+    black, faint = np.asarray(tones.predict_on_batch(grey))[0, 0, :2]
+    np.testing.assert_allclose(black, [0, 1, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(faint, [2 / 255, 1 - 8 / 255, 1 - 32 / 255, 1 - 128 / 255], atol=1e-6)
+
+
+def test_the_float_file_has_no_trace_of_normalizations(network: keras.Model) -> None:
+    graph, _ = rewrite(with_head(keras_to_onnx(network), "labels"), (*SHARED_REWRITES, *FLOAT_REWRITES))
+    kinds = [node.op_type for node in graph.graph.node]
+    assert not {"Mul", "Add", "Pad", "BatchNormalization", "Softmax"} & set(kinds)
+    assert kinds.count("ConvTranspose") == 2  # the third, which scores, is a matrix product in front of the arg-max
+
+
+def test_everything_but_the_scores_is_int8(network: keras.Model) -> None:
+    base, _ = rewrite(with_head(keras_to_onnx(network), "labels"), SHARED_REWRITES)
+    result = quantize(base, lambda: iter([images(16)]), preset=PRESETS["vnni"])
+    assert len(result.layers) == 11  # nine convolutions and two upsamplings
+    graph = result.model.graph
+    kinds = [node.op_type for node in graph.node]
+    assert "ConvTranspose" not in kinds
+    integers = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Concat")]
+    assert len(layers) == 12
+    assert all(name in integers for node in layers for name in node.input)
+    assert result.agreement > 0.9
+
+
+def test_what_is_put_side_by_side_has_one_scale(network: keras.Model) -> None:
+    base, _ = rewrite(with_head(keras_to_onnx(network), "labels"), SHARED_REWRITES)
+    graph = quantize(base, lambda: iter([images(16)]), preset=PRESETS["vnni"], strengths=[0.0]).model.graph
+    producer = {name: node for node in graph.node for name in node.output}
+    reader = {name: node for node in graph.node for name in node.input}
+    (concat,) = (node for node in graph.node if node.op_type == "Concat")
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    scales = {constants[producer[name].input[1]].item() for name in concat.input}
+    scales.add(constants[reader[concat.output[0]].input[1]].item())
+    assert len(scales) == 1
