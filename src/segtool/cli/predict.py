@@ -37,8 +37,18 @@ logger = logging.getLogger(__name__)
 @provider_option
 @threads_option
 @click.option("--workers", type=click.IntRange(1), help="Threads that decode images ahead of the model.")
-@click.option("--overlay", is_flag=True, help="Also write each image with its classes blended over it.")
+@click.option(
+    "--overlay",
+    is_flag=True,
+    help="Also write each image with its classes blended over it, "
+    "with a legend below: id, name and share of the pixels.",
+)
 @click.option("--color", is_flag=True, help="Also write each label map as an RGB picture in the classes' colours.")
+@click.option(
+    "--contours",
+    is_flag=True,
+    help="Also write the regions of the classes as polygons, GeoJSON in pixel edges; filled they are the label map.",
+)
 @click.option(
     "--probabilities",
     is_flag=True,
