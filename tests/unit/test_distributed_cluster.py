@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -82,6 +83,35 @@ class TestCommandLine:
         result = CliRunner().invoke(main, ["predict", *arguments])
         assert result.exit_code == 2
         assert said in result.output
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["a.png", "--resume"], "--resume needs --engine local"),
+            (["--watch", "."], "--watch needs --engine local"),
+            (["a.png", "--watch-idle", "3"], "--watch needs --engine local"),
+            (["a.png", "--provider", "xnnpack", "--provider-option", "intra_op_num_threads=2"], "set with --threads"),
+        ],
+    )
+    def test_what_a_cluster_does_not_have(self, arguments: list[str], said: str) -> None:
+        result = CliRunner().invoke(main, ["predict", "--engine", "ray", *arguments])
+        assert result.exit_code == 2
+        assert said in result.output
+
+    def test_a_list_on_stdin_with_a_url(self) -> None:
+        result = CliRunner().invoke(main, ["predict", "-"], input="a.png\ns3://bucket/b.png\n")
+        assert result.exit_code == 2
+        assert "s3://bucket/b.png is a URL, which needs --engine ray" in result.output
+
+    def test_without_ray_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "ray", None)
+        monkeypatch.setitem(sys.modules, "ray.data", None)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.png").write_bytes(b"")
+        result = CliRunner().invoke(main, ["predict", "a.png", "--engine", "ray", "--out", "out"])
+        assert result.exit_code == 1
+        assert 'install it with pip install "segtool[ray]"' in " ".join(result.output.split())
+        assert not (tmp_path / "out").exists()
 
     def test_the_local_engine_imports_neither_ray_nor_fsspec(self) -> None:
         code = "import sys, segtool.cli.predict; print({'ray', 'fsspec'} & set(sys.modules))"

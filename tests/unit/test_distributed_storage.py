@@ -88,6 +88,20 @@ class TestInputs:
     def test_the_output_folder_inside(self, images: Path) -> None:
         assert self.stems([f"file://{images}"], out=f"file://{images}/sub") == ["a", "b"]
 
+    def test_a_stack_is_every_image_in_it(self, images: Path) -> None:
+        np.save(images / "stack.npy", np.zeros((2, 8, 8), np.uint8))
+        found, _ = find_inputs([f"{images}/stack.npy", f"{images}/a.png"], out="/elsewhere")
+        assert [(one.name, one.stem, one.index) for one in found] == [
+            (f"{images}/stack.npy[0]", "stack/000000", 0),
+            (f"{images}/stack.npy[1]", "stack/000001", 1),
+            (f"{images}/a.png", "a", None),
+        ]
+
+    def test_a_stack_at_a_url_is_refused(self, images: Path) -> None:
+        np.save(images / "stack.npy", np.zeros((2, 8, 8), np.uint8))
+        with pytest.raises(DataError, match=r"stack\.npy is a \.npy file, which is not read from a URL"):
+            find_inputs([f"file://{images}/stack.npy"], out="/elsewhere")
+
     def test_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="No image was found in none, file://"):
             find_inputs(["none", f"file://{tmp_path}"], out="/elsewhere")
