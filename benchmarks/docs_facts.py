@@ -59,10 +59,10 @@ def contract() -> str:
     said = json.loads(check_model_file(SHIPPED).metadata["segtool"])
     meaning = _attributes(ModelContract)
     meaning["version"] = "Of the contract itself; a newer one than this segtool knows is refused."
-    told = {name: "Derived from the fields above, for those who read the JSON without segtool." for name in said}
+    derived = "Derived from the fields above, for those who read the JSON without segtool."
     names = [item.name for item in fields(ModelContract)]
     rows = [(f"`{name}`", meaning[name], _short(said.get(name))) for name in names]
-    rows += [(f"`{name}`", told[name], _short(said[name])) for name in sorted(said.keys() - set(names))]
+    rows += [(f"`{name}`", derived, _short(said[name])) for name in sorted(said.keys() - set(names))]
     return _table(("field", "meaning", "in the shipped model"), rows)
 
 
@@ -109,7 +109,7 @@ def _attributes(owner: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in re.finditer(r"^(\S.*)\n((?:    .*\n?)+)", section, re.MULTILINE):
         text = " ".join(item[2].split())
-        found.update(dict.fromkeys(item[1].split(", "), text))
+        found.update(dict.fromkeys(item[1].split(", "), text.replace("``", "`")))
     return found
 
 

@@ -20,6 +20,8 @@ version = release = segtool.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 default_role = "literal"
+highlight_language = "text"
+smartquotes = False  # it makes one long dash of the two in front of an option
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 
@@ -37,7 +39,6 @@ autodoc_mock_imports = ["keras", "tensorflow", "tf2onnx", "onnx", "onnx_ir", "ma
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
-autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_google_docstring = False

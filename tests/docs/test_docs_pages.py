@@ -18,7 +18,9 @@ from segtool.cli import main
 ROOT = DOCS.parent
 SESSION = Path(__file__).with_name("session.py")
 RUN = ("sh", "python")
-MEASURED = re.compile(r"\b\d[\d.,]* ?(?:ms|MB|GB|seconds|minutes|images a second)\b|\b\d[\d.]*(?:x| times) (?:as )?fast")
+MEASURED = re.compile(
+    r"\b\d[\d.,]* ?(?:ms|MB|GB|seconds|minutes|images a second)\b|\b\d[\d.]*(?:x| times) (?:as )?fast"
+)
 
 
 def _environment(folder: Path) -> dict[str, str]:
