@@ -119,7 +119,7 @@ def evaluate(
     predictor = open_predictor(
         model, provider=options.provider, threads=options.threads, provider_options=options.provider_options
     )
-    data, part, indices = _images(predictor, options)
+    data, part, indices = images_of(predictor, options)
     _refuse_other_classes(predictor.contract, data)
     scores = evaluate_labels(predictor.predict_batch, data, indices, size=_size(predictor), progress=progress)
     written = [
@@ -136,7 +136,7 @@ def _size(predictor: Predictor) -> tuple[int, int]:
     return predictor.contract.height, predictor.contract.width
 
 
-def _images(predictor: Predictor, options: EvaluateOptions) -> tuple[Dataset, str, Indices]:
+def images_of(predictor: Predictor, options: EvaluateOptions) -> tuple[Dataset, str, Indices]:
     """Return the data set, the name of the part to score on, and its images.
 
     On the data that the model was trained on the parts are those of the training; otherwise an evaluation on
