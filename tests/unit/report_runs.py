@@ -18,7 +18,10 @@ HOSTILE = "<script>alert(1)</script>\"'&"
 CLASSES = ("ground", HOSTILE, "\u202edlrow", "car")
 SIZE = (24, 32)
 SPLIT = {"seed": 3, "val_split": 0.25, "test_split": 0.0}
-COLUMNS = "epoch,loss,accuracy,val_loss,val_pixel_accuracy,val_foreground_mean_iou,val_foreground_mean_dice,learning_rate,seconds"
+COLUMNS = (
+    "epoch,loss,accuracy,val_loss,val_pixel_accuracy,val_foreground_mean_iou,val_foreground_mean_dice,"
+    "learning_rate,seconds"
+)
 
 
 def write_data(path: Path, *, count: int = 48) -> Path:

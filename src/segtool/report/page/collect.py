@@ -14,12 +14,13 @@ from segtool.contract import ModelContract
 from segtool.data.base import Dataset, Indices
 from segtool.errors import DataError
 from segtool.files import sha256_of
-from segtool.models.predictor import Predictor, open_predictor
-from segtool.report.evaluate import EvaluateOptions, evaluate, images_of
+from segtool.models.predictor import Predictor
+from segtool.report.evaluate import EvaluateOptions, evaluation_of, open_for, tally_of
 from segtool.report.page.options import GraphFacts, Progress, ReportOptions
 from segtool.report.page.scoring import Changes, ImageScore, extremes, score_images
 from segtool.report.page.subjects import Subject
 from segtool.report.page.timing import measure_models, speed_ratio
+from segtool.report.selection import Selection, refuse_other_classes, select
 from segtool.runtime.machine import machine_info
 from segtool.runtime.segmenter import Segmenter, load
 
@@ -31,11 +32,19 @@ class Model:
     subject: Subject
     predictor: Predictor
     segmenter: Segmenter | None
-    data: Dataset
-    part: str
-    indices: Indices
+    selection: Selection
     scores: list[ImageScore] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Dataset:
+        """The data set that it is scored on."""
+        return self.selection.data
+
+    @property
+    def indices(self) -> Indices:
+        """The images of it that count."""
+        return self.selection.indices
 
     @property
     def contract(self) -> ModelContract:
@@ -54,10 +63,8 @@ class Pair:
 
 def open_model(subject: Subject, options: ReportOptions) -> Model:
     """Open a model and find the images that it is scored on; an .onnx file is tried in a process of its own first."""
-    settings = EvaluateOptions(data=options.data, split=options.split)
-    if subject.kind == "keras":
-        predictor, segmenter = open_predictor(subject.path), None
-    else:
+    segmenter = None
+    if subject.kind == "onnx":
         segmenter = load(
             subject.path,
             provider=options.provider,
@@ -65,12 +72,25 @@ def open_model(subject: Subject, options: ReportOptions) -> Model:
             provider_options=options.provider_options,
             trial=True,
         )
-        report = segmenter.provider_report
-        predictor = Predictor(subject.path, "onnx", segmenter.contract, segmenter.predict_batch, report)
-    data, part, indices = images_of(predictor, settings)
-    if not len(indices):
-        raise DataError(f"{data.spec} has no images in its part {part}; choose another --split.")
-    return Model(subject, predictor, segmenter, data, part, indices)
+    predictor = open_for(subject.path, _settings(subject, options))
+    selection = select([predictor], data=options.data, part=options.split)
+    refuse_other_classes(predictor.contract, selection.data)
+    if not len(selection.indices):
+        raise DataError(f"{selection.data.spec} has no images in its part {selection.part}; choose another --split.")
+    return Model(subject, predictor, segmenter, selection)
+
+
+def _settings(subject: Subject, options: ReportOptions) -> EvaluateOptions:
+    """Return how a model is scored; provider and threads mean nothing to a trained network."""
+    if subject.kind == "keras":
+        return EvaluateOptions(data=options.data, split=options.split)
+    return EvaluateOptions(
+        data=options.data,
+        split=options.split,
+        provider=options.provider,
+        threads=options.threads,
+        provider_options=options.provider_options,
+    )
 
 
 def collect(
@@ -153,17 +173,11 @@ def _times(models: Sequence[Model], options: ReportOptions, progress: Progress) 
 
 def _evaluation(model: Model, options: ReportOptions, progress: Progress) -> dict[str, Any]:
     """Return the object of ``evaluate --json``."""
-    on_device = {} if model.segmenter is None else {"provider": options.provider, "threads": options.threads}
-    settings = EvaluateOptions(
-        data=options.data,
-        split=options.split,
-        provider_options=options.provider_options if on_device else {},
-        **on_device,  # type: ignore[arg-type]
+    settings = _settings(model.subject, options)
+    [counted] = tally_of(
+        [model.predictor], model.selection, settings, lambda done, total: progress("images scored", done, total)
     )
-    found = evaluate(
-        model.subject.path, options=settings, progress=lambda done, total: progress("images scored", done, total)
-    )
-    return found.to_dict()
+    return evaluation_of(model.predictor, model.selection, counted, settings).to_dict()
 
 
 def _facts(model: Model, graph: GraphFacts) -> dict[str, Any]:
