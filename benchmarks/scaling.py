@@ -34,7 +34,7 @@ from segtool.runtime.statistics import median_interval
 WORK = Path(__file__).resolve().parents[1] / "build" / "scaling"
 GATE_IMAGES = "m2nist-synthetic:60"
 WHOLE, TILED = (128, 256, 512, 1024), (256, 512, 1024, 2048)
-SECONDS_A_CASE, MOST_RUNS, LEAST_RUNS = 2.0, 200, 5
+SECONDS_A_CASE, MOST_RUNS, LEAST_RUNS = 1.5, 200, 5
 
 # Run by a fresh process: open, predict one image, say the peak of resident memory in bytes.
 _MEMORY = """
