@@ -41,7 +41,7 @@ def main() -> None:
 def made(page: Path) -> Path:
     """Make the report of the shipped model."""
     command = [sys.executable, "-m", "segtool", "report", MODEL, "--out", str(page)]
-    subprocess.run([*command, "--data", "m2nist-synthetic:200"], cwd=ROOT, check=True)
+    subprocess.run([*command, "--data", "m2nist-synthetic:200", "--split", "all"], cwd=ROOT, check=True)
     return page
 
 

@@ -222,6 +222,9 @@ def test_a_file_that_fails_its_golden_test_is_a_no_and_a_refusal(tmp_path: Path)
     assert "Do not deploy" in out.read_text(encoding="utf-8")
 
 
+QUIET = {"band": 0.01, "quiet": True, "criterion": "..."}
+
+
 def model_facts(**changes: Any) -> dict[str, Any]:
     """What a verdict looks at, of an INT8 file that nothing speaks against."""
     parity = {"max_difference": 1e-6, "label_agreement": 1.0, "images": 8}
@@ -238,7 +241,7 @@ def model_facts(**changes: Any) -> dict[str, Any]:
             "data_fingerprint": "abc",
         },
         "evaluation": {"foreground_mean_iou": 0.9, "images": 400, "split": "test", "data": "x.npz"},
-        "benchmark": {"n": 10, "threads": 1, "latency_ms": {"p50": 1.0, "p90": 1.1, "p99": 1.2}},
+        "benchmark": {"n": 10, "threads": 1, "latency_ms": {"p50": 1.0, "p90": 1.1, "p99": 1.2}, "noise": QUIET},
     }
     return {**facts, **changes}
 
@@ -266,6 +269,7 @@ PAIR = {
         ({}, {"speed": {"low": 0.9, "median": 1.0, "high": 1.1}}, "care", None),
         ({}, {"speed": None}, "care", None),
         ({"benchmark": None}, {}, "care", None),
+        ({"benchmark": {**model_facts()["benchmark"], "noise": {**QUIET, "quiet": False}}}, {}, "care", None),
         ({"evaluation": {"foreground_mean_iou": 0.8, "images": 400, "split": "test", "data": "x"}}, {}, "no", "Scores"),
         ({"evaluation": {"foreground_mean_iou": 0.9, "images": 400, "split": "train", "data": "x"}}, {}, "care", None),
         ({"evaluation": {"foreground_mean_iou": 0.9, "images": 9, "split": "test", "data": "x"}}, {}, "care", None),

@@ -214,13 +214,12 @@ def _image_facts(model: Model, count: int) -> dict[str, Any]:
 def _pair_facts(pair: Pair, rows: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
     first, second = pair.float32.facts, pair.int8.facts
     keys = ("foreground_mean_iou", "foreground_mean_dice", "pixel_accuracy")
-    times = [rows.get(each.subject.path, {}).get("samples_ms") for each in (pair.float32, pair.int8)]
     return {
         "float32": first["id"],
         "int8": second["id"],
         "drop_points": {key: 100 * (first["evaluation"][key] - second["evaluation"][key]) for key in keys},
         **pair.changes.to_dict(pair.int8.data.class_names),
-        "speed": speed_ratio(times[0], times[1]) if times[0] and times[1] else None,
+        "speed": speed_ratio(rows.get(pair.float32.subject.path), rows.get(pair.int8.subject.path)),
     }
 
 

@@ -1,9 +1,9 @@
-"""The times of a report's models: `segtool benchmark`'s figures, and every timed run for the distributions."""
+"""The times of a report's models: the figures of ``segtool benchmark``, with every timed run."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,76 +11,47 @@ import numpy as np
 
 from segtool.report.measure import MeasureOptions, measure
 from segtool.report.page.options import Progress, ReportOptions
-from segtool.runtime.latency import percentiles, ratio_of
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.latency import RUNS_A_TURN
+from segtool.runtime.segmenter import Segmenter
+from segtool.runtime.statistics import ratio_of_turns
 
-_WARMUP = 20
+Rows = dict[Path, dict[str, Any]]
 
 
-def measure_models(
-    segmenters: Sequence[Segmenter], options: ReportOptions, progress: Progress
-) -> dict[Path, dict[str, Any]]:
-    """Return the entry of ``benchmark --json`` of each model, with `samples_ms`, by its path.
+def measure_models(segmenters: Sequence[Segmenter], options: ReportOptions, progress: Progress) -> Rows:
+    """Return the entry of ``benchmark --json`` of each model by its path, with `samples_ms` and `noise`.
 
     Models of one input size are measured in turns; others in a measurement of their own, as their times do not
     compare.
     """
-    groups: dict[tuple[int, int, int], list[Segmenter]] = {}
+    groups: dict[tuple[int, int, int], list[Path]] = {}
     for each in segmenters:
-        groups.setdefault((*each.input_size, each.contract.channels), []).append(each)
-    rows: dict[Path, dict[str, Any]] = {}
-    for group in groups.values():
-        rows |= _measure_group(group, options, progress)
+        groups.setdefault((*each.input_size, each.contract.channels), []).append(each.path)
+    rows: Rows = {}
+    for paths in groups.values():
+        found = measure(paths, options=_settings(options), progress=lambda done, total: progress("times", done, total))
+        noise = {key: found["noise"][key] for key in ("band", "quiet", "criterion")}
+        rows |= {path: {**row, "noise": noise} for path, row in zip(paths, found["models"], strict=True)}
     return rows
 
 
-def speed_ratio(float32: Sequence[float], int8: Sequence[float]) -> dict[str, float]:
-    """Return how many times as fast INT8 is: the median over paired runs, and its 95 % interval."""
-    ratio = ratio_of(np.asarray(float32) / np.asarray(int8))
-    return {"median": ratio.median, "low": ratio.low, "high": ratio.high}
+def speed_ratio(float32: Mapping[str, Any] | None, int8: Mapping[str, Any] | None) -> dict[str, float] | None:
+    """Return how many times as fast INT8 is, with its 95 % interval, from two entries that took turns; else None."""
+    if not float32 or not int8:
+        return None
+    return asdict(ratio_of_turns(_turns(float32), _turns(int8)))
 
 
-def _measure_group(
-    group: Sequence[Segmenter], options: ReportOptions, progress: Progress
-) -> dict[Path, dict[str, Any]]:
-    settings = MeasureOptions(
+def _turns(row: Mapping[str, Any]) -> list[np.typing.NDArray[np.float64]]:
+    samples = np.asarray(row["samples_ms"], np.float64)
+    return [samples[start : start + RUNS_A_TURN] for start in range(0, len(samples), RUNS_A_TURN)]
+
+
+def _settings(options: ReportOptions) -> MeasureOptions:
+    return MeasureOptions(
         provider=options.provider,
         threads=(options.threads,) if options.threads else (),
         runs=options.runs,
         provider_options=options.provider_options,
+        samples=True,
     )
-    paths = [each.path for each in group]
-    found = measure(paths, options=settings, progress=lambda done, total: progress("timed runs", done, total))
-    rows = dict(zip(paths, found["models"], strict=True))
-    if all("samples_ms" in row for row in rows.values()):
-        return rows
-    samples = _sample([_reopened(each.path, rows[each.path], options) for each in group], options.runs)
-    # The percentiles are of the runs that the page draws, so that both say the same.
-    return {
-        path: {
-            **row,
-            "latency_ms": {**percentiles(np.asarray(samples[path])), "max": max(samples[path])},
-            "samples_ms": samples[path],
-        }
-        for path, row in rows.items()
-    }
-
-
-def _reopened(path: Path, row: Mapping[str, Any], options: ReportOptions) -> Segmenter:
-    """Open a file as it was measured."""
-    return load(path, provider=options.provider, threads=row["threads"], provider_options=options.provider_options)
-
-
-def _sample(group: Sequence[Segmenter], runs: int) -> dict[Path, list[float]]:
-    """Return the milliseconds of each run of each model, from pixels to label map, the models in turns."""
-    times: dict[Path, list[float]] = {each.path: [] for each in group}
-    images = {each.path: each.golden().images for each in group}
-    for number in range(-_WARMUP, runs):
-        for each in group:
-            image = images[each.path][number % len(images[each.path])]
-            started = time.perf_counter()
-            output = each.run(each.preprocess([image]))
-            each.postprocess(output, *image.shape[:2])
-            if number >= 0:
-                times[each.path].append((time.perf_counter() - started) * 1e3)
-    return times

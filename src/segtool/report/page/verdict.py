@@ -157,8 +157,8 @@ def _speed(model: Facts, pair: Facts | None) -> Check | None:
     name, speed = "INT8 is faster here", pair and pair["speed"]
     if not speed:
         gate = contract["gates"].get("speed")
-        recorded = f" At export: {gate['sentence']}, on {gate['cpu']}." if gate else ""
-        return Check(name, "unknown", f"Not measured against its FP32 file on this machine.{recorded}")
+        recorded = f"At export: {gate['sentence']}, on {gate['cpu']}." if gate else "Its export recorded no times."
+        return Check(name, "unknown", recorded, "It was not timed against its FP32 file on this machine.")
     interval = f"{speed['low']:.2f} to {speed['high']:.2f} times as fast as FP32, measured in turns"
     if speed["low"] > 1:
         return Check(name, "pass", f"{interval}.")
@@ -175,13 +175,10 @@ def _latency(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
         return Check("Latency", "unknown", "Its times were not measured (--no-latency).")
     latency = row["latency_ms"]
     text = f"p50 {milliseconds(latency['p50'])}, p99 {milliseconds(latency['p99'])} over {row['n']} runs"
-    noisy = latency["p90"] > 2 * latency["p50"]
-    note = (
-        "The slowest tenth of the runs took over twice the median: this machine was busy, measure again."
-        if noisy
-        else ""
-    )
-    return Check("Latency", "care" if noisy else "pass", f"{text}, {threads(row['threads'])}, one image.", note)
+    noise = row["noise"]
+    text = f"{text}, {threads(row['threads'])}, one image; against itself within {percent(noise['band'], 1)} %."
+    note = "" if noise["quiet"] else "This machine was too busy to rank models by their times: measure again."
+    return Check("Latency", "pass" if noise["quiet"] else "care", text, note)
 
 
 _LOOKS: tuple[Callable[[Facts, Facts | None], Check | None], ...] = (

@@ -24,7 +24,9 @@ def speed(view: View) -> Html:
         chart(view.scenes.get("latency"), _LATENCY),
         chart(view.scenes.get("stages"), "Medians. Decoding a PNG is not part of the latency."),
     ]
-    return section("speed", "Speed", tag("div", drawings, class_="charts"), _latencies(view), _machine(view))
+    return section(
+        "speed", "Speed", tag("div", drawings, class_="charts"), _latencies(view), _cold(view), _machine(view)
+    )
 
 
 def _why_not(view: View) -> str:
@@ -59,6 +61,25 @@ def _latencies(view: View) -> Html:
     return table(caption, columns, rows, identifier="t-latency")
 
 
+def _cold(view: View) -> Html:
+    """Return what a new process spends its time on up to its first labels."""
+    measured = [model for model in view.models if model["benchmark"]]
+    phases = [key for key in measured[0]["benchmark"]["cold_start"] if key not in ("n", "min_ms", "max_ms")]
+    rows: list[Sequence[Child | Cell]] = []
+    for model in measured:
+        cold = model["benchmark"]["cold_start"]
+        spread = f"{figures(cold['min_ms'])} to {figures(cold['max_ms'])}"
+        rows.append([name_of(model), *(Cell(figures(cold[key])) for key in phases), Cell(spread), Cell(cold["n"])])
+    columns = [
+        "model",
+        *(f"{key.removesuffix('_ms').replace('_', ' ')} ms" for key in phases),
+        "in all, ms",
+        "processes",
+    ]
+    caption = "Cold start: the median of each phase of a new process, up to its first labels"
+    return table(caption, columns, rows, identifier="t-cold")
+
+
 def _machine(view: View) -> Html:
     machine = view.report["machine"]
     load = machine.get("load_average")
@@ -68,7 +89,7 @@ def _machine(view: View) -> Html:
             ("Processor", machine["cpu"]),
             ("Processors of this process", f"{machine['available_cpus']} of {machine['cores']}"),
             ("Instruction sets", ", ".join(machine["instruction_sets"])),
-            ("Load when measured", ", ".join(f"{value:.2f}" for value in load) if load else None),
+            ("Load average, 1, 5, 15 min", ", ".join(f"{value:.2f}" for value in load) if load else None),
             ("System", f"{machine['os']}, {machine['architecture']}, Python {machine['python']}"),
             ("Packages", packages),
         ]
