@@ -22,14 +22,18 @@ import numpy as np
 import numpy.typing as npt
 from commands import write_result
 
+from segtool.data.base import Dataset, Source
+from segtool.data.classes import Classes
+from segtool.data.evaluation import Scored, tally
 from segtool.data.generator import generate
 from segtool.runtime.latency import percentiles, ratio_of
-from segtool.runtime.metrics import Bootstrap, ImageCounts, Scores, confusion_matrix, count_images, default_width
+from segtool.runtime.metrics import Bootstrap, Scores, confusion_matrix, count_images, default_width
 from segtool.runtime.metrics.figures import figures_of_all, figures_per_image
 
 Labels = npt.NDArray[np.uint8]
 CLASSES, BACKGROUND = 11, 10
 FOREGROUND = np.arange(CLASSES) != BACKGROUND
+SIDE = 1024
 LIMIT = 1.3
 
 # Evaluates images that are made one by one, and says how much memory the process held at most, in kB.
@@ -123,17 +127,40 @@ def everything(truths: Labels, predictions: Labels) -> Any:
     )
 
 
-def evaluate_generated(count: int, side: int = 1024) -> dict[str, Any]:
-    """Count images of noise on stripes, made one after the other, and return their figures and intervals."""
-    parts = []
-    rng = np.random.default_rng(0)
-    for _ in range(count):
-        truth = np.add.outer(np.arange(side) // 90, np.arange(side) // 70).astype(np.uint8) % CLASSES
-        noise = rng.integers(0, 40, (side, side), np.uint8)
-        prediction = np.where(noise < CLASSES, noise, truth)
-        one = count_images(truth[np.newaxis], prediction[np.newaxis], CLASSES, boundary_width=default_width(side, side))
-        parts = [ImageCounts.joined([*parts, one])]
-    return Bootstrap().figures(parts[0], FOREGROUND)[0]
+class Striped(Dataset):
+    """Images of 1024 x 1024 pixels that are made when they are asked for: stripes of every class."""
+
+    def __init__(self, count: int) -> None:
+        names = tuple(map(str, range(CLASSES)))
+        super().__init__(classes=Classes(names, background_id=BACKGROUND), source=Source("striped"))
+        self.sample_names = [f"image_{index}" for index in range(count)]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of all images in pixels."""
+        return SIDE, SIDE
+
+    def label(self, index: int) -> Labels:
+        """Return label map `index`."""
+        down, across = np.arange(SIDE) // (60 + index % 40), np.arange(SIDE) // 70
+        stripes: Labels = (np.add.outer(down, across) % CLASSES).astype(np.uint8)
+        return stripes
+
+    def image(self, index: int) -> Labels:
+        """Return image `index`: its own truth, so that a model needs no network."""
+        return self.label(index)[..., np.newaxis]
+
+
+def noisy(images: Labels) -> tuple[Labels, None]:
+    """Answer as a model that takes a quarter of the pixels for others."""
+    noise = np.random.default_rng(int(images[:, -1].sum())).integers(0, 4 * CLASSES, images.shape[:3], np.uint8)
+    return np.where(noise < CLASSES, noise, images[..., 0]), None
+
+
+def evaluate_generated(count: int) -> dict[str, Any]:
+    """Score so many large images as `segtool evaluate` does, and return the figures of all resamples."""
+    [found] = tally([Scored(noisy, (SIDE, SIDE))], Striped(count), np.arange(count))
+    return Bootstrap().figures(found.counts, FOREGROUND)[0]
 
 
 def peak(images: int) -> dict[str, Any]:
@@ -149,7 +176,7 @@ def peak(images: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     found = {
         "images": images,
-        "size": [1024, 1024],
+        "size": [SIDE, SIDE],
         "peak_memory_mb": round(int(result.stdout) * 1024 / 1e6, 1),
         "seconds": round(seconds, 1),
     }

@@ -94,6 +94,11 @@ class TestCountImages:
         # 32 pixels on the edge of the image, 8 around the ignored one, the same in both
         assert counts.boundary_truth[0, 0] == counts.boundary_prediction[0, 0] == counts.boundary_hits[0, 0] == 40
 
+    def test_signed_truths_and_unsigned_predictions_of_64_bits(self) -> None:
+        truths = np.array([[[0, 1, 300]]], np.int64)
+        counts = count_images(truths, np.array([[[0, 0, 1]]], np.uint64), 200, boundary_width=1, ignore_id=300)
+        assert counts.matrix[:2, :2].tolist() == [[1, 0], [1, 0]]
+
     @pytest.mark.parametrize("classes", [127, 128, 129, 300])
     def test_very_many_classes(self, classes: int) -> None:
         truths = RNG.integers(0, classes, (3, 9, 11)).astype(np.uint16)

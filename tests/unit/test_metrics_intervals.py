@@ -14,6 +14,7 @@ from segtool.runtime.metrics import (
     ImageCounts,
     Scores,
     bootstrap,
+    calibration,
     confusion_matrix,
     count_images,
     frequency_weighted_iou,
@@ -142,6 +143,14 @@ class TestCalibration:
         parts = [Calibration.of(truth[s], prediction[s], confidence[s], ignore_id=255) for s in (slice(2), slice(2, 4))]
         assert (parts[0] + parts[1]).error() == pytest.approx(whole.error(), abs=1e-15)
         assert whole.pixels.sum() == 15
+
+    def test_many_pixels_are_counted_block_by_block(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        truth, prediction, confidence = RNG.integers(0, 3, (5, 7)), RNG.integers(0, 3, (5, 7)), RNG.random((5, 7))
+        whole = Calibration.of(truth, prediction, confidence, ignore_id=2)
+        monkeypatch.setattr(calibration, "_BLOCK", 4)
+        parts = Calibration.of(truth, prediction, confidence, ignore_id=2)
+        np.testing.assert_array_equal(parts.hits, whole.hits)
+        np.testing.assert_allclose(parts.confidence, whole.confidence, rtol=1e-14)
 
     def test_no_pixel_has_no_error(self) -> None:
         assert math.isnan(Calibration.of(np.empty(0, int), np.empty(0, int), np.empty(0)).error())

@@ -20,6 +20,7 @@ from segtool.report.evaluate import EvaluateOptions, evaluate
 from segtool.runtime.metrics import Bootstrap, Calibration
 from segtool.runtime.metrics.figures import FIGURES
 
+Sizes = tuple[int, ...]
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 MODEL = Path(__file__).parents[1] / "golden" / "tiny_v1.onnx"  # trained on tiny_data(), split by seed 3, 0.25 held out
@@ -121,6 +122,37 @@ class TestJson:
         assert "87.50" in result.stdout
         assert "No calibration error" in result.stderr
         assert "within 1 pixels of an outline" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "arguments", "words"),
+    [
+        ((2, 8, 16), (2, 8, 15), (), "8 x 15"),
+        ((2, 8, 16), (2, 8, 16), ("--split", "test"), "no 'test' split"),
+        ((0, 8, 16), (0, 8, 16), (), "no images"),
+    ],
+)
+def test_bad_data_are_one_sentence_and_exit_1(
+    tmp_path: Path, images: Sizes, labels: Sizes, arguments: tuple[str, ...], words: str
+) -> None:
+    known_data(tmp_path)
+    np.savez(tmp_path / "known.npz", images=np.zeros(images, np.uint8), labels=np.zeros(labels, np.uint8))
+    call = ["evaluate", str(known_model(tmp_path, "labels")), "--data", str(tmp_path / "known.npz"), *arguments]
+    result = CliRunner().invoke(main, call)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert (result.stdout, len(result.stderr.strip().splitlines())) == ("", 1)
+
+
+def test_ids_beyond_the_classes_are_one_sentence_and_exit_1(tmp_path: Path) -> None:
+    known_data(tmp_path)
+    labels = np.full((2, 8, 16), 3, np.uint8)
+    np.savez(tmp_path / "known.npz", images=np.zeros_like(labels), labels=labels)
+    call = ["evaluate", str(known_model(tmp_path, "labels")), "--data", str(tmp_path / "known.npz")]
+    result = CliRunner().invoke(main, call)
+    assert result.exit_code == 1
+    assert "3" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_a_network_that_ends_in_logits_is_scored_without_a_calibration_error(tmp_path: Path) -> None:

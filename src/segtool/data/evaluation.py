@@ -23,7 +23,7 @@ from segtool.runtime.metrics import (
 )
 
 PIXELS_AT_ONCE = 2**19  # of a batch: what a network holds for each is some hundred times as much memory
-_PARTS = 64  # batches counted before they are joined: each holds a whole confusion matrix
+_PARTS = 16  # batches counted before they are joined: each holds a whole confusion matrix
 Predict = Callable[[Images], Labels]
 Progress = Callable[[int, int], None]
 Confidence = npt.NDArray[np.float32]
@@ -48,7 +48,7 @@ class Scored:
     size: Size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tally:
     """What was counted of one model.
 

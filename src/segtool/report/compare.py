@@ -102,11 +102,19 @@ def _draw(predictors: Sequence[Predictor], result: Comparisons, options: Evaluat
         truths,
         [_labels(predictor, selection, places, size) for predictor in predictors[:2]],
         options.pictures,
-        names=[predictor.path.name for predictor in predictors[:2]],
+        names=_names(predictors[:2]),
         titles=[_row_title(comparison.image(at)) for at in places],
         classes=data.classes,
     )
     return [options.pictures]
+
+
+def _names(predictors: Sequence[Predictor]) -> list[str]:
+    """Return the names of the models' files, with their folders where they would be the same."""
+    names = [predictor.path.name for predictor in predictors]
+    if len(set(names)) == len(names):
+        return names
+    return [str(Path(predictor.path.parent.name, predictor.path.name)) for predictor in predictors]
 
 
 def _labels(predictor: Predictor, selection: Selection, places: Sequence[int], size: Size) -> Labels:

@@ -38,11 +38,12 @@ from segtool.runtime.metrics.overlap import ratio
 PAIRED_CONVENTION = (
     "Differences are second minus first. Their intervals are paired: the images are drawn with replacement, both "
     "models are scored on the same draws, and the difference of each draw counts. They tell how much the choice of "
-    "images moves the result, not how much another training would."
+    "images moves the result, not how much another training would; of twenty intervals of models that are alike, about "
+    "one leaves out 0."
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """A model against the first, on the same images.
 
@@ -144,7 +145,7 @@ class Comparison:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparisons:
     """Several models on the same images, each against the first.
 

@@ -62,7 +62,7 @@ LISTED = 10  # best and worst images in the JSON
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The scores of a model, with what they were measured on.
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_VAL_SPLIT = 0.2  # the share that --split val takes of data that comes without parts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """A data set, the name of a part of it ("train", "val", "test" or "all"), and the part's images."""
 

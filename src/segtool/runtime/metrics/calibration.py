@@ -15,6 +15,7 @@ from segtool.errors import DataError
 from segtool.runtime.metrics.overlap import ratio
 
 BINS = 15
+_BLOCK = 1 << 20  # pixels at a time, which bounds the memory
 _ROUNDING = 1e-2  # by which a softmax may end above 1 in bfloat16; it counts for the last bin
 CALIBRATION_CONVENTION = (
     f"Expected calibration error (Guo et al., ICML 2017) over pixels: the confidence is the largest probability, in "
@@ -72,6 +73,22 @@ class Calibration:
                 f"The truth has shape {truth.shape}, the prediction {prediction.shape} and its confidence "
                 f"{confidence.shape}; expected the same."
             )
+        flat_truth, flat_prediction = truth.reshape(-1), prediction.reshape(-1)
+        flat_confidence = confidence.reshape(-1)
+        total = cls.empty()
+        for start in range(0, truth.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            total += cls._of_block(flat_truth[block], flat_prediction[block], flat_confidence[block], ignore_id)
+        return total
+
+    @classmethod
+    def _of_block(
+        cls,
+        truth: npt.NDArray[np.integer[Any]],
+        prediction: npt.NDArray[np.integer[Any]],
+        confidence: npt.NDArray[np.floating[Any]],
+        ignore_id: int | None,
+    ) -> Calibration:
         kept = np.ones(truth.shape, np.bool_) if ignore_id is None else truth != ignore_id
         values = confidence[kept].astype(np.float64)
         _check_range(values)

@@ -84,7 +84,7 @@ def check_range(labels: npt.NDArray[Any], num_classes: int, name: str) -> None:
     """Refuse ids outside 0..K-1; `name` is what the message calls the labels."""
     if labels.size == 0:
         return
-    low, high = int(labels.min()), int(labels.max())
+    low, high = 0 if labels.dtype.kind in "ub" else int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         found = low if low < 0 else high
         raise DataError(

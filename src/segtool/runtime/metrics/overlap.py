@@ -17,7 +17,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassSums:
     """Pixels of each class, float64 (..., K); leading axes are images, resamples or whatever is scored side by side.
 
