@@ -13,14 +13,12 @@ def drawing() -> str:
         f"{engine['title']}: {engine['install_bytes'] / 1e6:.0f} MB, {engine['cold_start_ms']['median']:.0f} ms"
         for engine in engines
     )
-    x = Axis("installed size, MB (both axes logarithmic)", 30, 5000, (30, 100, 300, 1000, 3000), log=True)
-    y = Axis("cold start, ms", 50, 20000, (50, 100, 300, 1000, 3000, 10000), log=True)
-    chart = Chart("What an engine takes: on the disk, and from a fresh process to its first labels", words, x, y)
-    for index, engine in enumerate(engines):
+    x = Axis("installed size, MB (both axes logarithmic)", 100, 3000, (100, 200, 500, 1000, 2000), log=True)
+    y = Axis("cold start, ms", 100, 10000, (100, 300, 1000, 3000, 10000), log=True)
+    chart = Chart("What an engine takes: disk, and time to the first labels", words, x, y)
+    for engine, color in zip(engines, COLORS, strict=False):
         point = engine["install_bytes"] / 1e6, engine["cold_start_ms"]["median"]
-        color = COLORS[index % len(COLORS)]
-        spread = (engine["cold_start_ms"][key] for key in ("min", "max"))
-        low, high = spread
+        low, high = (engine["cold_start_ms"][key] for key in ("min", "max"))
         chart.whisker((point[0], low), (point[0], high), color=color)
         chart.dot(point, color=color)
         side = {"dx": -9.0, "anchor": "end"} if chart.x.share(point[0]) > 0.6 else {"dx": 9.0}

@@ -54,7 +54,7 @@ class TestStatistics:
 class TestWarmUp:
     @pytest.mark.parametrize(
         ("medians", "settled"),
-        [((1, 1, 1), True), ((2, 1, 1), False), ((1, 1, 2), False), ((1, 1), False), ((9, 1, 1.02, 1.01), True)],
+        [((1, 1, 1), True), ((2, 1, 1), False), ((1, 1, 1.05), False), ((1, 1), False), ((9, 1, 1.02, 1.01), True)],
     )
     def test_when_times_have_settled(self, medians: tuple[float, ...], settled: bool) -> None:
         rounds = [[value] for value in medians for _ in range(WINDOW)]
@@ -135,6 +135,7 @@ class TestRegression:
         assert judge(1.0501, 2, 0.05) == "slower"
         assert judge(1.05, 2, 0.05) == "same"
         assert judge(0.5, 0.95, 0.05) == "faster"
+        assert judge(0.5, 0.97, 0.05) == "same"
 
     def test_throughput_is_compared_as_time(self) -> None:
         old, new = benchmark_of(1.0), benchmark_of(1.0)
