@@ -161,9 +161,12 @@ def test_the_commands_are_those_of_the_run(made: dict[str, Any], folder: Path) -
 
 def test_nothing_is_overwritten(made: dict[str, Any], folder: Path) -> None:
     before = (folder / "report.html").read_bytes()
-    refused = run(folder, "--no-latency")
-    assert refused.exit_code == 1
-    assert "--overwrite" in refused.stderr
+    other = ["--out", folder / "other.html", "--plots", folder / "plots"]
+    for arguments in ([], other):
+        refused = run(folder, "--no-latency", *arguments)
+        assert refused.exit_code == 1
+        assert "--overwrite" in refused.stderr
+    assert not (folder / "other.html").exists()
     assert (folder / "report.html").read_bytes() == before
 
 

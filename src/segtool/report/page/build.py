@@ -16,7 +16,7 @@ from segtool.report.page.commands import commands_for
 from segtool.report.page.document import render
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
 from segtool.report.page.panels import change_panels, example_panels
-from segtool.report.page.plots import plot_paths, write_plots
+from segtool.report.page.plots import drawings_in, plot_paths, write_plots
 from segtool.report.page.scene import Scene
 from segtool.report.page.scoring import ImageScore, labels_at
 from segtool.report.page.speed_charts import latency_chart, sensitivity_chart, stages_chart, tradeoff_chart
@@ -61,7 +61,8 @@ def report(
             f"{page} would be page and figures at once; name the page, such as {page.with_suffix('.html')}."
         )
     outputs = [page, page.with_suffix(".json")]
-    for path in outputs:
+    # Which drawings there will be is known only after minutes of measuring, so any that is there refuses now.
+    for path in [*outputs, *drawings_in(options.plots)]:
         refuse_existing(path, overwrite=options.overwrite)
     if options.plots is not None:
         require_matplotlib()
@@ -70,13 +71,10 @@ def report(
     found = {**found, **_judged(found)}
     found["commands"] = commands_for(found, options)
     view = View(found, _examples(opened), _changed(pairs, found, options), _scenes(found))
-    drawings = plot_paths(view.scenes, options.plots)
-    for path in drawings:
-        refuse_existing(path, overwrite=options.overwrite)
     write_bytes(page, render(view).encode())
     write_json(outputs[1], {"schema_version": SCHEMA_VERSION, "command": "report", **found})
     write_plots(view.scenes, options.plots)
-    return found, [*outputs, *drawings]
+    return found, [*outputs, *plot_paths(view.scenes, options.plots)]
 
 
 def _silent(what: str, done: int, total: int) -> None:

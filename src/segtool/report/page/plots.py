@@ -17,6 +17,13 @@ def plot_paths(scenes: Mapping[str, Scene], folder: Path | None) -> list[Path]:
     return [folder / f"{name}.{kind}" for name in scenes for kind in ("svg", "png")]
 
 
+def drawings_in(folder: Path | None) -> list[Path]:
+    """Return the drawings that are in a folder already."""
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in (".svg", ".png"))
+
+
 def write_plots(scenes: Mapping[str, Scene], folder: Path | None) -> None:
     """Write every drawing as SVG, and as PNG by matplotlib, each atomically.
 
