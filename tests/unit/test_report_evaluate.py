@@ -129,7 +129,7 @@ class TestJson:
     [
         ((2, 8, 16), (2, 8, 15), (), "8 x 15"),
         ((2, 8, 16), (2, 8, 16), ("--split", "test"), "no 'test' split"),
-        ((0, 8, 16), (0, 8, 16), (), "no images"),
+        ((0, 8, 16), (0, 8, 16), (), "at least one image"),
     ],
 )
 def test_bad_data_are_one_sentence_and_exit_1(
