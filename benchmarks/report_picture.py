@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "report.png"
 MODEL = "src/segtool/shipped/m2nist.int8.onnx"
 SIZE = 1280, 1480
-COLORS = 128  # of a page of text and flat drawings: nothing is lost that could be seen
+COLORS = 256  # of a page of text and flat drawings: nothing is lost that could be seen
 
 sys.path.insert(0, str(ROOT / "tests"))
 from browser import browser, find_browser  # noqa: E402 - a client of the tests, not a package
