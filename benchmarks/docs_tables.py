@@ -1,4 +1,4 @@
-"""Write what docs/ shows of results/*.json and of the code: `python benchmarks/docs_tables.py [--check]`.
+"""What the pages of docs/ show of results/*.json and of the code; benchmarks/figures.py writes it into them.
 
 A page has it between `<!-- figures: NAME -->` and `<!-- /figures -->`; NAME is one of `PARTS`.
 """
@@ -7,31 +7,26 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import docs_facts as facts
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
-
-import docs_facts as facts  # noqa: E402  found beside this script, from wherever it is called
-
 RESULTS = ROOT / "benchmarks" / "results"
 _PART = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 _SCORES = ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
 _SCORE_NAMES = "pixel accuracy % | mean IoU, digits % | mean Dice, digits %"
 
 
-def main() -> None:
-    """Rewrite the pages, or with --check exit with 1 where one is not what the results and the code say."""
-    for path in sorted((ROOT / "docs").glob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        wanted = _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
-        if "--check" not in sys.argv[1:]:
-            path.write_text(wanted, encoding="utf-8")
-        elif text != wanted:
-            sys.exit(f"docs/{path.name} is not what results and code say; run benchmarks/readme_tables.py.")
+def pages(folder: Path) -> dict[Path, str]:
+    """Return each page of a folder with the figures and facts of today."""
+    return {path: _filled(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.md"))}
+
+
+def _filled(text: str) -> str:
+    return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -173,7 +168,3 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "passes": facts.passes,
 }
 """Name -> the Markdown that stands between the marks."""
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Write the figures of README and docs from results/*.json: `python benchmarks/readme_tables.py [--check]`."""
+"""Write the README's figures from results/*.json: `python benchmarks/readme_tables.py [--check]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import docs_tables
+from plots import engines, family, footprint, scaling
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -19,15 +19,13 @@ SOURCE = "| the source's own run (FCN-8, 75 epochs, validation) | 99.14 | 84.76 
 
 
 def main() -> None:
-    """Rewrite README and docs, or with --check exit with 1 where one is not what the results say."""
+    """Rewrite the README, or with --check exit with 1 where it is not what the results say."""
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
     wanted = rewritten(text)
-    if "--check" not in sys.argv[1:]:
-        path.write_text(wanted, encoding="utf-8")
-    elif text != wanted:
-        sys.exit("README.md is not what benchmarks/results say; run this without --check.")
-    docs_tables.main()
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if text == wanted else "README.md is not what benchmarks/results say; run this without --check.")
+    path.write_text(wanted, encoding="utf-8")
 
 
 def rewritten(text: str) -> str:
@@ -70,7 +68,8 @@ def figures() -> str:
         f"INT8 against FP32, one image, {speed['threads']} threads, measured in turns by the export: "
         f"{speed['sentence']}.",
     ]
-    return "\n".join([*_edge(), *lines, *_engines()])
+    more = (engines.throughput_table, footprint.table, family.table, scaling.table)
+    return "\n".join([*_edge(), *lines, *_engines(), *(line for table in more for line in table())])
 
 
 def _edge() -> list[str]:

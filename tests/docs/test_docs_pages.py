@@ -133,9 +133,3 @@ def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
 def test_no_measured_figure_is_typed_by_hand(page: str) -> None:
     """Times, sizes and speeds come from benchmarks/results, between the marks."""
     assert MEASURED.findall(prose(page)) == []
-
-
-def test_its_figures_are_those_of_the_results() -> None:
-    call = [sys.executable, str(ROOT / "benchmarks" / "docs_tables.py"), "--check"]
-    result = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
