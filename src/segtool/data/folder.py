@@ -12,7 +12,8 @@ import numpy.typing as npt
 from segtool.data.arrays import Labels
 from segtool.data.base import Dataset, Images, Size, Source, show_size
 from segtool.data.classes import Classes, Encoding, infer_encoding
-from segtool.data.listing import PARTS, Sample, is_image_folder, list_samples
+from segtool.data.layout import PARTS
+from segtool.data.listing import Sample, is_image_folder, list_samples
 from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
 from segtool.data.metadata import FILE_NAME, find_metadata
 from segtool.data.problem import Problem, refuse
