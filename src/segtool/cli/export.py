@@ -41,11 +41,9 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
     "--larger-images",
     "size_policy",
     type=click.Choice(["resize", "tile"]),
-    default="resize",
-    show_default=True,
     help="What predict does by default with images larger than the input: resize them to it, or cut them into "
     "overlapping tiles (for networks trained at the scale of those images; overlaps are merged where --head gives "
-    "scores).",
+    "scores).  [default: tile for a network trained on crops, else resize]",
 )
 @click.option(
     "--max-drop",
@@ -162,9 +160,11 @@ def _report(result: ExportResult) -> None:
         say(f"INT8 against FP32 on this machine: {result.int8_contract.gates['speed']['sentence']}.")
     if result.contract.trained_size:
         size, trained = (result.contract.height, result.contract.width), result.contract.trained_size
+        resized = "images are resized to that, so what they show has another size than in training"
+        tiled = "larger images are cut into tiles of that"
         say(
-            f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: images are resized to that, "
-            "so what they show has another size than in training; the accuracy above is measured so."
+            f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: "
+            f"{tiled if result.contract.size_policy == 'tile' else resized}; the accuracy above is measured so."
         )
     best = {"int8": result.int8, "float32": result.float32}.get(result.recommendation.file or "")
     if result.int8:

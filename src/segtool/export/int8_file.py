@@ -105,7 +105,7 @@ def _candidate(made: Made, job: Job, quantized: Quantized) -> _Candidate:
     contract = made.contract
     run, threads = onnx_runner(save(quantized.model, job.folder / "int8.onnx"))
     labels = as_labels(run, contract.label_dtype)
-    score, metrics = measure(labels, job, contract)
+    score, metrics = measure(run, job, contract)
     images = job.data.real_images(images_at_once(contract, most=job.options.parity_images), contract)
     agreement = gates.agreement(as_labels(made.run, contract.label_dtype)(images), labels(images))
     count, drop = int(job.data.split.val.size), job.options.max_drop

@@ -30,7 +30,8 @@ class ExportOptions:
     head
         "labels", "logits" or "probabilities".
     size_policy
-        What the file's contract says of larger images: "resize" or "tile".
+        What the file's contract says of larger images: "resize" or "tile"; None for "tile" where the network was
+        trained on crops, else "resize".
     size
         (height, width) of the input; None for the network's own. For another the network is rebuilt with its weights.
     max_drop
@@ -55,7 +56,7 @@ class ExportOptions:
     quantize: bool = False
     data: str | None = None
     head: Head = "labels"
-    size_policy: SizePolicy = "resize"
+    size_policy: SizePolicy | None = None
     size: tuple[int, int] | None = None
     max_drop: float = 0.5
     opset: int = DEFAULT_OPSET

@@ -14,6 +14,8 @@ from segtool.contract import ModelContract, default_palette
 from segtool.errors import ModelFileError
 from segtool.models.keras_file import load_keras_file
 from segtool.models.resolve import Kind, ModelSource, find_model
+from segtool.runtime.answers import label
+from segtool.runtime.pixels import ArrayPixels
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.integer[Any]]
@@ -31,6 +33,8 @@ class Predictor:
         What the model expects and returns; for a .keras file made from its run, or from its shapes alone.
     predict_batch
         uint8 (N, height, width, channels) to class ids (N, height, width).
+    label_image
+        One image uint8 (H, W, channels) of any size to class ids (H, W): resized or by tiles, as the contract says.
     provider_report
         As of a `Segmenter`; empty for a .keras file.
     """
@@ -39,6 +43,7 @@ class Predictor:
     kind: Kind
     contract: ModelContract
     predict_batch: Callable[[Images], Labels]
+    label_image: Callable[[Images], Labels]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -76,7 +81,12 @@ def open_predictor(
 
     segmenter = load(source.path, provider=provider, threads=threads, provider_options=provider_options)
     return Predictor(
-        source.path, "onnx", segmenter.contract, segmenter.predict_batch, provider_report=segmenter.provider_report
+        source.path,
+        "onnx",
+        segmenter.contract,
+        segmenter.predict_batch,
+        segmenter,
+        provider_report=segmenter.provider_report,
     )
 
 
@@ -117,6 +127,7 @@ def contract_of(
         ignore_id=data.get("ignore_id"),
         data_fingerprint=data.get("fingerprint", ""),
         split=dict(split or {}),
+        size_policy=data.get("size_policy", "resize"),
     )
 
 
@@ -142,4 +153,7 @@ def _open_keras(source: ModelSource) -> Predictor:
         scores = ops.convert_to_numpy(model(images, training=False))
         return np.asarray(scores.argmax(-1), contract.label_dtype)
 
-    return Predictor(source.path, "keras", contract, predict_batch)
+    def label_image(image: Images) -> Labels:
+        return label(ArrayPixels(image), contract, predict_batch, "auto")
+
+    return Predictor(source.path, "keras", contract, predict_batch, label_image)

@@ -23,6 +23,7 @@ from segtool.files import refuse_existing, write_bytes
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import RUN_NAME, read_run
 from segtool.report.canvas import require_matplotlib
+from segtool.runtime.image_io import resize_labels
 from segtool.runtime.metrics import Scores
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,9 @@ def evaluate(
     )
     data, part, indices = _images(predictor, options)
     _refuse_other_classes(predictor.contract, data)
-    scores = evaluate_labels(predictor.predict_batch, data, indices, size=_size(predictor), progress=progress)
+    scores = evaluate_labels(
+        predictor.predict_batch, data, indices, size=_size(predictor), whole=_whole(predictor), progress=progress
+    )
     written = [
         *_write_per_image(predictor, data, indices, options),
         *_draw_confusion(scores, options),
@@ -134,6 +137,11 @@ def evaluate(
 
 def _size(predictor: Predictor) -> tuple[int, int]:
     return predictor.contract.height, predictor.contract.width
+
+
+def _whole(predictor: Predictor) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]] | None:
+    """Return what labels a whole image, for a model that tiles; None where images are resized in batches."""
+    return predictor.label_image if predictor.contract.size_policy == "tile" else None
 
 
 def _images(predictor: Predictor, options: EvaluateOptions) -> tuple[Dataset, str, Indices]:
@@ -188,7 +196,9 @@ def _write_per_image(predictor: Predictor, data: Dataset, indices: Indices, opti
     names = ("pixel_accuracy", "mean_iou", "mean_dice", "foreground_mean_iou", "foreground_mean_dice")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *(f"image_{name}" for name in names)])
-    for name, scores in per_image_scores(predictor.predict_batch, data, indices, size=_size(predictor)):
+    for name, scores in per_image_scores(
+        predictor.predict_batch, data, indices, size=_size(predictor), whole=_whole(predictor)
+    ):
         values = (getattr(scores, key) for key in names)
         writer.writerow([name, *("" if math.isnan(value) else f"{value:.6f}" for value in values)])
     write_bytes(options.per_image, text.getvalue().encode())
@@ -209,11 +219,18 @@ def _draw(predictor: Predictor, data: Dataset, indices: Indices, options: Evalua
         return []
     from segtool.report.panels import plot_predictions
 
-    images, truths = data.arrays(indices[: options.samples], size=_size(predictor))
+    chosen, size = indices[: options.samples], _size(predictor)
+    if (whole := _whole(predictor)) is None:
+        images, truths = data.arrays(chosen, size=size)
+        predictions = predictor.predict_batch(images)
+    else:
+        size = data.image(int(chosen[0])).shape[:2]
+        images, truths = data.arrays(chosen, size=size)
+        predictions = np.stack([resize_labels(whole(data.image(int(index))), *size) for index in chosen])
     plot_predictions(
         images,
         truths,
-        predictor.predict_batch(images),
+        predictions,
         options.pictures,
         class_names=data.class_names,
         palette=default_palette(data.num_classes, background_id=data.background_id),

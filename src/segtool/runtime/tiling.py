@@ -96,6 +96,9 @@ class Block(NamedTuple):
 def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption) -> bool:
     """Tell whether an image of `size` (height, width) is tiled rather than resized.
 
+    Where the contract says so, images that are smaller are one tile: they are continued with their border pixels, as
+    resizing would change the scale that the network was trained at.
+
     Raises
     ------
     DataError
@@ -106,9 +109,10 @@ def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption)
             f"Tiles of {tile[0]}x{tile[1]} were asked for, but the model's input is fixed at "
             f"{contract.height}x{contract.width}; use that size, or `segtool export --size {tile[0]}x{tile[1]}` one."
         )
+    if tile == "auto":
+        return contract.size_policy == "tile" and size != (contract.height, contract.width)
     larger = size[0] > contract.height or size[1] > contract.width
-    asked = tile != "never" and (tile != "auto" or contract.size_policy == "tile")
-    return larger and asked
+    return tile != "never" and larger
 
 
 def spans(length: int, tile: int) -> list[Span]:
@@ -150,7 +154,7 @@ def predict_tiled(
         (H, W), of the answers' dtype.
     """
     result: npt.NDArray[Answers] | None = None
-    for row, column, answer in _answers(pixels, tile_size, predict):
+    for row, column, answer in tile_answers(pixels, tile_size, predict):
         if result is None:
             result = np.empty(pixels.size, dtype=answer.dtype)
         result[row.image_slice, column.image_slice] = answer[row.tile_slice, column.tile_slice]
@@ -178,7 +182,7 @@ def merged_scores(
     """
     left: FloatArray | None = None
     above: dict[int, FloatArray] = {}  # by column: the lines in which the row of tiles above fades out
-    for row, column, answer in _answers(pixels, tile_size, predict):
+    for row, column, answer in tile_answers(pixels, tile_size, predict):
         scores = answer[row.merge_slice, column.merge_slice]
         if column.rise and left is not None:
             _fade_in(scores.swapaxes(0, 1), left.swapaxes(0, 1))
@@ -197,7 +201,7 @@ def _fade_in(scores: FloatArray, before: FloatArray) -> None:
     scores[:count] = before + (scores[:count] - before) * shares  # in this form equal scores stay what they are
 
 
-def _answers(
+def tile_answers(
     pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
 ) -> Iterator[tuple[Span, Span, npt.NDArray[Answers]]]:
     """Predict every tile, a few in a run; yield its rows, its columns and its answers, row by row of the grid."""
@@ -206,12 +210,12 @@ def _answers(
     grid = ((row, column) for row in spans(height, tile_size[0]) for column in columns)
     per_run = max(1, min(_TILES_PER_RUN, _PIXELS_PER_RUN // (tile_size[0] * tile_size[1])))
     while group := list(islice(grid, per_run)):
-        answers = predict(np.stack([_cut(pixels, row.start, column.start, tile_size) for row, column in group]))
+        answers = predict(np.stack([cut_tile(pixels, row.start, column.start, tile_size) for row, column in group]))
         for (row, column), answer in zip(group, answers, strict=True):
             yield row, column, answer
 
 
-def _cut(pixels: Pixels, top: int, left: int, size: tuple[int, int]) -> UInt8Array:
+def cut_tile(pixels: Pixels, top: int, left: int, size: tuple[int, int]) -> UInt8Array:
     """Return one tile; beyond the image's lower and right border its last pixels go on."""
     height, width = pixels.size
     tile = pixels.read(slice(top, min(top + size[0], height)), slice(left, min(left + size[1], width)))

@@ -13,13 +13,15 @@ from segtool.files import write_json
 from segtool.models import load_keras_file
 from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import load_checkpoint
+from segtool.train.crops import CropBatches, CropRule
 from segtool.train.device import strategy_scope
 from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
 from segtool.train.listener import TrainListener
 from segtool.train.memory import keep_freed_memory
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.pictures import draw_run
-from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan
+from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
+from segtool.train.rare import warn_of_rare_classes
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 
 
@@ -151,7 +153,7 @@ def _learning_rate(plan: Plan) -> Any:
     recipe = plan.recipe
     if not recipe.cosine:
         return recipe.learning_rate
-    steps = -(-len(plan.split.train) // plan.batch_size)
+    steps = steps_an_epoch(plan)
     warmup = min(recipe.warmup_epochs, plan.epochs // 4) * steps
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=recipe.learning_rate / 10 if warmup else recipe.learning_rate,
@@ -162,19 +164,29 @@ def _learning_rate(plan: Plan) -> Any:
 
 
 def _batches(plan: Plan) -> TrainingBatches:
-    images, labels = plan.data.arrays(plan.split.train, size=plan.size)
-    return TrainingBatches(
-        images,
-        labels,
-        batch_size=plan.batch_size,
-        shift=plan.recipe.shift,
-        ignore_id=plan.data.ignore_id,
-        seed=plan.options.seed,
-    )
+    images, labels = _load(plan, plan.split.train)
+    warn_of_rare_classes(plan.data, labels)
+    options: dict[str, Any] = {
+        "batch_size": plan.batch_size,
+        "shift": plan.recipe.shift,
+        "ignore_id": plan.data.ignore_id,
+        "seed": plan.options.seed,
+    }
+    if plan.options.crop:
+        rule = CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops)
+        return CropBatches(images, labels, rule=rule, **options)
+    return TrainingBatches(images, labels, **options)
+
+
+def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:
+    """Return images and labels at the network's size, or lists of whole ones where it is trained on crops."""
+    if not plan.options.crop:
+        return plan.data.arrays(indices, size=plan.size)
+    return [plan.data.image(int(index)) for index in indices], [plan.data.label(int(index)) for index in indices]
 
 
 def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
-    images, labels = plan.data.arrays(indices, size=plan.size)
+    images, labels = _load(plan, indices)
     data = plan.data
     return ValidationSet(images, labels, data.class_names, data.background_id, data.ignore_id)
 
