@@ -71,8 +71,8 @@ if TYPE_CHECKING:
     "--crop",
     type=SizeType(),
     help="Train on random crops of this size, at the images' own scale: for images of more than a few hundred pixels, "
-    "or of different sizes. What is exported then predicts larger images by tiles. An epoch has as many crops as fit into "
-    "the images.",
+    "or of different sizes. What is exported then predicts larger images by tiles. An epoch has as many crops as fit "
+    "into the images.",
 )
 @click.option(
     "--rare-crops",

@@ -154,7 +154,7 @@ def predict_tiled(
         (H, W), of the answers' dtype.
     """
     result: npt.NDArray[Answers] | None = None
-    for row, column, answer in tile_answers(pixels, tile_size, predict):
+    for row, column, answer in _answers(pixels, tile_size, predict):
         if result is None:
             result = np.empty(pixels.size, dtype=answer.dtype)
         result[row.image_slice, column.image_slice] = answer[row.tile_slice, column.tile_slice]
@@ -182,7 +182,7 @@ def merged_scores(
     """
     left: FloatArray | None = None
     above: dict[int, FloatArray] = {}  # by column: the lines in which the row of tiles above fades out
-    for row, column, answer in tile_answers(pixels, tile_size, predict):
+    for row, column, answer in _answers(pixels, tile_size, predict):
         scores = answer[row.merge_slice, column.merge_slice]
         if column.rise and left is not None:
             _fade_in(scores.swapaxes(0, 1), left.swapaxes(0, 1))
@@ -201,7 +201,7 @@ def _fade_in(scores: FloatArray, before: FloatArray) -> None:
     scores[:count] = before + (scores[:count] - before) * shares  # in this form equal scores stay what they are
 
 
-def tile_answers(
+def _answers(
     pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
 ) -> Iterator[tuple[Span, Span, npt.NDArray[Answers]]]:
     """Predict every tile, a few in a run; yield its rows, its columns and its answers, row by row of the grid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice, product
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from segtool.data.evaluation import images_at_once
 from segtool.runtime.metrics import confusion_matrix
 from segtool.runtime.pixels import ArrayPixels
-from segtool.runtime.tiling import predict_tiled, tile_answers
+from segtool.runtime.tiling import cut_tile, predict_tiled, spans
 
 
 def score_network(
@@ -58,15 +59,26 @@ def _pairs(
     def predict(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return np.asarray(model.predict_on_batch(batch), np.float32)
 
-    size = _size(model)
+    count = images_at_once(_size(model), most=100)
     if isinstance(images, np.ndarray):
-        count = images_at_once(size, most=100)
         for start in range(0, len(images), count):
             yield np.asarray(labels[start : start + count]), predict(images[start : start + count])
         return
-    for image, label in zip(images, labels, strict=True):
-        for row, column, answer in tile_answers(ArrayPixels(image), size, predict):
-            yield label[row.image_slice, column.image_slice], answer[row.tile_slice, column.tile_slice]
+    tiles = (tile for pair in zip(images, labels, strict=True) for tile in _tiles(*pair, _size(model)))
+    while group := list(islice(tiles, count)):  # of many images at once: a graph is traced for each number of tiles
+        answers = predict(np.stack([tile for tile, _, _ in group]))
+        for answer, (_, truth, inner) in zip(answers, group, strict=True):
+            yield truth, answer[inner]
+
+
+def _tiles(
+    image: npt.NDArray[np.uint8], label: npt.NDArray[np.integer[Any]], size: tuple[int, int]
+) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]], tuple[slice, slice]]]:
+    """Yield the tiles of an image, the labels for which each answers, and where in the tile those are."""
+    rows, columns = (spans(length, tile) for length, tile in zip(label.shape, size, strict=True))
+    for row, column in product(rows, columns):
+        tile = cut_tile(ArrayPixels(image), row.start, column.start, size)
+        yield tile, label[row.image_slice, column.image_slice], (row.tile_slice, column.tile_slice)
 
 
 def _size(model: keras.Model) -> tuple[int, int]:
