@@ -26,7 +26,7 @@ from segtool.runtime.image_io import read_mask
 from segtool.runtime.metrics import Scores, confusion_matrix
 
 SEED, VAL, TEST = 0, 0.1, 0.2
-TRAIN = ("--crop", "192x192", "--batch-size", "8")
+TRAIN = ("--crop", "128x128", "--epochs", "40")
 FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 DESCRIPTION = {"classes": [{"name": "membrane", "value": 0}, {"name": "cell", "value": 255}]}
 SHOWN, SHRINK = 3, 3

@@ -126,3 +126,22 @@ def test_colours_and_ids_of_one_set_are_the_same_data(tmp_path):
         assert (found[-1].label(0)[ids < 2] == ids[ids < 2]).all()
     (tmp_path / "palette" / "dataset.json").write_text(json.dumps({**by_color, "ignore_color": [0, 0, 0]}))
     assert (load_dataset(str(tmp_path / "palette")).label(0) == found[1].label(0)).all()
+
+
+def test_names_are_not_cut_inside_a_word(tmp_path):
+    pairs(tmp_path, "images", "masks", ("a1", "b1"), ("a2", "b2"))
+    with pytest.raises(DataError, match=r"a1\.png has no mask of the same name"):
+        load_dataset(str(tmp_path))
+
+
+def test_a_class_that_training_never_shows_is_found(tmp_path):
+    pairs(tmp_path, "train", "trainannot", names=("a", "b"))
+    pairs(tmp_path, "val", "valannot", names=("c", "d"))
+    assert check_dataset(str(tmp_path)).problems[0].kind == "duplicate"
+    for index, name in enumerate(("c", "d")):
+        Image.fromarray(np.full((4, 6), 9 + index, np.uint8)).save(tmp_path / "val" / f"{name}.png")
+    assert check_dataset(str(tmp_path)).ok
+    Image.fromarray(np.full((4, 6), 2, np.uint8)).save(tmp_path / "valannot" / "c.png")
+    (problem,) = check_dataset(str(tmp_path)).problems
+    assert (problem.kind, problem.sample) == ("class", "class 2")
+    assert "in no readable label map of the training part" in problem.message
