@@ -16,7 +16,9 @@ FEW_IMAGES = 3
 logger = logging.getLogger(__name__)
 
 
-def warn_of_rare_classes(data: Dataset, labels: Sequence[npt.NDArray[np.integer[Any]]]) -> None:
+def warn_of_rare_classes(
+    data: Dataset, labels: Sequence[npt.NDArray[np.integer[Any]]], *, shown_more: bool = False
+) -> None:
     """Warn of the classes that the training part has not, or in few pixels or images.
 
     Parameters
@@ -25,6 +27,8 @@ def warn_of_rare_classes(data: Dataset, labels: Sequence[npt.NDArray[np.integer[
         For the names of the classes.
     labels
         Of the training part, integers (H, W) each.
+    shown_more
+        Whether crops are drawn around them already, which is what the warning tells to do otherwise.
     """
     counts = np.array([np.bincount(label.ravel(), minlength=data.num_classes)[: data.num_classes] for label in labels])
     pixels, images = counts.sum(0), (counts > 0).sum(0)
@@ -39,8 +43,8 @@ def warn_of_rare_classes(data: Dataset, labels: Sequence[npt.NDArray[np.integer[
     if rare.any():
         found = [f"{data.class_names[i]} ({shares[i]:.3%} in {images[i]} images)" for i in np.flatnonzero(rare)]
         logger.warning(
-            "Rare in the %d training images: %s; expect the network to miss them often. --crop with --rare-crops 0.5 "
-            "shows them more often.",
+            "Rare in the %d training images: %s; expect the network to miss them often%s.",
             len(labels),
             ", ".join(found),
+            "" if shown_more else ", less so with --crop HxW --rare-crops 0.5",
         )

@@ -165,7 +165,7 @@ def _learning_rate(plan: Plan) -> Any:
 
 def _batches(plan: Plan) -> TrainingBatches:
     images, labels = _load(plan, plan.split.train)
-    warn_of_rare_classes(plan.data, labels)
+    warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
     options: dict[str, Any] = {
         "batch_size": plan.batch_size,
         "shift": plan.recipe.shift,
