@@ -34,10 +34,13 @@ def test_tiles_are_windows_spread_over_the_images(count: int, expected: list[int
     tiles = list(model_inputs(data, np.arange(5), count, _contract("tile")))
     assert np.bincount([tile[0, 0, 0] for tile in tiles], minlength=5).tolist() == expected
     assert len({tile.tobytes() for tile in tiles}) == len(tiles)
+    places = set()
     for tile in tiles:
         image = data.image(int(tile[0, 0, 0]))
         corners = np.argwhere((image[:-63, :-83] == tile[0, 0]).all(-1))
-        assert any((image[y : y + 64, x : x + 84] == tile).all() for y, x in corners)
+        (place,) = [(y, x) for y, x in corners.tolist() if (image[y : y + 64, x : x + 84] == tile).all()]
+        places.add(place)
+    assert len(places) == min(count, 9)
 
 
 def test_resized_images_where_the_contract_says_so() -> None:
@@ -66,6 +69,11 @@ def test_small_golden_images_are_real_ones() -> None:
     golden = golden_images(data, _contract("resize"))
     assert golden.shape == (4, 64, 84, 3)
     np.testing.assert_array_equal(golden, data.real_images(4, _contract("resize")))
+
+
+def test_fewer_golden_images_where_they_are_larger() -> None:
+    data = _data(8, (128, 168))
+    assert golden_images(ExportData(data, split(data, seed=0)), _contract("resize", 128, 168)).shape == (2, 128, 168, 3)
 
 
 def test_large_golden_images_do_not_outweigh_the_network() -> None:
