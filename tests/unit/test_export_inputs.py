@@ -13,6 +13,7 @@ from segtool.data.split import split
 from segtool.export.data import ExportData
 from segtool.export.golden import MAX_BYTES, golden_images
 from segtool.export.inputs import model_inputs
+from segtool.export.options import ExportOptions
 
 
 def _data(count: int, size: tuple[int, int], *, channels: int = 3) -> ArrayDataset:
@@ -82,3 +83,9 @@ def test_large_golden_images_do_not_outweigh_the_network() -> None:
     assert golden.shape == (1, 360, 480, 3)
     assert len(zlib.compress(golden.tobytes(), 9)) < MAX_BYTES * 1.2
     assert len(np.unique(golden[0].reshape(-1, 3), axis=0)) > 10_000
+
+
+@pytest.mark.parametrize(("size", "count"), [((64, 84), 256), ((360, 480), 97), ((1024, 2048), 32)])
+def test_fewer_images_are_calibrated_on_where_they_are_large(size: tuple[int, int], count: int) -> None:
+    assert ExportOptions().images_to_calibrate(size) == count
+    assert ExportOptions(calibration_images=500).images_to_calibrate(size) == 500

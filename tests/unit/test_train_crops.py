@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 from pathlib import Path
@@ -171,6 +172,10 @@ def test_a_run_on_crops_is_exported_and_scored_by_tiles(scenes: Path, caplog: py
     info = json.loads((result.folder / "run.json").read_text())
     assert (info["data"]["height"], info["data"]["width"], info["data"]["size_policy"]) == (32, 40, "tile")
     assert (result.folder / "predictions.png").stat().st_size > 0
+    with (result.folder / "history.csv").open(newline="") as handle:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(handle)]
+    assert rates[0] > rates[1] == 0  # the schedule ends with the last crop
+    assert "No training image shows" in caplog.text
 
     exported = export_model(result.folder, options=ExportOptions(quantize=True, max_drop=100, waive=("speed",)))
     assert exported.contract.size_policy == exported.int8_contract.size_policy == "tile"

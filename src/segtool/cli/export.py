@@ -10,7 +10,12 @@ import click
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say
 from segtool.cli.options import SizeType, data_option, json_option, overwrite_option
-from segtool.export.options import CALIBRATIONS, MIN_CALIBRATION_IMAGES, ExportOptions
+from segtool.export.options import (
+    CALIBRATIONS,
+    DEFAULT_CALIBRATION_IMAGES,
+    MIN_CALIBRATION_IMAGES,
+    ExportOptions,
+)
 from segtool.export.presets import PRESET_NAMES
 from segtool.export.verdict import GATES
 
@@ -69,7 +74,8 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
     "--calibration-images",
     type=click.IntRange(MIN_CALIBRATION_IMAGES),
     metavar="N",
-    help=f"Training images to calibrate INT8 on, at most.  [default: {ExportOptions.calibration_images}]",
+    help="Training images, or tiles of them, to calibrate INT8 on, at most.  "
+    f"[default: {DEFAULT_CALIBRATION_IMAGES}, fewer where they are large]",
 )
 @click.option(
     "--waive",

@@ -50,6 +50,6 @@ def _tiles(pixels: ArrayPixels, count: int, position: int, contract: ModelContra
     rows, columns = (spans(length, tile) for length, tile in zip(pixels.size, size, strict=True))
     grid = [(row.start, column.start) for row in rows for column in columns]
     for number in range(min(count, len(grid))):
-        # Steps of the grid's size over the count, from another corner each time, and never twice the same.
+        # In even steps through the grid, from another place each time, and never twice the same.
         top, left = grid[(position + number * len(grid) // min(count, len(grid))) % len(grid)]
         yield cut_tile(pixels, top, left, size)

@@ -136,7 +136,8 @@ def _sensitivities(made: Made, batches: Batches, preset: Preset, strength: float
 
 
 def _batches(made: Made, job: Job) -> Batches:
-    return lambda: job.data.calibration(job.options.calibration_images, made.contract)
+    count = job.options.images_to_calibrate((made.contract.height, made.contract.width))
+    return lambda: job.data.calibration(count, made.contract)
 
 
 def _facts(quantized: Quantized, job: Job, preset: Preset, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:

@@ -15,6 +15,10 @@ DEFAULT_OPSET = 18
 CALIBRATIONS = ("min-max", "percentile", "entropy")
 # On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
 MIN_CALIBRATION_IMAGES = 8
+DEFAULT_CALIBRATION_IMAGES = 256
+CALIBRATION_PIXELS = (
+    1 << 24
+)  # of all calibration images where their number is not given: an export is minutes, not hours
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,10 @@ class ExportOptions:
         "auto" (this processor), "vnni", "x86" or "arm".
     calibration
         How the ranges of activations are chosen: "min-max", "percentile" or "entropy".
-    calibration_images, parity_images
-        How many images to calibrate and to compare on, at most; fewer are compared where they are large.
+    calibration_images
+        How many images (or tiles) to calibrate on, at most; None for 256, fewer where they are large.
+    parity_images
+        How many images to compare on, at most; fewer where they are large.
     waive
         Gates, of `GATES`, whose refusal becomes a warning that the contract records.
     """
@@ -64,9 +70,14 @@ class ExportOptions:
     overwrite: bool = False
     preset: str = "auto"
     calibration: str = "min-max"
-    calibration_images: int = 256
+    calibration_images: int | None = None
     parity_images: int = 64
     waive: tuple[GateName, ...] = ()
+
+    def images_to_calibrate(self, size: tuple[int, int]) -> int:
+        """Return how many images of `size` (height, width) to calibrate on, at most."""
+        few_pixels = max(32, CALIBRATION_PIXELS // (size[0] * size[1]))
+        return self.calibration_images or min(DEFAULT_CALIBRATION_IMAGES, few_pixels)
 
 
 @dataclass(frozen=True)
