@@ -63,8 +63,8 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
 
     Found are: files without a counterpart or with two, unreadable files, masks of another size than their image, label
     values that are no class, classes that never occur (in training, where the data set has parts), and images that are
-    there twice (in two parts where the data
-    set has parts; anywhere where it has none, since a random split may tear them apart).
+    there twice (in two parts where the data set has parts; anywhere where it has none, since a random split may tear
+    them apart).
 
     Parameters
     ----------
