@@ -113,6 +113,15 @@ def test_what_is_made_up_beyond_a_small_image_does_not_count(classes: int, ignor
     assert (ids[:, :6] == truth)[weights[:, :6] > 0].all()
 
 
+def test_the_last_of_256_classes_counts_beside_what_is_made_up() -> None:
+    image, label = np.zeros((6, 20, 3), np.uint8), np.full((6, 20), 255, np.uint8)
+    batches = CropBatches([image], [label], rule=CropRule((10, 8), 256), batch_size=9)
+    _, ids, weights = batches[0]
+    assert weights[:, :6].all()
+    assert not weights[:, 6:].any()
+    assert (ids[:, :6] == 255).all()
+
+
 def _pixelwise() -> keras.Model:
     """A network that sees single pixels: tiles of it are exactly the whole."""
     keras.utils.set_random_seed(1)
