@@ -118,6 +118,7 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     Examples:
       segtool train
       segtool train --data my_photos/ --epochs 40
+      segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
       segtool train --resume
     """
     need_training()
