@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,16 @@ from segtool.contract import ModelContract, default_palette
 from segtool.errors import ModelFileError
 from segtool.models.keras_file import load_keras_file
 from segtool.models.resolve import Kind, ModelSource, find_model
-from segtool.runtime.answers import label
 from segtool.runtime.pixels import ArrayPixels
+from segtool.runtime.tiling import predict_tiled
+
+if TYPE_CHECKING:
+    from segtool.runtime.segmenter import Segmenter
 
 Images = npt.NDArray[np.uint8]
+Confidence = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.integer[Any]]
+_ROUNDING = 1e-2  # of shares that add up to 1, in bfloat16 too
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,24 @@ class Predictor:
         What the model expects and returns; for a .keras file made from its run, or from its shapes alone.
     predict_batch
         uint8 (N, height, width, channels) to class ids (N, height, width).
-    label_image
-        One image uint8 (H, W, channels) of any size to class ids (H, W): resized or by tiles, as the contract says.
     provider_report
         As of a `Segmenter`; empty for a .keras file.
+    answer_batch
+        uint8 (N, height, width, channels) to class ids (N, height, width) and the probability of each, float32 of the
+        same shape; None where the model gives no probabilities: an .onnx file with the labels head, a .keras file whose
+        output is none.
+    answer_image
+        The same of one image uint8 (H, W, channels) of any size, by tiles: class ids (H, W) and their probabilities or
+        None; None where the contract says to resize images.
     """
 
     path: Path
     kind: Kind
     contract: ModelContract
     predict_batch: Callable[[Images], Labels]
-    label_image: Callable[[Images], Labels]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
+    answer_batch: Callable[[Images], tuple[Labels, Confidence]] | None = None
+    answer_image: Callable[[Images], tuple[Labels, Confidence | None]] | None = None
 
 
 def open_predictor(
@@ -85,8 +96,9 @@ def open_predictor(
         "onnx",
         segmenter.contract,
         segmenter.predict_batch,
-        segmenter,
         provider_report=segmenter.provider_report,
+        answer_batch=None if segmenter.contract.head == "labels" else _answer_batch(segmenter),
+        answer_image=_answer_image(segmenter) if segmenter.contract.size_policy == "tile" else None,
     )
 
 
@@ -147,13 +159,66 @@ def _open_keras(source: ModelSource) -> Predictor:
         model, data=run.data if run else {}, split=run.split if run else None, source=str(source.path)
     )
 
-    def predict_batch(images: Images) -> Labels:
+    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
         from keras import ops
 
         scores = ops.convert_to_numpy(model(images, training=False))
-        return np.asarray(scores.argmax(-1), contract.label_dtype)
+        return np.asarray(scores.argmax(-1), contract.label_dtype), scores.max(-1)
 
-    def label_image(image: Images) -> Labels:
-        return label(ArrayPixels(image), contract, predict_batch, "auto")
+    def predict_batch(images: Images) -> Labels:
+        return answer_batch(images)[0]
 
-    return Predictor(source.path, "keras", contract, predict_batch, label_image)
+    probable = _gives_probabilities(model, contract)
+
+    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+        answers = predict_tiled(
+            ArrayPixels(image), (contract.height, contract.width), lambda x: _packed(*answer_batch(x))
+        )
+        return answers["id"], answers["share"] if probable else None
+
+    return Predictor(
+        source.path,
+        "keras",
+        contract,
+        predict_batch,
+        answer_batch=answer_batch if probable else None,
+        answer_image=answer_image if contract.size_policy == "tile" else None,
+    )
+
+
+def _packed(labels: Labels, shares: Confidence) -> npt.NDArray[np.void]:
+    """Return class ids and their probabilities as one array of records, which a tiling takes as one answer."""
+    packed = np.empty(labels.shape, [("id", labels.dtype), ("share", np.float32)])
+    packed["id"], packed["share"] = labels, shares
+    return packed
+
+
+def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
+    """Whether a Keras model ends in shares that add up to 1 over the classes, tried on one black image."""
+    from keras import ops
+
+    image = np.zeros((1, contract.height, contract.width, contract.channels), np.uint8)
+    shares = ops.convert_to_numpy(model(image, training=False))
+    return bool((shares >= 0).all() and np.abs(shares.sum(axis=-1, dtype=np.float64) - 1).max() < _ROUNDING)
+
+
+def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence]]:
+    from segtool.runtime.answers import best, largest_share
+
+    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
+        output = segmenter.run(images)
+        return best(output, segmenter.contract), largest_share(output, segmenter.contract)
+
+    return answer_batch
+
+
+def _answer_image(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence | None]]:
+    from segtool.runtime.answers import label_and_score
+
+    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+        if segmenter.contract.head == "labels":
+            return segmenter(image), None
+        labels, shares = label_and_score(ArrayPixels(image), segmenter.contract, segmenter.run, "auto")
+        return labels, shares.max(-1)
+
+    return answer_image
