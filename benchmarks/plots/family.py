@@ -76,7 +76,7 @@ def _draw_member(chart: Chart, member: dict[str, Any], score: float) -> None:
     chart.dot((times["p50"], score), color=color)
     right = chart.x.share(times["p50"]) > 0.7
     side = {"dx": -9.0, "anchor": "end"} if right else {"dx": 9.0}
-    chart.label((times["p50"], score), title(member), dy=16, **side)
+    chart.label((times["p50"], score), title(member), dy=-8, **side)
 
 
 def _floor(value: float) -> int:
