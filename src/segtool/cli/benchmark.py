@@ -51,7 +51,8 @@ Row = Mapping[str, Any]
     "--compare",
     type=click.Path(path_type=Path),
     metavar="OLD.json",
-    help="Compare with an earlier --out: exit 4 where a case is slower than noise explains, 3 where noise hides it.",
+    help="Compare with an earlier --out: exit 4 where a case is slower than noise explains (10 %, or what a file "
+    "against itself shows), 3 where the noise is greater than that and hides a difference.",
 )
 @click.option("--compare-anyway", is_flag=True, help="Compare although machine or provider are others.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write what --json prints to a file.")
