@@ -378,11 +378,9 @@ class TestPictures:
         labels = rng.integers(0, 3, size, dtype=np.uint8)
         write_image(tmp_path / "image.png", image)
         write_color(tmp_path / "color.png", labels, self.PALETTE)
-        write_overlay(tmp_path / "overlay.png", image, labels, self.PALETTE, background_id=1)
         expected = {
             "image": image,
             "color": colorize(labels, self.PALETTE),
-            "overlay": overlay(image, labels, self.PALETTE, background_id=1),
         }
         for name, pixels in expected.items():
             found = read_image(tmp_path / f"{name}.png", channels=pixels.shape[2])
@@ -390,7 +388,7 @@ class TestPictures:
 
     def test_a_picture_that_cannot_be_made_leaves_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="same size"):
-            write_overlay(tmp_path / "a.png", COLOUR, GREY8[:10], self.PALETTE)
+            write_overlay(tmp_path / "a.png", COLOUR, GREY8[:10], self.PALETTE, names=["a", "b"])
         assert list(tmp_path.iterdir()) == []
 
     def test_to_channels_leaves_what_fits(self) -> None:

@@ -17,6 +17,7 @@ SUFFIXES = {
     "labels": ".png",
     "overlay": ".overlay.png",
     "color": ".color.png",
+    "contours": ".contours.geojson",
     "probabilities": ".probabilities.npz",
 }
 """What is added to an output's stem, by kind."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from segtool.contract import ModelContract
 from segtool.files import sha256_of, write_with
-from segtool.runtime.arrays import FloatArray, IntegerArray, row_bands
+from segtool.runtime.arrays import FloatArray, IntegerArray, count_labels
 from segtool.runtime.image_io import write_labels
 from segtool.runtime.naming import SUFFIXES, with_kind
 from segtool.runtime.pictures import write_color, write_overlay
@@ -45,21 +45,24 @@ def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contrac
 
 def pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
     """Return the number of pixels by class name, of the classes that occur in labels (H, W)."""
-    counts = np.zeros(len(names), dtype=np.int64)
-    for rows in row_bands(*labels.shape):  # numpy counts in a copy of 8 bytes a pixel
-        counts += np.bincount(labels[rows].reshape(-1), minlength=len(names))
+    counts = count_labels(labels, len(names))
     return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
 
 
 def _write_output(kind: str, target: str, result: Result, contract: ModelContract) -> str:
     """Write one kind of output and return its SHA-256; that it replaces nothing unasked was checked before the run."""
-    palette, background = contract.palette, contract.background_id
+    palette, names, background = contract.palette, contract.class_names, contract.background_id
     if kind == "labels" and result.labels is not None:
         return write_labels(target, result.labels, palette, overwrite=True)
     if kind == "color" and result.labels is not None:
         write_color(target, result.labels, palette, overwrite=True)
+    elif kind == "contours" and result.labels is not None:
+        from segtool.runtime.geojson import write_contours
+
+        write_contours(target, result.labels, names, background_id=background, overwrite=True)
     elif kind == "overlay" and result.image is not None and result.labels is not None:
-        write_overlay(target, result.image, result.labels, palette, background_id=background, overwrite=True)
+        picture = (result.image, result.labels, palette)
+        write_overlay(target, *picture, names=names, background_id=background, overwrite=True)
     elif result.probabilities is not None:
         _write_probabilities(target, result.probabilities)
     return sha256_of(target)

@@ -16,14 +16,15 @@ from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
+from segtool.runtime.entries import entry_of
 from segtool.runtime.journal import Journal
 from segtool.runtime.manifest import MANIFEST_NAME, Entry, Manifest, write_manifest
 from segtool.runtime.naming import Namer
-from segtool.runtime.outputs import output_names, pixel_counts, stem_of, write_outputs
+from segtool.runtime.outputs import output_names, stem_of, write_outputs
 from segtool.runtime.predict_options import PredictOptions
 from segtool.runtime.resume import is_done
 from segtool.runtime.segmenter import Segmenter
-from segtool.runtime.sources import InputFacts, Source
+from segtool.runtime.sources import Source
 from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
 
 logger = logging.getLogger(__name__)
@@ -185,14 +186,10 @@ class PredictRun:
 
     def _entry(self, job: Job, result: Result) -> Entry:
         """Return what is known of an image before its outputs are written."""
-        entry = Entry(job.source.name, error=None if result.error is None else str(result.error))
-        _add_facts(entry, result.facts)
-        entry.provider = self._segmenter.provider
-        entry.seconds = round(result.seconds, 6)
+        contract = self._segmenter.contract
+        entry = entry_of(job.source.name, result, contract, provider=self._segmenter.provider)
         if result.labels is not None:
             entry.outputs = output_names(job.stem, self._options.kinds)
-            entry.height, entry.width = result.labels.shape
-            entry.pixels = pixel_counts(result.labels, self._segmenter.contract.class_names)
         return entry
 
     def _do(self, jobs: Sequence[Job]) -> list[tuple[Job, Entry, bool]]:
@@ -283,11 +280,3 @@ def _groups(jobs: Sequence[Job], *, workers: int) -> list[Sequence[Job]]:
     """Cut jobs into groups for the threads, so small that each thread gets many of them."""
     size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
     return [jobs[first : first + size] for first in range(0, len(jobs), size)]
-
-
-def _add_facts(entry: Entry, facts: InputFacts | None) -> None:
-    if facts is None:
-        return
-    entry.bytes, entry.mtime_ns, entry.sha256 = facts.bytes, facts.mtime_ns, facts.sha256
-    if facts.frames > 1:
-        entry.note = f"first frame of {facts.frames}"
