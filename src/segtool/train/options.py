@@ -123,6 +123,8 @@ class TrainResult:
         What metrics.json holds: figures on "val" and, where there is a test part, on "test".
     seconds
         Time spent in the epochs, over all resumes.
+    is_chief
+        Whether this process wrote the run; the other workers of TF_CONFIG write nothing and have no metrics.
     """
 
     folder: Path
@@ -130,3 +132,4 @@ class TrainResult:
     best_epoch: int
     metrics: dict[str, Any]
     seconds: float
+    is_chief: bool = True
