@@ -67,6 +67,21 @@ if TYPE_CHECKING:
     help="Share of the images for a test that nothing is chosen on.",
 )
 @click.option("--size", type=SizeType(), help="Resize the images to this size; the data's own where not given.")
+@click.option(
+    "--crop",
+    type=SizeType(),
+    help="Train on random crops of this size, at the images' own scale: for images of more than a few hundred pixels, "
+    "or of different sizes. What is exported then predicts larger images by tiles. An epoch has as many crops as fit "
+    "into the images.",
+)
+@click.option(
+    "--rare-crops",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the crops drawn around a random class of the image rather than anywhere; shows rare classes more.",
+)
 @seed_option("Seed of the split, the weights, the order and the augmentation.")
 @click.option(
     "--device",
@@ -99,10 +114,14 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     The folder holds model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
     predictions.png and a checkpoint. runs/latest points at it, and `segtool export` goes on from there.
 
+    KERAS_BACKEND=jax or torch trains on that library. On several machines, run the same command on each, with TF_CONFIG
+    set as TensorFlow describes it; the first worker writes the run.
+
     \b
     Examples:
       segtool train
       segtool train --data my_photos/ --epochs 40
+      segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
       segtool train --resume
     """
     need_training()
@@ -124,8 +143,18 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
         again = "segtool train --resume" + (f" --out {out}" if out else "")
         stderr.print(f"Stopped. Finished epochs are kept: `{again}` goes on from there.", markup=False, soft_wrap=True)
         ctx.exit(1)
+    if not result.is_chief:
+        _report_follower(result, as_json=as_json)
+        return
     _write_sample_images(result)
     _report(result, as_json=as_json)
+
+
+def _report_follower(result: TrainResult, *, as_json: bool) -> None:
+    """Say that this is one of the workers that write no run."""
+    say(f"{result.epochs} epochs trained; the first worker has the run.")
+    if as_json:
+        emit_json("train", {"run": None, "epochs": result.epochs, "seconds": result.seconds})
 
 
 def _write_sample_images(result: TrainResult) -> None:

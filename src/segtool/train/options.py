@@ -32,6 +32,11 @@ class TrainOptions:
         is chosen on.
     size
         (height, width) in pixels that images are resized to; None for the data's own.
+    crop
+        (height, width) of random crops to train on at the images' own scale, which makes it the network's input; larger
+        images are then predicted by tiles. None to train on whole images.
+    rare_crops
+        Share of the crops, 0..1, that are drawn around a pixel of a class that is drawn first.
     seed
         Seed of the split, the weights, the order and the augmentation.
     device, precision
@@ -46,6 +51,8 @@ class TrainOptions:
     val_split: float = 0.2
     test_split: float = 0.0
     size: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    rare_crops: float = 0.0
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -62,6 +69,20 @@ class TrainOptions:
             raise TrainingError(
                 "The validation share must lie above 0, the test share at 0 or above, and both together below 1, "
                 f"found {self.val_split} and {self.test_split}."
+            )
+
+        self._check_crop()
+
+    def _check_crop(self) -> None:
+        if self.crop and self.size:
+            raise TrainingError(
+                "A size to resize to and a size of crops were given, which a prediction could not follow: it tiles "
+                "images at their own scale; leave one of them out, or resize the files."
+            )
+        if not 0 <= self.rare_crops <= 1 or (self.rare_crops and not self.crop):
+            raise TrainingError(
+                f"A share of crops around rare classes is a number from 0 to 1 and needs crops, found "
+                f"{self.rare_crops:g} with crops of {self.crop}; give --crop HxW too, or leave it out."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,8 +103,8 @@ class TrainOptions:
             raise TrainingError(
                 f"The run has options that this segtool does not know ({', '.join(unknown)}); upgrade it."
             )
-        size = values.get("size")
-        return cls(**{**values, "size": tuple(size) if size else None})
+        sizes = {name: tuple(values[name]) for name in ("size", "crop") if values.get(name)}
+        return cls(**{**values, **sizes})
 
 
 @dataclass(frozen=True)
@@ -102,6 +123,8 @@ class TrainResult:
         What metrics.json holds: figures on "val" and, where there is a test part, on "test".
     seconds
         Time spent in the epochs, over all resumes.
+    is_chief
+        Whether this process wrote the run; the other workers of TF_CONFIG write nothing and have no metrics.
     """
 
     folder: Path
@@ -109,3 +132,4 @@ class TrainResult:
     best_epoch: int
     metrics: dict[str, Any]
     seconds: float
+    is_chief: bool = True

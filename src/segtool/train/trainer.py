@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ from segtool.files import write_json
 from segtool.models import load_keras_file
 from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import load_checkpoint
+from segtool.train.crops import CropBatches, CropRule
 from segtool.train.device import strategy_scope
+from segtool.train.distributed import Team, strategy_of
 from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
+from segtool.train.faster import faster_network, faster_optimizer
 from segtool.train.listener import TrainListener
 from segtool.train.memory import keep_freed_memory
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.pictures import draw_run
-from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan
+from segtool.train.pixels import PixelAccuracy, PixelCrossEntropy
+from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
+from segtool.train.rare import warn_of_rare_classes
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 
 
@@ -49,6 +56,8 @@ def train(
         The data, the device, the options or the output cannot be used; each says what to do.
     """
     plan = make_plan(options)
+    if not plan.device.cluster.is_chief:
+        return _follow(plan)
     description = describe_plan(plan)
     folder = create_run_folder(out, arch=options.arch)
     with folder.lock():
@@ -82,8 +91,8 @@ def resume(
     folder = open_run_folder(path)
     info = folder.read_info()
     _refuse_other_options(folder, info, expected or {})
-    with folder.lock():
-        plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
+    plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
+    with folder.lock() if plan.device.cluster.is_chief else nullcontext():
         if vars(plan.recipe) != info["recipe_values"]:
             raise TrainingError(
                 f"The recipe {plan.options.recipe} of this segtool is not the one that {folder.path} was started with; "
@@ -94,7 +103,7 @@ def resume(
                 f"The data at {plan.options.data} is not what {folder.path} was trained on (another fingerprint); "
                 "bring the old data back, or start a new run."
             )
-        return _fit(plan, folder, listener or TrainListener())
+        return _fit(plan, folder, listener or TrainListener()) if plan.device.cluster.is_chief else _follow(plan)
 
 
 def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
@@ -110,13 +119,36 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
         publish(folder, progress, model=model, best_model=best_model)
     first = len(progress.rows)
     listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
+    at_end = EpochEnd(folder, best_model, batches=batches, validation=validation, progress=progress, listener=listener)
+    _train_epochs(plan, model, batches, first=first, callback=at_end)
+    return _finish(plan, folder, progress, validation)
+
+
+def _follow(plan: Plan) -> TrainResult:
+    """Train as one of the workers that write nothing."""
+    started = time.perf_counter()
+    keep_freed_memory()
+    keras.utils.set_random_seed(plan.options.seed)
+    first = _train_epochs(plan, _build(plan)[0], _batches(plan), first=0, callback=None)
+    return TrainResult(Path(), plan.epochs - first, 0, {}, time.perf_counter() - started, is_chief=False)
+
+
+def _train_epochs(
+    plan: Plan, model: keras.Model, batches: TrainingBatches, *, first: int, callback: EpochEnd | None
+) -> int:
+    """Train from epoch `first` (0-based) on, or from the chief's where there are several workers; return which."""
+    team = None
+    if strategy := strategy_of(plan.device):
+        team = Team(strategy, model)
+        team.agree({"config": plan.options.to_dict(), "data": plan.data.fingerprint(), **vars(plan.precision)})
+        first = team.start_from_chief(first)
     if first < plan.epochs:
         batches.start_epoch(first)
-        at_end = EpochEnd(
-            folder, best_model, batches=batches, validation=validation, progress=progress, listener=listener
-        )
-        model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[at_end], shuffle=False, verbose=0)
-    return _finish(plan, folder, progress, validation)
+        if team:
+            team.fit(batches, epochs=plan.epochs, first=first, callback=callback)
+        else:
+            model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
+    return first
 
 
 def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
@@ -125,11 +157,11 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            model = build_network(plan)
+            model = faster_network(build_network(plan), plan.device)
             model.compile(
-                optimizer=_optimizer(plan),
-                loss=keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"),
-                weighted_metrics=["accuracy"],
+                optimizer=faster_optimizer(_optimizer(plan), plan.device),
+                loss=PixelCrossEntropy(),
+                weighted_metrics=[PixelAccuracy()],
             )
         keras.config.set_dtype_policy("float32")
         return model, build_network(plan)
@@ -151,7 +183,7 @@ def _learning_rate(plan: Plan) -> Any:
     recipe = plan.recipe
     if not recipe.cosine:
         return recipe.learning_rate
-    steps = -(-len(plan.split.train) // plan.batch_size)
+    steps = steps_an_epoch(plan)
     warmup = min(recipe.warmup_epochs, plan.epochs // 4) * steps
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=recipe.learning_rate / 10 if warmup else recipe.learning_rate,
@@ -162,19 +194,29 @@ def _learning_rate(plan: Plan) -> Any:
 
 
 def _batches(plan: Plan) -> TrainingBatches:
-    images, labels = plan.data.arrays(plan.split.train, size=plan.size)
-    return TrainingBatches(
-        images,
-        labels,
-        batch_size=plan.batch_size,
-        shift=plan.recipe.shift,
-        ignore_id=plan.data.ignore_id,
-        seed=plan.options.seed,
-    )
+    images, labels = _load(plan, plan.split.train)
+    warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
+    options: dict[str, Any] = {
+        "batch_size": plan.batch_size,
+        "shift": plan.recipe.shift,
+        "ignore_id": plan.data.ignore_id,
+        "seed": plan.options.seed,
+    }
+    if plan.options.crop:
+        rule = CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops)
+        return CropBatches(images, labels, rule=rule, **options)
+    return TrainingBatches(images, labels, **options)
+
+
+def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:
+    """Return images and labels at the network's size, or lists of whole ones where it is trained on crops."""
+    if not plan.options.crop:
+        return plan.data.arrays(indices, size=plan.size)
+    return [plan.data.image(int(index)) for index in indices], [plan.data.label(int(index)) for index in indices]
 
 
 def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
-    images, labels = plan.data.arrays(indices, size=plan.size)
+    images, labels = _load(plan, indices)
     data = plan.data
     return ValidationSet(images, labels, data.class_names, data.background_id, data.ignore_id)
 
