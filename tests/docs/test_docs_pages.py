@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -50,16 +51,7 @@ def _walk(page: str, tmp_path: Path, *, heavy: bool) -> None:
     steps = [step for block in blocks if (step := _step(block))]
     folder = tmp_path / "page"
     folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, str(SESSION)],
-        input=json.dumps(steps),
-        cwd=folder,
-        env=_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    results = json.loads(done.stdout)
+    results = _session(steps, folder, _environment(tmp_path))
     for step, result in zip(steps, results, strict=False):
         assert result["code"] == 0, f"{step['where']} failed:\n{step['text']}\n{result['out']}\n{result['err']}"
     by_place = {step["where"]: result for step, result in zip(steps, results, strict=True)}
@@ -67,6 +59,16 @@ def _walk(page: str, tmp_path: Path, *, heavy: bool) -> None:
         if made.where in by_place:
             result = by_place[made.where]
             _compare(shown, result["out"] + "\n" + result["err"])
+
+
+def _session(steps: list[dict[str, str]], folder: Path, environment: dict[str, str]) -> list[dict[str, Any]]:
+    """Run steps in a process of their own; return what each gave, up to the first that failed."""
+    call = [sys.executable, str(SESSION)]
+    done = subprocess.run(
+        call, input=json.dumps(steps), cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results
 
 
 def _shown(page: str) -> list[tuple[Block, Block]]:
@@ -133,3 +135,24 @@ def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
 def test_no_measured_figure_is_typed_by_hand(page: str) -> None:
     """Times, sizes and speeds come from benchmarks/results, between the marks."""
     assert MEASURED.findall(prose(page)) == []
+
+
+@pytest.mark.parametrize(("kind", "text"), [("sh", "false\necho late"), ("sh", "false | cat"), ("python", "1 / 0")])
+def test_a_block_that_fails_is_noticed_and_ends_the_page(kind: str, text: str, tmp_path: Path) -> None:
+    steps = [{"kind": kind, "text": text, "where": "here"}, {"kind": "sh", "text": "echo next", "where": "there"}]
+    (result,) = _session(steps, tmp_path, dict(os.environ))
+    assert result["code"] != 0
+    assert "late" not in result["out"]
+
+
+def test_an_output_that_did_not_come_is_noticed() -> None:
+    shown = Block("x.md", 1, "text", "| part | images |\n| val | 800 |\n...\n", "", "")
+    _compare(shown, "more\n┃ part ┃ images ┃\n│ val  │     40 │\n")
+    for output in ("| part | images |\n| test | 800 |", "| val | 800 |\n| part | images |", ""):
+        with pytest.raises(AssertionError, match="did not come"):
+            _compare(shown, output)
+
+
+def test_a_figure_typed_by_hand_is_noticed() -> None:
+    assert all(MEASURED.search(text) for text in ("in 3.5 ms", "took 12 minutes", "2.1x faster", "3 times as fast"))
+    assert not MEASURED.search("64 x 84 pixels, 99.99 % of the labels, a crop of 192x192")
