@@ -112,6 +112,8 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
       segtool train --width 0.5 --teacher runs/large
       segtool train --resume
     """
+    if not resume and options["temperature"] is not None and options["teacher"] is None:
+        raise click.UsageError("--temperature softens the answers of a --teacher; name one.")
     need_training()
     from segtool.cli.live import LiveTraining
     from segtool.train.options import TrainOptions

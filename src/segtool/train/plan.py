@@ -101,7 +101,7 @@ def _teacher(options: TrainOptions, data: Dataset, size: tuple[int, int]) -> Tea
         return None
     teacher = load_teacher(options.teacher, size=size, channels=data.channels, class_names=data.class_names)
     split_by = {"seed": options.seed, "val_split": options.val_split, "test_split": options.test_split}
-    if data.splits is None or options.data.startswith(BUILT_IN_DATA):
+    if "val" not in (data.splits or {}):
         warn_of_leaks(teacher, data.fingerprint(), split_by)
     return teacher
 
