@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,20 @@ def weighed(extras: list[str]) -> list[dict[str, Any]]:
     """Return the packages of a fresh environment, largest first; pip itself is left out."""
     spec = str(ROOT) + (f"[{','.join(extras)}]" if extras else "")
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
-        python = str(Path(folder, "Scripts" if sys.platform == "win32" else "bin", "python"))
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", spec], check=True)
-        found = subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True)
+        return sizes(fresh_environment(Path(folder), [spec]))
+
+
+def fresh_environment(folder: Path, specs: Sequence[str]) -> str:
+    """Install into a new environment in `folder`; return its Python."""
+    venv.create(folder, with_pip=True)
+    python = str(folder / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", *specs], check=True)
+    return python
+
+
+def sizes(python: str) -> list[dict[str, Any]]:
+    """Return what is installed for this Python, largest first; pip itself is left out."""
+    found = subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True)
     rows: list[dict[str, Any]] = json.loads(found.stdout)
     return sorted((row for row in rows if row["package"] not in ("pip", "setuptools")), key=lambda row: -row["bytes"])
 

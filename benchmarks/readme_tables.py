@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from plots import engines, family, footprint, scaling
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 _KEYS = ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
@@ -66,7 +68,8 @@ def figures() -> str:
         f"INT8 against FP32, one image, {speed['threads']} threads, measured in turns by the export: "
         f"{speed['sentence']}.",
     ]
-    return "\n".join([*_edge(), *lines, *_engines()])
+    more = (engines.throughput_table, footprint.table, family.table, scaling.table)
+    return "\n".join([*_edge(), *lines, *_engines(), *(line for table in more for line in table())])
 
 
 def _edge() -> list[str]:

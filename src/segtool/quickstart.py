@@ -86,7 +86,7 @@ def quickstart(
     picture = options.out / "predictions.png"
     evaluate(exported.int8, options=EvaluateOptions(pictures=picture, samples=SAMPLES))
     say("5/5  Measure latency, FP32 and INT8 in turns")
-    summary = _summary(trained, exported, manifest, measure(_files(exported), options=MeasureOptions()))
+    summary = _summary(trained, exported, manifest, measure(_files(exported), options=MeasureOptions(seconds=3.0)))
     summary["files"] = {"run": str(trained.folder), "picture": str(picture), "labels": str(options.out / "labels")}
     write_json(options.out / "summary.json", summary)
     return summary

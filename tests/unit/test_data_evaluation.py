@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segtool.data.dataset import ArrayDataset, Classes
-from segtool.data.evaluation import evaluate_labels, per_image_scores
+from segtool.data.evaluation import Scored, evaluate_labels, tally
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 
@@ -44,7 +44,7 @@ def test_only_the_indices_count(data):
     calls = []
     scores = evaluate_labels(perfect, data, np.array([5, 2]), size=(6, 8), progress=lambda *call: calls.append(call))
     assert scores.support.sum() == 2 * 48
-    assert calls == [(1, 2), (2, 2)]
+    assert calls == [(2, 2)]
 
 
 def test_ignored_pixels_count_nowhere(data):
@@ -79,11 +79,15 @@ def test_images_are_resized_for_the_model_and_labels_back(tmp_path):
     assert scores.pixel_accuracy == zeros / (8 * 12 + 16 * 8)
 
 
+def scored(predict, size=(6, 8)):
+    return Scored(lambda images: (predict(images), None), size)
+
+
 def test_each_image_by_itself(data):
-    found = list(per_image_scores(wrong_at_one, data, np.array([4, 1]), size=(6, 8)))
-    assert [name for name, _ in found] == ["image_00004", "image_00001"]
-    assert found[1][1].pixel_accuracy == np.mean(TRUTH[1] != 1)
-    assert found[0][1].images == 1
+    [found] = tally([scored(wrong_at_one)], data, np.array([4, 1]))
+    hits = found.counts.hits.sum(axis=1)
+    assert hits.tolist() == [np.sum(TRUTH[4] != 1), np.sum(TRUTH[1] != 1)]
+    assert found.counts.truth.sum(axis=1).tolist() == [48, 48]
 
 
 def test_predictions_out_of_range_are_refused(data):

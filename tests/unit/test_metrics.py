@@ -10,8 +10,7 @@ import pytest
 
 from segtool.errors import DataError
 from segtool.files import nan_to_none
-from segtool.runtime import metrics
-from segtool.runtime.metrics import CONVENTION, Scores, confusion_matrix, dice_per_class, iou_per_class
+from segtool.runtime.metrics import CONVENTION, Scores, confusion_matrix, counting, dice_per_class, iou_per_class
 
 TRUTH = np.array([[0, 0, 1], [1, 1, 2]], np.uint8)
 PREDICTION = np.array([[0, 1, 1], [1, 2, 2]], np.uint8)
@@ -51,9 +50,9 @@ class TestConfusionMatrix:
         assert matrix[-1, -1] == matrix.sum() == 3
 
     def test_more_pixels_than_a_block(self) -> None:
-        truth = np.tile(np.arange(4), metrics._BLOCK)
+        truth = np.tile(np.arange(4), counting._BLOCK)
         matrix = confusion_matrix(truth, truth[::-1], 4)
-        np.testing.assert_array_equal(matrix, np.eye(4)[::-1] * metrics._BLOCK)
+        np.testing.assert_array_equal(matrix, np.eye(4)[::-1] * counting._BLOCK)
 
     @pytest.mark.parametrize(
         ("truth", "prediction", "message"),
@@ -144,6 +143,7 @@ class TestScores:
             "mean_dice",
             "foreground_mean_iou",
             "foreground_mean_dice",
+            "frequency_weighted_iou",
             "classes",
             "images",
             "convention",

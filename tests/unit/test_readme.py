@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_its_figures_are_those_of_the_results() -> None:
-    call = [sys.executable, str(ROOT / "benchmarks" / "readme_tables.py"), "--check"]
+def test_its_figures_and_the_plots_are_those_of_the_results() -> None:
+    call = [sys.executable, str(ROOT / "benchmarks" / "figures.py"), "--check"]
     result = subprocess.run(call, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 

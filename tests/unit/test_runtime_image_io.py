@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from segtool.errors import DataError, OutputExistsError
+from segtool.files import sha256_of
 from segtool.runtime import decoding
 from segtool.runtime.decoding import MAX_PIXELS, open_checked
 from segtool.runtime.image_io import (
@@ -318,6 +319,13 @@ class TestWriteLabels:
         write_labels(tmp_path / "mask.png", labels, [(1, 2, 3)] * 300)
         np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), labels)
 
+    def test_a_map_above_four_megapixels_is_written_in_bands_and_its_hash_is_the_files(self, tmp_path: Path) -> None:
+        labels = (np.arange(2050 * 2048) % 251).reshape(2050, 2048).astype(np.uint8)
+        digest = write_labels(tmp_path / "large.png", labels, self.PALETTE)
+        np.testing.assert_array_equal(read_mask(tmp_path / "large.png"), labels)
+        assert digest == sha256_of(tmp_path / "large.png")
+        assert write_labels(tmp_path / "small.png", labels[:9], self.PALETTE) == sha256_of(tmp_path / "small.png")
+
     @pytest.mark.parametrize("labels", [np.full((2, 2), 256), np.full((2, 2), -1), np.zeros((2, 2, 3), np.uint8)])
     def test_what_does_not_fit_is_refused_and_nothing_is_written(self, tmp_path: Path, labels: np.ndarray) -> None:
         with pytest.raises(DataError, match=r"ids 0\.\.255"):
@@ -370,11 +378,9 @@ class TestPictures:
         labels = rng.integers(0, 3, size, dtype=np.uint8)
         write_image(tmp_path / "image.png", image)
         write_color(tmp_path / "color.png", labels, self.PALETTE)
-        write_overlay(tmp_path / "overlay.png", image, labels, self.PALETTE, background_id=1)
         expected = {
             "image": image,
             "color": colorize(labels, self.PALETTE),
-            "overlay": overlay(image, labels, self.PALETTE, background_id=1),
         }
         for name, pixels in expected.items():
             found = read_image(tmp_path / f"{name}.png", channels=pixels.shape[2])
@@ -382,7 +388,7 @@ class TestPictures:
 
     def test_a_picture_that_cannot_be_made_leaves_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="same size"):
-            write_overlay(tmp_path / "a.png", COLOUR, GREY8[:10], self.PALETTE)
+            write_overlay(tmp_path / "a.png", COLOUR, GREY8[:10], self.PALETTE, names=["a", "b"])
         assert list(tmp_path.iterdir()) == []
 
     def test_to_channels_leaves_what_fits(self) -> None:

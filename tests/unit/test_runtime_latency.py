@@ -11,9 +11,12 @@ import pytest
 from tiny_models import tiny_contract, write_model
 
 from segtool.errors import DataError, ModelFileError
-from segtool.runtime.fresh_process import measure_cold_start
-from segtool.runtime.latency import STAGES, BenchmarkCase, Ratio, benchmark, compare_interleaved, machine_info
+from segtool.runtime.fresh_process import PHASES, measure_cold_start
+from segtool.runtime.latency import RUNS_A_TURN, Length, Ratio, compare_interleaved, measure_latency
+from segtool.runtime.machine import frequency_scaling, machine_info
 from segtool.runtime.processors import available_cpus
+from segtool.runtime.subject import STAGES, BenchmarkCase
+from segtool.runtime.throughput import measure_throughput
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 84, 1), dtype=np.uint8)
 
@@ -23,14 +26,19 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "model.onnx")
 
 
-class TestBenchmark:
+def measured(*cases: BenchmarkCase, images: np.ndarray = IMAGES, **options: object) -> dict:
+    return measure_latency(cases, images=images, length=Length(**{"runs": 7, "warmup": 2, **options}))
+
+
+class TestMeasureLatency:
     def test_what_it_returns(self, model: Path, tmp_path: Path) -> None:
         other = write_model(tmp_path / "other.onnx", tiny_contract(head="probabilities"))
         cases = [BenchmarkCase(model, threads=1), BenchmarkCase(other, provider="cpu", threads=2, batch=4)]
-        first, second = benchmark(cases, images=IMAGES, runs=7, warmup=2)
+        result = measured(*cases)
+        first, second = result["models"]
         assert set(first) == {
             *("path", "provider", "threads", "batch", "precision", "head", "n", "latency_ms", "stages_ms"),
-            *("throughput_ips", "cold_start_ms", "peak_rss_mb", "size_bytes"),
+            *("throughput_ips", "size_bytes"),
             *("provider_reason", "provider_options", "provider_nodes", "refused_providers"),
         }
         assert (first["n"], first["batch"], first["threads"], first["head"]) == (7, 1, 1, "labels")
@@ -38,32 +46,74 @@ class TestBenchmark:
         assert second["size_bytes"] == other.stat().st_size
         for entry in (first, second):
             latency = entry["latency_ms"]
-            assert 0 < latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"]
+            assert 0 < latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
+            assert latency["p50_low"] <= latency["p50"] <= latency["p50_high"]
+            assert latency["p999"] is None
             assert list(entry["stages_ms"]) == list(STAGES)
             assert entry["throughput_ips"] == pytest.approx(entry["batch"] * 1000 / latency["mean"])
-            assert entry["cold_start_ms"] > latency["min"]
-            assert 10 < entry["peak_rss_mb"] < 1000
-        json.dumps([first, second], allow_nan=False)
+        assert result["warmup"] | {"seconds": 0} == {
+            "rounds": 2,
+            "seconds": 0,
+            "stable": None,
+            "criterion": "2 rounds, as asked for",
+        }
+        json.dumps(result, allow_nan=False)
 
-    def test_images_of_another_size_and_kind(self, model: Path) -> None:
-        calls: list[tuple[int, int]] = []
+    def test_each_case_of_the_first_model_has_a_control(self, model: Path, tmp_path: Path) -> None:
+        other = write_model(tmp_path / "other.onnx")
+        cases = [BenchmarkCase(path, threads=count) for path in (model, other) for count in (1, 2)]
+        controls = measured(*cases)["noise"]["controls"]
+        assert [(each["path"], each["threads"]) for each in controls] == [(str(model), 1), (str(model), 2)]
+
+    def test_every_run_is_kept_and_none_more(self, model: Path) -> None:
         images = np.zeros((1, 100, 90, 3), np.uint8)
-        options = {"runs": 2, "warmup": 1, "progress": lambda *call: calls.append(call)}
-        (entry,) = benchmark([BenchmarkCase(model)], images=images, **options)
-        assert entry["n"] == 2
-        assert calls == [(1, 3), (2, 3), (3, 3)]
+        calls: list[tuple[float, float]] = []
+        result = measure_latency(
+            [BenchmarkCase(model)],
+            images=images,
+            length=Length(runs=12, warmup=1),
+            samples=True,
+            progress=lambda *call: calls.append(call),
+        )
+        (entry,) = result["models"]
+        assert len(entry["samples_ms"]) == entry["n"] == 12
+        assert max(entry["samples_ms"]) == entry["latency_ms"]["max"]
+        assert calls == [(5, 12), (10, 12), (12, 12)]
+
+    def test_by_seconds(self, model: Path) -> None:
+        (entry,) = measured(BenchmarkCase(model), runs=None, seconds=0.05)["models"]
+        assert entry["n"] >= 10
+        assert entry["n"] % RUNS_A_TURN == 0
 
     @pytest.mark.parametrize("options", [{"runs": 0}, {"warmup": -1}, {"images": IMAGES[:0]}])
     def test_nothing_to_measure(self, model: Path, options: dict[str, object]) -> None:
         with pytest.raises(DataError, match="needs at least one"):
-            benchmark([BenchmarkCase(model)], **{"images": IMAGES, **options})
+            measured(BenchmarkCase(model), **options)
+
+
+class TestThroughput:
+    def test_what_it_returns(self, model: Path) -> None:
+        cases = [BenchmarkCase(model, threads=1, batch=2), BenchmarkCase(model, threads=available_cpus())]
+        found = measure_throughput(cases, images=IMAGES, length=Length(runs=10))
+        assert [entry["sessions"] for entry in found] == [available_cpus(), 1]
+        for entry in found:
+            rate = entry["images_per_second"]
+            assert 0 < rate["low"] <= rate["median"] <= rate["high"]
+            assert entry["n"] >= 10
+            assert entry["turns"] >= 6
+        json.dumps(found, allow_nan=False)
 
 
 class TestColdStart:
-    def test_the_parents_memory_is_not_counted(self, model: Path) -> None:
+    def test_its_phases_and_its_memory(self, model: Path) -> None:
         ballast = np.ones(400_000_000, np.uint8)
-        _, peak = measure_cold_start(model, provider="cpu", threads=1, batch=1)
-        assert peak < ballast.nbytes / 1e6
+        found = measure_cold_start(model, provider="cpu", threads=1, batch=1, repeats=2).to_dict()
+        assert 10 < found["peak_rss_mb"] < ballast.nbytes / 1e6  # the parent's memory is not counted
+        cold = found["cold_start"]
+        assert cold["n"] == 2
+        assert 0 < cold["min_ms"] <= found["cold_start_ms"] <= cold["max_ms"]
+        assert all(cold[f"{phase}_ms"] > 0 for phase in PHASES)
+        json.dumps(found, allow_nan=False)
 
     def test_a_process_that_fails(self, tmp_path: Path) -> None:
         with pytest.raises(ModelFileError, match="does not exist"):
@@ -104,3 +154,26 @@ class TestMachineInfo:
         assert (info["cpu"], info["instruction_sets"]) == ("Some CPU", ["avx2", "avx512_vnni"])
         cpuinfo.write_text("BogoMIPS\t: 50\nFeatures\t: fp asimd asimddp i8mm\n")
         assert machine_info(proc=tmp_path)["instruction_sets"] == ["asimd", "asimddp", "i8mm"]
+
+    def test_frequency_scaling(self, tmp_path: Path) -> None:
+        scaling = tmp_path / "devices" / "system" / "cpu" / "cpu0" / "cpufreq"
+        scaling.mkdir(parents=True)
+        for name, text in (("governor", "powersave"), ("driver", "intel_pstate"), ("max_freq", "3900000")):
+            (scaling / f"scaling_{name}").write_text(text + "\n")
+        pstate = scaling.parents[1] / "intel_pstate"
+        pstate.mkdir()
+        (pstate / "no_turbo").write_text("1\n")
+        (tmp_path / "cpuinfo").write_text("cpu MHz\t\t: 800.5\n\ncpu MHz\t\t: 3900\n")
+        assert frequency_scaling(proc=tmp_path, system=tmp_path) == {
+            "governor": "powersave",
+            "driver": "intel_pstate",
+            "min_mhz": None,
+            "max_mhz": 3900.0,
+            "turbo": False,
+            "now_mhz": [800.5, 3900.0],
+        }
+
+    def test_a_machine_that_says_nothing(self, tmp_path: Path) -> None:
+        info = machine_info(proc=tmp_path, system=tmp_path)
+        assert set(info["frequency"].values()) == {None}
+        assert info["virtual"] is info["memory_bytes"] is None

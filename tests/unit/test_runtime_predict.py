@@ -56,9 +56,10 @@ class TestOutputs:
 
     def test_every_kind(self, tmp_path: Path, images: Path) -> None:
         segmenter = load(write_model(tmp_path / "logits.onnx", tiny_contract(head="logits")))
-        options = PredictOptions(out=tmp_path / "out", overlay=True, color=True, probabilities=True)
+        options = PredictOptions(out=tmp_path / "out", overlay=True, color=True, contours=True, probabilities=True)
         manifest = predict_paths(segmenter, [str(images / "a.png")], options=options)
-        expected = ["a.color.png", "a.overlay.png", "a.png", "a.probabilities.npz", "manifest.json"]
+        made = [f"a{suffix}" for suffix in (".color.png", ".contours.geojson", ".overlay.png", ".png")]
+        expected = [*made, "a.probabilities.npz", "manifest.json"]
         assert files_below(tmp_path / "out") == expected
         labels = read_mask(tmp_path / "out/a.png")
         palette = np.array(segmenter.contract.palette, np.uint8)
@@ -70,6 +71,7 @@ class TestOutputs:
             "labels": "a.png",
             "overlay": "a.overlay.png",
             "color": "a.color.png",
+            "contours": "a.contours.geojson",
             "probabilities": "a.probabilities.npz",
         }
 

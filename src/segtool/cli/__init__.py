@@ -16,6 +16,7 @@ _COMMANDS = {
     "predict": "Segment images with an exported model.",
     "evaluate": "Score a model: IoU, Dice, accuracy, confusion matrix.",
     "benchmark": "Measure latency, throughput, cold start, memory and size.",
+    "report": "Write one HTML page on a model: this file, this machine, yes or no.",
     "data": "Make, describe or check a data set.",
     "info": "Show what a model file expects, returns and was proven to do.",
     "verify": "Run a model's built-in golden test on this machine.",

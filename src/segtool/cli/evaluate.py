@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from segtool.cli.common import Command, emit_json, emit_table, percent, say
+from segtool.cli.common import Command, emit_json, say
 from segtool.cli.options import (
     data_option,
     json_option,
@@ -17,19 +17,16 @@ from segtool.cli.options import (
     threads_option,
 )
 
-if TYPE_CHECKING:
-    from segtool.report.evaluate import Evaluation
 
-
-@click.command(cls=Command, name="evaluate", short_help="Score a model: IoU, Dice, accuracy, confusion matrix.")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.command(cls=Command, name="evaluate", short_help="Score a model, or compare several on the same images.")
+@click.argument("models", metavar="[MODEL]...", nargs=-1, type=click.Path(path_type=Path))
 @data_option(
     "Images with their truth, as in `segtool train`; of a run folder, or a model in one, the run's own where not given."
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part of the data.  [default: val of the data that the model was trained on, and of data that comes "
+    help="Which part of the data.  [default: val of the data that a model was trained on, and of data that comes "
     "in parts; else all]",
 )
 @click.option(
@@ -42,62 +39,97 @@ if TYPE_CHECKING:
     "--confusion",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also draw the confusion matrix, each row a share of the true pixels, to a PNG file (needs the extra report).",
+    help="Also draw the confusion matrix of one model, each row a share of the true pixels, to a PNG file (needs the "
+    "extra report).",
 )
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also draw images, truth and predictions side by side, with the IoU and Dice of each class, to a PNG file "
-    "(needs the extra report).",
+    help="Also draw images, truth and predictions side by side to a PNG file (needs the extra report): the first "
+    "images of one model; of several, those on which the second differs most from the first.",
 )
 @click.option("--samples", type=click.IntRange(1, 16), help="How many images --pictures shows.  [default: 6]")
+@click.option(
+    "--boundary-width",
+    type=click.IntRange(1),
+    metavar="PIXELS",
+    help="How near to an outline the pixels of the boundary IoU are.  [default: 2 % of each image's diagonal]",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(100),
+    default=1000,
+    show_default=True,
+    help="How often images are drawn anew for the 95 % intervals.",
+)
 @provider_option
 @threads_option
 @overwrite_option
 @json_option
-def command(*, model: Path | None, as_json: bool, **options: Any) -> None:
-    """Score MODEL (.onnx, .keras or a run folder; the latest run where not given) on images with known truth.
+def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **options: Any) -> None:
+    """Score each MODEL (.onnx, .keras or a run folder; the latest run where none is given) on images with known truth.
 
     All figures come from one confusion matrix over all images. Means named foreground leave the background class
-    out, and are the ones to compare: on M2NIST a model that finds nothing has 94 % pixel accuracy.
+    out, and are the ones to compare: on M2NIST a model that finds nothing has 94 % pixel accuracy. Intervals are by
+    the bootstrap over images.
+
+    Several models are scored on the same images, and each is compared with the first: differences with paired
+    intervals, the labels that agree, and the images on which they differ most.
 
     \b
     Examples:
       segtool evaluate runs/latest
       segtool evaluate model.int8.onnx --data test.npz --json
+      segtool evaluate model.onnx model.int8.onnx --data test.npz --pictures differences.png
     """
     if options["samples"] is None:
         del options["samples"]
     elif options["pictures"] is None:
         raise click.UsageError("--samples says how many images --pictures shows; give --pictures FILE too.")
+    if len(models) > 1 and options["confusion"] is not None:
+        raise click.UsageError("--confusion draws the matrix of one model; name one, or leave it out.")
+    from segtool.report.evaluate import EvaluateOptions
+    from segtool.runtime.metrics import Bootstrap
+
+    settings = EvaluateOptions(**options, bootstrap=Bootstrap(resamples))
+    if len(models) > 1:
+        _compare(models, settings, as_json=as_json)
+    else:
+        _evaluate(models[0] if models else None, settings, as_json=as_json)
+
+
+def _evaluate(model: Path | None, options: Any, *, as_json: bool) -> None:
     from segtool.cli.progress import progress_bar
-    from segtool.report.evaluate import EvaluateOptions, evaluate
+    from segtool.cli.scores import report_evaluation
+    from segtool.report.evaluate import evaluate
 
     with progress_bar("images") as progress:
-        result = evaluate(model, options=EvaluateOptions(**options), progress=progress)
+        result = evaluate(model, options=options, progress=progress)
     say_provider(result.provider)
     if as_json:
         emit_json("evaluate", result.to_dict())
     else:
-        _report(result)
+        report_evaluation(result)
+    _say_written(result.written)
 
 
-def _report(result: Evaluation) -> None:
-    scores = result.scores
-    emit_table(
-        ["class", "IoU %", "Dice %", "true pixels"],
-        [
-            *(
-                [item["name"], percent(item["iou"]), percent(item["dice"]), item["support"]]
-                for item in scores.to_dict()["classes"]
-            ),
-            ["mean, foreground", percent(scores.foreground_mean_iou), percent(scores.foreground_mean_dice), ""],
-            ["mean, all", percent(scores.mean_iou), percent(scores.mean_dice), ""],
-        ],
-        title=f"{result.model} on {result.data} ({result.split}, {scores.images} images): pixel accuracy "
-        f"{percent(scores.pixel_accuracy)} %",
-    )
-    say(scores.to_dict()["convention"])
-    for path in result.written:
+def _compare(models: tuple[Path, ...], options: Any, *, as_json: bool) -> None:
+    from segtool.cli.progress import progress_bar
+    from segtool.cli.scores import report_comparisons
+    from segtool.report.compare import compare
+
+    with progress_bar("images") as progress:
+        result = compare(models, options=options, progress=progress)
+    for evaluation in result.evaluations:
+        say_provider(evaluation.provider)
+    if as_json:
+        emit_json("evaluate", result.to_dict())
+    else:
+        report_comparisons(result)
+    _say_written(result.written)
+
+
+def _say_written(paths: Any) -> None:
+    for path in paths:
         say(f"Wrote {path}")

@@ -30,7 +30,7 @@ def command(*, model: Path | None, as_json: bool) -> None:
     predictor = open_predictor(default_model() if model is None else model)
     facts = _facts(predictor.path, predictor.contract)
     if predictor.kind == "onnx":
-        facts["graph"] = _graph(predictor.path)
+        facts["graph"] = graph_facts(predictor.path)
     if as_json:
         emit_json("info", {"path": str(predictor.path), "kind": predictor.kind, **facts})
         return
@@ -58,7 +58,7 @@ def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
     }
 
 
-def _graph(path: Path) -> dict[str, Any]:
+def graph_facts(path: Path) -> dict[str, Any]:
     """Return what the graph is made of; nothing where onnx, which a device does not need, is not installed."""
     if importlib.util.find_spec("onnx") is None:
         return {}

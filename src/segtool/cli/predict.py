@@ -13,6 +13,7 @@ import click
 
 from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, say
 from segtool.cli.options import TileType, json_option, model_option, overwrite_option, provider_option, threads_option
+from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
 from segtool.cli.stopping import stop_on_signals
 from segtool.errors import DataError
 
@@ -28,8 +29,7 @@ logger = logging.getLogger(__name__)
 @model_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("predictions"),
+    default="predictions",
     show_default=True,
     metavar="DIR",
     help="Where the label maps and manifest.json go; sub-folders are mirrored.",
@@ -37,8 +37,18 @@ logger = logging.getLogger(__name__)
 @provider_option
 @threads_option
 @click.option("--workers", type=click.IntRange(1), help="Threads that decode images ahead of the model.")
-@click.option("--overlay", is_flag=True, help="Also write each image with its classes blended over it.")
+@click.option(
+    "--overlay",
+    is_flag=True,
+    help="Also write each image with its classes blended over it, "
+    "with a legend below: id, name and share of the pixels.",
+)
 @click.option("--color", is_flag=True, help="Also write each label map as an RGB picture in the classes' colours.")
+@click.option(
+    "--contours",
+    is_flag=True,
+    help="Also write the regions of the classes as polygons, GeoJSON in pixel edges; filled they are the label map.",
+)
 @click.option(
     "--probabilities",
     is_flag=True,
@@ -78,6 +88,7 @@ logger = logging.getLogger(__name__)
     metavar="SECONDS",
     help="With --watch: end when nothing has arrived for so long.",
 )
+@engine_options
 @overwrite_option
 @json_option
 @click.pass_context
@@ -99,6 +110,7 @@ def command(
       segtool predict photos/ --model model.int8.onnx --overlay --out masks/
       find photos -name "*.jpg" -print0 | segtool predict - --resume
       segtool predict --watch incoming/ --out masks/
+      segtool predict s3://bucket/photos --engine ray --ray-address auto --out s3://bucket/masks
     """
     from PIL import Image
 
@@ -108,12 +120,20 @@ def command(
 
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    engine, address = options.pop("engine"), options.pop("ray_address")
+    if engine == "ray":
+        refuse_for_ray(options)
     watch = _watched(images, options.pop("watch"), options["watch_idle"])
     try:
         inputs = _with_stdin(images)
+        if engine == "local":
+            refuse_for_local(inputs, options["out"], address)
+        path = default_model() if model is None else find_model(model, kind="onnx").path
+        if engine == "ray":
+            predict_with_ray(ctx, path, inputs, {**options, "address": address}, as_json=as_json)
+        options["out"] = Path(options["out"])
         settings = {name: options.pop(name) for name in ("provider", "provider_options")}
         threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
-        path = default_model() if model is None else find_model(model, kind="onnx").path
         segmenter = load(path, threads=threads, **settings)
         say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
         manifest = _predict(segmenter, inputs, watch, options)

@@ -1,20 +1,70 @@
-"""Scoring a predictor on a data set, in bounded memory."""
+"""Scoring predictors on a data set, in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from segtool.data.arrays import Labels
 from segtool.data.base import Dataset, Images, Indices, Size
 from segtool.errors import DataError
-from segtool.runtime.image_io import resize_labels
-from segtool.runtime.metrics import CountMatrix, Scores, confusion_matrix
+from segtool.runtime.image_io import nearest_indices
+from segtool.runtime.metrics import (
+    Calibration,
+    ImageCounts,
+    Scores,
+    confusion_matrix,
+    count_images,
+    default_width,
+)
 
 PIXELS_AT_ONCE = 2**19  # of a batch: what a network holds for each is some hundred times as much memory
+_PARTS = 16  # batches counted before they are joined: each holds a whole confusion matrix
 Predict = Callable[[Images], Labels]
 Progress = Callable[[int, int], None]
+Confidence = npt.NDArray[np.float32]
+Answer = tuple[Labels, Confidence | None]
+Number = TypeVar("Number", bound=np.number[Any])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model as an evaluation sees it.
+
+    Attributes
+    ----------
+    answer
+        Takes images uint8 (n, h, w, C); returns class ids (n, h, w) and the probability of each, float32 (n, h, w), or
+        None where the model gives none.
+    size
+        (h, w) that the images are resized to for it.
+    """
+
+    answer: Callable[[Images], Answer]
+    size: Size
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What was counted of one model.
+
+    Attributes
+    ----------
+    counts
+        Of each image, in the order of the indices.
+    calibration
+        Over all images; None where the model gives no probabilities.
+    same
+        int64 (N,): counted pixels of each image that have the label that the first model gave.
+    """
+
+    counts: ImageCounts
+    calibration: Calibration | None
+    same: npt.NDArray[np.int64]
 
 
 def images_at_once(size: Size, *, most: int = 32) -> int:
@@ -45,7 +95,7 @@ def evaluate_labels(
     batch
         Images per call; None for as many as `images_at_once` says.
     progress
-        Called with (done, total) after each image.
+        Called with (done, total) as images are done.
 
     Raises
     ------
@@ -53,37 +103,119 @@ def evaluate_labels(
         No samples, a sample that cannot be read, or predictions out of range.
     """
     total = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
-    for done, (_, matrix) in enumerate(_matrices(predict, dataset, indices, size=size, batch=batch), start=1):
-        total += matrix
+    model = Scored(lambda images: (predict(images), None), size)
+    done = 0
+    for truths, [(labels, _)] in _answers([model], dataset, indices, batch):
+        total += confusion_matrix(truths, labels, dataset.num_classes, ignore_id=dataset.ignore_id)
+        done += len(truths)
         if progress is not None:
             progress(done, len(indices))
-    return _scores(total, dataset, images=len(indices))
+    return Scores.from_matrix(
+        total, class_names=dataset.class_names, background_id=dataset.background_id, images=len(indices)
+    )
 
 
-def per_image_scores(
-    predict: Predict, dataset: Dataset, indices: Indices, *, size: Size, batch: int | None = None
-) -> Iterator[tuple[str, Scores]]:
-    """Yield the name and the scores of each sample by itself, in order; otherwise as `evaluate_labels`."""
-    for index, matrix in _matrices(predict, dataset, indices, size=size, batch=batch):
-        yield dataset.sample_names[index], _scores(matrix, dataset, images=1)
+def tally(
+    models: Sequence[Scored],
+    dataset: Dataset,
+    indices: Indices,
+    *,
+    boundary_width: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Tally, ...]:
+    """Count what each model gets right on the same samples, image by image.
+
+    Parameters
+    ----------
+    models
+        One or more; each sees the same images, at its own size.
+    dataset, indices
+        Which samples; each truth is compared at its own size, as in `evaluate_labels`.
+    boundary_width
+        Width in pixels of the boundary that boundary IoU is about; None for each image's `default_width`.
+    progress
+        Called with (done, total) as images are done.
+
+    Raises
+    ------
+    DataError
+        No samples, a sample that cannot be read, or predictions out of range.
+    """
+    parts: list[list[Tally]] = [[] for _ in models]
+    done = 0
+    for truths, answers in _answers(models, dataset, indices, None):
+        width = boundary_width or default_width(*truths.shape[1:])
+        for part, (labels, confidence) in zip(parts, answers, strict=True):
+            part.append(_count(truths, labels, confidence, dataset, width, first=answers[0][0]))
+            if len(part) == _PARTS:
+                part[:] = [_joined(part)]
+        done += len(truths)
+        if progress is not None:
+            progress(done, len(indices))
+    return tuple(_joined(part) for part in parts)
 
 
-def _matrices(
-    predict: Predict, dataset: Dataset, indices: Indices, *, size: Size, batch: int | None
-) -> Iterator[tuple[int, CountMatrix]]:
+def _answers(
+    models: Sequence[Scored], dataset: Dataset, indices: Indices, batch: int | None
+) -> Iterator[tuple[Labels, list[Answer]]]:
+    """Yield truths (n, H, W), and what each model answers at that size; n is 1 where sizes differ or are large."""
     if not len(indices):
         raise DataError(f"{dataset.name} has no images to evaluate on, expected one at least; choose another split.")
-    batch = batch or images_at_once(size)
+    batch = batch or min(images_at_once(model.size) for model in models)
     for start in range(0, len(indices), batch):
         part = [int(index) for index in indices[start : start + batch]]
-        for index, prediction in zip(part, predict(dataset.images(part, size=size)), strict=True):
-            truth = dataset.label(index)
-            if prediction.shape != truth.shape:
-                prediction = resize_labels(prediction, *truth.shape)  # noqa: PLW2901 - the same labels at the truth's size
-            yield index, confusion_matrix(truth, prediction, dataset.num_classes, ignore_id=dataset.ignore_id)
+        answers = [model.answer(images) for model, images in zip(models, _images(models, dataset, part), strict=True)]
+        for group in _groups(dataset, len(part)):
+            truths = dataset.labels(part[group])
+            yield truths, [_at_size(answer, group, truths.shape[1:]) for answer in answers]
 
 
-def _scores(matrix: CountMatrix, dataset: Dataset, *, images: int) -> Scores:
-    return Scores.from_matrix(
-        matrix, class_names=dataset.class_names, background_id=dataset.background_id, images=images
+def _images(models: Sequence[Scored], dataset: Dataset, part: Sequence[int]) -> list[Images]:
+    """Return the images for each model; those of the same size are read once."""
+    by_size = {size: dataset.images(part, size=size) for size in {model.size for model in models}}
+    return [by_size[model.size] for model in models]
+
+
+def _groups(dataset: Dataset, count: int) -> Iterator[slice]:
+    """Yield the images of a batch that are compared together: all where they are small and of one size, else each."""
+    size = dataset.image_size
+    if size is not None and count * size[0] * size[1] <= PIXELS_AT_ONCE:
+        yield slice(0, count)
+    else:
+        yield from (slice(at, at + 1) for at in range(count))
+
+
+def _at_size(answer: Answer, group: slice, size: tuple[int, ...]) -> Answer:
+    labels, confidence = answer
+    return _nearest(labels[group], size), None if confidence is None else _nearest(confidence[group], size)
+
+
+def _nearest(values: npt.NDArray[Number], size: tuple[int, ...]) -> npt.NDArray[Number]:
+    """Return maps (n, h, w) at another size (H, W) by the nearest pixel centre."""
+    if values.shape[1:] == size:
+        return values
+    rows, columns = (nearest_indices(*sides) for sides in zip(values.shape[1:], size, strict=True))
+    resized: npt.NDArray[Number] = values[:, rows[:, np.newaxis], columns]
+    return resized
+
+
+def _count(
+    truths: Labels, labels: Labels, confidence: Confidence | None, dataset: Dataset, width: int, *, first: Labels
+) -> Tally:
+    counts = count_images(truths, labels, dataset.num_classes, boundary_width=width, ignore_id=dataset.ignore_id)
+    calibration = None
+    if confidence is not None:
+        calibration = Calibration.of(truths, labels, confidence, ignore_id=dataset.ignore_id)
+    same = labels == first
+    if dataset.ignore_id is not None:
+        same &= truths != dataset.ignore_id
+    return Tally(counts, calibration, same.sum(axis=(1, 2), dtype=np.int64))
+
+
+def _joined(parts: Sequence[Tally]) -> Tally:
+    calibrations = [part.calibration for part in parts if part.calibration is not None]
+    return Tally(
+        ImageCounts.joined([part.counts for part in parts]),
+        sum(calibrations[1:], start=calibrations[0]) if calibrations else None,
+        np.concatenate([part.same for part in parts]),
     )

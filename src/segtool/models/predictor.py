@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,13 @@ from segtool.errors import ModelFileError
 from segtool.models.keras_file import load_keras_file
 from segtool.models.resolve import Kind, ModelSource, find_model
 
+if TYPE_CHECKING:
+    from segtool.runtime.segmenter import Segmenter
+
 Images = npt.NDArray[np.uint8]
+Confidence = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.integer[Any]]
+_ROUNDING = 1e-2  # of shares that add up to 1, in bfloat16 too
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,10 @@ class Predictor:
         uint8 (N, height, width, channels) to class ids (N, height, width).
     provider_report
         As of a `Segmenter`; empty for a .keras file.
+    answer_batch
+        uint8 (N, height, width, channels) to class ids (N, height, width) and the probability of each, float32 of the
+        same shape; None where the model gives no probabilities: an .onnx file with the labels head, a .keras file whose
+        output is none.
     """
 
     path: Path
@@ -40,6 +49,7 @@ class Predictor:
     contract: ModelContract
     predict_batch: Callable[[Images], Labels]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
+    answer_batch: Callable[[Images], tuple[Labels, Confidence]] | None = None
 
 
 def open_predictor(
@@ -76,7 +86,12 @@ def open_predictor(
 
     segmenter = load(source.path, provider=provider, threads=threads, provider_options=provider_options)
     return Predictor(
-        source.path, "onnx", segmenter.contract, segmenter.predict_batch, provider_report=segmenter.provider_report
+        source.path,
+        "onnx",
+        segmenter.contract,
+        segmenter.predict_batch,
+        provider_report=segmenter.provider_report,
+        answer_batch=None if segmenter.contract.head == "labels" else _answer_batch(segmenter),
     )
 
 
@@ -136,10 +151,33 @@ def _open_keras(source: ModelSource) -> Predictor:
         model, data=run.data if run else {}, split=run.split if run else None, source=str(source.path)
     )
 
-    def predict_batch(images: Images) -> Labels:
+    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
         from keras import ops
 
         scores = ops.convert_to_numpy(model(images, training=False))
-        return np.asarray(scores.argmax(-1), contract.label_dtype)
+        return np.asarray(scores.argmax(-1), contract.label_dtype), scores.max(-1)
 
-    return Predictor(source.path, "keras", contract, predict_batch)
+    def predict_batch(images: Images) -> Labels:
+        return answer_batch(images)[0]
+
+    probable = _gives_probabilities(model, contract)
+    return Predictor(source.path, "keras", contract, predict_batch, answer_batch=answer_batch if probable else None)
+
+
+def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
+    """Whether a Keras model ends in shares that add up to 1 over the classes, tried on one black image."""
+    from keras import ops
+
+    image = np.zeros((1, contract.height, contract.width, contract.channels), np.uint8)
+    shares = ops.convert_to_numpy(model(image, training=False))
+    return bool((shares >= 0).all() and np.abs(shares.sum(axis=-1, dtype=np.float64) - 1).max() < _ROUNDING)
+
+
+def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence]]:
+    from segtool.runtime.answers import best, largest_share
+
+    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
+        output = segmenter.run(images)
+        return best(output, segmenter.contract), largest_share(output, segmenter.contract)
+
+    return answer_batch

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from segtool.contract import ModelContract, default_palette
-from segtool.data.dataset import Dataset, split
-from segtool.data.evaluation import evaluate_labels, per_image_scores
-from segtool.data.loading import load_dataset
-from segtool.errors import DataError
+from segtool.contract import default_palette
+from segtool.data.evaluation import Answer, Scored, Tally, tally
 from segtool.files import refuse_existing, write_bytes
-from segtool.models.predictor import Predictor, open_predictor
-from segtool.models.resolve import RUN_NAME, read_run
+from segtool.models.predictor import Images, Predictor, open_predictor
 from segtool.report.canvas import require_matplotlib
-from segtool.runtime.metrics import Scores
+from segtool.report.evaluation import Evaluation, per_image_table
+from segtool.report.selection import Selection, refuse_other_classes, select
+from segtool.runtime.metrics import Bootstrap, Scores, default_width
 
-logger = logging.getLogger(__name__)
-Indices = npt.NDArray[np.intp]
-DEFAULT_VAL_SPLIT = 0.2  # the share that --split val takes of data that comes without parts
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +35,10 @@ class EvaluateOptions:
         PNG file for the confusion matrix.
     pictures, samples
         PNG file for image, truth and prediction side by side, of this many images.
+    boundary_width
+        Width in pixels of the boundary that boundary IoU is about; None for 2 % of each image's diagonal.
+    bootstrap
+        How intervals are made.
     provider, threads, provider_options
         As in `segtool.load`; they concern .onnx files only.
     overwrite
@@ -59,42 +51,15 @@ class EvaluateOptions:
     confusion: Path | None = None
     pictures: Path | None = None
     samples: int = 6
+    boundary_width: int | None = None
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
     provider: str = "auto"
     threads: int | None = None
     overwrite: bool = False
     provider_options: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The scores of a model, with what they were measured on."""
-
-    model: Path
-    data: str
-    split: str
-    fingerprint: str
-    scores: Scores
-    written: Sequence[Path] = field(default_factory=tuple)
-    provider: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures under the keys of ``evaluate --json``."""
-        return {
-            "model": str(self.model),
-            "data": self.data,
-            "split": self.split,
-            "data_fingerprint": self.fingerprint,
-            **self.provider,
-            **self.scores.to_dict(),
-        }
-
-
-def evaluate(
-    model: str | Path | None,
-    *,
-    options: EvaluateOptions,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
+def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Progress | None = None) -> Evaluation:
     """Score a model on images with known truth.
 
     Parameters
@@ -111,88 +76,91 @@ def evaluate(
     SegtoolError
         The model or the data cannot be used, their classes differ, or an output is already there.
     """
+    check_outputs(options)
+    predictor = open_for(model, options)
+    selection = select([predictor], data=options.data, part=options.split)
+    refuse_other_classes(predictor.contract, selection.data)
+    [counted] = tally_of([predictor], selection, options, progress)
+    evaluation = evaluation_of(predictor, selection, counted, options)
+    written = [
+        *write_per_image([evaluation], options),
+        *_draw_confusion(evaluation.scores, options),
+        *_draw(predictor, selection, options),
+    ]
+    return replace(evaluation, written=written)
+
+
+def check_outputs(options: EvaluateOptions) -> None:
+    """Refuse outputs that are there already, and pictures that cannot be drawn, before any work is done."""
     for path in (options.per_image, options.confusion, options.pictures):
         if path is not None:
             refuse_existing(path, overwrite=options.overwrite)
     if options.pictures is not None or options.confusion is not None:
         require_matplotlib()
-    predictor = open_predictor(
+
+
+def open_for(model: str | Path | None, options: EvaluateOptions) -> Predictor:
+    """Open a model with the options' provider."""
+    return open_predictor(
         model, provider=options.provider, threads=options.threads, provider_options=options.provider_options
     )
-    data, part, indices = _images(predictor, options)
-    _refuse_other_classes(predictor.contract, data)
-    scores = evaluate_labels(predictor.predict_batch, data, indices, size=_size(predictor), progress=progress)
-    written = [
-        *_write_per_image(predictor, data, indices, options),
-        *_draw_confusion(scores, options),
-        *_draw(predictor, data, indices, options),
-    ]
+
+
+def tally_of(
+    predictors: Sequence[Predictor], selection: Selection, options: EvaluateOptions, progress: Progress | None
+) -> tuple[Tally, ...]:
+    """Count what models get right on the same images."""
+    models = [Scored(_answer(each), (each.contract.height, each.contract.width)) for each in predictors]
+    return tally(models, selection.data, selection.indices, boundary_width=options.boundary_width, progress=progress)
+
+
+def evaluation_of(predictor: Predictor, selection: Selection, counted: Tally, options: EvaluateOptions) -> Evaluation:
+    """Return what was counted of a model as its evaluation."""
     return Evaluation(
-        predictor.path, data.spec, part, data.fingerprint(), scores, written, provider=predictor.provider_report
+        predictor.path,
+        selection,
+        counted,
+        options.bootstrap,
+        _boundary_widths(selection, options),
+        no_probabilities=_why_no_probabilities(predictor),
+        provider=predictor.provider_report,
     )
 
 
-def _size(predictor: Predictor) -> tuple[int, int]:
-    return predictor.contract.height, predictor.contract.width
-
-
-def _images(predictor: Predictor, options: EvaluateOptions) -> tuple[Dataset, str, Indices]:
-    """Return the data set, the name of the part to score on, and its images.
-
-    On the data that the model was trained on the parts are those of the training; otherwise an evaluation on
-    "val" would score images that were trained on.
-    """
-    run = read_run(predictor.path.parent) if (predictor.path.parent / RUN_NAME).is_file() else None
-    spec = options.data or (run.data["spec"] if run else None)
-    if spec is None:
-        raise DataError(
-            f"{predictor.path} does not lie in a run folder, so there is no data to score it on; pass --data SPEC."
-        )
-    division = predictor.contract.split
-    data = load_dataset(spec, **division)
-    own = bool(division) and data.fingerprint() == predictor.contract.data_fingerprint
-    part = options.split or ("val" if own or data.splits else "all")
-    if part == "all":
-        return data, part, np.arange(len(data))
-    parts = split(
-        data,
-        val_fraction=division["val_split"] if own else DEFAULT_VAL_SPLIT,
-        test_fraction=division["test_split"] if own else 0.0,
-        seed=division["seed"] if own else 0,
-    )
-    return data, part, parts.named(part)
-
-
-def _refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
-    if contract.num_classes != data.num_classes or contract.channels != data.channels:
-        raise DataError(
-            f"The model has {contract.num_classes} classes and {contract.channels} channels, {data.spec} has "
-            f"{data.num_classes} and {data.channels}; evaluate on data of the kind that the model was trained on."
-        )
-    if (contract.class_names, contract.background_id) != (data.class_names, data.background_id):
-        logger.warning(
-            "The model's classes are %s (background %s), those of %s are %s (background %s): they are compared by "
-            "their ids, under the data's names.",
-            ", ".join(contract.class_names),
-            contract.background_id,
-            data.spec,
-            ", ".join(data.class_names),
-            data.background_id,
-        )
-
-
-def _write_per_image(predictor: Predictor, data: Dataset, indices: Indices, options: EvaluateOptions) -> list[Path]:
+def write_per_image(evaluations: Sequence[Evaluation], options: EvaluateOptions) -> list[Path]:
+    """Write the CSV of `per_image_table` where it was asked for; return what was written."""
     if options.per_image is None:
         return []
-    text = io.StringIO()
-    names = ("pixel_accuracy", "mean_iou", "mean_dice", "foreground_mean_iou", "foreground_mean_dice")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *(f"image_{name}" for name in names)])
-    for name, scores in per_image_scores(predictor.predict_batch, data, indices, size=_size(predictor)):
-        values = (getattr(scores, key) for key in names)
-        writer.writerow([name, *("" if math.isnan(value) else f"{value:.6f}" for value in values)])
-    write_bytes(options.per_image, text.getvalue().encode())
+    write_bytes(options.per_image, per_image_table(evaluations).encode())
     return [options.per_image]
+
+
+def _answer(predictor: Predictor) -> Callable[[Images], Answer]:
+    if predictor.answer_batch is not None:
+        return predictor.answer_batch
+    return lambda images: (predictor.predict_batch(images), None)
+
+
+def _why_no_probabilities(predictor: Predictor) -> str:
+    if predictor.answer_batch is not None:
+        return ""
+    if predictor.kind == "keras":
+        return f"The output of {predictor.path} does not add up to 1 over the classes, so it is no probability."
+    return (
+        f"{predictor.path} has the labels head, which gives class ids only; export it with --head probabilities (or "
+        "logits), or evaluate the .keras file that it was made from."
+    )
+
+
+def _boundary_widths(selection: Selection, options: EvaluateOptions) -> tuple[int, int]:
+    if options.boundary_width is not None:
+        return options.boundary_width, options.boundary_width
+    data = selection.data
+    if data.image_size is not None:
+        width = default_width(*data.image_size)
+        return width, width
+    widths = [default_width(*data.label(int(index)).shape) for index in selection.indices]
+    return min(widths), max(widths)
 
 
 def _draw_confusion(scores: Scores, options: EvaluateOptions) -> list[Path]:
@@ -204,12 +172,14 @@ def _draw_confusion(scores: Scores, options: EvaluateOptions) -> list[Path]:
     return [options.confusion]
 
 
-def _draw(predictor: Predictor, data: Dataset, indices: Indices, options: EvaluateOptions) -> list[Path]:
+def _draw(predictor: Predictor, selection: Selection, options: EvaluateOptions) -> list[Path]:
     if options.pictures is None:
         return []
     from segtool.report.panels import plot_predictions
 
-    images, truths = data.arrays(indices[: options.samples], size=_size(predictor))
+    data = selection.data
+    size = predictor.contract.height, predictor.contract.width
+    images, truths = data.arrays(selection.indices[: options.samples], size=size)
     plot_predictions(
         images,
         truths,

@@ -2,80 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from segtool.data.loading import load_dataset
-from segtool.errors import DataError, ModelFileError
+from segtool.errors import DataError, ModelFileError, ProviderError
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME, latest_exported
 from segtool.report.evaluate import EvaluateOptions, evaluate
-from segtool.runtime.latency import BenchmarkCase, benchmark, machine_info
+from segtool.runtime.arrays import UInt8Array
+from segtool.runtime.fresh_process import measure_cold_start
+from segtool.runtime.latency import Length, measure_latency
+from segtool.runtime.machine import load_average, machine_info
 from segtool.runtime.processors import environment_threads
 from segtool.runtime.providers import sets_threads
+from segtool.runtime.regression import compare, machine_differences, read_benchmark, require_comparable
 from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.subject import BenchmarkCase, describe
+from segtool.runtime.throughput import measure_throughput
+
+Mode = Literal["latency", "throughput", "both"]
+Progress = Callable[[int, int], None]
 
 IMAGES = 64  # different images to time on: enough to vary, few enough to stay in memory
 
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """What to measure on, and how; see `segtool.runtime.latency.benchmark`.
+    """What to measure on, and how; see `segtool.runtime.latency.Length` for `seconds`, `runs` and `warmup`.
 
-    No `threads` are those of the provider's own options, else OMP_NUM_THREADS, else 1.
+    `provider` is one name, or several with commas between them. No `threads` are those of the provider's own options,
+    else OMP_NUM_THREADS, else 1. `samples` keeps the time of every run. `compare` is an earlier benchmark's JSON.
     """
 
     data: str | None = None
     provider: str = "auto"
     threads: tuple[int, ...] = ()
     batch: tuple[int, ...] = (1,)
-    runs: int = 200
-    warmup: int = 20
+    mode: Mode = "latency"
+    seconds: float = 10.0
+    runs: int | None = None
+    warmup: int | None = None
     provider_options: Mapping[str, str] = field(default_factory=dict)
+    samples: bool = False
+    compare: Path | None = None
+    compare_anyway: bool = False
+
+    @property
+    def length(self) -> Length:
+        """How long to measure."""
+        return Length(self.seconds, self.runs, self.warmup)
 
 
-def measure(
-    models: Sequence[Path], *, options: MeasureOptions, progress: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
-    """Measure models in every combination of threads and batch, interleaved in one run.
+def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure models in every combination of provider, threads and batch, interleaved in one run.
 
     Parameters
     ----------
     models
         .onnx files; none for those of the latest run.
     options
-        On what, and how often.
+        On what, how, and for how long.
     progress
-        Called with (runs done, runs in all).
+        Called with (done, in all), in hundredths of the phases: latency, throughput, cold start.
 
     Returns
     -------
     dict
-        "models": one entry a case, as in `segtool.runtime.latency.benchmark`, with "accuracy" where data was given;
-        "machine": what it was measured on.
+        "models": one entry a case: what ran, the figures of `segtool.runtime.latency.measure_latency` and
+        `segtool.runtime.fresh_process.ColdStart`, under "throughput" those of
+        `segtool.runtime.throughput.measure_throughput` (whose median is then the `throughput_ips`), and "accuracy"
+        where data was given. "warmup", "noise" and "ranking" of the latencies, where they were measured; "comparison",
+        where one was asked for; "machine": what it was measured on, as it was at the start.
 
     Raises
     ------
     SegtoolError
         A model or the data cannot be used, or the models take images of different sizes.
     """
-    paths = list(models) or _latest_models()
-    segmenters = [load(path, provider=options.provider, provider_options=options.provider_options) for path in paths]
-    images = _images(segmenters, options.data)
-    cases = [
-        BenchmarkCase(path, options.provider, threads, batch, options.provider_options)
-        for path, threads, batch in product(paths, _threads(options), options.batch)
+    machine = machine_info()
+    paths, providers = list(models) or _latest_models(), _providers(options)
+    old = None if options.compare is None else read_benchmark(options.compare)
+    opened = [
+        load(path, provider=name, provider_options=options.provider_options) for name in providers for path in paths
     ]
-    rows = benchmark(cases, images=images, runs=options.runs, warmup=options.warmup, progress=progress)
+    if old is not None and not options.compare_anyway:
+        require_comparable(old, machine, [each.provider for each in opened])
+    images = _images(opened, options.data)
+    cases = [
+        BenchmarkCase(path, name, threads, batch, options.provider_options)
+        for path, name, threads, batch in product(paths, providers, _threads(options), options.batch)
+    ]
+    phases = _Phases(progress, 2 + (options.mode == "both"))
+    result = _modes(cases, images, options, phases)
+    colds = _cold_starts(cases, result["models"], phases.next())
+    rows = [{**row, **cold} for row, cold in zip(result["models"], colds, strict=True)]
     if options.data is not None:
         accuracy = {str(path): _accuracy(path, options, options.data) for path in paths}
         rows = [{**row, "accuracy": accuracy[str(row["path"])]} for row in rows]
-    return {"models": rows, "machine": machine_info(), "data": options.data, "runs": options.runs}
+    settings = {"data": options.data, "mode": options.mode, "seconds": options.seconds, "runs": options.runs}
+    found = {**result, "models": rows, "machine": machine, "load_average_at_end": load_average(), **settings}
+    return found if old is None else {**found, "comparison": _comparison(found, old, options)}
+
+
+def _comparison(new: Mapping[str, Any], old: Mapping[str, Any], options: MeasureOptions) -> dict[str, Any]:
+    return {
+        "with": str(options.compare),
+        "machine_differences": machine_differences(old["machine"], new["machine"]),
+        **compare(new, old, anyway=options.compare_anyway),
+    }
+
+
+class _Phases:
+    """Gives each phase in turn a callback of its own, of which all together make one progress."""
+
+    def __init__(self, progress: Progress | None, phases: int) -> None:
+        self._progress = progress or (lambda done, total: None)  # noqa: ARG005 (the callback's arguments)
+        self._phases = phases
+        self._begun = 0
+
+    def next(self) -> Callable[[float, float], None]:
+        """Begin a phase; return what it calls with (done, in all)."""
+        before, self._begun = self._begun, self._begun + 1
+        return lambda done, total: self._progress(100 * before + int(100 * done / total), 100 * self._phases)
+
+
+def _modes(
+    cases: Sequence[BenchmarkCase], images: UInt8Array, options: MeasureOptions, phases: _Phases
+) -> dict[str, Any]:
+    """Measure latency, throughput or both; one entry of "models" a case."""
+    result: dict[str, Any] = {"warmup": None, "noise": None, "ranking": None}
+    if options.mode == "throughput":
+        rows = [describe(case.open(), case) for case in cases]
+    else:
+        result = measure_latency(
+            cases, images=images, length=options.length, samples=options.samples, progress=phases.next()
+        )
+        rows = result["models"]
+    if options.mode != "latency":
+        found = measure_throughput(cases, images=images, length=options.length, progress=phases.next())
+        rows = [
+            {**row, "throughput": entry, "throughput_ips": entry["images_per_second"]["median"]}
+            for row, entry in zip(rows, found, strict=True)
+        ]
+    return {**result, "models": rows}
+
+
+def _cold_starts(
+    cases: Sequence[BenchmarkCase], rows: Sequence[Mapping[str, Any]], progress: Callable[[float, float], None]
+) -> Iterator[dict[str, Any]]:
+    for number, (case, row) in enumerate(zip(cases, rows, strict=True), start=1):
+        found = measure_cold_start(
+            case.path,
+            provider=case.provider,
+            threads=row["threads"],
+            batch=case.batch,
+            provider_options=case.provider_options,
+        )
+        progress(number, len(cases))
+        yield found.to_dict()
+
+
+def _providers(options: MeasureOptions) -> list[str]:
+    """Return the names of the providers, each once."""
+    names = list(dict.fromkeys(name.strip() for name in options.provider.split(",")))
+    if len(names) > 1 and options.provider_options:
+        raise ProviderError(
+            f"Options ({', '.join(options.provider_options)}) were given for {len(names)} providers; options are one "
+            "provider's own: measure it by itself."
+        )
+    return names
 
 
 def _threads(options: MeasureOptions) -> tuple[int | None, ...]:
@@ -91,7 +191,7 @@ def _latest_models() -> list[Path]:
     return found or [latest_exported()]
 
 
-def _images(segmenters: Sequence[Segmenter], spec: str | None) -> npt.NDArray[np.uint8]:
+def _images(segmenters: Sequence[Segmenter], spec: str | None) -> UInt8Array:
     """Return uint8 (N, H, W, C) images of the size that all models take."""
     shapes = {(each.contract.height, each.contract.width, each.contract.channels) for each in segmenters}
     if len(shapes) > 1:
@@ -112,7 +212,7 @@ def _images(segmenters: Sequence[Segmenter], spec: str | None) -> npt.NDArray[np
 
 def _accuracy(path: Path, options: MeasureOptions, spec: str) -> dict[str, Any]:
     """Return the figures on the part of the data that `evaluate` scores: never on what the model was trained on."""
-    settings = EvaluateOptions(data=spec, provider=options.provider, provider_options=options.provider_options)
+    settings = EvaluateOptions(data=spec, provider=_providers(options)[0], provider_options=options.provider_options)
     scores = evaluate(path, options=settings).to_dict()
     kept = ("split", "images", "pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
     return {key: scores[key] for key in kept}

@@ -27,6 +27,12 @@ def best(output: npt.NDArray[Any], contract: ModelContract) -> IntegerArray:
     return ids
 
 
+def largest_share(output: FloatArray, contract: ModelContract) -> FloatArray:
+    """Return the probability of the best class of logits or probabilities (..., K), float32 (...)."""
+    shares: FloatArray = _to_shares(output, contract).max(axis=-1)
+    return shares
+
+
 def label(pixels: Pixels, contract: ModelContract, run: Run, tile: TileOption) -> IntegerArray:
     """Return the class ids (H, W) of one image."""
     if not uses_tiles(contract, pixels.size, tile):

@@ -19,6 +19,14 @@ FloatArray = npt.NDArray[np.float32]
 _PIXELS_PER_BAND = 1 << 18
 
 
+def count_labels(labels: IntegerArray, classes: int) -> npt.NDArray[np.int64]:
+    """Return the number of pixels of each class id 0..`classes` - 1 in labels (H, W): int64 (classes,)."""
+    counts = np.zeros(classes, dtype=np.int64)
+    for rows in row_bands(*labels.shape):  # numpy counts in a copy of 8 bytes a pixel
+        counts += np.bincount(labels[rows].reshape(-1), minlength=classes)
+    return counts
+
+
 def row_bands(height: int, width: int) -> Iterator[slice]:
     """Yield slices that cover `height` rows once, of about a quarter of a million pixels each."""
     rows = max(1, _PIXELS_PER_BAND // max(1, width))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import stat
 import struct
 import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -52,15 +54,15 @@ _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """Open a file for reading; refuse what is missing, a folder, empty or unreadable in one sentence."""
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for its other end
             raise DataError(f"{path} is a pipe, socket or device; expected an image file.")
         with path.open("rb") as stream:
-            if not stream.read(1):
+            if not stream.peek(1):
                 raise DataError(f"{path} is empty (0 bytes); expected an image.")
-            stream.seek(0)
             yield stream
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; expected an image file.") from error
@@ -151,10 +153,11 @@ def check_pixels(image: Image.Image, channels: int, name: str) -> None:
 
 def to_uint8(image: Image.Image, channels: int) -> UInt8Array:
     """Convert a Pillow image of any mode that `check_pixels` passes to uint8 (H, W, channels)."""
+    wanted = "L" if channels == 1 else "RGB"
     flat = _narrow(image) if image.mode in _WIDE_MODES else _opaque(image)
     # Not every mode converts to grey directly (LAB and HSV do not): colour goes through RGB.
     colored = flat if flat.mode in ("1", "L", "RGB") else flat.convert("RGB")
-    array = np.array(colored.convert("L" if channels == 1 else "RGB"))
+    array = np.array(colored if colored.mode == wanted else colored.convert(wanted))
     return array.reshape(*array.shape[:2], channels)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,11 +14,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from segtool.errors import DataError
-from segtool.files import atomic_path, refuse_existing, write_bytes
+from segtool.files import atomic_path, refuse_existing, sha256_of, write_bytes
 from segtool.runtime.arrays import IntegerArray, UInt8Array
 from segtool.runtime.decoding import MAX_PIXELS, decoding, mask_values, open_checked, opened
 from segtool.runtime.pictures import Palette, color_table
 from segtool.runtime.pixels import ImagePixels
+from segtool.runtime.png import write_id_png
 
 _SMALL = 2**22  # pixels
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2"})
@@ -62,17 +65,18 @@ def read_pixels(
     """
     source = Path(path)
     with opened(source) as stream:
-        return _decode(stream, channels=channels, name=str(source), max_pixels=max_pixels, before=before)
+        return decode_pixels(stream, channels=channels, name=str(source), max_pixels=max_pixels, before=before)
 
 
 def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Decode an image from an open binary stream as `read_image` does; `name` names it in errors."""
-    return _decode(stream, channels=channels, name=name, max_pixels=max_pixels).whole()
+    return decode_pixels(stream, channels=channels, name=name, max_pixels=max_pixels).whole()
 
 
-def _decode(
+def decode_pixels(
     stream: BinaryIO, *, channels: int, name: str, max_pixels: int, before: Callable[[int], object] | None = None
 ) -> ImagePixels:
+    """Decode an image from an open binary stream as `read_pixels` does; `name` names it in errors."""
     with decoding(name):
         image = open_checked(stream, name, max_pixels)
         if before is not None:
@@ -150,7 +154,7 @@ def nearest_indices(source: int, target: int) -> npt.NDArray[np.intp]:
     return centres
 
 
-def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, overwrite: bool = False) -> None:
+def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, overwrite: bool = False) -> str:
     """Write a label map as a PNG whose pixel value is the class id.
 
     Parameters
@@ -165,6 +169,11 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     overwrite
         Replace a file that is there.
 
+    Returns
+    -------
+    str
+        The SHA-256 of the file, in hexadecimal.
+
     Raises
     ------
     DataError
@@ -172,24 +181,28 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     OutputExistsError, OutputWriteError
         As in `segtool.files`.
     """
-    target = refuse_existing(path, overwrite=overwrite)
+    target = path if overwrite else refuse_existing(path, overwrite=False)
     wide = len(palette) > 256
     limit = 65535 if wide else 255
-    if labels.ndim != 2 or labels.size == 0 or int(labels.min()) < 0 or int(labels.max()) > limit:
+    if labels.ndim != 2 or labels.size == 0 or not _fits(labels, limit):
         raise DataError(f"The labels for {target} have shape {labels.shape}; expected (H, W) of ids 0..{limit}.")
-    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint16 if wide else np.uint8))
-    if not wide:
-        # All 256 entries: with fewer, Pillow would pack the ids in 4 bits and cut off an ignore id of 255.
-        image.putpalette(color_table(palette, 256).tobytes())
-    _write_png(target, image)
-
-
-def _write_png(target: Path, image: Image.Image) -> None:
-    """Write a PNG; a small one is encoded in memory and written at once, Pillow itself writes in small pieces."""
-    if image.width * image.height > _SMALL:
-        with atomic_path(target) as temporary:
-            image.save(temporary, format="PNG")
-        return
+    # All 256 colours, or an ignore id of 255 would have none.
+    table = None if wide else _stored_palette(tuple(palette))
+    if labels.size > _SMALL:
+        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+            write_id_png(stream, labels, table)
+        return sha256_of(target)
     encoded = BytesIO()
-    image.save(encoded, format="PNG")
+    write_id_png(encoded, labels, table)
     write_bytes(target, encoded.getbuffer())
+    return sha256(encoded.getbuffer()).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _stored_palette(palette: tuple[tuple[int, int, int], ...]) -> bytes:
+    return color_table(palette, 256).tobytes()
+
+
+def _fits(labels: IntegerArray, limit: int) -> bool:
+    held = np.iinfo(labels.dtype)
+    return (held.min >= 0 and held.max <= limit) or (int(labels.min()) >= 0 and int(labels.max()) <= limit)

@@ -124,6 +124,10 @@ class Journal:
         entry = self._get(self._key(name))
         return None if entry is None else replace(entry, input=name)
 
+    def line(self, name: str) -> bytes:
+        """Return what this run appended last of an input, as it stands in the file."""
+        return self._line(self._key(name)).rstrip(b"\n")
+
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
         """Yield the entries of inputs that are not among `names`."""
         known = {self._key(name) for name in names}
@@ -151,9 +155,12 @@ class Journal:
             return self._seeds[key]
         if key not in self._offsets:
             return None
+        return Entry.from_dict(_parse(self._line(key)))
+
+    def _line(self, key: str) -> bytes:
         with self.path.open("rb") if self._reader is None else nullcontext(self._reader) as stream:
             stream.seek(self._offsets[key])
-            return Entry.from_dict(_parse(stream.readline()))
+            return stream.readline()
 
     def _index(self, value: Mapping[str, Any], folder: str) -> None:
         entry = Entry.from_dict(value)

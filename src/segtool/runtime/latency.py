@@ -1,4 +1,4 @@
-"""Measuring models: latency, throughput, cold start, memory, and whether one is faster than another.
+"""Measuring models in turns: latency, and whether one is faster than another.
 
 Every comparison is interleaved (A, B, A, B, ...), so that a clock or a neighbour that changes during the
 measurement changes all of them; percentiles are of every run after the warm-up, none is taken out.
@@ -6,82 +6,60 @@ measurement changes all of them; percentiles are of every run after the warm-up,
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from segtool.errors import DataError
 from segtool.runtime.arrays import UInt8Array
-from segtool.runtime.fresh_process import measure_cold_start
-from segtool.runtime.image_io import decode_image, to_channels
-from segtool.runtime.machine import machine_info
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.noise import CRITERION, NOISE_LIMIT, Control, noise_of, rank
+from segtool.runtime.statistics import Ratio, percentiles, ratio_of, ratio_of_turns
+from segtool.runtime.subject import STAGES, BenchmarkCase, Subject, describe
+from segtool.runtime.warmup import WarmUp, warm_up, warm_up_rounds
 
-__all__ = ["BenchmarkCase", "Ratio", "benchmark", "compare_interleaved", "machine_info", "percentiles", "ratio_of"]
+__all__ = [
+    "STAGES", "BenchmarkCase", "Length", "Ratio", "compare_interleaved", "measure_latency", "percentiles", "ratio_of",
+]  # fmt: skip
 
-FloatVector = npt.NDArray[np.float64]
+RUNS_A_TURN = 5
+"""Timed runs of a turn. Whoever ran before has emptied the caches, so one run before them is not timed."""
 
-STAGES = ("decode", "pre", "run", "post")
-"""PNG bytes to pixels; pixels to the model's batch; the graph; its output to label maps."""
+_LEAST_RUNS = 10
 
-_BOOTSTRAP_SAMPLES = 2000
-_BOOTSTRAP_SEED = 0
-
-
-@dataclass(frozen=True)
-class BenchmarkCase:
-    """One way to run one model.
-
-    Attributes
-    ----------
-    path
-        The .onnx file.
-    provider, threads, provider_options
-        As in `segtool.load`.
-    batch
-        Images per run.
-    """
-
-    path: Path
-    provider: str = "auto"
-    threads: int | None = None
-    batch: int = 1
-    provider_options: Mapping[str, str] = field(default_factory=dict)
+Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """How long A takes in units of B: above 1, B is faster.
+class Length:
+    """How long to measure.
 
     Attributes
     ----------
-    median
-        Median over the rounds of time of A / time of B.
-    low, high
-        Bootstrap 95 % interval of that median.
+    seconds
+        Of timed turns for each case.
+    runs
+        Timed runs of each case in place of `seconds`.
+    warmup
+        Rounds before that, not counted; None to run until the times have settled.
     """
 
-    median: float
-    low: float
-    high: float
+    seconds: float = 10.0
+    runs: int | None = None
+    warmup: int | None = None
 
 
-def benchmark(
+def measure_latency(
     cases: Sequence[BenchmarkCase],
     *,
     images: UInt8Array,
-    runs: int = 200,
-    warmup: int = 20,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Measure every case, their runs interleaved.
+    length: Length,
+    samples: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure the latency of every case, their turns interleaved, with a second session of the first model's cases.
 
     Parameters
     ----------
@@ -90,32 +68,40 @@ def benchmark(
     images
         uint8 (N, h, w, C) or (N, h, w), taken in turn; those of another size than a model's are resized, and
         that is counted.
-    runs
-        Measured rounds; in each, every case runs once.
-    warmup
-        Rounds before that, not counted.
+    length
+        How long.
+    samples
+        Also return the time of every run.
     progress
-        Called with (rounds done, rounds in all) after each, outside what is timed.
+        Called with (done, in all), in runs or seconds, between the turns.
 
     Returns
     -------
-    list of dict
-        For each case, ready for JSON: what ran (`path`, `batch`, `precision`, `head`, and all of
-        `Segmenter.provider_report`), `n`;
-        `latency_ms` (p50, p90, p99, mean, min) of one batch from pixels to label maps; `stages_ms`, the median of
-        each of `STAGES`, of which decode is not in the latency; `throughput_ips`, images a second at the mean
-        latency, one run after the other; `cold_start_ms` and `peak_rss_mb` (10^6 bytes) of a fresh process up to
-        its first labels; `size_bytes`.
+    dict
+        Ready for JSON. `models`, for each case what ran (`segtool.runtime.subject.describe`), `n`; `latency_ms` (p50
+        with its bootstrap 95 % interval p50_low and p50_high, p90, p99, p999, mean, min, max) of one batch from
+        pixels to label maps; `stages_ms`, the median of each of `STAGES`, of which decode is not in the latency;
+        `throughput_ips`, images a second at the mean latency, one run after the other; with `samples`, `samples_ms`.
+        `warmup`; `noise`, what the same model against itself showed; `ranking`, None where that forbids one.
     """
-    if len(images) == 0 or runs < 1 or warmup < 0 or any(case.batch < 1 for case in cases):
-        raise DataError("A benchmark needs at least one image, one run and batches of at least one image.")
-    subjects = [_Subject(case, images) for case in cases]
-    for number in range(-warmup, runs):
-        for subject in subjects:
-            subject.step(number)
-        if progress is not None:
-            progress(warmup + number + 1, warmup + runs)
-    return [subject.summary() for subject in subjects]
+    _check(cases, images, length)
+    subjects = [Subject(case, images) for case in cases]
+    twins = [(subject, Subject(subject.case, images)) for subject in subjects if subject.case.path == cases[0].path]
+    team = [*subjects, *(twin for _, twin in twins)]
+    warmth = _warm(team, length)
+    _take_turns(team, length, len(cases), progress or _nothing)
+    times = [subject.latencies() for subject in subjects]
+    controls = [Control(one.case, ratio_of_turns(twin.latencies(), one.latencies())) for one, twin in twins]
+    noise = noise_of(controls)
+    rows = [{**describe(subject.segmenter, subject.case), **subject.summary()} for subject in subjects]
+    if samples:
+        rows = [{**row, "samples_ms": np.concatenate(own).tolist()} for row, own in zip(rows, times, strict=True)]
+    return {
+        "models": rows,
+        "warmup": asdict(warmth),
+        "noise": {"criterion": CRITERION, "limit": NOISE_LIMIT, **noise},
+        "ranking": rank(rows, times, band=noise["band"]) if noise["quiet"] and len(rows) > 1 else None,
+    }
 
 
 def compare_interleaved(a: Callable[[], Any], b: Callable[[], Any], *, rounds: int, warmup: int = 3) -> Ratio:
@@ -143,94 +129,40 @@ def compare_interleaved(a: Callable[[], Any], b: Callable[[], Any], *, rounds: i
     return ratio_of(np.array(ratios))
 
 
-class _Subject:
-    """A case under measurement: its open model, its inputs, and the times of its stages."""
-
-    def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
-        self.case = case
-        self.segmenter = load(
-            case.path, provider=case.provider, threads=case.threads, provider_options=case.provider_options
+def _check(cases: Sequence[BenchmarkCase], images: UInt8Array, length: Length) -> None:
+    runs = 1 if length.runs is None else length.runs
+    if not cases or len(images) == 0 or runs < 1 or (length.warmup or 0) < 0 or any(case.batch < 1 for case in cases):
+        raise DataError(
+            "A benchmark needs at least one case, one image, one run and batches of at least one image; ask for more."
         )
-        self.images = [to_channels(image, self.segmenter.contract.channels) for image in images]
-        self.times: list[list[float]] = []
-        self._files = [_png(image) for image in self.images]
-
-    def step(self, number: int) -> None:
-        """Run once; keep the times of all but the warm-up, whose rounds have negative numbers."""
-        indices = [(number * self.case.batch + offset) % len(self.images) for offset in range(self.case.batch)]
-        times = _stage_times(self.segmenter, [self._files[index] for index in indices])
-        if number >= 0:
-            self.times.append(times)
-
-    def summary(self) -> dict[str, Any]:
-        """Return the entry of this case."""
-        stages = np.array(self.times) * 1e3
-        latency = stages[:, 1:].sum(axis=1)
-        cold_start_ms, peak_rss_mb = measure_cold_start(
-            self.segmenter.path,
-            provider=self.case.provider,
-            threads=self.segmenter.threads,
-            batch=self.case.batch,
-            provider_options=self.case.provider_options,
-        )
-        return {
-            "path": str(self.segmenter.path),
-            **self.segmenter.provider_report,
-            "batch": self.case.batch,
-            "precision": self.segmenter.contract.precision,
-            "head": self.segmenter.contract.head,
-            "n": len(latency),
-            "latency_ms": percentiles(latency),
-            "stages_ms": dict(zip(STAGES, np.median(stages, axis=0).tolist(), strict=True)),
-            "throughput_ips": self.case.batch * 1e3 / float(latency.mean()),
-            "cold_start_ms": cold_start_ms,
-            "peak_rss_mb": peak_rss_mb,
-            "size_bytes": self.segmenter.path.stat().st_size,
-        }
 
 
-def _stage_times(segmenter: Segmenter, files: Sequence[bytes]) -> list[float]:
-    """Predict one batch from PNG bytes; return the seconds of each of `STAGES`."""
-    channels = segmenter.contract.channels
-    marks = [time.perf_counter()]
-    images = [decode_image(io.BytesIO(data), channels=channels, name="a benchmark image") for data in files]
-    marks.append(time.perf_counter())
-    batch = segmenter.preprocess(images)
-    marks.append(time.perf_counter())
-    output = segmenter.run(batch)
-    marks.append(time.perf_counter())
-    segmenter.postprocess(output, *images[0].shape[:2])
-    marks.append(time.perf_counter())
-    return np.diff(marks).tolist()
+def _warm(team: Sequence[Subject], length: Length) -> WarmUp:
+    runs = [lambda subject=subject: sum(subject.run()[1:]) for subject in team]
+    return warm_up(runs) if length.warmup is None else warm_up_rounds(runs, length.warmup)
 
 
-def percentiles(milliseconds: FloatVector) -> dict[str, float]:
-    """Return p50, p90, p99, mean and min of all values, in their unit."""
-    p50, p90, p99 = np.percentile(milliseconds, (50, 90, 99)).tolist()
-    return {
-        "p50": p50,
-        "p90": p90,
-        "p99": p99,
-        "mean": float(milliseconds.mean()),
-        "min": float(milliseconds.min()),
-    }
+def _take_turns(team: Sequence[Subject], length: Length, cases: int, progress: Progress) -> None:
+    """Let all take turns until there were enough; another one begins each round."""
+    started, done, number = time.perf_counter(), 0, 0
+    wanted, seconds = length.runs or _LEAST_RUNS, length.seconds * cases
+    while done < wanted or (length.runs is None and time.perf_counter() - started < seconds):
+        runs = RUNS_A_TURN if length.runs is None else min(RUNS_A_TURN, wanted - done)
+        first = number % len(team)
+        for subject in [*team[first:], *team[:first]]:
+            subject.turn(runs, fresh=len(team) > 1)
+        done, number = done + runs, number + 1
+        if length.runs is None:
+            progress(min(time.perf_counter() - started, seconds), seconds)
+        else:
+            progress(done, wanted)
 
 
-def ratio_of(ratios: FloatVector) -> Ratio:
-    """Return the median of paired ratios with its percentile bootstrap interval (Efron, 1979)."""
-    rng = np.random.default_rng(_BOOTSTRAP_SEED)
-    samples = rng.choice(ratios, size=(_BOOTSTRAP_SAMPLES, len(ratios)))
-    low, high = np.percentile(np.median(samples, axis=1), (2.5, 97.5)).tolist()
-    return Ratio(float(np.median(ratios)), low, high)
+def _nothing(done: float, total: float) -> None:
+    """Take note of no progress."""
 
 
 def _timed(call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
-
-
-def _png(image: UInt8Array) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(stream, format="PNG")
-    return stream.getvalue()

@@ -23,15 +23,16 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def machine_info(*, proc: Path = Path("/proc")) -> dict[str, Any]:
+def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
     """Describe this machine and this process's share of it, ready for JSON.
 
     Returns
     -------
     dict
         `cpu` (model name), `cores` (logical, of the machine), `available_cpus` and `cgroup_quota` (of this
-        process; null without a limit), `instruction_sets`, `load_average` (1, 5 and 15 minutes; null where there
-        is none), `os`, `architecture`, `python`, `packages`.
+        process; null without a limit), `instruction_sets`, `virtual` (whether it is a guest of another machine;
+        null where the system does not say), `frequency` (see `frequency_scaling`), `memory_bytes` (null likewise),
+        `load_average` (1, 5 and 15 minutes; null where there is none), `os`, `architecture`, `python`, `packages`.
     """
     cpu = _cpuinfo(proc)
     flags = (cpu.get("flags") or cpu.get("Features") or "").split()
@@ -41,11 +42,35 @@ def machine_info(*, proc: Path = Path("/proc")) -> dict[str, Any]:
         "available_cpus": available_cpus(proc=proc),
         "cgroup_quota": cgroup_quota(proc=proc),
         "instruction_sets": [name for name in _INSTRUCTION_SETS if name in flags],
-        "load_average": _load_average(),
+        "virtual": "hypervisor" in flags if "flags" in cpu else None,
+        "frequency": frequency_scaling(proc=proc, system=system),
+        "memory_bytes": _memory(proc),
+        "load_average": load_average(),
         "os": platform.platform(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "packages": package_versions(_PACKAGES),
+    }
+
+
+def frequency_scaling(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
+    """Return what the system says of the processors' clocks; each value is null where it does not say (many guests).
+
+    Returns
+    -------
+    dict
+        `governor` and `driver` of frequency scaling, `min_mhz` and `max_mhz` that it may choose, `turbo` (whether it
+        may exceed the nominal clock), and `now_mhz`, the clock of each processor as it was read.
+    """
+    cpus = system / "devices" / "system" / "cpu"
+    scaling = cpus / "cpu0" / "cpufreq"
+    limits = {name: _text(scaling / f"scaling_{name}_freq") for name in ("min", "max")}
+    return {
+        "governor": _text(scaling / "scaling_governor"),
+        "driver": _text(scaling / "scaling_driver"),
+        **{f"{name}_mhz": int(value) / 1e3 if value else None for name, value in limits.items()},
+        "turbo": _turbo(cpus),
+        "now_mhz": _clocks(proc),
     }
 
 
@@ -62,15 +87,39 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 
 def _cpuinfo(proc: Path) -> dict[str, str]:
     """Return the fields of the first processor; empty where the system has no such file."""
-    try:
-        first = (proc / "cpuinfo").read_text(errors="replace").split("\n\n", maxsplit=1)[0]
-    except OSError:
-        return {}
+    first = (_text(proc / "cpuinfo") or "").split("\n\n", maxsplit=1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _load_average() -> list[float] | None:
+def _clocks(proc: Path) -> list[float] | None:
+    lines = (_text(proc / "cpuinfo") or "").splitlines()
+    return [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")] or None
+
+
+def _turbo(cpus: Path) -> bool | None:
+    """Return whether the clock may exceed the nominal one, by Intel's own switch or the general one."""
+    no_turbo, boost = _text(cpus / "intel_pstate" / "no_turbo"), _text(cpus / "cpufreq" / "boost")
+    if no_turbo is not None:
+        return no_turbo == "0"
+    return None if boost is None else boost == "1"
+
+
+def _memory(proc: Path) -> int | None:
+    lines = (_text(proc / "meminfo") or "").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), None)
+
+
+def _text(path: Path) -> str | None:
+    """Return what a file of the system says; None where there is none or it may not be read."""
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def load_average() -> list[float] | None:
+    """Return the load over 1, 5 and 15 minutes; None where the system has none."""
     try:
         return list(os.getloadavg())
     except (OSError, AttributeError):

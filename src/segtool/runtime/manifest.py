@@ -117,8 +117,10 @@ class Manifest:
         return read_manifest(self.path)
 
 
-def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Iterable[Entry | bytes]) -> None:
     """Write a manifest, one entry at a time and one a line, so that 20,000 take no more memory than one.
+
+    An entry may be its line already, as `to_line` gives it.
 
     Raises
     ------
@@ -164,13 +166,14 @@ def to_line(value: Any) -> bytes:
         return json.dumps(value).encode()
 
 
-def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[Entry | bytes]) -> None:
     stream.write(b"{\n")
     for key, value in head.items():
         stream.write(b"  %b: %b,\n" % (to_line(key), to_line(value)))
     stream.write(b'  "entries": [')
     for index, entry in enumerate(entries):
-        stream.write((b",\n    " if index else b"\n    ") + to_line(entry.to_dict()))
+        line = entry if isinstance(entry, bytes) else to_line(entry.to_dict())
+        stream.write((b",\n    " if index else b"\n    ") + line)
     stream.write(b"\n  ]\n}\n")
 
 

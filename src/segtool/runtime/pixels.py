@@ -85,14 +85,19 @@ class ImagePixels:
 
     def read(self, rows: slice, columns: slice) -> UInt8Array:
         """Return a rectangle, converted."""
+        box = (columns.start, rows.start, columns.stop, rows.stop)
         with decoding(self._name):
-            return to_uint8(self._image.crop((columns.start, rows.start, columns.stop, rows.stop)), self._channels)
+            part = self._image if box == (0, 0, *self._image.size) else self._image.crop(box)
+            return to_uint8(part, self._channels)
 
     def whole(self) -> UInt8Array:
         """Return all of it, uint8 (H, W, C), converted a band at a time."""
         height, width = self.size
+        bands = list(row_bands(height, width))
+        if len(bands) == 1:
+            return self.read(bands[0], slice(0, width))
         array = np.empty((height, width, self._channels), dtype=np.uint8)
-        for rows in row_bands(height, width):
+        for rows in bands:
             array[rows] = self.read(rows, slice(0, width))
         return array
 

@@ -67,7 +67,7 @@ def predict_paths(
             run.refuse_outputs(jobs, sources)
             run.begin(header)
             for text in missing:
-                run.fail(_missing_entry(text))
+                run.fail(missing_entry(text))
             run.work_through(jobs)
     return run.manifest
 
@@ -86,7 +86,8 @@ def check_options(segmenter: Segmenter, options: PredictOptions) -> None:
     refuse_earlier(options)
 
 
-def _missing_entry(text: str) -> Entry:
+def missing_entry(text: str) -> Entry:
+    """Return the failed entry of an argument that names nothing."""
     found = "has no images in it" if os.path.isdir(text) else "does not exist"  # noqa: PTH112 (a long name raises there)
     error = f"{text} {found}; expected an image file, a folder of them, or a pattern that matches some."
     return Entry(text, status="failed", error=error)

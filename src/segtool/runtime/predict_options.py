@@ -18,10 +18,10 @@ class PredictOptions:
     ----------
     out
         The folder of the outputs; made where it is missing.
-    overlay, color, probabilities
-        Besides the label map ``<stem>.png`` write ``<stem>.overlay.png`` (its classes over the image),
-        ``<stem>.color.png`` (its classes alone) and ``<stem>.probabilities.npz`` (an array `probabilities`,
-        float32 (H, W, K)).
+    overlay, color, contours, probabilities
+        Besides the label map ``<stem>.png`` write ``<stem>.overlay.png`` (its classes over the image, with a legend),
+        ``<stem>.color.png`` (its classes alone), ``<stem>.contours.geojson`` (its regions as polygons, as in
+        `segtool.runtime.geojson`) and ``<stem>.probabilities.npz`` (an array `probabilities`, float32 (H, W, K)).
     tile
         What is done with images larger than the model, as in `Segmenter`.
     max_pixels
@@ -37,6 +37,7 @@ class PredictOptions:
     out: Path
     overlay: bool = False
     color: bool = False
+    contours: bool = False
     probabilities: bool = False
     tile: TileOption = "auto"
     max_pixels: int = MAX_PIXELS
@@ -47,5 +48,4 @@ class PredictOptions:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of output that are written, of those in `SUFFIXES`."""
-        asked = {"labels": True, "overlay": self.overlay, "color": self.color, "probabilities": self.probabilities}
-        return tuple(kind for kind in SUFFIXES if asked[kind])
+        return tuple(kind for kind in SUFFIXES if kind == "labels" or getattr(self, kind))

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
+from segtool.runtime.entries import entry_of
 from segtool.runtime.journal import Journal
 from segtool.runtime.manifest import MANIFEST_NAME, Entry, Manifest, write_manifest
 from segtool.runtime.naming import Namer
-from segtool.runtime.outputs import output_names, pixel_counts, stem_of, write_outputs
+from segtool.runtime.outputs import output_names, stem_of, write_outputs
 from segtool.runtime.predict_options import PredictOptions
 from segtool.runtime.resume import is_done
 from segtool.runtime.segmenter import Segmenter
-from segtool.runtime.sources import InputFacts, Source
-from segtool.runtime.stream import Result, StreamOptions, ordered_map, worker_count
+from segtool.runtime.sources import Source
+from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
 
 logger = logging.getLogger(__name__)
+
+_MOST_IN_A_GROUP = 8
+_PIXELS_AT_ONCE = 1 << 18  # of the images that are in memory at once in each thread, beside the last one
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
@@ -144,9 +150,10 @@ class PredictRun:
             An output could not be written.
         """
         count = worker_count(self._options.workers)
-        results = ordered_map(self._do, jobs, workers=count, ahead=count, stop=self.stop)
+        groups = _groups(jobs, workers=count)
+        results = ordered_map(self._do, groups, workers=count, ahead=count, stop=self.stop)
         with closing(results):  # stops the threads at once when an output cannot be written
-            for job, (entry, is_written) in zip(jobs, results, strict=False):
+            for job, entry, is_written in chain.from_iterable(results):
                 if is_written:
                     self._note(entry)
                 elif put_off is None or not put_off(job, entry):
@@ -179,28 +186,53 @@ class PredictRun:
 
     def _entry(self, job: Job, result: Result) -> Entry:
         """Return what is known of an image before its outputs are written."""
-        entry = Entry(job.source.name, error=None if result.error is None else str(result.error))
-        _add_facts(entry, result.facts)
-        entry.provider = self._segmenter.provider
-        entry.seconds = round(result.seconds, 6)
+        contract = self._segmenter.contract
+        entry = entry_of(job.source.name, result, contract, provider=self._segmenter.provider)
         if result.labels is not None:
             entry.outputs = output_names(job.stem, self._options.kinds)
-            entry.height, entry.width = result.labels.shape
-            entry.pixels = pixel_counts(result.labels, self._segmenter.contract.class_names)
         return entry
 
-    def _do(self, job: Job) -> tuple[Entry, bool]:
-        """Predict an image and write its outputs, in a thread of its own; return its entry, and whether it did."""
+    def _do(self, jobs: Sequence[Job]) -> list[tuple[Job, Entry, bool]]:
+        """Predict a group of images and write their outputs, in a thread of its own.
+
+        Returns the entry of each, and whether its outputs were written; of those that a stop left, nothing. Small
+        images are first all read, then all run, then all written: what each of these needs stays in the processor's
+        caches, and the threads get in each other's way less often.
+        """
+        wanted = self._wanted()
+        return [
+            (job, *self._write(job, result))
+            for readings in self._read(jobs, wanted)
+            for job, result in [(job, self._segmenter.answer(found, options=wanted)) for job, found in readings]
+        ]
+
+    def _wanted(self) -> StreamOptions:
         options = self._options
-        wanted = StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
-        result = self._segmenter.work_on(0, job.source, options=wanted)
+        return StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
+
+    def _read(self, jobs: Sequence[Job], wanted: StreamOptions) -> Iterator[list[tuple[Job, Reading]]]:
+        """Yield the images of a group as read, so many at a time as together are still small."""
+        readings: list[tuple[Job, Reading]] = []
+        pixels = 0
+        for job in jobs:
+            if self.stop():
+                break
+            found = self._segmenter.read(0, job.source, options=wanted)
+            readings.append((job, found))
+            pixels += 0 if found.pixels is None else math.prod(found.pixels.size)
+            if pixels > _PIXELS_AT_ONCE:
+                yield readings
+                readings, pixels = [], 0
+        yield readings
+
+    def _write(self, job: Job, result: Result) -> tuple[Entry, bool]:
+        """Write the outputs of an image; return its entry, and whether there was anything to write."""
         entry = self._entry(job, result)
         if result.labels is None:
             return entry, False
         # Between two lines of the journal: what a kill leaves of these outputs is known to be this run's.
         self._journal.append(Entry(entry.input, "writing", entry.outputs))
-        contract = self._segmenter.contract
-        entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, contract)
+        entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, self._segmenter.contract)
         return entry, True
 
     def _note(self, entry: Entry) -> None:
@@ -225,8 +257,11 @@ class PredictRun:
         write_manifest(self.manifest, {**self._header, "seconds": seconds}, self._entries())
         self._journal.is_over = not interrupted
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[Entry | bytes]:
         for name, status in self._status.items():
+            if status in ("done", "failed"):
+                yield self._journal.line(name)
+                continue
             entry = None if status == "not run" else self._journal.get(name)
             if entry is None:
                 yield Entry(name)
@@ -241,9 +276,7 @@ class PredictRun:
                 yield replace(entry, status="skipped")
 
 
-def _add_facts(entry: Entry, facts: InputFacts | None) -> None:
-    if facts is None:
-        return
-    entry.bytes, entry.mtime_ns, entry.sha256 = facts.bytes, facts.mtime_ns, facts.sha256
-    if facts.frames > 1:
-        entry.note = f"first frame of {facts.frames}"
+def _groups(jobs: Sequence[Job], *, workers: int) -> list[Sequence[Job]]:
+    """Cut jobs into groups for the threads, so small that each thread gets many of them."""
+    size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
+    return [jobs[first : first + size] for first in range(0, len(jobs), size)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolErro
 from segtool.runtime.answers import best, label, label_and_score
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.runtime.decoding import MAX_PIXELS
-from segtool.runtime.image_io import read_pixels, resize_labels, to_channels
+from segtool.runtime.image_io import decode_pixels, resize_labels, to_channels
 from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
-from segtool.runtime.pixels import ArrayPixels, Pixels, resize_image
+from segtool.runtime.pixels import ArrayPixels, resize_image
 from segtool.runtime.processors import available_cpus
 from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
 from segtool.runtime.signature import check_output, check_signature
-from segtool.runtime.sources import Source, as_source, input_facts, read_source
-from segtool.runtime.stream import Result, StreamOptions, ordered_map, worker_count
+from segtool.runtime.sources import Source, as_source, input_facts, opened_source, read_array
+from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
 from segtool.runtime.tiling import TileOption
 from segtool.runtime.trial import try_model
 from segtool.runtime.verify import VerifyResult, compare_golden
@@ -295,34 +294,63 @@ class Segmenter:
 
     def work_on(self, index: int, source: Source, *, options: StreamOptions) -> Result:
         """Read and predict one image, in the calling thread; whatever fails is in the result."""
-        started = time.perf_counter()
-        image = labels = shares = error = found = None
-        try:
-            with ExitStack() as turn:
-                found = input_facts(source) if options.facts else None
-                pixels, image = self._read(source, options, turn)
-                if options.probabilities:
-                    labels, shares = label_and_score(pixels, self.contract, self.run, options.tile)
-                else:
-                    labels = label(pixels, self.contract, self.run, options.tile)
-        except SegtoolError as caught:
-            error = caught
-        except MemoryError:
-            error = DataError(f"The prediction of {source.name} does not fit in memory; shrink or split it.")
-        return Result(index, source.path, image, labels, error, time.perf_counter() - started, shares, found)
+        return self.answer(self.read(index, source, options=options), options=options)
 
-    def _read(self, source: Source, options: StreamOptions, turn: ExitStack) -> tuple[Pixels, UInt8Array | None]:
-        """Return a file's pixels, and as an array too where it is to be kept; a large one waits for its turn."""
+    def read(self, index: int, source: Source, *, options: StreamOptions) -> Reading:
+        """Read one image; whatever fails is in what is returned, which `answer` must be given."""
+        started = time.perf_counter()
+        found = Reading(index, source)
+        try:
+            if source.is_array:
+                found.facts = input_facts(source) if options.facts else None
+                found.image = read_array(source, channels=self.contract.channels)
+                found.pixels = ArrayPixels(found.image)
+            else:
+                self._read_file(found, options)
+        except SegtoolError as caught:
+            found.error = caught
+        except MemoryError:
+            found.error = _too_large(source)
+        found.seconds = time.perf_counter() - started
+        return found
+
+    def answer(self, found: Reading, *, options: StreamOptions) -> Result:
+        """Predict an image that was read; whatever fails is in the result."""
+        started = time.perf_counter()
+        labels = shares = None
+        try:
+            if found.pixels is not None and found.error is None:
+                if options.probabilities:
+                    labels, shares = label_and_score(found.pixels, self.contract, self.run, options.tile)
+                else:
+                    labels = label(found.pixels, self.contract, self.run, options.tile)
+        except SegtoolError as caught:
+            found.error = caught
+        except MemoryError:
+            found.error = _too_large(found.source)
+        finally:
+            found.turn.close()
+        seconds = found.seconds + time.perf_counter() - started
+        return Result(
+            found.index, found.source.path, found.image, labels, found.error, seconds, shares, facts=found.facts
+        )
+
+    def _read_file(self, found: Reading, options: StreamOptions) -> None:
+        """Read the pixels of a file, and keep them as an array too where asked; a large one waits for its turn."""
 
         def wait(count: int) -> None:
             if count > _LARGE_PIXELS:
-                turn.enter_context(self._large)
+                found.turn.enter_context(self._large)
 
-        if source.is_array:
-            array = read_source(source, channels=self.contract.channels)
-            return ArrayPixels(array), array
-        pixels = read_pixels(source.path, channels=self.contract.channels, max_pixels=options.max_pixels, before=wait)
-        if not options.keep_images:
-            return pixels, None
-        image = pixels.whole()
-        return ArrayPixels(image), image
+        with opened_source(found.source) as file:
+            found.facts = file.facts() if options.facts else None
+            channels, limit = self.contract.channels, options.max_pixels
+            pixels = decode_pixels(file.stream, channels=channels, name=file.name, max_pixels=limit, before=wait)
+        found.pixels = pixels
+        if options.keep_images:
+            found.image = pixels.whole()
+            found.pixels = ArrayPixels(found.image)
+
+
+def _too_large(source: Source) -> DataError:
+    return DataError(f"The prediction of {source.name} does not fit in memory; shrink or split it.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -16,11 +17,12 @@ from PIL import Image
 from segtool.errors import DataError
 from segtool.runtime.arrays import UInt8Array
 from segtool.runtime.decoding import decoding, opened
-from segtool.runtime.image_io import read_image, to_channels
+from segtool.runtime.image_io import to_channels
 from segtool.runtime.npy import open_npy
 
 ARRAY_SUFFIX = ".npy"
 
+_READ_AT_ONCE = 1 << 23  # bytes
 _HEAD_BYTES = 1 << 16
 _STACK_FORMATS = (b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
 # How a PNG, a JPEG and an AVIF or HEIC announce several pictures.
@@ -86,6 +88,48 @@ def as_source(item: str | Path | Source) -> Source:
     return Source(path, path.parent)
 
 
+@contextmanager
+def opened_source(source: Source) -> Iterator[SourceFile]:
+    """Open the file of an image, not of a .npy stack; a small one is read at once, and only once.
+
+    Raises
+    ------
+    DataError
+        It is missing, empty or cannot be read.
+    """
+    with opened(source.path) as stream:
+        state = os.fstat(stream.fileno())
+        content = BytesIO(stream.read()) if state.st_size <= _READ_AT_ONCE else stream
+        yield SourceFile(content, state, str(source.path))
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """The file of an image, open.
+
+    Attributes
+    ----------
+    stream
+        Its bytes.
+    state
+        What the system knows of it.
+    name
+        What it is called in errors.
+    """
+
+    stream: BinaryIO
+    state: os.stat_result
+    name: str
+
+    def facts(self) -> InputFacts:
+        """Return what identifies it, in bounded memory."""
+        frames = _count_frames(self.stream, self.name)
+        self.stream.seek(0)
+        digest = hashlib.file_digest(cast("BufferedReader", self.stream), "sha256").hexdigest()
+        self.stream.seek(0)
+        return InputFacts(self.state.st_size, self.state.st_mtime_ns, digest, frames)
+
+
 def input_facts(source: Source) -> InputFacts:
     """Read what identifies an input, in bounded memory.
 
@@ -96,24 +140,18 @@ def input_facts(source: Source) -> InputFacts:
     """
     if source.index is not None:
         return _image_facts(source)
-    with opened(source.path) as stream:
-        state = os.fstat(stream.fileno())
-        frames = _count_frames(stream, str(source.path))
-        stream.seek(0)
-        digest = hashlib.file_digest(cast("BufferedReader", stream), "sha256").hexdigest()
-        return InputFacts(state.st_size, state.st_mtime_ns, digest, frames)
+    with opened_source(source) as file:
+        return file.facts()
 
 
-def read_source(source: Source, *, channels: int) -> UInt8Array:
-    """Read an image as `segtool.runtime.image_io.read_image` does; uint8 (H, W, channels).
+def read_array(source: Source, *, channels: int) -> UInt8Array:
+    """Read an image of a .npy file; uint8 (H, W, channels).
 
     Raises
     ------
     DataError
-        As in `read_image`; or a .npy file holds no uint8 image, or no image of that index.
+        The file holds no uint8 image, or no image of that index.
     """
-    if not source.is_array:
-        return read_image(source.path, channels=channels)
     # A copy: the map, and with it the pages that were read, is let go at once.
     return to_channels(np.array(_stored(source)), channels, name=source.name)
 

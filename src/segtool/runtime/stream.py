@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import DataError, SegtoolError
+from segtool.runtime.pixels import Pixels
 from segtool.runtime.processors import available_cpus
-from segtool.runtime.sources import InputFacts
+from segtool.runtime.sources import InputFacts, Source
 from segtool.runtime.tiling import TileOption
 
 MAX_WORKERS = 1024
@@ -39,7 +41,7 @@ class Result:
     error
         Why it failed; None where it did not.
     seconds
-        Time from opening the file to the labels, including the wait for a free processor.
+        Time of reading the file and of getting its labels, including the wait for a free processor.
     probabilities
         float32 (H, W, K) where they were asked for, else None.
     facts
@@ -54,6 +56,34 @@ class Result:
     seconds: float
     probabilities: npt.NDArray[np.float32] | None = None
     facts: InputFacts | None = None
+
+
+@dataclass
+class Reading:
+    """One image that was read and waits for the model.
+
+    Attributes
+    ----------
+    index, source
+        Its place in the input, and what it is.
+    pixels
+        What the model is to see; None where it could not be read.
+    image, facts, error
+        As in `Result`.
+    seconds
+        Time that the reading took.
+    turn
+        What it holds until its answer is there, such as the right to be large.
+    """
+
+    index: int
+    source: Source
+    pixels: Pixels | None = None
+    image: npt.NDArray[np.uint8] | None = None
+    facts: InputFacts | None = None
+    error: SegtoolError | None = None
+    seconds: float = 0.0
+    turn: ExitStack = field(default_factory=ExitStack)
 
 
 @dataclass(frozen=True)

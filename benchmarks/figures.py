@@ -1,0 +1,37 @@
+"""Write every table and plot of the README and the docs from results/*.json: `python benchmarks/figures.py [--check]`.
+
+With --check nothing is written: it ends with 1 where a file is not what the results say.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import readme_tables
+from plots import family, footprint, scaling
+
+ROOT = Path(__file__).resolve().parents[1]
+DRAWINGS = {
+    "docs/family.svg": family.drawing,
+    "docs/scaling.svg": scaling.drawing,
+    "docs/engines_footprint.svg": footprint.drawing,
+}
+
+
+def main() -> None:
+    """Write, or with --check compare."""
+    readme = ROOT / "README.md"
+    wanted = {readme: readme_tables.rewritten(readme.read_text(encoding="utf-8"))}
+    wanted |= {ROOT / name: draw() for name, draw in DRAWINGS.items()}
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv[1:]:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        sys.exit(f"{names}: not what benchmarks/results say; run this without --check." if stale else 0)
+    for path in stale:
+        path.write_text(wanted[path], encoding="utf-8")
+        print("wrote", path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

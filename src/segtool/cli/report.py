@@ -1,0 +1,103 @@
+"""`segtool report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segtool.cli.common import Command, emit_json, emit_table, percent, say
+from segtool.cli.options import data_option, json_option, overwrite_option, provider_option
+
+
+@click.command(
+    cls=Command, name="report", short_help="Write one HTML page on a model: this file, this machine, yes or no."
+)
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
+@data_option(
+    "Images with their truth, for every model; of a run folder, or a model in one, the run's own where not given."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Which part of the data, as in `segtool evaluate`.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="The page; the same figures go beside it as .json.  [default: report.html in the run's folder, or here for "
+    "files without a run and for several runs]",
+)
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also write every drawing to DIR, as SVG and as PNG (needs the extra report).",
+)
+@click.option("--no-latency", is_flag=True, help="Measure no times.")
+@click.option("--runs", type=click.IntRange(10), help="Timed runs of each model.  [default: 200]")
+@click.option("--threads", type=click.IntRange(1), help="Threads of one run.  [default: OMP_NUM_THREADS, else 1]")
+@click.option(
+    "--samples", type=click.IntRange(0, 24), default=6, show_default=True, help="Worst and best images to show."
+)
+@provider_option
+@overwrite_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Write one HTML page on RUN_OR_MODELs (run folders, .onnx or .keras files; the latest run where none is given).
+
+    It says whether to deploy which file on this machine, and why: accuracy with its conventions, the worst and the best
+    images, FP32 against INT8, latency, training, contract, and the commands that make it again. The page is one file
+    that loads nothing from elsewhere. Of a run folder its exported files are compared.
+
+    Exit code 4 where a file fails its built-in golden test; the page is written all the same, and says so.
+
+    \b
+    Examples:
+      segtool report
+      segtool report runs/a runs/b --split test --out compared.html
+      segtool report model.int8.onnx --data test.npz --no-latency
+    """
+    options["latency"] = not options.pop("no_latency")
+    if options["runs"] is None:
+        del options["runs"]
+    elif not options["latency"]:
+        raise click.UsageError("--runs says how often to time, and --no-latency not to; give one of them.")
+    from segtool.cli.info import graph_facts
+    from segtool.cli.progress import stages_bar
+    from segtool.errors import GateError
+    from segtool.report.page import ReportOptions, report
+
+    with stages_bar() as progress:
+        found, written = report(models, options=ReportOptions(**options), graph=graph_facts, progress=progress)
+    for path in written:
+        say(f"Wrote {path}")
+    if as_json:
+        emit_json("report", {"written": [str(path) for path in written], **found})
+    else:
+        _summary(found["models"], found["verdict"])
+    if any(model["golden"] and not model["golden"]["passed"] for model in found["models"]):
+        ctx.exit(GateError.exit_code)
+
+
+def _summary(models: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> None:
+    words = {"yes": "yes", "care": "yes, but", "no": "no"}
+    rows = [
+        [
+            model["label"] + (" *" if model["id"] == verdict["model"] else ""),
+            words[model["verdict"]["answer"]],
+            percent(model["evaluation"]["foreground_mean_iou"]),
+            f"{model['benchmark']['latency_ms']['p50']:.2f}" if model["benchmark"] else "-",
+            f"{model['size_bytes'] / 1e6:.2f}",
+        ]
+        for model in models
+    ]
+    emit_table(["model (* to deploy)", "deploy?", "foreground IoU %", "p50 ms", "size MB"], rows)
+    for model in models:
+        for check in model["verdict"]["checks"]:
+            if check["status"] != "pass":
+                say(f"{model['label']}: {check['name']}: {check['text']} {check['note']}".rstrip())

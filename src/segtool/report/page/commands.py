@@ -1,0 +1,110 @@
+"""The exact commands that make a report again, from the training on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segtool.report.page.options import ReportOptions
+from segtool.report.page.verdict import DEFAULT_MAX_DROP
+
+_FLAGS = {
+    "data": "--data",
+    "arch": "--arch",
+    "recipe": "--recipe",
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "val_split": "--val-split",
+    "test_split": "--test-split",
+    "seed": "--seed",
+    "device": "--device",
+    "precision": "--precision",
+}
+
+
+def commands_for(report: Mapping[str, Any], options: ReportOptions) -> list[dict[str, str]]:
+    """Return the commands in their order, each with what it does: `what` and `command`."""
+    steps = []
+    for run in report["runs"]:
+        steps.append(_step("Train the network", _train(run)))
+        steps += [_step(what, command) for what, command in _exports(run["path"], report["models"])]
+    paths = [model["path"] for model in report["models"]]
+    onnx = [model["path"] for model in report["models"] if model["kind"] == "onnx"]
+    steps += [_step(f"Check {path} on a device, without data", ["segtool", "verify", path]) for path in onnx]
+    steps += [_step(f"Score {path}", ["segtool", "evaluate", path, *_data(options), "--json"]) for path in paths]
+    if onnx and options.latency:
+        runs = ["--runs", str(options.runs), *_device(options), "--json"]
+        steps.append(_step("Measure the times", ["segtool", "benchmark", *onnx, *runs]))
+    runs = [] if options.latency else ["--no-latency"]
+    steps.append(_step("Make this report", ["segtool", "report", *paths, *_data(options), *_device(options), *runs]))
+    return steps
+
+
+def _step(what: str, command: Sequence[str]) -> dict[str, str]:
+    return {"what": what, "command": shlex.join(command)}
+
+
+def _train(run: Mapping[str, Any]) -> list[str]:
+    """Return the command of a run from its configuration, without what was left to its default."""
+    config = {**run["info"], **run["info"].get("config", {})}
+    command = ["segtool", "train"]
+    for key, flag in _FLAGS.items():
+        value = config.get(key)
+        if isinstance(value, str | int | float) and value != "auto":
+            command += [flag, str(value)]
+    size = config.get("size")
+    if size:
+        command += ["--size", "x".join(str(side) for side in size)]
+    return [*command, "--out", run["path"]]
+
+
+def _exports(run: str, models: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the command that exported the files of a run, one for each input size."""
+    own = [model["contract"] for model in models if model["run"] == run and model["kind"] == "onnx"]
+    sizes = dict.fromkeys((each["height"], each["width"]) for each in own)
+    found = []
+    for size in sizes:
+        of_size = [each for each in own if (each["height"], each["width"]) == size]
+        found.append(("Export and prove it", ["segtool", "export", run, *_export_options(of_size)]))
+    return found
+
+
+def _export_options(contracts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the options that are not the defaults, as the contracts record them."""
+    first = contracts[0]
+    options: list[str] = []
+    if first["trained_size"]:
+        options += ["--size", f"{first['height']}x{first['width']}"]
+    if first["head"] != "labels":
+        options += ["--head", first["head"]]
+    if first["size_policy"] != "resize":
+        options += ["--larger-images", first["size_policy"]]
+    for contract in contracts:
+        if contract["precision"] == "int8":
+            options += _int8_options(contract)
+    waived = {name for contract in contracts for name, gate in contract["gates"].items() if gate.get("waived")}
+    return [*options, *(part for name in sorted(waived) for part in ("--waive", name))]
+
+
+def _int8_options(contract: Mapping[str, Any]) -> list[str]:
+    facts = contract["quantization"]
+    options = ["--quantize"]
+    if facts.get("preset"):
+        options += ["--preset", str(facts["preset"])]
+    if contract["gates"].get("accuracy", {}).get("max_drop", DEFAULT_MAX_DROP) != DEFAULT_MAX_DROP:
+        options += ["--max-drop", f"{contract['gates']['accuracy']['max_drop']:g}"]
+    calibration = [name for name in ("percentile", "entropy") if f" {name}," in str(facts.get("method"))]
+    return [*options, *(part for name in calibration for part in ("--calibration", name))]
+
+
+def _data(options: ReportOptions) -> list[str]:
+    data = ["--data", options.data] if options.data else []
+    return data + (["--split", options.split] if options.split else [])
+
+
+def _device(options: ReportOptions) -> list[str]:
+    provider = ["--provider", options.provider] if options.provider != "auto" else []
+    threads = ["--threads", str(options.threads)] if options.threads else []
+    settings = [f"{key}={value}" for key, value in options.provider_options.items()]
+    return [*provider, *threads, *(part for setting in settings for part in ("--provider-option", setting))]

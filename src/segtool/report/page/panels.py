@@ -1,0 +1,146 @@
+"""Images of a report: truth, prediction and difference as PNG inside the page, each with its words."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from segtool.data.base import Dataset
+from segtool.report.page.scoring import largest_confusions
+from segtool.report.pixels import color_labels, fit, gray_to_rgb
+from segtool.runtime.metrics import confusion_matrix
+
+Labels = npt.NDArray[np.integer[Any]]
+Pixels = npt.NDArray[np.uint8]
+Palette = Sequence[tuple[int, int, int]]
+
+# Told apart with every common kind of colour blindness, and on dark as on light images.
+MISSED, INVENTED, CONFUSED = (255, 176, 0), (100, 143, 255), (220, 38, 127)
+_DIM = 0.35
+_LONGEST = 384  # pixels of a side: larger images are shown smaller
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture of the page.
+
+    Attributes
+    ----------
+    heading
+        What it is, in a word.
+    alternative
+        What is seen on it.
+    data
+        The PNG as a data URI.
+    width, height
+        Its size in pixels.
+    """
+
+    heading: str
+    alternative: str
+    data: str
+    width: int
+    height: int
+
+
+def example_panels(dataset: Dataset, index: int, prediction: Labels, palette: Palette) -> list[Panel]:
+    """Return image, truth, prediction and difference of one image; `prediction` (h, w) at the size of the truth."""
+    image, truth = dataset.image(index), dataset.label(index)
+    matrix = confusion_matrix(truth, prediction, dataset.num_classes, ignore_id=dataset.ignore_id)
+    return [
+        _panel("image", _image_words(dataset, index, image), gray_to_rgb(image)),
+        _labels_panel("truth", truth, dataset, palette),
+        _labels_panel("prediction", prediction, dataset, palette),
+        _panel(
+            "difference", difference_words(matrix, dataset.class_names), difference(image, truth, prediction, dataset)
+        ),
+    ]
+
+
+def change_panels(dataset: Dataset, index: int, first: Labels, second: Labels, palette: Palette) -> list[Panel]:
+    """Return image, the labels of two models, and where these differ."""
+    image = dataset.image(index)
+    matrix = confusion_matrix(first, second, dataset.num_classes)
+    changed = _on(image, second, [(first != second, CONFUSED)])
+    words = difference_words(matrix, dataset.class_names, verb="became")
+    return [
+        _panel("image", _image_words(dataset, index, image), gray_to_rgb(image)),
+        _labels_panel("FP32", first, dataset, palette),
+        _labels_panel("INT8", second, dataset, palette),
+        _panel("changed", words, changed),
+    ]
+
+
+def difference(image: Pixels, truth: Labels, prediction: Labels, dataset: Dataset) -> Pixels:
+    """Return the dimmed image with wrong pixels in colour, uint8 (h, w, 3).
+
+    Foreground that was taken for background is `MISSED`, background that was taken for foreground `INVENTED`, one class
+    taken for another `CONFUSED`; ignored pixels are never wrong.
+    """
+    wrong = truth != prediction
+    if dataset.ignore_id is not None:
+        wrong &= truth != dataset.ignore_id
+    background = dataset.background_id
+    missed = wrong & (prediction == background) if background is not None else np.zeros_like(wrong)
+    invented = wrong & (truth == background) if background is not None else np.zeros_like(wrong)
+    return _on(image, truth, [(wrong, CONFUSED), (missed, MISSED), (invented, INVENTED)])
+
+
+def difference_words(matrix: npt.NDArray[np.int64], class_names: Sequence[str], *, verb: str = "taken for") -> str:
+    """Return in words how many pixels differ, and between which classes most of them."""
+    total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
+    if not wrong:
+        return f"none of {total:,} pixels differ"
+    largest = largest_confusions(matrix, class_names, most=3)
+    parts = [f"{item['from']} {verb} {item['to']} ({item['pixels']:,})" for item in largest]
+    return f"{wrong:,} of {total:,} pixels differ: {', '.join(parts)}"
+
+
+def _on(image: Pixels, labels: Labels, layers: Sequence[tuple[npt.NDArray[np.bool_], tuple[int, int, int]]]) -> Pixels:
+    """Return the image, dimmed, at the size of `labels`, with the pixels of each layer in its colour."""
+    pixels = fit(gray_to_rgb(image), (labels.shape[0], labels.shape[1]), smooth=True)
+    shown: Pixels = np.rint(pixels * _DIM).astype(np.uint8)
+    for mask, color in layers:
+        shown[mask] = color
+    return shown
+
+
+def _labels_panel(heading: str, labels: Labels, dataset: Dataset, palette: Palette) -> Panel:
+    present = [int(value) for value in np.unique(labels) if value not in (dataset.background_id, dataset.ignore_id)]
+    names = [dataset.class_names[value] for value in present]
+    words = f"classes {', '.join(names)}" if names else "background alone"
+    return _panel(heading, words, color_labels(labels, palette, ignore_id=dataset.ignore_id))
+
+
+def _image_words(dataset: Dataset, index: int, image: Pixels) -> str:
+    kind = "grey" if dataset.channels == 1 else "colour"
+    return f"{dataset.sample_names[index]}, {kind}, {image.shape[0]} x {image.shape[1]} pixels"
+
+
+def _panel(heading: str, words: str, pixels: Pixels) -> Panel:
+    height, width = pixels.shape[:2]
+    factor = _LONGEST / max(height, width)
+    if factor < 1:
+        height, width = max(1, round(height * factor)), max(1, round(width * factor))
+        pixels = fit(pixels, (height, width), smooth=True)
+    return Panel(heading, f"{heading}: {words}", data_uri(pixels), width, height)
+
+
+def data_uri(pixels: Pixels) -> str:
+    """Return uint8 (h, w, 3) pixels as a PNG inside a URI; up to 256 colours are stored as a palette, exactly."""
+    colors, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    if len(colors) <= 256:
+        image = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), "P")
+        image.putpalette(colors.astype(np.uint8).tobytes())
+    else:
+        image = Image.fromarray(pixels)
+    stream = io.BytesIO()
+    image.save(stream, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

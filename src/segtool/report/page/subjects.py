@@ -1,0 +1,109 @@
+"""Which model files a report is about: those that a user named, and those of the runs that a user named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segtool.errors import ModelFileError
+from segtool.models.resolve import (
+    INT8_NAME,
+    LATEST,
+    ONNX_NAME,
+    RUN_NAME,
+    Kind,
+    Run,
+    find_model,
+    read_run,
+)
+from segtool.models.shipped import default_model
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model file that the report is about.
+
+    Attributes
+    ----------
+    path, kind
+        The file, and what it is.
+    run
+        The run that it belongs to; None for a file on its own.
+    label
+        What it is called in the report, unique in it.
+    """
+
+    path: Path
+    kind: Kind
+    run: Run | None
+    label: str = ""
+
+
+def find_subjects(models: Sequence[Path]) -> list[Subject]:
+    """Return the model files behind run folders and files, each once, in the order given.
+
+    Of a run folder these are its exported files, FP32 first, or its trained model where nothing was exported. Without
+    any model it is the latest run, or the file that ships with segtool where there is no run.
+
+    Raises
+    ------
+    ModelFileError
+        There is no such model, or a run is unfinished.
+    """
+    named = list(models) or [_default()]
+    found = {subject.path.resolve(): subject for path in named for subject in _of(path)}
+    return _labelled(list(found.values()))
+
+
+def _default() -> Path:
+    return LATEST if LATEST.is_dir() else default_model()
+
+
+def _of(path: Path) -> Iterator[Subject]:
+    if not path.is_dir():
+        source = find_model(path)
+        run = read_run(path.parent) if (path.parent / RUN_NAME).is_file() else None
+        yield Subject(source.path, source.kind, run)
+        return
+    run = read_run(path)
+    _refuse_unfinished(run)
+    exported = [path / name for name in (ONNX_NAME, INT8_NAME) if (path / name).is_file()]
+    for file in exported:
+        yield Subject(file, "onnx", run)
+    if not exported:
+        yield Subject(find_model(path, kind="keras").path, "keras", run)
+
+
+def _refuse_unfinished(run: Run) -> None:
+    """Refuse a run whose training has not come to its end; a run.json that does not say is taken as finished."""
+    if run.info.get("status", "complete") == "complete":
+        return
+    history = run.path / "history.csv"
+    done = max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
+    total = run.info.get("epochs")
+    raise ModelFileError(
+        f"The run {run.path} is unfinished ({done} of {total} epochs), so there is nothing final to report; finish it "
+        f"with `segtool train --resume --out {run.path}`."
+    )
+
+
+def _labelled(subjects: Sequence[Subject]) -> list[Subject]:
+    """Return the subjects with the shortest labels that tell them apart."""
+    for naming in (_file_name, _with_folder, _whole):
+        names = [naming(subject) for subject in subjects]
+        if len(set(names)) == len(names):
+            break
+    return [replace(subject, label=name) for subject, name in zip(subjects, names, strict=True)]
+
+
+def _file_name(subject: Subject) -> str:
+    return subject.path.name
+
+
+def _with_folder(subject: Subject) -> str:
+    return f"{subject.path.resolve().parent.name}/{subject.path.name}"
+
+
+def _whole(subject: Subject) -> str:
+    return str(subject.path)

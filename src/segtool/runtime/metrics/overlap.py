@@ -1,0 +1,122 @@
+"""What follows from a confusion matrix, or from its three sums for each class: IoU, Dice, recall, precision.
+
+IoU is the Jaccard index, TP / (TP + FP + FN); Dice is the F1 score, 2 TP / (2 TP + FP + FN): Taha and Hanbury,
+"Metrics for evaluating 3D medical image segmentation", BMC Medical Imaging 15:29 (2015), equations 6 and 8.
+Frequency-weighted IoU: Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation",
+CVPR 2015, section 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSums:
+    """Pixels of each class, float64 (..., K); leading axes are images, resamples or whatever is scored side by side.
+
+    Attributes
+    ----------
+    hits
+        Right pixels (TP).
+    truth
+        True pixels (TP + FN).
+    prediction
+        Predicted pixels (TP + FP).
+    """
+
+    hits: FloatArray
+    truth: FloatArray
+    prediction: FloatArray
+
+    @classmethod
+    def of_matrix(cls, matrix: npt.NDArray[np.integer[Any]]) -> ClassSums:
+        """Return the sums of a confusion matrix (..., K, K), rows truth, columns prediction."""
+        counts = matrix.astype(np.float64)
+        return cls(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2))
+
+    def total(self) -> ClassSums:
+        """Return the sums over the first axis."""
+        return ClassSums(self.hits.sum(axis=0), self.truth.sum(axis=0), self.prediction.sum(axis=0))
+
+    def iou(self, *, smoothing: float = 0.0) -> FloatArray:
+        """Return IoU (..., K), 0..1; NaN for a class in neither truth nor prediction."""
+        return ratio(self.hits, self.truth + self.prediction - self.hits, smoothing)
+
+    def dice(self, *, smoothing: float = 0.0) -> FloatArray:
+        """Return Dice (..., K), 0..1; NaN for a class in neither truth nor prediction."""
+        return ratio(2.0 * self.hits, self.truth + self.prediction, smoothing)
+
+    def accuracy(self) -> FloatArray:
+        """Return the share of pixels with the right class (...); NaN without any pixel."""
+        return ratio(self.hits.sum(axis=-1), self.truth.sum(axis=-1))
+
+    def frequency_weighted_iou(self) -> FloatArray:
+        """Return the mean of IoU weighted by the true pixels of each class (...); NaN without any pixel."""
+        weighted = np.where(self.truth > 0, self.truth * np.nan_to_num(self.iou()), 0.0)
+        return ratio(weighted.sum(axis=-1), self.truth.sum(axis=-1))
+
+
+def iou_per_class(matrix: npt.NDArray[np.integer[Any]], *, smoothing: float = 0.0) -> FloatArray:
+    """Return the intersection over union of each class, TP / (TP + FP + FN + smoothing).
+
+    Parameters
+    ----------
+    matrix
+        Confusion matrix (K, K), rows truth, columns prediction.
+    smoothing
+        Added to the denominator, as some implementations do (1e-5 in the project's source).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (K,), 0..1; NaN for a class in neither truth nor prediction.
+    """
+    return ClassSums.of_matrix(matrix).iou(smoothing=smoothing)
+
+
+def dice_per_class(matrix: npt.NDArray[np.integer[Any]], *, smoothing: float = 0.0) -> FloatArray:
+    """Return the Dice score of each class, 2 TP / (2 TP + FP + FN + smoothing); as in `iou_per_class`."""
+    return ClassSums.of_matrix(matrix).dice(smoothing=smoothing)
+
+
+def recall_per_class(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
+    """Return TP / (TP + FN) of each class, float64 (K,); NaN for a class without a true pixel."""
+    sums = ClassSums.of_matrix(matrix)
+    return ratio(sums.hits, sums.truth)
+
+
+def precision_per_class(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
+    """Return TP / (TP + FP) of each class, float64 (K,); NaN for a class without a predicted pixel."""
+    sums = ClassSums.of_matrix(matrix)
+    return ratio(sums.hits, sums.prediction)
+
+
+def frequency_weighted_iou(matrix: npt.NDArray[np.integer[Any]]) -> float:
+    """Return the mean of IoU weighted by each class's share of the true pixels; NaN without any pixel."""
+    return float(ClassSums.of_matrix(matrix).frequency_weighted_iou())
+
+
+def row_shares(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
+    """Return the matrix (K, K) divided by its row sums, NaN in rows without a true pixel."""
+    counts = matrix.astype(np.float64)
+    return ratio(counts, np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape))
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray, smoothing: float = 0.0) -> FloatArray:
+    """Return numerator / (denominator + smoothing), NaN where the denominator is 0."""
+    result = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator + smoothing, out=result, where=denominator > 0)
+    return result
+
+
+def mean_of_present(values: FloatArray) -> FloatArray:
+    """Return the mean over the last axis without NaN; NaN where nothing is left (numpy.nanmean would warn)."""
+    present = ~np.isnan(values)
+    return ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1).astype(np.float64))

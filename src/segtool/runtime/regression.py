@@ -1,0 +1,194 @@
+"""Is a model slower than it was? A measurement against an earlier one, with a band for what noise alone does.
+
+The two are of different hours and processes, so that no interleaving helps. What helps is the band: how far the same
+model is from itself (`segtool.runtime.noise`) in either measurement, and at least what fresh processes differ by.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segtool.errors import DataError
+from segtool.runtime.noise import NOISE_LIMIT
+
+LEAST_BAND = 0.05
+"""Sessions of one file differ by up to this share from process to process: where memory lies is luck."""
+
+_MACHINE = ("cpu", "architecture", "available_cpus", "cgroup_quota", "instruction_sets")
+_KEYS = ("provider", "threads", "batch")
+
+Row = Mapping[str, Any]
+
+
+def read_benchmark(path: str | Path) -> dict[str, Any]:
+    """Read what `segtool benchmark --out` (or `--json`) wrote.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or is something else.
+    """
+    try:
+        value = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); expected what `segtool benchmark --out` wrote.") from error
+    rows = value.get("models") if isinstance(value, dict) and value.get("command") == "benchmark" else None
+    known = isinstance(rows, list) and isinstance(value.get("machine"), dict) and all(map(_is_row, rows))
+    if not (rows and known):
+        raise DataError(f"{path} holds no benchmark; expected what `segtool benchmark --out` wrote.")
+    return dict(value)
+
+
+def require_comparable(old: Row, machine: Row, providers: Sequence[str]) -> None:
+    """Refuse to compare with what another machine or provider did.
+
+    Parameters
+    ----------
+    old
+        As `read_benchmark` returns it.
+    machine
+        What `segtool.runtime.machine.machine_info` says now.
+    providers
+        The providers that run now.
+
+    Raises
+    ------
+    DataError
+        The machines differ, or a provider that runs now did not run then.
+    """
+    different = machine_differences(old["machine"], machine)
+    if different:
+        raise DataError(
+            f"The earlier benchmark was made on another machine ({'; '.join(different)}), so that a difference would "
+            "say nothing of the model; measure both here, or pass --compare-anyway."
+        )
+    before = {row["provider"] for row in old["models"]}
+    if new := [name for name in dict.fromkeys(providers) if name not in before]:
+        raise DataError(
+            f"The earlier benchmark ran on {', '.join(sorted(before))} and this one on {', '.join(new)}, so that a "
+            "difference would say nothing of the model; name its --provider, or pass --compare-anyway."
+        )
+
+
+def machine_differences(old: Row, new: Row) -> list[str]:
+    """Return in words in what two machines differ that decides how fast a model is."""
+    return [
+        f"{key}: {_words(old.get(key))} then, {_words(new.get(key))} now"
+        for key in _MACHINE
+        if old.get(key) != new.get(key)
+    ]
+
+
+def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
+    """Compare two benchmarks, case by case.
+
+    Parameters
+    ----------
+    new, old
+        As `segtool benchmark --json` prints them.
+    anyway
+        Take cases for the same whatever provider runs them.
+
+    Returns
+    -------
+    dict
+        `rows`: for each case that is in both and each `quantity` that was measured in both ("latency", "throughput")
+        the `ratio` of its time now to its time then, the interval `low` to `high`, the `band`, and a `verdict`:
+        "slower" or "faster" where the whole interval is beyond the band, "undecided" where it is not and the noise was
+        above the limit, else "same". `only_new`, `only_old`: cases that are not in both.
+
+    Raises
+    ------
+    DataError
+        No case is in both.
+    """
+    before, now = _by_case(old["models"], anyway=anyway), _by_case(new["models"], anyway=anyway)
+    shared = [case for case in now if case in before]
+    rows = [row for case in shared for row in _compare_case(now[case], before[case], _band(new, old))]
+    if not rows:
+        raise DataError(
+            f"The earlier benchmark has none of these cases (it has {_list(before)}, this one {_list(now)}); measure "
+            "the same file names, threads, batches and mode."
+        )
+    return {
+        "rows": rows,
+        "only_new": [_title(case) for case in now if case not in before],
+        "only_old": [_title(case) for case in before if case not in now],
+    }
+
+
+def _compare_case(new: Row, old: Row, band: float) -> list[dict[str, Any]]:
+    found = []
+    for quantity, interval in (("latency", _latency), ("throughput", _throughput)):
+        now, then = interval(new), interval(old)
+        if now is None or then is None:
+            continue
+        own = max([band, *(row["throughput"]["band"] for row in (new, old) if quantity == "throughput")])
+        low, high = now[1] / then[2], now[2] / then[1]
+        found.append(
+            {
+                **{key: new[key] for key in ("path", *_KEYS)},
+                "quantity": quantity,
+                "ratio": now[0] / then[0],
+                "low": low,
+                "high": high,
+                "band": own,
+                "verdict": judge(low, high, own),
+            }
+        )
+    return found
+
+
+def judge(low: float, high: float, band: float) -> str:
+    """Return the verdict on the interval of a ratio of times: see `compare`."""
+    if low > 1 + band:
+        return "slower"
+    if high < 1 / (1 + band):
+        return "faster"
+    return "same" if band <= max(NOISE_LIMIT, LEAST_BAND) else "undecided"
+
+
+def _band(new: Row, old: Row) -> float:
+    measured = (float((each.get("noise") or {}).get("band", 0.0)) for each in (new, old))
+    return max(LEAST_BAND, *measured)
+
+
+def _latency(row: Row) -> tuple[float, float, float] | None:
+    """Return the median time of a run and its interval; None where it was not measured."""
+    times = row.get("latency_ms")
+    return (times["p50"], times.get("p50_low", times["p50"]), times.get("p50_high", times["p50"])) if times else None
+
+
+def _throughput(row: Row) -> tuple[float, float, float] | None:
+    """Return the time per image, from images a second, and its interval; None where it was not measured."""
+    rate = (row.get("throughput") or {}).get("images_per_second")
+    return (1 / rate["median"], 1 / rate["high"], 1 / rate["low"]) if rate else None
+
+
+def _by_case(rows: Sequence[Row], *, anyway: bool) -> dict[tuple[Any, ...], Row]:
+    """Return the rows by what makes a case: the file's name (its whole path where names repeat) and how it runs."""
+    names = {row["path"]: Path(row["path"]).name for row in rows}
+    whole = len(set(names.values())) < len(names)
+    keys = _KEYS[1:] if anyway else _KEYS
+    return {(row["path"] if whole else names[row["path"]], *(row[key] for key in keys)): row for row in rows}
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("path"), str) and all(key in row for key in _KEYS)
+
+
+def _title(case: Sequence[Any]) -> str:
+    name, *rest = case
+    provider = f"{rest[0].removesuffix('ExecutionProvider')}, " if len(rest) > len(_KEYS) - 1 else ""
+    return f"{name} ({provider}threads {rest[-2]}, batch {rest[-1]})"
+
+
+def _list(cases: Mapping[tuple[Any, ...], Row]) -> str:
+    return ", ".join(map(_title, cases))
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,139 @@
+"""`segtool benchmark` as a user calls it; no test asserts how long anything takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from tiny_models import tiny_contract, write_model
+
+from segtool.cli import main
+from segtool.contract import GoldenPair
+from segtool.runtime import fresh_process
+
+SHORT = ("--runs", "10", "--warmup", "1")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    images = np.zeros((2, 64, 84, 1), np.uint8)
+    golden = GoldenPair(images, np.zeros((2, 64, 84), np.uint8))
+    return write_model(tmp_path_factory.mktemp("models") / "model.onnx", tiny_contract(), golden=golden)
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One fresh process instead of five: what is tested here is not their median."""
+    monkeypatch.setitem(fresh_process.measure_cold_start.__kwdefaults__, "repeats", 1)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["benchmark", *arguments])
+
+
+def in_json(*arguments: str) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_all_of_it_in_json_and_in_the_file(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out.json"
+    result = in_json(str(model), "--threads", "1,2", "--batch", "1,2", "--out", str(out), *SHORT)
+    assert json.loads(out.read_text()) == result
+    assert [(row["threads"], row["batch"]) for row in result["models"]] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    for row in result["models"]:
+        assert row["n"] == 10
+        assert row["throughput_ips"] == row["throughput"]["images_per_second"]["median"]
+        assert row["cold_start_ms"] > 0
+    assert result["machine"]["load_average"] is not None
+    assert len(result["noise"]["controls"]) == 4
+    assert (result["ranking"] is None) is not result["noise"]["quiet"]
+
+
+def test_tables(model: Path) -> None:
+    result = run(str(model), "--mode", "both", *SHORT)
+    assert result.exit_code == 0, result.stderr
+    for words in ("Latency of a run", "p99.9", "Throughput", "cold start", "decode"):
+        assert words in result.stdout
+
+
+def test_throughput_alone(model: Path) -> None:
+    result = in_json(str(model), "--mode", "throughput", *SHORT)
+    assert result["noise"] is result["ranking"] is None
+    assert "latency_ms" not in result["models"][0]
+    assert result["models"][0]["throughput"]["n"] >= 10
+    assert run(str(model), "--mode", "throughput", *SHORT).exit_code == 0
+
+
+def test_several_providers_by_name(model: Path) -> None:
+    result = in_json(str(model), "--provider", "auto,cpu", "--mode", "latency", *SHORT)
+    assert [row["provider_reason"].split()[1:3] for row in result["models"]] == [["was", "chosen:"], ["was", "asked"]]
+    refused = run(str(model), "--provider", "cpu,openvino", "--provider-option", "a=b", *SHORT)
+    assert refused.exit_code == 1
+    assert "one provider's own" in refused.stderr
+
+
+def altered(source: Path, target: Path, factor: float, **machine: object) -> Path:
+    """Write a benchmark in which everything took `factor` times as long, without noise."""
+    value = json.loads(source.read_text())
+    value["noise"]["band"] = 0.0
+    value["machine"] |= machine
+    for row in value["models"]:
+        row["latency_ms"] = {key: item and item * factor for key, item in row["latency_ms"].items()}
+    target.write_text(json.dumps(value))
+    return target
+
+
+def test_compare_ends_with_4_where_it_got_slower(model: Path, tmp_path: Path) -> None:
+    first, options = tmp_path / "first.json", (str(model), "--mode", "latency", *SHORT)
+    in_json(*options, "--out", str(first))
+    faster = altered(first, tmp_path / "faster.json", 1e-3)
+    result = run(*options, "--compare", str(faster), "--json")
+    assert result.exit_code == 4
+    assert "got slower" in result.stderr
+    assert [row["verdict"] for row in json.loads(result.stdout)["comparison"]["rows"]] == ["slower"]
+    slower = altered(first, tmp_path / "slower.json", 1e3)
+    result = run(*options, "--compare", str(slower))
+    assert result.exit_code == 0, result.stderr
+    assert "faster" in result.stdout
+
+
+def test_compare_across_machines_only_when_told(model: Path, tmp_path: Path) -> None:
+    first, options = tmp_path / "first.json", (str(model), "--mode", "latency", *SHORT)
+    in_json(*options, "--out", str(first))
+    other = altered(first, tmp_path / "other.json", 1e3, cpu="Another")
+    result = run(*options, "--compare", str(other))
+    assert result.exit_code == 1
+    assert "another machine" in result.stderr
+    found = in_json(*options, "--compare", str(other), "--compare-anyway")["comparison"]
+    assert found["machine_differences"][0].startswith("cpu: Another then")
+
+
+def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    out.write_text("mine")
+    result = run(str(model), "--out", str(out), *SHORT)
+    assert result.exit_code == 1
+    assert "already exists" in result.stderr
+    assert out.read_text() == "mine"
+    assert run(str(model), "--mode", "latency", "--out", str(out), "--overwrite", *SHORT).exit_code == 0
+    assert json.loads(out.read_text())["command"] == "benchmark"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--runs", "10", "--seconds", "1"),
+        ("--compare-anyway",),
+        ("--overwrite",),
+        ("--mode", "fast"),
+        ("--seconds", "0"),
+    ],
+)
+def test_wrong_usage(model: Path, options: tuple[str, ...]) -> None:
+    assert run(str(model), *options).exit_code == 2
