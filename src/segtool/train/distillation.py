@@ -9,7 +9,7 @@ included.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,14 +118,14 @@ class DistilledModel(keras.Model):  # type: ignore[misc]  # keras carries no typ
         """Set the teacher; call it before `compile`."""
         model = teacher.model
         # Behind a function, where Keras does not look for layers: the teacher's weights are no weights of this model.
-        self._taught = lambda images: model(images, training=False)
-        self._teacher_loss = TeacherLoss(temperature)
+        self._taught: Callable[[Any], Any] = lambda images: model(images, training=False)
+        self._teacher_loss: Callable[..., Any] = TeacherLoss(temperature)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Return the loss of labels and teacher together, a scalar."""
-        hard = super().compute_loss(x, y, y_pred, sample_weight, training=training)  # type: ignore[no-untyped-call]
+        hard = super().compute_loss(x, y, y_pred, sample_weight, training=training)
         soft = self._teacher_loss(ops.stop_gradient(self._taught(x)), y_pred, sample_weight)
         return (1 - TEACHER_SHARE) * hard + TEACHER_SHARE * soft
 

@@ -43,4 +43,5 @@ class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no ty
         """Return the loss (1,) of labels and weights (N, H, W, 2) and probabilities (N, H, W, K)."""
         # Not flattened: TensorFlow finds the scores behind `y_pred` itself, and takes logarithms of those.
         labels = ops.cast(y_true[..., 0], "int32")
-        return ops.reshape(self._term(y_pred, labels, y_true[..., 1], self._class_weights), (1,))
+        shares = ops.convert_to_tensor(self._class_weights)
+        return ops.reshape(self._term(y_pred, labels, y_true[..., 1], shares), (1,))
