@@ -67,6 +67,13 @@ def test_what_comes_from_outside_is_unknown_and_nothing_else(name: str) -> None:
     assert known[:, 20, 28].all()
 
 
+def test_what_one_change_does_not_know_the_next_does_not_know_either() -> None:
+    images, labels = _smooth()
+    moved, _, known = _changed("scale:0.5,elastic,shift:9", images, labels)
+    assert (moved[known] > 0).all()  # the images hold no black pixel
+    assert np.mean(~known) > 0.05
+
+
 def test_unknown_pixels_have_no_weight_and_stay_unknown_through_the_next_change() -> None:
     images, labels = _smooth()
     augmenter = Augmenter(parse_augmentations("scale:0.5,elastic,shift:9,brightness,noise"))
@@ -111,6 +118,8 @@ def test_a_warp_by_nothing_changes_nothing_and_by_half_a_pixel_mixes_neighbours(
     beyond = warp(samples, rows[None], columns[None] + np.float32(0.6))
     np.testing.assert_array_equal(beyond.known[0], [[True, True, False]] * 2)
     np.testing.assert_array_equal(beyond.labels[0], [[20, 40, 0], [60, 80, 0]])
+    before = warp(samples, rows[None] - np.float32(0.6), columns[None] - np.float32(0.6))
+    np.testing.assert_array_equal(before.known[0], [[False] * 3, [False, True, True]])
 
 
 def test_a_scale_keeps_the_centre_and_stays_within_its_limits() -> None:
@@ -122,6 +131,7 @@ def test_a_scale_keeps_the_centre_and_stays_within_its_limits() -> None:
     assert 13 <= widths.min() <= 15
     assert 30 <= widths.max() <= 32
     np.testing.assert_array_equal(moved, moved[:, ::-1, ::-1])  # about the centre: the square stays symmetric
+    np.testing.assert_array_equal(moved, moved.swapaxes(1, 2))  # and square
 
 
 def test_an_elastic_change_moves_no_pixel_further_than_asked_and_is_smooth() -> None:

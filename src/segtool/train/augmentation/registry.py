@@ -50,11 +50,11 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
         "bright objects on black, as in M2NIST", 9, 4096, whole=True,
     ),
     "flip-horizontal": Augmentation(
-        flip_horizontal, "mirrored left to right, every second image; only where no class has a handedness (digits, "
+        flip_horizontal, "mirrored left to right, half of the images; only where no class has a handedness (digits, "
         "letters and lanes have)",
     ),
     "flip-vertical": Augmentation(
-        flip_vertical, "mirrored top to bottom, every second image; only where up means nothing",
+        flip_vertical, "mirrored top to bottom, half of the images; only where up means nothing",
     ),
     "scale": Augmentation(scale, "zoomed by a factor from 1 / (1 + S) to 1 + S", 0.15, 3),
     "elastic": Augmentation(elastic, "bent smoothly, by up to S pixels", 4, 64),
