@@ -39,6 +39,8 @@ def main() -> None:
         measured = segtool_json("benchmark", *(str(run / INT8) for run in runs), *options, cwd=Path(folder))
     for member, row in zip(members, measured["models"], strict=True):
         member |= {key: row[key] for key in ("n", "latency_ms", "cold_start_ms", "peak_rss_mb", "size_bytes")}
+    for control in measured["noise"]["controls"]:  # no folders of this machine
+        control["path"] = "/".join(Path(control["path"]).parts[-2:])
     result = {"split": arguments.split, "note": arguments.note, "members": members}
     write_result("family", {**result, **{key: measured[key] for key in ("noise", "ranking", "warmup")}})
 

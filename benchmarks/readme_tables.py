@@ -69,7 +69,8 @@ def figures() -> str:
         f"{speed['sentence']}.",
     ]
     more = (engines.throughput_table, footprint.table, family.table, scaling.table)
-    return "\n".join([*_edge(), *lines, *_engines(), *(line for table in more for line in table())])
+    tables = (line for table in more for line in table())
+    return "\n".join([*_edge(), *lines, *_engines(), *tables, *_membrane()])
 
 
 def _edge() -> list[str]:
@@ -124,6 +125,37 @@ def _engines() -> list[str]:
             f"{ratio['high']:.2f}) | {row['size_bytes'] / 1e6:.1f} | {100 * row['foreground_mean_iou']:.2f} |"
         )
     return lines
+
+
+def _membrane() -> list[str]:
+    """Return the figures on a folder of larger images, trained on crops and predicted by tiles."""
+    result: dict[str, Any] = json.loads((RESULTS / "membrane.json").read_text(encoding="utf-8"))
+    parts = result["splits"]
+    lines = [
+        "",
+        f"A folder of larger images, 30 electron micrographs of 512 x 512 (ISBI 2012): {parts['train']} to train on "
+        f"crops of 128 x 128, {parts['val']} for validation, {parts['test']} that no choice was made on, predicted "
+        "whole, by tiles (`benchmarks/membrane.py`):",
+        "",
+        "| file | pixel accuracy % | IoU, membrane and cell % | Dice, membrane and cell % | MB |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, title in (("float32", "model.onnx"), ("int8", "model.int8.onnx")):
+        score = result["scores"]["test"][name]
+        cells = (_both(score["classes"], key) for key in ("iou", "dice"))
+        size = result["size_bytes"][name] / 1e6
+        lines.append(f"| {title} | {100 * score['pixel_accuracy']:.2f} | {' | '.join(cells)} | {size:.2f} |")
+    return [
+        *lines,
+        "",
+        "![Predicted membranes, and where they are wrong](docs/membrane.png)",
+        "",
+        "*What the INT8 file predicts on three of them; below, membrane that it missed (red) and invented (blue).*",
+    ]
+
+
+def _both(classes: dict[str, dict[str, float]], key: str) -> str:
+    return ", ".join(f"{100 * classes[kind][key]:.2f}" for kind in ("membrane", "cell"))
 
 
 if __name__ == "__main__":

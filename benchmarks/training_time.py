@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="fcn8-edge")
     parser.add_argument("--images", type=_numbers, default=COUNTS, help="numbers of images, with commas between")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [_row(count, arguments, Path(folder)) for count in arguments.images]

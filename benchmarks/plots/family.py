@@ -75,8 +75,8 @@ def _draw_member(chart: Chart, member: dict[str, Any], score: float) -> None:
     chart.whisker((times["p50_low"], score), (times["p50_high"], score), color=color)
     chart.dot((times["p50"], score), color=color)
     right = chart.x.share(times["p50"]) > 0.7
-    side = {"dx": -9.0, "anchor": "end"} if right else {"dx": 9.0}
-    chart.label((times["p50"], score), title(member), dy=16, **side)
+    side = {"dx": -9.0, "dy": -8.0, "anchor": "end"} if right else {"dx": 9.0}
+    chart.label((times["p50"], score), title(member), **side)
 
 
 def _floor(value: float) -> int:

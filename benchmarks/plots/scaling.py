@@ -33,7 +33,7 @@ def table() -> list[str]:
         "| --- |" + " --- |" * len(SIDES),
     ]
     for key, rows in series.items():
-        cells = {row["side"]: f"{row['latency_ms']['p50']:.3g} ms, {row['peak_rss_mb']:.0f} MB" for row in rows}
+        cells = {row["side"]: f"{_short(_latency(row))} ms, {_memory(row):.0f} MB" for row in rows}
         lines.append(f"| {_name(key)} | " + " | ".join(cells.get(side, "-") for side in SIDES) + " |")
     return lines
 
@@ -48,6 +48,11 @@ def _series() -> Series:
 def _name(key: tuple[str, str, str]) -> str:
     arch, precision, how = key
     return f"{arch} {'INT8' if precision == 'int8' else 'FP32'}, {how}"
+
+
+def _short(value: float) -> str:
+    """Return three digits of a number, and all before its point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _latency(row: dict[str, Any]) -> float:

@@ -62,8 +62,8 @@ class ModelContract:
         "logits" / "probabilities": output of that name, float32 (N, H, W, K).
     size_policy
         What is done with an image larger than the input: "resize" (bilinear, labels back by nearest) or
-        "tile" (overlapping tiles, merged on the scores where the head gives them; where only one side is larger,
-        the other is continued with its border pixels). Smaller images are resized either way.
+        "tile" (overlapping tiles, merged on the scores where the head gives them; a side that is smaller is continued
+        with its border pixels). With "resize" smaller images are resized too.
     precision
         "float32" or "int8".
     quantization

@@ -114,6 +114,15 @@ def test_compare_across_machines_only_when_told(model: Path, tmp_path: Path) -> 
     assert found["machine_differences"][0].startswith("cpu: Another then")
 
 
+def test_compare_with_what_was_not_measured_is_refused_first(model: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.json"
+    in_json(str(model), "--mode", "latency", "--out", str(first), *SHORT)
+    for options in (("--batch", "2"), ("--mode", "throughput")):
+        result = run(str(model), *options, "--compare", str(first), "--runs", "1000000")
+        assert result.exit_code == 1
+        assert "none of these cases" in result.stderr
+
+
 def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     out.write_text("mine")

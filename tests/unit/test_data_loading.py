@@ -92,7 +92,7 @@ def test_an_npz_of_binary_masks(tmp_path):
     assert data.label(0).tolist() == [[0, 1, 0]]
 
 
-@pytest.mark.parametrize("values", [[0, 1, 255], [0, 0, 0], [3, 3, 3], [-1, 0, 1], [0, 1, 200]])
+@pytest.mark.parametrize("values", [[0, 2, 255], [0, 0, 0], [3, 3, 3], [-1, 0, 1], [0, 1, 200]])
 def test_an_npz_whose_values_need_a_description(tmp_path, values):
     with pytest.raises(DataError, match=r"write a dataset\.json"):
         load_dataset(save(tmp_path / "a.npz", np.array([[values]])))
@@ -163,3 +163,9 @@ def test_the_real_m2nist():
     # Both facts are of shared/README.md.
     assert np.array_equal(images[..., 0] > 0, labels != 10)
     assert np.mean(labels == 10) == pytest.approx(0.9425, abs=5e-4)
+
+
+def test_an_npz_with_255_beside_its_ids_ignores_it(tmp_path):
+    data = load_dataset(save(tmp_path / "a.npz", np.array([[[0, 1, 255]]])))
+    assert (data.class_names, data.ignore_id) == (("class 0", "class 1"), 255)
+    assert data.label(0).tolist() == [[0, 1, 255]]

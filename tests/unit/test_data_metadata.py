@@ -17,8 +17,13 @@ def read(tmp_path, value):
 
 def test_values_default_to_the_position(tmp_path):
     found = read(tmp_path, {"classes": ["sky", {"name": "road"}]})
-    assert (found.classes.names, found.classes.background_id, found.classes.ignore_id) == (("sky", "road"), 0, None)
+    assert (found.classes.names, found.classes.background_id, found.classes.ignore_id) == (("sky", "road"), None, None)
     assert found.encoding.encode(np.array([[0, 1]]), source="m").tolist() == [[0, 1]]
+
+
+def test_a_class_named_background_is_the_background(tmp_path):
+    assert read(tmp_path, {"classes": ["sky", "Background"]}).classes.background_id == 1
+    assert read(tmp_path, {"classes": ["sky", "Background"], "background": None}).classes.background_id is None
 
 
 @pytest.mark.parametrize(("background", "expected"), [("road", 1), (1, 1), (None, None), (0, 0)])
@@ -81,6 +86,7 @@ def test_the_first_candidate_is_read(tmp_path):
     [
         ([0, 255], ("background", "foreground"), {0: 0, 255: 1}),
         ([0, 1], ("class 0", "class 1"), {0: 0, 1: 1}),
+        (list(range(256)), tuple(f"class {i}" for i in range(256)), {255: 255}),
         (list(range(300)), tuple(f"class {i}" for i in range(300)), {299: 299}),
     ],
 )
@@ -90,11 +96,25 @@ def test_values_that_speak_for_themselves(values, names, pairs):
     assert encoding.encode(np.array([list(pairs)]), source="m").tolist() == [list(pairs.values())]
 
 
-@pytest.mark.parametrize("values", [[0], [255], [1, 2], [0, 1, 255], [0, 127, 255], [-1, 0, 1]])
-def test_values_that_do_not(values):
+def test_a_255_beside_ids_is_ignored_with_a_warning(caplog):
+    classes, encoding = infer_encoding(np.array([0, 1, 2, 255]), source="m")
+    assert (classes.names, classes.background_id, classes.ignore_id) == (("class 0", "class 1", "class 2"), 0, 255)
+    assert encoding.encode(np.array([[255, 2]]), source="m").tolist() == [[255, 2]]
+    assert "255 is taken as what to ignore" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "ignored"),
+    [([0], "null"), ([255], "null"), ([1, 2], "null"), ([0, 127, 255], "null"), ([-1, 0, 1], "null"),
+     ([0, 1, 3, 255], "255")],
+)  # fmt: skip
+def test_values_that_do_not(values, ignored):
     with pytest.raises(DataError, match=r'write a dataset.json beside them: \{"classes"') as caught:
         infer_encoding(np.array(values), source="m")
     assert str(values[-1]) in str(caught.value)
+    described = json.loads(str(caught.value).split("beside them: ")[1][:-1])
+    assert json.dumps(described["ignore_id"]) == ignored
+    assert [entry["value"] for entry in described["classes"]] == [v for v in values if str(v) != ignored]
 
 
 def test_unknown_values_are_listed():

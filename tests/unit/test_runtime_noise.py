@@ -10,7 +10,14 @@ import pytest
 
 from segtool.errors import DataError
 from segtool.runtime.noise import NOISE_LIMIT, Control, noise_of, rank
-from segtool.runtime.regression import LEAST_BAND, compare, judge, read_benchmark, require_comparable
+from segtool.runtime.regression import (
+    LEAST_BAND,
+    compare,
+    judge,
+    read_benchmark,
+    require_comparable,
+    require_shared_case,
+)
 from segtool.runtime.statistics import Ratio, median_interval, percentiles, ratio_of_turns
 from segtool.runtime.subject import BenchmarkCase
 from segtool.runtime.warmup import WINDOW, has_settled, warm_up
@@ -157,8 +164,14 @@ class TestRegression:
         assert found["only_old"] == ["model.onnx (CPU, threads 2, batch 1)"]
 
     def test_nothing_in_common(self) -> None:
+        old = benchmark_of(1.0)
+        require_shared_case(old, benchmark_of(2.0, name="b/model.onnx")["models"])
+        for row in (benchmark_of(1.0, name="other.onnx")["models"][0], old["models"][0] | {"batch": 8}):
+            with pytest.raises(DataError, match="none of these cases"):
+                require_shared_case(old, [row])
+        other_mode = {key: value for key, value in old["models"][0].items() if key != "latency_ms"}
         with pytest.raises(DataError, match="none of these cases"):
-            compare(benchmark_of(1.0, name="other.onnx"), benchmark_of(1.0))
+            require_shared_case(old, [other_mode | {"throughput": None}])
 
     def test_another_machine(self) -> None:
         with pytest.raises(DataError, match=r"another machine .cpu: A then, B now.*--compare-anyway"):

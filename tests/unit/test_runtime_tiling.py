@@ -211,7 +211,7 @@ class TestAgainstTheWholeImage:
         ("tile", (200, 200), "never", False),
         ("resize", (200, 200), (64, 84), True),
         ("tile", (64, 84), "auto", False),
-        ("tile", (20, 20), "auto", False),
+        ("tile", (20, 20), "auto", True),
         ("tile", (20, 85), "auto", True),
     ],
 )

@@ -242,7 +242,9 @@ def test_two_objects_of_one_class_are_two() -> None:
 def test_recompose_is_refused_where_it_would_lose_pixels() -> None:
     steps = parse_augmentations("shift,recompose")
     check_augmentations(steps, Classes(("a", "b"), background_id=0))
-    check_augmentations(parse_augmentations("shift"), Classes(("a", "b"), ignore_id=255))
+    check_augmentations(parse_augmentations("shift"), Classes(("a", "b"), ignore_id=255), cropped=True)
+    with pytest.raises(TrainingError, match="recompose takes whole images, and --crop was given"):
+        check_augmentations(steps, Classes(("a", "b"), background_id=0), cropped=True)
     for classes in (Classes(("a", "b")), Classes(("a", "b"), background_id=0, ignore_id=255)):
         with pytest.raises(TrainingError, match="recompose needs data with a background class and no ignored pixels"):
             check_augmentations(steps, classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from segtool.cli.options import (
 from segtool.errors import GateError
 
 Row = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, name="benchmark", short_help="Measure latency, throughput, cold start, memory and size.")
@@ -51,7 +54,8 @@ Row = Mapping[str, Any]
     "--compare",
     type=click.Path(path_type=Path),
     metavar="OLD.json",
-    help="Compare with an earlier --out: exit 4 where a case is slower than noise explains, 3 where noise hides it.",
+    help="Compare with an earlier --out: exit 4 where a case is slower than noise explains (10 %, or what a file "
+    "against itself shows), 3 where the noise is greater than that and hides a difference.",
 )
 @click.option("--compare-anyway", is_flag=True, help="Compare although machine or provider are others.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write what --json prints to a file.")
@@ -213,13 +217,13 @@ def _say_noise(result: Row) -> None:
     if noise is not None and not noise["quiet"]:
         load = result["machine"]["load_average"]
         busy = f"; the load was {load[0]:.1f} at the start" if load else ""
-        say(
-            f"Warning: the machine is too noisy to say which model is faster: two sessions of the same file differed "
+        logger.warning(
+            "The machine is too noisy to say which model is faster: two sessions of the same file differed "
             f"by up to {100 * noise['band']:.1f} %, at most {100 * noise['limit']:.0f} % is allowed{busy}. Nothing is "
             "ranked; stop other programs, or measure longer with --seconds."
         )
     if warmup is not None and warmup["stable"] is False:
-        say(f"Warning: the times had not settled after {warmup['rounds']} rounds of warm-up ({warmup['criterion']}).")
+        logger.warning(f"The times had not settled after {warmup['rounds']} rounds of warm-up ({warmup['criterion']}).")
 
 
 def _judge(result: Row) -> None:
@@ -239,5 +243,7 @@ def _judge(result: Row) -> None:
             f"{worst['ratio']:.2f}; find what changed since {comparison['with']}, or measure again on a quiet machine."
         )
     if any(row["verdict"] == "undecided" for row in comparison["rows"]):
-        say("Warning: the noise hides differences that matter; the comparison is undecided. Measure again when quiet.")
+        logger.warning(
+            "The noise hides differences that matter: the comparison is undecided; measure again when quiet."
+        )
         click.get_current_context().exit(EXIT_PARTLY)

@@ -10,7 +10,12 @@ import click
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say
 from segtool.cli.options import SizeType, data_option, json_option, overwrite_option
-from segtool.export.options import CALIBRATIONS, MIN_CALIBRATION_IMAGES, ExportOptions
+from segtool.export.options import (
+    CALIBRATIONS,
+    DEFAULT_CALIBRATION_IMAGES,
+    MIN_CALIBRATION_IMAGES,
+    ExportOptions,
+)
 from segtool.export.presets import PRESET_NAMES
 from segtool.export.verdict import GATES
 
@@ -41,11 +46,9 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
     "--larger-images",
     "size_policy",
     type=click.Choice(["resize", "tile"]),
-    default="resize",
-    show_default=True,
     help="What predict does by default with images larger than the input: resize them to it, or cut them into "
     "overlapping tiles (for networks trained at the scale of those images; overlaps are merged where --head gives "
-    "scores).",
+    "scores).  [default: tile for a network trained on crops, else resize]",
 )
 @click.option(
     "--max-drop",
@@ -71,7 +74,8 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
     "--calibration-images",
     type=click.IntRange(MIN_CALIBRATION_IMAGES),
     metavar="N",
-    help=f"Training images to calibrate INT8 on, at most.  [default: {ExportOptions.calibration_images}]",
+    help="Training images, or tiles of them, to calibrate INT8 on, at most.  "
+    f"[default: {DEFAULT_CALIBRATION_IMAGES}, fewer where they are large]",
 )
 @click.option(
     "--waive",
@@ -162,9 +166,11 @@ def _report(result: ExportResult) -> None:
         say(f"INT8 against FP32 on this machine: {result.int8_contract.gates['speed']['sentence']}.")
     if result.contract.trained_size:
         size, trained = (result.contract.height, result.contract.width), result.contract.trained_size
+        resized = "images are resized to that, so what they show has another size than in training"
+        tiled = "larger images are cut into tiles of that"
         say(
-            f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: images are resized to that, "
-            "so what they show has another size than in training; the accuracy above is measured so."
+            f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: "
+            f"{tiled if result.contract.size_policy == 'tile' else resized}; the accuracy above is measured so."
         )
     best = {"int8": result.int8, "float32": result.float32}.get(result.recommendation.file or "")
     if result.int8:

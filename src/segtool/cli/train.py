@@ -72,6 +72,21 @@ if TYPE_CHECKING:
     help="Share of the images for a test that nothing is chosen on.",
 )
 @click.option("--size", type=SizeType(), help="Resize the images to this size; the data's own where not given.")
+@click.option(
+    "--crop",
+    type=SizeType(),
+    help="Train on random crops of this size, at the images' own scale: for images of more than a few hundred pixels, "
+    "or of different sizes. What is exported then predicts larger images by tiles. An epoch has as many crops as fit "
+    "into the images.",
+)
+@click.option(
+    "--rare-crops",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the crops drawn around a random class of the image rather than anywhere; shows rare classes more.",
+)
 @seed_option("Seed of the split, the weights, the order and the augmentation.")
 @click.option(
     "--device",
@@ -110,6 +125,7 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
       segtool train --data my_photos/ --epochs 40
       segtool train --augment shift:8,scale,brightness --loss combined
       segtool train --width 0.5 --teacher runs/large
+      segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
       segtool train --resume
     """
     if not resume and options["temperature"] is not None and options["teacher"] is None:

@@ -110,6 +110,10 @@ class Dataset(ABC):
     def image_size(self) -> Size | None:
         """(height, width) of all images in pixels; None where they differ."""
 
+    def sizes(self) -> list[Size]:
+        """Return the (height, width) of each image in pixels."""
+        return [self.image_size or self.label(index).shape for index in range(len(self))]
+
     @abstractmethod
     def image(self, index: int) -> Images:
         """Return image `index`, uint8 (H, W, C)."""

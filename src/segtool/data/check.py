@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from segtool.data.arrays import Labels
 from segtool.data.check_sources import Entry, open_checkable
 from segtool.data.classes import Classes
 from segtool.data.problem import Problem
@@ -60,8 +62,9 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
     """Look at every sample of a data set and name all that is wrong.
 
     Found are: files without a counterpart or with two, unreadable files, masks of another size than their image, label
-    values that are no class, classes that never occur, and images that are there twice (in two parts where the data
-    set has parts; anywhere where it has none, since a random split may tear them apart).
+    values that are no class, classes that never occur (in training, where the data set has parts), and images that are
+    there twice (in two parts where the data set has parts; anywhere where it has none, since a random split may tear
+    them apart).
 
     Parameters
     ----------
@@ -87,11 +90,17 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
 
 
 class _Seen:
-    """What the samples so far held: pixels of each class, and the digest of each image."""
+    """What the samples so far held: pixels of each class by part, and the digest of each image."""
 
     def __init__(self, num_classes: int) -> None:
-        self.pixels = np.zeros(num_classes, np.int64)
+        self.classes = num_classes
+        self.pixels: dict[str, npt.NDArray[np.int64]] = {}
         self.images: dict[bytes, Entry] = {}
+
+    def add(self, part: str, ids: Labels) -> None:
+        """Count the pixels of each class in one label map."""
+        counts = np.bincount(ids.ravel(), minlength=self.classes)[: self.classes]
+        self.pixels[part] = self.pixels.get(part, 0) + counts
 
 
 def _check_entry(entry: Entry, seen: _Seen) -> Iterator[Problem]:
@@ -117,7 +126,7 @@ def _check_entry(entry: Entry, seen: _Seen) -> Iterator[Problem]:
     except DataError as error:
         yield Problem("values", entry.name, str(error))
         return
-    seen.pixels += np.bincount(ids.ravel(), minlength=len(seen.pixels))[: len(seen.pixels)]
+    seen.add(entry.part, ids)
 
 
 def _duplicate(entry: Entry, digest: bytes, seen: _Seen) -> Iterator[Problem]:
@@ -135,16 +144,21 @@ def _duplicate(entry: Entry, digest: bytes, seen: _Seen) -> Iterator[Problem]:
 
 
 def _absent(classes: Classes | None, seen: _Seen, spec: str) -> list[Problem]:
+    """Return the classes that occur nowhere, or not in the training part, from which alone a network learns them."""
     names: Sequence[str] = classes.names if classes else ()
+    nothing = np.zeros(len(names), np.int64)
+    everywhere = sum(seen.pixels.values(), nothing)
+    learned = seen.pixels.get("train", everywhere)
     return [
         Problem(
             "class",
             name,
-            f"Class {index} ({name!r}) of {spec} occurs in no readable label map, expected some pixels of it; "
-            "add images of it or remove the class.",
+            f"Class {index} ({name!r}) of {spec} occurs in no readable label map"
+            f"{' of the training part' if everywhere[index] else ''}, expected some pixels of it; add images of it or "
+            "remove the class.",
         )
         for index, name in enumerate(names)
-        if not seen.pixels[index]
+        if not learned[index]
     ]
 
 

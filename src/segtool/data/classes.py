@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,9 @@ from segtool.errors import DataError
 
 M2NIST_BACKGROUND = 10
 MAX_LABEL = 65535
+USUAL_IGNORE = 255
+_MOST_SHOWN = 40  # classes in a suggested description
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -134,10 +139,16 @@ def numbered_classes(count: int, *, ignore_id: int | None = None) -> Classes:
     return Classes(tuple(f"class {index}" for index in range(count)), background_id=0, ignore_id=ignore_id)
 
 
+def background_of(names: Sequence[str]) -> int | None:
+    """Return the class that is called background, whatever its case; None where none is."""
+    return next((index for index, name in enumerate(names) if name.strip().lower() == "background"), None)
+
+
 def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Classes, Encoding]:
     """Tell the classes from the values that the masks hold, where nothing describes them.
 
-    0..K-1 without a gap are class ids; exactly 0 and 255 are a binary mask. The background is class 0.
+    0..K-1 without a gap are class ids, with class 0 as the background; a 255 beside them is ignored, as everywhere in
+    the field, with a warning. Exactly 0 and 255 are a binary mask.
 
     Raises
     ------
@@ -147,11 +158,32 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     found = values.tolist()
     if found == [0, 255]:
         return Classes(("background", "foreground"), background_id=0), Encoding.of({0: 0, 255: 1})
-    if len(found) >= 2 and found == list(range(len(found))):
+    if _are_ids(found):
         return numbered_classes(len(found)), Encoding.of({value: value for value in found})
+    if found[-1] != USUAL_IGNORE or not _are_ids(found[:-1]):
+        raise DataError(_describe_yourself(found, source))
+    logger.warning(
+        "The masks of %s hold the ids 0..%d and 255: 255 is taken as what to ignore; a dataset.json can say otherwise.",
+        source,
+        len(found) - 2,
+    )
+    return numbered_classes(len(found) - 1, ignore_id=USUAL_IGNORE), Encoding.of({value: value for value in found})
+
+
+def _are_ids(values: list[int]) -> bool:
+    return len(values) > 1 and values == list(range(len(values)))
+
+
+def _describe_yourself(found: list[int], source: str) -> str:
+    """Return the error for values that do not speak for themselves, with a description that fits them."""
     shown = f"{found[:12]} and {len(found) - 12} more" if len(found) > 12 else f"{found}"
-    example = ", ".join(f'{{"name": "class {i}", "value": {value}}}' for i, value in enumerate(found[:3]))
-    raise DataError(
+    rest = found[:-1]
+    ignored = found[-1] == USUAL_IGNORE and len(rest) > 1 and rest[-1] <= 2 * len(rest)
+    ids = rest if ignored else found
+    entries = [f'{{"name": "class {i}", "value": {value}}}' for i, value in enumerate(ids[:_MOST_SHOWN])]
+    more = ", ..." if len(ids) > _MOST_SHOWN else ""
+    return (
         f"The masks of {source} hold the values {shown}, expected class ids 0..K-1 without a gap (two classes or more) "
-        f'or 0 and 255; write a dataset.json beside them: {{"classes": [{example}, ...], "ignore_id": null}}.'
+        f"or 0 and 255; write a dataset.json beside them: "
+        f'{{"classes": [{", ".join(entries)}{more}], "ignore_id": {USUAL_IGNORE if ignored else "null"}}}.'
     )

@@ -42,10 +42,14 @@ class Scored:
         None where the model gives none.
     size
         (h, w) that the images are resized to for it.
+    whole
+        For a model that tiles images, in place of `answer`: takes one image uint8 (H, W, C) of any size; returns its
+        class ids (H, W) and their probabilities (H, W), or None. None where images are resized.
     """
 
     answer: Callable[[Images], Answer]
     size: Size
+    whole: Callable[[Images], Answer] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,7 @@ def evaluate_labels(
     *,
     size: Size,
     batch: int | None = None,
+    whole: Predict | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Score `predict` on some samples by one confusion matrix over all of them.
@@ -94,6 +99,9 @@ def evaluate_labels(
         truth's own size by nearest neighbour, so that every score counts the truth's own pixels.
     batch
         Images per call; None for as many as `images_at_once` says.
+    whole
+        For a model that tiles images, in place of `predict`: takes one image uint8 (H, W, C) of any size and returns
+        its class ids (H, W). None to resize.
     progress
         Called with (done, total) as images are done.
 
@@ -103,7 +111,8 @@ def evaluate_labels(
         No samples, a sample that cannot be read, or predictions out of range.
     """
     total = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
-    model = Scored(lambda images: (predict(images), None), size)
+    by_tiles = None if whole is None else lambda image: (whole(image), None)
+    model = Scored(lambda images: (predict(images), None), size, by_tiles)
     done = 0
     for truths, [(labels, _)] in _answers([model], dataset, indices, batch):
         total += confusion_matrix(truths, labels, dataset.num_classes, ignore_id=dataset.ignore_id)
@@ -164,16 +173,33 @@ def _answers(
     batch = batch or min(images_at_once(model.size) for model in models)
     for start in range(0, len(indices), batch):
         part = [int(index) for index in indices[start : start + batch]]
-        answers = [model.answer(images) for model, images in zip(models, _images(models, dataset, part), strict=True)]
+        images = _images(models, dataset, part)
+        answers = [None if model.whole else model.answer(images[model.size]) for model in models]
         for group in _groups(dataset, len(part)):
             truths = dataset.labels(part[group])
-            yield truths, [_at_size(answer, group, truths.shape[1:]) for answer in answers]
+            yield (
+                truths,
+                [
+                    _of_whole(model, dataset, part[group])
+                    if answer is None
+                    else _at_size(answer, group, truths.shape[1:])
+                    for model, answer in zip(models, answers, strict=True)
+                ],
+            )
 
 
-def _images(models: Sequence[Scored], dataset: Dataset, part: Sequence[int]) -> list[Images]:
-    """Return the images for each model; those of the same size are read once."""
-    by_size = {size: dataset.images(part, size=size) for size in {model.size for model in models}}
-    return [by_size[model.size] for model in models]
+def _images(models: Sequence[Scored], dataset: Dataset, part: Sequence[int]) -> dict[Size, Images]:
+    """Return the images at each size that a model takes them resized to."""
+    return {size: dataset.images(part, size=size) for size in {model.size for model in models if not model.whole}}
+
+
+def _of_whole(model: Scored, dataset: Dataset, group: Sequence[int]) -> Answer:
+    """Return what a model that tiles answers on images of one size, each by itself."""
+    if model.whole is None:
+        raise TypeError("The model has images resized.")
+    answers = [model.whole(dataset.image(index)) for index in group]
+    confidence = [share for _, share in answers if share is not None]
+    return np.stack([labels for labels, _ in answers]), np.stack(confidence) if confidence else None
 
 
 def _groups(dataset: Dataset, count: int) -> Iterator[slice]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from segtool.data.arrays import Labels
 from segtool.data.base import Dataset, Images, Size, Source, show_size
 from segtool.data.classes import Classes, Encoding, infer_encoding
-from segtool.data.listing import PARTS, Sample, is_image_folder, list_samples
+from segtool.data.layout import PARTS
+from segtool.data.listing import Sample, is_image_folder, list_samples
 from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
 from segtool.data.metadata import FILE_NAME, find_metadata
 from segtool.data.problem import Problem, refuse
@@ -61,7 +62,7 @@ class FolderDataset(Dataset):
     ) -> None:
         super().__init__(classes=description.classes, source=source, splits=_splits(samples))
         self._samples = tuple(samples)
-        self._sizes = {header.size for header in headers}
+        self._sizes = [header.size for header in headers]
         self._encoding = description.encoding
         self.sample_names = [sample.name for sample in samples]
         self.channels = description.channels or (1 if all(header.grey for header in headers) else 3)
@@ -69,7 +70,11 @@ class FolderDataset(Dataset):
     @property
     def image_size(self) -> Size | None:
         """(height, width) of all images in pixels; None where they differ."""
-        return next(iter(self._sizes)) if len(self._sizes) == 1 else None
+        return self._sizes[0] if len(set(self._sizes)) == 1 else None
+
+    def sizes(self) -> list[Size]:
+        """Return the (height, width) of each image in pixels, from its header."""
+        return self._sizes
 
     def image(self, index: int) -> Images:
         """Return image `index`, uint8 (H, W, C), decoded now."""

@@ -44,7 +44,8 @@ def load_dataset(spec: str, *, seed: int = 0, val_split: float = 0.2, test_split
 
 _EXPECTED = (
     "a folder with combined.npy and segmented.npy, an .npz with images and labels, "
-    f"a folder with images/ and masks/ (or train/ and val/ above them), or {GENERATOR_NAME}[:N]"
+    f"a folder with images/ and masks/ (or train/ and val/ above them, or train/ beside trainannot/), or "
+    f"{GENERATOR_NAME}[:N]"
 )
 
 

@@ -7,7 +7,8 @@
      "splits": {"train": [0, 3200], "val": [3200, 4000]}, "provenance": {...}}
 
 Only ``classes`` is required. A class without value and colour has its position as its value. ``splits`` (for arrays)
-gives [start, stop) of each part. The background is the first class unless stated; null means that there is none.
+gives [start, stop) of each part. The background, which foreground means leave out, is the class of that name unless
+stated; null means that there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.data.classes import MAX_LABEL, Classes, Encoding, pack_colors
+from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors
 from segtool.errors import DataError
 
 FILE_NAME = "dataset.json"
@@ -123,7 +124,7 @@ def _ignore_label(wanted: Any, count: int) -> int:
     """Return the label for ignored pixels: the stated value where it is free, else 255 or 65535."""
     if wanted is not None and count <= int(wanted) <= MAX_LABEL:
         return int(wanted)
-    return 255 if count <= 255 else MAX_LABEL
+    return USUAL_IGNORE if count <= USUAL_IGNORE else MAX_LABEL
 
 
 def _encoding(entries: list[dict[str, Any]], ignored: int | None, classes: Classes, *, colors: bool) -> Encoding:
@@ -138,7 +139,7 @@ def _encoding(entries: list[dict[str, Any]], ignored: int | None, classes: Class
 
 
 def _background(raw: dict[str, Any], names: tuple[str, ...]) -> int | None:
-    wanted = raw.get("background", 0)
+    wanted = raw.get("background", background_of(names))
     if isinstance(wanted, str):
         if wanted not in names:
             raise DataError(f"the background {wanted!r} is no class, expected one of {list(names)}; name one of these.")

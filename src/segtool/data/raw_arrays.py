@@ -17,7 +17,15 @@ from segtool.data.arrays import (
     to_uint8_images,
 )
 from segtool.data.base import Source
-from segtool.data.classes import M2NIST_BACKGROUND, M2NIST_CLASSES, Classes, Encoding, infer_encoding, numbered_classes
+from segtool.data.classes import (
+    M2NIST_BACKGROUND,
+    M2NIST_CLASSES,
+    Classes,
+    Encoding,
+    background_of,
+    infer_encoding,
+    numbered_classes,
+)
 from segtool.data.metadata import Metadata
 from segtool.errors import DataError
 
@@ -79,18 +87,13 @@ def classes_of(raw: RawArrays, images: AnyArray, labels: Labels, *, source: str)
         return raw.metadata.classes, raw.metadata.encoding
     channels = raw.labels.shape[-1] if raw.labels.ndim == 4 and raw.labels.shape[-1] > 1 else None
     if raw.class_names is not None:
-        return _named(raw.class_names), None
+        return Classes(raw.class_names, background_id=background_of(raw.class_names)), None
     values = distinct_values(labels)
     if _is_m2nist(images, values, channels, source):
         return M2NIST_CLASSES, None
     if channels is not None:
         return numbered_classes(channels), None
     return _from_values(values, source)
-
-
-def _named(names: tuple[str, ...]) -> Classes:
-    background = names.index("background") if "background" in names else 0
-    return Classes(names, background_id=background)
 
 
 def _is_m2nist(images: AnyArray, values: AnyArray, channels: int | None, source: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from segtool.contract import ModelContract
 from segtool.data import evaluation
 from segtool.data.base import show_size
 from segtool.data.classes import numbered_classes
-from segtool.data.dataset import Dataset, Indices
+from segtool.data.dataset import Dataset
 from segtool.data.loading import load_dataset
 from segtool.data.split import Split, split
 from segtool.errors import DataError, ExportError
+from segtool.export.inputs import model_inputs
 from segtool.models import Run
 
 logger = logging.getLogger(__name__)
@@ -40,15 +42,15 @@ class ExportData:
         }
 
     def real_images(self, count: int, contract: ModelContract) -> npt.NDArray[np.uint8]:
-        """Return up to `count` validation images, training ones where there are none: uint8 (n, H, W, C)."""
+        """Return up to `count` inputs of validation images, training ones where there are none: uint8 (n, H, W, C)."""
         pool = self.split.val if self.split.val.size else self.split.train
-        return self.dataset.images(_spread(pool, count), size=(contract.height, contract.width))
+        return np.stack(list(model_inputs(self.dataset, pool, count, contract)))
 
     def calibration(self, count: int, contract: ModelContract) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield up to `count` training images, spread evenly over the split, a batch at a time."""
-        chosen, batch = _spread(self.split.train, count), images_at_once(contract, most=16)
-        for start in range(0, len(chosen), batch):
-            yield self.dataset.images(chosen[start : start + batch], size=(contract.height, contract.width))
+        """Yield up to `count` inputs of training images, spread evenly over the split, a batch at a time."""
+        inputs = model_inputs(self.dataset, self.split.train, count, contract)
+        while batch := list(islice(inputs, images_at_once(contract, most=16))):
+            yield np.stack(batch)
 
 
 def images_at_once(contract: ModelContract, *, most: int) -> int:
@@ -110,7 +112,8 @@ def check_fits(dataset: Dataset, contract: ModelContract) -> None:
         )
     _check_names(dataset, contract)
     size = (contract.height, contract.width)
-    if dataset.image_size != size and dataset.fingerprint() != contract.data_fingerprint:
+    resized = contract.size_policy == "resize" and dataset.image_size != size
+    if resized and dataset.fingerprint() != contract.data_fingerprint:
         found = show_size(dataset.image_size) if dataset.image_size else "several sizes"
         logger.warning(
             "%s has images of %s, the model takes %s: they are resized, so calibration and gates see other pixels "
@@ -146,10 +149,3 @@ def _check_same(dataset: Dataset, data: Mapping[str, Any], *, given: bool) -> No
         "its own split, which may hold training images.",
         dataset.spec,
     )
-
-
-def _spread(pool: Indices, count: int) -> Indices:
-    """Return up to `count` of `pool`, evenly spread over it, in its order."""
-    if len(pool) <= count:
-        return pool
-    return pool[np.arange(count) * len(pool) // count]

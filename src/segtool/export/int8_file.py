@@ -105,7 +105,7 @@ def _candidate(made: Made, job: Job, quantized: Quantized) -> _Candidate:
     contract = made.contract
     run, threads = onnx_runner(save(quantized.model, job.folder / "int8.onnx"))
     labels = as_labels(run, contract.label_dtype)
-    score, metrics = measure(labels, job, contract)
+    score, metrics = measure(run, job, contract)
     images = job.data.real_images(images_at_once(contract, most=job.options.parity_images), contract)
     agreement = gates.agreement(as_labels(made.run, contract.label_dtype)(images), labels(images))
     count, drop = int(job.data.split.val.size), job.options.max_drop
@@ -136,7 +136,8 @@ def _sensitivities(made: Made, batches: Batches, preset: Preset, strength: float
 
 
 def _batches(made: Made, job: Job) -> Batches:
-    return lambda: job.data.calibration(job.options.calibration_images, made.contract)
+    count = job.options.images_to_calibrate((made.contract.height, made.contract.width))
+    return lambda: job.data.calibration(count, made.contract)
 
 
 def _facts(quantized: Quantized, job: Job, preset: Preset, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from segtool.contract import GoldenPair, ModelContract
 from segtool.data.evaluation import evaluate_labels
 from segtool.export import gates
 from segtool.export.data import ExportData, images_at_once
+from segtool.export.golden import golden_images
 from segtool.export.metadata import with_metadata
 from segtool.export.options import ExportOptions
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
 from segtool.files import nan_to_none, write_bytes
+from segtool.runtime.answers import label
 from segtool.runtime.model_file import sealed
+from segtool.runtime.pixels import ArrayPixels
 
 Progress = Callable[[int, int], None]
-_GOLDEN_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -60,24 +62,37 @@ class Made:
     digest: str
 
 
-def measure(labels: Callable[[Images], Array], job: Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:
-    """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one."""
+def measure(run: Callable[[Images], Array], job: Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:
+    """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one.
+
+    Images are resized or tiled as the contract says, so the figures are those of `predict` on the device.
+    """
     indices = job.data.split.val
     if not indices.size:
         return math.nan, {}
     size = (contract.height, contract.width)
     scores = evaluate_labels(
-        labels, job.data.dataset, indices, size=size, batch=images_at_once(contract, most=32), progress=job.progress
+        as_labels(run, contract.label_dtype),
+        job.data.dataset,
+        indices,
+        size=size,
+        batch=images_at_once(contract, most=32),
+        whole=_by_tiles(run, contract) if contract.size_policy == "tile" else None,
+        progress=job.progress,
     )
     figures = {key: value for key, value in scores.to_dict().items() if key != "confusion_matrix"}
     return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
+
+
+def _by_tiles(run: Callable[[Images], Array], contract: ModelContract) -> Callable[[Images], Array]:
+    return lambda image: label(ArrayPixels(image), contract, run, "auto")
 
 
 def publish(
     graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[Images], Array]
 ) -> str:
     """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
-    images = job.data.real_images(images_at_once(contract, most=_GOLDEN_IMAGES), contract)
+    images = golden_images(job.data, contract)
     golden = GoldenPair(images, labels(images))
     data = sealed(with_metadata(graph, contract, golden).SerializeToString())
     finished = job.folder / "finished.onnx"

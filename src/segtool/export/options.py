@@ -15,6 +15,10 @@ DEFAULT_OPSET = 18
 CALIBRATIONS = ("min-max", "percentile", "entropy")
 # On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
 MIN_CALIBRATION_IMAGES = 8
+DEFAULT_CALIBRATION_IMAGES = 256
+CALIBRATION_PIXELS = (
+    1 << 24
+)  # of all calibration images where their number is not given: an export is minutes, not hours
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class ExportOptions:
     head
         "labels", "logits" or "probabilities".
     size_policy
-        What the file's contract says of larger images: "resize" or "tile".
+        What the file's contract says of larger images: "resize" or "tile"; None for "tile" where the network was
+        trained on crops, else "resize".
     size
         (height, width) of the input; None for the network's own. For another the network is rebuilt with its weights.
     max_drop
@@ -46,8 +51,10 @@ class ExportOptions:
         "auto" (this processor), "vnni", "x86" or "arm".
     calibration
         How the ranges of activations are chosen: "min-max", "percentile" or "entropy".
-    calibration_images, parity_images
-        How many images to calibrate and to compare on, at most; fewer are compared where they are large.
+    calibration_images
+        How many images (or tiles) to calibrate on, at most; None for 256, fewer where they are large.
+    parity_images
+        How many images to compare on, at most; fewer where they are large.
     waive
         Gates, of `GATES`, whose refusal becomes a warning that the contract records.
     """
@@ -55,7 +62,7 @@ class ExportOptions:
     quantize: bool = False
     data: str | None = None
     head: Head = "labels"
-    size_policy: SizePolicy = "resize"
+    size_policy: SizePolicy | None = None
     size: tuple[int, int] | None = None
     max_drop: float = 0.5
     opset: int = DEFAULT_OPSET
@@ -63,9 +70,14 @@ class ExportOptions:
     overwrite: bool = False
     preset: str = "auto"
     calibration: str = "min-max"
-    calibration_images: int = 256
+    calibration_images: int | None = None
     parity_images: int = 64
     waive: tuple[GateName, ...] = ()
+
+    def images_to_calibrate(self, size: tuple[int, int]) -> int:
+        """Return how many images of `size` (height, width) to calibrate on, at most."""
+        few_pixels = max(32, CALIBRATION_PIXELS // (size[0] * size[1]))
+        return self.calibration_images or min(DEFAULT_CALIBRATION_IMAGES, few_pixels)
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,9 @@ def _contract(model: Any, source: ModelSource, data: ExportData, options: Export
     contract = contract_of(
         model, data=run.data if run else data.facts(), split=run.split if run else None, source=str(source.path)
     )
+    contract = replace(contract, size_policy=options.size_policy or contract.size_policy)
     check_fits(data.dataset, contract)
-    return replace(contract, head=options.head, size_policy=options.size_policy, versions=_versions())
+    return replace(contract, head=options.head, versions=_versions())
 
 
 def _resized(
@@ -165,7 +166,7 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
     labels = as_labels(run, contract.label_dtype)
     parity = compare_parity(images, keras=keras_runner(model), probabilities=probabilities, labels=labels)
     proof = judge(parity, waive=options.waive)
-    score, metrics = measure(labels, job, contract)
+    score, metrics = measure(run, job, contract)
     proven = replace(contract, metrics={"float32": metrics} if metrics else {}, gates={"parity": proof})
     digest = publish(graph, proven, job, target, labels)
     return Made(base, proven, score, run, digest)

@@ -21,7 +21,7 @@ def check_options(options: ExportOptions) -> None:
     check_opset(options.opset)
     if options.calibration not in CALIBRATIONS:
         raise ExportError(f"There is no calibration method {options.calibration!r}; choose {', '.join(CALIBRATIONS)}.")
-    if options.calibration_images < MIN_CALIBRATION_IMAGES:
+    if options.calibration_images is not None and options.calibration_images < MIN_CALIBRATION_IMAGES:
         raise ExportError(
             f"{options.calibration_images} calibration images were asked for, expected {MIN_CALIBRATION_IMAGES} or "
             "more: from fewer the ranges of activations are guesses; ask for more."

@@ -14,6 +14,8 @@ from segtool.contract import ModelContract, default_palette
 from segtool.errors import ModelFileError
 from segtool.models.keras_file import load_keras_file
 from segtool.models.resolve import Kind, ModelSource, find_model
+from segtool.runtime.pixels import ArrayPixels
+from segtool.runtime.tiling import predict_tiled
 
 if TYPE_CHECKING:
     from segtool.runtime.segmenter import Segmenter
@@ -42,6 +44,9 @@ class Predictor:
         uint8 (N, height, width, channels) to class ids (N, height, width) and the probability of each, float32 of the
         same shape; None where the model gives no probabilities: an .onnx file with the labels head, a .keras file whose
         output is none.
+    answer_image
+        The same of one image uint8 (H, W, channels) of any size, by tiles: class ids (H, W) and their probabilities or
+        None; None where the contract says to resize images.
     """
 
     path: Path
@@ -50,6 +55,7 @@ class Predictor:
     predict_batch: Callable[[Images], Labels]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
     answer_batch: Callable[[Images], tuple[Labels, Confidence]] | None = None
+    answer_image: Callable[[Images], tuple[Labels, Confidence | None]] | None = None
 
 
 def open_predictor(
@@ -92,6 +98,7 @@ def open_predictor(
         segmenter.predict_batch,
         provider_report=segmenter.provider_report,
         answer_batch=None if segmenter.contract.head == "labels" else _answer_batch(segmenter),
+        answer_image=_answer_image(segmenter) if segmenter.contract.size_policy == "tile" else None,
     )
 
 
@@ -132,6 +139,7 @@ def contract_of(
         ignore_id=data.get("ignore_id"),
         data_fingerprint=data.get("fingerprint", ""),
         split=dict(split or {}),
+        size_policy=data.get("size_policy", "resize"),
     )
 
 
@@ -161,7 +169,28 @@ def _open_keras(source: ModelSource) -> Predictor:
         return answer_batch(images)[0]
 
     probable = _gives_probabilities(model, contract)
-    return Predictor(source.path, "keras", contract, predict_batch, answer_batch=answer_batch if probable else None)
+
+    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+        answers = predict_tiled(
+            ArrayPixels(image), (contract.height, contract.width), lambda x: _packed(*answer_batch(x))
+        )
+        return answers["id"], answers["share"] if probable else None
+
+    return Predictor(
+        source.path,
+        "keras",
+        contract,
+        predict_batch,
+        answer_batch=answer_batch if probable else None,
+        answer_image=answer_image if contract.size_policy == "tile" else None,
+    )
+
+
+def _packed(labels: Labels, shares: Confidence) -> npt.NDArray[np.void]:
+    """Return class ids and their probabilities as one array of records, which a tiling takes as one answer."""
+    packed = np.empty(labels.shape, [("id", labels.dtype), ("share", np.float32)])
+    packed["id"], packed["share"] = labels, shares
+    return packed
 
 
 def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
@@ -181,3 +210,15 @@ def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Conf
         return best(output, segmenter.contract), largest_share(output, segmenter.contract)
 
     return answer_batch
+
+
+def _answer_image(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence | None]]:
+    from segtool.runtime.answers import label_and_score
+
+    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+        if segmenter.contract.head == "labels":
+            return segmenter(image), None
+        labels, shares = label_and_score(ArrayPixels(image), segmenter.contract, segmenter.run, "auto")
+        return labels, shares.max(-1)
+
+    return answer_image

@@ -21,6 +21,7 @@ from segtool.report.evaluate import (
     check_outputs,
     evaluation_of,
     open_for,
+    shown,
     tally_of,
     write_per_image,
 )
@@ -119,8 +120,7 @@ def _names(predictors: Sequence[Predictor]) -> list[str]:
 
 def _labels(predictor: Predictor, selection: Selection, places: Sequence[int], size: Size) -> Labels:
     """Return what a model labels some images, (n, H, W), at another model's size."""
-    own = predictor.contract.height, predictor.contract.width
-    found = predictor.predict_batch(selection.data.images(selection.indices[places], size=own))
+    _, _, found = shown(predictor, selection.data, selection.indices[places])
     return np.stack([resize_labels(labels, *size) for labels in found])
 
 

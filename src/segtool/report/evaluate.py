@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from segtool.contract import default_palette
+from segtool.data.arrays import Labels
+from segtool.data.dataset import Dataset, Indices
 from segtool.data.evaluation import Answer, Scored, Tally, tally
 from segtool.files import refuse_existing, write_bytes
 from segtool.models.predictor import Images, Predictor, open_predictor
 from segtool.report.canvas import require_matplotlib
 from segtool.report.evaluation import Evaluation, per_image_table
 from segtool.report.selection import Selection, refuse_other_classes, select
+from segtool.runtime.image_io import resize_labels
 from segtool.runtime.metrics import Bootstrap, Scores, default_width
 
 Progress = Callable[[int, int], None]
@@ -110,7 +115,9 @@ def tally_of(
     predictors: Sequence[Predictor], selection: Selection, options: EvaluateOptions, progress: Progress | None
 ) -> tuple[Tally, ...]:
     """Count what models get right on the same images."""
-    models = [Scored(_answer(each), (each.contract.height, each.contract.width)) for each in predictors]
+    models = [
+        Scored(_answer(each), (each.contract.height, each.contract.width), each.answer_image) for each in predictors
+    ]
     return tally(models, selection.data, selection.indices, boundary_width=options.boundary_width, progress=progress)
 
 
@@ -163,6 +170,17 @@ def _boundary_widths(selection: Selection, options: EvaluateOptions) -> tuple[in
     return min(widths), max(widths)
 
 
+def shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images, Labels, Labels]:
+    """Return images, truths and predictions (n, h, w) for a picture, at the model's or the first one's size."""
+    if predictor.answer_image is None:
+        images, truths = data.arrays(chosen, size=(predictor.contract.height, predictor.contract.width))
+        return images, truths, predictor.predict_batch(images)
+    height, width = data.label(int(chosen[0])).shape
+    images, truths = data.arrays(chosen, size=(height, width))
+    answers = [predictor.answer_image(data.image(int(index)))[0] for index in chosen]
+    return images, truths, np.stack([resize_labels(labels, height, width) for labels in answers])
+
+
 def _draw_confusion(scores: Scores, options: EvaluateOptions) -> list[Path]:
     if options.confusion is None:
         return []
@@ -178,12 +196,11 @@ def _draw(predictor: Predictor, selection: Selection, options: EvaluateOptions) 
     from segtool.report.panels import plot_predictions
 
     data = selection.data
-    size = predictor.contract.height, predictor.contract.width
-    images, truths = data.arrays(selection.indices[: options.samples], size=size)
+    images, truths, predictions = shown(predictor, data, selection.indices[: options.samples])
     plot_predictions(
         images,
         truths,
-        predictor.predict_batch(images),
+        predictions,
         options.pictures,
         class_names=data.class_names,
         palette=default_palette(data.num_classes, background_id=data.background_id),

@@ -20,7 +20,13 @@ from segtool.runtime.latency import Length, measure_latency
 from segtool.runtime.machine import load_average, machine_info
 from segtool.runtime.processors import environment_threads
 from segtool.runtime.providers import sets_threads
-from segtool.runtime.regression import compare, machine_differences, read_benchmark, require_comparable
+from segtool.runtime.regression import (
+    compare,
+    machine_differences,
+    read_benchmark,
+    require_comparable,
+    require_shared_case,
+)
 from segtool.runtime.segmenter import Segmenter, load
 from segtool.runtime.subject import BenchmarkCase, describe
 from segtool.runtime.throughput import measure_throughput
@@ -90,8 +96,8 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     opened = [
         load(path, provider=name, provider_options=options.provider_options) for name in providers for path in paths
     ]
-    if old is not None and not options.compare_anyway:
-        require_comparable(old, machine, [each.provider for each in opened])
+    if old is not None:
+        _require_comparable(old, machine, opened, options)
     images = _images(opened, options.data)
     cases = [
         BenchmarkCase(path, name, threads, batch, options.provider_options)
@@ -107,6 +113,22 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     settings = {"data": options.data, "mode": options.mode, "seconds": options.seconds, "runs": options.runs}
     found = {**result, "models": rows, "machine": machine, "load_average_at_end": load_average(), **settings}
     return found if old is None else {**found, "comparison": _comparison(found, old, options)}
+
+
+def _require_comparable(
+    old: Mapping[str, Any], machine: Mapping[str, Any], opened: Sequence[Segmenter], options: MeasureOptions
+) -> None:
+    """Refuse a comparison that cannot be made before anything is measured."""
+    if not options.compare_anyway:
+        require_comparable(old, machine, [each.provider for each in opened])
+    modes = {"latency": ["latency_ms"], "throughput": ["throughput"]}
+    quantities = dict.fromkeys(modes.get(options.mode, ["latency_ms", "throughput"]))
+    rows = [
+        {"path": str(each.path), "provider": each.provider, "threads": count or each.threads, "batch": batch}
+        for each, count, batch in product(opened, _threads(options), options.batch)
+    ]
+    rows = [{**row, **quantities} for row in rows]
+    require_shared_case(old, rows, anyway=options.compare_anyway)
 
 
 def _comparison(new: Mapping[str, Any], old: Mapping[str, Any], options: MeasureOptions) -> dict[str, Any]:

@@ -96,6 +96,9 @@ class Block(NamedTuple):
 def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption) -> bool:
     """Tell whether an image of `size` (height, width) is tiled rather than resized.
 
+    Where the contract says so, images that are smaller are one tile: they are continued with their border pixels, as
+    resizing would change the scale that the network was trained at.
+
     Raises
     ------
     DataError
@@ -106,9 +109,10 @@ def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption)
             f"Tiles of {tile[0]}x{tile[1]} were asked for, but the model's input is fixed at "
             f"{contract.height}x{contract.width}; use that size, or `segtool export --size {tile[0]}x{tile[1]}` one."
         )
+    if tile == "auto":
+        return contract.size_policy == "tile" and size != (contract.height, contract.width)
     larger = size[0] > contract.height or size[1] > contract.width
-    asked = tile != "never" and (tile != "auto" or contract.size_policy == "tile")
-    return larger and asked
+    return tile != "never" and larger
 
 
 def spans(length: int, tile: int) -> list[Span]:
@@ -206,12 +210,12 @@ def _answers(
     grid = ((row, column) for row in spans(height, tile_size[0]) for column in columns)
     per_run = max(1, min(_TILES_PER_RUN, _PIXELS_PER_RUN // (tile_size[0] * tile_size[1])))
     while group := list(islice(grid, per_run)):
-        answers = predict(np.stack([_cut(pixels, row.start, column.start, tile_size) for row, column in group]))
+        answers = predict(np.stack([cut_tile(pixels, row.start, column.start, tile_size) for row, column in group]))
         for (row, column), answer in zip(group, answers, strict=True):
             yield row, column, answer
 
 
-def _cut(pixels: Pixels, top: int, left: int, size: tuple[int, int]) -> UInt8Array:
+def cut_tile(pixels: Pixels, top: int, left: int, size: tuple[int, int]) -> UInt8Array:
     """Return one tile; beyond the image's lower and right border its last pixels go on."""
     height, width = pixels.size
     tile = pixels.read(slice(top, min(top + size[0], height)), slice(left, min(left + size[1], width)))

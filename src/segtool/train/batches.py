@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from segtool.train.augmentation import Augmenter
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+Taken = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]]]
+"""Images (n, H, W, C) and labels (n, H, W)."""
 
 
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no types
@@ -38,8 +41,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
 
     def __init__(
         self,
-        images: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.integer[Any]],
+        images: npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]],
+        labels: npt.NDArray[np.integer[Any]] | Sequence[npt.NDArray[np.integer[Any]]],
         *,
         batch_size: int,
         augmenter: Augmenter | None = None,
@@ -53,23 +56,31 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
 
     def start_epoch(self, epoch: int) -> None:
         """Set order and augmentation for epoch `epoch` (0, 1, ...)."""
-        self._epoch = epoch
-        self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+        self.epoch = epoch
+        self._order = np.random.default_rng([self.seed, epoch]).permutation(self.count())
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch; Keras calls this."""
-        self.start_epoch(self._epoch + 1)
+        self.start_epoch(self.epoch + 1)
+
+    def count(self) -> int:
+        """Return the number of images that an epoch shows."""
+        return len(self.images)
+
+    def take(self, chosen: npt.NDArray[np.intp], index: int) -> Taken:  # noqa: ARG002 - what is drawn depends on it
+        """Return the images `chosen` for batch `index`, before augmentation."""
+        return np.asarray(self.images)[chosen], np.asarray(self.labels)[chosen]
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.batch_size)
+        return math.ceil(self.count() / self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        images, labels = self.images[chosen], self.labels[chosen]
+        images, labels = self.take(chosen, index)
         counted = np.ones(labels.shape, np.bool_)
         if self.augmenter:
             images, labels, counted = self.augmenter(
-                images, labels, np.random.default_rng([self.seed, self._epoch, index])
+                images, labels, np.random.default_rng([self.seed, self.epoch, index])
             )
         if self.ignore_id is not None:
             counted &= labels != self.ignore_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -59,10 +59,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """The images uint8 (N, H, W, C) and labels (N, H, W) that epochs are scored on, and what their classes are."""
+    """The images and labels that epochs are scored on, as of `score_network`, and what their classes are."""
 
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.integer[Any]]
+    images: Sequence[npt.NDArray[np.uint8]]
+    labels: Sequence[npt.NDArray[np.integer[Any]]]
     class_names: tuple[str, ...]
     background_id: int | None
     ignore_id: int | None

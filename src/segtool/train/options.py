@@ -50,6 +50,11 @@ class TrainOptions:
         is chosen on.
     size
         (height, width) in pixels that images are resized to; None for the data's own.
+    crop
+        (height, width) of random crops to train on at the images' own scale, which makes it the network's input; larger
+        images are then predicted by tiles. None to train on whole images.
+    rare_crops
+        Share of the crops, 0..1, that are drawn around a pixel of a class that is drawn first.
     seed
         Seed of the split, the weights, the order and the augmentation.
     device, precision
@@ -64,6 +69,8 @@ class TrainOptions:
     val_split: float = 0.2
     test_split: float = 0.0
     size: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    rare_crops: float = 0.0
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -103,6 +110,20 @@ class TrainOptions:
                 f"found {self.val_split} and {self.test_split}."
             )
 
+        self._check_crop()
+
+    def _check_crop(self) -> None:
+        if self.crop and self.size:
+            raise TrainingError(
+                "A size to resize to and a size of crops were given, which a prediction could not follow: it tiles "
+                "images at their own scale; leave one of them out, or resize the files."
+            )
+        if not 0 <= self.rare_crops <= 1 or (self.rare_crops and not self.crop):
+            raise TrainingError(
+                f"A share of crops around rare classes is a number from 0 to 1 and needs crops, found "
+                f"{self.rare_crops:g} with crops of {self.crop}; give --crop HxW too, or leave it out."
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON-able values."""
         return asdict(self)
@@ -121,8 +142,8 @@ class TrainOptions:
             raise TrainingError(
                 f"The run has options that this segtool does not know ({', '.join(unknown)}); upgrade it."
             )
-        size = values.get("size")
-        return cls(**{**values, "size": tuple(size) if size else None})
+        sizes = {name: tuple(values[name]) for name in ("size", "crop") if values.get(name)}
+        return cls(**{**values, **sizes})
 
 
 @dataclass(frozen=True)

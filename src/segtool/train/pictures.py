@@ -11,8 +11,11 @@ import numpy as np
 from segtool.contract import default_palette
 from segtool.report.curves import plot_curves
 from segtool.report.panels import plot_predictions
+from segtool.runtime.image_io import resize_labels
+from segtool.runtime.pixels import resize_image
 from segtool.train.epoch_end import ValidationSet
 from segtool.train.run_folder import RunFolder
+from segtool.train.validation import predict_labels
 
 SHOWN = 6
 
@@ -22,11 +25,14 @@ def draw_run(
 ) -> None:
     """Write curves.png and predictions.png of a run; the latter shows the first `SHOWN` validation images."""
     plot_curves(rows, folder.curves, title=folder.path.name)
-    images, truths = validation.images[:SHOWN], validation.labels[:SHOWN]
+    shown = range(min(SHOWN, len(validation.images)))
+    images, truths = [validation.images[i] for i in shown], [validation.labels[i] for i in shown]
+    predictions = [predict_labels(model, image) for image in images]
+    height, width = images[0].shape[:2]
     plot_predictions(
-        images,
-        truths,
-        np.asarray(model.predict_on_batch(images)).argmax(-1),
+        np.stack([resize_image(image, height, width) for image in images]),
+        np.stack([resize_labels(truth, height, width) for truth in truths]),
+        np.stack([resize_labels(prediction, height, width) for prediction in predictions]),
         folder.predictions,
         class_names=validation.class_names,
         palette=default_palette(len(validation.class_names), background_id=validation.background_id),

@@ -12,11 +12,13 @@ from typing import Any
 import keras
 
 import segtool
+from segtool.data.base import show_size
 from segtool.data.dataset import Dataset, Split, split
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 from segtool.train.architectures import build
 from segtool.train.augmentation import check_augmentations, parse_augmentations
+from segtool.train.crops import crops_in
 from segtool.train.determinism import make_deterministic
 from segtool.train.device import Device, choose_device
 from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
@@ -34,7 +36,8 @@ logger = logging.getLogger(__name__)
 class Plan:
     """Everything that a training needs, resolved.
 
-    The options' values are in `recipe`; `size` is (height, width) in pixels; `class_weights` are K numbers, None for 1.
+    The options' values are in `recipe`; `size` is (height, width) of the network's input in pixels; `class_weights` are
+    K numbers, None for 1 each.
     """
 
     options: TrainOptions
@@ -77,10 +80,10 @@ def make_plan(options: TrainOptions) -> Plan:
             f"{options.data} has {len(data)} images, which leaves {len(parts.train)} to train and {len(parts.val)} to "
             "validate on; add images or change --val-split."
         )
-    check_augmentations(parse_augmentations(recipe.augment), data.classes)
+    check_augmentations(parse_augmentations(recipe.augment), data.classes, cropped=options.crop is not None)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
-    size = options.size or _common_size(data)
+    size = _crop_size(options.crop, data) if options.crop else options.size or _common_size(data)
     return Plan(
         options=options,
         recipe=recipe,
@@ -118,11 +121,31 @@ def _refuse_unused_shares(options: TrainOptions, data: Dataset) -> None:
         )
 
 
+def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
+    """Return the size of crops; refuse one that no image holds, and tell of images that do not."""
+    sizes = data.sizes()
+    small = sum(height < crop[0] or width < crop[1] for height, width in sizes)
+    if small == len(sizes):
+        raise DataError(
+            f"Crops of {show_size(crop)} were asked for, and the images of {data.spec} are smaller (the largest is "
+            f"{show_size(max(sizes))}); choose a smaller --crop."
+        )
+    if small:
+        logger.warning(
+            "%d of %d images are smaller than the crops of %s: they are continued with their border pixels, which do "
+            "not count.",
+            small,
+            len(sizes),
+            show_size(crop),
+        )
+    return crop
+
+
 def _common_size(data: Dataset) -> tuple[int, int]:
     """Return the size of all images, or where they differ the one that occurs most often."""
     if data.image_size:
         return data.image_size
-    sizes: list[tuple[int, int]] = [data.image(index).shape[:2] for index in range(len(data))]
+    sizes = data.sizes()
     height, width = max(set(sizes), key=lambda size: (sizes.count(size), size))
     logger.warning(
         "The images have %d sizes; all are resized to the most frequent, %d x %d (height x width); "
@@ -132,6 +155,14 @@ def _common_size(data: Dataset) -> tuple[int, int]:
         width,
     )
     return height, width
+
+
+def steps_an_epoch(plan: Plan) -> int:
+    """Return how many batches an epoch has."""
+    crop, chosen = plan.options.crop, plan.split.train
+    sizes = plan.data.sizes() if crop else []
+    count = sum(crops_in(sizes[int(index)], crop) for index in chosen) if crop else len(chosen)
+    return -(-count // plan.batch_size)
 
 
 def build_network(plan: Plan) -> keras.Model:
@@ -175,6 +206,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "height": plan.size[0],
             "width": plan.size[1],
             "channels": data.channels,
+            "size_policy": "tile" if options.crop else "resize",
             "splits": {"train": len(plan.split.train), "val": len(plan.split.val), "test": len(plan.split.test)},
         },
         "precision": vars(plan.precision),

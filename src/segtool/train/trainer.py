@@ -14,6 +14,7 @@ from segtool.models import load_keras_file
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import load_checkpoint
+from segtool.train.crops import CropBatches, CropRule
 from segtool.train.device import strategy_scope
 from segtool.train.distillation import with_teacher
 from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
@@ -23,7 +24,8 @@ from segtool.train.memory import keep_freed_memory
 from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.pictures import draw_run
-from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan
+from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
+from segtool.train.rare import warn_of_rare_classes
 from segtool.train.resolve import recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 
@@ -155,7 +157,7 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
 
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
     recipe = plan.recipe
-    steps = -(-len(plan.split.train) // plan.batch_size)
+    steps = steps_an_epoch(plan)
     return make_optimizer(
         recipe.optimizer,
         schedule=recipe.schedule,
@@ -168,19 +170,29 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
 
 
 def _batches(plan: Plan) -> TrainingBatches:
-    images, labels = plan.data.arrays(plan.split.train, size=plan.size)
-    return TrainingBatches(
-        images,
-        labels,
-        batch_size=plan.batch_size,
-        augmenter=Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
-        ignore_id=plan.data.ignore_id,
-        seed=plan.options.seed,
-    )
+    images, labels = _load(plan, plan.split.train)
+    warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
+    options: dict[str, Any] = {
+        "batch_size": plan.batch_size,
+        "augmenter": Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
+        "ignore_id": plan.data.ignore_id,
+        "seed": plan.options.seed,
+    }
+    if plan.options.crop:
+        rule = CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops)
+        return CropBatches(images, labels, rule=rule, **options)
+    return TrainingBatches(images, labels, **options)
+
+
+def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:
+    """Return images and labels at the network's size, or lists of whole ones where it is trained on crops."""
+    if not plan.options.crop:
+        return plan.data.arrays(indices, size=plan.size)
+    return [plan.data.image(int(index)) for index in indices], [plan.data.label(int(index)) for index in indices]
 
 
 def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
-    images, labels = plan.data.arrays(indices, size=plan.size)
+    images, labels = _load(plan, indices)
     data = plan.data
     return ValidationSet(images, labels, data.class_names, data.background_id, data.ignore_id)
 

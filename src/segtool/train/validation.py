@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import islice, product
 from typing import Any
 
 import keras
@@ -10,12 +12,14 @@ import numpy.typing as npt
 
 from segtool.data.evaluation import images_at_once
 from segtool.runtime.metrics import confusion_matrix
+from segtool.runtime.pixels import ArrayPixels
+from segtool.runtime.tiling import cut_tile, predict_tiled, spans
 
 
 def score_network(
     model: keras.Model,
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.integer[Any]],
+    images: Sequence[npt.NDArray[np.uint8]],
+    labels: Sequence[npt.NDArray[np.integer[Any]]],
     *,
     num_classes: int,
     ignore_id: int | None = None,
@@ -27,19 +31,56 @@ def score_network(
     model
         Maps uint8 (N, H, W, C) to probabilities (N, H, W, K).
     images
-        uint8 (N, H, W, C).
+        uint8 (N, H, W, C); or a list of images (H, W, C) of any sizes, which are scored by tiles as in a prediction.
     labels
-        integers (N, H, W); pixels equal to `ignore_id` count in neither figure.
+        integers (N, H, W), or a list of (H, W); pixels equal to `ignore_id` count in neither figure.
     """
     matrix = np.zeros((num_classes, num_classes), np.int64)
     loss_sum, pixels = 0.0, 0
-    batch_size = images_at_once((images.shape[1], images.shape[2]), most=100)
-    for start in range(0, len(images), batch_size):
-        truth = labels[start : start + batch_size]
-        probabilities = np.asarray(model.predict_on_batch(images[start : start + batch_size]), np.float32)
+    for truth, probabilities in _pairs(model, images, labels):
         matrix += confusion_matrix(truth, probabilities.argmax(-1), num_classes, ignore_id=ignore_id)
         counted = np.ones(truth.shape, bool) if ignore_id is None else truth != ignore_id
         of_truth = np.take_along_axis(probabilities, np.where(counted, truth, 0)[..., None].astype(np.intp), -1)[..., 0]
         loss_sum -= float(np.log(np.maximum(of_truth[counted], 1e-7), dtype=np.float64).sum())
         pixels += int(counted.sum())
     return matrix, loss_sum / max(pixels, 1)
+
+
+def predict_labels(model: keras.Model, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """Return the class ids (H, W) of an image uint8 (H, W, C), by tiles where it has not the network's size."""
+    return predict_tiled(ArrayPixels(image), _size(model), lambda tiles: model.predict_on_batch(tiles).argmax(-1))
+
+
+def _pairs(
+    model: keras.Model, images: Sequence[npt.NDArray[np.uint8]], labels: Sequence[npt.NDArray[np.integer[Any]]]
+) -> Iterator[tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float32]]]:
+    """Yield labels (..., H, W) and the network's probabilities float32 (..., H, W, K) of them, a part at a time."""
+
+    def predict(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.asarray(model.predict_on_batch(batch), np.float32)
+
+    count = images_at_once(_size(model), most=100)
+    if isinstance(images, np.ndarray):
+        for start in range(0, len(images), count):
+            yield np.asarray(labels[start : start + count]), predict(images[start : start + count])
+        return
+    tiles = (tile for pair in zip(images, labels, strict=True) for tile in _tiles(*pair, _size(model)))
+    while group := list(islice(tiles, count)):  # of many images at once: a graph is traced for each number of tiles
+        answers = predict(np.stack([tile for tile, _, _ in group]))
+        for answer, (_, truth, inner) in zip(answers, group, strict=True):
+            yield truth, answer[inner]
+
+
+def _tiles(
+    image: npt.NDArray[np.uint8], label: npt.NDArray[np.integer[Any]], size: tuple[int, int]
+) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]], tuple[slice, slice]]]:
+    """Yield the tiles of an image, the labels for which each answers, and where in the tile those are."""
+    rows, columns = (spans(length, tile) for length, tile in zip(label.shape, size, strict=True))
+    for row, column in product(rows, columns):
+        tile = cut_tile(ArrayPixels(image), row.start, column.start, size)
+        yield tile, label[row.image_slice, column.image_slice], (row.tile_slice, column.tile_slice)
+
+
+def _size(model: keras.Model) -> tuple[int, int]:
+    height, width = model.inputs[0].shape[1:3]
+    return height, width

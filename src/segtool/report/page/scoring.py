@@ -151,6 +151,8 @@ def largest_confusions(
 
 def labels_at(predictor: Predictor, dataset: Dataset, index: int) -> Labels:
     """Return what a model says of one image, (h, w) at the size of its truth."""
+    if predictor.answer_image is not None:
+        return predictor.answer_image(dataset.image(index))[0]
     size = predictor.contract.height, predictor.contract.width
     labels = predictor.predict_batch(dataset.images([index], size=size))[0]
     return _at_size(labels, dataset.label(index))
@@ -160,14 +162,19 @@ def _predicted(
     predictors: Mapping[str, Predictor], dataset: Dataset, indices: Indices
 ) -> Iterator[tuple[int, Labels, dict[str, Labels]]]:
     sizes = {key: (each.contract.height, each.contract.width) for key, each in predictors.items()}
+    resizing = {key: each for key, each in predictors.items() if each.answer_image is None}
     batch = min(images_at_once(size) for size in sizes.values())
     for start in range(0, len(indices), batch):
         part = [int(index) for index in indices[start : start + batch]]
-        stacks = {size: dataset.images(part, size=size) for size in set(sizes.values())}
-        answers = {key: each.predict_batch(stacks[sizes[key]]) for key, each in predictors.items()}
+        stacks = {size: dataset.images(part, size=size) for size in {sizes[key] for key in resizing}}
+        answers = {key: each.predict_batch(stacks[sizes[key]]) for key, each in resizing.items()}
         for place, index in enumerate(part):
             truth = dataset.label(index)
-            yield index, truth, {key: _at_size(stack[place], truth) for key, stack in answers.items()}
+            labels = {
+                key: _at_size(answers[key][place], truth) if key in answers else labels_at(each, dataset, index)
+                for key, each in predictors.items()
+            }
+            yield index, truth, labels
 
 
 def _at_size(labels: Labels, truth: Labels) -> Labels:

@@ -121,15 +121,22 @@ def spell(steps: tuple[tuple[str, float], ...]) -> str:
     return ",".join(parts) or NONE
 
 
-def check_augmentations(steps: tuple[tuple[str, float], ...], classes: Classes) -> None:
+def check_augmentations(steps: tuple[tuple[str, float], ...], classes: Classes, *, cropped: bool = False) -> None:
     """Refuse augmentations that the data do not allow.
 
     Raises
     ------
     TrainingError
-        `recompose` for data without a background class, or with pixels that count nowhere, which it would lose.
+        `recompose` for data without a background class, or with pixels that count nowhere, which it would lose; or for
+        crops, which hold parts of objects.
     """
-    if "recompose" in dict(steps) and (classes.background_id is None or classes.ignore_id is not None):
+    if "recompose" not in dict(steps):
+        return
+    if cropped:
+        raise TrainingError(
+            "The augmentation recompose takes whole images, and --crop was given; leave out one of them."
+        )
+    if classes.background_id is None or classes.ignore_id is not None:
         raise TrainingError(
             "The augmentation recompose needs data with a background class and no ignored pixels, and found "
             f"background {classes.background_id} and ignore id {classes.ignore_id}; leave it out."
