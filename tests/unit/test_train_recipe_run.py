@@ -23,7 +23,7 @@ from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train
 
 
-def build_small(height: int, width: int, channels: int, num_classes: int, *, multiplier: float) -> keras.Model:
+def build_small(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1) -> keras.Model:
     image = keras.Input((height, width, channels), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 255)(image)
     x = keras.layers.Conv2D(round(8 * multiplier), 3, padding="same", activation="relu")(x)

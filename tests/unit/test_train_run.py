@@ -21,10 +21,10 @@ from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train
 
 
-def _build_small(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1.0) -> keras.Model:
+def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
     image = keras.Input((height, width, channels), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 255)(image)
-    x = keras.layers.Conv2D(round(8 * multiplier), 3, padding="same", activation="relu")(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.Conv2D(num_classes, 1)(x)
     return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
@@ -204,7 +204,7 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path: Path, content: bytes) -> Non
 
 
 def test_a_loss_that_is_no_number_stops_the_run(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*shape: int, multiplier: float) -> keras.Model:
+    def broken(*shape: int) -> keras.Model:
         model = _build_small(*shape)
         return keras.Model(model.input, keras.layers.Rescaling(float("nan"))(model.output))
 

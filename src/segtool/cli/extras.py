@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from segtool.models.backend import import_quietly
+from segtool.errors import ProviderError
+from segtool.models.backend import BACKENDS, import_quietly
 from segtool.report.canvas import require_matplotlib
 
 
@@ -15,8 +16,12 @@ def need_training() -> None:
     ------
     MissingExtraError
         One of them is not installed.
+    ProviderError
+        KERAS_BACKEND names something that does not train.
     """
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend not in BACKENDS:
+        raise ProviderError(f"KERAS_BACKEND is {backend!r}, expected one of {', '.join(BACKENDS)}; set or unset it.")
     import_quietly(backend, extra="train")
     import_quietly("keras", extra="train")
     require_matplotlib()

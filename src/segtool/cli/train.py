@@ -119,6 +119,9 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     The folder holds model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
     predictions.png and a checkpoint. runs/latest points at it, and `segtool export` goes on from there.
 
+    KERAS_BACKEND=jax or torch trains on that library. On several machines, run the same command on each, with TF_CONFIG
+    set as TensorFlow describes it; the first worker writes the run.
+
     \b
     Examples:
       segtool train
@@ -149,8 +152,18 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
         again = "segtool train --resume" + (f" --out {out}" if out else "")
         stderr.print(f"Stopped. Finished epochs are kept: `{again}` goes on from there.", markup=False, soft_wrap=True)
         ctx.exit(1)
+    if not result.is_chief:
+        _report_follower(result, as_json=as_json)
+        return
     _write_sample_images(result)
     _report(result, as_json=as_json)
+
+
+def _report_follower(result: TrainResult, *, as_json: bool) -> None:
+    """Say that this is one of the workers that write no run."""
+    say(f"{result.epochs} epochs trained; the first worker has the run.")
+    if as_json:
+        emit_json("train", {"run": None, "epochs": result.epochs, "seconds": result.seconds})
 
 
 def _write_sample_images(result: TrainResult) -> None:

@@ -11,6 +11,9 @@ from types import ModuleType
 
 from segtool.errors import MissingExtraError
 
+BACKENDS = ("tensorflow", "jax", "torch")
+"""What Keras trains on; TensorFlow comes with the extra `train`, the others are installed by their own name."""
+
 
 def import_quietly(name: str, *, extra: str) -> ModuleType:
     """Import the module `name`, which the optional dependencies `extra` bring.
@@ -27,8 +30,9 @@ def import_quietly(name: str, *, extra: str) -> ModuleType:
         with _native_stderr_closed():
             return importlib.import_module(name)
     except ImportError as error:
+        line = name if name in BACKENDS[1:] else f'"segtool[{extra}]"'
         raise MissingExtraError(
-            f'{name} could not be imported ({error}); install it with pip install "segtool[{extra}]".'
+            f"{name} could not be imported ({error}); install it with pip install {line}."
         ) from error
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
 from segtool.errors import ProviderError
+from segtool.train.cluster import ALONE, Cluster, read_cluster
 from segtool.train.precision import Processor
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -17,12 +18,13 @@ DEVICES = ("auto", "cpu", "gpu")
 
 @dataclass(frozen=True)
 class Device:
-    """Where a training runs: the processor, what it is, how many, and the GPU's CUDA compute capability."""
+    """Where a training runs: the processor, what it is, how many, the GPU's CUDA compute capability, the machines."""
 
     processor: Processor
     description: str
     count: int = 1
     capability: tuple[int, int] | None = None
+    cluster: Cluster = ALONE
 
 
 def choose_device(requested: str) -> Device:
@@ -38,29 +40,47 @@ def choose_device(requested: str) -> Device:
     Raises
     ------
     ProviderError
-        "gpu" was asked for and the backend sees none.
+        "gpu" was asked for and the backend sees none, or TF_CONFIG cannot be used.
     """
     if requested not in DEVICES:
         raise ProviderError(f"There is no device {requested!r}; choose one of {', '.join(DEVICES)}.")
     backend = keras.backend.backend()
+    if backend not in _PROBES:
+        raise ProviderError(
+            f"Keras is set to the backend {backend}, which does not train; set KERAS_BACKEND to one of "
+            f"{', '.join(_PROBES)}."
+        )
     gpu = _PROBES[backend](requested != "cpu")
     if gpu is None and requested == "gpu":
         raise ProviderError(
             f"A GPU was asked for and the {backend} backend sees none; install a {backend} build for your GPU and its "
             "driver, or train with --device cpu."
         )
-    return gpu or Device("cpu", f"CPU ({backend})")
+    device = replace(gpu or Device("cpu", f"CPU ({backend})"), cluster=_cluster(backend))
+    if device.cluster.workers > 1:
+        from segtool.train.distributed import strategy_of
+
+        strategy_of(device)  # TensorFlow wants it before anything else
+    return device
+
+
+def _cluster(backend: str) -> Cluster:
+    cluster = read_cluster()
+    if cluster.workers > 1 and backend != "tensorflow":
+        raise ProviderError(
+            f"TF_CONFIG names {cluster.workers} workers, which only the TensorFlow backend trains with, and the "
+            f"backend is {backend}; unset TF_CONFIG or KERAS_BACKEND."
+        )
+    return cluster
 
 
 @contextmanager
 def strategy_scope(device: Device) -> Iterator[None]:
-    """Build and compile a model inside this: with several GPUs on TensorFlow it is copied to each (data parallel)."""
-    if device.count > 1 and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    """Build and compile a model inside this: on TensorFlow it is copied to each of several GPUs and machines."""
+    from segtool.train.distributed import strategy_of
 
-        with tf.distribute.MirroredStrategy().scope():
-            yield
-    else:
+    strategy = strategy_of(device)
+    with strategy.scope() if strategy else nullcontext():
         yield
 
 

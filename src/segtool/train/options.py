@@ -164,6 +164,8 @@ class TrainResult:
         Time spent in the epochs, over all resumes.
     stopped_early
         Whether it ended before its last epoch because no better one came.
+    is_chief
+        Whether this process wrote the run; the other workers of TF_CONFIG write nothing and have no metrics.
     """
 
     folder: Path
@@ -172,3 +174,4 @@ class TrainResult:
     metrics: dict[str, Any]
     seconds: float
     stopped_early: bool = False
+    is_chief: bool = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,16 @@ from segtool.train.checkpoint import load_checkpoint
 from segtool.train.crops import CropBatches, CropRule
 from segtool.train.device import strategy_scope
 from segtool.train.distillation import with_teacher
+from segtool.train.distributed import Team, strategy_of
 from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
+from segtool.train.faster import faster_network, faster_optimizer
 from segtool.train.listener import TrainListener
 from segtool.train.losses import make_loss
 from segtool.train.memory import keep_freed_memory
 from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.pictures import draw_run
+from segtool.train.pixels import PixelAccuracy
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
 from segtool.train.rare import warn_of_rare_classes
 from segtool.train.resolve import recipe_values
@@ -56,6 +61,8 @@ def train(
         The data, the device, the options or the output cannot be used; each says what to do.
     """
     plan = make_plan(options)
+    if not plan.device.cluster.is_chief:
+        return _follow(plan)
     description = describe_plan(plan)
     folder = create_run_folder(out, arch=options.arch)
     with folder.lock():
@@ -89,8 +96,8 @@ def resume(
     folder = open_run_folder(path)
     info = folder.read_info()
     _refuse_other_options(folder, info, expected or {})
-    with folder.lock():
-        plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
+    plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
+    with folder.lock() if plan.device.cluster.is_chief else nullcontext():
         if recipe_values(plan.recipe) != info["recipe_values"]:
             raise TrainingError(
                 f"The recipe {plan.options.recipe} of this segtool is not the one that {folder.path} was started with; "
@@ -106,7 +113,7 @@ def resume(
                 f"The data at {plan.options.data} is not what {folder.path} was trained on (another fingerprint); "
                 "bring the old data back, or start a new run."
             )
-        return _fit(plan, folder, listener or TrainListener())
+        return _fit(plan, folder, listener or TrainListener()) if plan.device.cluster.is_chief else _follow(plan)
 
 
 def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
@@ -122,19 +129,45 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
         publish(folder, progress, model=model, best_model=best_model)
     first = len(progress.rows)
     listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
-    if first < plan.epochs and not progress.exhausted(plan.recipe.patience):
-        batches.start_epoch(first)
-        at_end = EpochEnd(
-            folder,
-            best_model,
-            batches=batches,
-            validation=validation,
-            progress=progress,
-            listener=listener,
-            patience=plan.recipe.patience,
-        )
-        model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[at_end], shuffle=False, verbose=0)
+    at_end = EpochEnd(
+        folder,
+        best_model,
+        batches=batches,
+        validation=validation,
+        progress=progress,
+        listener=listener,
+        patience=plan.recipe.patience,
+    )
+    ended = progress.exhausted(plan.recipe.patience)
+    _train_epochs(plan, model, batches, first=plan.epochs if ended else first, callback=at_end)
     return _finish(plan, folder, progress, validation)
+
+
+def _follow(plan: Plan) -> TrainResult:
+    """Train as one of the workers that write nothing."""
+    started = time.perf_counter()
+    keep_freed_memory()
+    keras.utils.set_random_seed(plan.options.seed)
+    first = _train_epochs(plan, _build(plan)[0], _batches(plan), first=0, callback=None)
+    return TrainResult(Path(), plan.epochs - first, 0, {}, time.perf_counter() - started, is_chief=False)
+
+
+def _train_epochs(
+    plan: Plan, model: keras.Model, batches: TrainingBatches, *, first: int, callback: EpochEnd | None
+) -> int:
+    """Train from epoch `first` (0-based) on, or from the chief's where there are several workers; return which."""
+    team = None
+    if strategy := strategy_of(plan.device):
+        team = Team(strategy, model)
+        team.agree({"config": plan.options.to_dict(), "data": plan.data.fingerprint(), **vars(plan.precision)})
+        first = team.start_from_chief(first)
+    if first < plan.epochs:
+        batches.start_epoch(first)
+        if team:
+            team.fit(batches, epochs=plan.epochs, first=first, callback=callback)
+        else:
+            model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
+    return first
 
 
 def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
@@ -143,11 +176,12 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            model = with_teacher(build_network(plan), plan.teacher, temperature=plan.options.temperature)
+            network = faster_network(build_network(plan), plan.device)
+            model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
-                optimizer=_optimizer(plan),
+                optimizer=faster_optimizer(_optimizer(plan), plan.device),
                 loss=make_loss(plan.recipe.loss, num_classes=plan.data.num_classes, class_weights=plan.class_weights),
-                weighted_metrics=["accuracy"],
+                weighted_metrics=[PixelAccuracy()],
             )
         keras.config.set_dtype_policy("float32")
         return model, build_network(plan)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 Builder = Callable[..., Any]
 
 
-def _fcn8(height: int, width: int, channels: int, num_classes: int, *, multiplier: float) -> Any:
+def _fcn8(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1.0) -> Any:
     from segtool.train.architectures.fcn8 import build_fcn8
 
     return build_fcn8(height, width, channels, num_classes, multiplier=multiplier)
 
 
 def _fcn8_edge(own: float) -> Builder:
-    def build_at(height: int, width: int, channels: int, num_classes: int, *, multiplier: float) -> Any:
+    def build_at(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1.0) -> Any:
         from segtool.train.architectures.fcn8_edge import build_fcn8_edge
 
         return build_fcn8_edge(height, width, channels, num_classes, multiplier=own * multiplier)
@@ -35,9 +35,10 @@ ARCHITECTURES: Mapping[str, Builder] = {
     "fcn8-edge-double": _fcn8_edge(2.0),
     "fcn8": _fcn8,
 }
-"""Name -> builder (height, width, channels, num_classes, multiplier=) -> keras.Model.
+"""Name -> builder (height, width, channels, num_classes) -> keras.Model.
 
-The multiplier is that of the number of channels of each layer. Keras is imported when one is called.
+For another width than its own it is given `multiplier=` as well, of the number of channels of each layer. Keras is
+imported when one is called.
 """
 
 
@@ -53,4 +54,5 @@ def build(name: str, *, size: tuple[int, int], channels: int, num_classes: int, 
     """
     if name not in ARCHITECTURES:
         raise TrainingError(f"There is no architecture {name!r}; choose one of {', '.join(ARCHITECTURES)}.")
-    return ARCHITECTURES[name](*size, channels, num_classes, multiplier=width)
+    wider = {} if width == 1 else {"multiplier": width}
+    return ARCHITECTURES[name](*size, channels, num_classes, **wider)

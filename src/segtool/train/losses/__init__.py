@@ -35,6 +35,10 @@ def make_loss(name: str, *, num_classes: int, class_weights: Sequence[float] | N
     """
     if name not in LOSSES:
         raise TrainingError(f"There is no loss {name!r}; choose one of {', '.join(LOSSES)}.")
+    if name == "cross-entropy" and class_weights is None:
+        from segtool.train.pixels import PixelCrossEntropy
+
+        return PixelCrossEntropy()
     from segtool.train.losses.pixels import PixelLoss
 
     return PixelLoss(name, class_weights or [1.0] * num_classes)

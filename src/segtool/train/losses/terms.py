@@ -11,12 +11,14 @@ from typing import Any
 
 from keras import ops
 
+from segtool.train.pixels import cross_entropy as surprise
+
 SMOOTHING = 1e-5  # of dice: far below one pixel, so that it changes no figure and divides nothing by 0
 
 
 def cross_entropy(p: Any, y: Any, w: Any, c: Any) -> Any:
     """Return sum(w c_y (-log p_y)) / sum(w c_y), in nats."""
-    return _mean(ops.sparse_categorical_crossentropy(y, p), w * ops.take(c, y))
+    return _mean(surprise(y, p), w * ops.take(c, y))
 
 
 def focal(p: Any, y: Any, w: Any, c: Any) -> Any:
@@ -25,9 +27,9 @@ def focal(p: Any, y: Any, w: Any, c: Any) -> Any:
     Lin, Goyal, Girshick, He, Dollar: Focal Loss for Dense Object Detection (ICCV 2017), equation 5, with gamma 2, the
     value that they found best; c is its alpha.
     """
-    surprise = ops.sparse_categorical_crossentropy(y, p)
-    # From the surprise, not from p: on TensorFlow that one comes from the scores and is exact where p rounds to 0.
-    return _mean(ops.square(1.0 - ops.exp(-surprise)) * surprise, w * ops.take(c, y))
+    missed = surprise(y, p)
+    # From the cross-entropy, not from p: on TensorFlow that comes from the scores and is exact where p rounds to 0.
+    return _mean(ops.square(1.0 - ops.exp(-missed)) * missed, w * ops.take(c, y))
 
 
 def dice(p: Any, y: Any, w: Any, c: Any) -> Any:

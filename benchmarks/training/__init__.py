@@ -1,0 +1,1 @@
+"""Training the same network in segtool and in PyTorch, step by step."""

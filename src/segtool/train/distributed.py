@@ -1,0 +1,216 @@
+"""Data-parallel training with TensorFlow: several GPUs of a machine, or several machines.
+
+Keras 3's own `fit` does not run under `MultiWorkerMirroredStrategy`, so the loop is here: each replica takes its share
+of the batch through the model's own training step, the gradients are summed over all replicas, and all apply the same
+update. Each replica normalizes by its own share of the batch, as in other data-parallel training; the moving averages
+are averaged over the replicas at the end of an epoch, which is the same as after each step, because they are linear in
+what they average.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from segtool.errors import ProviderError, TrainingError
+from segtool.train.batches import TrainingBatches
+from segtool.train.device import Device
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def strategy_of(device: Device) -> Any:
+    """Return the tf.distribute strategy for a device; None where it is a single one or Keras does it otherwise.
+
+    Raises
+    ------
+    ProviderError
+        The other workers cannot be reached.
+    """
+    if keras.backend.backend() != "tensorflow" or (device.count == 1 and device.cluster.workers == 1):
+        return None
+    import tensorflow as tf
+
+    if device.cluster.workers == 1:
+        return tf.distribute.MirroredStrategy([f"{device.processor}:{index}" for index in range(device.count)])
+    logger.warning("Worker %d of %d; waiting for the others.", device.cluster.rank + 1, device.cluster.workers)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise ProviderError(
+            f"The {device.cluster.workers} workers of TF_CONFIG could not be brought together "
+            f"({str(error).splitlines()[0]}); start all of them, with addresses that they reach each other at."
+        ) from error
+
+
+class Team:
+    """The replicas of a model that train together.
+
+    Parameters
+    ----------
+    strategy
+        Of `strategy_of`.
+    model
+        Built and compiled in the strategy's scope.
+    """
+
+    def __init__(self, strategy: Any, model: keras.Model) -> None:
+        import tensorflow as tf
+
+        self._tf, self._strategy, self._model = tf, strategy, model
+        self._replicas = strategy.num_replicas_in_sync
+        self._sum = tf.function(partial(self._all_reduced, of_chief=False))
+        self._of_chief = tf.function(partial(self._all_reduced, of_chief=True))
+        self._sum_of_statistics = tf.function(lambda: self._all_reduced(self._statistics(), of_chief=False))
+        self._step: Callable[..., Any] = tf.function(lambda batch: strategy.run(model.train_step, args=(batch,)))
+        # Of its layers alone: a copy of a compiled model would be compiled too.
+        local = keras.models.clone_model(keras.Model(model.inputs, model.outputs))
+
+        def predict_on_batch(images: Any) -> Any:
+            local.set_weights(model.get_weights())
+            return local.predict_on_batch(images)
+
+        # Keras gathers predictions from all workers, and only the chief predicts.
+        model.predict_on_batch = predict_on_batch
+
+    def agree(self, description: Mapping[str, Any]) -> None:
+        """Refuse workers that were started with different options, data or precision.
+
+        Raises
+        ------
+        TrainingError
+            They differ; all workers raise it.
+        """
+        digest = hashlib.sha256(json.dumps(dict(description), sort_keys=True, default=str).encode()).digest()
+        mine = np.frombuffer(digest[:6], np.uint8).astype(np.float64)
+        with self._lost_workers():
+            total = self._run(self._sum, [mine, mine**2])
+        if not np.array_equal(total[0] ** 2, total[1] * self._replicas):  # equal exactly where all are equal
+            raise TrainingError(
+                "The workers were not started with the same options, data and precision; run the same command on each, "
+                "with data of the same content."
+            )
+
+    def start_from_chief(self, epoch: int) -> int:
+        """Give all replicas the chief's weights and optimizer; return the chief's epoch."""
+        with self._lost_workers():
+            variables = self._variables()
+            values = self._run(self._tf.function(lambda: self._all_reduced(variables, of_chief=True)))
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value.astype(variable.dtype))
+            return int(self._run(self._of_chief, [np.float64(epoch)])[0])
+
+    def fit(
+        self, batches: TrainingBatches, *, epochs: int, first: int, callback: keras.callbacks.Callback | None
+    ) -> None:
+        """Train for the epochs from `first` on (0-based).
+
+        Parameters
+        ----------
+        batches
+            The same on every worker; each takes its share of every batch.
+        epochs, first
+            As of `keras.Model.fit`.
+        callback
+            Hears of steps and epochs, on the chief alone.
+
+        Raises
+        ------
+        TrainingError
+            Another worker was lost.
+        """
+        if callback:
+            callback.set_model(self._model)
+        self._model.stop_training = False
+        with self._lost_workers():
+            for epoch in range(first, epochs):
+                logs = self._epoch(batches, epoch, callback)
+                self._average_statistics()
+                if callback:
+                    callback.on_epoch_end(epoch, logs)
+                if self._run(self._of_chief, [np.float64(self._model.stop_training)])[0]:
+                    break
+                batches.on_epoch_end()
+
+    def _epoch(self, batches: TrainingBatches, epoch: int, callback: Any) -> dict[str, float]:
+        self._model.reset_metrics()
+        if callback:
+            callback.on_epoch_begin(epoch)
+        logs: dict[str, float] = {}
+        for index, shares in enumerate(self._shares(batches)):
+            self._step(shares)
+            # Sums over the workers, where they are read: all of them have to.
+            logs = {name: float(np.asarray(value)) for name, value in self._model.get_metrics_result().items()}
+            if callback:
+                callback.on_train_batch_end(index, logs)
+        return logs
+
+    def _shares(self, batches: TrainingBatches) -> Iterator[Any]:
+        """Yield each batch, cut for the replicas of this worker; the next one is made meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(batches.__getitem__, 0)
+            for index in range(len(batches)):
+                batch = coming.result()
+                if index + 1 < len(batches):
+                    coming = pool.submit(batches.__getitem__, index + 1)
+                yield self._cut(batch)
+
+    def _cut(self, batch: Any) -> Any:
+        def share_of(context: Any) -> Any:
+            rows = share(len(batch[0]), context.replica_id_in_sync_group, self._replicas)
+            return tuple(self._tf.constant(part[rows]) for part in batch)
+
+        return self._strategy.experimental_distribute_values_from_function(share_of)
+
+    def _average_statistics(self) -> None:
+        for variable, total in zip(self._statistics(), self._run(self._sum_of_statistics), strict=True):
+            variable.assign((total / self._replicas).astype(variable.dtype))
+
+    def _statistics(self) -> list[Any]:
+        return [item for item in self._model.non_trainable_variables if item.dtype.startswith("float")]
+
+    def _variables(self) -> list[Any]:
+        if not self._model.optimizer.built:
+            with self._strategy.scope():
+                self._model.optimizer.build(self._model.trainable_variables)
+        return [*self._model.variables, *self._model.optimizer.variables]
+
+    def _all_reduced(self, values: list[Any], *, of_chief: bool) -> Any:
+        """Return, in a replica, the sums of values over all replicas, or what the first of them has; float64."""
+        tf = self._tf
+        context = tf.distribute.get_replica_context()
+        counts = tf.logical_or(not of_chief, tf.equal(context.replica_id_in_sync_group, 0))
+        numbers = [tf.cast(tf.convert_to_tensor(value), tf.float64) for value in values]
+        # Not multiplied by 0: what another worker has may be no number.
+        return context.all_reduce("sum", [tf.where(counts, item, tf.zeros_like(item)) for item in numbers])
+
+    def _run(self, function: Any, *arguments: Any) -> list[Any]:
+        """Call a function in all replicas; return the arrays that the first one here has of its answers."""
+        tensors = self._tf.nest.map_structure(self._tf.constant, arguments)
+        answers = self._strategy.run(function, args=tensors)
+        return [np.asarray(self._strategy.experimental_local_results(answer)[0]) for answer in answers]
+
+    @contextmanager
+    def _lost_workers(self) -> Iterator[None]:
+        try:
+            yield
+        except self._tf.errors.OpError as error:
+            raise TrainingError(
+                f"The training of {self._replicas} replicas stopped ({str(error.message).splitlines()[0]}); another "
+                "worker was probably lost: start all of them again with --resume."
+            ) from error
+
+
+def share(count: int, replica: int, replicas: int) -> Any:
+    """Return which of the `count` images of a batch a replica takes: at least one, so some twice in a small batch."""
+    return np.arange(replica, max(count, replica + 1), replicas) % count

@@ -1,0 +1,133 @@
+"""Layers that compute what Keras's own compute, in fewer passes: TensorFlow on a CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+
+class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # keras carries no types
+    """Batch normalization whose training step is one operation (oneDNN's) forward and one backward.
+
+    Ioffe, Szegedy: Batch Normalization (ICML 2015). The moving variance takes the batch's biased variance, as Keras's
+    own does; the operation returns the unbiased one.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the normalized map; in training, move the averages."""
+        if not training or not self.trainable:
+            return super().call(inputs, training=training, mask=mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
+        )
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        # One value has no unbiased variance: the operation divides by 1 there.
+        biased = variance * tf.maximum(count - 1.0, 1.0) / count
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, biased)):
+            average.assign(average * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum))
+        return outputs
+
+
+class TrimmedConv2D(layers.Conv2D):  # type: ignore[misc]  # keras carries no types
+    """A convolution that leaves out the taps which only ever meet padding.
+
+    On a map of h rows, a tap more than h - 1 rows away from the middle sees nothing but zeros: its product is 0 and so
+    is its gradient. fcn8's 7 x 7 kernel on its 2 x 3 map keeps 3 x 5 taps.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Return the convolution without bias."""
+        margins = _margins(self.kernel_size, inputs.shape[1:3])
+        return super().convolution_op(inputs, _cut(tf.convert_to_tensor(kernel), [*margins, (0, 0), (0, 0)]))
+
+
+class ThriftyLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries no types
+    """Leaky ReLU whose gradient asks for the sign of its output, which is that of its input.
+
+    So nobody needs the input any more, and TensorFlow computes convolution, bias and activation in one pass.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return max(x, slope x)."""
+        slope = float(self.negative_slope)
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def activate(x: Any) -> Any:
+            y = tf.nn.leaky_relu(x, slope)
+            return y, lambda dy: tf.raw_ops.LeakyReluGrad(gradients=dy, features=y, alpha=slope)
+
+        return activate(inputs)
+
+
+class CompiledCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carries no types
+    """A crop to float32, which is what a softmax takes: one loop forward and one backward.
+
+    TensorFlow's own gradient of a slice runs on one thread, and the casts are passes of their own.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the map without its margins, float32."""
+        margins = [(0, 0), *self.cropping, (0, 0)]
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def crop(whole: Any) -> Any:
+            return _cropped(whole, margins), lambda dy: _padded(dy, margins, whole.dtype)
+
+        return crop(inputs)
+
+
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+def _cropped(whole: Any, margins: Any) -> Any:
+    return tf.cast(_inner(whole, margins), tf.float32)
+
+
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+def _padded(inner: Any, margins: Any, dtype: Any) -> Any:
+    return tf.pad(tf.cast(inner, dtype), margins)
+
+
+def replaced(layer: keras.Layer) -> keras.Layer:
+    """Return a new layer for a copy of a network: one of these where one does the same, otherwise of its own class."""
+    config = layer.get_config()
+    if type(layer) is layers.BatchNormalization and _is_fused(layer):
+        return FusedBatchNormalization.from_config(config)
+    if type(layer) is layers.Conv2D and _can_be_trimmed(layer):
+        return TrimmedConv2D.from_config(config)
+    if type(layer) is layers.LeakyReLU and 0 < float(layer.negative_slope) < 1:
+        return ThriftyLeakyReLU.from_config(config)
+    if type(layer) is layers.Cropping2D and layer.data_format == "channels_last":
+        return CompiledCropping2D.from_config(config)
+    return type(layer).from_config(config)
+
+
+def _is_fused(layer: Any) -> bool:
+    plain = layer.center and layer.scale and not layer.synchronized and not layer.renorm
+    return bool(plain and layer.axis in (-1, 3) and len(layer.input.shape) == 4)
+
+
+def _can_be_trimmed(layer: Any) -> bool:
+    plain = (layer.padding, layer.strides, layer.dilation_rate, layer.groups) == ("same", (1, 1), (1, 1), 1)
+    odd = all(size % 2 for size in layer.kernel_size)
+    return plain and odd and any(cut != (0, 0) for cut in _margins(layer.kernel_size, layer.input.shape[1:3]))
+
+
+def _margins(kernel: Any, size: Any) -> list[tuple[int, int]]:
+    """Return how many taps see only padding, at both ends of each side."""
+    return [(max(k // 2 - (s - 1), 0),) * 2 for k, s in zip(kernel, size, strict=True)]
+
+
+def _cut(x: Any, margins: list[tuple[int, int]]) -> Any:
+    """Return an array without its margins; the gradient is padded with zeros."""
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def cut(whole: Any) -> Any:
+        return _inner(whole, margins), lambda dy: tf.pad(dy, margins)
+
+    return cut(x)
+
+
+def _inner(whole: Any, margins: Any) -> Any:
+    return whole[tuple(slice(before, -after or None) for before, after in margins)]

@@ -1,0 +1,154 @@
+"""What is faster computes what Keras's own computes: outputs, gradients, moving averages, updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from segtool.train.architectures import build
+from segtool.train.device import Device
+from segtool.train.faster import faster_network, faster_optimizer
+from segtool.train.faster.layers import (
+    CompiledCropping2D,
+    FusedBatchNormalization,
+    ThriftyLeakyReLU,
+    TrimmedConv2D,
+    replaced,
+)
+from segtool.train.pixels import PixelAccuracy, PixelCrossEntropy
+
+CPU = Device("cpu", "CPU")
+
+
+def _one_layer(layer: Any, shape: tuple[int, ...]) -> keras.Model:
+    image = keras.Input(shape)
+    return keras.Model(image, layer(image))
+
+
+def _trained(model: keras.Model, x: Any) -> list[np.ndarray]:
+    """Return the outputs in training, the gradients of input and weights, and all weights afterwards."""
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = model(x, training=True)
+        loss = tf.reduce_sum(tf.sin(y))
+    gradients = tape.gradient(loss, [x, *[weight.value for weight in model.trainable_weights]])
+    return [np.asarray(value) for value in (y, *gradients, *model.weights)]
+
+
+CASES = [
+    (lambda: layers.BatchNormalization(momentum=0.7), FusedBatchNormalization, (5, 6, 3)),
+    (layers.LeakyReLU, ThriftyLeakyReLU, (5, 6, 3)),
+    (lambda: layers.Conv2D(4, 7, padding="same"), TrimmedConv2D, (2, 3, 3)),
+    (lambda: layers.Conv2D(4, (3, 7), padding="same", activation="relu"), TrimmedConv2D, (5, 1, 3)),
+    (lambda: layers.Cropping2D(((0, 2), (1, 0))), CompiledCropping2D, (5, 6, 3)),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "shape"), CASES)
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int, ...], count: int) -> None:
+    plain = _one_layer(make(), shape)
+    quick = faster_network(plain, CPU)
+    assert type(quick.layers[-1]) is kind
+    x = np.random.default_rng(0).normal(1, 2, (count, *shape)).astype(np.float32)
+    for ours, theirs in zip(_trained(quick, x), _trained(plain, x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(quick(x), plain(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Conv2D(4, 3, padding="same"),
+        layers.Conv2D(4, 7, padding="valid"),
+        layers.Conv2D(4, 7, strides=2, padding="same"),
+        layers.Conv2D(4, 8, padding="same"),
+        layers.BatchNormalization(center=False),
+        layers.BatchNormalization(axis=1),
+        layers.ReLU(),
+    ],
+)
+def test_what_has_no_faster_form_stays(layer: Any) -> None:
+    _one_layer(layer, (7, 7, 3))
+    assert type(replaced(layer)) is type(layer)
+
+
+def _steps(arch: str, *, faster: bool) -> tuple[list[np.ndarray], dict[str, float]]:
+    keras.utils.set_random_seed(3)
+    network = build(arch, size=(28, 36), channels=1, num_classes=4)
+    optimizer: Any = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
+    if faster:
+        network, optimizer = faster_network(network, CPU), faster_optimizer(optimizer, CPU)
+        assert "Fused" in str([type(layer).__name__ for layer in network.layers])
+    loss = PixelCrossEntropy() if faster else keras.losses.SparseCategoricalCrossentropy(
+        reduction="mean_with_sample_weight"
+    )  # fmt: skip
+    network.compile(optimizer, loss, weighted_metrics=[PixelAccuracy() if faster else "accuracy"])
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        images, labels = rng.integers(0, 256, (4, 28, 36, 1), np.uint8), rng.integers(0, 4, (4, 28, 36), np.int32)
+        weights = (rng.random((4, 28, 36)) > 0.3).astype(np.float32)
+        logs = network.train_on_batch(images, labels, sample_weight=weights, return_dict=True)
+    return [np.asarray(value) for value in network.get_weights()], logs
+
+
+@pytest.mark.parametrize("arch", ["fcn8", "fcn8-edge-half"])
+def test_a_training_goes_the_same_way(arch: str) -> None:
+    (ours, our_logs), (theirs, their_logs) = (_steps(arch, faster=faster) for faster in (True, False))
+    assert our_logs == pytest.approx(their_logs, rel=1e-3)
+    # Adam's first steps are signs: a gradient that is 0 but for rounding may go either way, by a step each.
+    off = [np.mean(np.abs(one - other) > 2e-4) for one, other in zip(ours, theirs, strict=True)]
+    assert max(off) < 0.02
+
+
+@pytest.mark.parametrize("kind", [keras.optimizers.Adam, keras.optimizers.AdamW])
+def test_an_update_is_keras_own(kind: Any) -> None:
+    rng = np.random.default_rng(1)
+    gradients = [rng.normal(size=50).astype(np.float32) for _ in range(5)]
+    results = []
+    for faster in (False, True):
+        variable = keras.Variable(np.linspace(-1, 1, 50, dtype=np.float32))
+        optimizer = kind(keras.optimizers.schedules.CosineDecay(0.1, 9))
+        optimizer = faster_optimizer(optimizer, CPU) if faster else optimizer
+        for gradient in gradients:
+            optimizer.apply([tf.constant(gradient)], [variable])
+        results.append([np.asarray(item) for item in (variable, *optimizer.variables)])
+    assert "ResourceApplyAdam" in str(optimizer.update_step.__func__.__code__.co_names)
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_accuracy_and_gradient_are_keras_own() -> None:
+    rng = np.random.default_rng(2)
+    scores, labels = rng.normal(0, 30, (2, 5, 6, 4)).astype(np.float32), rng.integers(0, 4, (2, 5, 6), np.int32)
+    scores[0, 0] = 1.0  # equal scores: the first class wins
+    weights = rng.random((2, 5, 6)).astype(np.float32)
+
+    def results(loss: Any, accuracy: Any) -> list[Any]:
+        @tf.function
+        def run(z: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                p = tf.nn.softmax(z)
+                value = loss(labels, p, sample_weight=weights)
+            accuracy.update_state(labels, p, sample_weight=weights)
+            return value, tape.gradient(value, z)
+
+        return [*run(tf.constant(scores)), accuracy.result()]
+
+    ours = results(PixelCrossEntropy(), PixelAccuracy())
+    keras_loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+    theirs = results(keras_loss, keras.metrics.SparseCategoricalAccuracy())
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_a_gpu_keeps_the_layers_of_keras() -> None:
+    network = _one_layer(layers.LeakyReLU(), (3, 3, 1))
+    assert faster_network(network, Device("gpu", "GPU")) is network
