@@ -139,7 +139,7 @@ def _write(work: Path, data: dict[str, Any]) -> None:
     noise = _noise(rows)
     missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
     write_result("ablation", {"epochs": EPOCHS, "data": data, "noise": noise, "missing": missing, "variants": rows})
-    (RESULTS / "ablation.md").write_text(_table(rows, noise), encoding="utf-8")
+    (RESULTS / "ablation.md").write_text(_table(rows, noise, missing), encoding="utf-8")
 
 
 def _row(name: str, run: Path) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _noise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"seeds": len(found), "mean_iou": statistics.fmean(found), "range": max(found) - min(found)} if found else {}
 
 
-def _table(rows: list[dict[str, Any]], noise: dict[str, Any]) -> str:
+def _table(rows: list[dict[str, Any]], noise: dict[str, Any], missing: list[str]) -> str:
     """Return the figures as Markdown, group by group."""
     groups = list(dict.fromkeys(variant.group for variant in VARIANTS.values()))
     lines = [
@@ -177,7 +177,7 @@ def _table(rows: list[dict[str, Any]], noise: dict[str, Any]) -> str:
         "",
         f"fcn8-edge on {IMAGES['train']} M2NIST images, {EPOCHS} epochs each, scored on {IMAGES['val']} validation "
         "images (`benchmarks/ablation.py`). Over seeds alone the mean IoU of `standard` ranges over "
-        f"{100 * noise['range']:.2f} points ({noise['seeds']} seeds): smaller differences mean nothing. Trained beside "
+        f"{100 * noise['range']:.2f} points ({noise['seeds']} seeds), and differences are against their mean: smaller differences mean nothing. Trained beside "
         "other work, so the seconds are no measure.",
         "",
         "| variant | part | pixel accuracy % | mean IoU, digits % | against `standard` | mean Dice % | parameters |",
@@ -189,6 +189,8 @@ def _table(rows: list[dict[str, Any]], noise: dict[str, Any]) -> str:
             f"| {row['name']} | {row['group']} | {accuracy:.2f} | {iou:.2f} | {iou - 100 * noise['mean_iou']:+.2f} | "
             f"{dice:.2f} | {row['parameters']:,} |"
         )
+    if missing:
+        lines += ["", f"Not trained yet: {', '.join(missing)}."]
     return "\n".join([*lines, ""])
 
 
