@@ -177,7 +177,8 @@ def _table(rows: list[dict[str, Any]], noise: dict[str, Any], missing: list[str]
         "",
         f"fcn8-edge on {IMAGES['train']} M2NIST images, {EPOCHS} epochs each, scored on {IMAGES['val']} validation "
         "images (`benchmarks/ablation.py`). Over seeds alone the mean IoU of `standard` ranges over "
-        f"{100 * noise['range']:.2f} points ({noise['seeds']} seeds), and differences are against their mean: smaller differences mean nothing. Trained beside "
+        f"{100 * noise['range']:.2f} points ({noise['seeds']} seeds), and differences are against their "
+        "mean: smaller differences mean nothing. Trained beside "
         "other work, so the seconds are no measure.",
         "",
         "| variant | part | pixel accuracy % | mean IoU, digits % | against `standard` | mean Dice % | parameters |",

@@ -53,7 +53,8 @@ def test_an_option_replaces_the_recipes_own_value_and_nothing_else(given: Mappin
     assert resolve_recipe(TrainOptions(**given)) == replace(RECIPES["standard"], **given)
 
 
-def test_zero_is_a_value_too() -> None:
+def test_zero_is_a_value_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "standard", replace(RECIPES["standard"], ema=0.9, patience=3))
     resolved = resolve_recipe(TrainOptions(weight_decay=0, ema=0, patience=0))
     assert (resolved.weight_decay, resolved.ema, resolved.patience) == (0, 0, 0)
 
