@@ -13,6 +13,9 @@ from tiny_models import write_model
 
 from segtool.cli import main
 from segtool.runtime.decoding import MAX_PIXELS
+from segtool.train.augmentation import AUGMENTATIONS
+from segtool.train.losses import LOSSES
+from segtool.train.optimizers import OPTIMIZERS
 
 
 def run(*arguments: str) -> Result:
@@ -88,6 +91,16 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
         (["predict", "x.png", "--max-pixels", "0"], "--max-pixels"),
         (["train", "--seed", "-1"], "--seed"),
         (["train", "--size", "64"], "height x width"),
+        (["train", "--augment", "shift,blur"], "no augmentation 'blur'; write none, or some of recompose"),
+        (["train", "--augment", "shift:0"], "--augment"),
+        (["train", "--loss", "hinge"], "'cross-entropy', 'dice', 'focal', 'combined'"),
+        (["train", "--class-weights", "rare"], "none, balanced, or a number for each class"),
+        (["train", "--optimizer", "lion"], "'adam', 'adamw', 'sgd'"),
+        (["train", "--schedule", "step"], "'constant', 'cosine'"),
+        (["train", "--learning-rate", "0"], "--learning-rate"),
+        (["train", "--ema", "1"], "--ema"),
+        (["train", "--width", "0"], "--width"),
+        (["train", "--temperature", "3"], "--temperature softens the answers of a --teacher"),
         (["data", "make", "x", "--seed", "4294967296"], "--seed"),
         (["predict", "x.png", "-v", "-q"], "exclude each other"),
     ],
@@ -115,6 +128,15 @@ def test_data_check_names_what_is_wrong_and_exits_1() -> None:
     result = run("data", "check", "data.npz", "--json")
     assert result.exit_code == 1
     assert [problem["kind"] for problem in json.loads(result.stdout)["problems"]] == ["duplicate"]
+
+
+def test_train_explains_what_its_registries_hold() -> None:
+    text = "".join(run("train", "--help").output.split())  # lines break behind hyphens, too
+    said = [f"{name} ({item.summary}" for name, item in AUGMENTATIONS.items()]
+    said += [f"{name}: {summary}" for name, summary in LOSSES.items()]
+    said += [f"{name}: {kind.summary}" for name, kind in OPTIMIZERS.items()]
+    for words in said:
+        assert "".join(words.split()) in text
 
 
 @pytest.mark.parametrize("command", ["train", "export", "predict", "evaluate", "benchmark", "info", "verify", "doctor"])

@@ -25,6 +25,12 @@ def test_it_has_the_parameters_of_the_source(network: keras.Model) -> None:
     assert sum(network.get_layer(name).count_params() for name in ENCODER) == 2_354_784
 
 
+def test_a_width_multiplies_every_layer_but_the_scores() -> None:
+    model = build("fcn8", size=(64, 84), channels=1, num_classes=11, width=0.25)
+    found = {name: model.get_layer(name).filters for name in ("conv1_1", "conv3_2", "conv6", "conv7", "score7", "up1")}
+    assert found == {"conv1_1": 8, "conv3_2": 32, "conv6": 128, "conv7": 128, "score7": 11, "up1": 11}
+
+
 def test_it_maps_raw_pixels_to_probabilities(network: keras.Model) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 84, 1), dtype=np.uint8)
     probabilities = network.predict_on_batch(images)

@@ -46,6 +46,14 @@ def test_the_width_is_a_multiplier(network: keras.Model, name: str, least: float
     assert least < other.count_params() / network.count_params() < most
 
 
+@pytest.mark.parametrize(("name", "own"), [("fcn8-edge", 1), ("fcn8-edge-half", 0.5), ("fcn8-edge-double", 2)])
+def test_a_width_multiplies_that_of_the_name(name: str, own: float) -> None:
+    model = build(name, size=(64, 84), channels=1, num_classes=11, width=1.5)
+    for layer, channels in (("half", 16), ("quarter2", 64), ("eighth3", 96), ("up8", 16), ("refine1", 32)):
+        assert model.get_layer(layer).filters == max(8, round(channels * own * 1.5 / 8) * 8)
+    assert model.get_layer("scores").filters == 11
+
+
 @pytest.mark.parametrize(("size", "channels", "classes"), [((64, 84), 1, 11), ((37, 51), 3, 2), ((8, 8), 1, 300)])
 def test_any_image_is_answered_at_its_size(size: tuple[int, int], channels: int, classes: int) -> None:
     model = build("fcn8-edge", size=size, channels=channels, num_classes=classes)

@@ -256,6 +256,6 @@ def test_shares_that_would_be_ignored_are_refused(squares: Path) -> None:
 def test_a_run_of_another_recipe_is_not_resumed(squares: Path) -> None:
     folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
     info = folder.read_info()
-    folder.write_info({**info, "recipe_values": {**info["recipe_values"], "shift": 99}})
+    folder.write_info({**info, "recipe_values": {**info["recipe_values"], "augment": "shift:99"}})
     with pytest.raises(TrainingError, match="is not the one that run was started with"):
         resume("run")

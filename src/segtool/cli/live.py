@@ -13,6 +13,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from segtool.cli.common import is_quiet, say, stderr
 from segtool.train.listener import TrainListener
 
+_CHANGES = (
+    "augment", "loss", "class_weights", "optimizer", "schedule", "learning_rate", "weight_decay", "ema", "patience",
+    "teacher",
+)  # fmt: skip
+
 
 class LiveTraining(TrainListener):
     """Shows a bar on a terminal, and in any case one line an epoch with the scores and the time left."""
@@ -45,7 +50,7 @@ class LiveTraining(TrainListener):
         self._epochs, self._steps, self._first = epochs, steps, first_epoch
         data, counts = info["data"], info["data"]["splits"]
         say(
-            f"{info['arch']}, {info['parameters']:,} parameters, recipe {info['recipe']}, "
+            f"{info['arch']}, {info['parameters']:,} parameters, recipe {info['recipe']}{_changes(info['config'])}, "
             f"{data['spec']}: {counts['train']} images to train, {counts['val']} to validate"
             + (f", {counts['test']} to test" if counts["test"] else "")
         )
@@ -77,6 +82,12 @@ class LiveTraining(TrainListener):
         seconds = round(spent / max(steps, 1) * (self._epochs * self._steps - done))
         hours, rest = divmod(seconds, 3600)
         return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def _changes(config: Mapping[str, Any]) -> str:
+    """Return what a run changes in its recipe, in brackets; nothing where it changes nothing."""
+    given = [f"{name.replace('_', ' ')} {config[name]}" for name in _CHANGES if config.get(name) is not None]
+    return f" ({', '.join(given)})" if given else ""
 
 
 def _percent(value: float) -> str:

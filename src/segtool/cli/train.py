@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from segtool.cli.common import Command, emit_json, emit_table, percent, say, stderr
 from segtool.cli.extras import need_training
 from segtool.cli.options import SizeType, json_option, seed_option
+from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.precision import PRECISIONS
 from segtool.train.recipes import RECIPES
@@ -38,20 +39,24 @@ if TYPE_CHECKING:
     "is the classic.",
 )
 @click.option(
+    "--width",
+    type=click.FloatRange(0.05, 16),
+    default=1.0,
+    show_default=True,
+    help="Multiplier of the number of channels of each layer (rounded to multiples of 8).",
+)
+@click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
     default="standard",
     show_default=True,
-    help="How it is trained. "
-    + " ".join(
-        f"{name}: {recipe.summary} ({recipe.epochs} epochs, batches of {recipe.batch_size})."
-        for name, recipe in RECIPES.items()
-    ),
+    help=recipe_help(),
 )
 @click.option(
     "--epochs", type=click.IntRange(1), help="Passes over the training images; the recipe's own where not given."
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Images a step; the recipe's own where not given.")
+@recipe_options
 @click.option(
     "--val-split",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -121,9 +126,13 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     Examples:
       segtool train
       segtool train --data my_photos/ --epochs 40
+      segtool train --augment shift:8,scale,brightness --loss combined
+      segtool train --width 0.5 --teacher runs/large
       segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
       segtool train --resume
     """
+    if not resume and options["temperature"] is not None and options["teacher"] is None:
+        raise click.UsageError("--temperature softens the answers of a --teacher; name one.")
     need_training()
     from segtool.cli.live import LiveTraining
     from segtool.train.options import TrainOptions
@@ -185,6 +194,7 @@ def _report(result: TrainResult, *, as_json: bool) -> None:
                 "run": str(result.folder),
                 "epochs": result.epochs,
                 "best_epoch": result.best_epoch,
+                "stopped_early": result.stopped_early,
                 "seconds": result.seconds,
                 "metrics": scores,
             },
@@ -202,5 +212,7 @@ def _report(result: TrainResult, *, as_json: bool) -> None:
         ],
         title=f"{result.folder}: epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s of training",
     )
+    if result.stopped_early:
+        say(f"Ended after epoch {result.epochs}: none was better than epoch {result.best_epoch}, as --patience asks.")
     latest = Path("runs/latest").resolve() == result.folder.resolve()
     say(f"Next: segtool export {'' if latest else f'{result.folder} '}--quantize")

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from segtool.train.augmentation import shift_batch
+from segtool.train.augmentation import Augmenter
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.float32]]
 Taken = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]]]
@@ -31,8 +31,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
         integers (N, H, W); pixels equal to `ignore_id` get weight 0.
     batch_size
         Images a batch; the last batch of an epoch may be smaller.
-    shift
-        Largest random shift in pixels; 0 for none. Pixels that come in from outside get weight 0.
+    augmenter
+        Changes the images of each batch; None for none. Pixels that come in from outside get weight 0.
     ignore_id
         Label that counts nowhere; None where there is none.
     seed
@@ -45,12 +45,12 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
         labels: npt.NDArray[np.integer[Any]] | Sequence[npt.NDArray[np.integer[Any]]],
         *,
         batch_size: int,
-        shift: int = 0,
+        augmenter: Augmenter | None = None,
         ignore_id: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(workers=1)
-        self.images, self.batch_size, self.shift, self.seed = images, batch_size, shift, seed
+        self.images, self.batch_size, self.augmenter, self.seed = images, batch_size, augmenter, seed
         self.labels, self.ignore_id = labels, ignore_id
         self.start_epoch(0)
 
@@ -78,9 +78,10 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         images, labels = self.take(chosen, index)
         counted = np.ones(labels.shape, np.bool_)
-        if self.shift:
-            rng = np.random.default_rng([self.seed, self.epoch, index])
-            images, labels, counted = shift_batch(images, labels, limit=self.shift, rng=rng)
+        if self.augmenter:
+            images, labels, counted = self.augmenter(
+                images, labels, np.random.default_rng([self.seed, self.epoch, index])
+            )
         if self.ignore_id is not None:
             counted &= labels != self.ignore_id
         return images, np.where(counted, labels, 0).astype(np.int32), counted.astype(np.float32)

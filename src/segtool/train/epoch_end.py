@@ -15,6 +15,7 @@ import numpy.typing as npt
 from segtool.errors import TrainingError
 from segtool.files import nan_to_none, write_with
 from segtool.runtime.metrics import Scores
+from segtool.train.averaging import averaged
 from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import save_checkpoint
 from segtool.train.listener import TrainListener
@@ -41,6 +42,10 @@ class Progress:
         score = -1.0 if math.isnan(score) else score
         if score > self.best_score:
             self.best_epoch, self.best_score = row["epoch"], score
+
+    def exhausted(self, patience: int) -> bool:
+        """Return whether the last `patience` epochs were all no better than one before them; never where it is 0."""
+        return bool(patience and self.rows) and self.rows[-1]["epoch"] - self.best_epoch >= patience
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -93,6 +98,8 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         The history so far; this class adds to it.
     listener
         Hears of it.
+    patience
+        The training ends after so many epochs in a row without a better one; 0 for never.
     """
 
     def __init__(
@@ -104,11 +111,12 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         validation: ValidationSet,
         progress: Progress,
         listener: TrainListener,
+        patience: int = 0,
     ) -> None:
         super().__init__()
         self._folder, self._best_model, self._steps = folder, best_model, len(batches)
         self._validation, self._progress, self._listener = validation, progress, listener
-        self._begun = 0.0
+        self._patience, self._begun = patience, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Start the epoch's clock."""
@@ -127,12 +135,14 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Check, score, keep the best, save."""
         check_finite(self.model)
-        scores, val_loss = self._validation.score(self.model)
+        with averaged(self.model):
+            scores, val_loss = self._validation.score(self.model)
         row = self._row(epoch + 1, logs or {}, scores, val_loss)
         self._progress.add(row, scores.foreground_mean_iou)
         save_checkpoint(self._folder.checkpoint, self.model, self._progress.to_dict())
         publish(self._folder, self._progress, model=self.model, best_model=self._best_model)
         self._listener.epoch(row, best=self._progress.last_is_best)
+        self.model.stop_training = self._progress.exhausted(self._patience)
 
     def _row(self, epoch: int, logs: Mapping[str, Any], scores: Scores, val_loss: float) -> dict[str, Any]:
         row = {
@@ -152,7 +162,8 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
 def publish(folder: RunFolder, progress: Progress, *, model: keras.Model, best_model: keras.Model) -> None:
     """Write what follows from a checkpoint: model.keras, where its epoch is the best so far, and history.csv."""
     if progress.last_is_best:
-        best_model.set_weights(model.get_weights())
+        with averaged(model):
+            best_model.set_weights(model.get_weights())
         write_with(folder.model, best_model.save)
     folder.write_history(progress.rows)
 

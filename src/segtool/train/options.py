@@ -11,6 +11,14 @@ from segtool.errors import TrainingError
 
 MAX_SEED = 2**32 - 1  # what numpy, Keras and TensorFlow all take
 BUILT_IN_DATA = "m2nist-synthetic"
+_RANGES = (
+    ("width", 0.05, 16),
+    ("learning_rate", 1e-8, 100),
+    ("weight_decay", 0, 1),
+    ("ema", 0, 0.99999),
+    ("patience", 0, 10**9),
+    ("temperature", 0.1, 100),
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,16 @@ class TrainOptions:
         Passes over the training images; None for the recipe's own.
     batch_size
         Images a step; None for the recipe's own.
+    width
+        Multiplier of the number of channels of each layer.
+    augment, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
+        In place of the recipe's own values (see `Recipe`); None to keep those.
+    teacher
+        A run or .keras file whose answers the network learns as well; None for none.
+    temperature
+        How soft the teacher's answers are made, see `segtool.train.distillation`; None for its default.
+    deterministic
+        Whether two runs with the same options on one machine end with the same bits.
     val_split, test_split
         Shares of the images held out for validation (the best epoch is chosen on them) and for a test that nothing
         is chosen on.
@@ -56,6 +74,19 @@ class TrainOptions:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    width: float = 1.0
+    augment: str | None = None
+    loss: str | None = None
+    class_weights: str | None = None
+    optimizer: str | None = None
+    schedule: str | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    ema: float | None = None
+    patience: int | None = None
+    teacher: str | None = None
+    temperature: float | None = None
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         if any(number is not None and number < 1 for number in (self.batch_size, self.epochs)):
@@ -63,6 +94,14 @@ class TrainOptions:
                 f"Epochs and batch size must be at least 1, found {self.epochs} and {self.batch_size}; pass "
                 "positive numbers."
             )
+        if self.temperature is not None and self.teacher is None:
+            raise TrainingError("A temperature was given without a teacher, whose answers it softens; name a teacher.")
+        for name, least, most in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise TrainingError(
+                    f"The option {name} takes a number from {least:g} to {most:g}, found {value}; pass one of these."
+                )
         if not 0 <= self.seed <= MAX_SEED:
             raise TrainingError(f"A seed is a number from 0 to {MAX_SEED}, found {self.seed}; pass another.")
         if not 0 < self.val_split < 1 or not 0 <= self.test_split < 1 - self.val_split:
@@ -123,6 +162,8 @@ class TrainResult:
         What metrics.json holds: figures on "val" and, where there is a test part, on "test".
     seconds
         Time spent in the epochs, over all resumes.
+    stopped_early
+        Whether it ended before its last epoch because no better one came.
     is_chief
         Whether this process wrote the run; the other workers of TF_CONFIG write nothing and have no metrics.
     """
@@ -132,4 +173,5 @@ class TrainResult:
     best_epoch: int
     metrics: dict[str, Any]
     seconds: float
+    stopped_early: bool = False
     is_chief: bool = True

@@ -17,11 +17,16 @@ from segtool.data.dataset import Dataset, Split, split
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 from segtool.train.architectures import build
+from segtool.train.augmentation import check_augmentations, parse_augmentations
 from segtool.train.crops import crops_in
+from segtool.train.determinism import make_deterministic
 from segtool.train.device import Device, choose_device
+from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
+from segtool.train.losses.weights import class_weights
 from segtool.train.options import BUILT_IN_DATA, TrainOptions
 from segtool.train.precision import Precision, choose_precision
-from segtool.train.recipes import Recipe, get_recipe
+from segtool.train.recipes import Recipe
+from segtool.train.resolve import recipe_values, resolve_recipe
 
 SCHEMA_VERSION = 1
 logger = logging.getLogger(__name__)
@@ -29,17 +34,31 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a training needs, resolved; `size` is (height, width) of the network's input in pixels."""
+    """Everything that a training needs, resolved.
+
+    The options' values are in `recipe`; `size` is (height, width) of the network's input in pixels; `class_weights` are
+    K numbers, None for 1 each.
+    """
 
     options: TrainOptions
     recipe: Recipe
-    epochs: int
-    batch_size: int
     data: Dataset
     split: Split
     size: tuple[int, int]
     device: Device
     precision: Precision
+    class_weights: list[float] | None
+    teacher: Teacher | None
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training images."""
+        return self.recipe.epochs
+
+    @property
+    def batch_size(self) -> int:
+        """Images a step."""
+        return self.recipe.batch_size
 
 
 def make_plan(options: TrainOptions) -> Plan:
@@ -50,7 +69,9 @@ def make_plan(options: TrainOptions) -> Plan:
     SegtoolError
         The data, the device or the options cannot be used.
     """
-    recipe = get_recipe(options.recipe)
+    recipe = resolve_recipe(options)
+    if options.deterministic:
+        make_deterministic()
     data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
     _refuse_unused_shares(options, data)
     parts = split(data, val_fraction=options.val_split, test_fraction=options.test_split, seed=options.seed)
@@ -59,19 +80,33 @@ def make_plan(options: TrainOptions) -> Plan:
             f"{options.data} has {len(data)} images, which leaves {len(parts.train)} to train and {len(parts.val)} to "
             "validate on; add images or change --val-split."
         )
+    check_augmentations(parse_augmentations(recipe.augment), data.classes, cropped=options.crop is not None)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
+    size = _crop_size(options.crop, data) if options.crop else options.size or _common_size(data)
     return Plan(
         options=options,
         recipe=recipe,
-        epochs=options.epochs or recipe.epochs,
-        batch_size=options.batch_size or recipe.batch_size,
         data=data,
         split=parts,
-        size=_crop_size(options.crop, data) if options.crop else options.size or _common_size(data),
+        size=size,
         device=device,
         precision=precision,
+        class_weights=class_weights(
+            recipe.class_weights, (data.label(int(index)) for index in parts.train), num_classes=data.num_classes
+        ),
+        teacher=_teacher(options, data, size),
     )
+
+
+def _teacher(options: TrainOptions, data: Dataset, size: tuple[int, int]) -> Teacher | None:
+    if options.teacher is None:
+        return None
+    teacher = load_teacher(options.teacher, size=size, channels=data.channels, class_names=data.class_names)
+    split_by = {"seed": options.seed, "val_split": options.val_split, "test_split": options.test_split}
+    if "val" not in (data.splits or {}):
+        warn_of_leaks(teacher, data.fingerprint(), split_by)
+    return teacher
 
 
 def _refuse_unused_shares(options: TrainOptions, data: Dataset) -> None:
@@ -132,7 +167,13 @@ def steps_an_epoch(plan: Plan) -> int:
 
 def build_network(plan: Plan) -> keras.Model:
     """Build the plan's architecture in the current Keras precision."""
-    return build(plan.options.arch, size=plan.size, channels=plan.data.channels, num_classes=plan.data.num_classes)
+    return build(
+        plan.options.arch,
+        size=plan.size,
+        channels=plan.data.channels,
+        num_classes=plan.data.num_classes,
+        width=plan.options.width,
+    )
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
@@ -146,7 +187,9 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "status": "running",
         "arch": options.arch,
         "recipe": options.recipe,
-        "recipe_values": vars(plan.recipe),
+        "recipe_values": recipe_values(plan.recipe),
+        "class_weights": plan.class_weights,
+        "teacher": {"path": options.teacher, "sha256": plan.teacher.sha256} if plan.teacher else None,
         "epochs": plan.epochs,
         "batch_size": plan.batch_size,
         "config": options.to_dict(),

@@ -14,66 +14,73 @@ class Recipe:
 
     Attributes
     ----------
+    summary
+        One line for people.
     epochs
         Passes over the training images.
     batch_size
         Images a step.
     learning_rate
-        Peak learning rate of Adam (Kingma, Ba: Adam, ICLR 2015).
+        Peak learning rate.
     warmup_epochs
         Epochs in which the learning rate rises linearly from a tenth of its peak.
-    cosine
-        Whether the rate falls to zero on a half cosine after the warm-up (Loshchilov, Hutter: SGDR, ICLR 2017);
-        otherwise it stays at its peak.
-    shift
-        Each training image is moved by up to this many pixels up, down, left and right, anew in each epoch.
+    schedule, optimizer
+        Names from the registries of `segtool.train.optimizers`.
     weight_decay
-        Share of each weight that is taken off a step, times the learning rate (Loshchilov, Hutter: Decoupled Weight
-        Decay Regularization, ICLR 2019); 0 for plain Adam.
-    summary
-        One line for people.
+        Share of each weight that is taken off a step, times the learning rate; 0 for none.
+    augment
+        The augmentations and their strengths, as in `segtool.train.augmentation`; each image changes anew
+        in each epoch.
+    loss
+        Name from the registry of `segtool.train.losses`.
+    class_weights
+        What each class counts for in the loss, as in `segtool.train.losses.weights`.
+    ema
+        Decay a step of the moving average of the weights that is scored and kept; 0 for the weights themselves.
+    patience
+        The training ends after so many epochs in a row without a better one; 0 for never.
     """
 
+    summary: str
     epochs: int
     batch_size: int
     learning_rate: float
-    warmup_epochs: int
-    cosine: bool
-    shift: int
-    weight_decay: float
-    summary: str
+    warmup_epochs: int = 0
+    schedule: str = "cosine"
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    augment: str = "none"
+    loss: str = "cross-entropy"
+    class_weights: str = "none"
+    ema: float = 0.0
+    patience: int = 0
 
 
 RECIPES: Mapping[str, Recipe] = {
     "standard": Recipe(
+        summary="AdamW with warm-up and a cosine schedule, random shifts of up to 12 pixels",
         epochs=60,
         batch_size=16,
         learning_rate=2e-3,
         warmup_epochs=1,
-        cosine=True,
-        shift=12,
+        optimizer="adamw",
         weight_decay=1e-4,
-        summary="AdamW with warm-up and a cosine schedule, random shifts of up to 12 pixels",
+        augment="shift:12",
     ),
     "fast": Recipe(
+        summary="Adam with warm-up and a cosine schedule, random shifts of up to 4 pixels, small batches",
         epochs=30,
         batch_size=8,
         learning_rate=1e-3,
         warmup_epochs=2,
-        cosine=True,
-        shift=4,
-        weight_decay=0.0,
-        summary="Adam with warm-up and a cosine schedule, random shifts of up to 4 pixels, small batches",
+        augment="shift:4",
     ),
     "source": Recipe(
+        summary="the source's training: 75 epochs of Adam at a constant rate, no augmentation",
         epochs=75,
         batch_size=32,
         learning_rate=1e-3,
-        warmup_epochs=0,
-        cosine=False,
-        shift=0,
-        weight_decay=0.0,
-        summary="the source's training: 75 epochs of Adam at a constant rate, no augmentation",
+        schedule="constant",
     ),
 }
 

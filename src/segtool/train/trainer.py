@@ -13,20 +13,25 @@ import keras
 from segtool.errors import TrainingError
 from segtool.files import write_json
 from segtool.models import load_keras_file
+from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import load_checkpoint
 from segtool.train.crops import CropBatches, CropRule
 from segtool.train.device import strategy_scope
+from segtool.train.distillation import with_teacher
 from segtool.train.distributed import Team, strategy_of
 from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
 from segtool.train.faster import faster_network, faster_optimizer
 from segtool.train.listener import TrainListener
+from segtool.train.losses import make_loss
 from segtool.train.memory import keep_freed_memory
+from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.pictures import draw_run
-from segtool.train.pixels import PixelAccuracy, PixelCrossEntropy
+from segtool.train.pixels import PixelAccuracy
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
 from segtool.train.rare import warn_of_rare_classes
+from segtool.train.resolve import recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 
 
@@ -93,10 +98,15 @@ def resume(
     _refuse_other_options(folder, info, expected or {})
     plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
     with folder.lock() if plan.device.cluster.is_chief else nullcontext():
-        if vars(plan.recipe) != info["recipe_values"]:
+        if recipe_values(plan.recipe) != info["recipe_values"]:
             raise TrainingError(
                 f"The recipe {plan.options.recipe} of this segtool is not the one that {folder.path} was started with; "
                 f"resume it with segtool {info['segtool_version']}, or start a new run."
+            )
+        if plan.teacher and plan.teacher.sha256 != info["teacher"]["sha256"]:
+            raise TrainingError(
+                f"The teacher at {plan.options.teacher} is not the one that {folder.path} was started with (another "
+                "SHA-256); bring the old one back, or start a new run."
             )
         if plan.data.fingerprint() != info["data"]["fingerprint"]:
             raise TrainingError(
@@ -119,8 +129,17 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
         publish(folder, progress, model=model, best_model=best_model)
     first = len(progress.rows)
     listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
-    at_end = EpochEnd(folder, best_model, batches=batches, validation=validation, progress=progress, listener=listener)
-    _train_epochs(plan, model, batches, first=first, callback=at_end)
+    at_end = EpochEnd(
+        folder,
+        best_model,
+        batches=batches,
+        validation=validation,
+        progress=progress,
+        listener=listener,
+        patience=plan.recipe.patience,
+    )
+    ended = progress.exhausted(plan.recipe.patience)
+    _train_epochs(plan, model, batches, first=plan.epochs if ended else first, callback=at_end)
     return _finish(plan, folder, progress, validation)
 
 
@@ -157,10 +176,11 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            model = faster_network(build_network(plan), plan.device)
+            network = faster_network(build_network(plan), plan.device)
+            model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
                 optimizer=faster_optimizer(_optimizer(plan), plan.device),
-                loss=PixelCrossEntropy(),
+                loss=make_loss(plan.recipe.loss, num_classes=plan.data.num_classes, class_weights=plan.class_weights),
                 weighted_metrics=[PixelAccuracy()],
             )
         keras.config.set_dtype_policy("float32")
@@ -170,26 +190,16 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
 
 
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
-    if not plan.recipe.weight_decay:
-        return keras.optimizers.Adam(_learning_rate(plan))
-    optimizer = keras.optimizers.AdamW(_learning_rate(plan), weight_decay=plan.recipe.weight_decay)
-    # Scales and shifts are no slopes that could grow with what they fit.
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    return optimizer
-
-
-def _learning_rate(plan: Plan) -> Any:
-    """Return the schedule, in optimizer steps; it lives in the optimizer's step count and so survives a resume."""
     recipe = plan.recipe
-    if not recipe.cosine:
-        return recipe.learning_rate
     steps = steps_an_epoch(plan)
-    warmup = min(recipe.warmup_epochs, plan.epochs // 4) * steps
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 10 if warmup else recipe.learning_rate,
-        decay_steps=plan.epochs * steps - warmup,
-        warmup_target=recipe.learning_rate if warmup else None,
-        warmup_steps=warmup,
+    return make_optimizer(
+        recipe.optimizer,
+        schedule=recipe.schedule,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup=min(recipe.warmup_epochs, plan.epochs // 4) * steps,
+        steps=plan.epochs * steps,
+        ema=recipe.ema,
     )
 
 
@@ -198,7 +208,7 @@ def _batches(plan: Plan) -> TrainingBatches:
     warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
     options: dict[str, Any] = {
         "batch_size": plan.batch_size,
-        "shift": plan.recipe.shift,
+        "augmenter": Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
         "ignore_id": plan.data.ignore_id,
         "seed": plan.options.seed,
     }
@@ -233,7 +243,14 @@ def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: Valid
     draw_run(folder, progress.rows, validation, best)
     folder.write_info({**folder.read_info(), "status": "complete"})
     seconds = sum(row["seconds"] for row in progress.rows)
-    return TrainResult(folder.path, len(progress.rows), progress.best_epoch, metrics, seconds)
+    return TrainResult(
+        folder.path,
+        len(progress.rows),
+        progress.best_epoch,
+        metrics,
+        seconds,
+        stopped_early=len(progress.rows) < plan.epochs,
+    )
 
 
 def _refuse_other_options(folder: RunFolder, info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -11,32 +11,41 @@ if TYPE_CHECKING:
     import keras
 
 
-def _fcn8(height: int, width: int, channels: int, num_classes: int) -> Any:
+Builder = Callable[..., Any]
+
+
+def _fcn8(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1.0) -> Any:
     from segtool.train.architectures.fcn8 import build_fcn8
 
-    return build_fcn8(height, width, channels, num_classes)
+    return build_fcn8(height, width, channels, num_classes, multiplier=multiplier)
 
 
-def _fcn8_edge(multiplier: float) -> Callable[[int, int, int, int], Any]:
-    def build_at(height: int, width: int, channels: int, num_classes: int) -> Any:
+def _fcn8_edge(own: float) -> Builder:
+    def build_at(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1.0) -> Any:
         from segtool.train.architectures.fcn8_edge import build_fcn8_edge
 
-        return build_fcn8_edge(height, width, channels, num_classes, multiplier=multiplier)
+        return build_fcn8_edge(height, width, channels, num_classes, multiplier=own * multiplier)
 
     return build_at
 
 
-ARCHITECTURES: Mapping[str, Callable[[int, int, int, int], Any]] = {
+ARCHITECTURES: Mapping[str, Builder] = {
     "fcn8-edge": _fcn8_edge(1.0),
     "fcn8-edge-half": _fcn8_edge(0.5),
     "fcn8-edge-double": _fcn8_edge(2.0),
     "fcn8": _fcn8,
 }
-"""Name -> builder (height, width, channels, num_classes) -> keras.Model; keras is imported when one is called."""
+"""Name -> builder (height, width, channels, num_classes) -> keras.Model.
+
+For another width than its own it is given `multiplier=` as well, of the number of channels of each layer. Keras is
+imported when one is called.
+"""
 
 
-def build(name: str, *, size: tuple[int, int], channels: int, num_classes: int) -> keras.Model:
+def build(name: str, *, size: tuple[int, int], channels: int, num_classes: int, width: float = 1.0) -> keras.Model:
     """Build an architecture by name for images of `size` (height, width) pixels.
+
+    `width` multiplies the number of channels of each layer.
 
     Raises
     ------
@@ -45,4 +54,5 @@ def build(name: str, *, size: tuple[int, int], channels: int, num_classes: int) 
     """
     if name not in ARCHITECTURES:
         raise TrainingError(f"There is no architecture {name!r}; choose one of {', '.join(ARCHITECTURES)}.")
-    return ARCHITECTURES[name](*size, channels, num_classes)
+    wider = {} if width == 1 else {"multiplier": width}
+    return ARCHITECTURES[name](*size, channels, num_classes, **wider)

@@ -12,14 +12,14 @@ from typing import Any
 import keras
 from keras import layers
 
-from segtool.train.architectures.framed import framed
+from segtool.train.architectures.framed import framed, scaled
 
 ENCODER_FILTERS = (32, 64, 128, 256, 256)
 FULLY_CONNECTED_FILTERS = 512
 STRIDE = 32  # the deepest map is this many times smaller than the padded image
 
 
-def build_fcn8(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
+def build_fcn8(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1.0) -> keras.Model:
     """Build FCN-8 for one image size.
 
     The image is padded with zeros at the bottom and on the right up to multiples of 32, and the scores are cropped
@@ -33,6 +33,8 @@ def build_fcn8(height: int, width: int, channels: int, num_classes: int) -> kera
         1 (grey) or 3 (RGB).
     num_classes
         Number of classes K.
+    multiplier
+        Of the number of channels of each layer but the scores, above 0.
 
     Returns
     -------
@@ -40,22 +42,28 @@ def build_fcn8(height: int, width: int, channels: int, num_classes: int) -> kera
         Input ``image`` uint8 (N, height, width, channels), raw pixels 0..255; output float32
         (N, height, width, K), the probabilities of the classes.
     """
-    return framed((height, width), channels, stride=STRIDE, name="fcn8", network=lambda x: _network(x, num_classes))
+    return framed(
+        (height, width),
+        channels,
+        stride=STRIDE,
+        name="fcn8",
+        network=lambda x: _network(x, num_classes, multiplier),
+    )
 
 
-def _network(x: Any, num_classes: int) -> Any:
+def _network(x: Any, num_classes: int, multiplier: float) -> Any:
     """Return the full-size scores of a padded image."""
-    pool3, pool4, pool5 = _encoder(x)[2:]
-    x = _fully_connected(pool5, num_classes)
+    pool3, pool4, pool5 = _encoder(x, multiplier)[2:]
+    x = _fully_connected(pool5, num_classes, multiplier)
     return _decoder(x, pool4, pool3, num_classes)
 
 
-def _encoder(x: Any) -> list[Any]:
+def _encoder(x: Any, multiplier: float) -> list[Any]:
     """Return the five pooled and normalized maps, the first at half the size of `x`."""
     pools = []
     for block, filters in enumerate(ENCODER_FILTERS, start=1):
         for index in (1, 2):
-            x = layers.Conv2D(filters, 3, padding="same", name=f"conv{block}_{index}")(x)
+            x = layers.Conv2D(scaled(filters, multiplier), 3, padding="same", name=f"conv{block}_{index}")(x)
             x = layers.LeakyReLU(name=f"relu{block}_{index}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
         x = layers.BatchNormalization(name=f"norm{block}")(x)
@@ -63,12 +71,13 @@ def _encoder(x: Any) -> list[Any]:
     return pools
 
 
-def _fully_connected(x: Any, num_classes: int) -> Any:
+def _fully_connected(x: Any, num_classes: int, multiplier: float) -> Any:
     """Return the class scores of the deepest map, through a 7x7 and a 1x1 convolution."""
+    filters = scaled(FULLY_CONNECTED_FILTERS, multiplier)
     # In float32: on a 2 x 3 map most of the 7x7 taps only ever meet padding, and TensorFlow's bfloat16 gradient
     # on a CPU leaves NaN in just those taps. It costs no time (the map is tiny).
-    x = layers.Conv2D(FULLY_CONNECTED_FILTERS, 7, padding="same", activation="relu", dtype="float32", name="conv6")(x)
-    x = layers.Conv2D(FULLY_CONNECTED_FILTERS, 1, activation="relu", name="conv7")(x)
+    x = layers.Conv2D(filters, 7, padding="same", activation="relu", dtype="float32", name="conv6")(x)
+    x = layers.Conv2D(filters, 1, activation="relu", name="conv7")(x)
     return layers.Conv2D(num_classes, 1, name="score7")(x)
 
 

@@ -16,15 +16,18 @@ and 383 million.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from segtool.train.architectures.framed import framed
+from segtool.train.architectures.framed import framed, scaled
 
 STRIDE = 8  # the deepest map is this many times smaller than the padded image
+DEEP_LAYERS = 3  # convolutions on the deepest map
+REFINEMENT = (32, 16)  # channels of the convolutions that draw the edges
 TONES = (1.0, -4.0, -16.0, -64.0)  # slopes of the tone curve at the start; the falling ones begin at 1
 
 
@@ -61,20 +64,16 @@ def build_fcn8_edge(
 
 def _network(x: Any, channels: int, num_classes: int, multiplier: float) -> Any:
     """Return the full-size scores of a padded image."""
-
-    def count(filters: int) -> int:
-        """Return a multiple of 8, which is what matrix units are filled by."""
-        return max(8, round(filters * multiplier / 8) * 8)
-
+    count = partial(scaled, multiplier=multiplier)
     half = _convolution(_tones(x, channels), count(16), 4, 2, name="half")
     quarter = _convolution(half, count(48), 3, 2, name="quarter1")
     quarter = _convolution(quarter, count(64), 3, 1, name="quarter2")
     deep = _convolution(quarter, count(96), 3, 2, name="eighth1")
-    for index in (2, 3):
+    for index in range(2, DEEP_LAYERS + 1):
         deep = _convolution(deep, count(96), 3, 1, name=f"eighth{index}")
     parts = [_upsampling(deep, count(16), 4, name="up8"), _upsampling(quarter, count(16), 2, name="up4"), half]
     x = layers.Concatenate(name="skips")(parts)
-    for index, filters in ((1, 32), (2, 16)):
+    for index, filters in enumerate(REFINEMENT, start=1):
         x = _convolution(x, count(filters), 3, 1, name=f"refine{index}")
     # No bias: the normalization in front of it has one, and an addition at full size is not free.
     return layers.Conv2DTranspose(num_classes, 2, strides=2, use_bias=False, name="scores")(x)

@@ -1,4 +1,4 @@
-"""What the architectures share: raw pixels in, padding up to a stride, a crop, and probabilities out."""
+"""What the architectures share: raw pixels in, padding up to a stride, a crop, probabilities out, and a width."""
 
 from __future__ import annotations
 
@@ -47,3 +47,8 @@ def framed(
         x = layers.Cropping2D(((0, bottom), (0, right)), name="crop")(x)
     # float32 whatever the precision of the rest: the loss takes logarithms of these.
     return keras.Model(image, layers.Softmax(dtype="float32", name="probabilities")(x), name=name)
+
+
+def scaled(filters: int, multiplier: float) -> int:
+    """Return a number of channels times a multiplier, as a multiple of 8, which is what matrix units are filled by."""
+    return max(8, round(filters * multiplier / 8) * 8)

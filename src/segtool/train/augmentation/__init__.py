@@ -1,0 +1,12 @@
+"""Random changes of training images, in numpy, so that they are the same on every Keras backend."""
+
+from segtool.train.augmentation.registry import (
+    AUGMENTATIONS,
+    NONE,
+    Augmenter,
+    check_augmentations,
+    parse_augmentations,
+    spell,
+)
+
+__all__ = ["AUGMENTATIONS", "NONE", "Augmenter", "check_augmentations", "parse_augmentations", "spell"]

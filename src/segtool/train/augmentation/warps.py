@@ -1,0 +1,117 @@
+"""Changes of shape: images are sampled bilinearly, labels by nearest neighbour, from the same places."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.train.augmentation.samples import Samples
+
+Field = npt.NDArray[np.float32]
+GRID = 16  # pixels between the nodes of an elastic deformation
+
+
+def scale(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
+    """Zoom each image about its centre.
+
+    Parameters
+    ----------
+    samples
+        What to zoom.
+    strength
+        The factor is drawn from [1 / (1 + strength), 1 + strength], its logarithm uniformly.
+    rng
+        Source of randomness.
+    """
+    count, height, width = samples.labels.shape
+    limit = np.log1p(strength)
+    factor = np.exp(rng.uniform(-limit, limit, (count, 1))).astype(np.float32)
+    rows = _about_centre(height) / factor + (height - 1) / 2
+    columns = _about_centre(width) / factor + (width - 1) / 2
+    return warp(samples, rows[:, :, None], columns[:, None, :])
+
+
+def elastic(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
+    """Bend each image smoothly, as if it were drawn on rubber.
+
+    Random displacements on a coarse grid, made smooth by cubic B-splines: Ronneberger, Fischer, Brox: U-Net (MICCAI
+    2015), section 3.1, after Simard, Steinkraus, Platt (ICDAR 2003).
+
+    Parameters
+    ----------
+    samples
+        What to bend.
+    strength
+        No pixel moves by more than this many pixels down or right.
+    rng
+        Source of randomness.
+    """
+    count, height, width = samples.labels.shape
+    down, right = _spline_weights(height), _spline_weights(width)
+    nodes = rng.uniform(-strength, strength, (2, count, down.shape[1], right.shape[1])).astype(np.float32)
+    rows, columns = down @ nodes @ right.T
+    return warp(
+        samples,
+        rows + np.arange(height, dtype=np.float32)[:, None],
+        columns + np.arange(width, dtype=np.float32),
+    )
+
+
+def warp(samples: Samples, rows: Field, columns: Field) -> Samples:
+    """Return what is seen when pixel (y, x) of image n shows the place (rows[n, y, x], columns[n, y, x]).
+
+    Parameters
+    ----------
+    samples
+        What is seen.
+    rows, columns
+        Source places in pixels, float32, broadcastable to (N, H, W); a whole number is the centre of a pixel. A place
+        nearest to no pixel of the image, or to an unknown one, is unknown.
+    """
+    _, height, width = samples.labels.shape
+    # Half a pixel beyond the outermost centre is where the image ends.
+    inside = (rows >= -0.5) & (rows < height - 0.5) & (columns >= -0.5) & (columns < width - 0.5)
+    nearest = _flat(np.rint(rows), np.rint(columns), samples.labels.shape)
+    known = inside & samples.known.reshape(-1)[nearest]
+    labels = np.where(known, samples.labels.reshape(-1)[nearest], samples.labels.dtype.type(0))
+    images = np.where(known[..., None], _bilinear(samples, rows, columns), np.uint8(0))
+    return replace(samples, images=images, labels=labels, known=known)
+
+
+def _bilinear(samples: Samples, rows: Field, columns: Field) -> npt.NDArray[np.uint8]:
+    """Return uint8 (N, H, W, C), rounded to the nearest grey level."""
+    pixels = samples.images.reshape(-1, samples.images.shape[-1])
+    top, left = np.floor(rows), np.floor(columns)
+    down, right = rows - top, columns - left
+    mixed = np.zeros(samples.images.shape, np.float32)
+    for y, row_share in ((top, 1 - down), (top + 1, down)):
+        for x, column_share in ((left, 1 - right), (left + 1, right)):
+            mixed += (row_share * column_share)[..., None] * pixels[_flat(y, x, samples.labels.shape)]
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _flat(rows: Field, columns: Field, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """Return indices (N, H, W) into the pixels of all images; places outside are drawn to the edge."""
+    count, height, width = shape
+    y = np.clip(rows, 0, height - 1).astype(np.intp)
+    x = np.clip(columns, 0, width - 1).astype(np.intp)
+    return (np.arange(count) * (height * width))[:, None, None] + y * width + x
+
+
+def _about_centre(size: int) -> Field:
+    return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
+
+
+def _spline_weights(size: int) -> Field:
+    """Return float32 (size, nodes): the share of each node in each pixel, by uniform cubic B-splines; rows sum to 1."""
+    place = np.arange(size) / GRID
+    first = place.astype(np.intp)
+    t = (place - first)[:, None]
+    shares = np.concatenate(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1
+    ) / 6  # fmt: skip
+    weights = np.zeros((size, int(first[-1]) + 4), np.float32)
+    np.put_along_axis(weights, first[:, None] + np.arange(4), shares.astype(np.float32), axis=1)
+    return weights
