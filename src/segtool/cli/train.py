@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     type=click.Choice(list(ARCHITECTURES)),
     default="fcn8-edge",
     show_default=True,
-    help="The network: fcn8-edge is made for small machines, -half and -double have half and twice the channels; fcn8 "
+    help="The network: fcn8-edge is made for small machines, -half and -double have half (16 at least) and twice the channels; fcn8 "
     "is the classic.",
 )
 @click.option(
