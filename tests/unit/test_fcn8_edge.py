@@ -50,8 +50,13 @@ def test_the_width_is_a_multiplier(network: keras.Model, name: str, least: float
 def test_a_width_multiplies_that_of_the_name(name: str, own: float) -> None:
     model = build(name, size=(64, 84), channels=1, num_classes=11, width=1.5)
     for layer, channels in (("half", 16), ("quarter2", 64), ("eighth3", 96), ("up8", 16), ("refine1", 32)):
-        assert model.get_layer(layer).filters == max(8, round(channels * own * 1.5 / 8) * 8)
+        assert model.get_layer(layer).filters == max(16, round(channels * own * 1.5 / 8) * 8)
     assert model.get_layer("scores").filters == 11
+
+
+def test_no_layer_is_too_narrow_for_the_classes_to_pass() -> None:
+    model = build("fcn8-edge-half", size=(64, 84), channels=1, num_classes=11)
+    assert [model.get_layer(name).filters for name in ("half", "up8", "up4", "refine1", "refine2")] == [16] * 5
 
 
 @pytest.mark.parametrize(("size", "channels", "classes"), [((64, 84), 1, 11), ((37, 51), 3, 2), ((8, 8), 1, 300)])

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     type=click.Choice(list(ARCHITECTURES)),
     default="fcn8-edge",
     show_default=True,
-    help="The network: fcn8-edge is made for small machines, -half and -double have half and twice the channels; fcn8 "
-    "is the classic.",
+    help="The network: fcn8-edge is made for small machines, -half and -double have half (16 at least) and twice the "
+    "channels; fcn8 is the classic.",
 )
 @click.option(
     "--width",

@@ -16,7 +16,6 @@ and 383 million.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import keras
@@ -26,6 +25,7 @@ from keras import layers
 from segtool.train.architectures.framed import framed, scaled
 
 STRIDE = 8  # the deepest map is this many times smaller than the padded image
+LEAST_CHANNELS = 16
 DEEP_LAYERS = 3  # convolutions on the deepest map
 REFINEMENT = (32, 16)  # channels of the convolutions that draw the edges
 TONES = (1.0, -4.0, -16.0, -64.0)  # slopes of the tone curve at the start; the falling ones begin at 1
@@ -45,7 +45,7 @@ def build_fcn8_edge(
     num_classes
         Number of classes K.
     multiplier
-        Of the number of channels of each layer, above 0.
+        Of the number of channels of each layer, above 0; none has fewer than 16.
 
     Returns
     -------
@@ -64,7 +64,11 @@ def build_fcn8_edge(
 
 def _network(x: Any, channels: int, num_classes: int, multiplier: float) -> Any:
     """Return the full-size scores of a padded image."""
-    count = partial(scaled, multiplier=multiplier)
+
+    def count(filters: int) -> int:
+        # With 8 channels through which eleven classes must pass, it stayed with the background for 20 epochs.
+        return max(min(filters, LEAST_CHANNELS), scaled(filters, multiplier))
+
     half = _convolution(_tones(x, channels), count(16), 4, 2, name="half")
     quarter = _convolution(half, count(48), 3, 2, name="quarter1")
     quarter = _convolution(quarter, count(64), 3, 1, name="quarter2")
