@@ -16,7 +16,7 @@ from segtool.errors import DataError
 M2NIST_BACKGROUND = 10
 MAX_LABEL = 65535
 USUAL_IGNORE = 255
-_MOST_SHOWN = 40  # classes in a suggested description
+_MOST_SHOWN = 8  # classes in a suggested description
 logger = logging.getLogger(__name__)
 
 
@@ -156,6 +156,8 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
         Any other set of values; the message gives the dataset.json to write.
     """
     found = values.tolist()
+    if not found:
+        raise DataError(f"No mask of {source} can be read; segtool data check says what is wrong with each.")
     if found == [0, 255]:
         return Classes(("background", "foreground"), background_id=0), Encoding.of({0: 0, 255: 1})
     if _are_ids(found):
