@@ -51,4 +51,6 @@ def framed(
 
 def scaled(filters: int, multiplier: float) -> int:
     """Return a number of channels times a multiplier, as a multiple of 8, which is what matrix units are filled by."""
+    if multiplier == 1:
+        return filters
     return max(8, round(filters * multiplier / 8) * 8)
