@@ -3,7 +3,8 @@
 `python benchmarks/ablation.py DATA` trains named variants for a few epochs each, from the most informative on, all on
 the same images and scored on the same validation images; the test images of the shipped model's split take no part.
 A finished variant is kept in --work and one that was stopped goes on, so the command can be given again and again;
-`--only` picks variants, `--report` writes what is finished.
+what an earlier results/ablation.json holds of the same images and epochs counts as finished. `--only` picks variants,
+`--report` writes what is finished.
 """
 
 from __future__ import annotations
@@ -52,28 +53,28 @@ VARIANTS: dict[str, Variant] = {
     "EMA 0.99": Variant("averaging", ("--ema", "0.99")),
     "combined loss": Variant("loss", ("--loss", "combined")),
     "batches of 8": Variant("batch", ("--batch-size", "8")),
-    "and elastic": _augmented("shift:12", "elastic"),
+    "standard, seed 2": Variant("baseline", ("--seed", "2")),
     "shift 4": _augmented("shift:4"),
     "no dark tones": Variant("architecture", constants={"TONES": (1.0,)}),
-    "and scale": _augmented("shift:12", "scale"),
     "adam": Variant("optimizer", ("--optimizer", "adam")),
-    "and brightness": _augmented("shift:12", "brightness"),
-    "focal loss": Variant("loss", ("--loss", "focal")),
+    "and elastic": _augmented("shift:12", "elastic"),
     "batches of 32": Variant("batch", ("--batch-size", "32")),
+    "one refinement": Variant("architecture", constants={"REFINEMENT": (32,)}),
+    "twice the rate": Variant("optimizer", ("--learning-rate", "0.004")),
+    "and scale": _augmented("shift:12", "scale"),
+    "focal loss": Variant("loss", ("--loss", "focal")),
+    "and brightness": _augmented("shift:12", "brightness"),
+    "two deep layers": Variant("architecture", constants={"DEEP_LAYERS": 2}),
+    "half the rate": Variant("optimizer", ("--learning-rate", "0.001")),
     "dice loss": Variant("loss", ("--loss", "dice")),
     "shift 8": _augmented("shift:8"),
-    "and noise": _augmented("shift:12", "noise"),
-    "one refinement": Variant("architecture", constants={"REFINEMENT": (32,)}),
     "half the width": Variant("architecture", ("--width", "0.5")),
-    "twice the rate": Variant("optimizer", ("--learning-rate", "0.004")),
-    "half the rate": Variant("optimizer", ("--learning-rate", "0.001")),
-    "two deep layers": Variant("architecture", constants={"DEEP_LAYERS": 2}),
-    "standard, seed 2": Variant("baseline", ("--seed", "2")),
-    "twice the width": Variant("architecture", ("--width", "2")),
+    "and noise": _augmented("shift:12", "noise"),
     "balanced classes": Variant("loss", ("--class-weights", "balanced")),
-    "and contrast": _augmented("shift:12", "contrast"),
     "constant rate": Variant("optimizer", ("--schedule", "constant")),
     "sgd": Variant("optimizer", ("--optimizer", "sgd")),
+    "and contrast": _augmented("shift:12", "contrast"),
+    "twice the width": Variant("architecture", ("--width", "2")),
 }
 
 
@@ -90,11 +91,24 @@ def main() -> None:
     if arguments.trial:
         sys.exit(_train(arguments.trial, work))
     data = _write_data(arguments.data, work)
+    earlier = _earlier(data)
     for name in [] if arguments.report else arguments.only or VARIANTS:
-        if not (_run(name, work) / "metrics.json").is_file():
+        if name not in earlier and not _finished(name, work):
             call = [sys.executable, __file__, str(arguments.data), "--work", str(work), "--trial", name]
             subprocess.run(call, check=True)
-    _write(work, data)
+    _write(work, data, earlier)
+
+
+def _earlier(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the rows of the results that are there by their names, if they are of the same images and epochs."""
+    path = RESULTS / "ablation.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    same = (found.get("data"), found.get("epochs")) == (data, EPOCHS)
+    return {row["name"]: row for row in found["variants"]} if same else {}
+
+
+def _finished(name: str, work: Path) -> bool:
+    return (_run(name, work) / "metrics.json").is_file()
 
 
 def _run(name: str, work: Path) -> Path:
@@ -134,8 +148,9 @@ def _train(name: str, work: Path) -> int:
     return int(segtool(["train", "--out", str(run), *own, *resume], standalone_mode=False) or 0)
 
 
-def _write(work: Path, data: dict[str, Any]) -> None:
-    rows = [_row(name, _run(name, work)) for name in VARIANTS if (_run(name, work) / "metrics.json").is_file()]
+def _write(work: Path, data: dict[str, Any], earlier: dict[str, dict[str, Any]]) -> None:
+    new = {name: _row(name, _run(name, work)) for name in VARIANTS if _finished(name, work)}
+    rows = [{**earlier, **new}[name] for name in VARIANTS if name in {**earlier, **new}]
     noise = _noise(rows)
     missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
     write_result("ablation", {"epochs": EPOCHS, "data": data, "noise": noise, "missing": missing, "variants": rows})

@@ -128,9 +128,24 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
         assert process.wait(timeout=5) == -number
 
 
+def waits_for_input(process: subprocess.Popen[str]) -> bool:
+    """Return whether the process catches SIGTERM and has slept for a while, as Linux tells: it has started, and reads.
+
+    Python catches SIGINT from its very start, SIGTERM only segtool.
+    """
+    for _ in range(20):
+        lines = Path("/proc", str(process.pid), "status").read_text(encoding="ascii").splitlines()
+        fields = dict(line.split(":\t", 1) for line in lines)
+        if not (int(fields["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1 and fields["State"].startswith("S")):
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_stop_before_anything_was_written() -> None:
     with segtool("-", "-v") as process:  # waits for a list that never comes
-        time.sleep(1)
+        wait_until(lambda: waits_for_input(process), process)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 3
         _, stderr = ended(process)
