@@ -63,9 +63,10 @@ class ThriftyLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries
 
 
 class CompiledCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carries no types
-    """A crop to float32, which is what a softmax takes: one loop forward and one backward.
+    """A crop to float32, which is what a softmax takes: one loop forward, a cast and a padding backward.
 
-    TensorFlow's own gradient of a slice runs on one thread, and the casts are passes of their own.
+    TensorFlow's own gradient of a slice runs on one thread. Compiled into one loop, cast and padding take 2.5 times as
+    long as TensorFlow's own two operations.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -74,7 +75,7 @@ class CompiledCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carr
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def crop(whole: Any) -> Any:
-            return _cropped(whole, margins), lambda dy: _padded(dy, margins, whole.dtype)
+            return _cropped(whole, margins), lambda dy: tf.pad(tf.cast(dy, whole.dtype), margins)
 
         return crop(inputs)
 
@@ -82,11 +83,6 @@ class CompiledCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carr
 @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _cropped(whole: Any, margins: Any) -> Any:
     return tf.cast(_inner(whole, margins), tf.float32)
-
-
-@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-def _padded(inner: Any, margins: Any, dtype: Any) -> Any:
-    return tf.pad(tf.cast(inner, dtype), margins)
 
 
 def replaced(layer: keras.Layer) -> keras.Layer:
