@@ -16,6 +16,7 @@ from segtool.train.faster import faster_network, faster_optimizer
 from segtool.train.faster.layers import (
     CompiledCropping2D,
     FusedBatchNormalization,
+    MatrixConv2DTranspose,
     ThriftyLeakyReLU,
     TrimmedConv2D,
     replaced,
@@ -46,6 +47,8 @@ CASES = [
     (layers.LeakyReLU, ThriftyLeakyReLU, (5, 6, 3)),
     (lambda: layers.Conv2D(4, 7, padding="same"), TrimmedConv2D, (2, 3, 3)),
     (lambda: layers.Conv2D(4, (3, 7), padding="same", activation="relu"), TrimmedConv2D, (5, 1, 3)),
+    (lambda: layers.Conv2DTranspose(4, 2, strides=2, use_bias=False), MatrixConv2DTranspose, (5, 6, 3)),
+    (lambda: layers.Conv2DTranspose(2, (3, 1), (3, 1), "same", activation="relu"), MatrixConv2DTranspose, (5, 6, 3)),
     (lambda: layers.Cropping2D(((0, 2), (1, 0))), CompiledCropping2D, (5, 6, 3)),
 ]
 
@@ -69,6 +72,7 @@ def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int
         layers.Conv2D(4, 7, padding="valid"),
         layers.Conv2D(4, 7, strides=2, padding="same"),
         layers.Conv2D(4, 8, padding="same"),
+        layers.Conv2DTranspose(4, 4, strides=2, padding="same"),
         layers.BatchNormalization(center=False),
         layers.BatchNormalization(axis=1),
         layers.ReLU(),

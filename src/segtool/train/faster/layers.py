@@ -62,6 +62,23 @@ class ThriftyLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries
         return activate(inputs)
 
 
+class MatrixConv2DTranspose(layers.Conv2DTranspose):  # type: ignore[misc]  # keras carries no types
+    """A transposed convolution whose kernel is its stride: each pixel becomes a block of its own, by a matrix product.
+
+    oneDNN computes it as the gradient of a convolution, in up to 1.5 times the time, forward and backward together.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the map (N, rows * H, columns * W, filters) of a map (N, H, W, C)."""
+        rows, columns, filters, channels = self.kernel.shape
+        height, width = inputs.shape[1:3]
+        kernel = tf.reshape(tf.convert_to_tensor(self.kernel), (-1, channels))
+        blocks = tf.matmul(tf.reshape(inputs, (-1, channels)), kernel, transpose_b=True)
+        blocks = tf.reshape(blocks, (-1, width, rows, columns * filters))
+        outputs = tf.reshape(tf.transpose(blocks, (0, 2, 1, 3)), (-1, height * rows, width * columns, filters))
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
+
+
 class CompiledCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carries no types
     """A crop to float32, which is what a softmax takes: one loop forward, a cast and a padding backward.
 
@@ -92,6 +109,8 @@ def replaced(layer: keras.Layer) -> keras.Layer:
         return FusedBatchNormalization.from_config(config)
     if type(layer) is layers.Conv2D and _can_be_trimmed(layer):
         return TrimmedConv2D.from_config(config)
+    if type(layer) is layers.Conv2DTranspose and _is_blocks(layer):
+        return MatrixConv2DTranspose.from_config(config)
     if type(layer) is layers.LeakyReLU and 0 < float(layer.negative_slope) < 1:
         return ThriftyLeakyReLU.from_config(config)
     if type(layer) is layers.Cropping2D and layer.data_format == "channels_last":
@@ -102,6 +121,11 @@ def replaced(layer: keras.Layer) -> keras.Layer:
 def _is_fused(layer: Any) -> bool:
     plain = layer.center and layer.scale and not layer.synchronized and not layer.renorm
     return bool(plain and layer.axis in (-1, 3) and len(layer.input.shape) == 4)
+
+
+def _is_blocks(layer: Any) -> bool:
+    plain = (layer.kernel_size, layer.dilation_rate, layer.data_format) == (layer.strides, (1, 1), "channels_last")
+    return bool(plain and layer.output_padding is None and None not in layer.input.shape[1:3])
 
 
 def _can_be_trimmed(layer: Any) -> bool:
