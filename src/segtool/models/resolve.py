@@ -140,6 +140,12 @@ def read_run(folder: str | Path) -> Run:
     return Run(Path(folder), info)
 
 
+def run_files(folder: Path) -> list[Path]:
+    """Return the files of a run folder that commands read; none where it is no run folder."""
+    names = (RUN_NAME, KERAS_NAME, ONNX_NAME, INT8_NAME)
+    return [folder / name for name in names] if (folder / RUN_NAME).is_file() else []
+
+
 def file_kind(path: Path) -> Kind:
     """Return what kind of model a file is, by its name; what is inside is checked when it is opened."""
     return "onnx" if path.suffix.lower() == ".onnx" else "keras"
