@@ -75,10 +75,8 @@ _EXPECTED = (
 
 def _load_file(path: Path, spec: str, classes: Classes | None) -> Dataset:
     if path.suffix.lower() != ".npz":
-        raise DataError(
-            f"{spec} is a file {f'of the kind {path.suffix}' if path.suffix else 'without a suffix'}, expected "
-            f"{_EXPECTED}; convert it to one of these."
-        )
+        kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
+        raise DataError(f"{spec} is {kind}, expected {_EXPECTED}; convert it to one of these.")
     return load_npz(path, spec=spec, classes=classes)
 
 
