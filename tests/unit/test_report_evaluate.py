@@ -21,6 +21,7 @@ from segtool.errors import DataError
 from segtool.files import nan_to_none
 from segtool.models.shipped import SHIPPED
 from segtool.report.evaluate import EvaluateOptions, evaluate
+from segtool.report.measure import MeasureOptions, measure
 from segtool.runtime.metrics import Bootstrap, Calibration
 from segtool.runtime.metrics.figures import FIGURES
 
@@ -89,6 +90,11 @@ class TestUndescribedFolder:
         assert [item["name"] for item in found["classes"]] == [*map(str, range(10)), "background"]
         assert (found["pixel_accuracy"], found["classes"][9]["iou"]) == (1, 1)
         assert np.isnan(found["classes"][5]["iou"])
+
+    def test_a_benchmark_takes_it_too(self, folder: Path) -> None:
+        model = write_model(folder.parent / "model.onnx")
+        found = measure([model], options=MeasureOptions(data=str(folder), runs=2, warmup=1))
+        assert found["models"][0]["accuracy"]["pixel_accuracy"] == 1
 
     def test_a_mask_with_other_ids_is_named(self, folder: Path) -> None:
         write_model(folder.parent / "model.onnx")
