@@ -130,8 +130,24 @@ class ModelContract:
         return json.dumps({**asdict(self), **told}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> ModelContract:
-        """Read a contract; fields that this version does not know are left out.
+    def of_file(cls, source: str, **values: Any) -> ModelContract:
+        """Make the contract of a file, which errors name.
+
+        Raises
+        ------
+        ContractError
+            A value has the wrong type, is out of range or contradicts another.
+        """
+        try:
+            return cls(**values)
+        except ContractError as error:
+            raise ContractError(
+                f"The segtool contract of {source} is not usable: {error.__cause__}; export the model again."
+            ) from error
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "the model") -> ModelContract:
+        """Read a contract; fields that this version does not know are left out. `source` names the file in errors.
 
         Raises
         ------
@@ -143,11 +159,11 @@ class ModelContract:
             version = _version(raw["version"])
         except (ValueError, KeyError, TypeError) as error:
             raise ContractError(
-                f"The model's segtool contract cannot be read ({error}); export the model again."
+                f"The segtool contract of {source} cannot be read ({_reason(error)}); export the model again."
             ) from error
         if version > CONTRACT_VERSION:
             raise ContractError(
-                f"The model has a segtool contract of version {version}, this segtool reads up to "
+                f"The segtool contract of {source} has version {version}, this segtool reads up to "
                 f"{CONTRACT_VERSION}; upgrade segtool."
             )
         known = {item.name for item in fields(cls)}
@@ -156,10 +172,10 @@ class ModelContract:
             values["class_names"] = _tuple(values["class_names"])
             values["palette"] = tuple(_tuple(color) for color in _tuple(values["palette"]))
             values["trained_size"] = tuple(values.get("trained_size") or ()) or None
-            return cls(**values)
+            return cls.of_file(source, **values)
         except (KeyError, TypeError, ValueError) as error:
             raise ContractError(
-                f"The model's segtool contract is incomplete ({error}); export the model again."
+                f"The segtool contract of {source} is incomplete ({_reason(error)}); export the model again."
             ) from error
 
     @classmethod
@@ -170,7 +186,7 @@ class ModelContract:
                 f"{source} has no segtool contract, so its input and classes are unknown; "
                 "export the trained model with `segtool export` and use that file."
             )
-        return cls.from_json(metadata[METADATA_KEY])
+        return cls.from_json(metadata[METADATA_KEY], source=source)
 
 
 @dataclass(frozen=True)
@@ -251,6 +267,11 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{str(value)[:60]!r} is no list")
     return tuple(value)
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong in words; a KeyError is only the name of what is missing."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _version(value: Any) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from segtool.errors import OutputExistsError, OutputWriteError
+from segtool.errors import DataError, OutputExistsError, OutputWriteError
 
 TEMPORARY = ".segtool-"
 """How the names of unfinished files begin; a kill can leave them behind."""
@@ -31,6 +31,59 @@ def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
             f"{target} already exists and is left as it is; pass --overwrite to replace it, or choose another path."
         )
     return target
+
+
+def named_twice(paths: Iterable[str | Path]) -> Path | None:
+    """Return the first of some outputs that is the same file as one before it; None where each is its own."""
+    seen: set[str] = set()
+    for path in paths:
+        real = os.path.realpath(path)
+        if real in seen:
+            return Path(path)
+        seen.add(real)
+    return None
+
+
+def refuse_input_as_output(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Refuse outputs that would replace what a command reads; --overwrite is no leave for that.
+
+    Parameters
+    ----------
+    outputs
+        Files that will be written.
+    inputs
+        Files that are read, and folders of which every file is; those that are not there are left out. Files are the
+        same whatever they are called: links count as what they lead to.
+
+    Raises
+    ------
+    DataError
+        An output is one of the inputs, or would lie in a folder of them.
+    """
+    read = [Path(path) for path in inputs]
+    for path in outputs:
+        for one in read:
+            if _is_or_holds(one, Path(path)):
+                raise DataError(
+                    f"The output {path} would replace or join what is read ({one}); choose another path, also with "
+                    "--overwrite."
+                )
+
+
+def _is_or_holds(read: Path, output: Path) -> bool:
+    """Tell whether an output is a file that is read, or lies in a folder that is."""
+    if not read.is_dir():
+        return _same(read, output)
+    if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(read)):
+        return True
+    return output.exists() and any(_same(file, output) for file in read.rglob("*"))
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:  # one of them is not there
+        return False
 
 
 @contextmanager

@@ -62,6 +62,24 @@ class TestModelContract:
         with pytest.raises(ContractError, match=r"some\.onnx has no segtool contract.*segtool export"):
             ModelContract.from_metadata({"other": "1"}, source="some.onnx")
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"head": "scores"},
+            {"height": "64"},
+            {"palette": None},
+            {"class_names": ["a"]},
+            {"version": CONTRACT_VERSION + 1},
+            {"version": None},
+            {"gates": []},
+        ],
+    )
+    def test_whatever_is_wrong_the_file_is_named(self, changes: dict[str, object]) -> None:
+        text = json.dumps({**json.loads(tiny_contract().to_json()), **changes})
+        for found in (text, text[:40]):
+            with pytest.raises(ContractError, match=r"contract of some\.onnx"):
+                ModelContract.from_metadata({METADATA_KEY: found}, source="some.onnx")
+
     def test_from_metadata(self) -> None:
         contract = tiny_contract()
         assert ModelContract.from_metadata({METADATA_KEY: contract.to_json()}, source="x") == contract

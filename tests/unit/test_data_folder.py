@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtool.data.classes import Classes
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 
@@ -145,6 +146,44 @@ def test_folders_that_are_refused(folder, spoil, sentence):
     with pytest.raises(DataError, match=sentence) as caught:
         load_dataset(str(folder))
     assert "\n" not in str(caught.value)
+
+
+def test_a_mask_of_another_size_is_named_before_what_all_masks_hold(folder):
+    save(folder / "masks" / "1.png", np.full((4, 7), 77))
+    with pytest.raises(DataError, match=r"1\.png is 4 x 6 and its mask .*1\.png 4 x 7"):
+        load_dataset(str(folder))
+
+
+class TestClassesOfAModel:
+    """Data that do not describe themselves hold the ids of the model that they are for."""
+
+    CLASSES = Classes(("a", "b", "c", "d", "e"), background_id=1)
+
+    def test_a_gap_is_a_class_that_does_not_occur(self, folder):
+        save(folder / "masks" / "1.png", np.full((4, 6), 4))
+        data = load_dataset(str(folder), classes=self.CLASSES)
+        assert data.classes == self.CLASSES
+        assert np.unique(data.label(1)).tolist() == [4]
+
+    def test_a_description_goes_before_them(self, folder):
+        describe(folder, classes=["x", "y", "z"])
+        assert load_dataset(str(folder), classes=self.CLASSES).class_names == ("x", "y", "z")
+
+    def test_a_255_beside_ids_is_ignored(self, folder):
+        save(folder / "masks" / "1.png", np.where(np.eye(4, 6), 255, 4))
+        data = load_dataset(str(folder), classes=self.CLASSES)
+        assert (data.class_names, data.ignore_id) == (self.CLASSES.names, 255)
+
+    def test_masks_of_0_and_255_are_still_binary(self, folder):
+        for index in range(3):
+            save(folder / "masks" / f"{index}.png", np.eye(4, 6) * 255)
+        data = load_dataset(str(folder), classes=Classes(("sky", "ground")))
+        assert np.unique(data.label(0)).tolist() == [0, 1]
+
+    def test_other_ids_are_named_with_their_mask(self, folder):
+        save(folder / "masks" / "1.png", np.arange(24).reshape(4, 6))
+        with pytest.raises(DataError, match=r"masks.1\.png holds 5, 6, .* and 7 more, expected .* ids 0\.\.4; mend"):
+            load_dataset(str(folder), classes=self.CLASSES)
 
 
 def test_a_described_mask_with_another_value_is_found_when_it_is_read(folder):

@@ -113,6 +113,13 @@ def test_the_wrong_kind_is_refused_with_a_way_out(run, publish):
         find_model(run / "model.keras", kind="onnx")
 
 
+@pytest.mark.parametrize("kind", [None, "keras", "onnx"])
+def test_a_file_without_a_suffix_says_what_is_expected(tmp_path, kind):
+    (tmp_path / "noext").write_bytes(b"\x08\x08")
+    with pytest.raises(ModelFileError, match=r"noext has no suffix .*expected \.onnx .* or \.keras"):
+        find_model(tmp_path / "noext", kind=kind)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": {"spec": "x"}}', "{", "\udcff"])
 def test_a_damaged_run_json_is_refused(tmp_path, text):
     (tmp_path / "run.json").write_bytes(text.encode("utf-8", "surrogateescape"))

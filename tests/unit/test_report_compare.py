@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_models import STEP, tiny_contract, write_convolutions, write_model
 
 from segtool.cli import main
+from segtool.cli.scores import _signed
 from segtool.contract import ModelContract
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
@@ -167,6 +168,19 @@ class TestCommand:
         assert found["intervals"]["resamples"] == 1000
         assert found["comparisons"][0]["classes"][1]["name"] == "two"
 
+    def test_json_says_how_the_figures_are_defined(self) -> None:
+        found = json.loads(run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", "--json").stdout)
+        alone = json.loads(run("evaluate", "guess.onnx", "--data", "data.npz", "--json").stdout)
+        assert (found["convention"], found["boundary"]) == (alone["convention"], alone["boundary"])
+
+    def test_the_width_of_boundaries_is_said(self) -> None:
+        result = run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", "--resamples", 100)
+        assert "Boundary IoU is of pixels within 1 pixel of an outline." in result.stderr
+
+    def test_a_small_difference_is_not_shown_as_none(self) -> None:
+        cells = [_signed(value) for value in (3e-5, -2e-7, 0.0, 0.123456, 1e-12, float("nan"))]
+        assert cells == ["+0.003", "-0.00002", "0", "+12.35", "+1e-10", "-"]
+
     def test_csv_and_pictures(self) -> None:
         files = ("--per-image", "each.csv", "--pictures", "differ.png", "--samples", 2)
         result = run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", *files)
@@ -182,8 +196,15 @@ class TestCommand:
     def test_pictures_of_no_difference_are_not_written_and_said_so(self) -> None:
         result = run("evaluate", "good.onnx", "good.onnx", "--data", "data.npz", "--pictures", "none.png")
         assert result.exit_code == 0
-        assert "no picture was written" in " ".join(result.stderr.split())
+        lines = result.stderr.splitlines()
+        assert any("No picture was written: the models label every pixel alike." in line for line in lines)
         assert not Path("none.png").exists()
+
+    def test_no_output_is_an_input(self) -> None:
+        before = Path("good.onnx").read_bytes()
+        call = ("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", "--overwrite", "--per-image", "good.onnx")
+        assert run(*call).exit_code == 1
+        assert Path("good.onnx").read_bytes() == before
 
     def test_a_confusion_matrix_of_two_is_wrong_usage(self) -> None:
         result = run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", "--confusion", "c.png")

@@ -103,18 +103,32 @@ def emit_json(command: str, payload: Mapping[str, Any]) -> None:
 
 
 def emit_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None, text: bool = False
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str | None = None,
+    text: bool = False,
+    whole: bool = False,
 ) -> None:
-    """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else."""
+    """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else.
+
+    Cells wrap where the table is too wide; with `whole` only those of the first column.
+    """
     table = Table(header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 or text else "right", overflow="fold")
+        right = index > 0 and not text
+        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=whole and index > 0)
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(file=sys.stdout, highlight=False, width=table_width())
     if title:
         console.print(printable(title), markup=False, soft_wrap=True)
     console.print(table)
+
+
+def table_width() -> int:
+    """Return how many characters a line on stdout has: the terminal's, or 120 of a file or a pipe."""
+    return Console(file=sys.stdout).width if sys.stdout.isatty() else 120
 
 
 def printable(text: str, *, lines: bool = True) -> str:

@@ -26,8 +26,8 @@ from segtool.cli.options import (
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part of the data.  [default: val of the data that a model was trained on, and of data that comes "
-    "in parts; else all]",
+    help="Which part of the data.  [default: val of the data that a model was trained on, and of files that come "
+    "in parts; else all, as of generated data that no model was trained on]",
 )
 @click.option(
     "--per-image",
@@ -89,10 +89,12 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
         raise click.UsageError("--samples says how many images --pictures shows; give --pictures FILE too.")
     if len(models) > 1 and options["confusion"] is not None:
         raise click.UsageError("--confusion draws the matrix of one model; name one, or leave it out.")
-    from segtool.report.evaluate import EvaluateOptions
+    from segtool.report.evaluate import EvaluateOptions, wrong_outputs
     from segtool.runtime.metrics import Bootstrap
 
     settings = EvaluateOptions(**options, bootstrap=Bootstrap(resamples))
+    if wrong := wrong_outputs(settings):
+        raise click.UsageError(wrong)
     if len(models) > 1:
         _compare(models, settings, as_json=as_json)
     else:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtool.cli.common import emit_table, percent, say
+from segtool.cli.common import percent, say
+from segtool.cli.wide_table import emit_numbers
 from segtool.report.comparison import Comparison, Comparisons
 from segtool.report.evaluation import Evaluation
 
@@ -21,6 +22,8 @@ _FIGURES = {
     "frequency_weighted_iou": "frequency-weighted IoU",
 }
 
+_VERDICTS = {"no difference shown": "neither"}
+
 
 def report_evaluation(result: Evaluation) -> None:
     """Print the scores of one model."""
@@ -33,9 +36,7 @@ def report_evaluation(result: Evaluation) -> None:
         say(f"Expected calibration error of the probabilities: {error} % ({len(calibration['bins'])} bins).")
     else:
         say(f"No calibration error: {calibration['reason']}")
-    say(values["convention"])
-    least, most = values["boundary"]["width_pixels"]
-    say(f"Boundary IoU is of pixels within {least if least == most else f'{least} to {most}'} pixels of an outline.")
+    _say_conventions(values)
 
 
 def report_comparisons(result: Comparisons) -> None:
@@ -44,8 +45,16 @@ def report_comparisons(result: Comparisons) -> None:
         values = comparison.to_dict()
         _emit_differences(comparison, values)
         _emit_images(values)
-    say(result.to_dict()["intervals"]["convention"])
-    say(result.evaluations[0].scores.to_dict()["convention"])
+    found = result.to_dict()
+    say(found["intervals"]["convention"])
+    _say_conventions(found)
+
+
+def _say_conventions(values: Mapping[str, Any]) -> None:
+    say(values["convention"])
+    least, most = values["boundary"]["width_pixels"]
+    width = f"{least}" if least == most else f"{least} to {most}"
+    say(f"Boundary IoU is of pixels within {width} pixel{'' if width == '1' else 's'} of an outline.")
 
 
 def _emit_figures(values: Mapping[str, Any]) -> None:
@@ -60,15 +69,9 @@ def _emit_figures(values: Mapping[str, Any]) -> None:
         ]
         for name, title in _FIGURES.items()
     ]
-    columns = [
-        "figure, %",
-        "data set",
-        f"{100 * intervals['level']:g} % interval",
-        "mean of images",
-        "median of images",
-    ]
+    columns = ["figure, %", "data set", f"{100 * intervals['level']:g} % interval", "image\nmean", "image\nmedian"]
     title = f"{values['model']} on {values['data']} ({values['split']}, {values['images']} images)"
-    emit_table(columns, rows, title=title)
+    emit_numbers(columns, rows, title=title)
 
 
 def _emit_classes(classes: Sequence[Mapping[str, Any]]) -> None:
@@ -77,17 +80,17 @@ def _emit_classes(classes: Sequence[Mapping[str, Any]]) -> None:
             item["name"],
             percent(item["iou"]),
             _range((item["intervals"] or {}).get("iou")),
+            percent(item["boundary_iou"]),
             percent(item["dice"]),
             percent(item["precision"]),
             percent(item["recall"]),
-            percent(item["boundary_iou"]),
             item["support"],
             item["images"],
         ]
         for item in classes
     ]
-    columns = ["class", "IoU %", "interval", "Dice %", "precision %", "recall %", "boundary IoU %"]
-    emit_table([*columns, "true pixels", "images"], rows, title="Each class, over the data set")
+    columns = ["class", "IoU", "interval", "boundary\nIoU", "Dice", "precision", "recall", "true\npixels", "images"]
+    emit_numbers(columns, rows, title="Each class, over the data set, in percent")
 
 
 def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None:
@@ -95,8 +98,8 @@ def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None
     rows = [[title, *_difference(values["figures"][name])] for name, title in _FIGURES.items()]
     rows += [[f"IoU of {item['name']}", *_difference(item["iou"])] for item in values["classes"]]
     level = f"{100 * comparison.first.bootstrap.level:g} % interval"
-    emit_table(
-        ["figure, % of the data set", "first", "second", "difference", level, "the second is"],
+    emit_numbers(
+        ["figure, %", "first", "second", "differ\nby", level, "second\nis"],
         rows,
         title=f"{values['second']} (second) against {values['first']} (first) on {selection.data.spec} "
         f"({selection.part}, {len(comparison.same)} images):\n{percent(values['label_agreement'], 3)} % of the labels "
@@ -119,8 +122,8 @@ def _emit_images(values: Mapping[str, Any]) -> None:
         ]
         for item in images
     ]
-    columns = ["image", "labels that agree %", "first %", "second %", "difference"]
-    emit_table(columns, rows, title=f"The images on which they differ most ({figure} of each image)")
+    columns = ["image", "labels that\nagree, %", "first, %", "second, %", "differ\nby"]
+    emit_numbers(columns, rows, title=f"The images on which they differ most ({figure} of each image)")
 
 
 def _difference(entry: Mapping[str, Any]) -> list[str]:
@@ -130,13 +133,19 @@ def _difference(entry: Mapping[str, Any]) -> list[str]:
         percent(entry["second"]),
         _signed(entry["difference"]),
         "-" if interval is None else f"{_signed(interval[0])} to {_signed(interval[1])}",
-        entry["verdict"] or "-",
+        _VERDICTS.get(entry["verdict"], entry["verdict"] or "-"),
     ]
 
 
 def _signed(value: float) -> str:
-    """Return a difference of shares in points, with its sign."""
-    return "-" if math.isnan(value) else f"{100 * value:+.2f}"
+    """Return a difference of shares in points, with its sign: to 3 digits, and more where they would all be 0."""
+    points = 100 * value
+    if math.isnan(value) or points == 0:
+        return "-" if math.isnan(value) else "0"
+    for digits in range(2 if abs(points) >= 10 else 3, 7):
+        if round(points, digits):
+            return f"{points:+.{digits}f}"
+    return f"{points:+.0e}"
 
 
 def _range(interval: Sequence[float] | None) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from segtool.data.array_dataset import SPLIT_NAMES, array_names
 from segtool.data.arrays import AnyArray, Labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Images
-from segtool.data.classes import Classes, Encoding
+from segtool.data.classes import Classes, Encoding, identity_encoding
 from segtool.data.folder import Description, describe_folder, is_image_folder
 from segtool.data.listing import Sample, list_samples
 from segtool.data.m2nist import is_m2nist, open_m2nist
@@ -77,7 +77,7 @@ def _open_loaded(spec: str) -> Checkable:
     from segtool.data.loading import load_dataset
 
     dataset = load_dataset(spec)
-    encoding = _identity(dataset.classes)
+    encoding = identity_encoding(dataset.classes)
     part_of = {int(i): part for part, indices in (dataset.splits or {}).items() for i in indices}
     entries = [
         Entry(name, part_of.get(i, ""), partial(dataset.image, i), partial(dataset.label, i), encoding)
@@ -138,7 +138,9 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
     except DataError as error:
         problems.append(Problem("values", spec, str(error)))
         return Checkable(None, _array_entries(images, labels, None, raw.metadata), problems)
-    return Checkable(classes, _array_entries(images, labels, encoding or _identity(classes), raw.metadata), problems)
+    return Checkable(
+        classes, _array_entries(images, labels, encoding or identity_encoding(classes), raw.metadata), problems
+    )
 
 
 def _array_entries(images: Images, labels: Labels, encoding: Encoding | None, metadata: Metadata | None) -> list[Entry]:
@@ -153,12 +155,6 @@ def _array_entries(images: Images, labels: Labels, encoding: Encoding | None, me
 
 def _row(array: AnyArray, index: int) -> AnyArray:
     return np.asarray(array[index])
-
-
-def _identity(classes: Classes) -> Encoding:
-    """Return the encoding of labels that are ids already."""
-    ids = {index: index for index in range(len(classes.names))}
-    return Encoding.of(ids if classes.ignore_id is None else {**ids, classes.ignore_id: classes.ignore_id})
 
 
 def _count_message(spec: str, images: int, labels: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,12 @@ class Encoding:
         return f"the {'colours' if self.colors else 'values'} {', '.join(shown)}{more}"
 
 
+def identity_encoding(classes: Classes) -> Encoding:
+    """Return the encoding of labels that are ids already."""
+    ids = {index: index for index in range(len(classes.names))}
+    return Encoding.of(ids if classes.ignore_id is None else {**ids, classes.ignore_id: classes.ignore_id})
+
+
 def pack_colors(raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return uint8 colours (..., 3) as one integer each: red * 65536 + green * 256 + blue."""
     wide = raw.astype(np.int64)
@@ -144,6 +150,23 @@ def background_of(names: Sequence[str]) -> int | None:
     return next((index for index, name in enumerate(names) if name.strip().lower() == "background"), None)
 
 
+def is_binary(values: npt.NDArray[np.integer[Any]], classes: Classes | None = None) -> bool:
+    """Return whether labels are 0 and 255 and nothing else, with 255 a class: `classes` do not ignore it."""
+    return values.tolist() == [0, USUAL_IGNORE] and (classes is None or classes.ignore_id != USUAL_IGNORE)
+
+
+def with_usual_ignore(classes: Classes, values: npt.NDArray[np.integer[Any]], *, source: str) -> Classes:
+    """Return classes for labels that hold `values`: a 255 among them is ignored where the classes say nothing else."""
+    if classes.ignore_id is not None or len(classes.names) > USUAL_IGNORE or USUAL_IGNORE not in values:
+        return classes
+    logger.warning(
+        "The masks of %s hold 255, which is none of the model's classes: it is taken as what to ignore; a dataset.json "
+        "can say otherwise.",
+        source,
+    )
+    return replace(classes, ignore_id=USUAL_IGNORE)
+
+
 def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Classes, Encoding]:
     """Tell the classes from the values that the masks hold, where nothing describes them.
 
@@ -158,7 +181,7 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     found = values.tolist()
     if not found:
         raise DataError(f"No mask of {source} can be read; segtool data check says what is wrong with each.")
-    if found == [0, 255]:
+    if is_binary(values):
         return Classes(("background", "foreground"), background_id=0), Encoding.of({0: 0, 255: 1})
     if _are_ids(found):
         return numbered_classes(len(found)), Encoding.of({value: value for value in found})

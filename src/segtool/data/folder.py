@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,20 @@ import numpy.typing as npt
 
 from segtool.data.arrays import Labels
 from segtool.data.base import Dataset, Images, Size, Source, show_size
-from segtool.data.classes import Classes, Encoding, infer_encoding
+from segtool.data.classes import (
+    Classes,
+    Encoding,
+    identity_encoding,
+    infer_encoding,
+    is_binary,
+    with_usual_ignore,
+)
 from segtool.data.layout import PARTS
 from segtool.data.listing import Sample, is_image_folder, list_samples
 from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
 from segtool.data.metadata import FILE_NAME, find_metadata
 from segtool.data.problem import Problem, refuse
+from segtool.errors import DataError
 from segtool.runtime.image_io import read_image
 
 __all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder", "size_problem"]
@@ -86,11 +94,12 @@ class FolderDataset(Dataset):
         return self._encoding.encode(read_raw_mask(mask, colors=self._encoding.colors), source=str(mask))
 
 
-def load_folder(folder: Path, *, spec: str) -> FolderDataset:
+def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> FolderDataset:
     """Load a folder with images/ and masks/, or with train/, val/ and test/ above them.
 
     Headers are read at once, so that images and masks of different sizes are found here; pixels only when needed
-    (all masks once, where no dataset.json says which values they hold).
+    (all masks once, where no dataset.json says which values they hold). `classes` are as in
+    `segtool.data.loading.load_dataset`.
 
     Raises
     ------
@@ -99,17 +108,21 @@ def load_folder(folder: Path, *, spec: str) -> FolderDataset:
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
-    description = describe_folder(folder, listing.samples)
+    metadata = find_metadata(folder / FILE_NAME)
+    colors = metadata is not None and metadata.encoding.colors
     headers = [read_header(sample.image, oriented=True) for sample in listing.samples]
     pairs = zip(listing.samples, headers, strict=True)
-    wrong = [size_problem(sample, header, colors=description.encoding.colors) for sample, header in pairs]
-    refuse([problem for problem in wrong if problem], spec=spec)
+    # Before the classes are told from all masks, which hides a fault of one behind what all of them hold.
+    refuse([problem for problem in (size_problem(*pair, colors=colors) for pair in pairs) if problem], spec=spec)
+    description = describe_folder(folder, listing.samples, assumed=classes)
     source = Source(folder.resolve().name, spec, description.provenance)
     return FolderDataset(listing.samples, headers, description=description, source=source)
 
 
-def describe_folder(folder: Path, samples: Sequence[Sample]) -> Description:
+def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Description:
     """Tell how to read a folder's masks: from its dataset.json, else from the values that they hold.
+
+    Values without a description are ids of the classes `assumed`, where those are given.
 
     Raises
     ------
@@ -119,8 +132,32 @@ def describe_folder(folder: Path, samples: Sequence[Sample]) -> Description:
     metadata = find_metadata(folder / FILE_NAME)
     if metadata is not None:
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
-    classes, encoding = infer_encoding(values_of(sample.mask for sample in samples), source=str(folder))
+    masks = values_of(sample.mask for sample in samples)
+    values = np.array(sorted(masks), np.int64)
+    if assumed is None or not masks or is_binary(values, assumed):
+        classes, encoding = infer_encoding(values, source=str(folder))
+    else:
+        classes = with_usual_ignore(assumed, values, source=str(folder))
+        encoding = identity_encoding(classes)
+        _refuse_foreign(masks, classes)
     return Description(classes, encoding, None, {})
+
+
+def _refuse_foreign(masks: Mapping[int, Path], classes: Classes) -> None:
+    """Refuse values that are no id of a model's classes, by the first mask that holds any."""
+    known = {*range(len(classes.names)), classes.ignore_id}
+    foreign = [value for value in masks if value not in known]
+    if not foreign:
+        return
+    first = masks[foreign[0]]
+    held = sorted(value for value in foreign if masks[value] == first)
+    more = f" and {len(held) - 12} more" if len(held) > 12 else ""
+    ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
+    raise DataError(
+        f"The mask {first} holds {', '.join(map(str, held[:12]))}{more}, expected the model's class ids "
+        f"0..{len(classes.names) - 1}{ignored}; mend the mask, or say which value is which class in a dataset.json: "
+        '{"classes": [{"name": "...", "value": 0}, ...]}.'
+    )
 
 
 def size_problem(sample: Sample, header: Header, *, colors: bool) -> Problem | None:

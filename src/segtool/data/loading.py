@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segtool.data.classes import Classes
 from segtool.data.dataset import Dataset
 from segtool.data.folder import is_image_folder, load_folder
 from segtool.data.generator import GENERATOR_NAME, generate, parse_count
-from segtool.data.m2nist import is_m2nist, load_m2nist
+from segtool.data.layout import find_places
+from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist
+from segtool.data.metadata import FILE_NAME
 from segtool.data.npz import load_npz
 from segtool.errors import DataError
 
 
-def load_dataset(spec: str, *, seed: int = 0, val_split: float = 0.2, test_split: float = 0.0) -> Dataset:
+def load_dataset(
+    spec: str, *, seed: int = 0, val_split: float = 0.2, test_split: float = 0.0, classes: Classes | None = None
+) -> Dataset:
     """Load a data set, recognised by what is there.
 
     Parameters
@@ -22,24 +27,43 @@ def load_dataset(spec: str, *, seed: int = 0, val_split: float = 0.2, test_split
         masks/ (or train/, val/, test/ above them); or ``m2nist-synthetic[:N]`` for the generator.
     seed, val_split, test_split
         Seed and shares for the generator, which composes each part of digits of its own. Files are not split here.
+    classes
+        Those of the model that the data are for: what the ids of data mean that do not say it themselves. None to
+        tell the classes from the ids.
 
     Raises
     ------
     DataError
         There is nothing there, or nothing that is a data set.
     """
-    if spec.split(":", maxsplit=1)[0] == GENERATOR_NAME:
+    if is_generated(spec):
         return generate(parse_count(spec), seed=seed, val_split=val_split, test_split=test_split)
     path = Path(spec).expanduser()
     if not spec or not path.exists():
         raise DataError(f"{spec!r} does not exist, expected {_EXPECTED}; check the path.")
     if path.is_file():
-        return _load_file(path, spec)
+        return _load_file(path, spec, classes)
     if is_m2nist(path):
-        return load_m2nist(path, spec=spec)
+        return load_m2nist(path, spec=spec, classes=classes)
     if is_image_folder(path):
-        return load_folder(path, spec=spec)
+        return load_folder(path, spec=spec, classes=classes)
     raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; point to the folder or file that has them.")
+
+
+def is_generated(spec: str) -> bool:
+    """Return whether a data set is composed when it is asked for, and lies in no file."""
+    return spec.split(":", maxsplit=1)[0] == GENERATOR_NAME
+
+
+def paths_of(spec: str) -> list[Path]:
+    """Return what is read of a data set: files, which may not be there, and folders that are read as a whole."""
+    path = Path(spec).expanduser()
+    if is_generated(spec) or not spec or not path.exists():
+        return []
+    if path.is_file():
+        return [path, path.with_suffix(".json"), path.parent / FILE_NAME]
+    folders = [folder for place in find_places(path) for folder in (place.images, place.masks)]
+    return [*folders, *(path / name for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME))]
 
 
 _EXPECTED = (
@@ -49,12 +73,11 @@ _EXPECTED = (
 )
 
 
-def _load_file(path: Path, spec: str) -> Dataset:
+def _load_file(path: Path, spec: str, classes: Classes | None) -> Dataset:
     if path.suffix.lower() != ".npz":
-        raise DataError(
-            f"{spec} is a {path.suffix or 'nameless'} file, expected {_EXPECTED}; convert it to one of these."
-        )
-    return load_npz(path, spec=spec)
+        kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
+        raise DataError(f"{spec} is {kind}, expected {_EXPECTED}; convert it to one of these.")
+    return load_npz(path, spec=spec, classes=classes)
 
 
 def _contents(folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from segtool.data.array_dataset import ArrayDataset
 from segtool.data.array_files import open_npy
+from segtool.data.classes import Classes
 from segtool.data.metadata import FILE_NAME, find_metadata
 from segtool.data.raw_arrays import RawArrays, dataset_from
 
@@ -23,15 +24,17 @@ def is_m2nist(folder: Path) -> bool:
     return (folder / IMAGES_FILE).exists() or (folder / LABELS_FILE).exists()
 
 
-def load_m2nist(folder: Path, *, spec: str) -> ArrayDataset:
+def load_m2nist(folder: Path, *, spec: str, classes: Classes | None = None) -> ArrayDataset:
     """Load a folder with combined.npy and segmented.npy; a dataset.json in it names classes and splits.
+
+    `classes` are as in `segtool.data.loading.load_dataset`.
 
     Raises
     ------
     DataError
         A file is missing or damaged, or the two do not fit together.
     """
-    return dataset_from(open_m2nist(folder), name=folder.resolve().name, spec=spec)
+    return dataset_from(open_m2nist(folder), name=folder.resolve().name, spec=spec, classes=classes)
 
 
 def open_m2nist(folder: Path) -> RawArrays:

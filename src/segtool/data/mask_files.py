@@ -92,9 +92,10 @@ def read_raw_mask(path: Path, *, colors: bool) -> AnyArray:
     return raw[..., 0]
 
 
-def values_of(masks: Iterable[Path]) -> AnyArray:
-    """Return the sorted distinct values of some masks, int64; each is decoded once."""
-    found: set[int] = set()
+def values_of(masks: Iterable[Path]) -> dict[int, Path]:
+    """Return the distinct values of some masks, each with the first mask that holds it; each is decoded once."""
+    found: dict[int, Path] = {}
     for path in masks:
-        found.update(np.unique(read_raw_mask(path, colors=False)).tolist())
-    return np.array(sorted(found), np.int64)
+        for value in np.unique(read_raw_mask(path, colors=False)).tolist():
+            found.setdefault(value, path)
+    return found

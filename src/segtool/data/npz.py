@@ -7,20 +7,23 @@ from pathlib import Path
 from segtool.data.array_dataset import ArrayDataset
 from segtool.data.array_files import open_npz
 from segtool.data.arrays import AnyArray
+from segtool.data.classes import Classes
 from segtool.data.metadata import FILE_NAME, find_metadata
 from segtool.data.raw_arrays import RawArrays, dataset_from
 from segtool.errors import DataError
 
 
-def load_npz(path: Path, *, spec: str) -> ArrayDataset:
+def load_npz(path: Path, *, spec: str, classes: Classes | None = None) -> ArrayDataset:
     """Load an .npz archive; ``<stem>.json`` or ``dataset.json`` beside it describes the classes.
+
+    `classes` are as in `segtool.data.loading.load_dataset`.
 
     Raises
     ------
     DataError
         The file is missing, damaged or lacks an array, or the arrays do not fit together.
     """
-    return dataset_from(open_npz_arrays(path), name=path.stem, spec=spec)
+    return dataset_from(open_npz_arrays(path), name=path.stem, spec=spec, classes=classes)
 
 
 def open_npz_arrays(path: Path) -> RawArrays:

@@ -24,7 +24,9 @@ from segtool.data.classes import (
     Encoding,
     background_of,
     infer_encoding,
+    is_binary,
     numbered_classes,
+    with_usual_ignore,
 )
 from segtool.data.metadata import Metadata
 from segtool.errors import DataError
@@ -52,8 +54,10 @@ class RawArrays:
     class_names: tuple[str, ...] | None = None
 
 
-def dataset_from(raw: RawArrays, *, name: str, spec: str) -> ArrayDataset:
+def dataset_from(raw: RawArrays, *, name: str, spec: str, classes: Classes | None = None) -> ArrayDataset:
     """Make a data set of raw arrays.
+
+    `classes` are as in `segtool.data.loading.load_dataset`.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def dataset_from(raw: RawArrays, *, name: str, spec: str) -> ArrayDataset:
     images = to_uint8_images(raw.images, source=spec)
     labels = to_integer_labels(raw.labels, source=spec)
     require_matching(images, labels, source=spec)
-    classes, encoding = classes_of(raw, images, labels, source=spec)
+    classes, encoding = classes_of(raw, images, labels, source=spec, assumed=classes)
     provenance = raw.metadata.provenance if raw.metadata else {}
     return ArrayDataset(
         images,
@@ -74,12 +78,14 @@ def dataset_from(raw: RawArrays, *, name: str, spec: str) -> ArrayDataset:
     )
 
 
-def classes_of(raw: RawArrays, images: AnyArray, labels: Labels, *, source: str) -> tuple[Classes, Encoding | None]:
+def classes_of(
+    raw: RawArrays, images: AnyArray, labels: Labels, *, source: str, assumed: Classes | None = None
+) -> tuple[Classes, Encoding | None]:
     """Return the classes of raw arrays, and how their labels encode them (None where they are ids already).
 
     In this order: the dataset.json; the names inside the file; M2NIST's layout (grey 64 x 84, ids up to 10, the
-    background 10 among them, or 11 one-hot channels); as many numbered classes as a one-hot array has channels;
-    what the values themselves tell.
+    background 10 among them, or 11 one-hot channels); the classes `assumed` where they are given; as many numbered
+    classes as a one-hot array has channels; what the values themselves tell.
     """
     if raw.metadata is not None:
         if raw.metadata.encoding.colors:
@@ -89,8 +95,11 @@ def classes_of(raw: RawArrays, images: AnyArray, labels: Labels, *, source: str)
     if raw.class_names is not None:
         return Classes(raw.class_names, background_id=background_of(raw.class_names)), None
     values = distinct_values(labels)
-    if _is_m2nist(images, values, channels, source):
+    larger = assumed is not None and len(assumed.names) > len(M2NIST_CLASSES.names)
+    if not larger and _is_m2nist(images, values, channels, source):
         return M2NIST_CLASSES, None
+    if assumed is not None and channels in (None, len(assumed.names)) and not is_binary(values, assumed):
+        return with_usual_ignore(assumed, values, source=source), None
     if channels is not None:
         return numbered_classes(channels), None
     return _from_values(values, source)

@@ -93,7 +93,9 @@ def _check_magic(start: bytes, *, source: str) -> None:
         )
     if start[:1] == b"\x80" or start.startswith((b"(", b"c__", b"cos")):
         raise ModelFileError(f"{source} is a pickle, which runs code when opened; {expected}.")
-    raise ModelFileError(f"{source} is {'empty' if not start else 'not a Keras model'}; {expected}.")
+    if not start:
+        raise ModelFileError(f"{source} is empty; {expected}.")
+    raise ModelFileError(f"{source} is not a Keras model; {expected}, or an exported one whose name ends in .onnx.")
 
 
 def _check_members(members: list[zipfile.ZipInfo], *, source: str) -> None:

@@ -129,7 +129,8 @@ def contract_of(
             f"{source} scores {count} classes and its data name {len(names)}; the two do not belong together."
         )
     background = data.get("background_id")
-    return ModelContract(
+    return ModelContract.of_file(
+        source,
         height=height,
         width=width,
         channels=channels,

@@ -80,11 +80,12 @@ def find_model(path: str | Path | None, *, kind: Kind | None = None) -> ModelSou
         raise ModelFileError("There is no run at runs/latest; train one with `segtool train`, or name a model.")
     if not target.is_file():
         raise ModelFileError(f"There is no model at {target}; give a run folder, a .keras or an .onnx file.")
+    _refuse_unnamed(target)
     found = file_kind(target)
     if kind not in (None, found):
         wanted = "a trained model (.keras or a run folder)" if kind == "keras" else "an exported model (.onnx)"
         hint = "name the run it was exported from" if kind == "keras" else "export one with `segtool export`"
-        raise ModelFileError(f"{target} is a {target.suffix or 'nameless'} file where {wanted} was expected; {hint}.")
+        raise ModelFileError(f"{target} is a {target.suffix} file where {wanted} was expected; {hint}.")
     belongs = found == "keras" and target.name == KERAS_NAME and (target.parent / RUN_NAME).is_file()
     return ModelSource(target, found, read_run(target.parent) if belongs else None)
 
@@ -140,9 +141,25 @@ def read_run(folder: str | Path) -> Run:
     return Run(Path(folder), info)
 
 
+def run_files(folder: Path) -> list[Path]:
+    """Return the files of a run folder that commands read; none where it is no run folder."""
+    names = (RUN_NAME, KERAS_NAME, ONNX_NAME, INT8_NAME)
+    return [folder / name for name in names] if (folder / RUN_NAME).is_file() else []
+
+
 def file_kind(path: Path) -> Kind:
     """Return what kind of model a file is, by its name; what is inside is checked when it is opened."""
     return "onnx" if path.suffix.lower() == ".onnx" else "keras"
+
+
+def _refuse_unnamed(path: Path) -> None:
+    """Refuse a file whose name says nothing of its kind; a .h5 and the like are refused for what is in them."""
+    if path.suffix:
+        return
+    raise ModelFileError(
+        f"{path} has no suffix that says what kind of model it is, expected .onnx (exported) or .keras (trained); "
+        "rename it."
+    )
 
 
 def _in_folder(folder: Path, kind: Kind | None) -> ModelSource:

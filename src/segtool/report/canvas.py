@@ -25,6 +25,7 @@ BLUE = "#1f6fb4"
 ORANGE = "#d9730d"
 GREEN = "#1a7f4b"
 
+NOTE_SIZE = 8.5  # of the small lines under a title, in points
 FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
 _MAX_PIXELS = 2**16 - 1  # Agg draws no longer side
 
@@ -116,7 +117,7 @@ def write_header(page: Page, *, left: float, top: float, title: str, notes: Sequ
     """Write a bold title and small notes under it; return the height in pixels that they take."""
     page.text(left, top + 16, shorten(drawable(title), 15, page.width - 2 * left, "bold"), size=15, weight="bold")
     for index, note in enumerate(notes):
-        page.text(left, top + 56 + 24 * index, note, size=8.5, color=MUTED)
+        page.text(left, top + 56 + 24 * index, note, size=NOTE_SIZE, color=MUTED)
     return header_height(notes)
 
 

@@ -21,6 +21,8 @@ from segtool.report.evaluate import (
     check_outputs,
     evaluation_of,
     open_for,
+    refuse_inputs,
+    short_name,
     shown,
     tally_of,
     write_per_image,
@@ -49,7 +51,7 @@ def compare(models: Sequence[str | Path], *, options: EvaluateOptions, progress:
     ------
     SegtoolError
         A model or the data cannot be used, the models' classes differ, they were trained on different parts of the
-        data, or an output is already there.
+        data, or an output is already there, is one of the inputs, or is named twice.
     """
     if len(models) < 2 or options.confusion is not None:
         raise DataError(
@@ -58,6 +60,7 @@ def compare(models: Sequence[str | Path], *, options: EvaluateOptions, progress:
     check_outputs(options)
     predictors = [open_for(model, options) for model in models]
     _refuse_different_classes(predictors)
+    refuse_inputs(predictors, options)
     selection = select(predictors, data=options.data, part=options.split)
     for predictor in predictors:
         refuse_other_classes(predictor.contract, selection.data)
@@ -93,7 +96,7 @@ def _draw(predictors: Sequence[Predictor], result: Comparisons, options: Evaluat
     selection, comparison = result.evaluations[0].selection, result.comparisons[0]
     places = comparison.differing[: options.samples]
     if not places:
-        logger.warning("The models label every pixel alike: there is no difference to draw, so no picture was written.")
+        logger.warning("No picture was written: the models label every pixel alike.")
         return []
     data, indices = selection.data, selection.indices[places]
     size = predictors[0].contract.height, predictors[0].contract.width
@@ -112,7 +115,7 @@ def _draw(predictors: Sequence[Predictor], result: Comparisons, options: Evaluat
 
 def _names(predictors: Sequence[Predictor]) -> list[str]:
     """Return the names of the models' files, with their folders where they would be the same."""
-    names = [predictor.path.name for predictor in predictors]
+    names = [short_name(predictor.path) for predictor in predictors]
     if len(set(names)) == len(names):
         return names
     return [str(Path(predictor.path.parent.name, predictor.path.name)) for predictor in predictors]

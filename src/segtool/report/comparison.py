@@ -13,6 +13,8 @@ The object of ``segtool evaluate A B [C ...] --json`` (`Comparisons.to_dict`):
     data set, ``classes`` a list of ``{id, name, iou, dice, boundary_iou}`` with the same entries; ``differ_most`` up
     to ten images ``{index, image, label_agreement, ranked_by, first, second, difference}`` (image-level figures),
     those with the most differing pixels first; images without any are left out.
+``convention``, ``boundary``
+    As of each model: one paragraph on how the figures are defined, and the widths of the boundaries.
 ``intervals``
     How they are made: ``{method, level, resamples, seed, convention}``.
 
@@ -166,12 +168,15 @@ class Comparisons:
     def to_dict(self) -> dict[str, Any]:
         """Return the object that the module describes."""
         first = self.evaluations[0]
+        models = [each.to_dict() for each in self.evaluations]
         return {
             "data": first.data,
             "split": first.split,
             "data_fingerprint": first.fingerprint,
             "images": len(first.tally.counts),
-            "models": [each.to_dict() for each in self.evaluations],
+            "convention": models[0]["convention"],
+            "boundary": models[0]["boundary"],
+            "models": models,
             "comparisons": [each.to_dict() for each in self.comparisons],
             "intervals": {**first.bootstrap.describe(), "convention": PAIRED_CONVENTION},
         }

@@ -13,8 +13,10 @@ from segtool.errors import DataError
 from segtool.report.canvas import (
     INK,
     MUTED,
+    NOTE_SIZE,
     RULE,
     Page,
+    drawable,
     drawable_names,
     header_height,
     shorten,
@@ -39,6 +41,7 @@ def plot_confusion(
     path: str | Path,
     *,
     title: str = "Confusion matrix",
+    subject: str = "",
 ) -> None:
     """Write a confusion matrix, normalized by row, to a PNG.
 
@@ -52,6 +55,8 @@ def plot_confusion(
         The PNG to write, atomically.
     title
         Heading of the picture.
+    subject
+        Of what model on what data it is, for the first line under the heading.
 
     Raises
     ------
@@ -70,10 +75,13 @@ def plot_confusion(
     cell = _cell_size(count, widest)
     left = _MARGIN + 40 + widest + 14
     above = widest if widest >= cell - 8 else 20  # the names of the columns stand upright where they fit
-    top = _MARGIN + header_height(_NOTES) + 56 + above
     side = cell * count
-    page = Page(round(max(left + side, 1000) + _MARGIN), round(top + side + _MARGIN))
-    write_header(page, left=_MARGIN, top=_MARGIN - 16, title=title, notes=_NOTES)
+    width = round(max(left + side, 1000) + _MARGIN)
+    told = [shorten(drawable(subject), NOTE_SIZE, width - 2 * _MARGIN)] if subject else []
+    notes = (*told, *_NOTES)
+    top = _MARGIN + header_height(notes) + 56 + above
+    page = Page(width, round(top + side + _MARGIN))
+    write_header(page, left=_MARGIN, top=_MARGIN - 16, title=title, notes=notes)
     _draw_cells(page, shares, x=left, y=top, cell=cell)
     _draw_names(page, names, x=left, y=top, cell=cell, size=size)
     page.text(left + side / 2, top - above - 42, "predicted", size=10, weight="bold", ha="center")

@@ -12,13 +12,16 @@ from segtool.contract import default_palette
 from segtool.data.arrays import Labels
 from segtool.data.dataset import Dataset, Indices
 from segtool.data.evaluation import Answer, Scored, Tally, tally
-from segtool.files import refuse_existing, write_bytes
+from segtool.data.loading import paths_of
+from segtool.errors import DataError
+from segtool.files import named_twice, refuse_existing, refuse_input_as_output, write_bytes
 from segtool.models.predictor import Images, Predictor, open_predictor
+from segtool.models.resolve import RUN_NAME, run_files
 from segtool.report.canvas import require_matplotlib
 from segtool.report.evaluation import Evaluation, per_image_table
-from segtool.report.selection import Selection, refuse_other_classes, select
+from segtool.report.selection import Selection, refuse_other_classes, select, spec_of_runs
 from segtool.runtime.image_io import resize_labels
-from segtool.runtime.metrics import Bootstrap, Scores, default_width
+from segtool.runtime.metrics import Bootstrap, default_width
 
 Progress = Callable[[int, int], None]
 
@@ -32,8 +35,8 @@ class EvaluateOptions:
     data
         A data set's spec; None for the data of the run that the model lies in.
     split
-        "train", "val", "test" or "all"; None for "val" of the data that the model was trained on and of data that
-        comes in parts, else "all".
+        "train", "val", "test" or "all"; None for "val" of the data that the model was trained on and of files that
+        come in parts, else "all".
     per_image
         CSV file for the scores of each image.
     confusion
@@ -47,7 +50,7 @@ class EvaluateOptions:
     provider, threads, provider_options
         As in `segtool.load`; they concern .onnx files only.
     overwrite
-        Whether files that are there may be replaced.
+        Whether files that are there may be replaced; never those that are read.
     """
 
     data: str | None = None
@@ -79,29 +82,55 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
     Raises
     ------
     SegtoolError
-        The model or the data cannot be used, their classes differ, or an output is already there.
+        The model or the data cannot be used, their classes differ, or an output is already there, is one of the
+        inputs, or is named twice.
     """
     check_outputs(options)
     predictor = open_for(model, options)
+    refuse_inputs([predictor], options)
     selection = select([predictor], data=options.data, part=options.split)
     refuse_other_classes(predictor.contract, selection.data)
     [counted] = tally_of([predictor], selection, options, progress)
     evaluation = evaluation_of(predictor, selection, counted, options)
     written = [
         *write_per_image([evaluation], options),
-        *_draw_confusion(evaluation.scores, options),
+        *_draw_confusion(evaluation, options),
         *_draw(predictor, selection, options),
     ]
     return replace(evaluation, written=written)
 
 
 def check_outputs(options: EvaluateOptions) -> None:
-    """Refuse outputs that are there already, and pictures that cannot be drawn, before any work is done."""
-    for path in (options.per_image, options.confusion, options.pictures):
-        if path is not None:
-            refuse_existing(path, overwrite=options.overwrite)
+    """Refuse outputs that are wrong or there already, and pictures that cannot be drawn, before any work is done."""
+    if wrong := wrong_outputs(options):
+        raise DataError(wrong)
+    for path in _outputs(options):
+        refuse_existing(path, overwrite=options.overwrite)
     if options.pictures is not None or options.confusion is not None:
         require_matplotlib()
+
+
+def wrong_outputs(options: EvaluateOptions) -> str | None:
+    """Return the sentence on what is wrong with the names of the outputs; None where nothing is."""
+    if twice := named_twice(_outputs(options)):
+        return f"{twice} is named for two outputs, expected a file of its own for each; choose another name."
+    for what, path in (("confusion matrix", options.confusion), ("pictures", options.pictures)):
+        if path is not None and path.suffix.lower() != ".png":
+            return f"{path} is no name of a PNG file, which the {what} would be; give one that ends in .png."
+    return None
+
+
+def refuse_inputs(predictors: Sequence[Predictor], options: EvaluateOptions) -> None:
+    """Refuse outputs that are a model, a file of its run, or of the data, whether they may be replaced or not."""
+    outputs = _outputs(options)
+    if outputs:
+        spec = options.data or spec_of_runs(predictors)
+        read = [path for predictor in predictors for path in (predictor.path, *run_files(predictor.path.parent))]
+        refuse_input_as_output(outputs, [*read, *paths_of(spec)])
+
+
+def _outputs(options: EvaluateOptions) -> list[Path]:
+    return [path for path in (options.per_image, options.confusion, options.pictures) if path is not None]
 
 
 def open_for(model: str | Path | None, options: EvaluateOptions) -> Predictor:
@@ -181,13 +210,23 @@ def shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images,
     return images, truths, np.stack([resize_labels(labels, height, width) for labels in answers])
 
 
-def _draw_confusion(scores: Scores, options: EvaluateOptions) -> list[Path]:
+def _draw_confusion(evaluation: Evaluation, options: EvaluateOptions) -> list[Path]:
     if options.confusion is None:
         return []
     from segtool.report.confusion import plot_confusion
 
-    plot_confusion(scores.matrix, scores.class_names, options.confusion)
+    scores, selection = evaluation.scores, evaluation.selection
+    subject = (
+        f"{short_name(evaluation.model)} on {selection.data.name} ({selection.part}, {len(selection.indices)} images)"
+    )
+    plot_confusion(scores.matrix, scores.class_names, options.confusion, subject=subject)
     return [options.confusion]
+
+
+def short_name(model: Path) -> str:
+    """Return what a model is called in pictures: its file, with the folder where that is a run's."""
+    in_run = (model.parent / RUN_NAME).is_file()
+    return str(Path(model.resolve().parent.name, model.name)) if in_run else model.name
 
 
 def _draw(predictor: Predictor, selection: Selection, options: EvaluateOptions) -> list[Path]:
@@ -196,7 +235,8 @@ def _draw(predictor: Predictor, selection: Selection, options: EvaluateOptions) 
     from segtool.report.panels import plot_predictions
 
     data = selection.data
-    images, truths, predictions = shown(predictor, data, selection.indices[: options.samples])
+    chosen = selection.indices[: options.samples]
+    images, truths, predictions = shown(predictor, data, chosen)
     plot_predictions(
         images,
         truths,
@@ -206,6 +246,7 @@ def _draw(predictor: Predictor, selection: Selection, options: EvaluateOptions) 
         palette=default_palette(data.num_classes, background_id=data.background_id),
         background_id=data.background_id,
         ignore_id=data.ignore_id,
-        title=f"{predictor.path.name} on {data.name}",
+        title=f"{short_name(predictor.path)} on {data.name}",
+        names=[data.sample_names[index] for index in chosen],
     )
     return [options.pictures]

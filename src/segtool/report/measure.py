@@ -14,6 +14,7 @@ from segtool.data.loading import load_dataset
 from segtool.errors import DataError, ModelFileError, ProviderError
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME, latest_exported
 from segtool.report.evaluate import EvaluateOptions, evaluate
+from segtool.report.selection import classes_of
 from segtool.runtime.arrays import UInt8Array
 from segtool.runtime.fresh_process import measure_cold_start
 from segtool.runtime.latency import Length, measure_latency
@@ -223,7 +224,7 @@ def _images(segmenters: Sequence[Segmenter], spec: str | None) -> UInt8Array:
         )
     if spec is None:
         return segmenters[0].golden().images
-    data = load_dataset(spec)
+    data = load_dataset(spec, classes=classes_of(segmenters[0].contract))
     height, width, channels = shapes.pop()
     if data.channels != channels:
         raise DataError(

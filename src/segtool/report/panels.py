@@ -11,7 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import DataError
-from segtool.report.canvas import Page, drawable_names, header_height, require_matplotlib, write_header
+from segtool.report.canvas import (
+    MUTED,
+    NOTE_SIZE,
+    Page,
+    drawable,
+    drawable_names,
+    header_height,
+    require_matplotlib,
+    shorten,
+    write_header,
+)
 from segtool.report.layout import GAP, MARGIN, ROW_GAP, Layout, LegendEntry, legend_places, plan
 from segtool.report.panel_table import draw_legend, draw_table
 from segtool.report.pixels import IGNORED_COLOR, color_labels, fit, gray_to_rgb
@@ -42,6 +52,7 @@ def plot_predictions(  # noqa: PLR0913 - three stacks of pictures and the four f
     background_id: int | None,
     ignore_id: int | None = None,
     title: str = "Sample predictions",
+    names: Sequence[str] | None = None,
 ) -> None:
     """Write one row an image to a PNG: image, prediction, truth, and the IoU and Dice of each class in it.
 
@@ -59,6 +70,8 @@ def plot_predictions(  # noqa: PLR0913 - three stacks of pictures and the four f
         The class that the foreground mean leaves out; None for none.
     title
         Heading of the picture.
+    names
+        What each image is called, for the line under it; None for no such line.
 
     Raises
     ------
@@ -86,6 +99,8 @@ def plot_predictions(  # noqa: PLR0913 - three stacks of pictures and the four f
         y = layout.first_row + index * (layout.row_height + ROW_GAP)
         _draw_panels(page, layout, y, (images[index], predictions[index], truths[index]), classes)
         draw_table(page, layout.table, table, y=y, palette=classes.palette)
+        if names is not None:
+            _write_name(page, layout, y, names[index])
     page.save(path)
 
 
@@ -147,6 +162,12 @@ def _draw_headings(page: Page, layout: Layout) -> None:
     y = layout.first_row - 24
     for index, heading in enumerate(_HEADINGS):
         page.text(MARGIN + index * (layout.panel_width + GAP), y, heading, size=10.5, weight="bold")
+
+
+def _write_name(page: Page, layout: Layout, y: int, name: str) -> None:
+    """Write what an image is called into the gap under its pictures."""
+    text = shorten(drawable(name), NOTE_SIZE, 3 * layout.panel_width + 2 * GAP)
+    page.text(MARGIN, y + layout.panel_height + ROW_GAP / 2, text, size=NOTE_SIZE, color=MUTED)
 
 
 def _draw_panels(

@@ -11,8 +11,9 @@ import numpy as np
 
 from segtool.contract import ModelContract
 from segtool.data.base import Indices
+from segtool.data.classes import Classes
 from segtool.data.dataset import Dataset, split
-from segtool.data.loading import load_dataset
+from segtool.data.loading import is_generated, load_dataset
 from segtool.errors import DataError
 from segtool.models.predictor import Predictor
 from segtool.models.resolve import RUN_NAME, read_run
@@ -46,7 +47,7 @@ def select(predictors: Sequence[Predictor], *, data: str | None, part: str | Non
     data
         A data set's spec; None for that of the run that the models lie in.
     part
-        "train", "val", "test" or "all"; None for "val" of the data that a model was trained on and of data that comes
+        "train", "val", "test" or "all"; None for "val" of the data that a model was trained on and of files that come
         in parts, else "all".
 
     Raises
@@ -54,9 +55,10 @@ def select(predictors: Sequence[Predictor], *, data: str | None, part: str | Non
     DataError
         There is no data or no such part, or the models were trained on different parts of the same data.
     """
-    spec = data or _spec_of_runs(predictors)
+    spec = data or spec_of_runs(predictors)
     divisions = _distinct([predictor.contract.split for predictor in predictors])
-    loaded = [(division, load_dataset(spec, **division)) for division in divisions]
+    classes = classes_of(predictors[0].contract)
+    loaded = [(division, load_dataset(spec, **division, classes=classes)) for division in divisions]
     owners = []
     for division, dataset in loaded:
         own = any(
@@ -71,6 +73,14 @@ def select(predictors: Sequence[Predictor], *, data: str | None, part: str | Non
     for other in selections[1:]:
         _refuse_other_images(selections[0], other, spec)
     return selections[0]
+
+
+def classes_of(contract: ModelContract) -> Classes | None:
+    """Return a model's classes, for data that do not name their own; None where no data set could have them."""
+    try:
+        return Classes(contract.class_names, contract.background_id, contract.ignore_id)
+    except DataError:
+        return None
 
 
 def refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
@@ -92,7 +102,7 @@ def refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
         )
 
 
-def _spec_of_runs(predictors: Sequence[Predictor]) -> str:
+def spec_of_runs(predictors: Sequence[Predictor]) -> str:
     """Return the data that the runs of the models name."""
     folders = [predictor.path.parent for predictor in predictors if (predictor.path.parent / RUN_NAME).is_file()]
     specs = {str(read_run(folder).data["spec"]) for folder in folders}
@@ -118,7 +128,9 @@ def _distinct(divisions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _selected(data: Dataset, part: str | None, division: Mapping[str, Any]) -> Selection:
     """Return a part of the data by a training's division of it; an empty one where no model was trained on it."""
-    part = part or ("val" if division or data.splits else "all")
+    # Generated data come in parts for a training's sake: to a model that was not trained on them all are new.
+    given = data.splits and not is_generated(data.spec)
+    part = part or ("val" if division or given else "all")
     if part == "all":
         return Selection(data, part, np.arange(len(data)))
     parts = split(
