@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,14 @@ from segtool.data.base import Dataset, Images, Size, Source, show_size
 from segtool.data.classes import Classes, Encoding, infer_encoding
 from segtool.data.layout import PARTS
 from segtool.data.listing import Sample, is_image_folder, list_samples
+from segtool.data.lossy import lossy_masks
 from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
-from segtool.data.metadata import FILE_NAME, find_metadata
+from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
 from segtool.data.problem import Problem, refuse
+from segtool.errors import DataError
 from segtool.runtime.image_io import read_image
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder", "size_problem"]
 
@@ -99,7 +104,15 @@ def load_folder(folder: Path, *, spec: str) -> FolderDataset:
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
-    description = describe_folder(folder, listing.samples)
+    lossy = lossy_masks([sample.mask for sample in listing.samples])
+    try:
+        description = describe_folder(folder, listing.samples)
+    except DataError as error:
+        if lossy and not (folder / FILE_NAME).is_file():
+            raise DataError(lossy) from error  # values that JPEG made are no classes to describe
+        raise
+    if lossy:
+        logger.warning(lossy)
     headers = [read_header(sample.image, oriented=True) for sample in listing.samples]
     pairs = zip(listing.samples, headers, strict=True)
     wrong = [size_problem(sample, header, colors=description.encoding.colors) for sample, header in pairs]
@@ -118,9 +131,18 @@ def describe_folder(folder: Path, samples: Sequence[Sample]) -> Description:
     """
     metadata = find_metadata(folder / FILE_NAME)
     if metadata is not None:
+        _refuse_splits(metadata)
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
     classes, encoding = infer_encoding(values_of(sample.mask for sample in samples), source=str(folder))
     return Description(classes, encoding, None, {})
+
+
+def _refuse_splits(metadata: Metadata) -> None:
+    if metadata.splits is not None:
+        raise DataError(
+            f"{metadata.file} has splits, which number the images of arrays, and this is a folder of files; put the "
+            "files into train/, val/ and test/ instead, and take splits out."
+        )
 
 
 def size_problem(sample: Sample, header: Header, *, colors: bool) -> Problem | None:
