@@ -70,9 +70,9 @@ class Metadata:
                 shared = min(part[1], others[1]) - max(part[0], others[0])
                 if shared > 0:
                     found.append(
-                        f"{counted(shared, 'image')} of splits in {self.file} are in {other} {list(others)} and in "
-                        f"{name} {list(part)}, expected each in one part at most; mend it, or a validation would score "
-                        "images that were trained on."
+                        f"The parts {other} {list(others)} and {name} {list(part)} of splits in {self.file} share "
+                        f"{counted(shared, 'image')}, expected each in one part at most; mend it, or a validation "
+                        "would score images that were trained on."
                     )
         return found
 
