@@ -11,6 +11,7 @@ from segtool.contract import ModelContract
 from segtool.data.dataset import Dataset, split
 from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
+from segtool.data.wording import counted
 from segtool.errors import OutputExistsError
 from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
@@ -69,7 +70,10 @@ def quickstart(
         raise OutputExistsError(
             f"{options.out} already exists and is left as it is; remove it or choose another --out."
         )
-    say(f"1/5  Train FCN-8 on {options.images} generated images for {options.epochs} epochs")
+    say(
+        f"1/5  Train {TrainOptions.arch} on {counted(options.images, 'generated image')} for "
+        f"{counted(options.epochs, 'epoch')}"
+    )
     data = f"m2nist-synthetic:{options.images}"
     trained = train(
         TrainOptions(data=data, epochs=options.epochs, seed=options.seed),

@@ -52,11 +52,55 @@ def test_everything_wrong_at_once(folder):
     report = check_dataset(str(folder))
     assert found(report) == Counter(
         [("missing", "0"), ("size", "1.png"), ("values", "2.png"), ("unreadable", "3.png"), ("unreadable", "4.png"),
-         ("duplicate", "6.png"), ("class", "d")]
+         ("duplicate", "6.png")]
     )  # fmt: skip
     as_dict = report.to_dict()
     assert as_dict["counts"]["unreadable"] == 2
     assert json.loads(json.dumps(as_dict))["problems"][0]["sample"] == "0"
+
+
+def test_equal_faults_of_masks_are_one_problem_and_their_files_are_named(tmp_path):
+    write_samples(tmp_path, 5)
+    for index in range(5):
+        (tmp_path / "masks" / f"{index}.png").rename(tmp_path / "masks" / f"{index}_L.png")
+    (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["a", "b"]}))
+    save(tmp_path / "masks" / "4_L.png", np.full((4, 6), 9))
+    shared, single = check_dataset(str(tmp_path)).problems
+    assert shared.samples == ("0.png", "1.png", "2.png", "3.png")
+    assert shared.message.startswith("4 masks hold the value 2, expected only the values 0, 1; mend")
+    assert shared.message.endswith(f"; the first is {tmp_path / 'masks' / '0_L.png'}.")
+    assert single.message.startswith(f"The mask {tmp_path / 'masks' / '4_L.png'} holds the value 9, expected")
+    for index in range(5):
+        save(tmp_path / "masks" / f"{index}_L.png", np.arange(24).reshape(4, 6) + 3 * index)
+    (many,) = check_dataset(str(tmp_path)).problems
+    assert many.message.startswith("5 masks hold more values than their classes, such as the values 2, 3, 4")
+
+
+def test_colour_masks_without_colours_are_one_problem(tmp_path):
+    write_samples(tmp_path, 3)
+    for index in range(3):
+        save(tmp_path / "masks" / f"{index}.png", np.arange(72).reshape(4, 6, 3))
+    (problem,) = check_dataset(str(tmp_path)).problems
+    assert "0.png is in colour ([0, 1, 2], " in problem.message
+    (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["a", "b"]}))
+    (problem,) = check_dataset(str(tmp_path)).problems
+    assert problem.message.startswith("3 masks are in colour ([0, 1, 2], ")
+
+
+def test_classes_are_called_absent_only_where_all_masks_were_read(folder):
+    (folder / "dataset.json").write_text(json.dumps({"classes": ["a", "b", "c", "d"]}))
+    assert found(check_dataset(str(folder))) == Counter([("class", "d")])
+    (folder / "masks" / "3.png").write_bytes(b"")
+    assert found(check_dataset(str(folder))) == Counter([("unreadable", "3.png")])
+
+
+def test_masks_of_which_none_can_be_read_are_each_named(folder):
+    (folder / "dataset.json").unlink()
+    for index in range(8):
+        (folder / "masks" / f"{index}.png").write_bytes(b"broken")
+    report = check_dataset(str(folder))
+    assert {problem.kind for problem in report.problems} == {"unreadable"}
+    assert not any("segtool data check" in problem.message for problem in report.problems)
 
 
 def test_a_folder_without_description_goes_by_the_readable_masks(folder):

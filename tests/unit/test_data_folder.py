@@ -188,7 +188,7 @@ class TestClassesOfAModel:
 
 def test_a_described_mask_with_another_value_is_found_when_it_is_read(folder):
     describe(folder, classes=["a", "b"])
-    with pytest.raises(DataError, match=r"masks.0\.png holds the values 2, expected only the values 0, 1"):
+    with pytest.raises(DataError, match=r"masks.0\.png holds the value 2, expected only the values 0, 1"):
         load_dataset(str(folder)).label(0)
 
 

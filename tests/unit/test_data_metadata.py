@@ -49,7 +49,7 @@ def test_colours(tmp_path):
     found = read(tmp_path, {"classes": classes, "ignore_color": [255, 255, 255]})
     mask = np.array([[[128, 64, 0], [255, 255, 255], [0, 0, 0]]], np.uint8)
     assert found.encoding.encode(mask, source="m").tolist() == [[1, 255, 0]]
-    with pytest.raises(DataError, match=r"holds the colours \[128, 64, 1\], expected only the colours \[0, 0, 0\]"):
+    with pytest.raises(DataError, match=r"holds the colour \[128, 64, 1\], expected only the colours \[0, 0, 0\]"):
         found.encoding.encode(mask[:, :1] + np.array([0, 0, 1], np.uint8), source="m")
 
 
@@ -71,6 +71,41 @@ def test_descriptions_that_are_refused_name_the_file(tmp_path, wrong):
     with pytest.raises(DataError, match=r"dataset\.json") as caught:
         read(tmp_path, wrong)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"classes": "Sky"}, '"classes" is "Sky", expected a list'),
+        ({"clases": ["a", "b"]}, "There is no key \"clases\" (did you mean 'classes'?), the keys are classes, backgr"),
+        ({"classes": ["a", "b"], "backgroud": "a"}, "no key \"backgroud\" (did you mean 'background'?)"),
+        ({"classes": ["a", {"name": "b", "valeu": 3}]}, 'no key "valeu" of a class (found in class 1) (did you mean'),
+        ({"classes": ["a", "b"], "license": "x"}, "anything else goes into provenance"),
+        ({"classes": ["a", ""]}, 'Class 1 has the name "", expected a text'),
+        ({"classes": ["a", ["x"]]}, 'Class 1 is ["x"], expected a name'),
+        ({"classes": ["a", {"name": ["x"]}]}, 'Class 1 has the name ["x"], expected a text'),
+        ({"classes": ["a", {}]}, "Class 1 is {} and has no name"),
+        ({"classes": ["a", {"name": "b", "value": -1}]}, 'Class 1 ("b") has the value -1, expected the whole number'),
+        ({"classes": ["a", {"name": "b", "value": True}]}, "has the value true"),
+        ({"classes": ["a", "b", "a"]}, 'The name "a" is given to 2 classes'),
+        ({"classes": ["a", "b"], "background": "bb"}, '"background" is "bb", which is no class (did you mean \'b\'?)'),
+        ({"classes": ["a", "b"], "ignore_id": 1}, "The value 1 stands for class 'b' and for what is ignored"),
+        ({"classes": ["a", "b"], "splits": [0, 3]}, '"splits" is [0, 3], expected {"train"'),
+        ({"classes": ["a", "b"], "splits": {"train": 3}}, "The part 'train' of \"splits\" is 3, expected"),
+        ({"classes": ["a", "b"], "provenance": "me"}, '"provenance" is "me", expected an object'),
+        ({"classes": ["a", "b"], "channels": True}, '"channels" is true'),
+        ('{"classes": ["a", "b"], "classes": ["c", "d"]}', "the key 'classes' is there twice"),
+        ('{"classes": [}', "is no JSON that can be read (line 1, column 14"),
+        ([1], "It holds [1], expected an object"),
+    ],
+)
+def test_what_is_wrong_with_a_description_is_one_sentence_of_our_own(tmp_path, wrong, says):
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, wrong)
+    assert str(caught.value).startswith(str(tmp_path / "dataset.json"))
+    assert says in str(caught.value)
+    for leaked in ("object is not", "indices must", "NoneType", "dict"):
+        assert leaked not in str(caught.value)
 
 
 def test_the_first_candidate_is_read(tmp_path):

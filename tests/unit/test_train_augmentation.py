@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from segtool.data.classes import Classes
 from segtool.errors import TrainingError
-from segtool.train.augmentation import AUGMENTATIONS, Augmenter, check_augmentations, parse_augmentations, spell
+from segtool.train.augmentation import (
+    AUGMENTATIONS,
+    Augmenter,
+    check_augmentations,
+    parse_augmentations,
+    spell,
+    too_far,
+)
 from segtool.train.augmentation.samples import Samples
 from segtool.train.augmentation.warps import _spline_weights, warp
 from segtool.train.batches import TrainingBatches
+from segtool.train.options import TrainOptions
+from segtool.train.plan import make_plan
 
 GEOMETRY = ["flip-horizontal", "flip-vertical", "scale", "elastic", "shift"]
 INTENSITY = ["brightness", "contrast", "noise"]
@@ -263,6 +274,15 @@ def test_recompose_is_refused_where_it_would_lose_pixels() -> None:
             check_augmentations(steps, classes)
 
 
+def test_what_moves_by_more_than_half_a_side_is_told() -> None:
+    for text in ("shift:12", "elastic:12", "recompose:12", "scale:3,noise:100", "none"):
+        assert too_far(parse_augmentations(text), (24, 40)) is None
+    for name in ("shift", "elastic", "recompose"):
+        sentence = too_far(parse_augmentations(f"noise,{name}:13"), (24, 40))
+        assert sentence is not None
+        assert f"write --augment with {name}:12 or less" in sentence
+
+
 def test_augmentations_are_written_with_strengths_in_any_order() -> None:
     assert parse_augmentations("noise:5, shift") == (("shift", 12), ("noise", 5))
     assert parse_augmentations("none") == ()
@@ -283,9 +303,18 @@ def test_augmentations_are_written_with_strengths_in_any_order() -> None:
         ("noise:nan", "found 'nan'"),
         ("brightness:1.5", "up to 1, found '1.5'"),
         ("flip-vertical:2", "has no strength"),
-        ("none,shift", "no augmentation 'none'"),
+        ("none,shift", "The word none stands alone, found 'none,shift'"),
     ],
 )
 def test_what_is_no_augmentation_is_refused(text: str, says: str) -> None:
     with pytest.raises(TrainingError, match=says):
         parse_augmentations(text)
+
+
+def test_the_recipe_s_own_shift_is_only_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 20, 30), np.uint8)
+    np.savez(tmp_path / "small.npz", images=images, labels=np.tile(np.eye(20, 30, dtype=np.uint8), (6, 1, 1)))
+    make_plan(TrainOptions(data=str(tmp_path / "small.npz")))
+    assert "shift:12 moves by up to 12 pixels in images of 20 x 30" in caplog.text
+    with pytest.raises(TrainingError, match="shift:11 moves"):
+        make_plan(TrainOptions(data=str(tmp_path / "small.npz"), augment="shift:11"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from segtool.cli.common import Group, emit_json, emit_table, percent
+from segtool.cli.common import Group, emit_json, emit_table, percent, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
+from segtool.data.wording import counted
 
 
 @click.command(cls=Group, name="data")
@@ -33,7 +35,7 @@ def make(*, out: Path, count: int, seed: int, ids: bool, overwrite: bool, as_jso
     if as_json:
         emit_json("data make", {"out": str(out), "images": count, "seed": seed, "onehot": not ids})
     else:
-        click.echo(f"Wrote {count} images to {out}/combined.npy and their labels to {out}/segmented.npy.")
+        click.echo(f"Wrote {counted(count, 'image')} to {out}/combined.npy and their labels to {out}/segmented.npy.")
 
 
 @command.command("info")
@@ -48,15 +50,22 @@ def info(*, spec: str, as_json: bool) -> None:
     if as_json:
         emit_json("data info", facts)
         return
-    emit_table(
-        ["fact", "value"],
-        [[key, value] for key, value in facts.items() if not isinstance(value, list | dict)],
-        text=True,
-    )
+    shown = {key: value for key, value in facts.items() if not isinstance(value, list | dict)}
+    note = shown.pop("background_note")
+    shown["splits"] = _parts(facts["splits"])
+    emit_table(["fact", "value"], [[key, value] for key, value in shown.items()], text=True)
     emit_table(
         ["class", "name", "pixels %", "images"],
         [[item["id"], item["name"], percent(item["pixel_share"]), item["images"]] for item in facts["classes"]],
     )
+    click.echo(printable(note))
+
+
+def _parts(splits: Mapping[str, int] | None) -> str:
+    """Return the sizes of the parts in words."""
+    if not splits:
+        return "none: train draws them (--val-split, --test-split)"
+    return ", ".join(f"{name} {counted(count, 'image')}" for name, count in splits.items())
 
 
 @command.command("check")
@@ -66,8 +75,9 @@ def info(*, spec: str, as_json: bool) -> None:
 def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
     """Find what is wrong with the data set SPEC; exit code 1 where something is.
 
-    It names every image whose mask has another size or is missing, ids out of range, classes that never occur, and
-    images that stand in both training and validation.
+    It names every image whose mask has another size or is missing, masks in lossy formats such as JPEG, ids out of
+    range, classes that never occur, images that stand in both training and validation, and parts that train would
+    refuse.
     """
     from segtool.cli.progress import progress_bar
     from segtool.data.check import check_dataset
@@ -79,6 +89,8 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
     elif report.problems:
         emit_table(["problem", "sample", "what"], [[p.kind, p.sample, p.message] for p in report.problems], text=True)
     else:
-        click.echo(f"{spec}: {report.images} images, nothing wrong found.")
+        click.echo(f"{printable(spec)}: {counted(report.images, 'image')}, nothing wrong found.")
+    if report.background_note and not as_json:
+        click.echo(printable(report.background_note))
     if report.problems:
         ctx.exit(1)

@@ -13,6 +13,7 @@ from segtool.cli.common import Command, emit_json, emit_table, percent, say, std
 from segtool.cli.extras import need_training
 from segtool.cli.options import SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
+from segtool.data.wording import counted
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.precision import PRECISIONS
 from segtool.train.recipes import RECIPES
@@ -131,8 +132,8 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
       segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
       segtool train --resume
     """
-    if not resume and options["temperature"] is not None and options["teacher"] is None:
-        raise click.UsageError("--temperature softens the answers of a --teacher; name one.")
+    if not resume:
+        _refuse_combinations(options)
     need_training()
     from segtool.cli.live import LiveTraining
     from segtool.train.options import TrainOptions
@@ -159,9 +160,19 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     _report(result, as_json=as_json)
 
 
+def _refuse_combinations(options: Mapping[str, Any]) -> None:
+    """Refuse options that mean nothing without another, or beside it."""
+    if options["temperature"] is not None and options["teacher"] is None:
+        raise click.UsageError("--temperature softens the answers of a --teacher; name one.")
+    if options["rare_crops"] and options["crop"] is None:
+        raise click.UsageError("--rare-crops chooses where crops are drawn, and there are none; add --crop HxW.")
+    if options["crop"] and options["size"]:
+        raise click.UsageError("--size resizes images and --crop leaves them at their own scale; give one of them.")
+
+
 def _report_follower(result: TrainResult, *, as_json: bool) -> None:
     """Say that this is one of the workers that write no run."""
-    say(f"{result.epochs} epochs trained; the first worker has the run.")
+    say(f"{counted(result.epochs, 'epoch')} trained; the first worker has the run.")
     if as_json:
         emit_json("train", {"run": None, "epochs": result.epochs, "seconds": result.seconds})
 
@@ -182,7 +193,7 @@ def _write_sample_images(result: TrainResult) -> None:
     data = load_dataset(config["data"], seed=seed, val_split=val, test_split=test)
     parts = split(data, val_fraction=val, test_fraction=test, seed=seed)
     write_samples(data, parts.val[:8], folder)
-    say(f"Wrote {len(parts.val[:8])} validation images to {folder}/ to try the model on.")
+    say(f"Wrote {counted(len(parts.val[:8]), 'validation image')} to {folder}/ to try the model on.")
 
 
 def _report(result: TrainResult, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from segtool.data.arrays import AnyArray, Labels, blocks, narrow_labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Dataset, Images, Indices, Size, Source, show_size
 from segtool.data.classes import Classes
+from segtool.data.wording import counted
 from segtool.errors import DataError
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -122,15 +123,15 @@ def _require_splits(splits: Mapping[str, Indices] | None, count: int, source: st
     for name, part in (splits or {}).items():
         if name not in SPLIT_NAMES or (part.size and (part.min() < 0 or part.max() >= count)):
             raise DataError(
-                f"The split {name!r} of {source} is not usable with its {count} images, expected train, val or test "
-                f"with indices 0..{count - 1}; mend its dataset.json."
+                f"The split {name!r} of {source} is not usable with its {counted(count, 'image')}, expected train, val "
+                f"or test with indices 0..{count - 1}; give others."
             )
         if not part.size:
-            raise DataError(f"The split {name!r} of {source} is empty, expected [start, stop] with start below stop.")
+            raise DataError(f"The split {name!r} of {source} is empty, expected an index at least; leave it out.")
     every = np.concatenate([np.empty(0, np.intp), *(splits or {}).values()])
     twice = np.flatnonzero(np.bincount(every, minlength=1) > 1)
     if twice.size:
         raise DataError(
-            f"{twice.size} images of {source} are in two parts of its splits (the first is {twice[0]}), expected each "
-            "in one at most; mend its dataset.json, or a validation would score images that were trained on."
+            f"The splits of {source} share {counted(twice.size, 'image')} (the first is {twice[0]}), expected each in "
+            "one part at most; give others, or a validation would score images that were trained on."
         )

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.data.array_dataset import SPLIT_NAMES
 from segtool.data.arrays import Labels
+from segtool.data.check_masks import FaultyMasks
 from segtool.data.check_sources import Entry, open_checkable
 from segtool.data.classes import Classes
+from segtool.data.mask_files import ColorMaskError
 from segtool.data.problem import Problem
+from segtool.data.training_parts import training_split, unlabelled
 from segtool.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -33,12 +37,17 @@ class CheckReport:
         The class names; empty where they could not be told.
     problems
         Everything that was found, in the order of the samples; empty where nothing is wrong.
+    background, background_note
+        The class that foreground means leave out, None where there is none; and a sentence on why it is that one and
+        how to say otherwise, empty where the classes could not be told.
     """
 
     spec: str
     images: int
     classes: tuple[str, ...]
     problems: tuple[Problem, ...]
+    background: str | None = None
+    background_note: str = ""
 
     @property
     def ok(self) -> bool:
@@ -52,6 +61,8 @@ class CheckReport:
             "spec": self.spec,
             "images": self.images,
             "classes": list(self.classes),
+            "background": self.background,
+            "background_note": self.background_note,
             "ok": self.ok,
             "counts": {kind: sum(problem.kind == kind for problem in self.problems) for kind in kinds},
             "problems": [asdict(problem) for problem in self.problems],
@@ -61,10 +72,11 @@ class CheckReport:
 def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport:
     """Look at every sample of a data set and name all that is wrong.
 
-    Found are: files without a counterpart or with two, unreadable files, masks of another size than their image, label
-    values that are no class, classes that never occur (in training, where the data set has parts), and images that are
-    there twice (in two parts where the data set has parts; anywhere where it has none, since a random split may tear
-    them apart).
+    Found are: files without a counterpart or with two, unreadable files, masks in a lossy format, masks of another size
+    than their image, label values that are no class (masks with the same ones together), classes that never occur (in
+    training, where the data set has parts; not where label maps could not be read), images that are there twice (in two
+    parts where the data set has parts; anywhere where it has none, since a random split may tear them apart), and parts
+    that a training refuses.
 
     Parameters
     ----------
@@ -80,22 +92,32 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
     """
     found = open_checkable(spec)
     problems = list(found.problems)
-    seen = _Seen(len(found.classes.names) if found.classes else 0)
+    classes = found.classes
+    seen = _Seen(len(classes.names) if classes else 0)
     for done, entry in enumerate(found.entries, start=1):
         problems += _check_entry(entry, seen)
         if progress is not None:
             progress(done, len(found.entries))
-    problems += _absent(found.classes, seen, spec)
-    return CheckReport(spec, len(found.entries), found.classes.names if found.classes else (), tuple(problems))
+    problems += seen.faulty.problems()
+    if not seen.unread:
+        problems += _absent(classes, seen, spec)
+    if not any(problem.kind == "parts" for problem in problems):
+        problems += _untrainable(found.entries, spec)
+    if classes is None:
+        return CheckReport(spec, len(found.entries), (), tuple(problems))
+    background = None if classes.background_id is None else classes.names[classes.background_id]
+    return CheckReport(spec, len(found.entries), classes.names, tuple(problems), background, classes.background_note)
 
 
 class _Seen:
-    """What the samples so far held: pixels of each class by part, and the digest of each image."""
+    """What the samples so far held: pixels of each class by part, the digest of each image, and masks with faults."""
 
     def __init__(self, num_classes: int) -> None:
         self.classes = num_classes
         self.pixels: dict[str, npt.NDArray[np.int64]] = {}
         self.images: dict[bytes, Entry] = {}
+        self.faulty = FaultyMasks()
+        self.unread = False
 
     def add(self, part: str, ids: Labels) -> None:
         """Count the pixels of each class in one label map."""
@@ -114,19 +136,24 @@ def _check_entry(entry: Entry, seen: _Seen) -> Iterator[Problem]:
         yield from _duplicate(entry, hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), seen)
     try:
         label = entry.raw_label()
+    except ColorMaskError as error:
+        seen.unread = True
+        seen.faulty.add_colored(entry.name, entry.mask, error)
+        return
     except DataError as error:
+        seen.unread = True
         yield Problem("unreadable", entry.name, str(error))
         return
     if image is not None and image.shape[:2] != label.shape[:2]:
-        yield Problem("size", entry.name, _size_message(entry.name, image.shape, label.shape))
+        yield Problem("size", entry.name, _size_message(entry, image.shape, label.shape))
     if entry.encoding is None:
         return
-    try:
-        ids = entry.encoding.encode(label, source=entry.name)
-    except DataError as error:
-        yield Problem("values", entry.name, str(error))
+    unknown = entry.encoding.unknown(label)
+    if unknown.size:
+        seen.unread = True
+        seen.faulty.add_unknown(entry.name, entry.mask, entry.encoding, unknown)
         return
-    seen.add(entry.part, ids)
+    seen.add(entry.part, entry.encoding.encode(label, source=entry.mask))
 
 
 def _duplicate(entry: Entry, digest: bytes, seen: _Seen) -> Iterator[Problem]:
@@ -143,8 +170,34 @@ def _duplicate(entry: Entry, digest: bytes, seen: _Seen) -> Iterator[Problem]:
     )
 
 
+def _untrainable(entries: Sequence[Entry], spec: str) -> list[Problem]:
+    """Return what a training with no other option would refuse of the parts."""
+    given = {
+        part: np.array([index for index, entry in enumerate(entries) if entry.part == part], np.intp)
+        for part in SPLIT_NAMES
+    }
+    try:
+        if entries:
+            training_split(len(entries), {part: found for part, found in given.items() if found.size}, spec=spec)
+    except DataError as error:
+        return [Problem("parts", spec, str(error))]
+    return []
+
+
+def _unlabelled(classes: Classes, seen: _Seen, spec: str) -> list[Problem]:
+    """Return the parts that a training needs and that have no pixel of any class."""
+    found = {part: pixels for part, pixels in seen.pixels.items() if part in ("", "train", "val")}
+    return [
+        Problem("unlabelled", part or spec, unlabelled(spec, part, classes.ignore_id))
+        for part, pixels in found.items()
+        if not pixels.any()
+    ]
+
+
 def _absent(classes: Classes | None, seen: _Seen, spec: str) -> list[Problem]:
     """Return the classes that occur nowhere, or not in the training part, from which alone a network learns them."""
+    if classes is not None and (nothing_at_all := _unlabelled(classes, seen, spec)):
+        return nothing_at_all
     names: Sequence[str] = classes.names if classes else ()
     nothing = np.zeros(len(names), np.int64)
     everywhere = sum(seen.pixels.values(), nothing)
@@ -162,8 +215,8 @@ def _absent(classes: Classes | None, seen: _Seen, spec: str) -> list[Problem]:
     ]
 
 
-def _size_message(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> str:
+def _size_message(entry: Entry, image: tuple[int, ...], label: tuple[int, ...]) -> str:
     return (
-        f"The image {name} is {image[0]} x {image[1]} and its mask {label[0]} x {label[1]} (height x width), "
-        "expected the same size; crop or resize one of them."
+        f"The image {entry.name} is {image[0]} x {image[1]} and its mask {entry.mask} {label[0]} x {label[1]} "
+        "(height x width), expected the same size; crop or resize one of them."
     )

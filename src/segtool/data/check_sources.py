@@ -15,14 +15,15 @@ from segtool.data.base import Images
 from segtool.data.classes import Classes, Encoding, identity_encoding
 from segtool.data.folder import Description, describe_folder, is_image_folder
 from segtool.data.listing import Sample, list_samples
+from segtool.data.lossy import lossy_masks
 from segtool.data.m2nist import is_m2nist, open_m2nist
 from segtool.data.mask_files import read_raw_mask
-from segtool.data.metadata import Metadata
+from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.npz import open_npz_arrays
 from segtool.data.problem import Problem
-from segtool.data.raw_arrays import RawArrays, classes_of
+from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
 from segtool.errors import DataError
-from segtool.runtime.image_io import read_image
+from segtool.runtime.image_io import read_image, read_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class Entry:
     ----------
     name, part
         Its name, and the predefined part that it is in (empty where there are none).
+    mask
+        What its label map is called: its file, or the sample's name in arrays.
     image, raw_label
         Read the image, and the label map's raw values; raise DataError where that fails.
     encoding
@@ -41,6 +44,7 @@ class Entry:
 
     name: str
     part: str
+    mask: str
     image: Callable[[], Images]
     raw_label: Callable[[], Labels]
     encoding: Encoding | None
@@ -80,7 +84,7 @@ def _open_loaded(spec: str) -> Checkable:
     encoding = identity_encoding(dataset.classes)
     part_of = {int(i): part for part, indices in (dataset.splits or {}).items() for i in indices}
     entries = [
-        Entry(name, part_of.get(i, ""), partial(dataset.image, i), partial(dataset.label, i), encoding)
+        Entry(name, part_of.get(i, ""), name, partial(dataset.image, i), partial(dataset.label, i), encoding)
         for i, name in enumerate(dataset.sample_names)
     ]
     return Checkable(dataset.classes, entries, ())
@@ -89,12 +93,16 @@ def _open_loaded(spec: str) -> Checkable:
 def _open_folder(folder: Path) -> Checkable:
     listing = list_samples(folder)
     problems = list(listing.problems)
+    if lossy := lossy_masks([sample.mask for sample in listing.samples]):
+        problems.append(Problem("lossy", str(folder), lossy))
     readable = [sample for sample in listing.samples if _readable(sample)]
     description: Description | None = None
     try:
-        description = describe_folder(folder, readable)
+        if readable or (folder / FILE_NAME).is_file():
+            description = describe_folder(folder, readable)
     except DataError as error:
-        problems.append(Problem("values", str(folder), str(error)))
+        if not lossy or (folder / FILE_NAME).is_file():
+            problems.append(Problem("values", str(folder), str(error)))
     return Checkable(
         description.classes if description else None,
         [_file_entry(sample, description) for sample in listing.samples],
@@ -104,7 +112,7 @@ def _open_folder(folder: Path) -> Checkable:
 
 def _readable(sample: Sample) -> bool:
     try:
-        read_raw_mask(sample.mask, colors=True)
+        read_mask(sample.mask)
     except DataError:
         return False
     return True
@@ -112,13 +120,13 @@ def _readable(sample: Sample) -> bool:
 
 def _file_entry(sample: Sample, description: Description | None) -> Entry:
     encoding = description.encoding if description else None
-    colors = encoding is not None and encoding.colors
     channels = (description.channels if description else None) or 3
     return Entry(
         sample.name,
         sample.part,
+        str(sample.mask),
         partial(read_image, sample.image, channels=channels),
-        partial(read_raw_mask, sample.mask, colors=colors),
+        partial(read_raw_mask, sample.mask, colors=encoding.colors) if encoding else partial(read_mask, sample.mask),
         encoding,
     )
 
@@ -130,7 +138,7 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
         labels = to_integer_labels(raw.labels, source=spec)
     except DataError as error:
         return Checkable(None, (), (Problem("arrays", spec, str(error)),))
-    problems = []
+    problems = [Problem("parts", spec, sentence) for sentence in description_problems(raw, images)]
     if len(images) != len(labels):
         problems.append(Problem("missing", spec, _count_message(spec, len(images), len(labels))))
     try:
@@ -146,9 +154,9 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
 def _array_entries(images: Images, labels: Labels, encoding: Encoding | None, metadata: Metadata | None) -> list[Entry]:
     count = min(len(images), len(labels))
     ranges = (metadata.splits if metadata else None) or {}
-    part_of = {i: part for part in SPLIT_NAMES for i in range(*ranges.get(part, (0, 0)))}
+    part_of = {i: part for part in SPLIT_NAMES for i in range(*ranges.get(part, (0, 0)))[:count]}
     return [
-        Entry(name, part_of.get(i, ""), partial(_row, images, i), partial(_row, labels, i), encoding)
+        Entry(name, part_of.get(i, ""), name, partial(_row, images, i), partial(_row, labels, i), encoding)
         for i, name in enumerate(array_names(count))
     ]
 

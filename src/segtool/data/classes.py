@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,14 @@ class Classes:
         The class that foreground means leave out; None where there is none.
     ignore_id
         The label value that counts nowhere, outside 0..K-1; None where there is none.
+    background_assumed
+        Whether nothing names the background: it is then the class of the value 0, as is usual in the field.
     """
 
     names: tuple[str, ...]
     background_id: int | None = None
     ignore_id: int | None = None
+    background_assumed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -60,6 +63,22 @@ class Classes:
         """The largest value that a label may have."""
         return max(len(self.names) - 1, self.ignore_id or 0)
 
+    @property
+    def background_note(self) -> str:
+        """Which class is the background, why, and how to say otherwise: one sentence."""
+        if self.background_id is None:
+            return (
+                "No class is the background, so foreground means are over all classes; the key background of a "
+                "dataset.json names one."
+            )
+        name = self.names[self.background_id]
+        if not self.background_assumed:
+            return f"{name!r} is the background, which foreground means leave out."
+        return (
+            f"Nothing says which class is the background, which foreground means leave out: {name!r} (the value 0) is "
+            "taken; the key background of a dataset.json names another, or null for none."
+        )
+
 
 M2NIST_CLASSES = Classes((*(str(digit) for digit in range(10)), "background"), background_id=M2NIST_BACKGROUND)
 
@@ -76,17 +95,20 @@ class Encoding:
         int64 (M,): the label of each key.
     colors
         Whether the keys are colours.
+    described_in
+        The file that says so, or that could.
     """
 
     keys: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     colors: bool = False
+    described_in: str = "dataset.json"
 
     @classmethod
-    def of(cls, pairs: dict[int, int], *, colors: bool = False) -> Encoding:
+    def of(cls, pairs: dict[int, int], *, colors: bool = False, described_in: str = "dataset.json") -> Encoding:
         """Make an encoding from {raw value or packed colour: label}."""
         keys = sorted(pairs)
-        return cls(np.array(keys, np.int64), np.array([pairs[key] for key in keys], np.int64), colors)
+        return cls(np.array(keys, np.int64), np.array([pairs[key] for key in keys], np.int64), colors, described_in)
 
     def encode(self, raw: npt.NDArray[Any], *, source: str) -> Labels:
         """Return the labels, uint8 or uint16 (..., H, W), of raw mask values.
@@ -103,23 +125,35 @@ class Encoding:
         DataError
             The mask holds values that stand for no class.
         """
+        position, unknown = self._look_up(raw)
+        if unknown.size:
+            raise DataError(f"The mask {source} holds {self.refusal(unknown)}.")
+        small = bool(self.labels.max() <= 255)
+        encoded: Labels = np.take(self.labels.astype(np.uint8 if small else np.uint16), position)
+        return encoded
+
+    def unknown(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return the sorted raw values (or packed colours) of a mask, as `encode` takes it, that stand for no class."""
+        return self._look_up(raw)[1]
+
+    def refusal(self, unknown: npt.NDArray[np.int64]) -> str:
+        """Return what is wrong with a mask that holds `unknown`: the sentence goes on from "The mask holds"."""
+        return (
+            f"{self._show(unknown)}, expected only {self._show(self.keys)}; mend the mask or describe what it holds in "
+            f"{self.described_in} (classes, {'ignore_color' if self.colors else 'ignore_id'})"
+        )
+
+    def _look_up(self, raw: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+        """Return where each pixel stands in the keys, and the values that stand nowhere in them."""
         values = pack_colors(raw) if self.colors else raw
         position = np.searchsorted(self.keys, values).clip(max=len(self.keys) - 1)
-        unknown = self.keys[position] != values
-        if unknown.any():
-            raise DataError(
-                f"The mask {source} holds {self._show(np.unique(values[unknown]))}, "
-                f"expected only {self._show(self.keys)}; mend the mask or describe them in "
-                "dataset.json (classes, ignore_id, ignore_color)."
-            )
-        small = bool(self.labels.max() <= 255)
-        encoded: Labels = self.labels.astype(np.uint8 if small else np.uint16)[position]
-        return encoded
+        return position, np.unique(values[self.keys[position] != values]).astype(np.int64)
 
     def _show(self, values: npt.NDArray[Any]) -> str:
         shown = [str(list(unpack_color(int(value)))) if self.colors else str(int(value)) for value in values[:12]]
         more = f" and {len(values) - 12} more" if len(values) > 12 else ""
-        return f"the {'colours' if self.colors else 'values'} {', '.join(shown)}{more}"
+        kind = "colour" if self.colors else "value"
+        return f"the {kind}{'' if len(values) == 1 else 's'} {', '.join(shown)}{more}"
 
 
 def identity_encoding(classes: Classes) -> Encoding:
@@ -142,7 +176,8 @@ def unpack_color(packed: int) -> tuple[int, int, int]:
 
 def numbered_classes(count: int, *, ignore_id: int | None = None) -> Classes:
     """Return the classes "class 0", "class 1", ... with class 0 as the background."""
-    return Classes(tuple(f"class {index}" for index in range(count)), background_id=0, ignore_id=ignore_id)
+    names = tuple(f"class {index}" for index in range(count))
+    return Classes(names, background_id=0, ignore_id=ignore_id, background_assumed=True)
 
 
 def background_of(names: Sequence[str]) -> int | None:
@@ -180,9 +215,10 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     """
     found = values.tolist()
     if not found:
-        raise DataError(f"No mask of {source} can be read; segtool data check says what is wrong with each.")
+        raise DataError(f"{source} has no mask that could be read, expected one at least; add masks.")
     if is_binary(values):
-        return Classes(("background", "foreground"), background_id=0), Encoding.of({0: 0, 255: 1})
+        classes = Classes(("background", "foreground"), background_id=0, background_assumed=True)
+        return classes, Encoding.of({0: 0, 255: 1})
     if _are_ids(found):
         return numbered_classes(len(found)), Encoding.of({value: value for value in found})
     if found[-1] != USUAL_IGNORE or not _are_ids(found[:-1]):

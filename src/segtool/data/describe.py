@@ -16,9 +16,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     -------
     dict
         ``name``, ``spec``, ``images``, ``size`` ("64 x 84", height x width, or "differing"), ``sizes`` (images of each
-        size), ``channels``, ``num_classes``, ``background`` and ``ignore_id``, ``ignored_pixel_share`` (of all pixels),
-        ``classes`` ({id, name, pixel_share of the pixels that count, images that hold it}), ``splits`` (images of each
-        predefined part, or None), ``fingerprint``, ``provenance`` and ``licence`` (None where it is not known).
+        size), ``channels``, ``num_classes``, ``background``, ``background_note`` (a sentence: why that one, and how to
+        say otherwise), ``ignore_id``, ``ignored_pixel_share`` (of all pixels), ``classes`` ({id, name, pixel_share of
+        the pixels that count, images that hold it}), ``splits`` (images of each predefined part, or None),
+        ``fingerprint``, ``provenance`` and ``licence`` (None where it is not known).
     """
     sizes: dict[str, int] = {}
     pixels = np.zeros(dataset.num_classes, np.int64)
@@ -41,6 +42,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "channels": dataset.channels,
         "num_classes": dataset.num_classes,
         "background": None if dataset.background_id is None else dataset.class_names[dataset.background_id],
+        "background_note": dataset.classes.background_note,
         "ignore_id": dataset.ignore_id,
         "ignored_pixel_share": (total - int(pixels.sum())) / total,
         "classes": _classes(dataset, pixels.tolist(), images.tolist()),

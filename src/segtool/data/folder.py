@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,14 @@ from segtool.data.classes import (
 )
 from segtool.data.layout import PARTS
 from segtool.data.listing import Sample, is_image_folder, list_samples
+from segtool.data.lossy import lossy_masks
 from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
-from segtool.data.metadata import FILE_NAME, find_metadata
+from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
 from segtool.data.problem import Problem, refuse
 from segtool.errors import DataError
 from segtool.runtime.image_io import read_image
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder", "size_problem"]
 
@@ -108,13 +112,21 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
+    lossy = lossy_masks([sample.mask for sample in listing.samples])
     metadata = find_metadata(folder / FILE_NAME)
     colors = metadata is not None and metadata.encoding.colors
     headers = [read_header(sample.image, oriented=True) for sample in listing.samples]
     pairs = zip(listing.samples, headers, strict=True)
     # Before the classes are told from all masks, which hides a fault of one behind what all of them hold.
     refuse([problem for problem in (size_problem(*pair, colors=colors) for pair in pairs) if problem], spec=spec)
-    description = describe_folder(folder, listing.samples, assumed=classes)
+    try:
+        description = describe_folder(folder, listing.samples, assumed=classes)
+    except DataError as error:
+        if lossy and metadata is None:
+            raise DataError(lossy) from error  # values that JPEG made are no classes to describe
+        raise
+    if lossy:
+        logger.warning(lossy)
     source = Source(folder.resolve().name, spec, description.provenance)
     return FolderDataset(listing.samples, headers, description=description, source=source)
 
@@ -131,6 +143,7 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     """
     metadata = find_metadata(folder / FILE_NAME)
     if metadata is not None:
+        _refuse_splits(metadata)
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
     masks = values_of(sample.mask for sample in samples)
     values = np.array(sorted(masks), np.int64)
@@ -158,6 +171,14 @@ def _refuse_foreign(masks: Mapping[int, Path], classes: Classes) -> None:
         f"0..{len(classes.names) - 1}{ignored}; mend the mask, or say which value is which class in a dataset.json: "
         '{"classes": [{"name": "...", "value": 0}, ...]}.'
     )
+
+
+def _refuse_splits(metadata: Metadata) -> None:
+    if metadata.splits is not None:
+        raise DataError(
+            f"{metadata.file} has splits, which number the images of arrays, and this is a folder of files; put the "
+            "files into train/, val/ and test/ instead, and take splits out."
+        )
 
 
 def size_problem(sample: Sample, header: Header, *, colors: bool) -> Problem | None:

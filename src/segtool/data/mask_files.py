@@ -20,6 +20,14 @@ _SIDEWAYS = 5
 """EXIF orientations from 5 on turn the image by a quarter, which swaps height and width."""
 
 
+class ColorMaskError(DataError):
+    """A mask in colour where the classes are values; `found` goes on from "The mask is"."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(f"The mask {path} is {found}.")
+        self.found = found
+
+
 @dataclass(frozen=True)
 class Header:
     """What the header of an image file says.
@@ -85,9 +93,10 @@ def read_raw_mask(path: Path, *, colors: bool) -> AnyArray:
         return raw
     if np.ptp(raw, axis=-1).any():
         found = [str(list(unpack_color(int(color)))) for color in np.unique(pack_colors(raw))[:6]]
-        raise DataError(
-            f"The mask {path} is in colour ({', '.join(found)}, ...), expected one value per pixel; say which "
-            'colour is which class in dataset.json: {"classes": [{"name": "...", "color": [r, g, b]}, ...]}.'
+        raise ColorMaskError(
+            path,
+            f"in colour ({', '.join(found)}, ...), expected one value per pixel; say which colour is which class in "
+            'dataset.json: {"classes": [{"name": "...", "color": [r, g, b]}, ...]}',
         )
     return raw[..., 0]
 

@@ -8,7 +8,7 @@
 
 Only ``classes`` is required. A class without value and colour has its position as its value. ``splits`` (for arrays)
 gives [start, stop) of each part. The background, which foreground means leave out, is the class of that name unless
-stated; null means that there is none.
+stated; null means that there is none. All else is refused, in `segtool.data.description`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors
+from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors, unpack_color
+from segtool.data.description import EXAMPLE, check_description
+from segtool.data.wording import counted
 from segtool.errors import DataError
 
 FILE_NAME = "dataset.json"
@@ -43,6 +45,8 @@ class Metadata:
         [start, stop) of each predefined part, by name.
     provenance
         How the data were made, their licence and the like.
+    file
+        Where it was read.
     """
 
     classes: Classes
@@ -50,9 +54,30 @@ class Metadata:
     channels: int | None = None
     splits: Mapping[str, tuple[int, int]] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    file: Path = Path(FILE_NAME)
+
+    def split_problems(self, count: int) -> list[str]:
+        """Return a sentence for each part that `count` images do not have, and for each two that share images."""
+        parts = list((self.splits or {}).items())
+        found = [
+            f"The part {name!r} of splits in {self.file} is {list(part)}, and there are {counted(count, 'image')}, "
+            f"expected numbers up to {count}; mend it."
+            for name, part in parts
+            if part[1] > count
+        ]
+        for index, (name, part) in enumerate(parts):
+            for other, others in parts[:index]:
+                shared = min(part[1], others[1]) - max(part[0], others[0])
+                if shared > 0:
+                    found.append(
+                        f"The parts {other} {list(others)} and {name} {list(part)} of splits in {self.file} share "
+                        f"{counted(shared, 'image')}, expected each in one part at most; mend it, or a validation "
+                        "would score images that were trained on."
+                    )
+        return found
 
     def split_indices(self) -> dict[str, Any] | None:
-        """Return the predefined parts as index arrays by name."""
+        """Return the predefined parts as index arrays by name; `split_problems` comes first."""
         if self.splits is None:
             return None
         return {name: np.arange(start, stop, dtype=np.intp) for name, (start, stop) in self.splits.items()}
@@ -70,103 +95,95 @@ def read_metadata(path: Path) -> Metadata:
     Raises
     ------
     DataError
-        It is no JSON, lacks ``classes``, or contradicts itself.
+        It is no JSON, has keys or values that are not known, lacks ``classes``, or contradicts itself.
     """
+    raw = _read_json(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))
-        return _parse(raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(
-            f'{path} is no usable data set description ({reason}), expected JSON like {{"classes": '
-            '[{"name": "sky", "value": 0}, ...], "ignore_id": null}; mend it or remove it.'
-        ) from error
+        check_description(raw)
+        return _parse(raw, path)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _parse(raw: dict[str, Any]) -> Metadata:
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        reason = f"line {error.lineno}, column {error.colno}: {error.msg}"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+    except ValueError as error:  # a number of thousands of digits, or a key that is there twice
+        reason = str(error)
+    raise DataError(f"{path} is no JSON that can be read ({reason}), expected such as {EXAMPLE}; mend it or remove it.")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _parse(raw: dict[str, Any], path: Path) -> Metadata:
+    """Return what a checked description says."""
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in raw["classes"]]
-    names = tuple(str(entry["name"]) for entry in entries)
-    colors = _uses_colors(entries)
+    names = tuple(entry["name"] for entry in entries)
+    colors = "color" in entries[0]
     ignored = _ignored_key(raw, colors=colors)
     ignore_id = _ignore_label(raw.get("ignore_id"), len(names)) if ignored is not None else None
     classes = Classes(names, background_id=_background(raw, names), ignore_id=ignore_id)
+    splits = raw.get("splits")
     return Metadata(
         classes=classes,
-        encoding=_encoding(entries, ignored, classes, colors=colors),
-        channels=_channels(raw.get("channels")),
-        splits=_splits(raw.get("splits")),
-        provenance=dict(raw.get("provenance") or {}),
+        encoding=_encoding(entries, ignored, classes, file=str(path)),
+        channels=raw.get("channels"),
+        splits={name: (part[0], part[1]) for name, part in splits.items()} if splits else None,
+        provenance=raw.get("provenance") or {},
+        file=path,
     )
-
-
-def _uses_colors(entries: list[dict[str, Any]]) -> bool:
-    with_color = sum(entry.get("color") is not None for entry in entries)
-    if with_color not in (0, len(entries)) or any("color" in entry and "value" in entry for entry in entries):
-        raise DataError("some classes have a colour and others a value, expected one kind; give every class a colour.")
-    return with_color > 0
 
 
 def _ignored_key(raw: dict[str, Any], *, colors: bool) -> int | None:
     """Return the raw value or packed colour that is ignored."""
-    color, value = raw.get("ignore_color"), raw.get("ignore_id")
-    if colors:
-        if value is not None and color is None:
-            raise DataError("ignore_id is given but the classes are colours; give ignore_color too.")
-        return None if color is None else _color(color)
-    if color is not None:
-        raise DataError("ignore_color is given but the classes are values; give ignore_id instead.")
-    return None if value is None else _integer(value)
+    if not colors:
+        return raw.get("ignore_id")
+    return None if raw.get("ignore_color") is None else _color(raw["ignore_color"])
 
 
-def _ignore_label(wanted: Any, count: int) -> int:
+def _ignore_label(wanted: int | None, count: int) -> int:
     """Return the label for ignored pixels: the stated value where it is free, else 255 or 65535."""
-    if wanted is not None and count <= int(wanted) <= MAX_LABEL:
-        return int(wanted)
+    if wanted is not None and count <= wanted <= MAX_LABEL:
+        return wanted
     return USUAL_IGNORE if count <= USUAL_IGNORE else MAX_LABEL
 
 
-def _encoding(entries: list[dict[str, Any]], ignored: int | None, classes: Classes, *, colors: bool) -> Encoding:
-    keys = [_color(e["color"]) if colors else _integer(e.get("value", index)) for index, e in enumerate(entries)]
+def _encoding(entries: list[dict[str, Any]], ignored: int | None, classes: Classes, *, file: str) -> Encoding:
+    colors = "color" in entries[0]
+    keys = [_color(entry["color"]) if colors else entry.get("value", index) for index, entry in enumerate(entries)]
+    whose = [f"class {name!r}" for name in classes.names]
     labels = list(range(len(keys)))
     if ignored is not None and classes.ignore_id is not None:
         keys.append(ignored)
         labels.append(classes.ignore_id)
-    if len(set(keys)) != len(keys):
-        raise DataError("two classes (or a class and what is ignored) share a value or colour; give each its own.")
-    return Encoding.of(dict(zip(keys, labels, strict=True)), colors=colors)
+        whose.append("what is ignored")
+    first: dict[int, str] = {}
+    for key, owner in zip(keys, whose, strict=True):
+        if key in first:
+            shown = f"colour {list(unpack_color(key))}" if colors else f"value {key}"
+            raise DataError(f"The {shown} stands for {first[key]} and for {owner}; give each its own.")
+        first[key] = owner
+    return Encoding.of(dict(zip(keys, labels, strict=True)), colors=colors, described_in=file)
 
 
 def _background(raw: dict[str, Any], names: tuple[str, ...]) -> int | None:
-    wanted = raw.get("background", background_of(names))
-    if isinstance(wanted, str):
-        if wanted not in names:
-            raise DataError(f"the background {wanted!r} is no class, expected one of {list(names)}; name one of these.")
-        return names.index(wanted)
-    return None if wanted is None else _integer(wanted)
+    wanted: str | int | None = raw.get("background", background_of(names))
+    return names.index(wanted) if isinstance(wanted, str) else wanted
 
 
-def _channels(value: Any) -> int | None:
-    if value not in (None, 1, 3):
-        raise DataError(f"channels is {value!r}, expected 1 (grey) or 3 (RGB); mend it or leave it out.")
-    return value if value is None else int(value)
-
-
-def _splits(value: Any) -> dict[str, tuple[int, int]] | None:
-    if value is None:
-        return None
-    return {str(name): (_integer(part[0]), _integer(part[1])) for name, part in value.items()}
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r} is no whole number")
-    return value
-
-
-def _color(value: Any) -> int:
-    color = np.array(value)
-    if color.shape != (3,) or color.dtype.kind != "i" or color.min() < 0 or color.max() > 255:
-        raise ValueError(f"{value!r} is no colour [red, green, blue] of 0..255")
-    return int(pack_colors(color))
+def _color(value: list[int]) -> int:
+    return int(pack_colors(np.array(value)))

@@ -15,16 +15,20 @@ class Problem:
     Attributes
     ----------
     kind
-        "missing", "ambiguous", "unreadable", "size", "values", "class", "duplicate" or "arrays".
+        "missing", "ambiguous", "unreadable", "lossy", "size", "values", "class", "duplicate", "parts", "unlabelled" or
+        "arrays".
     sample
-        The name of the sample, the class or the data set that it concerns.
+        The name of the sample, the class or the data set that it concerns; of several samples the first.
     message
         One sentence: what was found, what was expected, what to do.
+    samples
+        All samples that it concerns, where those are several.
     """
 
     kind: str
     sample: str
     message: str
+    samples: tuple[str, ...] = ()
 
 
 def refuse(problems: Sequence[Problem], *, spec: str) -> None:

@@ -69,6 +69,8 @@ def dataset_from(raw: RawArrays, *, name: str, spec: str, classes: Classes | Non
     require_matching(images, labels, source=spec)
     classes, encoding = classes_of(raw, images, labels, source=spec, assumed=classes)
     provenance = raw.metadata.provenance if raw.metadata else {}
+    for sentence in description_problems(raw, images):
+        raise DataError(sentence)
     return ArrayDataset(
         images,
         labels if encoding is None else _encode(labels, encoding, classes, source=spec),
@@ -76,6 +78,19 @@ def dataset_from(raw: RawArrays, *, name: str, spec: str, classes: Classes | Non
         source=Source(name=name, spec=spec, provenance=provenance),
         splits=raw.metadata.split_indices() if raw.metadata else None,
     )
+
+
+def description_problems(raw: RawArrays, images: AnyArray) -> list[str]:
+    """Return a sentence for each thing that the description of arrays says and that their images (N, H, W, C) deny."""
+    if raw.metadata is None:
+        return []
+    found = raw.metadata.split_problems(len(images))
+    if raw.metadata.channels not in (None, images.shape[-1]):
+        found.append(
+            f"{raw.metadata.file} says that the images have {raw.metadata.channels} channel(s), and they have "
+            f"{images.shape[-1]}, expected the same; mend it or leave channels out."
+        )
+    return found
 
 
 def classes_of(
@@ -89,7 +104,9 @@ def classes_of(
     """
     if raw.metadata is not None:
         if raw.metadata.encoding.colors:
-            raise DataError(f"The dataset.json of {source} gives colours, but its labels are ids; give values instead.")
+            raise DataError(
+                f"{raw.metadata.file} gives colours, but the labels of {source} are ids; give values instead."
+            )
         return raw.metadata.classes, raw.metadata.encoding
     channels = raw.labels.shape[-1] if raw.labels.ndim == 4 and raw.labels.shape[-1] > 1 else None
     if raw.class_names is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from segtool.data.base import Dataset, Indices
+from segtool.data.wording import counted
 from segtool.errors import DataError
 
 
@@ -39,7 +41,8 @@ def split(dataset: Dataset, *, val_fraction: float = 0.2, test_fraction: float =
 
     Predefined parts are used as they are. Without any, all samples are permuted by ``Generator(PCG64(seed))``;
     the first ``int(n * (1 - val_fraction - test_fraction))`` are for training, then come validation and test.
-    A predefined training part without a validation (or test) part gives that up in the same way.
+    A predefined training part without a validation (or test) part gives that up in the same way. Where the given
+    parts leave nothing for training, that is empty.
 
     Parameters
     ----------
@@ -53,11 +56,21 @@ def split(dataset: Dataset, *, val_fraction: float = 0.2, test_fraction: float =
     DataError
         Fractions out of range, or too few samples to leave one for training.
     """
-    given = dataset.splits or {}
+    return split_indices(
+        len(dataset), dataset.splits or {}, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed
+    )
+
+
+def split_indices(
+    count: int, given: Mapping[str, Indices], *, val_fraction: float, test_fraction: float, seed: int
+) -> Split:
+    """Split `count` samples with the predefined parts `given`, as `split` does a data set."""
     pool = given.get("train")
     if pool is None:
         taken = np.concatenate([np.empty(0, np.intp), *given.values()])
-        pool = np.setdiff1d(np.arange(len(dataset), dtype=np.intp), taken)
+        pool = np.setdiff1d(np.arange(count, dtype=np.intp), taken)
+    if given and not pool.size:
+        return Split(pool, given.get("val", pool), given.get("test", pool))
     drawn = _draw(pool, 0.0 if "val" in given else val_fraction, 0.0 if "test" in given else test_fraction, seed)
     return Split(drawn.train, given.get("val", drawn.val), given.get("test", drawn.test))
 
@@ -80,8 +93,8 @@ def part_sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[i
     train = int(count * (1 - held_fraction) + 1e-9)
     if not train:
         raise DataError(
-            f"With {count} images the shares {val_fraction:g} (validation) and {test_fraction:g} (test) leave none for "
-            "training, expected one at least; add images or lower the shares."
+            f"With {counted(count, 'image')} the shares {val_fraction:g} (validation) and {test_fraction:g} (test) "
+            "leave none for training, expected one at least; add images or lower the shares."
         )
     val = round((count - train) * val_fraction / held_fraction) if held_fraction else 0
     return train, val, count - train - val

@@ -118,10 +118,15 @@ class TrainOptions:
                 "A size to resize to and a size of crops were given, which a prediction could not follow: it tiles "
                 "images at their own scale; leave one of them out, or resize the files."
             )
-        if not 0 <= self.rare_crops <= 1 or (self.rare_crops and not self.crop):
+        if not 0 <= self.rare_crops <= 1:
             raise TrainingError(
-                f"A share of crops around rare classes is a number from 0 to 1 and needs crops, found "
-                f"{self.rare_crops:g} with crops of {self.crop}; give --crop HxW too, or leave it out."
+                f"A share of crops around rare classes is a number from 0 to 1, found {self.rare_crops:g}; pass "
+                "another."
+            )
+        if self.rare_crops and not self.crop:
+            raise TrainingError(
+                f"A share of crops around rare classes ({self.rare_crops:g}) was given without a size of crops; give "
+                "that too, or leave the share out."
             )
 
     def to_dict(self) -> dict[str, Any]:

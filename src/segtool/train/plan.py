@@ -13,11 +13,12 @@ import keras
 
 import segtool
 from segtool.data.base import show_size
-from segtool.data.dataset import Dataset, Split, split
+from segtool.data.dataset import Dataset, Split
 from segtool.data.loading import load_dataset
-from segtool.errors import DataError
+from segtool.data.training_parts import require_labelled, training_split
+from segtool.errors import DataError, TrainingError
 from segtool.train.architectures import build
-from segtool.train.augmentation import check_augmentations, parse_augmentations
+from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far
 from segtool.train.crops import crops_in
 from segtool.train.determinism import make_deterministic
 from segtool.train.device import Device, choose_device
@@ -74,16 +75,21 @@ def make_plan(options: TrainOptions) -> Plan:
         make_deterministic()
     data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
     _refuse_unused_shares(options, data)
-    parts = split(data, val_fraction=options.val_split, test_fraction=options.test_split, seed=options.seed)
-    if not len(parts.train) or not len(parts.val):
-        raise DataError(
-            f"{options.data} has {len(data)} images, which leaves {len(parts.train)} to train and {len(parts.val)} to "
-            "validate on; add images or change --val-split."
-        )
-    check_augmentations(parse_augmentations(recipe.augment), data.classes, cropped=options.crop is not None)
+    parts = training_split(
+        len(data),
+        data.splits or {},
+        spec=options.data,
+        val_fraction=options.val_split,
+        test_fraction=options.test_split,
+        seed=options.seed,
+    )
+    require_labelled(data, parts)
+    if data.classes.background_assumed:
+        logger.warning(data.classes.background_note)
+    size = _crop_size(options.crop, data) if options.crop else options.size or _common_size(data)
+    _check_augmentations(options, recipe, data, size)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
-    size = _crop_size(options.crop, data) if options.crop else options.size or _common_size(data)
     return Plan(
         options=options,
         recipe=recipe,
@@ -97,6 +103,17 @@ def make_plan(options: TrainOptions) -> Plan:
         ),
         teacher=_teacher(options, data, size),
     )
+
+
+def _check_augmentations(options: TrainOptions, recipe: Recipe, data: Dataset, size: tuple[int, int]) -> None:
+    """Refuse augmentations that the data or their size do not allow; warn of the recipe's own that are too strong."""
+    steps = parse_augmentations(recipe.augment)
+    check_augmentations(steps, data.classes, cropped=options.crop is not None)
+    if (sentence := too_far(steps, size)) is None:
+        return
+    if options.augment is not None:
+        raise TrainingError(sentence)
+    logger.warning(sentence)
 
 
 def _teacher(options: TrainOptions, data: Dataset, size: tuple[int, int]) -> Teacher | None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.data.dataset import Dataset
+from segtool.data.wording import counted
 
 RARE_SHARE = 0.001  # of the pixels that count
 FEW_IMAGES = 3
@@ -41,10 +42,13 @@ def warn_of_rare_classes(
     shares = pixels / max(1, int(pixels.sum()))
     rare = (images > 0) & ((shares < RARE_SHARE) | (images < FEW_IMAGES))
     if rare.any():
-        found = [f"{data.class_names[i]} ({shares[i]:.3%} in {images[i]} images)" for i in np.flatnonzero(rare)]
+        found = [
+            f"{data.class_names[i]} ({shares[i]:.3%} in {counted(int(images[i]), 'image')})"
+            for i in np.flatnonzero(rare)
+        ]
         logger.warning(
-            "Rare in the %d training images: %s; expect the network to miss them often%s.",
-            len(labels),
+            "Rare in the %s: %s; expect the network to miss them often%s.",
+            counted(len(labels), "training image"),
             ", ".join(found),
             "" if shown_more else ", less so with --crop HxW --rare-crops 0.5",
         )

@@ -7,6 +7,7 @@ from segtool.train.augmentation.registry import (
     check_augmentations,
     parse_augmentations,
     spell,
+    too_far,
 )
 
-__all__ = ["AUGMENTATIONS", "NONE", "Augmenter", "check_augmentations", "parse_augmentations", "spell"]
+__all__ = ["AUGMENTATIONS", "NONE", "Augmenter", "check_augmentations", "parse_augmentations", "spell", "too_far"]

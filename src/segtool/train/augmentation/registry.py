@@ -34,6 +34,8 @@ class Augmentation:
         Largest strength that makes sense.
     whole
         Whether the strength is a whole number.
+    in_pixels
+        Whether the strength is how far something moves, in pixels.
     """
 
     change: Change
@@ -41,6 +43,7 @@ class Augmentation:
     strength: float | None = None
     most: float = 0.0
     whole: bool = False
+    in_pixels: bool = False
 
 
 # In the order in which they are applied, whatever order they are asked for in.
@@ -48,6 +51,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "recompose": Augmentation(
         recompose, "new images from the objects of two, each moved up to S pixels sideways and to any height; for "
         "bright objects on black, as in M2NIST", 9, 4096, whole=True,
+        in_pixels=True,
     ),
     "flip-horizontal": Augmentation(
         flip_horizontal, "mirrored left to right, half of the images; only where no class has a handedness (digits, "
@@ -57,8 +61,11 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
         flip_vertical, "mirrored top to bottom, half of the images; only where up means nothing",
     ),
     "scale": Augmentation(scale, "zoomed by a factor from 1 / (1 + S) to 1 + S", 0.15, 3),
-    "elastic": Augmentation(elastic, "bent smoothly, by up to S pixels", 4, 64),
-    "shift": Augmentation(shift, "moved by up to S pixels up, down, left and right", 12, 4096, whole=True),
+    "elastic": Augmentation(elastic, "bent smoothly, by up to S pixels", 4, 64, in_pixels=True),
+    "shift": Augmentation(
+        shift, "moved by up to S pixels up, down, left and right, half a side at most", 12, 4096, whole=True,
+        in_pixels=True,
+    ),
     "brightness": Augmentation(brightness, "pixels times a factor from 1 - S to 1 + S", 0.3, 1),
     "contrast": Augmentation(contrast, "distance from the image's mean times a factor from 1 - S to 1 + S", 0.3, 1),
     "noise": Augmentation(noise, "Gaussian noise with a deviation of up to S grey levels", 10, 128),
@@ -104,6 +111,8 @@ def parse_augmentations(text: str) -> tuple[tuple[str, float], ...]:
     found: dict[str, float] = {}
     for part in text.split(","):
         name, colon, strength = (item.strip() for item in part.partition(":"))
+        if name == NONE:
+            raise TrainingError(f"The word {NONE} stands alone, found {text!r}; leave it out, or write {NONE} only.")
         if name not in AUGMENTATIONS:
             raise TrainingError(
                 f"There is no augmentation {name!r}; write {NONE}, or some of {', '.join(AUGMENTATIONS)} with commas "
@@ -141,6 +150,27 @@ def check_augmentations(steps: tuple[tuple[str, float], ...], classes: Classes, 
             "The augmentation recompose needs data with a background class and no ignored pixels, and found "
             f"background {classes.background_id} and ignore id {classes.ignore_id}; leave it out."
         )
+
+
+def too_far(steps: tuple[tuple[str, float], ...], size: tuple[int, int]) -> str | None:
+    """Return a sentence on the first augmentation that moves what it changes by more than half a side; None for none.
+
+    Parameters
+    ----------
+    steps
+        (name, strength) as `parse_augmentations` gives them.
+    size
+        (height, width) in pixels of what is trained on.
+    """
+    most = min(size) // 2
+    for name, strength in steps:
+        if AUGMENTATIONS[name].in_pixels and strength > most:
+            return (
+                f"The augmentation {name}:{strength:g} moves by up to {strength:g} pixels in images of {size[0]} x "
+                f"{size[1]} (height x width), expected half of a side at most, or little is left of them; write "
+                f"--augment with {name}:{max(most, 1)} or less."
+            )
+    return None
 
 
 def _strength(name: str, text: str) -> float:

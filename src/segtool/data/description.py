@@ -1,0 +1,165 @@
+"""What a dataset.json may say: every key and value of it is checked here, before any is used."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segtool.data.classes import MAX_LABEL
+from segtool.data.layout import PARTS
+from segtool.errors import DataError
+
+KEYS = ("classes", "background", "ignore_id", "ignore_color", "channels", "splits", "provenance")
+CLASS_KEYS = ("name", "value", "color")
+EXAMPLE = '{"classes": [{"name": "sky", "value": 0}, {"name": "road", "value": 1}], "ignore_id": null}'
+_LARGEST = 2**31 - 1
+_SHOWN = 60  # characters of a wrong value
+
+
+def check_description(raw: Any) -> None:
+    """Refuse what is no description of a data set.
+
+    Parameters
+    ----------
+    raw
+        What the JSON holds.
+
+    Raises
+    ------
+    DataError
+        A key that is not known or missing, or a value that is none; the sentence names it, not the file.
+    """
+    if not isinstance(raw, dict):
+        raise DataError(f"It holds {_show(raw)}, expected an object such as {EXAMPLE}; write one.")
+    _check_keys(raw, KEYS, "", "; anything else goes into provenance")
+    entries = raw.get("classes")
+    if not isinstance(entries, list):
+        found = f"is {_show(entries)}" if "classes" in raw else "is missing"
+        raise DataError(f'"classes" {found}, expected a list with an entry for each class, such as {EXAMPLE}; mend it.')
+    for position, entry in enumerate(entries):
+        _check_class(entry, position)
+    _check_names([_name(entry) for entry in entries])
+    _check_keys_of_masks(raw, [entry for entry in entries if isinstance(entry, dict)], len(entries))
+    _check_background(raw, [_name(entry) for entry in entries])
+    _check_rest(raw)
+
+
+def _check_keys(found: Mapping[str, Any], known: Sequence[str], where: str, more: str = "") -> None:
+    for key in found:
+        if key not in known:
+            close = difflib.get_close_matches(key.lower(), known, 1)
+            guess = f" (did you mean {close[0]!r}?)" if close else ""
+            raise DataError(f"There is no key {_show(key)}{where}{guess}, the keys are {', '.join(known)}{more}.")
+
+
+def _check_class(entry: Any, position: int) -> None:
+    where = f"Class {position}"
+    if not isinstance(entry, str | dict):
+        raise DataError(f'{where} is {_show(entry)}, expected a name or {{"name": ..., "value": ...}}; mend it.')
+    if isinstance(entry, dict):
+        _check_keys(entry, CLASS_KEYS, f" of a class (found in class {position})")
+        if "name" not in entry:
+            raise DataError(f"{where} is {_show(entry)} and has no name, expected one; give it a name.")
+        _check_key_of_class(entry, f"{where} ({_show(entry['name'])})")
+    name = _name(entry)
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f"{where} has the name {_show(name)}, expected a text that is not empty; name it.")
+
+
+def _check_key_of_class(entry: Mapping[str, Any], where: str) -> None:
+    if "value" in entry and "color" in entry:
+        raise DataError(f"{where} has a value and a colour, expected one of them; leave the other out.")
+    if "value" in entry and not _is_whole(entry["value"], 0):
+        raise DataError(
+            f"{where} has the value {_show(entry['value'])}, expected the whole number, 0 or above, that its pixels "
+            "have in the masks; mend it."
+        )
+    if "color" in entry:
+        _check_color(entry["color"], f"{where} has the colour")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not 2 <= len(names) <= MAX_LABEL:
+        raise DataError(f"There are {len(names)} classes ({_show(names)}), expected two or more; name each class.")
+    if twice := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
+        raise DataError(f"The name {_show(twice[0])} is given to {names.count(twice[0])} classes; name each once.")
+
+
+def _check_keys_of_masks(raw: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], count: int) -> None:
+    """Refuse values beside colours, and what is ignored in the other kind than the classes."""
+    with_color = sum("color" in entry for entry in entries)
+    if with_color not in (0, count):
+        raise DataError(
+            f"{with_color} of {count} classes have a colour and the others a value, expected one kind; give every "
+            "class a colour."
+        )
+    ignore_id, ignore_color = raw.get("ignore_id"), raw.get("ignore_color")
+    if ignore_id is not None and not _is_whole(ignore_id, -_LARGEST):
+        raise DataError(f'"ignore_id" is {_show(ignore_id)}, expected a whole number or null; mend it.')
+    if ignore_color is not None:
+        _check_color(ignore_color, '"ignore_color" is')
+    if with_color and ignore_id is not None and ignore_color is None:
+        raise DataError('"ignore_id" is given but the classes are colours; give "ignore_color" too.')
+    if not with_color and ignore_color is not None:
+        raise DataError('"ignore_color" is given but the classes are values; give "ignore_id" instead.')
+
+
+def _check_background(raw: Mapping[str, Any], names: Sequence[str]) -> None:
+    wanted = raw.get("background")
+    if wanted is None or (isinstance(wanted, str) and wanted in names) or _is_whole(wanted, 0, len(names) - 1):
+        return
+    close = difflib.get_close_matches(wanted, names, 1) if isinstance(wanted, str) else []
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    raise DataError(
+        f'"background" is {_show(wanted)}, which is no class{guess}, expected one of {_show(names)}, its number, or '
+        "null for none; mend it."
+    )
+
+
+def _check_rest(raw: Mapping[str, Any]) -> None:
+    channels, splits, provenance = raw.get("channels"), raw.get("splits"), raw.get("provenance")
+    if channels is not None and (not _is_whole(channels, 1, 3) or channels == 2):
+        raise DataError(f'"channels" is {_show(channels)}, expected 1 (grey) or 3 (RGB); mend it or leave it out.')
+    if provenance is not None and not isinstance(provenance, dict):
+        raise DataError(f'"provenance" is {_show(provenance)}, expected an object {{...}}; mend it or leave it out.')
+    if splits is not None:
+        _check_splits(splits)
+
+
+def _check_splits(splits: Any) -> None:
+    expected = '{"train": [0, 3200], "val": [3200, 4000]}, each from and up to'
+    if not isinstance(splits, dict):
+        raise DataError(f'"splits" is {_show(splits)}, expected {expected}; mend it or leave it out.')
+    for name, part in splits.items():
+        if name not in PARTS:
+            raise DataError(f'"splits" has the part {_show(name)}, expected train, val or test; rename it.')
+        if not isinstance(part, list) or len(part) != 2 or not all(_is_whole(number, 0) for number in part):
+            raise DataError(f'The part {name!r} of "splits" is {_show(part)}, expected {expected}; mend it.')
+        if part[0] >= part[1]:
+            raise DataError(
+                f'The part {name!r} of "splits" is {_show(part)} and holds no image, expected [start, stop] with start '
+                "below stop; mend it."
+            )
+
+
+def _check_color(color: Any, what: str) -> None:
+    if not isinstance(color, list) or len(color) != 3 or not all(_is_whole(part, 0, 255) for part in color):
+        raise DataError(f"{what} {_show(color)}, expected [red, green, blue], each 0..255; mend it.")
+
+
+def _is_whole(value: Any, least: int, most: int = _LARGEST) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _name(entry: Any) -> Any:
+    return entry["name"] if isinstance(entry, dict) else entry
+
+
+def _show(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "nested too deeply"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
