@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from report_runs import CLASSES, SIZE, SPLIT, write_data, write_report_run
+from report_runs import SIZE, SPLIT, write_data, write_report_run
 from tiny_models import expected_labels, tiny_contract, write_model
 
 from segtool.cli import main
@@ -24,17 +24,17 @@ def run(*arguments: object) -> Result:
 def write_file(path: Path, data: str, **split: Any) -> Path:
     """A model file that says that it was trained on `data`, divided as `split` says."""
     dataset = load_dataset(data, **split)
-    images = dataset.images([0, 1], size=SIZE)
+    images, names = dataset.images([0, 1], size=SIZE), dataset.class_names
     contract = tiny_contract(
         height=SIZE[0],
         width=SIZE[1],
-        class_names=CLASSES,
-        palette=default_palette(len(CLASSES), background_id=0),
-        background_id=0,
+        class_names=names,
+        palette=default_palette(len(names), background_id=dataset.background_id),
+        background_id=dataset.background_id,
         data_fingerprint=dataset.fingerprint(),
         split=split,
     )
-    labels = expected_labels(images, classes=len(CLASSES))
+    labels = expected_labels(images, classes=len(names))
     return write_model(path, contract, golden=GoldenPair(images, labels))
 
 
@@ -81,6 +81,21 @@ def test_with_data_all_models_are_scored_on_images_that_none_was_trained_on(data
     assert found["selection_note"] in result.stderr.replace("\n", " ")
     assert f"all are scored on {len(one)} images" in found["selection_note"]
     assert found["verdict"]["model"] is not None
+
+
+def test_the_generator_composes_the_same_images_for_all(tmp_path: Path) -> None:
+    """With each model's own shares it would compose 12 images for one and 6 others for the other."""
+    size = {"seed": 3, "test_split": 0.0}
+    first = write_file(tmp_path / "first.onnx", "m2nist-synthetic:50", val_split=0.2, **size)
+    second = write_file(tmp_path / "second.onnx", "m2nist-synthetic:50", val_split=0.1, **size)
+    page = tmp_path / "both.html"
+    result = run(first, second, "--data", "m2nist-synthetic:60", "--split", "val", "--out", page)
+    assert result.exit_code == 0, result.output
+    found = found_in(page)
+    assert [model["evaluation"]["images"] for model in found["models"]] == [12, 12]
+    assert len({model["evaluation"]["data_fingerprint"] for model in found["models"]}) == 1
+    assert f"12 images of m2nist-synthetic:60, part val, as {first} divides them" in found["selection_note"]
+    assert found["selection_note"] in page.read_text(encoding="utf-8")
 
 
 def test_where_one_model_saw_the_images_no_winner_is_named(data: Path) -> None:

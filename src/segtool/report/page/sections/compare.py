@@ -18,7 +18,7 @@ def compare(view: View) -> Html:
     cells = [_cells(model, view) for model in view.models]
     names = [name for name in cells[0] if any(column[name].content not in (NONE, None) for column in cells)]
     rows: list[Sequence[Child | Cell]] = [[name, *(column[name] for column in cells)] for name in names]
-    head: list[Child] = ["", *(name_of(model) for model in view.models)]
+    head: list[Child] = ["figure", *(name_of(model) for model in view.models)]
     return section(
         "models",
         "Models",

@@ -35,7 +35,7 @@ def head(view: View) -> Html:
 
 
 def _of_each(model: Facts, view: View) -> list[Html]:
-    return [tag("p", name_of(model), class_="kicker"), _numbers(model, view), _checks(model)]
+    return [tag("p", name_of(model), class_="each"), _numbers(model, view), _checks(model)]
 
 
 def _date(view: View) -> Html:
