@@ -142,7 +142,8 @@ def test_taps_that_were_never_trained_are_named(run, caplog):
     wide = keras.layers.Conv2D(3, 7, padding="same", name="wide")(pooled)  # on 2 x 2: rows and columns 2, 3 and 4
     up = keras.layers.Conv2DTranspose(3, 4, strides=4)(wide)
     keras.Model(image, keras.layers.Softmax()(up), name="small").save(run / "model.keras")
-    assert export_model(run, options=ExportOptions(size=(4, 8), overwrite=True)).warnings == ()
+    untrained = export_model(run, options=ExportOptions(size=(4, 8), overwrite=True)).warnings
+    assert not [text for text in untrained if "taps" in text]
     warnings = export_model(run, options=ExportOptions(size=(12, 100))).warnings
     assert "26 of the 35 taps of wide met only padding at 8x8" in warnings[0]  # 5 rows of 7 now
     assert warnings[0] in caplog.text

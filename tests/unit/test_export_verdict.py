@@ -3,6 +3,7 @@
 import logging
 import math
 
+import numpy as np
 import pytest
 from tiny_nets import KERAS_WARNING, names, scaled, with_wrong_ranges
 
@@ -11,7 +12,7 @@ from segtool.export import ExportOptions, export_model, pipeline
 from segtool.export.gates import Parity, compare_accuracy
 from segtool.export.presets import preset_for
 from segtool.export.speed import describe_speed
-from segtool.export.verdict import GATES, judge, recommend, warnings_of
+from segtool.export.verdict import GATES, judge, recommend, useless, warnings_of
 from segtool.models import open_predictor
 from segtool.runtime.latency import Ratio
 
@@ -84,6 +85,39 @@ def test_one_file_is_recommended(refused, low, high, file, word):
 
 def test_one_file_alone_is_the_one():
     assert recommend({"parity": judge(PASSED["parity"])}).file == "float32"
+
+
+def metrics(accuracy, support):
+    classes = [{"name": name, "support": count} for name, count in zip("abc", support, strict=True)]
+    return {"float32": {"pixel_accuracy": accuracy, "classes": classes}}
+
+
+def test_a_network_no_better_than_one_class_everywhere_is_named():
+    assert "94.00%" in useless(metrics(0.569, [940, 30, 30]))
+    assert "56.90%" in useless(metrics(0.569, [940, 30, 30]))
+    assert useless(metrics(0.94, [940, 30, 30]))
+    assert useless(metrics(0.95, [940, 30, 30])) == ""
+    assert useless(metrics(1.0, [1000, 0, 0])) == ""
+    assert useless({}) == ""
+
+
+def test_an_export_of_a_useless_network_recommends_no_file(run, caplog):
+    spoil(run)
+    result = export_model(run, options=ExportOptions())
+    assert "no better than none" in result.warnings[-1]
+    assert result.warnings[-1] in caplog.text
+    assert result.to_dict()["recommendation"] is None
+
+
+def spoil(run):
+    """Replace the weights by the number of their channel, so that the classes have nothing to do with the image."""
+    import keras
+
+    model = keras.models.load_model(run / "model.keras")
+    for layer in model.layers:
+        for weight in layer.weights:
+            weight.assign(weight * 0 + np.linspace(0, 9, weight.shape[-1]))
+    model.save(run / "model.keras")
 
 
 def test_a_parity_refusal_is_waived_into_the_metadata(run, monkeypatch):

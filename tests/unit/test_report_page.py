@@ -103,7 +103,7 @@ def test_nothing_comes_from_elsewhere(page: str) -> None:
 
 
 def test_the_figures_are_those_of_the_other_commands(made: dict[str, Any], folder: Path) -> None:
-    beside = json.loads((folder / "report.json").read_text())
+    beside = json.loads((folder / "report.html.json").read_text())
     assert beside["models"] == made["models"]
     scored = CliRunner().invoke(main, ["evaluate", str(folder / "model.int8.onnx"), "--json"])
     evaluation = json.loads(scored.stdout)
@@ -176,7 +176,7 @@ def test_without_times_the_page_says_so(folder: Path, tmp_path: Path) -> None:
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Times were not measured" in text
     assert "p50" not in text
-    assert json.loads((tmp_path / "page.json").read_text())["models"][0]["benchmark"] is None
+    assert json.loads((tmp_path / "page.html.json").read_text())["models"][0]["benchmark"] is None
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,11 @@ def test_a_model_without_a_contract_or_data_is_refused(tmp_path: Path) -> None:
 
 def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     assert run("--runs", 20, "--no-latency").exit_code == 2
-    assert "page and figures at once" in run(write_report_run(tmp_path / "run"), "--out", "page.json").stderr
+    folder = write_report_run(tmp_path / "run")
+    for name in ("page.json", "page.pdf", "page"):
+        refused = run(folder, "--out", tmp_path / name)
+        assert (refused.exit_code, "no .html or .htm file" in refused.stderr) == (1, True)
+        assert not (tmp_path / name).exists()
 
 
 def test_a_file_that_fails_its_golden_test_is_a_no_and_a_refusal(tmp_path: Path) -> None:
@@ -220,12 +224,23 @@ def test_a_file_that_fails_its_golden_test_is_a_no_and_a_refusal(tmp_path: Path)
     out = tmp_path / "page.html"
     result = run(tmp_path / "model.int8.onnx", "--data", data, "--no-latency", "--out", out)
     assert result.exit_code == 4
-    found = json.loads(out.with_suffix(".json").read_text())
-    assert found["verdict"] == {"model": None, "answer": "no"}
+    found = json.loads((tmp_path / "page.html.json").read_text())
+    assert found["verdict"] == {"model": None, "answer": "no", "reason": ""}
     assert "Do not deploy" in out.read_text(encoding="utf-8")
 
 
 QUIET = {"band": 0.01, "quiet": True, "criterion": "..."}
+
+
+CLASSES_OF_TRUTH = [{"name": "sky", "support": 940}, {"name": "car", "support": 60}]
+
+
+def scored(**changes: Any) -> dict[str, Any]:
+    """What a verdict looks at of an evaluation; `interval` in shares."""
+    interval = changes.pop("interval", None)
+    facts = {"foreground_mean_iou": 0.9, "pixel_accuracy": 0.99, "images": 400, "split": "test", "data": "x.npz"}
+    intervals = {"intervals": {"figures": {"foreground_mean_iou": interval}}}
+    return {**facts, "classes": CLASSES_OF_TRUTH, **intervals, **changes}
 
 
 def model_facts(**changes: Any) -> dict[str, Any]:
@@ -236,6 +251,8 @@ def model_facts(**changes: Any) -> dict[str, Any]:
         "kind": "onnx",
         "size_bytes": 10,
         "own_data": True,
+        "own_part": True,
+        "trained_on": 0,
         "golden": {"passed": True, "agreement": 1.0, "pixels": 9, "required_agreement": 0.999},
         "contract": {
             "precision": "int8",
@@ -243,7 +260,7 @@ def model_facts(**changes: Any) -> dict[str, Any]:
             "metrics": {"int8": {"foreground_mean_iou": 0.9, "split": "test", "images": 400}},
             "data_fingerprint": "abc",
         },
-        "evaluation": {"foreground_mean_iou": 0.9, "images": 400, "split": "test", "data": "x.npz"},
+        "evaluation": scored(),
         "benchmark": {"n": 10, "threads": 1, "latency_ms": {"p50": 1.0, "p90": 1.1, "p99": 1.2}, "noise": QUIET},
     }
     return {**facts, **changes}
@@ -273,9 +290,11 @@ PAIR = {
         ({}, {"speed": None}, "care", None),
         ({"benchmark": None}, {}, "care", None),
         ({"benchmark": {**model_facts()["benchmark"], "noise": {**QUIET, "quiet": False}}}, {}, "care", None),
-        ({"evaluation": {"foreground_mean_iou": 0.8, "images": 400, "split": "test", "data": "x"}}, {}, "no", "Scores"),
-        ({"evaluation": {"foreground_mean_iou": 0.9, "images": 400, "split": "train", "data": "x"}}, {}, "care", None),
-        ({"evaluation": {"foreground_mean_iou": 0.9, "images": 9, "split": "test", "data": "x"}}, {}, "care", None),
+        ({"evaluation": scored(foreground_mean_iou=0.8)}, {}, "no", "Scores"),
+        ({"evaluation": scored(split="all", images=500), "trained_on": 400}, {}, "care", None),
+        ({"evaluation": scored(images=9)}, {}, "care", None),
+        ({"evaluation": scored(pixel_accuracy=0.94)}, {}, "no", "Better than one class everywhere"),
+        ({"own_data": False, "own_part": False, "trained_on": None}, {}, "care", None),
     ],
 )
 def test_one_reason_against_is_enough(
@@ -285,6 +304,50 @@ def test_one_reason_against_is_enough(
     assert verdict["answer"] == answer
     names = [check["name"] for check in verdict["checks"] if check["status"] == "fail"]
     assert [name.startswith(failed or "?") for name in names] == [True] * (failed is not None)
+
+
+def check_of(model: dict[str, Any], name: str) -> dict[str, Any]:
+    [check] = [check for check in judge(model_facts(**model), PAIR)["checks"] if check["name"].startswith(name)]
+    return check  # type: ignore[no-any-return]
+
+
+def test_a_model_is_held_against_the_most_frequent_class() -> None:
+    poor = check_of({"evaluation": scored(pixel_accuracy=0.569)}, "Better than one class")
+    assert poor["status"] == "fail"
+    assert "56.90 %" in poor["text"]
+    assert "sky everywhere would have 94.00 %" in poor["text"]
+    assert check_of({}, "Better than one class")["status"] == "pass"
+    alone = scored(classes=CLASSES_OF_TRUTH[:1], pixel_accuracy=1.0)
+    assert check_of({"evaluation": alone}, "Better than one class")["status"] == "unknown"
+
+
+def test_other_data_prove_nothing_of_what_was_trained_on() -> None:
+    """A part of the training's own file is another set by its fingerprint, and all of it was trained on."""
+    foreign = {"own_data": False, "own_part": False, "trained_on": None}
+    check = check_of(foreign, "Whether it was trained on")
+    assert check["status"] == "unknown"
+    assert "another fingerprint" in check["text"]
+    assert "cannot be told" in check["note"]
+    assert check_of({}, "Scored on images it was not trained on")["status"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("images", "interval", "status", "said"),
+    [
+        (10, (0.62, 0.95), "unknown", "cannot be told from 10 images"),
+        (1, None, "unknown", "cannot be told from 1 image"),
+        (400, (0.62, 0.95), "pass", ""),
+        (400, (0.75, 0.82), "care", "harder, or of another kind"),
+        (10, (0.75, 0.82), "care", "harder, or of another kind"),
+    ],
+)
+def test_a_lower_score_is_held_against_its_interval(
+    images: int, interval: tuple[float, float] | None, status: str, said: str
+) -> None:
+    evaluation = scored(foreground_mean_iou=0.79, images=images, interval=interval)
+    check = check_of({"own_data": False, "own_part": False, "trained_on": None, "evaluation": evaluation}, "Scores on")
+    assert check["status"] == status
+    assert said in check["note"]
 
 
 def test_the_choice_is_the_fastest_of_the_most_accurate() -> None:

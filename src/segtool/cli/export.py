@@ -174,7 +174,7 @@ def _report(result: ExportResult) -> None:
         )
     best = {"int8": result.int8, "float32": result.float32}.get(result.recommendation.file or "")
     if result.int8:
-        say(f"Deploy {best or 'which file is open'}: {result.recommendation.reason}.")
+        say(f"Deploy {best}: {result.recommendation.reason}." if best else f"Deploy: {result.recommendation.reason}.")
     latest = Path("runs/latest/model.onnx").resolve() == result.float32.resolve()
     model = best or result.int8 or result.float32
     say(f"Next: segtool predict images/*.png{'' if latest else f' --model {model}'}")

@@ -28,8 +28,8 @@ from segtool.cli.options import data_option, json_option, overwrite_option, prov
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="The page; the same figures go beside it as .json.  [default: report.html in the run's folder, or here for "
-    "files without a run and for several runs]",
+    help="The page; the same figures go beside it as FILE.html.json.  [default: report.html in the run's folder, or "
+    "here for files without a run and for several runs]",
 )
 @click.option(
     "--plots",
@@ -52,7 +52,8 @@ def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, *
 
     It says whether to deploy which file on this machine, and why: accuracy with its conventions, the worst and the best
     images, FP32 against INT8, latency, training, contract, and the commands that make it again. The page is one file
-    that loads nothing from elsewhere. Of a run folder its exported files are compared.
+    that loads nothing from elsewhere. Of a run folder its exported files are compared. With --data all models are
+    scored on the same images; where models were not, none is named best.
 
     Exit code 4 where a file fails its built-in golden test; the page is written all the same, and says so.
 
@@ -80,6 +81,8 @@ def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, *
         emit_json("report", {"written": [str(path) for path in written], **found})
     else:
         _summary(found["models"], found["verdict"])
+        for text in filter(None, (found["verdict"]["reason"], found["selection_note"])):
+            say(text)
     if any(model["golden"] and not model["golden"]["passed"] for model in found["models"]):
         ctx.exit(GateError.exit_code)
 

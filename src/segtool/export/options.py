@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segtool.contract import Head, ModelContract, SizePolicy
-from segtool.export.verdict import GateName, Recommendation, recommend, warnings_of
+from segtool.export.verdict import GateName, Recommendation, recommend, useless, warnings_of
 
 TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear; tf2onnx 1.17 ends at 18
 DEFAULT_OPSET = 18
@@ -102,21 +101,24 @@ class ExportResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know: of the size, gates that were waived, and that INT8 is not faster here."""
-        return (*self.size_warnings, *warnings_of(self._gates))
+        """What the user should know: of the size, gates that were waived, INT8 no faster, a network that is useless."""
+        poor = useless(self._last.metrics)
+        return (*self.size_warnings, *warnings_of(self._last.gates), *([poor] if poor else []))
 
     @property
     def recommendation(self) -> Recommendation:
         """Which of the files to deploy, and why."""
-        return recommend(self._gates)
+        if useless(self._last.metrics):
+            return Recommendation(None, "neither yet, as saying one class everywhere is right as often")
+        return recommend(self._last.gates)
 
     @property
-    def _gates(self) -> Mapping[str, Any]:
-        return (self.int8_contract or self.contract).gates
+    def _last(self) -> ModelContract:
+        return self.int8_contract or self.contract
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values, for `export --json`."""
-        last = self.int8_contract or self.contract
+        last = self._last
         return {
             "float32": str(self.float32),
             "int8": None if self.int8 is None else str(self.int8),

@@ -28,7 +28,7 @@ from segtool.export.presets import preset_for
 from segtool.export.respecialize import check_size, respecialize
 from segtool.export.runners import as_labels, keras_runner, onnx_runner
 from segtool.export.untrained import untrained_taps
-from segtool.export.verdict import judge
+from segtool.export.verdict import judge, useless
 from segtool.files import refuse_existing
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.predictor import contract_of
@@ -167,6 +167,8 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
     parity = compare_parity(images, keras=keras_runner(model), probabilities=probabilities, labels=labels)
     proof = judge(parity, waive=options.waive)
     score, metrics = measure(run, job, contract)
+    if poor := useless({"float32": metrics}):
+        logger.warning(poor)
     proven = replace(contract, metrics={"float32": metrics} if metrics else {}, gates={"parity": proof})
     digest = publish(graph, proven, job, target, labels)
     return Made(base, proven, score, run, digest)

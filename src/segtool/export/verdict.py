@@ -95,6 +95,23 @@ def speed_warning(speed: Mapping[str, Any]) -> str:
     return f"INT8 against FP32 on this machine: {speed['sentence']} ({interval})."
 
 
+def useless(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a sentence where the FP32 file is right no more often than one class everywhere; else the empty string."""
+    figures = metrics.get("float32", {})
+    classes, found = figures.get("classes", ()), figures.get("pixel_accuracy")
+    pixels = sum(item["support"] for item in classes)
+    if not pixels or found is None:
+        return ""
+    usual = max(classes, key=lambda item: item["support"])
+    constant = usual["support"] / pixels
+    if found > constant or constant == 1:
+        return ""
+    return (
+        f"The network is no better than none: {found:.2%} of the validation pixels are right, and {usual['name']} "
+        f"everywhere would have {constant:.2%}; train it longer, or on other data, before you deploy it."
+    )
+
+
 def recommend(gates: Mapping[str, Mapping[str, Any]]) -> Recommendation:
     """Return which file to deploy, from the gates of the last file that an export wrote."""
     speed, accuracy = gates.get("speed"), gates.get("accuracy", {})

@@ -11,7 +11,7 @@ from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes, write_json
 from segtool.report.canvas import require_matplotlib
 from segtool.report.page.calibration_chart import calibration_chart
-from segtool.report.page.collect import Model, Pair, collect, open_model
+from segtool.report.page.collect import Model, Pair, collect, open_models
 from segtool.report.page.commands import commands_for
 from segtool.report.page.document import render
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
@@ -22,7 +22,7 @@ from segtool.report.page.scoring import ImageScore, labels_at
 from segtool.report.page.speed_charts import latency_chart, sensitivity_chart, stages_chart, tradeoff_chart
 from segtool.report.page.subjects import Subject, find_subjects
 from segtool.report.page.training_charts import training_charts
-from segtool.report.page.verdict import choose, judge
+from segtool.report.page.verdict import choose, incomparable, judge
 from segtool.report.page.view import Example, View, timed
 
 SCHEMA_VERSION = 1
@@ -56,19 +56,15 @@ def report(
     progress = progress or _silent
     subjects = find_subjects(models)
     page = options.out or _place(subjects)
-    if page.suffix == ".json":
-        raise DataError(
-            f"{page} would be page and figures at once; name the page, such as {page.with_suffix('.html')}."
-        )
-    outputs = [page, page.with_suffix(".json")]
+    outputs = [page, _figures_beside(page)]
     # Which drawings there will be is known only after minutes of measuring, so any that is there refuses now.
     for path in [*outputs, *drawings_in(options.plots)]:
         refuse_existing(path, overwrite=options.overwrite)
     if options.plots is not None:
         require_matplotlib()
-    opened = [open_model(subject, options) for subject in subjects]
+    opened, note = open_models(subjects, options)
     found, pairs = collect(opened, options, graph=graph or _unknown, progress=progress)
-    found = {**found, **_judged(found)}
+    found = {**found, **_judged(found), "selection_note": note}
     found["commands"] = commands_for(found, options)
     view = View(found, _examples(opened), _changed(pairs, found, options), _scenes(found))
     write_bytes(page, render(view).encode())
@@ -92,13 +88,30 @@ def _place(subjects: Sequence[Subject]) -> Path:
     return runs.pop() / REPORT_NAME if len(runs) == 1 and not alone else Path(REPORT_NAME)
 
 
+def _figures_beside(page: Path) -> Path:
+    """Return where the figures go; refuse a page whose figures would be taken for something else.
+
+    `NAME.json` beside `NAME.npz` describes data, and `dataset.json` all data of a folder.
+    """
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"The page {page} is no .html or .htm file; name it such as {page.with_suffix('.html')}.")
+    figures = page.with_name(f"{page.name}.json")
+    if figures.with_suffix(".npz").exists():
+        raise DataError(
+            f"The figures would go to {figures}, where the description of {figures.with_suffix('.npz')} is looked for; "
+            "give the page another name with --out."
+        )
+    return figures
+
+
 def _judged(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the models with their verdicts, and the verdict of the report."""
     pairs = {pair["int8"]: pair for pair in found["pairs"]}
     models = [{**model, "verdict": judge(model, pairs.get(model["id"]))} for model in found["models"]]
-    chosen = choose(models)
-    answer = "no" if chosen is None else models[chosen]["verdict"]["answer"]
-    return {"models": models, "verdict": {"model": chosen, "answer": answer}}
+    reason = incomparable(models)
+    chosen = None if reason else choose(models)
+    answer = "open" if reason else "no" if chosen is None else models[chosen]["verdict"]["answer"]
+    return {"models": models, "verdict": {"model": chosen, "answer": answer, "reason": reason}}
 
 
 def _examples(models: Sequence[Model]) -> dict[int, dict[str, list[Example]]]:

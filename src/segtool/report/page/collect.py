@@ -18,9 +18,10 @@ from segtool.models.predictor import Predictor
 from segtool.report.evaluate import EvaluateOptions, evaluation_of, open_for, tally_of
 from segtool.report.page.options import GraphFacts, Progress, ReportOptions
 from segtool.report.page.scoring import Changes, ImageScore, extremes, score_images
+from segtool.report.page.shared_images import same_images, select_images, training_facts
 from segtool.report.page.subjects import Subject
 from segtool.report.page.timing import measure_models, speed_ratio
-from segtool.report.selection import Selection, refuse_other_classes, select
+from segtool.report.selection import Selection, refuse_other_classes
 from segtool.runtime.machine import machine_info
 from segtool.runtime.segmenter import Segmenter, load
 
@@ -61,23 +62,33 @@ class Pair:
     changes: Changes
 
 
-def open_model(subject: Subject, options: ReportOptions) -> Model:
-    """Open a model and find the images that it is scored on; an .onnx file is tried in a process of its own first."""
-    segmenter = None
-    if subject.kind == "onnx":
-        segmenter = load(
-            subject.path,
-            provider=options.provider,
-            threads=options.threads,
-            provider_options=options.provider_options,
-            trial=True,
-        )
-    predictor = open_for(subject.path, _settings(subject, options))
-    selection = select([predictor], data=options.data, part=options.split)
-    refuse_other_classes(predictor.contract, selection.data)
-    if not len(selection.indices):
-        raise DataError(f"{selection.data.spec} has no images in its part {selection.part}; choose another --split.")
-    return Model(subject, predictor, segmenter, selection)
+def open_models(subjects: Sequence[Subject], options: ReportOptions) -> tuple[list[Model], str]:
+    """Open the models and find the images that each is scored on; with a sentence as of `select_images`.
+
+    An .onnx file is tried in a process of its own first.
+    """
+    segmenters = [_segmenter(subject, options) for subject in subjects]
+    predictors = [open_for(subject.path, _settings(subject, options)) for subject in subjects]
+    selections, note = select_images(predictors, data=options.data, part=options.split)
+    for predictor, selection in zip(predictors, selections, strict=True):
+        refuse_other_classes(predictor.contract, selection.data)
+        if not len(selection.indices):
+            raise DataError(
+                f"{selection.data.spec} has no images in its part {selection.part}; choose another --split."
+            )
+    return [Model(*each) for each in zip(subjects, predictors, segmenters, selections, strict=True)], note
+
+
+def _segmenter(subject: Subject, options: ReportOptions) -> Segmenter | None:
+    if subject.kind != "onnx":
+        return None
+    return load(
+        subject.path,
+        provider=options.provider,
+        threads=options.threads,
+        provider_options=options.provider_options,
+        trial=True,
+    )
 
 
 def _settings(subject: Subject, options: ReportOptions) -> EvaluateOptions:
@@ -129,18 +140,12 @@ def collect(
     }, pairs
 
 
-def same_images(first: Model, second: Model) -> bool:
-    """Return whether two models are scored on the same images of the same data."""
-    same_data = first.data is second.data or first.data.fingerprint() == second.data.fingerprint()
-    return same_data and first.indices.tolist() == second.indices.tolist()
-
-
 def _score(models: Sequence[Model], progress: Progress) -> list[Pair]:
     """Score the models, those of the same images together, and pair FP32 with INT8."""
     found: list[Pair] = []
     waiting = list(models)
     while waiting:
-        group = [each for each in waiting if same_images(waiting[0], each)]
+        group = [each for each in waiting if same_images(waiting[0].selection, each.selection)]
         waiting = [each for each in waiting if each not in group]
         by_key = {str(models.index(each)): each for each in group}
         pairs = _pairs_in(by_key)
@@ -198,7 +203,7 @@ def _facts(model: Model, graph: GraphFacts) -> dict[str, Any]:
         "contract": {**asdict(contract), "color_order": contract.color_order},
         "provider": dict(model.predictor.provider_report),
         "golden": golden,
-        "own_data": bool(contract.data_fingerprint) and contract.data_fingerprint == model.data.fingerprint(),
+        **training_facts(contract, model.selection),
     }
 
 

@@ -32,7 +32,8 @@ def commands_for(report: Mapping[str, Any], options: ReportOptions) -> list[dict
     paths = [model["path"] for model in report["models"]]
     onnx = [model["path"] for model in report["models"] if model["kind"] == "onnx"]
     steps += [_step(f"Check {path} on a device, without data", ["segtool", "verify", path]) for path in onnx]
-    steps += [_step(f"Score {path}", ["segtool", "evaluate", path, *_data(options), "--json"]) for path in paths]
+    if not report["selection_note"]:  # else the score of one model alone is on other images
+        steps += [_step(f"Score {path}", ["segtool", "evaluate", path, *_data(options), "--json"]) for path in paths]
     if onnx and options.latency:
         runs = ["--runs", str(options.runs), *_device(options), "--json"]
         steps.append(_step("Measure the times", ["segtool", "benchmark", *onnx, *runs]))

@@ -31,7 +31,7 @@ class ReportOptions:
         How many of the worst and of the best images are shown, and of those on which INT8 differs most.
     out
         The HTML file; None for report.html in the run's folder where all models are of one run, else in the current
-        folder. The same figures are written beside it, as JSON.
+        folder. The same figures are written beside it as JSON, under the page's name and .json.
     plots
         Folder for the drawings as SVG and PNG; None for none.
     overwrite

@@ -86,7 +86,8 @@ def _draw_latency(scene: Scene, x: Scale, model: Timed, *, bottom: float) -> Non
     for key in ("p50", "p90", "p99"):
         at, tall = x(latency[key]), 34 if key == "p50" else 14
         scene.line(((at, bottom), (at, bottom - tall)), model.role, width=2.2 if key == "p50" else 1.4)
-    scene.text(x(latency["p50"]), bottom - 38, f"p50 {latency['p50']:.3g}", anchor="middle", size=10.5, role=model.role)
+    middle = min(max(x(latency["p50"]), 32), scene.width - 32)  # the word stays on the drawing
+    scene.text(middle, bottom - 38, f"p50 {latency['p50']:.3g}", anchor="middle", size=10.5, role=model.role)
     at = x(cold)
     scene.marker(at, bottom - 8, model.role, shape="diamond", size=4.5, hint=f"cold start {cold:.0f} ms")
     scene.text(at - 9, bottom - 4.5, f"cold {cold:.0f}", anchor="end", size=10.5, role=model.role)

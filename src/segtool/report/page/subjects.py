@@ -51,13 +51,26 @@ def find_subjects(models: Sequence[Path]) -> list[Subject]:
     ModelFileError
         There is no such model, or a run is unfinished.
     """
-    named = list(models) or [_default()]
+    named = [_without_link(path) for path in models or [_default()]]
     found = {subject.path.resolve(): subject for path in named for subject in _of(path)}
     return _labelled(list(found.values()))
 
 
 def _default() -> Path:
     return LATEST if LATEST.is_dir() else default_model()
+
+
+def _without_link(path: Path) -> Path:
+    """Return a run folder, or a file in one, under its own name: runs/latest is another run tomorrow."""
+    if (path / RUN_NAME).is_file():
+        return _target(path)
+    return _target(path.parent) / path.name if (path.parent / RUN_NAME).is_file() else path
+
+
+def _target(folder: Path) -> Path:
+    while folder.is_symlink():
+        folder = folder.parent / folder.readlink()
+    return folder
 
 
 def _of(path: Path) -> Iterator[Subject]:

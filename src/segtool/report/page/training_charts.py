@@ -120,7 +120,10 @@ def _mark_highest(scene: Scene, x: Scale, y: Scale, drawn: tuple[_Line, Values, 
         return
     at = x(found[0]), y(found[1])
     scene.marker(*at, line.role, size=4.5, shape="diamond")
-    scene.text(at[0], at[1] + 18, f"{found[1]:.2f} in epoch {found[0]:g}", anchor="end", size=10.5, role=line.role)
+    # Towards the middle: beside the first or the last epoch there is no room for words.
+    anchor = "start" if at[0] < (_FRAME.left + _FRAME.right) / 2 else "end"
+    below = at[1] + 18 if at[1] + 22 < _FRAME.bottom else at[1] - 10
+    scene.text(at[0], below, f"{found[1]:.2f} in epoch {found[0]:g}", anchor=anchor, size=10.5, role=line.role)
 
 
 def _epochs(history: History) -> Values:

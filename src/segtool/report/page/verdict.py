@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-from segtool.report.page.words import data_name, milliseconds, percent, points, threads
+from segtool.report.page import score_checks
+from segtool.report.page.score_checks import Check
+from segtool.report.page.words import count_of, data_name, milliseconds, percent, points, threads
 
-Status = Literal["pass", "care", "fail", "unknown"]
 Facts = Mapping[str, Any]
 
 DEFAULT_MAX_DROP = 0.5  # points of foreground mean IoU that INT8 may lose, as `segtool export` has it
 SAME_ACCURACY = 0.5  # points within which the faster of two models is the better choice
-REPRODUCED = 0.1  # points that the same file may differ on the same images on another machine
-MUCH_WORSE = 5.0  # points below the export's figure from which other data must be called harder
-FEW_IMAGES = 50
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at: what, how it came out, in which figures, and what follows from them."""
-
-    name: str
-    status: Status
-    text: str
-    note: str = ""
 
 
 def judge(model: Facts, pair: Facts | None) -> dict[str, Any]:
@@ -56,6 +44,32 @@ def choose(models: Sequence[Facts]) -> int | None:
     best = max(_iou(each) for each in usable)
     close = [each for each in usable if 100 * (best - _iou(each)) <= SAME_ACCURACY]
     return int(min(close, key=_cost)["id"])
+
+
+def incomparable(models: Sequence[Facts]) -> str:
+    """Return why the accuracies of the models that are not refused do not compare; empty where they do."""
+    usable = [each for each in models if each["verdict"]["answer"] != "no"]
+    if len({_images_of(each) for each in usable}) > 1:
+        scored = "; ".join(f"{each['label']} on {_scored_on(each['evaluation'])}" for each in usable)
+        return (
+            f"The models were scored on different images ({scored}), so their accuracies do not compare and none is "
+            "named best; pass --data to score all on the same."
+        )
+    seen = [each for each in usable if each["trained_on"]]
+    if not seen or len(seen) == len(usable):
+        return ""
+    return (
+        f"{', '.join(each['label'] for each in seen)} had some of these images in its training and others had not, so "
+        "their accuracies do not compare and none is named best; score them on other images with --data."
+    )
+
+
+def _images_of(model: Facts) -> tuple[str, frozenset[int]]:
+    return model["evaluation"]["data_fingerprint"], frozenset(each["index"] for each in model["per_image"])
+
+
+def _scored_on(evaluation: Facts) -> str:
+    return f"{count_of(evaluation['images'])} of {data_name(evaluation['data'])}, part {evaluation['split']}"
 
 
 def _cost(model: Facts) -> tuple[bool, float]:
@@ -98,38 +112,6 @@ def _parity(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
     if gate.get("waived"):
         return Check(name, "fail", text, "The parity gate refused and was waived, so nothing proves this file.")
     return Check(name, "pass", text)
-
-
-def _reproduced(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
-    contract, evaluation = model["contract"], model["evaluation"]
-    recorded = contract["metrics"].get(contract["precision"], {})
-    if "foreground_mean_iou" not in recorded:
-        return None
-    here, there = _iou(model), float(recorded["foreground_mean_iou"])
-    text = f"{percent(here)} % foreground mean IoU here; {percent(there)} % recorded at export"
-    same = model["own_data"] and recorded.get("split") == evaluation["split"]
-    if same and recorded.get("images") == evaluation["images"]:
-        status: Status = "pass" if abs(100 * (here - there)) <= REPRODUCED else "fail"
-        return Check("Scores what its export recorded", status, f"{text}, on the same {evaluation['images']} images.")
-    worse = 100 * (there - here) > MUCH_WORSE
-    on = f"on {recorded.get('images', 'its')} images of {recorded.get('data', 'other data')}"
-    note = "It scores much less here than at its export: these images are harder, or of another kind." if worse else ""
-    return Check("Scores on these images", "care" if worse else "pass", f"{text}, {on}.", note)
-
-
-def _unseen(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
-    evaluation = model["evaluation"]
-    count, split = evaluation["images"], evaluation["split"]
-    name = "Scored on images it was not trained on"
-    if model["own_data"] and split in ("train", "all"):
-        return Check(name, "care", f"The part {split} of its own data has images that it was trained on: too friendly.")
-    if not model["contract"]["data_fingerprint"]:
-        return Check(name, "unknown", "The file does not say what it was trained on.")
-    if count < FEW_IMAGES:
-        return Check(name, "care", f"Only {count} images: too few to tell models apart.")
-    chosen = model["own_data"] and split == "val"
-    note = "They chose the best epoch; --split test is stricter." if chosen else ""
-    return Check(name, "pass", f"{count} images, part {split} of {data_name(evaluation['data'])}.", note)
 
 
 def _drop(model: Facts, pair: Facts | None) -> Check | None:
@@ -182,5 +164,14 @@ def _latency(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
 
 
 _LOOKS: tuple[Callable[[Facts, Facts | None], Check | None], ...] = (
-    _kind, _golden, _parity, _reproduced, _unseen, _drop, _speed, _latency,
-)  # fmt: skip
+    _kind,
+    _golden,
+    _parity,
+    lambda model, _: score_checks.better_than_constant(model),
+    lambda model, _: score_checks.as_exported(model),
+    lambda model, _: score_checks.unseen(model),
+    lambda model, _: score_checks.enough(model),
+    _drop,
+    _speed,
+    _latency,
+)

@@ -61,6 +61,11 @@ def data_name(spec: str) -> str:
     return spec.rstrip("/").rsplit("/", maxsplit=1)[-1] or spec
 
 
+def count_of(images: int) -> str:
+    """Return a number of images in words."""
+    return "1 image" if images == 1 else f"{images:,} images"
+
+
 def whole(count: int | None) -> str:
     """Return a whole number in groups of three digits."""
     return NONE if count is None else f"{count:,}"

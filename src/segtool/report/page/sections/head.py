@@ -6,30 +6,36 @@ from typing import Any
 
 from segtool.report.page.markup import Child, Html, join, tag
 from segtool.report.page.parts import bdi
-from segtool.report.page.view import Facts, View, interval_of
+from segtool.report.page.view import Facts, View, interval_of, name_of
 from segtool.report.page.words import TIMES, data_name, figures, megabytes, percent, threads, whole
 
-_ANSWERS = {"yes": "Yes", "care": "Yes, but", "no": "No"}
+_ANSWERS = {"yes": "Yes", "care": "Yes, but", "no": "No", "open": "Open"}
 _STATUS = {"pass": ("✓", "passed"), "care": ("!", "mind this"), "fail": ("✕", "failed"), "unknown": ("?", "not known")}
 
 
 def head(view: View) -> Html:
     """Return the header of the page."""
     model = view.shown
-    answer = model["verdict"]["answer"]
+    answer = view.report["verdict"]["answer"]
+    is_open = answer == "open"
+    title = "Which file to deploy is open" if is_open else _title(model)
+    summary = view.report["verdict"]["reason"] if is_open else _summary(view, model)
     return tag(
         "header",
         tag("p", f"segtool {view.report['segtool_version']} · model report · ", _date(view), class_="kicker"),
         tag(
             "div",
             tag("p", _ANSWERS[answer], class_=f"answer {answer}"),
-            tag("div", tag("h1", _title(model)), tag("p", _summary(view, model), class_="summary"), class_="why"),
+            tag("div", tag("h1", title), tag("p", summary, class_="summary"), class_="why"),
             class_="verdict",
         ),
-        _numbers(model, view),
-        _checks(model),
+        [_of_each(each, view) for each in view.models] if is_open else [_numbers(model, view), _checks(model)],
         id="top",
     )
+
+
+def _of_each(model: Facts, view: View) -> list[Html]:
+    return [tag("p", name_of(model), class_="each"), _numbers(model, view), _checks(model)]
 
 
 def _date(view: View) -> Html:

@@ -115,7 +115,7 @@ def reproduce(view: View) -> Html:
     ]
     text = (
         "Figures of accuracy come out the same on the same files; times are this machine's at that hour, so compare "
-        "ratios. The JSON beside this page holds every figure on it."
+        "ratios. The JSON beside this page, named as it is with .json behind, holds every figure on it."
     )
     return section("reproduce", "Reproduce", note(text), tag("ol", steps, class_="commands"))
 

@@ -1,0 +1,104 @@
+"""What speaks for a model's accuracy and what against it, from the figures of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from segtool.report.page.view import interval_of
+from segtool.report.page.words import count_of, data_name, percent
+
+Status = Literal["pass", "care", "fail", "unknown"]
+Facts = Mapping[str, Any]
+
+REPRODUCED = 0.1  # points that the same file may differ on the same images on another machine
+MUCH_WORSE = 5.0  # points below the export's figure from which other data must be called harder
+FEW_IMAGES = 50
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: what, how it came out, in which figures, and what follows from them."""
+
+    name: str
+    status: Status
+    text: str
+    note: str = ""
+
+
+def better_than_constant(model: Facts) -> Check | None:
+    """Compare a model with the answer that needs none: the most frequent class of the truth, everywhere."""
+    classes, found = model["evaluation"]["classes"], model["evaluation"]["pixel_accuracy"]
+    pixels = sum(item["support"] for item in classes)
+    if not pixels or found is None:
+        return None
+    usual = max(classes, key=lambda item: item["support"])
+    constant = usual["support"] / pixels
+    name = "Better than one class everywhere"
+    if constant == 1:
+        return Check(name, "unknown", f"The truth of these images is {usual['name']} alone, which needs no model.")
+    text = f"{percent(found)} % of the pixels are right; {usual['name']} everywhere would have {percent(constant)} %."
+    if found > constant:
+        return Check(name, "pass", text)
+    return Check(name, "fail", text, f"It is no better than saying {usual['name']} everywhere, without any model.")
+
+
+def as_exported(model: Facts) -> Check | None:
+    """Compare the score with that of the export: on the same images it must be the same."""
+    contract, evaluation = model["contract"], model["evaluation"]
+    recorded = contract["metrics"].get(contract["precision"], {})
+    if recorded.get("foreground_mean_iou") is None:
+        return None
+    here, there = float(evaluation["foreground_mean_iou"]), float(recorded["foreground_mean_iou"])
+    text = f"{percent(here)} % foreground mean IoU here; {percent(there)} % recorded at export"
+    same = model["own_part"] and recorded.get("split") == evaluation["split"]
+    if same and recorded.get("images") == evaluation["images"]:
+        status: Status = "pass" if abs(100 * (here - there)) <= REPRODUCED else "fail"
+        return Check("Scores what its export recorded", status, f"{text}, on the same {evaluation['images']} images.")
+    on = f"on {recorded.get('images', 'its')} images of {recorded.get('data', 'other data')}"
+    return _elsewhere(evaluation, 100 * there, lost=100 * (there - here), text=f"{text}, {on}.")
+
+
+def _elsewhere(evaluation: Facts, there: float, *, lost: float, text: str) -> Check:
+    """Compare the score with that of other images, in percent: some of what it lost there may be chance."""
+    name, interval = "Scores on these images", interval_of(evaluation, "foreground_mean_iou")
+    chance = interval is not None and interval[0] <= there <= interval[1]
+    if chance and interval is not None:
+        text = f"{text} The 95 % interval here, {interval[0]:.2f} to {interval[1]:.2f}, contains that."
+    if evaluation["images"] < FEW_IMAGES and (chance or interval is None):
+        note = f"Whether it does worse here than at its export cannot be told from {count_of(evaluation['images'])}."
+        return Check(name, "unknown", text, note)
+    if lost > MUCH_WORSE and not chance:
+        harder = "It scores much less here than at its export: these images are harder, or of another kind."
+        return Check(name, "care", text, harder)
+    return Check(name, "pass", text)
+
+
+def unseen(model: Facts) -> Check:
+    """Say whether the model was trained on these images, which is known of its own training data alone."""
+    evaluation, trained_on = model["evaluation"], model["trained_on"]
+    count, data = evaluation["images"], data_name(evaluation["data"])
+    name = "Scored on images it was not trained on"
+    if trained_on:
+        return Check(name, "care", f"{trained_on} of these {count_of(count)} were in its training: too friendly.")
+    if trained_on == 0:
+        note = "They chose the best epoch; --split test is stricter." if evaluation["split"] == "val" else ""
+        return Check(name, "pass", f"{count_of(count)}, part {evaluation['split']} of {data}.", note)
+    name = "Whether it was trained on these images"
+    if not model["contract"]["data_fingerprint"]:
+        return Check(name, "unknown", "The file does not say what it was trained on.")
+    if model["own_data"]:
+        return Check(
+            name, "unknown", f"It was trained on {data}, and the file does not say which images were left out."
+        )
+    text = f"{data} has another fingerprint than its training data: it is another set."
+    return Check(name, "unknown", text, "Whether single images of this set were in its training cannot be told.")
+
+
+def enough(model: Facts) -> Check | None:
+    """Say where there are too few images to tell models apart."""
+    count = model["evaluation"]["images"]
+    if count >= FEW_IMAGES:
+        return None
+    return Check("Number of images", "care", f"Only {count_of(count)}: too few to tell models apart.")

@@ -1,0 +1,98 @@
+"""The images that the models of a report are scored on: the same for all of them where the user names the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from segtool.contract import ModelContract
+from segtool.data.dataset import Split, split
+from segtool.models.predictor import Predictor
+from segtool.report.selection import DEFAULT_VAL_SPLIT, Selection, select
+
+
+def select_images(
+    predictors: Sequence[Predictor], *, data: str | None, part: str | None
+) -> tuple[list[Selection], str]:
+    """Return the images that each model is scored on, and a sentence where the models' trainings divide them otherwise.
+
+    Without `data` each model is scored on that of its own run. With `data` all are scored on the same images: on those
+    that the part holds in the division of every model that was trained on these data, else on the part in the division
+    of one model.
+
+    Raises
+    ------
+    DataError
+        There is no data or no such part.
+    """
+    own = _own(predictors, data=data, part=part)
+    if data is None:
+        return own, ""
+    trained = [place for place, each in enumerate(own) if _is_own(predictors[place].contract, each)]
+    first = trained[0] if trained else 0
+    shared = _common([own[place] for place in trained]) or own[first]
+    if all(same_images(shared, each) for each in own):
+        return [shared] * len(own), ""
+    if len(trained) > 1 and not same_images(shared, own[first]):
+        rule = "which are in this part for each model that was trained on them"
+    else:
+        rule = f"as {predictors[first].path} divides them"
+    images = f"{len(shared.indices)} images of {data}, part {shared.part}"
+    return [shared] * len(own), f"The models divide the data differently; all are scored on {images}, {rule}."
+
+
+def same_images(first: Selection, second: Selection) -> bool:
+    """Return whether two selections are the same images of the same data."""
+    same_data = first.data is second.data or first.data.fingerprint() == second.data.fingerprint()
+    return same_data and np.array_equal(np.sort(first.indices), np.sort(second.indices))
+
+
+def training_facts(contract: ModelContract, selection: Selection) -> dict[str, Any]:
+    """Return what is known of a model's training on the images that it is scored on.
+
+    ``own_data`` says whether it was trained on these very data, ``own_part`` whether these images are a part of them as
+    its training divided them, ``trained_on`` how many of them were in its training, None where that is not known.
+    """
+    own, data = _is_own(contract, selection), selection.data
+    known = contract.split or {"train", "val"} <= (data.splits or {}).keys()
+    if not own or not known:
+        return {"own_data": own, "own_part": own, "trained_on": None}
+    parts = split(
+        data,
+        val_fraction=contract.split.get("val_split", DEFAULT_VAL_SPLIT),
+        test_fraction=contract.split.get("test_split", 0.0),
+        seed=contract.split.get("seed", 0),
+    )
+    trained_on = int(np.isin(selection.indices, parts.train).sum())
+    return {"own_data": True, "own_part": _is_part(selection, parts), "trained_on": trained_on}
+
+
+def _own(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> list[Selection]:
+    """Return the images of each model by its own division; models of one run share them."""
+    found: dict[str, Selection] = {}
+    keys = [repr((each.path.parent, each.contract.split, each.contract.data_fingerprint)) for each in predictors]
+    for key, predictor in zip(keys, predictors, strict=True):
+        if key not in found:
+            found[key] = select([predictor], data=data, part=part)
+    return [found[key] for key in keys]
+
+
+def _common(selections: Sequence[Selection]) -> Selection | None:
+    """Return the images that several selections of the same data share; None where there are none."""
+    if not selections or len({each.data.fingerprint() for each in selections}) > 1:
+        return None
+    first = selections[0]
+    inside = np.all([np.isin(first.indices, each.indices) for each in selections], axis=0)
+    return Selection(first.data, first.part, first.indices[inside]) if inside.any() else None
+
+
+def _is_own(contract: ModelContract, selection: Selection) -> bool:
+    return bool(contract.data_fingerprint) and contract.data_fingerprint == selection.data.fingerprint()
+
+
+def _is_part(selection: Selection, parts: Split) -> bool:
+    if selection.part == "all":
+        return True
+    return np.array_equal(np.sort(selection.indices), np.sort(getattr(parts, selection.part)))
