@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -145,3 +146,24 @@ def test_every_command_explains_itself(command: str) -> None:
     assert result.exit_code == 0
     assert "--json" in result.stdout
     assert "--debug" in result.stdout
+
+
+def _float_options() -> list[tuple[str, str]]:
+    """Every option of every command that takes a number with a fraction."""
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    commands |= {f"data {name}": each for name, each in commands.pop("data").commands.items()}
+    return [
+        (name, option.opts[0])
+        for name, each in commands.items()
+        for option in each.params
+        if isinstance(option.type, click.types.FloatParamType)
+    ]
+
+
+@pytest.mark.parametrize(("command", "option"), _float_options())
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_wrong_usage(command: str, option: str, value: str) -> None:
+    result = run(*command.split(), option, value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.stderr

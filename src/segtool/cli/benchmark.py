@@ -11,6 +11,7 @@ import click
 
 from segtool.cli.common import EXIT_PARTLY, SCHEMA_VERSION, Command, emit_json, emit_table, percent, say
 from segtool.cli.options import (
+    FiniteRange,
     IntList,
     data_option,
     json_option,
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 @click.option("--batch", type=IntList(), default="1", show_default=True, help="Images a run, each measured.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     help="Time for each case and mode.  [default: 10]",
 )
 @click.option("--runs", type=click.IntRange(10), help="Timed runs a case, in place of --seconds.")

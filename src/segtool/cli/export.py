@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say
-from segtool.cli.options import SizeType, data_option, json_option, overwrite_option
+from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.export.options import (
     CALIBRATIONS,
     DEFAULT_CALIBRATION_IMAGES,
@@ -52,7 +52,7 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="POINTS",
     help="Points of foreground mean IoU that INT8 may lose before the export refuses it.  [default: 0.5]",
 )

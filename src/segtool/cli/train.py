@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say, stderr
 from segtool.cli.extras import need_training
-from segtool.cli.options import SizeType, json_option, seed_option
+from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.precision import PRECISIONS
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--width",
-    type=click.FloatRange(0.05, 16),
+    type=FiniteRange(0.05, 16),
     default=1.0,
     show_default=True,
     help="Multiplier of the number of channels of each layer (rounded to multiples of 8).",
@@ -59,14 +59,14 @@ if TYPE_CHECKING:
 @recipe_options
 @click.option(
     "--val-split",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
     help="Share of the images for validation, on which the best epoch is chosen.",
 )
 @click.option(
     "--test-split",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Share of the images for a test that nothing is chosen on.",
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--rare-crops",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     metavar="SHARE",
