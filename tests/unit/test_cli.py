@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from pathlib import Path
 
 import click
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
 from tiny_models import write_model
 
-from segtool.cli import main
+from segtool.cli import main, progress
 from segtool.runtime.decoding import MAX_PIXELS
 from segtool.train.augmentation import AUGMENTATIONS
 from segtool.train.losses import LOSSES
@@ -167,3 +170,18 @@ def test_a_number_that_is_not_finite_is_wrong_usage(command: str, option: str, v
     result = run(*command.split(), option, value)
     assert result.exit_code == 2
     assert f"Invalid value for '{option}'" in result.stderr
+
+
+@pytest.mark.parametrize(("unit", "words"), [("images", "3/7 images"), ("", None)])
+def test_the_bar_counts_from_when_there_is_something_to_count(
+    unit: str, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "stderr", Console(file=stream, force_terminal=True, width=80))
+    with progress.progress_bar(unit) as bar:
+        time.sleep(0.3)  # the bar is drawn ten times a second, and was not moved yet
+        bar(3, 7)
+    text = stream.getvalue()
+    assert "43%" in text
+    assert "None" not in text
+    assert (words in text) if words else ("3/7" not in text)

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import math
+import os
 import signal
 import sys
 import unicodedata
@@ -103,18 +104,70 @@ def emit_json(command: str, payload: Mapping[str, Any]) -> None:
 
 
 def emit_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None, text: bool = False
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str | None = None,
+    text: bool = False,
+    turns: bool = False,
 ) -> None:
-    """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else."""
-    table = Table(header_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 or text else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row))
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
+    """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else.
+
+    One that `turns` and is wider than the terminal is printed on its side, a column each row; as several tables where
+    these do not fit beside each other.
+    """
+    # Off a terminal the width is the same everywhere, unless it is said.
+    said = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    console = Console(file=sys.stdout, highlight=False, width=None if said else 120)
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    tables = [_table(columns, cells, text=text)]
+    if turns and not _fits(tables[0], console):
+        tables = _on_their_side(columns, cells, console)
     if title:
         console.print(printable(title), markup=False, soft_wrap=True)
-    console.print(table)
+    for table in tables:
+        console.print(table)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False) -> Table:
+    table = Table(header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if index == 0 or text else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Tell whether a table can be printed without a line break in a cell."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum <= console.width
+
+
+def _on_their_side(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> list[Table]:
+    """Return tables with a column for each row, as many beside each other as fit; one too wide alone is shortened."""
+    left, tables = list(rows), []
+    while left:
+        turned = [_turned(columns, left[:count]) for count in range(len(left), 0, -1)]
+        table = next((each for each in turned if _fits(each, console)), None)
+        if table is None:
+            room = console.width - max(map(len, columns)) - 7  # two columns have three lines and four spaces
+            table = _turned(columns, [[shortened(cell, room) for cell in left[0]]])
+        tables.append(table)
+        left = left[len(table.columns) - 1 :]
+    return tables
+
+
+def _turned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    head, *body = zip(*rows, strict=True)
+    return _table([columns[0], *head], [[name, *cells] for name, cells in zip(columns[1:], body, strict=True)])
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most `width` characters, without its middle where it is longer: paths differ at both ends."""
+    if len(text) <= width:
+        return text
+    kept = max(width - 1, 2)
+    return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
 
 
 def printable(text: str, *, lines: bool = True) -> str:
