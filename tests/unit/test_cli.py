@@ -185,3 +185,30 @@ def test_the_bar_counts_from_when_there_is_something_to_count(
     assert "43%" in text
     assert "None" not in text
     assert (words in text) if words else ("3/7" not in text)
+
+
+def _exported_run(folder: Path, *files: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"data": {"spec": "x", "fingerprint": "y", "class_names": []}}')
+    for name in files:
+        write_model(folder / name)
+
+
+def test_info_says_which_file_it_shows_by_one_rule() -> None:
+    _exported_run(Path("runs", "first"), "model.onnx")
+    Path("runs", "latest").symlink_to("first")
+    named, default = (json.loads(run("info", *path, "--json").stdout) for path in (["runs/latest"], []))
+    assert named == default
+    assert (named["path"], named["run"]) == ("runs/latest/model.onnx", "runs/first")
+    text = run("info").stdout
+    assert "runs/latest/model.onnx" in text
+    assert "runs/first" in text
+    write_model(Path("runs", "first", "model.int8.onnx"))  # not made from that FP32 file, so that predict leaves it
+    assert json.loads(run("info", "runs/first", "--json").stdout)["path"] == "runs/first/model.onnx"
+    Path("runs", "first", "model.onnx").unlink()
+    assert json.loads(run("info", "--json").stdout)["path"] == "runs/latest/model.int8.onnx"
+
+
+def test_info_of_a_file_without_a_run(model: str) -> None:
+    facts = json.loads(run("info", model, "--json").stdout)
+    assert (facts["path"], facts["run"]) == (model, None)

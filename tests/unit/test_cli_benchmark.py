@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,22 @@ def test_tables(model: Path) -> None:
     assert result.exit_code == 0, result.stderr
     for words in ("Latency of a run", "p99.9", "Throughput", "cold start", "decode"):
         assert words in result.stdout
+
+
+def test_of_a_run_folder_its_exported_files_are_measured(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    assert "is not a run folder" in run(str(folder)).stderr
+    (folder / "run.json").write_text('{"data": {"spec": "x", "fingerprint": "y", "class_names": []}}')
+    (folder / "model.keras").touch()
+    refused = run(str(folder))
+    assert refused.exit_code == 1
+    assert f"run `segtool export {folder}` first" in refused.stderr
+    names = ["model.onnx", "model.int8.onnx"]
+    for name in names:
+        shutil.copy(model, folder / name)
+    result = in_json(str(folder), str(model), "--mode", "latency", *SHORT)
+    assert [row["path"] for row in result["models"]] == [*(str(folder / name) for name in names), str(model)]
 
 
 def test_throughput_alone(model: Path) -> None:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, name="benchmark", short_help="Measure latency, throughput, cold start, memory and size.")
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
 @data_option("Images to run on, with the accuracy on them; without it the images of the model's golden pair.")
 @click.option(
     "--mode",
@@ -64,7 +64,9 @@ logger = logging.getLogger(__name__)
 @overwrite_option
 @json_option
 def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwrite: bool, **options: Any) -> None:
-    """Measure MODELs (.onnx files; those of the latest run where none is given) on this machine.
+    """Measure RUN_OR_MODELs (run folders or .onnx files; the latest run where none is given) on this machine.
+
+    Of a run folder its exported files are measured, FP32 and INT8.
 
     All cases are measured in turns within one run (A, B, A, B, ...), so that what else the machine does hits each
     alike. Latency is end to end, from raw uint8 pixels to the label map; no outlier is removed. Cold start and peak
@@ -75,6 +77,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     \b
     Examples:
       segtool benchmark
+      segtool benchmark runs/a runs/b --data test.npz
       segtool benchmark model.onnx model.int8.onnx --threads 1,2 --batch 1,8 --json
       segtool benchmark model.int8.onnx --out before.json
       segtool benchmark model.int8.onnx --compare before.json     # exit code 4 where it got slower
@@ -82,14 +85,16 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     _check(options, out=out, overwrite=overwrite)
     from segtool.cli.progress import progress_bar
     from segtool.files import refuse_existing, write_json
+    from segtool.models.exported import exported_files
     from segtool.report.measure import MeasureOptions, measure
 
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
     options["threads"] = options["threads"] or ()
     options["seconds"] = options["seconds"] or MeasureOptions.seconds
+    files = exported_files(models)
     with progress_bar("") as progress:
-        result = measure(models, options=MeasureOptions(**options), progress=progress)
+        result = measure(files, options=MeasureOptions(**options), progress=progress)
     if out is not None:
         write_json(out, {"schema_version": SCHEMA_VERSION, "command": "benchmark", **result})
     for row in {row["provider_reason"]: row for row in result["models"]}.values():

@@ -8,7 +8,7 @@ from typing import Any
 from segtool.cli.common import emit_table, percent, say
 
 Row = Mapping[str, Any]
-Table = tuple[list[str], list[list[object]]]
+Table = tuple[list[str], Sequence[Sequence[object]]]
 
 
 def report_benchmark(result: Row) -> None:
@@ -88,7 +88,7 @@ def _throughput_table(rows: Sequence[Row]) -> Table:
 
 def _stages_table(rows: Sequence[Row]) -> Table:
     stages = list(rows[0]["stages_ms"])
-    cells: list[list[object]] = [[_number(row["stages_ms"][stage], 3) for stage in stages] for row in rows]
+    cells = [[_number(row["stages_ms"][stage], 3) for stage in stages] for row in rows]
     return stages, cells
 
 
