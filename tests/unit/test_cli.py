@@ -16,6 +16,7 @@ from rich.console import Console
 from tiny_models import write_model
 
 from segtool.cli import main, progress
+from segtool.contract import GoldenPair
 from segtool.runtime.decoding import MAX_PIXELS
 from segtool.train.augmentation import AUGMENTATIONS
 from segtool.train.losses import LOSSES
@@ -212,3 +213,13 @@ def test_info_says_which_file_it_shows_by_one_rule() -> None:
 def test_info_of_a_file_without_a_run(model: str) -> None:
     facts = json.loads(run("info", model, "--json").stdout)
     assert (facts["path"], facts["run"]) == (model, None)
+
+
+def test_a_file_that_fails_its_golden_test_comes_with_advice() -> None:
+    images = np.zeros((1, 64, 84, 1), np.uint8)
+    write_model(Path("model.onnx"), golden=GoldenPair(images, np.ones((1, 64, 84), np.uint8)))
+    for options in ([], ["--json"], ["-q"]):
+        result = run("verify", "model.onnx", "--provider", "cpu", *options)
+        assert result.exit_code == 4
+        assert "Do not deploy this file here" in result.stderr
+        assert "get the file again where it was copied, or export it again" in result.stderr

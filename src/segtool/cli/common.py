@@ -9,8 +9,10 @@ import math
 import os
 import signal
 import sys
+import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -28,14 +30,19 @@ EXIT_PARTLY = 3
 stderr = Console(stderr=True, highlight=False)
 
 
-class Command(click.Command):
-    """A command that turns a `SegtoolError` into one sentence on stderr and its exit code.
+NOTHING_KEPT = "nothing was written"
+WHOLE_FILES_KEPT = "the files that it had finished are there, each of them whole"
 
-    It adds ``-v``, ``-q`` and ``--debug`` to the options of each command.
+
+class Command(click.Command):
+    """A command that turns a `SegtoolError` into one sentence on stderr and its exit code, and a Ctrl-C likewise.
+
+    It adds ``-v``, ``-q`` and ``--debug`` to the options of each command. `kept` says what a stop leaves behind.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, kept: str = NOTHING_KEPT, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._kept = kept
         self.params.extend(
             [
                 click.Option(["-v", "--verbose"], is_flag=True, help="Say more on stderr."),
@@ -50,6 +57,7 @@ class Command(click.Command):
         if verbose and quiet:
             raise click.UsageError("-v and -q exclude each other.")
         ctx.obj = {"quiet": quiet, "verbose": verbose}
+        begun = time.time()
         _set_up_logging(verbose=verbose)
         # What systemd and docker send to stop a program; the commands end on it as on Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -57,6 +65,9 @@ class Command(click.Command):
             return super().invoke(ctx)
         except SegtoolError as error:
             _fail(ctx, str(error), error.exit_code, debug=debug)
+        except KeyboardInterrupt:
+            written = _written_since(begun, ctx.params.values())
+            _stop(ctx, f"{' and '.join(written)} was written" if written else self._kept)
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of our output has gone: click ends quietly
                 raise
@@ -70,6 +81,18 @@ def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoRetu
     ctx.exit(code)
 
 
+def _stop(ctx: click.Context, kept: str) -> NoReturn:
+    message = printable(f"Stopped: `{ctx.command_path}` did not come to its end; {kept}.", lines=False)
+    stderr.print(message, style="red", markup=False, soft_wrap=True)
+    ctx.exit(SegtoolError.exit_code)
+
+
+def _written_since(begun: float, values: Iterable[object]) -> list[str]:
+    """Return those of a command's arguments that are files which were written after it began."""
+    files = [value for value in values if isinstance(value, Path) and value.is_file()]
+    return [str(file) for file in files if file.stat().st_mtime >= begun]
+
+
 def _refused_by_system(error: OSError) -> str:
     """Return the sentence for what no function foresaw: a name that is too long, a folder that may not be read."""
     where = f" {error.filename}" if error.filename else ""
@@ -80,6 +103,13 @@ class Group(click.Group):
     """A group whose commands are `Command`s, listed in the order in which they were added."""
 
     command_class = Command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named; end in one line where Ctrl-C comes while it is imported."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _stop(ctx, NOTHING_KEPT)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the commands in the order of the road: train, export, predict, ..."""

@@ -142,21 +142,32 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     given = {
         name: value for name, value in options.items() if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
+    live = LiveTraining()
     try:
-        with LiveTraining() as live:
+        with live:
             if resume:
                 result = resume_run(out, expected=given, listener=live)
             else:
                 result = train(TrainOptions(**options), out=out, listener=live)
     except KeyboardInterrupt:
-        again = "segtool train --resume" + (f" --out {out}" if out else "")
-        stderr.print(f"Stopped. Finished epochs are kept: `{again}` goes on from there.", markup=False, soft_wrap=True)
+        stderr.print(_stopped(live.finished, out, resume=resume), markup=False, soft_wrap=True)
         ctx.exit(1)
     if not result.is_chief:
         _report_follower(result, as_json=as_json)
         return
     _write_sample_images(result)
     _report(result, as_json=as_json)
+
+
+def _stopped(epochs: int | None, out: Path | None, *, resume: bool) -> str:
+    """Return what became of a training that was stopped after so many epochs; None where none had begun."""
+    if epochs is None:
+        return f"Stopped before the training began; {'the run is as it was' if resume else 'no model was written'}."
+    again = f"`segtool train --resume{f' --out {out}' if out else ''}`"
+    if epochs == 0:
+        return f"Stopped in the first epoch: no model was written; {again} begins it again."
+    kept = "The finished epoch is" if epochs == 1 else f"The {epochs} finished epochs are"
+    return f"Stopped. {kept} kept: {again} goes on from there."
 
 
 def _report_follower(result: TrainResult, *, as_json: bool) -> None:
