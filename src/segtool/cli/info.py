@@ -40,10 +40,10 @@ def command(*, model: Path | None, as_json: bool) -> None:
 
 
 def _default() -> Path:
-    from segtool.models.resolve import LATEST
+    from segtool.models.resolve import LATEST, RUN_NAME
     from segtool.models.shipped import default_model
 
-    return LATEST if LATEST.is_dir() else default_model()
+    return LATEST if (LATEST / RUN_NAME).is_file() else default_model()
 
 
 def _run_name(path: Path) -> str | None:
