@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
 from tiny_models import write_model
 
-from segtool.cli import main
+from segtool.cli import main, progress
+from segtool.contract import GoldenPair
 from segtool.runtime.decoding import MAX_PIXELS
 from segtool.train.augmentation import AUGMENTATIONS
 from segtool.train.losses import LOSSES
@@ -145,3 +150,76 @@ def test_every_command_explains_itself(command: str) -> None:
     assert result.exit_code == 0
     assert "--json" in result.stdout
     assert "--debug" in result.stdout
+
+
+def _float_options() -> list[tuple[str, str]]:
+    """Every option of every command that takes a number with a fraction."""
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    commands |= {f"data {name}": each for name, each in commands.pop("data").commands.items()}
+    return [
+        (name, option.opts[0])
+        for name, each in commands.items()
+        for option in each.params
+        if isinstance(option.type, click.types.FloatParamType)
+    ]
+
+
+@pytest.mark.parametrize(("command", "option"), _float_options())
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_wrong_usage(command: str, option: str, value: str) -> None:
+    result = run(*command.split(), option, value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.stderr
+
+
+@pytest.mark.parametrize(("unit", "words"), [("images", "3/7 images"), ("", None)])
+def test_the_bar_counts_from_when_there_is_something_to_count(
+    unit: str, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "stderr", Console(file=stream, force_terminal=True, width=80))
+    with progress.progress_bar(unit) as bar:
+        time.sleep(0.3)  # the bar is drawn ten times a second, and was not moved yet
+        bar(3, 7)
+    text = stream.getvalue()
+    assert "43%" in text
+    assert "None" not in text
+    assert (words in text) if words else ("3/7" not in text)
+
+
+def _exported_run(folder: Path, *files: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"data": {"spec": "x", "fingerprint": "y", "class_names": []}}')
+    for name in files:
+        write_model(folder / name)
+
+
+def test_info_says_which_file_it_shows_by_one_rule() -> None:
+    _exported_run(Path("runs", "first"), "model.onnx")
+    Path("runs", "latest").symlink_to("first")
+    named, default = (json.loads(run("info", *path, "--json").stdout) for path in (["runs/latest"], []))
+    assert named == default
+    assert (named["path"], named["run"]) == ("runs/latest/model.onnx", "runs/first")
+    text = run("info").stdout
+    assert "runs/latest/model.onnx" in text
+    assert "runs/first" in text
+    write_model(Path("runs", "first", "model.int8.onnx"))  # not made from that FP32 file, so that predict leaves it
+    assert json.loads(run("info", "runs/first", "--json").stdout)["path"] == "runs/first/model.onnx"
+    Path("runs", "first", "model.onnx").unlink()
+    assert json.loads(run("info", "--json").stdout)["path"] == "runs/latest/model.int8.onnx"
+
+
+def test_info_of_a_file_without_a_run(model: str) -> None:
+    facts = json.loads(run("info", model, "--json").stdout)
+    assert (facts["path"], facts["run"]) == (model, None)
+
+
+def test_a_file_that_fails_its_golden_test_comes_with_advice() -> None:
+    images = np.zeros((1, 64, 84, 1), np.uint8)
+    write_model(Path("model.onnx"), golden=GoldenPair(images, np.ones((1, 64, 84), np.uint8)))
+    for options in ([], ["--json"], ["-q"]):
+        result = run("verify", "model.onnx", "--provider", "cpu", *options)
+        assert result.exit_code == 4
+        assert "Do not deploy this file here" in result.stderr
+        assert "get the file again where it was copied, or export it again" in result.stderr

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny_models import tiny_contract, write_model
 
-from segtool.cli import main
+from segtool.cli import benchmark, main
+from segtool.cli.benchmark_tables import report_benchmark
 from segtool.contract import GoldenPair
 from segtool.runtime import fresh_process
 
@@ -60,6 +64,22 @@ def test_tables(model: Path) -> None:
     assert result.exit_code == 0, result.stderr
     for words in ("Latency of a run", "p99.9", "Throughput", "cold start", "decode"):
         assert words in result.stdout
+
+
+def test_of_a_run_folder_its_exported_files_are_measured(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    assert "is not a run folder" in run(str(folder)).stderr
+    (folder / "run.json").write_text('{"data": {"spec": "x", "fingerprint": "y", "class_names": []}}')
+    (folder / "model.keras").touch()
+    refused = run(str(folder))
+    assert refused.exit_code == 1
+    assert f"run `segtool export {folder}` first" in refused.stderr
+    names = ["model.onnx", "model.int8.onnx"]
+    for name in names:
+        shutil.copy(model, folder / name)
+    result = in_json(str(folder), str(model), "--mode", "latency", *SHORT)
+    assert [row["path"] for row in result["models"]] == [*(str(folder / name) for name in names), str(model)]
 
 
 def test_throughput_alone(model: Path) -> None:
@@ -123,6 +143,19 @@ def test_compare_with_what_was_not_measured_is_refused_first(model: Path, tmp_pa
         assert "none of these cases" in result.stderr
 
 
+def test_compare_with_a_file_without_times_is_refused(model: Path, tmp_path: Path) -> None:
+    first, options = tmp_path / "first.json", (str(model), "--mode", "latency", *SHORT)
+    in_json(*options, "--out", str(first))
+    value = json.loads(first.read_text())
+    value["models"][0]["latency_ms"] = {}
+    first.write_text(json.dumps(value))
+    result = run(*options, "--compare", str(first))
+    assert result.exit_code == 1
+    assert "without latencies and throughput; measure again" in result.stderr
+    first.write_text(json.dumps(value | {"schema_version": 99}))
+    assert "reads 1; upgrade segtool" in run(*options, "--compare", str(first)).stderr
+
+
 def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     out.write_text("mine")
@@ -146,3 +179,81 @@ def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
 )
 def test_wrong_usage(model: Path, options: tuple[str, ...]) -> None:
     assert run(str(model), *options).exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def eight_cases(model: Path) -> dict[str, Any]:
+    """What was measured once, as if of eight settings."""
+    result = in_json(str(model), *SHORT)
+    settings = product(("CPUExecutionProvider", "OpenVINOExecutionProvider"), (1, 2), (1, 8))
+    rows = [{**result["models"][0], "provider": name, "threads": n, "batch": size} for name, n, size in settings]
+    return {**result, "models": rows, "ranking": None}
+
+
+def in_terminal(
+    result: dict[str, Any], columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    """The lines of the tables that hold something."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    report_benchmark(result)
+    return [line for line in capsys.readouterr().out.splitlines() if line[:1] in "┃│"]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_nothing_in_the_tables_is_broken(
+    eight_cases: dict[str, Any],
+    columns: int,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [{**row, "path": "runs/latest/model.int8.onnx"} for row in eight_cases["models"][:count]]
+    lines = in_terminal({**eight_cases, "models": rows}, columns, monkeypatch, capsys)
+    assert max(map(len, lines)) <= columns
+    for words in ("runs/latest/model.int8.onnx", "95 % interval", "p99.9", "images/s (mean)", "cold start", "import"):
+        assert any(words in line for line in lines)
+    assert all(line[1:9].strip() for line in lines)  # no cell goes on in a second line
+
+
+def test_a_name_wider_than_the_terminal_lacks_its_middle(
+    eight_cases: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**eight_cases["models"][0], "path": f"/home/{'a' * 100}/model.int8.onnx"}]
+    lines = in_terminal({**eight_cases, "models": rows}, 80, monkeypatch, capsys)
+    assert any("/home/aaa" in line and "aaa…aaa" in line and "aaa/model.int8.onnx ┃" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_the_figures_are_of_is_said(model: Path) -> None:
+    result = run(str(model), "--data", "m2nist-synthetic:50", *SHORT)
+    assert result.exit_code == 0, result.stderr
+    assert "(CPU, threads 1, batch 1)" in result.stdout
+    assert "foreground IoU %" in result.stdout
+    words = " ".join(result.stderr.split())
+    assert "images/s (mean) is batch / mean time" in words
+    assert "images/s of all sessions together" in words
+    assert "on 10 images of m2nist-synthetic:50 (val)" in words
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("a", 1)], "too noisy for exact times"),
+        ([("a", 1), ("a", 2)], "to say which setting is faster"),
+        ([("a", 1), ("b", 1)], "to say which model is faster"),
+    ],
+)
+def test_noise_is_put_in_words_for_what_was_measured(
+    rows: list[tuple[str, int]], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = {"quiet": False, "band": 0.2, "limit": 0.05}
+    result = {
+        "noise": noise,
+        "warmup": None,
+        "machine": {"load_average": None},
+        "models": [{"path": path, "threads": threads} for path, threads in rows],
+    }
+    with caplog.at_level(logging.WARNING, "segtool"):
+        benchmark._say_noise(result)
+    assert words in caplog.text

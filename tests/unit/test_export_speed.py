@@ -14,7 +14,7 @@ from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.presets import PRESETS, is_own, preset_for
 from segtool.export.runners import onnx_runner
 from segtool.export.speed import describe_speed, measure_speed
-from segtool.export.verdict import judge
+from segtool.export.verdict import judge, recommend
 from segtool.models import open_predictor
 from segtool.runtime.latency import Ratio
 
@@ -111,7 +111,7 @@ def test_for_another_processor_slower_is_a_warning_and_no_advice(run, slow_int8,
     speed = result.int8_contract.gates["speed"]
     assert (speed["verdict"], speed["target"], speed["on_target"]) == ("slower", OTHER.name, False)
     assert "waived" not in speed
-    assert f"this machine's figure, not that of the {OTHER.name} processor" in result.warnings[0]
+    assert f"the file is for {OTHER.processors}" in result.warnings[0]
     assert result.warnings[0] in caplog.text
     assert result.to_dict()["recommendation"] is None
     assert "segtool benchmark" in result.recommendation.reason
@@ -133,7 +133,16 @@ def test_speed_is_put_in_words_by_its_interval(low, high, verdict, sentence):
     assert (speed.refusal() is None) == (verdict != "slower")
     other = describe_speed(Ratio((low + high) / 2, low, high), threads=1, preset=OTHER)
     assert other.refusal() is None
-    assert other.sentence.startswith(f"{sentence.split(':')[0]} (this machine's figure")
+    assert other.sentence.startswith(f"{sentence.split(':')[0]} (timed on another kind of processor; ")
+
+
+def test_a_file_for_x86_without_vnni_is_not_said_to_be_for_another_kind_than_x86():
+    speed = describe_speed(Ratio(2, 1.9, 2.1), threads=1, preset=PRESETS["x86"])
+    gates = {"parity": {}, "speed": {**judge(speed), "on_target": False}}
+    reason = recommend(gates).reason
+    assert reason == "the INT8 file is for x86 processors without VNNI: time both files on one with segtool benchmark"
+    if not is_own(PRESETS["x86"]):
+        assert "the file is for x86 processors without VNNI" in speed.sentence
 
 
 def test_the_refusal_says_how_many_times_as_long():

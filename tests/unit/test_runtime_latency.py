@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from tiny_models import tiny_contract, write_model
 
 from segtool.errors import DataError, ModelFileError
+from segtool.runtime import batch_memory
+from segtool.runtime.batch_memory import require_memory
 from segtool.runtime.fresh_process import PHASES, measure_cold_start
 from segtool.runtime.latency import RUNS_A_TURN, Length, Ratio, compare_interleaved, measure_latency
 from segtool.runtime.machine import frequency_scaling, machine_info
@@ -18,6 +21,7 @@ from segtool.runtime.processors import available_cpus
 from segtool.runtime.subject import STAGES, BenchmarkCase
 from segtool.runtime.throughput import measure_throughput
 
+MOST_THREADS = available_cpus()  # one session alone
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 84, 1), dtype=np.uint8)
 
 
@@ -89,6 +93,42 @@ class TestMeasureLatency:
     def test_nothing_to_measure(self, model: Path, options: dict[str, object]) -> None:
         with pytest.raises(DataError, match="needs at least one"):
             measured(BenchmarkCase(model), **options)
+
+
+class TestMemory:
+    """An image of 64 x 84 grey pixels takes three bytes a pixel: decoded, in the batch, and its label."""
+
+    IMAGE = 3 * 64 * 84
+
+    @pytest.fixture
+    def left(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+        return lambda memory: monkeypatch.setattr(batch_memory, "available_memory", lambda: memory)
+
+    @pytest.mark.parametrize("measure", [measure_latency, measure_throughput])
+    def test_a_batch_larger_than_the_memory_is_refused_before_anything_is_measured(
+        self, model: Path, left: Callable[[int | None], None], measure: Callable[..., object]
+    ) -> None:
+        left(1000 * self.IMAGE - 1)
+        cases = [BenchmarkCase(model, threads=MOST_THREADS, batch=batch) for batch in (1, 1000)]
+        with pytest.raises(DataError, match=r"batch of 1000 takes 16 MB for its images and answers alone.*--batch"):
+            measure(cases, images=IMAGES, length=Length(runs=10**9))
+
+    def test_the_batches_of_sessions_side_by_side_add_up(self, model: Path, left: Callable[[int | None], None]) -> None:
+        case = BenchmarkCase(model, threads=1, batch=4)
+        left(8 * self.IMAGE)
+        require_memory(case, case.open(), sessions=2)
+        with pytest.raises(DataError, match="in each of 3 sessions side by side"):
+            require_memory(case, case.open(), sessions=3)
+
+    def test_what_the_network_itself_takes_is_measured(self, model: Path, left: Callable[[int | None], None]) -> None:
+        case = BenchmarkCase(model, threads=1, batch=10_000)  # its scores alone: 11 floats for each pixel
+        left(2 * case.batch * self.IMAGE)
+        with pytest.raises(DataError, match="by what small batches take"):
+            require_memory(case, case.open())
+        left(10_000 * case.batch * self.IMAGE)
+        require_memory(case, case.open())
+        left(None)
+        require_memory(case, case.open())
 
 
 class TestThroughput:

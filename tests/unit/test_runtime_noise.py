@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from segtool.cli import common
 from segtool.errors import DataError
 from segtool.runtime.noise import NOISE_LIMIT, Control, noise_of, rank
 from segtool.runtime.regression import (
     LEAST_BAND,
+    SCHEMA_VERSION,
     compare,
     judge,
     read_benchmark,
@@ -113,7 +116,13 @@ def benchmark_of(p50: float, *, band: float = 0.01, name: str = "a/model.onnx", 
         "latency_ms": {"p50": p50, "p50_low": 0.99 * p50, "p50_high": 1.01 * p50},
     }
     facts = {"cpu": "A", "available_cpus": 2, **machine}
-    return {"command": "benchmark", "models": [row], "noise": {"band": band}, "machine": facts}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": "benchmark",
+        "models": [row],
+        "noise": {"band": band},
+        "machine": facts,
+    }
 
 
 class TestRegression:
@@ -192,6 +201,34 @@ class TestRegression:
         path.write_text(text)
         with pytest.raises(DataError, match="expected what `segtool benchmark --out` wrote"):
             read_benchmark(path)
+
+    @pytest.mark.parametrize(
+        "latency",
+        [None, {}, {"p50": None}, {"p50": 0}, {"p50": "fast"}, {"p50": math.inf}, {"p50": 1, "p50_low": -1}, [1.0]],
+    )
+    def test_without_times_it_is_none(self, tmp_path: Path, latency: object) -> None:
+        value = benchmark_of(1.0)
+        value["models"][0]["latency_ms"] = latency
+        (path := tmp_path / "old.json").write_text(json.dumps(value))
+        with pytest.raises(DataError, match=r"old\.json .*`.*--out`"):
+            read_benchmark(path)
+
+    def test_a_file_of_another_version_is_refused(self, tmp_path: Path) -> None:
+        assert SCHEMA_VERSION == common.SCHEMA_VERSION
+        for version, words in ((99, "upgrade segtool, or measure again"), (None, r"reads 1; measure again"), (0, "0")):
+            (path := tmp_path / "old.json").write_text(json.dumps(benchmark_of(1.0) | {"schema_version": version}))
+            with pytest.raises(DataError, match=words):
+                read_benchmark(path)
+
+    def test_a_case_without_the_times_that_the_other_has_is_not_compared(self) -> None:
+        old, new = benchmark_of(1.0), benchmark_of(1.0)
+        old["models"].append(old["models"][0] | {"threads": 2, "latency_ms": {}})
+        new["models"].append(new["models"][0] | {"threads": 2})
+        found = compare(new, old)
+        assert [row["threads"] for row in found["rows"]] == [1]
+        assert found["only_new"] == found["only_old"] == ["model.onnx (CPU, threads 2, batch 1)"]
+        with pytest.raises(DataError, match="none of these cases"):
+            require_shared_case(old, [new["models"][1]])
 
     def test_one_that_is(self, tmp_path: Path) -> None:
         path = tmp_path / "old.json"

@@ -130,6 +130,17 @@ class TestOpenSession:
         with pytest.raises(ProviderError, match="onnxruntime-gpu"):
             open_session(model, provider="cuda")
 
+    @pytest.mark.parametrize(
+        ("available", "words"),
+        [
+            (["AzureExecutionProvider", CPU], "which has cpu; use --provider cpu, or replace it by onnxruntime-gpu"),
+            ([OPENVINO, "AzureExecutionProvider", CPU], "which has openvino, cpu; choose one of them, or replace it"),
+        ],
+    )
+    def test_only_providers_that_run_models_are_advised(self, available: list[str], words: str) -> None:
+        with pytest.raises(ProviderError, match=words):
+            provider_name("cuda", available)
+
     @pytest.mark.skipif("AzureExecutionProvider" not in ort.get_available_providers(), reason="needs Azure's provider")
     def test_a_provider_that_starts_but_leaves_everything_to_the_cpu(self, model: Path) -> None:
         # Azure's runs remote calls alone: a real provider that takes no node of this graph.

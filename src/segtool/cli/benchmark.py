@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import EXIT_PARTLY, SCHEMA_VERSION, Command, emit_json, emit_table, percent, say
+from segtool.cli.benchmark_tables import report_benchmark
+from segtool.cli.common import EXIT_PARTLY, SCHEMA_VERSION, Command, emit_json, say
 from segtool.cli.options import (
+    FiniteRange,
     IntList,
     data_option,
     json_option,
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, name="benchmark", short_help="Measure latency, throughput, cold start, memory and size.")
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
 @data_option("Images to run on, with the accuracy on them; without it the images of the model's golden pair.")
 @click.option(
     "--mode",
@@ -41,7 +43,7 @@ logger = logging.getLogger(__name__)
 @click.option("--batch", type=IntList(), default="1", show_default=True, help="Images a run, each measured.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     help="Time for each case and mode.  [default: 10]",
 )
 @click.option("--runs", type=click.IntRange(10), help="Timed runs a case, in place of --seconds.")
@@ -62,7 +64,9 @@ logger = logging.getLogger(__name__)
 @overwrite_option
 @json_option
 def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwrite: bool, **options: Any) -> None:
-    """Measure MODELs (.onnx files; those of the latest run where none is given) on this machine.
+    """Measure RUN_OR_MODELs (run folders or .onnx files; the latest run where none is given) on this machine.
+
+    Of a run folder its exported files are measured, FP32 and INT8.
 
     All cases are measured in turns within one run (A, B, A, B, ...), so that what else the machine does hits each
     alike. Latency is end to end, from raw uint8 pixels to the label map; no outlier is removed. Cold start and peak
@@ -73,6 +77,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     \b
     Examples:
       segtool benchmark
+      segtool benchmark runs/a runs/b --data test.npz
       segtool benchmark model.onnx model.int8.onnx --threads 1,2 --batch 1,8 --json
       segtool benchmark model.int8.onnx --out before.json
       segtool benchmark model.int8.onnx --compare before.json     # exit code 4 where it got slower
@@ -80,14 +85,16 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     _check(options, out=out, overwrite=overwrite)
     from segtool.cli.progress import progress_bar
     from segtool.files import refuse_existing, write_json
+    from segtool.models.exported import exported_files
     from segtool.report.measure import MeasureOptions, measure
 
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
     options["threads"] = options["threads"] or ()
     options["seconds"] = options["seconds"] or MeasureOptions.seconds
+    files = exported_files(models)
     with progress_bar("") as progress:
-        result = measure(models, options=MeasureOptions(**options), progress=progress)
+        result = measure(files, options=MeasureOptions(**options), progress=progress)
     if out is not None:
         write_json(out, {"schema_version": SCHEMA_VERSION, "command": "benchmark", **result})
     for row in {row["provider_reason"]: row for row in result["models"]}.values():
@@ -95,7 +102,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     if as_json:
         emit_json("benchmark", result)
     else:
-        _report(result)
+        report_benchmark(result)
     _say_noise(result)
     _judge(result)
 
@@ -110,120 +117,28 @@ def _check(options: Mapping[str, Any], *, out: Path | None, overwrite: bool) -> 
         raise click.UsageError("--overwrite is about --out; give that as well.")
 
 
-def _report(result: Row) -> None:
-    rows = result["models"]
-    if result["noise"] is not None:
-        emit_table(*_latency_table(rows, result["ranking"]), title="Latency of a run, from pixels to label maps, ms")
-        emit_table(*_stages_table(rows), title="Median of each stage, ms; decode is not in the latency")
-    if "throughput" in rows[0]:
-        emit_table(*_throughput_table(rows), title="Throughput, on all processors of this process")
-    emit_table(*_cost_table(rows), title="Fresh processes: from their start to the first labels, ms; memory; size")
-    if "comparison" in result:
-        emit_table(*_comparison_table(result["comparison"]), title=f"Time now over {result['comparison']['with']}")
-    machine = result["machine"]
-    say(f"{machine['cpu']}, {machine['available_cpus']} of {machine['cores']} processors; times are of a whole batch.")
-
-
-def _latency_table(rows: Sequence[Row], ranking: Sequence[Row] | None) -> tuple[list[str], list[list[object]]]:
-    places = {entry["model"]: entry for entry in ranking or ()}
-    columns = [*_CASE, "runs", "p50 (95 % interval)", "p90", "p99", "p99.9", "images/s"]
-    cells = [
-        [
-            *_case(row),
-            row["n"],
-            _interval(row["latency_ms"]["p50"], row["latency_ms"]["p50_low"], row["latency_ms"]["p50_high"]),
-            *(_number(row["latency_ms"][key], 2) for key in ("p90", "p99", "p999")),
-            f"{row['batch'] * 1e3 / row['latency_ms']['mean']:.0f}",
-            *([_place(places[index])] if places else []),
-        ]
-        for index, row in enumerate(rows)
-    ]
-    return [*columns, *(["rank, over fastest"] if places else [])], cells
-
-
-def _throughput_table(rows: Sequence[Row]) -> tuple[list[str], list[list[object]]]:
-    cells = [
-        [
-            *_case(row),
-            row["throughput"]["sessions"],
-            _interval(*(row["throughput"]["images_per_second"][key] for key in ("median", "low", "high")), digits=0),
-            *(_number(row["throughput"]["latency_ms"][key], 2) for key in ("p50", "p99")),
-        ]
-        for row in rows
-    ]
-    return [*_CASE, "sessions", "images/s (95 % interval)", "p50 under load", "p99"], cells
-
-
-def _stages_table(rows: Sequence[Row]) -> tuple[list[str], list[list[object]]]:
-    stages = list(rows[0]["stages_ms"])
-    cells = [[*_case(row), *(_number(row["stages_ms"][stage], 3) for stage in stages)] for row in rows]
-    return [*_CASE, *stages], cells
-
-
-def _cost_table(rows: Sequence[Row]) -> tuple[list[str], list[list[object]]]:
-    phases = ("start", "import", "load", "first")
-    cells = [
-        [
-            *_case(row),
-            f"{row['cold_start_ms']:.0f}",
-            *(f"{row['cold_start'][f'{phase}_ms']:.0f}" for phase in phases),
-            _number(row["peak_rss_mb"], 0),
-            f"{row['size_bytes'] / 1e6:.1f}",
-            *([percent(row["accuracy"]["foreground_mean_iou"])] if "accuracy" in row else []),
-        ]
-        for row in rows
-    ]
-    columns = [*_CASE, "cold start", *phases, "peak MB", "file MB"]
-    return [*columns, *(["IoU %"] if "accuracy" in rows[0] else [])], cells
-
-
-def _comparison_table(comparison: Row) -> tuple[list[str], list[list[object]]]:
-    cells = [
-        [
-            *_case(row),
-            row["quantity"],
-            _interval(row["ratio"], row["low"], row["high"]),
-            f"{100 * row['band']:.1f} %",
-            row["verdict"],
-        ]
-        for row in comparison["rows"]
-    ]
-    return [*_CASE, "of", "ratio (interval)", "band", "verdict"], cells
-
-
-_CASE = ("model", "provider", "threads", "batch")
-
-
-def _case(row: Row) -> list[object]:
-    return [row["path"], row["provider"].removesuffix("ExecutionProvider"), row["threads"], row["batch"]]
-
-
-def _place(entry: Row) -> str:
-    ratio = entry["over_fastest"]
-    return f"{entry['rank']}, {_interval(ratio['median'], ratio['low'], ratio['high'])}"
-
-
-def _interval(median: float, low: float, high: float, *, digits: int = 2) -> str:
-    return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def _say_noise(result: Row) -> None:
     """Warn where nothing may be ranked, and where the times had not settled."""
     noise, warmup = result["noise"], result["warmup"]
     if noise is not None and not noise["quiet"]:
         load = result["machine"]["load_average"]
         busy = f"; the load was {load[0]:.1f} at the start" if load else ""
+        spoiled, outcome = _spoiled(result["models"])
         logger.warning(
-            "The machine is too noisy to say which model is faster: two sessions of the same file differed "
-            f"by up to {100 * noise['band']:.1f} %, at most {100 * noise['limit']:.0f} % is allowed{busy}. Nothing is "
-            "ranked; stop other programs, or measure longer with --seconds."
+            f"The machine is too noisy {spoiled}: two sessions of the same file differed by up to "
+            f"{100 * noise['band']:.1f} %, at most {100 * noise['limit']:.0f} % is allowed{busy}. {outcome}; stop "
+            "other programs, or measure longer with --seconds."
         )
     if warmup is not None and warmup["stable"] is False:
         logger.warning(f"The times had not settled after {warmup['rounds']} rounds of warm-up ({warmup['criterion']}).")
+
+
+def _spoiled(rows: Sequence[Row]) -> tuple[str, str]:
+    """Return what noise spoils of these cases, and what comes of it."""
+    if len(rows) == 1:
+        return "for exact times", "Take these for rough ones"
+    what = "model" if len({row["path"] for row in rows}) > 1 else "setting"
+    return f"to say which {what} is faster", "Nothing is ranked"
 
 
 def _judge(result: Row) -> None:

@@ -6,14 +6,17 @@ import errno
 import json
 import logging
 import math
+import os
 import signal
 import sys
+import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
@@ -27,14 +30,19 @@ EXIT_PARTLY = 3
 stderr = Console(stderr=True, highlight=False)
 
 
-class Command(click.Command):
-    """A command that turns a `SegtoolError` into one sentence on stderr and its exit code.
+NOTHING_KEPT = "nothing was written"
+WHOLE_FILES_KEPT = "the files that it had finished are there, each of them whole"
 
-    It adds ``-v``, ``-q`` and ``--debug`` to the options of each command.
+
+class Command(click.Command):
+    """A command that turns a `SegtoolError` into one sentence on stderr and its exit code, and a Ctrl-C likewise.
+
+    It adds ``-v``, ``-q`` and ``--debug`` to the options of each command. `kept` says what a stop leaves behind.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, kept: str = NOTHING_KEPT, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._kept = kept
         self.params.extend(
             [
                 click.Option(["-v", "--verbose"], is_flag=True, help="Say more on stderr."),
@@ -49,6 +57,7 @@ class Command(click.Command):
         if verbose and quiet:
             raise click.UsageError("-v and -q exclude each other.")
         ctx.obj = {"quiet": quiet, "verbose": verbose}
+        begun = time.time()
         _set_up_logging(verbose=verbose)
         # What systemd and docker send to stop a program; the commands end on it as on Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -56,6 +65,9 @@ class Command(click.Command):
             return super().invoke(ctx)
         except SegtoolError as error:
             _fail(ctx, str(error), error.exit_code, debug=debug)
+        except KeyboardInterrupt:
+            written = _written_since(begun, ctx.params.values())
+            _stop(ctx, f"{' and '.join(written)} was written" if written else self._kept)
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of our output has gone: click ends quietly
                 raise
@@ -69,6 +81,18 @@ def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoRetu
     ctx.exit(code)
 
 
+def _stop(ctx: click.Context, kept: str) -> NoReturn:
+    message = printable(f"Stopped: `{ctx.command_path}` did not come to its end; {kept}.", lines=False)
+    stderr.print(message, style="red", markup=False, soft_wrap=True)
+    ctx.exit(SegtoolError.exit_code)
+
+
+def _written_since(begun: float, values: Iterable[object]) -> list[str]:
+    """Return those of a command's arguments that are files which were written after it began."""
+    files = [value for value in values if isinstance(value, Path) and value.is_file()]
+    return [str(file) for file in files if file.stat().st_mtime >= begun]
+
+
 def _refused_by_system(error: OSError) -> str:
     """Return the sentence for what no function foresaw: a name that is too long, a folder that may not be read."""
     where = f" {error.filename}" if error.filename else ""
@@ -79,6 +103,13 @@ class Group(click.Group):
     """A group whose commands are `Command`s, listed in the order in which they were added."""
 
     command_class = Command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named; end in one line where Ctrl-C comes while it is imported."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _stop(ctx, NOTHING_KEPT)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the commands in the order of the road: train, export, predict, ..."""
@@ -109,26 +140,70 @@ def emit_table(
     title: str | None = None,
     text: bool = False,
     whole: bool = False,
+    turns: bool = False,
 ) -> None:
     """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else.
 
-    Cells wrap where the table is too wide; with `whole` only those of the first column.
+    Cells wrap where the table is too wide; with `whole` only those of the first column. One that `turns` is printed on
+    its side where it is too wide, a column each row; as several tables where these do not fit beside each other.
     """
-    table = Table(header_style="bold")
-    for index, column in enumerate(columns):
-        right = index > 0 and not text
-        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=whole and index > 0)
-    for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row))
     console = Console(file=sys.stdout, highlight=False, width=table_width())
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    tables = [_table(columns, cells, text=text, whole=whole)]
+    if turns and not _fits(tables[0], console):
+        tables = _on_their_side(columns, cells, console)
     if title:
         console.print(printable(title), markup=False, soft_wrap=True)
-    console.print(table)
+    for table in tables:
+        console.print(table)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False, whole: bool = False) -> Table:
+    table = Table(header_style="bold")
+    for index, column in enumerate(columns):
+        justify: JustifyMethod = "left" if index == 0 or text else "right"
+        table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=whole and index > 0)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Tell whether a table can be printed without a line break in a cell."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum <= console.width
+
+
+def _on_their_side(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> list[Table]:
+    """Return tables with a column for each row, as many beside each other as fit; one too wide alone is shortened."""
+    left, tables = list(rows), []
+    while left:
+        turned = [_turned(columns, left[:count]) for count in range(len(left), 0, -1)]
+        table = next((each for each in turned if _fits(each, console)), None)
+        if table is None:
+            room = console.width - max(map(len, columns)) - 7  # two columns have three lines and four spaces
+            table = _turned(columns, [[shortened(cell, room) for cell in left[0]]])
+        tables.append(table)
+        left = left[len(table.columns) - 1 :]
+    return tables
+
+
+def _turned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    head, *body = zip(*rows, strict=True)
+    return _table([columns[0], *head], [[name, *cells] for name, cells in zip(columns[1:], body, strict=True)])
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most `width` characters, without its middle where it is longer: paths differ at both ends."""
+    if len(text) <= width:
+        return text
+    kept = max(width - 1, 2)
+    return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
 
 
 def table_width() -> int:
-    """Return how many characters a line on stdout has: the terminal's, or 120 of a file or a pipe."""
-    return Console(file=sys.stdout).width if sys.stdout.isatty() else 120
+    """Return how many characters a line on stdout has: what COLUMNS says, the terminal's, or 120 of a file or a pipe."""
+    said = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return Console(file=sys.stdout).width if said else 120
 
 
 def printable(text: str, *, lines: bool = True) -> str:

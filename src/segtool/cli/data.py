@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from segtool.cli.common import Group, emit_json, emit_table, percent, printable
+from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, emit_table, percent, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
 from segtool.data.wording import counted
 
@@ -17,7 +17,7 @@ def command() -> None:
     """Make, describe or check a data set."""
 
 
-@command.command("make")
+@command.command("make", kept=WHOLE_FILES_KEPT)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Number of images.")
 @seed_option("Seed of the generator.")

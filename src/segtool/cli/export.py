@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import Command, emit_json, emit_table, percent, say
-from segtool.cli.options import SizeType, data_option, json_option, overwrite_option
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
+from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.export.options import (
     CALIBRATIONS,
     DEFAULT_CALIBRATION_IMAGES,
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
 
 
-@click.command(cls=Command, name="export", short_help="Convert a trained network to ONNX, FP32 and INT8, and prove it.")
+@click.command(
+    cls=Command,
+    name="export",
+    kept=WHOLE_FILES_KEPT,
+    short_help="Convert a trained network to ONNX, FP32 and INT8, and prove it.",
+)
 @click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[RUN_OR_KERAS]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
 @data_option("Images to prove and calibrate on; the run's own data where not given.")
@@ -52,7 +57,7 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="POINTS",
     help="Points of foreground mean IoU that INT8 may lose before the export refuses it.  [default: 0.5]",
 )

@@ -22,19 +22,38 @@ if TYPE_CHECKING:
 def command(*, model: Path | None, as_json: bool) -> None:
     """Show the contract of MODEL: an .onnx or .keras file, or a run folder.
 
-    Where none is given, it is the latest exported model, or the one that ships with segtool.
+    Of a run folder it is the file that predict takes (INT8 unless it was slower on export, else FP32), or the trained
+    model where nothing was exported. Where none is given, it is the latest run, or the model that ships with segtool.
     """
     from segtool.models.predictor import open_predictor
-    from segtool.models.shipped import default_model
+    from segtool.models.resolve import find_model
 
-    predictor = open_predictor(default_model() if model is None else model)
+    predictor = open_predictor(find_model(_default() if model is None else model).path)
     facts = _facts(predictor.path, predictor.contract)
     if predictor.kind == "onnx":
         facts["graph"] = graph_facts(predictor.path)
+    named = {"path": str(predictor.path), "run": _run_name(predictor.path)}
     if as_json:
-        emit_json("info", {"path": str(predictor.path), "kind": predictor.kind, **facts})
+        emit_json("info", {**named, "kind": predictor.kind, **facts})
         return
-    emit_table(["fact", "value"], [[key, value] for key, value in _rows(facts)], text=True)
+    emit_table(["fact", "value"], [[key, value] for key, value in _rows({**named, **facts})], text=True)
+
+
+def _default() -> Path:
+    from segtool.models.resolve import LATEST, RUN_NAME
+    from segtool.models.shipped import default_model
+
+    return LATEST if (LATEST / RUN_NAME).is_file() else default_model()
+
+
+def _run_name(path: Path) -> str | None:
+    """Return the run folder that a file lies in, by its own name where runs/latest led there; None for none."""
+    from segtool.models.resolve import RUN_NAME
+
+    folder = path.parent
+    if not (folder / RUN_NAME).is_file():
+        return None
+    return str(folder.parent / folder.readlink() if folder.is_symlink() else folder)
 
 
 def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:

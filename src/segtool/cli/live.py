@@ -20,9 +20,16 @@ _CHANGES = (
 
 
 class LiveTraining(TrainListener):
-    """Shows a bar on a terminal, and in any case one line an epoch with the scores and the time left."""
+    """Shows a bar on a terminal, and in any case one line an epoch with the scores and the time left.
+
+    Attributes
+    ----------
+    finished
+        Epochs that have ended; None before the training began.
+    """
 
     def __init__(self) -> None:
+        self.finished: int | None = None
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(),
@@ -48,6 +55,7 @@ class LiveTraining(TrainListener):
     def started(self, info: Mapping[str, Any], *, epochs: int, first_epoch: int, steps: int) -> None:
         """Say what is trained, on what, in which precision, and why."""
         self._epochs, self._steps, self._first = epochs, steps, first_epoch
+        self.finished = first_epoch
         data, counts = info["data"], info["data"]["splits"]
         say(
             f"{info['arch']}, {info['parameters']:,} parameters, recipe {info['recipe']}{_changes(info['config'])}, "
@@ -70,6 +78,7 @@ class LiveTraining(TrainListener):
 
     def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
         """Print a line with the scores of the epoch."""
+        self.finished = row["epoch"]
         say(
             f"epoch {row['epoch']:>3}/{self._epochs}  loss {row['loss']:.4f}  val: loss {row['val_loss']:.4f}, "
             f"accuracy {100 * row['val_pixel_accuracy']:.2f} %, IoU {_percent(row['val_foreground_mean_iou'])}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,6 +86,19 @@ def data_option(text: str) -> Callable[[Command], Command]:
 def seed_option(text: str) -> Callable[[Command], Command]:
     """Return the --seed option with `text` as its help."""
     return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help=text)
+
+
+class FiniteRange(click.FloatRange):
+    """A finite number within limits: click's own range takes nan for any, and inf where it has no upper end."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number; write one such as 2.5.", param, ctx)
+        return number
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer clicks

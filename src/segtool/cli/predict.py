@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, say
-from segtool.cli.options import TileType, json_option, model_option, overwrite_option, provider_option, threads_option
+from segtool.cli.options import (
+    FiniteRange,
+    TileType,
+    json_option,
+    model_option,
+    overwrite_option,
+    provider_option,
+    threads_option,
+)
 from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
 from segtool.cli.stopping import stop_on_signals
 from segtool.errors import DataError
@@ -84,7 +92,7 @@ logger = logging.getLogger(__name__)
 )
 @click.option(
     "--watch-idle",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     metavar="SECONDS",
     help="With --watch: end when nothing has arrived for so long.",
 )

@@ -10,17 +10,22 @@ from segtool.cli.common import is_quiet, stderr
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a callback (done, total) that moves a bar on stderr; it shows nothing off a terminal or with -q."""
+    """Give a callback (done, total) that moves a bar on stderr; it shows nothing off a terminal or with -q.
+
+    How many of the `unit` are done stands beside the bar, from the first call on; nothing where there is no unit.
+    """
     if is_quiet() or not stderr.is_terminal:
         yield lambda done, total: None  # noqa: ARG005 (the callback's arguments)
         return
     # Where nothing is shown, a device is spared the import.
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.completed}/{task.total} " + unit))
-    with Progress(*columns, TimeRemainingColumn(), console=stderr, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        task = progress.add_task("", total=None, count="")
+        yield lambda done, total: progress.update(
+            task, completed=done, total=total, count=f"{done}/{total} {unit}" if unit else ""
+        )
 
 
 @contextmanager

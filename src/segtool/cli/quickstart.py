@@ -7,12 +7,17 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import Command, emit_json, emit_table, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
 from segtool.cli.extras import need_all
 from segtool.cli.options import json_option, seed_option
 
 
-@click.command(cls=Command, name="quickstart", short_help="Walk the whole road on built-in data in a few minutes.")
+@click.command(
+    cls=Command,
+    name="quickstart",
+    kept=WHOLE_FILES_KEPT,
+    short_help="Walk the whole road on built-in data in a few minutes.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from segtool.cli.options import FiniteRange
 from segtool.errors import TrainingError
 from segtool.train.augmentation import AUGMENTATIONS, NONE, parse_augmentations
 from segtool.train.losses import LOSSES
@@ -80,13 +81,13 @@ _OPTIONS = (
         type=click.Choice(list(SCHEDULES)),
         help="Of the learning rate after the warm-up: it stays, or falls to zero on a half cosine.",
     ),
-    click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Its peak."),
+    click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="Its peak."),
     click.option(
-        "--weight-decay", type=click.FloatRange(0, 1), help="Share of each weight taken off a step, times the rate."
+        "--weight-decay", type=FiniteRange(0, 1), help="Share of each weight taken off a step, times the rate."
     ),
     click.option(
         "--ema",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=FiniteRange(0, 1, max_open=True),
         metavar="DECAY",
         help="Score and keep a moving average of the weights: 0.99 is that of about the last 100 steps, 0 none.",
     ),
@@ -104,7 +105,7 @@ _OPTIONS = (
     ),
     click.option(
         "--temperature",
-        type=click.FloatRange(0.1, 100),
+        type=FiniteRange(0.1, 100),
         help="How soft the teacher's answers are made: above 1 they say more of what else a pixel might be.  "
         "[default: 2]",
     ),

@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import Command, emit_json, emit_table, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
 from segtool.cli.options import data_option, json_option, overwrite_option, provider_option
 
 
 @click.command(
-    cls=Command, name="report", short_help="Write one HTML page on a model: this file, this machine, yes or no."
+    cls=Command,
+    name="report",
+    kept=WHOLE_FILES_KEPT,
+    short_help="Write one HTML page on a model: this file, this machine, yes or no.",
 )
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
 @data_option(

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from segtool.cli.common import Command, emit_json, emit_table, percent, say, stderr
 from segtool.cli.extras import need_training
-from segtool.cli.options import SizeType, json_option, seed_option
+from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.data.wording import counted
 from segtool.train.architectures import ARCHITECTURES
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--width",
-    type=click.FloatRange(0.05, 16),
+    type=FiniteRange(0.05, 16),
     default=1.0,
     show_default=True,
     help="Multiplier of the number of channels of each layer (rounded to multiples of 8).",
@@ -60,14 +60,14 @@ if TYPE_CHECKING:
 @recipe_options
 @click.option(
     "--val-split",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
     help="Share of the images for validation, on which the best epoch is chosen.",
 )
 @click.option(
     "--test-split",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Share of the images for a test that nothing is chosen on.",
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--rare-crops",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     metavar="SHARE",
@@ -143,15 +143,15 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     given = {
         name: value for name, value in options.items() if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
+    live = LiveTraining()
     try:
-        with LiveTraining() as live:
+        with live:
             if resume:
                 result = resume_run(out, expected=given, listener=live)
             else:
                 result = train(TrainOptions(**options), out=out, listener=live)
     except KeyboardInterrupt:
-        again = "segtool train --resume" + (f" --out {out}" if out else "")
-        stderr.print(f"Stopped. Finished epochs are kept: `{again}` goes on from there.", markup=False, soft_wrap=True)
+        stderr.print(_stopped(live.finished, out, resume=resume), markup=False, soft_wrap=True)
         ctx.exit(1)
     if not result.is_chief:
         _report_follower(result, as_json=as_json)
@@ -168,6 +168,17 @@ def _refuse_combinations(options: Mapping[str, Any]) -> None:
         raise click.UsageError("--rare-crops chooses where crops are drawn, and there are none; add --crop HxW.")
     if options["crop"] and options["size"]:
         raise click.UsageError("--size resizes images and --crop leaves them at their own scale; give one of them.")
+
+
+def _stopped(epochs: int | None, out: Path | None, *, resume: bool) -> str:
+    """Return what became of a training that was stopped after so many epochs; None where none had begun."""
+    if epochs is None:
+        return f"Stopped before the training began; {'the run is as it was' if resume else 'no model was written'}."
+    again = f"`segtool train --resume{f' --out {out}' if out else ''}`"
+    if epochs == 0:
+        return f"Stopped in the first epoch: no model was written; {again} begins it again."
+    kept = "The finished epoch is" if epochs == 1 else f"The {epochs} finished epochs are"
+    return f"Stopped. {kept} kept: {again} goes on from there."
 
 
 def _report_follower(result: TrainResult, *, as_json: bool) -> None:

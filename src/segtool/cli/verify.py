@@ -7,8 +7,17 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import Command, emit_json, printable
+from segtool.cli.common import Command, emit_json, printable, stderr
 from segtool.cli.options import json_option, provider_option, say_provider, threads_option
+
+
+def _advice(provider: str) -> str:
+    """Return what to do about a file that failed."""
+    if provider == "CPUExecutionProvider":
+        remedy = "get the file again where it was copied, or export it again"
+    else:
+        remedy = "see with --provider cpu whether it is the file or the provider, then take another of the two"
+    return f"Do not deploy this file here: its labels are not those of its export; {remedy}."
 
 
 @click.command(cls=Command, name="verify", short_help="Run a model's built-in golden test on this machine.")
@@ -44,4 +53,5 @@ def command(ctx: click.Context, /, *, model: Path | None, as_json: bool, **optio
             f"agree on {result.provider} (needed {result.required_agreement:.2%})"
         )
     if not result.passed:
+        stderr.print(_advice(result.provider), style="red", markup=False, soft_wrap=True)
         ctx.exit(GateError.exit_code)

@@ -16,6 +16,8 @@ class Preset:
     ----------
     name
         "vnni", "x86" or "arm".
+    processors
+        The same in words, in the plural.
     signed_activations
         int8 activations in place of uint8; weights are always int8.
     reduce_range
@@ -23,14 +25,15 @@ class Preset:
     """
 
     name: str
+    processors: str
     signed_activations: bool
     reduce_range: bool
 
 
 PRESETS = {
-    "vnni": Preset("vnni", signed_activations=False, reduce_range=False),
-    "x86": Preset("x86", signed_activations=False, reduce_range=True),
-    "arm": Preset("arm", signed_activations=True, reduce_range=False),
+    "vnni": Preset("vnni", "x86 processors with VNNI", signed_activations=False, reduce_range=False),
+    "x86": Preset("x86", "x86 processors without VNNI", signed_activations=False, reduce_range=True),
+    "arm": Preset("arm", "Arm processors", signed_activations=True, reduce_range=False),
 }
 PRESET_NAMES = ("auto", *PRESETS)
 

@@ -80,7 +80,7 @@ def describe_speed(ratio: Ratio, *, threads: int, preset: Preset) -> Speed:
     verdict, on_target = _verdict(ratio), is_own(preset)
     words = _faster(ratio) if verdict == "faster" else verdict
     if not on_target:
-        words += f" (this machine's figure, not that of the {preset.name} processor the file is for)"
+        words += f" (timed on another kind of processor; the file is for {preset.processors})"
     elif verdict == "slower":
         words += ": use the FP32 file"
     cpu = str(machine_info()["cpu"])

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from segtool.errors import GateError
+from segtool.export.presets import PRESETS
 
 logger = logging.getLogger(__name__)
 GateName = Literal["parity", "accuracy", "speed"]
@@ -122,7 +123,8 @@ def recommend(gates: Mapping[str, Mapping[str, Any]]) -> Recommendation:
     if accuracy.get("waived"):
         return Recommendation("float32", f"INT8 loses {accuracy['drop_points']:.2f} points of foreground mean IoU")
     if not speed["on_target"]:
-        return Recommendation(None, f"time both files on the {speed['target']} processor with segtool benchmark")
+        target = PRESETS[speed["target"]].processors
+        return Recommendation(None, f"the INT8 file is for {target}: time both files on one with segtool benchmark")
     if speed["verdict"] == "faster":
         return Recommendation("int8", f"it is {speed['sentence']} and keeps the accuracy")
     return Recommendation("float32", f"INT8 is {'slower' if speed['verdict'] == 'slower' else 'not faster'} here")

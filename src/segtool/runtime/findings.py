@@ -16,8 +16,9 @@ BROKEN: Severity = "broken"
 WARNING: Severity = "warning"
 NOTE: Severity = "note"
 
-# Runs calls to a cloud service, never a model: that it does not start says nothing.
-_REMOTE = "AzureExecutionProvider"
+REMOTE = "AzureExecutionProvider"
+"""Runs calls to a cloud service, never a model: that it does not start says nothing."""
+
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 # Built into a package beside the provider that people install it for, and never taken by auto.
@@ -61,7 +62,7 @@ def provider_findings(providers: Mapping[str, str | None], gpus: Sequence[str]) 
     """
     findings = []
     for name, refusal in providers.items():
-        if refusal is not None and name != _REMOTE:
+        if refusal is not None and name != REMOTE:
             finding = f"{name} is listed and does not start: {refusal}"
             findings.append(Finding(_severity(name, gpus), finding, _remedy(name, gpus)))
     if gpus and _CUDA not in providers:

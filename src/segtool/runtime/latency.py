@@ -15,6 +15,7 @@ import numpy as np
 
 from segtool.errors import DataError
 from segtool.runtime.arrays import UInt8Array
+from segtool.runtime.batch_memory import require_memory
 from segtool.runtime.noise import CRITERION, NOISE_LIMIT, Control, noise_of, rank
 from segtool.runtime.statistics import Ratio, percentiles, ratio_of, ratio_of_turns
 from segtool.runtime.subject import STAGES, BenchmarkCase, Subject, describe
@@ -83,9 +84,16 @@ def measure_latency(
         pixels to label maps; `stages_ms`, the median of each of `STAGES`, of which decode is not in the latency;
         `throughput_ips`, images a second at the mean latency, one run after the other; with `samples`, `samples_ms`.
         `warmup`; `noise`, what the same model against itself showed; `ranking`, None where that forbids one.
+
+    Raises
+    ------
+    SegtoolError
+        A model cannot be opened, or a batch takes more memory than is left.
     """
     _check(cases, images, length)
     subjects = [Subject(case, images) for case in cases]
+    for subject in subjects:
+        require_memory(subject.case, subject.segmenter)
     twins = [(subject, Subject(subject.case, images)) for subject in subjects if subject.case.path == cases[0].path]
     team = [*subjects, *(twin for _, twin in twins)]
     warmth = _warm(team, length)

@@ -9,6 +9,7 @@ from typing import Any
 
 from segtool.errors import ProviderError
 from segtool.runtime.engine import ORT_ERRORS, ort
+from segtool.runtime.findings import REMOTE
 from segtool.runtime.native_log import plain_message
 from segtool.runtime.processors import default_threads
 
@@ -84,11 +85,12 @@ def provider_name(provider: str, available: Sequence[str]) -> str:
     for name in available:
         if short_name(name) == wanted:
             return name
-    offered = ", ".join(short_name(name) for name in available)
+    offered = [short_name(name) for name in available if name != REMOTE]
     source = _SOURCES.get(wanted, "the onnxruntime package that brings it")
+    choose = "choose one of them" if len(offered) > 1 else f"use --provider {offered[0]}" if offered else "use auto"
     raise ProviderError(
-        f"The provider {provider!r} is not in this onnxruntime, which has {offered}; "
-        f"choose one of them, or replace it by {source}."
+        f"The provider {provider!r} is not in this onnxruntime, which has {', '.join(offered) or 'none'}; "
+        f"{choose}, or replace it by {source}."
     )
 
 

@@ -7,6 +7,7 @@ model is from itself (`segtool.runtime.noise`) in either measurement, and at lea
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ LEAST_BAND = 0.10
 Measured: six runs of the same two files, one after the other on an otherwise idle guest. Within a run the same model
 was within 1.1 % of itself; from run to run the medians were up to 5.5 % and 8.9 % apart.
 """
+
+SCHEMA_VERSION = 1
+"""Of the files that are read: what the command line writes into every JSON object."""
 
 _MACHINE = ("cpu", "architecture", "available_cpus", "cgroup_quota", "instruction_sets")
 _QUANTITIES = ("latency_ms", "throughput")
@@ -40,11 +44,22 @@ def read_benchmark(path: str | Path) -> dict[str, Any]:
         value = json.loads(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); expected what `segtool benchmark --out` wrote.") from error
-    rows = value.get("models") if isinstance(value, dict) and value.get("command") == "benchmark" else None
-    known = isinstance(rows, list) and isinstance(value.get("machine"), dict) and all(map(_is_row, rows))
-    if not (rows and known):
+    if not _is_benchmark(value):
         raise DataError(f"{path} holds no benchmark; expected what `segtool benchmark --out` wrote.")
+    _refuse_other_version(path, value.get("schema_version"))
+    if not any(map(_times, value["models"])):
+        raise DataError(f"{path} is a benchmark without latencies and throughput; measure again with `--out`.")
     return dict(value)
+
+
+def _refuse_other_version(path: str | Path, version: object) -> None:
+    if version == SCHEMA_VERSION:
+        return
+    newer = isinstance(version, int) and version > SCHEMA_VERSION
+    raise DataError(
+        f"{path} has the schema version {version!r}, and this segtool reads {SCHEMA_VERSION}; "
+        f"{'upgrade segtool, or ' if newer else ''}measure again with `--out`."
+    )
 
 
 def require_comparable(old: Row, machine: Row, providers: Sequence[str]) -> None:
@@ -96,7 +111,7 @@ def require_shared_case(old: Row, rows: Sequence[Row], *, anyway: bool = False) 
         They share no case.
     """
     before, now = _by_case(old["models"], anyway=anyway), _by_case(rows, anyway=anyway)
-    if any(key in before[case] and key in now[case] for case in now if case in before for key in _QUANTITIES):
+    if any(before[case].get(key) and key in now[case] for case in now if case in before for key in _QUANTITIES):
         return
     raise DataError(
         f"The earlier benchmark has none of these cases (it has {_list(before)}, this one {_list(now)}); measure "
@@ -129,16 +144,15 @@ def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
         `rows`: for each case that is in both and each `quantity` that was measured in both ("latency", "throughput")
         the `ratio` of its time now to its time then, the interval `low` to `high`, the `band`, and a `verdict`:
         "slower" or "faster" where the whole interval is beyond the band, "undecided" where it is not and the noise was
-        above the limit, else "same". `only_new`, `only_old`: cases that are not in both.
-
+        above the limit, else "same". `only_new`, `only_old`: cases that have nothing in the other to compare with.
     """
     before, now = _by_case(old["models"], anyway=anyway), _by_case(new["models"], anyway=anyway)
-    shared = [case for case in now if case in before]
-    rows = [row for case in shared for row in _compare_case(now[case], before[case], _band(new, old))]
+    band = _band(new, old)
+    found = {case: _compare_case(now[case], before[case], band) for case in now if case in before}
     return {
-        "rows": rows,
-        "only_new": [_title(case) for case in now if case not in before],
-        "only_old": [_title(case) for case in before if case not in now],
+        "rows": [row for rows in found.values() for row in rows],
+        "only_new": [_title(case) for case in now if not found.get(case)],
+        "only_old": [_title(case) for case in before if not found.get(case)],
     }
 
 
@@ -148,7 +162,7 @@ def _compare_case(new: Row, old: Row, band: float) -> list[dict[str, Any]]:
         now, then = interval(new), interval(old)
         if now is None or then is None:
             continue
-        own = max([band, *(row["throughput"]["band"] for row in (new, old) if quantity == "throughput")])
+        own = max([band, *(_throughput_band(row) for row in (new, old) if quantity == "throughput")])
         low, high = now[1] / then[2], now[2] / then[1]
         found.append(
             {
@@ -174,8 +188,17 @@ def judge(low: float, high: float, band: float) -> str:
 
 
 def _band(new: Row, old: Row) -> float:
-    measured = (float((each.get("noise") or {}).get("band", 0.0)) for each in (new, old))
-    return max(LEAST_BAND, *measured)
+    return max(LEAST_BAND, _noise_band(new), _noise_band(old))
+
+
+def _noise_band(value: Row) -> float:
+    band: float = (value.get("noise") or {}).get("band", 0.0)
+    return band
+
+
+def _throughput_band(row: Row) -> float:
+    band: float = (row.get("throughput") or {}).get("band", 0.0)
+    return band
 
 
 def _latency(row: Row) -> tuple[float, float, float] | None:
@@ -198,8 +221,26 @@ def _by_case(rows: Sequence[Row], *, anyway: bool) -> dict[tuple[Any, ...], Row]
     return {(row["path"] if whole else names[row["path"]], *(row[key] for key in keys)): row for row in rows}
 
 
-def _is_row(row: object) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("path"), str) and all(key in row for key in _KEYS)
+def _is_benchmark(value: Any) -> bool:
+    """Tell whether a file's content has what a comparison reads, and nothing in its place that is no time or share."""
+    try:
+        rows, bands = value["models"], [_noise_band(value), *map(_throughput_band, value["models"])]
+        return (
+            value["command"] == "benchmark"
+            and len(rows) > 0
+            and isinstance(value["machine"], dict)
+            and all(isinstance(row["path"], str) for row in rows)
+            and all(isinstance(row[key], str | int) for row in rows for key in _KEYS)
+            and all(0 < time < math.inf for row in rows for time in _times(row))
+            and all(0 <= band < math.inf for band in bands)
+        )
+    except (AttributeError, KeyError, TypeError, ZeroDivisionError):
+        return False
+
+
+def _times(row: Row) -> list[float]:
+    """Return the times of a row that a comparison reads, the widths of its intervals included."""
+    return [*(_latency(row) or ()), *(_throughput(row) or ())]
 
 
 def _title(case: Sequence[Any]) -> str:

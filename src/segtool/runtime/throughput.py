@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segtool.runtime.arrays import UInt8Array
+from segtool.runtime.batch_memory import require_memory
 from segtool.runtime.image_io import to_channels
 from segtool.runtime.latency import Length, Progress
 from segtool.runtime.processors import available_cpus
@@ -70,6 +71,7 @@ class _Sessions:
     def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
         first = case.open()
         sessions = max(1, available_cpus() // first.threads)
+        require_memory(case, first, sessions=sessions)
         self._case = case
         self._segmenters = [first, *(case.open() for _ in range(sessions - 1))]
         self._images = [to_channels(image, first.contract.channels) for image in images]

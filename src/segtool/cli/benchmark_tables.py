@@ -1,0 +1,160 @@
+"""The tables of `segtool benchmark`, and the lines that say what their figures are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segtool.cli.common import emit_table, percent, say
+
+Row = Mapping[str, Any]
+Table = tuple[list[str], Sequence[Sequence[object]]]
+
+
+def report_benchmark(result: Row) -> None:
+    """Print what a benchmark found, as `segtool.report.measure.measure` returns it."""
+    rows = result["models"]
+    names, same = _cases(rows)
+    where = f" ({same})" if same else ""
+    if result["noise"] is not None:
+        title = f"Latency of a run, from pixels to label maps, ms{where}"
+        emit_table(*_with(names, _latency_table(rows, result["ranking"])), title=title, turns=True)
+        title = f"Median of each stage, ms; decode is not in the latency{where}"
+        emit_table(*_with(names, _stages_table(rows)), title=title, turns=True)
+    if "throughput" in rows[0]:
+        title = f"Throughput, on all processors of this process{where}"
+        emit_table(*_with(names, _throughput_table(rows)), title=title, turns=True)
+    title = f"Fresh process to its first labels, ms; memory; size{where}"
+    emit_table(*_with(names, _cost_table(rows)), title=title, turns=True)
+    if "comparison" in result:
+        _report_comparison(result["comparison"])
+    _say_conventions(result)
+
+
+def _report_comparison(comparison: Row) -> None:
+    names, same = _cases(comparison["rows"])
+    title = f"Time now over {comparison['with']}{f' ({same})' if same else ''}"
+    emit_table(*_with(names, _comparison_table(comparison)), title=title, turns=True)
+
+
+def _say_conventions(result: Row) -> None:
+    """Say what the figures are of; the times and rates are of what each title and row says: threads and batch."""
+    first, machine = result["models"][0], result["machine"]
+    if result["noise"] is not None:
+        say(
+            "Latency: times are of a whole batch; images/s (mean) is batch / mean time, one run after the other, so "
+            "that slow runs count in it and not in p50."
+        )
+    if "throughput" in first:
+        say("Throughput: images/s of all sessions together, each with these threads and this batch.")
+    if "accuracy" in first:
+        accuracy = first["accuracy"]
+        say(
+            f"Foreground IoU: mean over the classes without the background, on {accuracy['images']} images of "
+            f"{result['data']} ({accuracy['split']})."
+        )
+    say(f"{machine['cpu']}, {machine['available_cpus']} of {machine['cores']} processors.")
+
+
+def _latency_table(rows: Sequence[Row], ranking: Sequence[Row] | None) -> Table:
+    places = {entry["model"]: entry for entry in ranking or ()}
+    columns = ["runs", "p50", "95 % interval", "p90", "p99", "p99.9", "images/s (mean)"]
+    cells = [
+        [
+            row["n"],
+            _number(row["latency_ms"]["p50"], 2),
+            _range(row["latency_ms"]["p50_low"], row["latency_ms"]["p50_high"]),
+            *(_number(row["latency_ms"][key], 2) for key in ("p90", "p99", "p999")),
+            f"{row['batch'] * 1e3 / row['latency_ms']['mean']:.0f}",
+            *([_place(places[index])] if places else []),
+        ]
+        for index, row in enumerate(rows)
+    ]
+    return [*columns, *(["rank, over fastest"] if places else [])], cells
+
+
+def _throughput_table(rows: Sequence[Row]) -> Table:
+    cells = [
+        [
+            row["throughput"]["sessions"],
+            _number(row["throughput"]["images_per_second"]["median"], 0),
+            _range(*(row["throughput"]["images_per_second"][key] for key in ("low", "high")), digits=0),
+            *(_number(row["throughput"]["latency_ms"][key], 2) for key in ("p50", "p99")),
+        ]
+        for row in rows
+    ]
+    return ["sessions", "images/s", "95 % interval", "p50 under load, ms", "p99, ms"], cells
+
+
+def _stages_table(rows: Sequence[Row]) -> Table:
+    stages = list(rows[0]["stages_ms"])
+    cells = [[_number(row["stages_ms"][stage], 3) for stage in stages] for row in rows]
+    return stages, cells
+
+
+def _cost_table(rows: Sequence[Row]) -> Table:
+    phases = ("start", "import", "load", "first")
+    cells = [
+        [
+            f"{row['cold_start_ms']:.0f}",
+            *(f"{row['cold_start'][f'{phase}_ms']:.0f}" for phase in phases),
+            _number(row["peak_rss_mb"], 0),
+            f"{row['size_bytes'] / 1e6:.1f}",
+            *([percent(row["accuracy"]["foreground_mean_iou"])] if "accuracy" in row else []),
+        ]
+        for row in rows
+    ]
+    columns = ["cold start", *phases, "peak MB", "file MB"]
+    return [*columns, *(["foreground IoU %"] if "accuracy" in rows[0] else [])], cells
+
+
+def _comparison_table(comparison: Row) -> Table:
+    cells = [
+        [
+            row["quantity"],
+            _interval(row["ratio"], row["low"], row["high"]),
+            f"{100 * row['band']:.1f} %",
+            row["verdict"],
+        ]
+        for row in comparison["rows"]
+    ]
+    return ["of", "ratio (interval)", "band", "verdict"], cells
+
+
+def _cases(rows: Sequence[Row]) -> tuple[Table, str]:
+    """Return columns that name each case, and in words what is the same for all of them and therefore no column."""
+    settings = {
+        "provider": [row["provider"].removesuffix("ExecutionProvider") for row in rows],
+        "threads": [row["threads"] for row in rows],
+        "batch": [row["batch"] for row in rows],
+    }
+    differing = [name for name, values in settings.items() if len(set(values)) > 1]
+    words = [
+        str(values[0]) if name == "provider" else f"{name} {values[0]}"
+        for name, values in settings.items()
+        if name not in differing
+    ]
+    cells = [[row["path"], *(settings[name][index] for name in differing)] for index, row in enumerate(rows)]
+    return (["model", *differing], cells), ", ".join(words)
+
+
+def _with(names: Table, figures: Table) -> Table:
+    """Return a table with the columns of two."""
+    return [*names[0], *figures[0]], [[*name, *row] for name, row in zip(names[1], figures[1], strict=True)]
+
+
+def _place(entry: Row) -> str:
+    ratio = entry["over_fastest"]
+    return f"{entry['rank']}, {_interval(ratio['median'], ratio['low'], ratio['high'])}"
+
+
+def _interval(median: float, low: float, high: float, *, digits: int = 2) -> str:
+    return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _range(low: float, high: float, *, digits: int = 2) -> str:
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

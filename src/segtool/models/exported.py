@@ -1,0 +1,27 @@
+"""The exported files behind what a user named: files, and run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segtool.models.resolve import INT8_NAME, ONNX_NAME, latest_exported, read_run
+
+
+def exported_files(named: Sequence[Path]) -> list[Path]:
+    """Return the files that were named, and in the place of each run folder those exported there, FP32 first.
+
+    Raises
+    ------
+    ModelFileError
+        A folder is no run folder, or nothing was exported there.
+    """
+    return [file for path in named for file in _of(path)]
+
+
+def _of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    read_run(path)
+    files = [file for name in (ONNX_NAME, INT8_NAME) if (file := path / name).is_file()]
+    return files or [latest_exported(path)]
