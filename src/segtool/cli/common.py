@@ -201,7 +201,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def table_width() -> int:
-    """Return how many characters a line on stdout has: what COLUMNS says, the terminal's, or 120 of a file or a pipe."""
+    """Return how many characters a line on stdout has: COLUMNS, the terminal's, or 120 of a file or a pipe."""
     said = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
     return Console(file=sys.stdout).width if said else 120
 
