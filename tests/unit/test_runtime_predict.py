@@ -235,6 +235,12 @@ class TestFindSources:
         write_png(images / "B.PNG")
         assert self.names([str(images)], images) == ["B.PNG", "a.png", "b.png", "sub/a.png", "sub/deep/c.png"]
 
+    def test_a_folder_is_searched_for_all_formats_that_are_read_but_no_arrays(self, images: Path) -> None:
+        for name in ("x.avif", "x.TGA", "x.ico", "x.pnm", "x.npy"):
+            (images / "sub" / name).write_bytes(b"x")
+        names = ["sub/a.png", "sub/x.TGA", "sub/x.avif", "sub/x.ico", "sub/x.pnm", "sub/deep/c.png"]
+        assert self.names([str(images / "sub")], images) == names
+
     def test_patterns(self, images: Path) -> None:
         assert self.names([str(images / "*.png")], images) == ["a.png", "b.png"]
         assert self.names([str(images / "**/[ac].png")], images) == ["a.png", "sub/a.png", "sub/deep/c.png"]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from segtool.distributed.storage import Place, is_url, open_url, without_password
 from segtool.errors import DataError
 from segtool.files import TEMPORARY
-from segtool.runtime.image_io import IMAGE_SUFFIXES
+from segtool.runtime.decoding import IMAGE_SUFFIXES
 from segtool.runtime.naming import find_sources, output_stems
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 

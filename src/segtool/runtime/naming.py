@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segtool.errors import DataError
 from segtool.files import TEMPORARY
-from segtool.runtime.image_io import IMAGE_SUFFIXES
+from segtool.runtime.decoding import IMAGE_SUFFIXES
 from segtool.runtime.sources import ARRAY_SUFFIX, Source, stack_length
 
 SUFFIXES = {

@@ -36,7 +36,7 @@ def predict_paths(
     segmenter
         The model.
     inputs
-        Files, folders (searched below), patterns and .npy files.
+        Files, folders (searched below for images, not for .npy files), patterns and .npy files.
     options
         What to write, and where.
     progress
