@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,8 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     """Train a segmentation network and write a run folder.
 
     The folder holds model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
-    predictions.png and a checkpoint. runs/latest points at it, and `segtool export` goes on from there.
+    predictions.png and a checkpoint. runs/latest points at it from the start of the training, wherever --out is, and
+    `segtool export` goes on from there.
 
     KERAS_BACKEND=jax or torch trains on that library. On several machines, run the same command on each, with TF_CONFIG
     set as TensorFlow describes it; the first worker writes the run.
@@ -149,7 +151,7 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
             else:
                 result = train(TrainOptions(**options), out=out, listener=live)
     except KeyboardInterrupt:
-        again = "segtool train --resume" + (f" --out {out}" if out else "")
+        again = "segtool train --resume" + (f" --out {shlex.quote(str(out))}" if out else "")
         stderr.print(f"Stopped. Finished epochs are kept: `{again}` goes on from there.", markup=False, soft_wrap=True)
         ctx.exit(1)
     if not result.is_chief:
@@ -215,4 +217,4 @@ def _report(result: TrainResult, *, as_json: bool) -> None:
     if result.stopped_early:
         say(f"Ended after epoch {result.epochs}: none was better than epoch {result.best_epoch}, as --patience asks.")
     latest = Path("runs/latest").resolve() == result.folder.resolve()
-    say(f"Next: segtool export {'' if latest else f'{result.folder} '}--quantize")
+    say(f"Next: segtool export {'' if latest else f'{shlex.quote(str(result.folder))} '}--quantize")
