@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -15,6 +16,11 @@ from segtool.errors import DataError, OutputExistsError, OutputWriteError
 
 TEMPORARY = ".segtool-"
 """How the names of unfinished files begin; a kill can leave them behind."""
+
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)), "free space or choose another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions or choose another place"),
+}
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
@@ -212,9 +218,8 @@ def _of_another_process(path: Path) -> bool:
 def write_error(target: str | Path, error: OSError) -> OutputWriteError:
     """Return the error of one sentence for what the operating system refused."""
     reason = error.strerror or str(error)
-    return OutputWriteError(
-        f"Could not write {target}: {reason}; free space or choose another place, nothing was left half-written."
-    )
+    advice = _ADVICE.get(error.errno or 0, "choose another place")
+    return OutputWriteError(f"Could not write {target}: {reason}; {advice}, nothing was left half-written.")
 
 
 def _sync(path: str) -> None:

@@ -153,6 +153,26 @@ def test_a_stop_before_anything_was_written() -> None:
     assert not Path("out").exists()
 
 
+STOPPED_WHILE_IMPORTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "segtool.models.resolve":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from segtool.cli import main
+main(["predict", "model.onnx", "--out", "out"])
+"""
+
+
+def test_a_stop_while_it_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_WHILE_IMPORTING], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, "nothing was written" in done.stderr) == (3, True), done.stderr
+
+
 def _check_whole() -> None:
     for path in outputs():
         with Image.open(path) as picture:

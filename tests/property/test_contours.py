@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from looped_contours import looped_regions
 
 from segtool.errors import OutputExistsError
 from segtool.runtime import arrays as bands
@@ -59,7 +60,7 @@ def pieces_of(mask: npt.NDArray[np.bool_]) -> int:
 @example(labels=np.kron(NESTED, np.eye(2, dtype=np.uint8)), background=None)
 def test_filled_they_are_the_label_map(labels: Labels, background: int | None) -> None:
     found = np.full(labels.shape, 0 if background is not None else 99)
-    regions = trace_regions(labels, background_id=background)
+    regions = list(trace_regions(labels, background_id=background))
     for region in regions:
         outer, *holes = (filled(ring, labels.shape) for ring in region.rings)
         inside = outer.copy()
@@ -72,6 +73,23 @@ def test_filled_they_are_the_label_map(labels: Labels, background: int | None) -
         found[inside] = region.class_id
     np.testing.assert_array_equal(found, labels)
     assert len(regions) == sum(pieces_of(labels == index) for index in (0, 1, 2) if index != background)
+
+
+@settings(max_examples=400, deadline=None)
+@given(labels=MAPS, background=st.sampled_from([None, 0]))
+@example(labels=PINCHED, background=0)
+@example(labels=np.kron(NESTED, np.eye(2, dtype=np.uint8)), background=None)
+@example(labels=np.zeros((3, 4), np.uint8), background=0)
+def test_they_are_those_of_following_each_edge(labels: Labels, background: int | None) -> None:
+    found = [tuple(region) for region in trace_regions(labels, background_id=background)]
+    assert found == looped_regions(labels, background_id=background)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_large_maps_too(size: int) -> None:
+    spots = np.random.default_rng(size).integers(0, 11, (120 // size, 160 // size), np.uint8)
+    labels = np.kron(spots, np.ones((size, size), np.uint8))
+    assert [tuple(region) for region in trace_regions(labels)] == looped_regions(labels)
 
 
 @settings(max_examples=400, deadline=None)
@@ -89,7 +107,7 @@ def test_rings_are_valid(labels: Labels) -> None:
 
 def test_a_map_of_many_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(3).integers(0, 3, (40, 30), dtype=np.uint16)
-    whole = trace_regions(labels, background_id=2)
+    whole = list(trace_regions(labels, background_id=2))
     monkeypatch.setattr(bands, "_PIXELS_PER_BAND", 70)
 
     def normal(regions: list[Any]) -> Counter[Any]:

@@ -233,7 +233,7 @@ def test_what_the_figures_are_of_is_said(model: Path) -> None:
     words = " ".join(result.stderr.split())
     assert "images/s (mean) is batch / mean time" in words
     assert "images/s of all sessions together" in words
-    assert "on 10 images of m2nist-synthetic:50 (val)" in words
+    assert "on 50 images of m2nist-synthetic:50 (all)" in words
 
 
 @pytest.mark.parametrize(

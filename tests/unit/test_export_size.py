@@ -10,18 +10,20 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, tiny_data, write_run
+from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, tiny_data, trained_tiny, write_run
 
 import segtool.runtime.segmenter
 from segtool.cli import main
-from segtool.contract import GoldenPair
+from segtool.contract import GoldenPair, ModelContract, default_palette
 from segtool.data.evaluation import evaluate_labels
 from segtool.data.loading import load_dataset
 from segtool.data.split import split
 from segtool.errors import OutputExistsError
 from segtool.export import ExportOptions, export_model, pipeline
 from segtool.export.respecialize import respecialize
+from segtool.export.scale import size_warning, total_stride
 from segtool.models import latest_exported, load_keras_file
+from segtool.train.architectures import build
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 SIZE = (24, 28)
@@ -147,6 +149,37 @@ def test_taps_that_were_never_trained_are_named(run, caplog):
     warnings = export_model(run, options=ExportOptions(size=(12, 100))).warnings
     assert "26 of the 35 taps of wide met only padding at 8x8" in warnings[0]  # 5 rows of 7 now
     assert warnings[0] in caplog.text
+
+
+def test_the_stride_is_that_of_the_coarsest_map():
+    assert total_stride(trained_tiny()) == 4
+    for name, stride in (("fcn8", 32), ("fcn8-edge", 8)):
+        assert total_stride(build(name, size=(64, 84), channels=1, num_classes=3, width=0.1)) == stride
+
+
+@pytest.mark.parametrize(
+    ("size", "policy", "words"),
+    [
+        ((1, 1), "resize", "smaller than the network's total stride of 4 pixels"),
+        ((20, 3), "tile", "total stride"),
+        ((4, 8), "resize", "10.00% of the pixels as 16x20"),
+        ((4, 8), "tile", "10.00% of the pixels"),
+        ((40, 40), "resize", "5.0 times as many pixels as 16x20"),
+        ((40, 40), "tile", None),
+        ((24, 28), "resize", None),
+    ],
+)
+def test_a_size_that_does_not_suit_the_network_is_warned_of(size, policy, words):
+    facts = {"class_names": ("a", "b", "c"), "palette": default_palette(3), "size_policy": policy}
+    found = size_warning(trained_tiny(), ModelContract(*size, 1, **facts, trained_size=(HEIGHT, WIDTH)))
+    assert (found is None) == (words is None)
+    assert (words or "") in (found or "")
+
+
+def test_the_warning_of_a_size_is_said_and_kept(run, caplog):
+    (warning,) = export_model(run, options=ExportOptions(size=(4, 8))).warnings
+    assert "10.00% of the pixels as 16x20, which the network was trained at" in warning
+    assert warning in caplog.text
 
 
 def test_what_exists_under_that_name_is_kept(run):

@@ -87,6 +87,23 @@ def test_int8_is_preferred_unless_it_was_slower_or_is_of_another_export(run, pub
     assert latest_exported(run) == int8
 
 
+@pytest.mark.parametrize(
+    ("verdict", "recommendation", "name"),
+    [
+        ("no difference", "float32", "model.onnx"),
+        ("faster", "float32", "model.onnx"),  # it lost accuracy, and that gate was waived
+        ("faster", "int8", "model.int8.onnx"),
+        ("no difference", None, "model.int8.onnx"),  # made for another processor
+        ("slower", None, "model.onnx"),
+    ],
+)
+def test_what_the_export_recommended_is_taken(run, publish, verdict, recommendation, name):
+    digest = publish(run / "model.onnx")
+    speed = {"verdict": verdict, "recommendation": recommendation}
+    publish(run / "model.int8.onnx", quantization={"float32_sha256": digest}, gates={"speed": speed})
+    assert latest_exported(run) == find_model(run, kind="onnx").path == run / name
+
+
 def test_a_file_for_another_size_is_named_and_not_taken_unasked(run, publish):
     publish(run / "model.24x28.onnx")
     with pytest.raises(ModelFileError, match=r"not exported at its own size yet; .*, or name model\.24x28\.onnx"):
@@ -118,6 +135,15 @@ def test_a_file_without_a_suffix_says_what_is_expected(tmp_path, kind):
     (tmp_path / "noext").write_bytes(b"\x08\x08")
     with pytest.raises(ModelFileError, match=r"noext has no suffix .*expected \.onnx .* or \.keras"):
         find_model(tmp_path / "noext", kind=kind)
+
+
+def test_a_command_in_an_error_can_be_typed(tmp_path):
+    run = write_run(tmp_path / "r o")
+    with pytest.raises(ModelFileError, match=f"segtool export '{run}'"):
+        latest_exported(run)
+    (run / "model.keras").unlink()
+    with pytest.raises(ModelFileError, match=f"--out '{run}'"):
+        find_model(run)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": {"spec": "x"}}', "{", "\udcff"])

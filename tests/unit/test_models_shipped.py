@@ -51,6 +51,25 @@ def test_a_run_that_was_not_exported_is_no_reason_to_take_it(tmp_path: Path, mon
         default_model()
 
 
+def test_the_error_says_where_the_latest_run_is_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "run.json").write_text("{}")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "latest").symlink_to(elsewhere)
+    with pytest.raises(ModelFileError, match=rf"runs/latest \({elsewhere}\) has no trained model yet; .*--resume"):
+        default_model()
+    (elsewhere / "model.keras").write_bytes(b"x")
+    with pytest.raises(ModelFileError, match=rf"\({elsewhere}\) was not exported yet; .*, or name another model"):
+        default_model()
+    elsewhere.rename(tmp_path / "gone")
+    with pytest.raises(ModelFileError, match="leads nowhere"):
+        default_model()
+    help_text = " ".join(CliRunner().invoke(main, ["predict", "--help"]).output.split())
+    assert "where there is no runs/latest, the model that ships with segtool" in help_text
+
+
 def test_predict_works_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = generate(8, seed=3)

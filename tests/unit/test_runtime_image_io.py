@@ -71,11 +71,23 @@ class TestReadImage:
         result = read_image(saved(tmp_path, Image.fromarray(values), suffix), channels=1)
         np.testing.assert_array_equal(result[0, :, 0], [0, 0, 1, 1, 255, 254, 255])
 
-    def test_thirty_two_bits_that_fit_in_sixteen(self, tmp_path: Path) -> None:
-        path = saved(tmp_path, Image.fromarray(np.array([[0, 65535]], np.int32)), ".tif")
-        np.testing.assert_array_equal(read_image(path, channels=1)[0, :, 0], [0, 255])
+    def test_sixteen_bits_that_pillow_widens(self, tmp_path: Path) -> None:
+        path = tmp_path / "image.pgm"
+        path.write_bytes(b"P5 3 1 65535\n" + np.array([0, 257, 65535], ">u2").tobytes())
+        with Image.open(path) as image:
+            assert image.mode == "I"
+        np.testing.assert_array_equal(read_image(path, channels=1)[0, :, 0], [0, 1, 255])
 
-    @pytest.mark.parametrize("values", [np.full((4, 4), 70000, np.int32), np.full((4, 4), 0.5, np.float32)])
+    @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
+    @pytest.mark.parametrize("highest", [255, 65535, 70000])
+    def test_thirty_two_bits_are_refused(self, tmp_path: Path, compression: str | None, highest: int) -> None:
+        values = np.full((4, 4), highest, np.int32)
+        path = saved(tmp_path, Image.fromarray(values), ".tif", compression=compression)
+        with pytest.raises(DataError, match="32-bit integer pixels of unknown range; convert it to 8 or 16 bits"):
+            read_image(path, channels=1)
+        np.testing.assert_array_equal(read_mask(path), values)
+
+    @pytest.mark.parametrize("values", [np.full((4, 4), -1, np.int16), np.full((4, 4), 0.5, np.float32)])
     def test_pixels_of_unknown_range_are_refused(self, tmp_path: Path, values: np.ndarray) -> None:
         with pytest.raises(DataError, match=r"16 bits|16-bit"):
             read_image(saved(tmp_path, Image.fromarray(values), ".tif"), channels=1)
@@ -115,6 +127,21 @@ class TestReadImage:
         exif[0x0112] = orientation
         path = saved(tmp_path, Image.fromarray(GREY8), exif=exif)
         np.testing.assert_array_equal(read_image(path, channels=1)[..., 0], turned)
+
+    def test_the_suffixes_are_those_of_the_formats_that_are_read(self) -> None:
+        known = {suffix for suffix, name in Image.registered_extensions().items() if name in decoding.FORMATS}
+        # An .mpo is a JPEG with several pictures; .avif is looked for, and then refused, where Pillow cannot read it.
+        assert known | {".mpo", ".avif", ".avifs"} == decoding.IMAGE_SUFFIXES
+
+    @pytest.mark.parametrize(
+        "suffix", [".avif", ".tga", ".ico", ".mpo", ".jfif", ".j2k", ".sgi", ".pcx", ".dds", ".pbm"]
+    )
+    def test_formats_that_are_searched_for_are_read(self, tmp_path: Path, suffix: str) -> None:
+        if suffix == ".avif" and "AVIF" not in decoding.FORMATS:
+            pytest.skip("this Pillow reads no AVIF")
+        colour = Image.fromarray(COLOUR[:32, :32])
+        path = saved(tmp_path, colour.convert("1") if suffix == ".pbm" else colour, suffix)
+        assert read_image(path, channels=3).shape == (32, 32, 3)
 
     def test_the_first_frame_of_an_animation(self, tmp_path: Path) -> None:
         frames = [Image.new("L", (5, 4), value) for value in (10, 200)]

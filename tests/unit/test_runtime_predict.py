@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from PIL import Image
 from tiny_models import expected_labels, tiny_contract, write_model
 
 from segtool.errors import DataError, ModelFileError, OutputExistsError, OutputWriteError
+from segtool.files import write_error
 from segtool.runtime.image_io import read_image, read_mask
 from segtool.runtime.naming import find_sources, output_stems
 from segtool.runtime.predict import PredictOptions, predict_paths
@@ -192,6 +194,46 @@ class TestRefusals:
                 predict_paths(segmenter, inputs, options=PredictOptions(out=tmp_path / "out"))
         assert not (tmp_path / "out").exists()
 
+    def test_why_nothing_was_found_is_said(self, segmenter: Segmenter, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        np.save(tmp_path / "folder/stack.npy", np.zeros((2, 4, 4), np.uint8))
+        (tmp_path / "link.png").symlink_to("nowhere")
+        cases = {"no.png": "no.png does not exist", "folder": "folder has no images in it", "link.png": "leads nowhere"}
+        for name, words in cases.items():
+            with pytest.raises(DataError, match=words):
+                predict_paths(segmenter, [str(tmp_path / name)], options=PredictOptions(out=tmp_path / "out"))
+        with pytest.raises(DataError, match=r"No image was found in .*\*\.jpg; expected"):
+            predict_paths(segmenter, [str(tmp_path / "*.jpg")], options=PredictOptions(out=tmp_path / "out"))
+
+    @pytest.mark.parametrize("count", [1, 5000])
+    def test_junk_in_place_of_names_is_cut_short(self, segmenter: Segmenter, tmp_path: Path, count: int) -> None:
+        junk = [os.fsdecode(bytes(range(1, 255)) * 40) for _ in range(count)]
+        with pytest.raises(DataError) as error:
+            predict_paths(segmenter, junk, options=PredictOptions(out=tmp_path / "out"))
+        assert len(str(error.value)) < 500
+        assert ("4,997 more" in str(error.value)) == (count > 1)
+        good = str(write_png(tmp_path / "good.png"))
+        entries = predict_paths(segmenter, [good, junk[0]], options=PredictOptions(out=tmp_path / "out")).entries
+        assert {entry.input for entry in entries} == {good, junk[0]}
+        assert max(len(entry.error or "") for entry in entries) < 500
+
+    @pytest.mark.parametrize("out", ["file", "file/below"])
+    def test_a_file_where_the_folder_should_be(
+        self, segmenter: Segmenter, images: Path, tmp_path: Path, out: str
+    ) -> None:
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(OutputWriteError, match=rf"go into a folder, and {tmp_path}/file is a file; choose another"):
+            predict_paths(segmenter, [str(images)], options=PredictOptions(out=tmp_path / out))
+        assert (tmp_path / "file").read_text() == "mine"
+
+    @pytest.mark.parametrize(
+        ("number", "advice"),
+        [(errno.ENOSPC, "free space"), (errno.EACCES, "check the permissions"), (errno.EROFS, "check the permissions")],
+    )
+    def test_the_advice_is_about_what_the_system_refused(self, number: int, advice: str) -> None:
+        text = str(write_error("out/manifest.json", OSError(number, os.strerror(number))))
+        assert f"{os.strerror(number)}; {advice} or choose another place" in text
+
     @pytest.mark.parametrize("existing", ["sub/deep/c.png", "manifest.json"])
     def test_an_existing_output_stops_it_before_anything_runs(
         self, segmenter: Segmenter, images: Path, tmp_path: Path, existing: str
@@ -234,6 +276,12 @@ class TestFindSources:
         (images / "notes.txt").write_text("x")
         write_png(images / "B.PNG")
         assert self.names([str(images)], images) == ["B.PNG", "a.png", "b.png", "sub/a.png", "sub/deep/c.png"]
+
+    def test_a_folder_is_searched_for_all_formats_that_are_read_but_no_arrays(self, images: Path) -> None:
+        for name in ("x.avif", "x.TGA", "x.ico", "x.pnm", "x.npy"):
+            (images / "sub" / name).write_bytes(b"x")
+        names = ["sub/a.png", "sub/x.TGA", "sub/x.avif", "sub/x.ico", "sub/x.pnm", "sub/deep/c.png"]
+        assert self.names([str(images / "sub")], images) == names
 
     def test_patterns(self, images: Path) -> None:
         assert self.names([str(images / "*.png")], images) == ["a.png", "b.png"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
+from segtool.errors import ModelFileError
 from segtool.export.options import (
     CALIBRATIONS,
     DEFAULT_CALIBRATION_IMAGES,
@@ -128,7 +130,7 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     if as_json:
         emit_json("export", result.to_dict())
     else:
-        _report(result)
+        _report(result, data=_data_of(source, options["data"]))
 
 
 def _check_usage(options: Mapping[str, Any]) -> None:
@@ -143,7 +145,7 @@ def _check_usage(options: Mapping[str, Any]) -> None:
         raise click.UsageError(f"--waive {gates[0]} is about the INT8 file; give --quantize too, or leave it out.")
 
 
-def _report(result: ExportResult) -> None:
+def _report(result: ExportResult, *, data: str | None) -> None:
     metrics = (result.int8_contract or result.contract).metrics
     files = {"float32": result.float32, "int8": result.int8}
     emit_table(
@@ -180,9 +182,42 @@ def _report(result: ExportResult) -> None:
     best = {"int8": result.int8, "float32": result.float32}.get(result.recommendation.file or "")
     if result.int8:
         say(f"Deploy {best}: {result.recommendation.reason}." if best else f"Deploy: {result.recommendation.reason}.")
-    latest = Path("runs/latest/model.onnx").resolve() == result.float32.resolve()
     model = best or result.int8 or result.float32
-    say(f"Next: segtool predict images/*.png{'' if latest else f' --model {model}'}")
+    named = "" if _is_default(model) else f" --model {shlex.quote(str(model))}"
+    say(f"Next: segtool predict {_images_of(data)}{named}")
+
+
+def _is_default(model: Path) -> bool:
+    """Tell whether predict would take this file unasked."""
+    from segtool.models.resolve import latest_exported
+
+    try:
+        return latest_exported().resolve() == model.resolve()
+    except ModelFileError:
+        return False
+
+
+def _data_of(source: Path | None, data: str | None) -> str | None:
+    """Return the SPEC of the data that an export was proven on; None where it is not known."""
+    from segtool.models.resolve import find_model
+
+    run = find_model(source, kind="keras").run
+    return data or (str(run.data["spec"]) if run else None)
+
+
+def _images_of(spec: str | None) -> str:
+    """Return images to try a model on, as one would type them: of its data, or those that a training left."""
+    from segtool.data.generator import GENERATOR_NAME
+    from segtool.data.layout import find_places
+
+    folder = Path(spec or "").expanduser()
+    places = find_places(folder) if spec and folder.is_dir() else []
+    found = {place.part: place.images for place in places if place.images.is_dir()}
+    for part in ("test", "val", "", "train"):
+        if part in found:
+            return shlex.quote(str(found[part]))
+    is_built_in = (spec or "").partition(":")[0] == GENERATOR_NAME
+    return "images/*.png" if is_built_in and any(Path("images").glob("*.png")) else "YOUR_IMAGES"
 
 
 def _spell(size: tuple[int, int]) -> str:

@@ -19,8 +19,8 @@ model_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="An exported .onnx, or a run folder.  [default: the latest exported model, or else the one that ships with "
-    "segtool]",
+    help="An exported .onnx, or a run folder.  [default: the file in runs/latest that its export recommended; "
+    "where there is no runs/latest, the model that ships with segtool]",
 )
 
 _provider_name = click.option(

@@ -106,7 +106,9 @@ def command(
     """Segment IMAGES and write a label map PNG for each.
 
     IMAGES are files, folders (searched below), patterns, .npy files of uint8 images (N, H, W) or (N, H, W, C), or - for
-    a list of paths on stdin, one a line or with NULs between them.
+    a list of paths on stdin, one a line or with NULs between them. In folders, and with --watch, files are taken that
+    have a suffix of a format that is read (PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF, PNM, JPEG 2000, TGA, ICO, PSD, ...);
+    .npy files there are not.
 
     A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
     says for each input what became of it. An input that cannot be read does not stop the others (exit code 3). Ctrl-C
@@ -120,6 +122,19 @@ def command(
       segtool predict --watch incoming/ --out masks/
       segtool predict s3://bucket/photos --engine ray --ray-address auto --out s3://bucket/masks
     """
+    try:
+        manifest, is_watch = _run(ctx, images, model, options, as_json=as_json)
+    except KeyboardInterrupt:
+        logger.error("Stopped: nothing was written yet.")  # noqa: TRY400
+        ctx.exit(EXIT_PARTLY)
+    _report(manifest, as_json=as_json)
+    ctx.exit(_exit_code(manifest, is_watch=is_watch))
+
+
+def _run(
+    ctx: click.Context, images: Sequence[str], model: Path | None, options: dict[str, Any], *, as_json: bool
+) -> tuple[Manifest, bool]:
+    """Do what was asked; return the manifest, and whether a folder was watched."""
     from PIL import Image
 
     from segtool.models.resolve import find_model
@@ -132,24 +147,18 @@ def command(
     if engine == "ray":
         refuse_for_ray(options)
     watch = _watched(images, options.pop("watch"), options["watch_idle"])
-    try:
-        inputs = _with_stdin(images)
-        if engine == "local":
-            refuse_for_local(inputs, options["out"], address)
-        path = default_model() if model is None else find_model(model, kind="onnx").path
-        if engine == "ray":
-            predict_with_ray(ctx, path, inputs, {**options, "address": address}, as_json=as_json)
-        options["out"] = Path(options["out"])
-        settings = {name: options.pop(name) for name in ("provider", "provider_options")}
-        threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
-        segmenter = load(path, threads=threads, **settings)
-        say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
-        manifest = _predict(segmenter, inputs, watch, options)
-    except KeyboardInterrupt:
-        logger.error("Stopped: nothing was written yet.")  # noqa: TRY400
-        ctx.exit(EXIT_PARTLY)
-    _report(manifest, as_json=as_json)
-    ctx.exit(_exit_code(manifest, is_watch=watch is not None))
+    inputs = _with_stdin(images)
+    if engine == "local":
+        refuse_for_local(inputs, options["out"], address)
+    path = default_model() if model is None else find_model(model, kind="onnx").path
+    if engine == "ray":
+        predict_with_ray(ctx, path, inputs, {**options, "address": address}, as_json=as_json)
+    options["out"] = Path(options["out"])
+    settings = {name: options.pop(name) for name in ("provider", "provider_options")}
+    threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
+    segmenter = load(path, threads=threads, **settings)
+    say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
+    return _predict(segmenter, inputs, watch, options), watch is not None
 
 
 def _watched(images: Sequence[str], watch: Path | None, idle: float | None) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,8 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     """Train a segmentation network and write a run folder.
 
     The folder holds model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
-    predictions.png and a checkpoint. runs/latest points at it, and `segtool export` goes on from there.
+    predictions.png and a checkpoint. runs/latest points at it from the start of the training, wherever --out is, and
+    `segtool export` goes on from there.
 
     KERAS_BACKEND=jax or torch trains on that library. On several machines, run the same command on each, with TF_CONFIG
     set as TensorFlow describes it; the first worker writes the run.
@@ -174,7 +176,7 @@ def _stopped(epochs: int | None, out: Path | None, *, resume: bool) -> str:
     """Return what became of a training that was stopped after so many epochs; None where none had begun."""
     if epochs is None:
         return f"Stopped before the training began; {'the run is as it was' if resume else 'no model was written'}."
-    again = f"`segtool train --resume{f' --out {out}' if out else ''}`"
+    again = f"`segtool train --resume{f' --out {shlex.quote(str(out))}' if out else ''}`"
     if epochs == 0:
         return f"Stopped in the first epoch: no model was written; {again} begins it again."
     kept = "The finished epoch is" if epochs == 1 else f"The {epochs} finished epochs are"
@@ -237,4 +239,4 @@ def _report(result: TrainResult, *, as_json: bool) -> None:
     if result.stopped_early:
         say(f"Ended after epoch {result.epochs}: none was better than epoch {result.best_epoch}, as --patience asks.")
     latest = Path("runs/latest").resolve() == result.folder.resolve()
-    say(f"Next: segtool export {'' if latest else f'{result.folder} '}--quantize")
+    say(f"Next: segtool export {'' if latest else f'{shlex.quote(str(result.folder))} '}--quantize")

@@ -29,8 +29,8 @@ def _advice(provider: str) -> str:
 def command(ctx: click.Context, /, *, model: Path | None, as_json: bool, **options: Any) -> None:
     """Run MODEL on the images that it carries, and compare with the labels that it gave when it was exported.
 
-    MODEL is an .onnx file or a run folder; where it is not given the latest exported model, or the one that ships
-    with segtool.
+    MODEL is an .onnx file or a run folder; where it is not given the exported file of runs/latest, or, where
+    there is no runs/latest, the model that ships with segtool.
 
     Exit code 4 where they differ by more than the tolerance. It needs no network and no data. The model is opened and
     run in a process of its own first, so that one which crashes onnxruntime is an error (exit code 1).

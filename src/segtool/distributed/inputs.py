@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from segtool.distributed.storage import Place, is_url, open_url, without_password
 from segtool.errors import DataError
 from segtool.files import TEMPORARY
-from segtool.runtime.image_io import IMAGE_SUFFIXES
+from segtool.runtime.decoding import IMAGE_SUFFIXES
+from segtool.runtime.missing import named, nothing_found
 from segtool.runtime.naming import find_sources, output_stems
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 
@@ -73,11 +74,18 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
     found = [*local, *remote.values()]
     missing = [*missing_paths, *missing]
     if not found:
-        named = ", ".join(missing)
-        raise DataError(f"No image was found in {named}; expected image files, folders of them, patterns or URLs.")
+        raise _nothing_found(inputs, missing)
     stems = output_stems([one.source for one in found])
     images = [Input(one.name, one.place, stem, one.source.index) for one, stem in zip(found, stems, strict=True)]
     return images, missing
+
+
+def _nothing_found(inputs: Sequence[str], missing: Sequence[str]) -> DataError:
+    if not any(map(is_url, inputs)):
+        return nothing_found(inputs)
+    return DataError(
+        f"No image was found in {named(missing)}; expected image files, folders of them, patterns or URLs."
+    )
 
 
 def _local(paths: Sequence[str], out: str) -> tuple[list[_Found], list[str]]:

@@ -27,6 +27,7 @@ from segtool.export.preflight import check_int8_data, check_options
 from segtool.export.presets import preset_for
 from segtool.export.respecialize import check_size, respecialize
 from segtool.export.runners import as_labels, keras_runner, onnx_runner
+from segtool.export.scale import size_warning
 from segtool.export.untrained import untrained_taps
 from segtool.export.verdict import judge, useless
 from segtool.files import refuse_existing
@@ -129,19 +130,21 @@ def _resized(
     height, width = size
     rebuilt = respecialize(model, size)
     resized = replace(contract, height=height, width=width, trained_size=own)
-    return rebuilt, resized, _untrained(untrained_taps(model, rebuilt), resized)
+    found = (_untrained(untrained_taps(model, rebuilt), resized), size_warning(model, resized))
+    warnings = tuple(text for text in found if text)
+    for text in warnings:
+        logger.warning(text)
+    return rebuilt, resized, warnings
 
 
-def _untrained(phrases: list[str], contract: ModelContract) -> tuple[str, ...]:
+def _untrained(phrases: list[str], contract: ModelContract) -> str | None:
     if not phrases or contract.trained_size is None:
-        return ()
+        return None
     trained = "{}x{}".format(*contract.trained_size)
-    text = (
+    return (
         f"{', '.join(phrases)} met only padding at {trained}, so the training left them as they began, and they take "
         f"part at {contract.height}x{contract.width}: expect less accuracy than from training at that size."
     )
-    logger.warning(text)
-    return (text,)
 
 
 def _versions() -> dict[str, str]:

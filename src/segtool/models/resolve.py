@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,10 @@ def find_model(path: str | Path | None, *, kind: Kind | None = None) -> ModelSou
 
 
 def latest_exported(folder: str | Path = LATEST) -> Path:
-    """Return the exported model of a run: INT8 where there is one.
+    """Return the exported model of a run that its export recommended.
 
-    The FP32 file is returned where INT8 was measured slower than it on export, or was made from another FP32 file
-    (one that was exported again since).
+    Where it recommended none (INT8 was made for another processor), that is INT8 unless it was measured slower. An INT8
+    file that was made from another FP32 file than the one beside it (one that was exported again since) is not taken.
 
     Raises
     ------
@@ -107,15 +108,7 @@ def latest_exported(folder: str | Path = LATEST) -> Path:
         return int8
     if float32.is_file():
         return float32
-    if (folder / KERAS_NAME).is_file():
-        command = "segtool export" if folder == LATEST else f"segtool export {folder}"
-        sized = sorted(path.name for path in folder.glob("model.*x*.onnx"))
-        other = f", or name {sized[0]}, which is for a size of its own" if sized else ""
-        own = " at its own size" if sized else ""
-        raise ModelFileError(f"The run {folder} was not exported{own} yet; run `{command}` first{other}.")
-    raise ModelFileError(
-        f"There is no exported model in {folder}; run `segtool train` and `segtool export`, or name a model."
-    )
+    raise ModelFileError(_not_exported(folder))
 
 
 def read_run(folder: str | Path) -> Run:
@@ -168,20 +161,42 @@ def _in_folder(folder: Path, kind: Kind | None) -> ModelSource:
         return ModelSource(latest_exported(folder), "onnx", run)
     if not run.model.is_file():
         raise ModelFileError(
-            f"The run {folder} has no {KERAS_NAME} yet; finish it with `segtool train --resume --out {folder}`."
+            f"The run {folder} has no {KERAS_NAME} yet; finish it with `segtool train --resume --out "
+            f"{shlex.quote(str(folder))}`."
         )
     return ModelSource(run.model, "keras", run)
 
 
+def _not_exported(folder: Path) -> str:
+    """Return what there is in place of an exported model, and what to do."""
+    name = f"{folder} ({folder.resolve()})" if folder.is_symlink() else str(folder)
+    if folder.is_symlink() and not folder.exists():
+        return f"{name} leads nowhere, the run it names is gone; train again with `segtool train`, or name a model."
+    if (folder / KERAS_NAME).is_file():
+        command = "segtool export" if folder == LATEST else f"segtool export {shlex.quote(str(folder))}"
+        sized = sorted(path.name for path in folder.glob("model.*x*.onnx"))
+        other = f"{sized[0]}, which is for a size of its own" if sized else "another model"
+        own = " at its own size" if sized else ""
+        return f"The run {name} was not exported{own} yet; run `{command}` first, or name {other}."
+    if (folder / RUN_NAME).is_file():
+        return (
+            f"The run {name} has no trained model yet; let its training end (`segtool train --resume` goes on with it) "
+            "and run `segtool export`, or name another model."
+        )
+    return f"There is no exported model in {name}; run `segtool train` and `segtool export`, or name a model."
+
+
 def _to_be_preferred(int8: Path, float32: Path) -> bool:
-    """Whether an INT8 file was made from this very FP32 file and was not measured slower than it."""
+    """Whether an INT8 file was made from this very FP32 file and its export did not recommend that one."""
     from segtool.runtime.segmenter import load
 
     try:
         contract = load(int8).contract
     except SegtoolError:
         return False
-    speed = contract.gates.get("speed", {})
-    slower = isinstance(speed, Mapping) and speed.get("verdict") == "slower"
+    speed = contract.gates.get("speed")
+    found = speed if isinstance(speed, Mapping) else {}
+    advised = found.get("recommendation")
+    refused = advised == "float32" or (advised is None and found.get("verdict") == "slower")
     made_from = contract.quantization.get("float32_sha256")
-    return not slower and made_from == hashlib.sha256(float32.read_bytes()).hexdigest()
+    return not refused and made_from == hashlib.sha256(float32.read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "shipped" / "m2nist.int8.onnx"
 
 
 def default_model() -> Path:
-    """Return the latest exported model, or, where there is no run at all, the one that ships in the package.
+    """Return the exported model of runs/latest, or, where there is no runs/latest, the one that ships in the package.
 
     A run that was not exported is no reason to take another model: that is an error, and says what to do.
 

@@ -40,12 +40,38 @@ MAX_PIXELS = 178_956_970
 _TOO_LARGE_ADVICE = "shrink or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
 _PILLOW_LIMIT = threading.Lock()
 # Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are those that hold pixels and
-# nothing that runs. The first six come first because Pillow has them at hand; any other makes it import all plugins.
-_FORMATS = (
-    *("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000"),
-    *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),  # since Pillow 11.3
-    *("TGA", "ICO", "CUR", "ICNS", "PCX", "SGI", "SUN", "PSD", "QOI", "DDS", "MSP", "XBM", "XPM"),
-)
+# nothing that runs, with the suffixes that Pillow knows them by: written out, because to ask it imports all plugins.
+# The first six come first because Pillow has them at hand; any other makes it import all plugins too.
+_SUFFIXES = {
+    "PNG": ".png .apng",
+    "JPEG": ".jpg .jpeg .jpe .jfif .mpo",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "DIB": ".dib",
+    "PPM": ".ppm .pgm .pbm .pnm .pfm",
+    "TIFF": ".tif .tiff",
+    "WEBP": ".webp",
+    "JPEG2000": ".jp2 .j2k .jpc .jpf .jpx .j2c",
+    "AVIF": ".avif .avifs",
+    "TGA": ".tga .icb .vda .vst",
+    "ICO": ".ico",
+    "CUR": ".cur",
+    "ICNS": ".icns",
+    "PCX": ".pcx",
+    "SGI": ".sgi .rgb .rgba .bw",
+    "SUN": ".ras",
+    "PSD": ".psd",
+    "QOI": ".qoi",
+    "DDS": ".dds",
+    "MSP": ".msp",
+    "XBM": ".xbm",
+    "XPM": ".xpm",
+}
+IMAGE_SUFFIXES = frozenset(" ".join(_SUFFIXES.values()).split())
+"""The suffixes that a folder is searched for, in lower case; a file named outright may have any."""
+_HAS_AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None  # since Pillow 11.3
+FORMATS = tuple(name for name in _SUFFIXES if name != "AVIF" or _HAS_AVIF)
+"""The formats that are read, by Pillow's names."""
 _LARGE = 2**22  # pixels from which on an image is weighed against the memory
 # What is held of a pixel by its mode at once: as Pillow decodes it, as an array, and its label; of any other the most.
 _BYTES_A_PIXEL = {"1": 3, "L": 3, "P": 6, "RGB": 8, "YCbCr": 8}
@@ -105,9 +131,9 @@ def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """
     if max_pixels > MAX_PIXELS:
         with _no_pillow_limit():
-            image = Image.open(stream, formats=_FORMATS)
+            image = Image.open(stream, formats=FORMATS)
     else:
-        image = Image.open(stream, formats=_FORMATS)
+        image = Image.open(stream, formats=FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
@@ -146,9 +172,17 @@ def check_pixels(image: Image.Image, channels: int, name: str) -> None:
     if image.mode == "F":
         raise DataError(f"{name} has floating-point pixels of unknown range; save it as an 8-bit or 16-bit image.")
     if image.mode == "I":
+        if _is_32_bit(image):
+            raise DataError(f"{name} has 32-bit integer pixels of unknown range; convert it to 8 or 16 bits.")
         lowest, highest = cast("tuple[int, int]", image.getextrema())
         if lowest < 0 or highest > 65535:
             raise DataError(f"{name} has pixel values {lowest}..{highest}; expected 16 bits (0..65535) or less.")
+
+
+def _is_32_bit(image: Image.Image) -> bool:
+    """Tell a TIFF of 32-bit integers from the 16-bit greys (PGM, signed TIFF) that Pillow widens to the same mode."""
+    bits_per_sample = 258
+    return getattr(image, "tag_v2", {}).get(bits_per_sample) == (32,)
 
 
 def to_uint8(image: Image.Image, channels: int) -> UInt8Array:

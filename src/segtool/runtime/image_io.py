@@ -22,8 +22,6 @@ from segtool.runtime.pixels import ImagePixels
 from segtool.runtime.png import write_id_png
 
 _SMALL = 2**22  # pixels
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2"})
-"""The suffixes that a folder is searched for, in lower case; a file named outright may have any."""
 
 
 def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS) -> UInt8Array:
@@ -31,13 +29,13 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
 
     The EXIF orientation is applied. Transparent pixels are composited over black, so that colours hidden
     under them never reach a model. Palettes are looked up, 16-bit grey is scaled to 8 bits by 1/257, rounded
-    (65535 becomes 255), of 16-bit colour Pillow gives the upper 8 bits; colour becomes grey by the luma of
-    ITU-R BT.601. Of an animation or a stack, the first frame is read.
+    (65535 becomes 255), of 16-bit colour Pillow gives the upper 8 bits; 32-bit and floating-point pixels are
+    refused. Colour becomes grey by the luma of ITU-R BT.601. Of an animation or a stack, the first frame is read.
 
     Parameters
     ----------
     path
-        The file: PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, JPEG 2000, or AVIF where Pillow has it.
+        The file, of a format in `segtool.runtime.decoding.FORMATS`: PNG, JPEG, TIFF, GIF, WebP, BMP, ...
     channels
         1 for grey, 3 for RGB.
     max_pixels

@@ -201,6 +201,7 @@ def open_journal(out: Path) -> Iterator[Journal]:
         It cannot be made, or another process holds it.
     """
     path = out / JOURNAL_NAME
+    _refuse_file(out)
     made_folder, made_file = not out.exists(), not path.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -219,6 +220,14 @@ def open_journal(out: Path) -> Iterator[Journal]:
                     out.rmdir()
     finally:
         journal.close()
+
+
+def _refuse_file(out: Path) -> None:
+    """Refuse an output folder that is a file, or would be below one."""
+    found = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if not os.path.isdir(found):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        kind = "a link that leads to no folder" if found.is_symlink() else "a file"
+        raise OutputWriteError(f"The outputs go into a folder, and {found} is {kind}; choose another --out.")
 
 
 def _lock(journal: Journal) -> None:

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from segtool.errors import DataError
 from segtool.files import TEMPORARY
-from segtool.runtime.image_io import IMAGE_SUFFIXES
+from segtool.runtime.decoding import IMAGE_SUFFIXES
+from segtool.runtime.missing import nothing_found
 from segtool.runtime.sources import ARRAY_SUFFIX, Source, stack_length
 
 SUFFIXES = {
@@ -51,8 +51,7 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
                 seen.add(real)
                 sources += _images_in(source)
     if not sources:
-        named = ", ".join(inputs) or "nothing"
-        raise DataError(f"No image was found in {named}; expected image files, folders of them, or patterns.")
+        raise nothing_found(inputs)
     return sources, list(missing)
 
 

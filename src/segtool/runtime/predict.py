@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from segtool.runtime.journal import open_journal
 from segtool.runtime.manifest import MANIFEST_NAME, Entry, Manifest
+from segtool.runtime.missing import shown, why_missing
 from segtool.runtime.naming import Namer, common_folder, find_sources
 from segtool.runtime.predict_options import PredictOptions
 from segtool.runtime.predict_run import PredictRun, Progress, Stop
@@ -36,7 +36,7 @@ def predict_paths(
     segmenter
         The model.
     inputs
-        Files, folders (searched below), patterns and .npy files.
+        Files, folders (searched below for images, not for .npy files), patterns and .npy files.
     options
         What to write, and where.
     progress
@@ -88,6 +88,5 @@ def check_options(segmenter: Segmenter, options: PredictOptions) -> None:
 
 def missing_entry(text: str) -> Entry:
     """Return the failed entry of an argument that names nothing."""
-    found = "has no images in it" if os.path.isdir(text) else "does not exist"  # noqa: PTH112 (a long name raises there)
-    error = f"{text} {found}; expected an image file, a folder of them, or a pattern that matches some."
-    return Entry(text, status="failed", error=error)
+    expected = "expected an image file, a folder of them, or a pattern that matches some"
+    return Entry(text, status="failed", error=f"{shown(text)} {why_missing(text)}; {expected}.")
