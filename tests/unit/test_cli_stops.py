@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from segtool.cli.common import Command
 from segtool.cli.train import _stopped
+from segtool.errors import SegtoolError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 SHIPPED = str(Path(__file__).resolve().parents[2] / "src" / "segtool" / "shipped" / "m2nist.int8.onnx")
@@ -99,3 +100,19 @@ def test_a_file_that_was_written_before_the_stop_is_named() -> None:
     result = CliRunner().invoke(make, ["--given", "given", "--out", "out"])
     assert result.exit_code == 1
     assert result.stderr == "Stopped: `make` did not come to its end; out was written.\n"
+
+
+@pytest.mark.parametrize("made", [ImportError, SegtoolError])
+def test_a_stop_of_which_a_library_made_an_error_is_a_stop(made: type[Exception]) -> None:
+    """What onnxruntime says of a Ctrl-C in the middle of its import is "initialization failed"."""
+
+    @click.command(cls=Command, name="start")
+    def start() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise made("initialization failed") from None
+
+    result = CliRunner().invoke(start)
+    assert result.exit_code == 1
+    assert result.stderr == "Stopped: `start` did not come to its end; nothing was written.\n"

@@ -13,6 +13,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -59,19 +60,37 @@ class Command(click.Command):
         ctx.obj = {"quiet": quiet, "verbose": verbose}
         begun = time.time()
         _set_up_logging(verbose=verbose)
-        # What systemd and docker send to stop a program; the commands end on it as on Ctrl-C.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        came = _interrupted_by_signals()
         try:
             return super().invoke(ctx)
-        except SegtoolError as error:
+        except (KeyboardInterrupt, SegtoolError, ImportError) as error:
+            if came or isinstance(error, KeyboardInterrupt):  # libraries make an ImportError of a Ctrl-C, say
+                written = _written_since(begun, ctx.params.values())
+                _stop(ctx, f"{' and '.join(written)} was written" if written else self._kept)
+            if not isinstance(error, SegtoolError):
+                raise
             _fail(ctx, str(error), error.exit_code, debug=debug)
-        except KeyboardInterrupt:
-            written = _written_since(begun, ctx.params.values())
-            _stop(ctx, f"{' and '.join(written)} was written" if written else self._kept)
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of our output has gone: click ends quietly
                 raise
             _fail(ctx, _refused_by_system(error), SegtoolError.exit_code, debug=debug)
+
+
+def _interrupted_by_signals() -> list[int]:
+    """Let SIGTERM, which systemd and docker send to stop a program, interrupt as Ctrl-C does; return what came so far.
+
+    Whoever ignores Ctrl-C, or handles it in a way of their own, goes on to do so.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return came
 
 
 def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoReturn:
