@@ -9,7 +9,7 @@ from typing import Any, Literal
 from segtool.report.page.view import interval_of
 from segtool.report.page.words import count_of, data_name, percent
 
-Status = Literal["pass", "care", "fail", "unknown"]
+Status = Literal["pass", "note", "care", "fail", "unknown"]
 Facts = Mapping[str, Any]
 
 REPRODUCED = 0.1  # points that the same file may differ on the same images on another machine
@@ -19,7 +19,10 @@ FEW_IMAGES = 50
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what, how it came out, in which figures, and what follows from them."""
+    """One thing that was looked at: what, how it came out, in which figures, and what follows from them.
+
+    A `note` is something to know that takes nothing from a yes.
+    """
 
     name: str
     status: Status
@@ -93,7 +96,7 @@ def unseen(model: Facts) -> Check:
             name, "unknown", f"It was trained on {data}, and the file does not say which images were left out."
         )
     text = f"{data} has another fingerprint than its training data: it is another set."
-    return Check(name, "unknown", text, "Whether single images of this set were in its training cannot be told.")
+    return Check(name, "note", text, "Whether single images of this set were in its training cannot be told.")
 
 
 def enough(model: Facts) -> Check | None:
