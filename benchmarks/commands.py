@@ -15,6 +15,9 @@ from segtool.runtime.machine import machine_info
 
 RESULTS = Path(__file__).parent / "results"
 
+# Where Python may not keep what it compiles, each process compiles all of segtool anew, which no user's does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def segtool(*arguments: str, cwd: Path) -> dict[str, Any]:
     """Run `segtool ARGUMENTS`; return the command, its exit code, its seconds and the last lines that it said."""
