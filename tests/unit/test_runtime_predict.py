@@ -308,7 +308,7 @@ class TestFindSources:
 class TestOutputStems:
     def stems(self, *names: str) -> list[str]:
         root = Path("/data")
-        return output_stems([Source(root / name, root) for name in names])
+        return output_stems([Source(str(root / name), str(root)) for name in names])
 
     def test_stems_and_folders(self) -> None:
         assert self.stems("a.png", "sub/a.png") == ["a", "sub/a"]
@@ -328,5 +328,5 @@ class TestOutputStems:
         assert self.stems("scan.v1.png", "scan.v2.png") == ["scan.v1", "scan.v2"]
 
     def test_single_files_of_two_folders(self, tmp_path: Path) -> None:
-        sources = [Source(tmp_path / "x/a.png", tmp_path / "x"), Source(tmp_path / "y/a.png", tmp_path / "y")]
+        sources = [Source(str(tmp_path / name / "a.png"), str(tmp_path / name)) for name in "xy"]
         assert output_stems(sources) == ["x/a", "y/a"]

@@ -12,24 +12,22 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.console import Console, JustifyMethod
-from rich.logging import RichHandler
-from rich.table import Table
-from rich.text import Text
 
 from segtool.errors import SegtoolError
 from segtool.files import nan_to_none
 
+if TYPE_CHECKING:
+    from rich.console import Console, JustifyMethod
+    from rich.table import Table
+
 SCHEMA_VERSION = 1
 EXIT_PARTLY = 3
-
-stderr = Console(stderr=True, highlight=False)
-
 
 NOTHING_KEPT = "nothing was written"
 WHOLE_FILES_KEPT = "the files that it had finished are there, each of them whole"
@@ -95,14 +93,14 @@ def _interrupted_by_signals() -> list[int]:
 
 def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoReturn:
     if debug:
-        stderr.print_exception()
-    stderr.print(f"Error: {printable(message, lines=False)}", style="red", markup=False, soft_wrap=True)
+        error_console().print_exception()
+    error_console().print(f"Error: {printable(message, lines=False)}", style="red", markup=False, soft_wrap=True)
     ctx.exit(code)
 
 
 def _stop(ctx: click.Context, kept: str) -> NoReturn:
     message = printable(f"Stopped: `{ctx.command_path}` did not come to its end; {kept}.", lines=False)
-    stderr.print(message, style="red", markup=False, soft_wrap=True)
+    error_console().print(message, style="red", markup=False, soft_wrap=True)
     ctx.exit(SegtoolError.exit_code)
 
 
@@ -135,6 +133,14 @@ class Group(click.Group):
         return list(self.commands)
 
 
+@cache
+def error_console() -> Console:
+    """Return the console of stderr; rich is imported at its first use, which may be while a model is opened."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
 def is_quiet() -> bool:
     """Return whether the current command was called with -q."""
     context = click.get_current_context(silent=True)
@@ -144,7 +150,7 @@ def is_quiet() -> bool:
 def say(message: str) -> None:
     """Print a line for people on stderr, unless -q was given."""
     if not is_quiet():
-        stderr.print(printable(message), markup=False, soft_wrap=True)
+        error_console().print(printable(message), markup=False, soft_wrap=True)
 
 
 def emit_json(command: str, payload: Mapping[str, Any]) -> None:
@@ -166,6 +172,8 @@ def emit_table(
     Cells wrap where the table is too wide; with `whole` only those of the first column. One that `turns` is printed on
     its side where it is too wide, a column each row; as several tables where these do not fit beside each other.
     """
+    from rich.console import Console
+
     console = Console(file=sys.stdout, highlight=False, width=table_width())
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     tables = [_table(columns, cells, text=text, whole=whole)]
@@ -178,6 +186,9 @@ def emit_table(
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False, whole: bool = False) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(header_style="bold")
     for index, column in enumerate(columns):
         justify: JustifyMethod = "left" if index == 0 or text else "right"
@@ -221,6 +232,8 @@ def shortened(text: str, width: int) -> str:
 
 def table_width() -> int:
     """Return how many characters a line on stdout has: COLUMNS, the terminal's, or 120 of a file or a pipe."""
+    from rich.console import Console
+
     said = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
     return Console(file=sys.stdout).width if said else 120
 
@@ -244,6 +257,23 @@ class _PrintableFormatter(logging.Formatter):
         return printable(super().formatMessage(record), lines=False)
 
 
+class _LogHandler(logging.Handler):
+    """Rich's handler, imported with the first message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        _rich_handler().emit(record)
+
+
+@cache
+def _rich_handler() -> logging.Handler:
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=error_console(), show_time=False, show_path=False, markup=False)
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    return handler
+
+
 def percent(value: float | None, digits: int = 2) -> str:
     """Return a share as a percentage, or a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
@@ -252,7 +282,5 @@ def percent(value: float | None, digits: int = 2) -> str:
 def _set_up_logging(*, verbose: bool) -> None:
     logger = logging.getLogger("segtool")
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    handler = RichHandler(console=stderr, show_time=False, show_path=False, markup=False)
-    handler.setFormatter(_PrintableFormatter("%(message)s"))
-    logger.handlers = [handler]
+    logger.handlers = [_LogHandler()]
     logger.propagate = False

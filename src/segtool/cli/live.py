@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from segtool.cli.common import is_quiet, say, stderr
+from segtool.cli.common import error_console, is_quiet, say
 from segtool.train.listener import TrainListener
 
 _CHANGES = (
@@ -35,9 +35,9 @@ class LiveTraining(TrainListener):
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[rate]:.1f} steps/s  loss {task.fields[loss]:.4f}  {task.fields[left]} left"),
-            console=stderr,
+            console=error_console(),
             transient=True,
-            disable=is_quiet() or not stderr.is_terminal,
+            disable=is_quiet() or not error_console().is_terminal,
         )
         self._bar = self._progress.add_task("", total=None, epoch=0, epochs=0, rate=0.0, loss=0.0, left="?")
         self._epochs = self._steps = self._first = 0

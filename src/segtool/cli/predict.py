@@ -6,12 +6,13 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, say
+from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, error_console, say
 from segtool.cli.options import (
     FiniteRange,
     TileType,
@@ -135,14 +136,10 @@ def _run(
     ctx: click.Context, images: Sequence[str], model: Path | None, options: dict[str, Any], *, as_json: bool
 ) -> tuple[Manifest, bool]:
     """Do what was asked; return the manifest, and whether a folder was watched."""
-    from PIL import Image
-
     from segtool.models.resolve import find_model
     from segtool.models.shipped import default_model
-    from segtool.runtime.segmenter import load
+    from segtool.runtime.opening import open_model
 
-    # The limit is --max-pixels; Pillow would also warn, from half of its default on.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     engine, address = options.pop("engine"), options.pop("ray_address")
     if engine == "ray":
         refuse_for_ray(options)
@@ -156,9 +153,27 @@ def _run(
     options["out"] = Path(options["out"])
     settings = {name: options.pop(name) for name in ("provider", "provider_options")}
     threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
-    segmenter = load(path, threads=threads, **settings)
+    with ThreadPoolExecutor(1) as opener:  # onnxruntime lets Python go on while it opens a model
+        opening = opener.submit(open_model, path, threads=threads, **settings)
+        _import_the_rest()
+        from segtool.runtime.segmenter import Segmenter
+
+        segmenter = Segmenter(opening.result())
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
     return _predict(segmenter, inputs, watch, options), watch is not None
+
+
+def _import_the_rest() -> None:
+    """Import what is needed once the model is open."""
+    import rich.table  # noqa: F401
+    from PIL import Image
+
+    import segtool.cli.progress
+    import segtool.runtime.predict  # noqa: F401
+
+    error_console()
+    # The limit is --max-pixels; Pillow would also warn, from half of its default on.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def _watched(images: Sequence[str], watch: Path | None, idle: float | None) -> Path | None:
@@ -190,13 +205,14 @@ def _with_stdin(images: Sequence[str]) -> list[str]:
 def _predict(segmenter: Segmenter, inputs: Sequence[str], watch: Path | None, options: dict[str, Any]) -> Manifest:
     from segtool.cli.progress import progress_bar
     from segtool.runtime.predict import PredictOptions, predict_paths
-    from segtool.runtime.watch import WatchOptions, watch_folder
 
     idle = options.pop("watch_idle")
     given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
     with stop_on_signals() as stop, progress_bar("images") as progress:
         if watch is None:
             return predict_paths(segmenter, inputs, options=given, progress=progress, stop=stop)
+        from segtool.runtime.watch import WatchOptions, watch_folder
+
         say(f"Watching {watch}; Ctrl-C ends it.")
         return watch_folder(
             segmenter, watch, options=given, watch=WatchOptions(idle=idle), progress=progress, stop=stop

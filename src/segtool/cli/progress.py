@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from segtool.cli.common import is_quiet, stderr
+from segtool.cli.common import error_console, is_quiet
 
 
 @contextmanager
@@ -14,14 +14,14 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
     How many of the `unit` are done stands beside the bar, from the first call on; nothing where there is no unit.
     """
-    if is_quiet() or not stderr.is_terminal:
+    if is_quiet() or not error_console().is_terminal:
         yield lambda done, total: None  # noqa: ARG005 (the callback's arguments)
         return
     # Where nothing is shown, a device is spared the import.
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True) as progress:
+    with Progress(*columns, console=error_console(), transient=True) as progress:
         task = progress.add_task("", total=None, count="")
         yield lambda done, total: progress.update(
             task, completed=done, total=total, count=f"{done}/{total} {unit}" if unit else ""
@@ -31,13 +31,13 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def stages_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Give a callback (what, done, total) that moves one bar after the other on stderr, as `progress_bar` does."""
-    if is_quiet() or not stderr.is_terminal:
+    if is_quiet() or not error_console().is_terminal:
         yield lambda what, done, total: None  # noqa: ARG005 (the callback's arguments)
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=stderr, transient=True
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=error_console(), transient=True
     ) as bar:
         task = bar.add_task("", total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from segtool.cli.common import Command, emit_json, emit_table, percent, say, stderr
+from segtool.cli.common import Command, emit_json, emit_table, error_console, percent, say
 from segtool.cli.extras import need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
@@ -153,7 +153,7 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
             else:
                 result = train(TrainOptions(**options), out=out, listener=live)
     except KeyboardInterrupt:
-        stderr.print(_stopped(live.finished, out, resume=resume), markup=False, soft_wrap=True)
+        error_console().print(_stopped(live.finished, out, resume=resume), markup=False, soft_wrap=True)
         ctx.exit(1)
     if not result.is_chief:
         _report_follower(result, as_json=as_json)

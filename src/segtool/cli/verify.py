@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import Command, emit_json, printable, stderr
+from segtool.cli.common import Command, emit_json, error_console, printable
 from segtool.cli.options import json_option, provider_option, say_provider, threads_option
 
 
@@ -53,5 +53,5 @@ def command(ctx: click.Context, /, *, model: Path | None, as_json: bool, **optio
             f"agree on {result.provider} (needed {result.required_agreement:.2%})"
         )
     if not result.passed:
-        stderr.print(_advice(result.provider), style="red", markup=False, soft_wrap=True)
+        error_console().print(_advice(result.provider), style="red", markup=False, soft_wrap=True)
         ctx.exit(GateError.exit_code)

@@ -117,7 +117,7 @@ def _found(place: Place, *, base: str) -> _Found:
         raise DataError(f"{place.url} has .. in its name, which would lead its outputs out of their folder; rename it.")
     if PurePosixPath(place.key).suffix.lower() == ARRAY_SUFFIX:
         raise DataError(f"{place.url} is a .npy file, which is not read from a URL; give it as a path on all nodes.")
-    return _Found(place.url, place, Source(_path_of(place.key, place), _path_of(base, place)))
+    return _Found(place.url, place, Source(str(_path_of(place.key, place)), str(_path_of(base, place))))
 
 
 def _path_of(key: str, place: Place) -> Path:

@@ -134,7 +134,7 @@ class Predictor:
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
         try:
             with _as_file(one) as path:
-                source = Source(path, path.parent, one.index)
+                source = Source(str(path), str(path.parent), one.index)
                 result = self._run(segmenter, source)
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))

@@ -46,7 +46,7 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
         if not found:
             missing[text] = None
         for source in found:
-            real = real_path(source.path)
+            real = real_path(source.file)
             if real not in seen:
                 seen.add(real)
                 sources += _images_in(source)
@@ -63,7 +63,7 @@ def parse_path_list(data: bytes) -> list[str]:
 
 def common_folder(sources: Iterable[Source]) -> Path:
     """Return the folder that the outputs of these sources mirror from."""
-    return Path(os.path.commonpath({_absolute(source.base) for source in sources}))
+    return Path(os.path.commonpath({_absolute(folder) for folder in {source.folder for source in sources}}))
 
 
 def output_stems(sources: Sequence[Source]) -> list[str]:
@@ -96,14 +96,14 @@ class Namer:
     def stems(self, sources: Sequence[Source], kept: Mapping[str, str] | None = None) -> list[str]:
         """Return the names of images that are found together; `kept` has those that some have already, by source."""
         relative = [self._relative(source) for source in sources]
-        self._shared.update(_folded(_without_suffix(name)) for name in relative)
+        short = [_without_suffix(name) for name in relative]
+        self._shared.update(map(_folded, short))
         for stem in (kept or {}).values():
             self._take(stem)
-        names = zip(sources, relative, strict=True)
-        return [(kept or {}).get(source.name) or self._stem(name) for source, name in names]
+        names = zip(sources, relative, short, strict=True)
+        return [(kept or {}).get(source.name) or self._stem(*both) for source, *both in names]
 
-    def _stem(self, name: str) -> str:
-        short = _without_suffix(name)
+    def _stem(self, name: str, short: str) -> str:
         stem = self._first_free(short if self._shared[_folded(short)] == 1 else name)
         self._take(stem)
         return stem
@@ -132,13 +132,13 @@ class Namer:
         )
 
     def _relative(self, source: Source) -> str:
-        path = Path(_absolute(source.path)).relative_to(self._folder)
+        path = Path(_absolute(source.file)).relative_to(self._folder)
         if source.index is None:
             return path.as_posix()
         return f"{path.with_suffix('').as_posix()}/{source.index:06d}{path.suffix}"
 
 
-def real_path(path: Path) -> str:
+def real_path(path: str | Path) -> str:
     """Return what a path leads to, links followed; of links that lead nowhere or to each other, the path itself."""
     return os.path.realpath(path)  # Path.resolve raises on links in a circle
 
@@ -166,21 +166,22 @@ def _images_in(source: Source) -> Iterator[Source]:
     if length is None:
         yield source
     else:
-        yield from (Source(source.path, source.base, index) for index in range(length))
+        yield from (Source(source.file, source.folder, index) for index in range(length))
 
 
 def _expand(text: str, out: Path) -> Iterator[Source]:
     path = Path(text)
     if path.is_dir():
-        yield from (Source(file, path) for file in images_below(path, out))
+        folder = str(path)
+        yield from (Source(str(file), folder) for file in images_below(path, out))
     elif path.exists():
-        yield Source(path, path.parent)
+        yield Source(str(path), str(path.parent))
     elif glob.has_magic(text):
         files = (Path(name) for name in sorted(glob.glob(text, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        yield from (Source(file, file.parent) for file in files if file.is_file())
+        yield from (Source(str(file), str(file.parent)) for file in files if file.is_file())
 
 
-def _absolute(path: Path) -> str:
+def _absolute(path: str) -> str:
     return os.path.abspath(path)  # noqa: PTH100 (resolve() would replace the name that the user gave to a link)
 
 
@@ -189,4 +190,5 @@ def _without_suffix(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    return name.casefold()
+    folded = name.casefold()
+    return name if folded == name else folded  # the same text once in memory: there may be very many

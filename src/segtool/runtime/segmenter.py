@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.contract import GoldenPair, ModelContract
+from segtool.contract import GoldenPair
 from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolError
 from segtool.runtime.answers import best, label, label_and_score
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.runtime.decoding import MAX_PIXELS
 from segtool.runtime.image_io import decode_pixels, resize_labels, to_channels
-from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
+from segtool.runtime.model_file import MAX_MODEL_BYTES
+from segtool.runtime.opening import OpenedModel, open_model
 from segtool.runtime.pixels import ArrayPixels, resize_image
 from segtool.runtime.processors import available_cpus
-from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line, open_session
-from segtool.runtime.signature import check_output, check_signature
+from segtool.runtime.session import ORT_ERRORS, first_line
+from segtool.runtime.signature import check_output
 from segtool.runtime.sources import Source, as_source, input_facts, opened_source, read_array
 from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
 from segtool.runtime.tiling import TileOption
-from segtool.runtime.trial import try_model
 from segtool.runtime.verify import VerifyResult, compare_golden
 
 # Above this, decoded pixels and answers take more memory than everything else: such images are worked on one by one.
@@ -71,13 +71,16 @@ def load(
     ProviderError
         A provider asked for by name does not run it, or refuses an option.
     """
-    checked = check_model_file(path, max_bytes=max_bytes)
-    contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
-    if trial:
-        try_model(checked.path, provider=provider, threads=threads)
-    opened = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
-    check_signature(opened.session, contract, checked.path)
-    return Segmenter(checked.path, opened, contract)
+    return Segmenter(
+        open_model(
+            path,
+            provider=provider,
+            threads=threads,
+            provider_options=provider_options,
+            max_bytes=max_bytes,
+            trial=trial,
+        )
+    )
 
 
 def verify(path: str | Path, **options: Any) -> VerifyResult:
@@ -106,9 +109,10 @@ class Segmenter:
         Threads of one run on the CPU.
     """
 
-    def __init__(self, path: Path, opened: OpenedSession, contract: ModelContract) -> None:
-        self.path = path
-        self.contract = contract
+    def __init__(self, model: OpenedModel) -> None:
+        opened = model.session
+        self.path = model.path
+        self.contract = model.contract
         self.provider = opened.provider
         self.provider_reason = opened.reason
         self.provider_report = opened.report()

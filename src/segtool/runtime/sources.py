@@ -18,7 +18,6 @@ from segtool.errors import DataError
 from segtool.runtime.arrays import UInt8Array
 from segtool.runtime.decoding import decoding, opened
 from segtool.runtime.image_io import to_channels
-from segtool.runtime.npy import open_npy
 
 ARRAY_SUFFIX = ".npy"
 
@@ -35,22 +34,27 @@ class Source:
 
     Attributes
     ----------
-    path
-        The file, as reached from the argument that named it.
-    base
+    file
+        The file, as reached from the argument that named it. Text: of very many images a `Path` each takes memory.
+    folder
         The folder of that argument, which the outputs mirror from.
     index
         Its place in a .npy stack; None where the file is one image.
     """
 
-    path: Path
-    base: Path
+    file: str
+    folder: str
     index: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.file)
 
     @property
     def name(self) -> str:
         """What it is called in the manifest and in errors: ``a.png``, ``stack.npy[12]``."""
-        return str(self.path) if self.index is None else f"{self.path}[{self.index}]"
+        return self.file if self.index is None else f"{self.file}[{self.index}]"
 
     @property
     def is_array(self) -> bool:
@@ -85,7 +89,7 @@ def as_source(item: str | Path | Source) -> Source:
     if isinstance(item, Source):
         return item
     path = Path(item)
-    return Source(path, path.parent)
+    return Source(str(path), str(path.parent))
 
 
 @contextmanager
@@ -161,6 +165,8 @@ def stack_length(path: Path) -> int | None:
 
     (N, H, W) and (N, H, W, C) are stacks; (H, W) and (H, W, C) with C up to 4 are one image.
     """
+    from segtool.runtime.npy import open_npy  # images alone do not need it, nor the decompressors that it imports
+
     try:
         shape = open_npy(path).shape
     except DataError:
@@ -170,6 +176,8 @@ def stack_length(path: Path) -> int | None:
 
 
 def _stored(source: Source) -> UInt8Array:
+    from segtool.runtime.npy import open_npy
+
     array = open_npy(source.path)
     if source.index is None:
         return array

@@ -107,7 +107,7 @@ class _Watch:
             self._run.fail(entry)
 
     def _predict(self, paths: list[Path]) -> None:
-        new = [Source(path, path.parent) for path in paths if path not in self._jobs]
+        new = [Source(str(path), str(path.parent)) for path in paths if path not in self._jobs]
         self._jobs |= {job.source.path: job for job in self._run.plan(new, self._namer)}
         self._run.work_through(list(self._allowed(paths)), put_off=self._keep_waiting)
         for path in paths:

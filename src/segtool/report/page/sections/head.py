@@ -10,7 +10,13 @@ from segtool.report.page.view import Facts, View, interval_of, name_of
 from segtool.report.page.words import TIMES, data_name, figures, megabytes, percent, threads, whole
 
 _ANSWERS = {"yes": "Yes", "care": "Yes, but", "no": "No", "open": "Open"}
-_STATUS = {"pass": ("✓", "passed"), "note": ("i", "to know"), "care": ("!", "mind this"), "fail": ("✕", "failed"), "unknown": ("?", "not known")}
+_STATUS = {
+    "pass": ("✓", "passed"),
+    "note": ("i", "to know"),
+    "care": ("!", "mind this"),
+    "fail": ("✕", "failed"),
+    "unknown": ("?", "not known"),
+}
 
 
 def head(view: View) -> Html:

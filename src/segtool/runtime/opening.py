@@ -1,0 +1,53 @@
+"""Opening a model file: what it says of itself, and a session that runs it; without what images need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segtool.contract import ModelContract
+from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
+from segtool.runtime.session import OpenedSession, open_session
+from segtool.runtime.signature import check_signature
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model file that is open.
+
+    Attributes
+    ----------
+    path
+        The file.
+    session
+        What runs it, and where.
+    contract
+        What it says of itself.
+    """
+
+    path: Path
+    session: OpenedSession
+    contract: ModelContract
+
+
+def open_model(
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+    max_bytes: int = MAX_MODEL_BYTES,
+    trial: bool = False,
+) -> OpenedModel:
+    """Open a model that segtool exported; arguments and errors as in `segtool.load`."""
+    checked = check_model_file(path, max_bytes=max_bytes)
+    contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
+    if trial:
+        from segtool.runtime.trial import try_model
+
+        try_model(checked.path, provider=provider, threads=threads)
+    session = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
+    check_signature(session.session, contract, checked.path)
+    return OpenedModel(checked.path, session, contract)
