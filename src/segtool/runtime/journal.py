@@ -42,6 +42,8 @@ class Journal:
         The open file; the lock is on it.
     folders
         Where earlier runs wrote, relative to the output folder.
+    has_earlier
+        Whether it has anything of earlier runs.
     is_over
         Whether the manifest has everything, so that the file can go.
     """
@@ -55,7 +57,7 @@ class Journal:
         self._offsets: dict[str, int] = {}
         self._seeds: dict[str, Entry] = {}
         self._end = 0
-        self._has_earlier = False
+        self.has_earlier = False
         self._reader: BinaryIO | None = None
         self._writing = threading.Lock()
 
@@ -92,12 +94,12 @@ class Journal:
         for entry in entries:
             entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
             self._seeds[self._key(entry.input)] = entry
-            self._has_earlier = True
+            self.has_earlier = True
             self._note_folders(entry.outputs)
 
     def drop(self) -> None:
         """Let go of what was loaded or adopted: nothing is taken up."""
-        self._offsets, self._seeds, self._end, self._has_earlier = {}, {}, 0, False
+        self._offsets, self._seeds, self._end, self.has_earlier = {}, {}, 0, False
 
     def begin(self, header: Mapping[str, Any]) -> None:
         """Start the run's own part, after what was loaded or adopted; what else was in the file is gone."""
@@ -132,7 +134,7 @@ class Journal:
 
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
         """Yield the entries of inputs that are not among `names`."""
-        if not self._has_earlier:
+        if not self.has_earlier:
             return
         known = {self._key(name) for name in names}
         for key in [key for key in (*self._seeds, *self._offsets) if key not in known]:
@@ -170,7 +172,7 @@ class Journal:
         entry = Entry.from_dict(value)
         if entry is not None:
             self._offsets[_joined(folder, entry.input)] = self._end
-            self._has_earlier = True
+            self.has_earlier = True
             self._note_folders(entry.outputs)
 
     def _note_folders(self, outputs: Mapping[str, str]) -> None:

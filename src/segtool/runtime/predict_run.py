@@ -239,7 +239,8 @@ class PredictRun:
         entry.status = "done"
         self._journal.append(entry)
         self._set(entry.input, "done")
-        self._written.add(entry.outputs["labels"])
+        if self._journal.has_earlier:
+            self._written.add(entry.outputs["labels"])
 
     def _set(self, name: str, status: str) -> None:
         if name in self._status:
