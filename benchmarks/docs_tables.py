@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import docs_facts as facts
+from plots.results import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -104,7 +105,7 @@ def _engines_method() -> str:
     result = _read("export_engines")
     return (
         f"fcn8 after {result['network']['epochs']} epochs, {result['validation_images']} validation images, one thread "
-        f"({result['machine']['cpu']}); ratios are medians over {result['method']['rounds']} rounds with a 95 % "
+        f"({processor(result['machine'])}); ratios are medians over {result['method']['rounds']} rounds with a 95 % "
         "interval (`export_engines.json`)."
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plots import engines, family, footprint, scaling
+from plots.results import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -112,7 +113,7 @@ def _engines() -> list[str]:
         "",
         "The same network in other engines, one image from raw pixels to class ids, one thread, in turns within "
         "one run "
-        f"({result['machine']['cpu']}; `benchmarks/export_engines.py`):",
+        f"({processor(result['machine'])}; `benchmarks/export_engines.py`):",
         "",
         "| engine | p50 ms | time over segtool's, same precision | MB | mean IoU, digits % |",
         "| --- | --- | --- | --- | --- |",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots.results import result
+from plots.results import processor, result
 from plots.svg import COLORS, MUTED, Axis, Chart
 
 # Section 10 of the design: mean IoU of the digits in the source's own run, FCN-8, on its own validation images.
@@ -45,7 +45,8 @@ def table() -> list[str]:
     lines = [
         "",
         f"The family in INT8 on {images} {found['split']} images of real M2NIST, one thread, in turns within one run "
-        f"({found['machine']['cpu']}; `benchmarks/family.py`). {found['note']}".rstrip(),
+        f"({processor(found['machine'])}; `benchmarks/family.py`): another processor than in some tables above, so "
+        f"compare times within a table. {found['note']}".rstrip(),
         "",
         "![Accuracy against INT8 latency of the family](docs/family.svg)",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,3 +14,9 @@ def result(name: str) -> dict[str, Any]:
     """Return results/NAME.json."""
     value: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return value
+
+
+def processor(machine: Mapping[str, Any]) -> str:
+    """Return which processor a result is of; clouds call all of a kind by one name, so with its INT8 instructions."""
+    found = [name for name in machine["instruction_sets"] if "vnni" in name or name in ("amx_int8", "asimddp", "i8mm")]
+    return f"{machine['cpu']}, {' and '.join(found)}" if found else str(machine["cpu"])

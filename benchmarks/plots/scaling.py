@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots.results import result
+from plots.results import processor, result
 from plots.svg import COLORS, Axis, Chart, stacked
 
 SIDES = (128, 256, 512, 1024, 2048)
@@ -25,7 +25,7 @@ def table() -> list[str]:
     series = _series()
     lines = [
         "",
-        f"Larger images, one thread ({result('scaling')['machine']['cpu']}; `benchmarks/scaling.py`, drawn in "
+        f"Larger images, one thread ({processor(result('scaling')['machine'])}; `benchmarks/scaling.py`, drawn in "
         "[docs/scaling.svg](docs/scaling.svg)): median ms, and peak MB of a fresh process. Whole: the network exported "
         "at that size; tiled: the 64 x 84 file on overlapping tiles.",
         "",
