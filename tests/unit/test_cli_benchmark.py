@@ -167,6 +167,25 @@ def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
     assert json.loads(out.read_text())["command"] == "benchmark"
 
 
+@pytest.mark.parametrize("named", ["model.onnx", "old.json"])
+def test_what_is_read_is_not_overwritten_either(model: Path, tmp_path: Path, named: str) -> None:
+    copy = Path(shutil.copy(model, tmp_path / "model.onnx"))
+    old = tmp_path / "old.json"
+    assert run(str(copy), "--mode", "latency", "--out", str(old), *SHORT).exit_code == 0
+    before = (tmp_path / named).read_bytes()
+    result = run(str(copy), "--compare", str(old), "--out", str(tmp_path / named), "--overwrite", *SHORT)
+    assert result.exit_code == 1
+    assert "would replace or join what is read" in result.stderr
+    assert (tmp_path / named).read_bytes() == before
+
+
+def test_without_a_model_and_a_run_it_is_the_one_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("--mode", "latency", "--json", *SHORT)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["models"][0]["path"].endswith("m2nist.int8.onnx")
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -64,7 +64,7 @@ logger = logging.getLogger(__name__)
 @overwrite_option
 @json_option
 def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwrite: bool, **options: Any) -> None:
-    """Measure RUN_OR_MODELs (run folders or .onnx files; the latest run where none is given) on this machine.
+    """Measure RUN_OR_MODELs (run folders or .onnx files; by default the latest run, or the model that ships) here.
 
     Of a run folder its exported files are measured, FP32 and INT8.
 
@@ -93,6 +93,8 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     options["threads"] = options["threads"] or ()
     options["seconds"] = options["seconds"] or MeasureOptions.seconds
     files = exported_files(models)
+    if out is not None:
+        _refuse_inputs(out, [*files, *models], options)
     with progress_bar("") as progress:
         result = measure(files, options=MeasureOptions(**options), progress=progress)
     if out is not None:
@@ -115,6 +117,17 @@ def _check(options: Mapping[str, Any], *, out: Path | None, overwrite: bool) -> 
         raise click.UsageError("--compare-anyway says how to compare; give --compare as well.")
     if overwrite and out is None:
         raise click.UsageError("--overwrite is about --out; give that as well.")
+
+
+def _refuse_inputs(out: Path, models: Sequence[Path], options: Mapping[str, Any]) -> None:
+    """Refuse to write over what is read, whether it may be replaced or not."""
+    from segtool.data.loading import paths_of
+    from segtool.files import refuse_input_as_output
+    from segtool.models.resolve import run_files
+
+    read = [file for path in models for file in (run_files(path) if path.is_dir() else [path])]
+    compared = [options["compare"]] if options["compare"] else []
+    refuse_input_as_output([out], [*read, *compared, *(paths_of(options["data"]) if options["data"] else [])])
 
 
 def _say_noise(result: Row) -> None:

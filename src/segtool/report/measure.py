@@ -12,7 +12,8 @@ import numpy as np
 
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError, ModelFileError, ProviderError
-from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME, latest_exported
+from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME
+from segtool.models.shipped import default_model
 from segtool.report.evaluate import EvaluateOptions, evaluate
 from segtool.report.selection import classes_of
 from segtool.runtime.arrays import UInt8Array
@@ -71,7 +72,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     Parameters
     ----------
     models
-        .onnx files; none for those of the latest run.
+        .onnx files; none for those of the latest run, or the model that ships with segtool.
     options
         On what, how, and for how long.
     progress
@@ -209,9 +210,9 @@ def _threads(options: MeasureOptions) -> tuple[int | None, ...]:
 
 
 def _latest_models() -> list[Path]:
-    """Return the exported models of the latest run, FP32 first."""
+    """Return the exported models of the latest run, FP32 first, or where there is no run the one that ships."""
     found = [LATEST / name for name in (ONNX_NAME, INT8_NAME) if (LATEST / name).is_file()]
-    return found or [latest_exported()]
+    return found or [default_model()]
 
 
 def _images(segmenters: Sequence[Segmenter], spec: str | None) -> UInt8Array:
