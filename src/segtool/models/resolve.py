@@ -188,10 +188,11 @@ def _not_exported(folder: Path) -> str:
 
 def _to_be_preferred(int8: Path, float32: Path) -> bool:
     """Whether an INT8 file was made from this very FP32 file and its export did not recommend that one."""
-    from segtool.runtime.segmenter import load
+    from segtool.contract import ModelContract
+    from segtool.runtime.model_file import check_model_file
 
     try:
-        contract = load(int8).contract
+        contract = ModelContract.from_metadata(check_model_file(int8).metadata, source=str(int8))
     except SegtoolError:
         return False
     speed = contract.gates.get("speed")
