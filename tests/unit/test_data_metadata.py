@@ -80,7 +80,6 @@ def test_descriptions_that_are_refused_name_the_file(tmp_path, wrong):
         ({"clases": ["a", "b"]}, "There is no key \"clases\" (did you mean 'classes'?), the keys are classes, backgr"),
         ({"classes": ["a", "b"], "backgroud": "a"}, "no key \"backgroud\" (did you mean 'background'?)"),
         ({"classes": ["a", {"name": "b", "valeu": 3}]}, 'no key "valeu" of a class (found in class 1) (did you mean'),
-        ({"classes": ["a", "b"], "license": "x"}, "anything else goes into provenance"),
         ({"classes": ["a", ""]}, 'Class 1 has the name "", expected a text'),
         ({"classes": ["a", ["x"]]}, 'Class 1 is ["x"], expected a name'),
         ({"classes": ["a", {"name": ["x"]}]}, 'Class 1 has the name ["x"], expected a text'),
@@ -156,3 +155,18 @@ def test_unknown_values_are_listed():
     encoding = Encoding.of({0: 0, 255: 1})
     with pytest.raises(DataError, match=r"m\.png holds the values 1, 254, expected only the values 0, 255"):
         encoding.encode(np.array([[0, 1, 254, 255]], np.uint8), source="m.png")
+
+
+def test_keys_of_other_tools_are_left_out_and_named(tmp_path, caplog):
+    classes = [{"id": 0, "name": "a", "supercategory": "x"}, {"id": 1, "name": "b"}]
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"classes": classes, "licence": "CC0", "year": 2020}))
+    assert read_metadata(path).classes.names == ("a", "b")
+    assert "are left out: licence, year, supercategory." in caplog.text
+
+
+def test_an_id_that_is_not_the_place_is_refused(tmp_path):
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"classes": [{"id": 1, "name": "a"}, {"id": 0, "name": "b"}]}))
+    with pytest.raises(DataError, match="has the id 1, and a class's id is its place in the list"):
+        read_metadata(path)

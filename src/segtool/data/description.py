@@ -18,8 +18,10 @@ _LARGEST = 2**31 - 1
 _SHOWN = 60  # characters of a wrong value
 
 
-def check_description(raw: Any) -> None:
-    """Refuse what is no description of a data set.
+def check_description(raw: Any) -> list[str]:
+    """Refuse what is no description of a data set; return its keys that mean nothing here, each once.
+
+    Other tools keep words of their own in such a file, which harm nothing. A key that is nearly one of ours is refused.
 
     Parameters
     ----------
@@ -29,43 +31,56 @@ def check_description(raw: Any) -> None:
     Raises
     ------
     DataError
-        A key that is not known or missing, or a value that is none; the sentence names it, not the file.
+        A key that is misspelt or missing, or a value that is none; the sentence names it, not the file.
     """
     if not isinstance(raw, dict):
         raise DataError(f"It holds {_show(raw)}, expected an object such as {EXAMPLE}; write one.")
-    _check_keys(raw, KEYS, "", "; anything else goes into provenance")
+    foreign = _foreign_keys(raw, KEYS, "")
     entries = raw.get("classes")
     if not isinstance(entries, list):
         found = f"is {_show(entries)}" if "classes" in raw else "is missing"
         raise DataError(f'"classes" {found}, expected a list with an entry for each class, such as {EXAMPLE}; mend it.')
     for position, entry in enumerate(entries):
-        _check_class(entry, position)
+        foreign += _check_class(entry, position)
     _check_names([_name(entry) for entry in entries])
     _check_keys_of_masks(raw, [entry for entry in entries if isinstance(entry, dict)], len(entries))
     _check_background(raw, [_name(entry) for entry in entries])
     _check_rest(raw)
+    return list(dict.fromkeys(foreign))
 
 
-def _check_keys(found: Mapping[str, Any], known: Sequence[str], where: str, more: str = "") -> None:
-    for key in found:
-        if key not in known:
-            close = difflib.get_close_matches(key.lower(), known, 1)
-            guess = f" (did you mean {close[0]!r}?)" if close else ""
-            raise DataError(f"There is no key {_show(key)}{where}{guess}, the keys are {', '.join(known)}{more}.")
+def _foreign_keys(found: Mapping[str, Any], known: Sequence[str], where: str) -> list[str]:
+    """Return the keys that are not `known`; refuse one that is nearly."""
+    foreign = [key for key in found if key not in known]
+    for key in foreign:
+        if close := difflib.get_close_matches(key.lower(), known, 1):
+            raise DataError(
+                f"There is no key {_show(key)}{where} (did you mean {close[0]!r}?), the keys are {', '.join(known)}; "
+                "mend it."
+            )
+    return foreign
 
 
-def _check_class(entry: Any, position: int) -> None:
+def _check_class(entry: Any, position: int) -> list[str]:
+    """Refuse what is no class; return its keys that mean nothing here."""
+    foreign: list[str] = []
     where = f"Class {position}"
     if not isinstance(entry, str | dict):
         raise DataError(f'{where} is {_show(entry)}, expected a name or {{"name": ..., "value": ...}}; mend it.')
     if isinstance(entry, dict):
-        _check_keys(entry, CLASS_KEYS, f" of a class (found in class {position})")
+        foreign = _foreign_keys(entry, CLASS_KEYS, f" of a class (found in class {position})")
+        if entry.get("id", position) != position and not {"value", "color"} & entry.keys():
+            raise DataError(
+                f"{where} has the id {_show(entry['id'])}, and a class's id is its place in the list, from 0; give "
+                'what its pixels are in the masks as "value", or change the order.'
+            )
         if "name" not in entry:
             raise DataError(f"{where} is {_show(entry)} and has no name, expected one; give it a name.")
         _check_key_of_class(entry, f"{where} ({_show(entry['name'])})")
     name = _name(entry)
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"{where} has the name {_show(name)}, expected a text that is not empty; name it.")
+    return [key for key in foreign if key != "id"]
 
 
 def _check_key_of_class(entry: Mapping[str, Any], where: str) -> None:

@@ -14,6 +14,7 @@ stated; null means that there is none. All else is refused, in `segtool.data.des
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from segtool.data.description import EXAMPLE, check_description
 from segtool.data.wording import counted
 from segtool.errors import DataError
 
+logger = logging.getLogger(__name__)
 FILE_NAME = "dataset.json"
 
 
@@ -95,14 +97,17 @@ def read_metadata(path: Path) -> Metadata:
     Raises
     ------
     DataError
-        It is no JSON, has keys or values that are not known, lacks ``classes``, or contradicts itself.
+        It is no JSON, has misspelt keys or wrong values, lacks ``classes``, or contradicts itself.
     """
     raw = _read_json(path)
     try:
-        check_description(raw)
-        return _parse(raw, path)
+        foreign = check_description(raw)
+        found = _parse(raw, path)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    if foreign:
+        logger.warning("%s has keys that mean nothing to segtool and are left out: %s.", path, ", ".join(foreign))
+    return found
 
 
 def _read_json(path: Path) -> Any:
