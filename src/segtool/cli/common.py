@@ -165,27 +165,35 @@ def emit_table(
     title: str | None = None,
     text: bool = False,
     whole: bool = False,
-    turns: bool = False,
 ) -> None:
     """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else.
 
-    Cells wrap where the table is too wide; with `whole` only those of the first column. One that `turns` is printed on
-    its side where it is too wide, a column each row; as several tables where these do not fit beside each other.
+    Cells wrap where the table is too wide; with `whole` only those of the first column.
     """
-    from rich.console import Console
-
-    console = Console(file=sys.stdout, highlight=False, width=table_width())
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    tables = [_table(columns, cells, text=text, whole=whole)]
-    if turns and not _fits(tables[0], console):
-        tables = _on_their_side(columns, cells, console)
+    print_tables([table_of(columns, cells, text=text, whole=whole)], title=title)
+
+
+def print_tables(tables: Iterable[Table], *, title: str | None = None) -> None:
+    """Print tables on stdout, below a title."""
+    console = output_console()
     if title:
         console.print(printable(title), markup=False, soft_wrap=True)
     for table in tables:
         console.print(table)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False, whole: bool = False) -> Table:
+def output_console() -> Console:
+    """Return the console of stdout, as wide as its tables may be."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False, width=table_width())
+
+
+def table_of(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False, whole: bool = False
+) -> Table:
+    """Return a table of printable cells."""
     from rich.table import Table
     from rich.text import Text
 
@@ -196,38 +204,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool 
     for row in rows:
         table.add_row(*map(Text, row))
     return table
-
-
-def _fits(table: Table, console: Console) -> bool:
-    """Tell whether a table can be printed without a line break in a cell."""
-    return console.measure(table, options=console.options.update(max_width=10_000)).maximum <= console.width
-
-
-def _on_their_side(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> list[Table]:
-    """Return tables with a column for each row, as many beside each other as fit; one too wide alone is shortened."""
-    left, tables = list(rows), []
-    while left:
-        turned = [_turned(columns, left[:count]) for count in range(len(left), 0, -1)]
-        table = next((each for each in turned if _fits(each, console)), None)
-        if table is None:
-            room = console.width - max(map(len, columns)) - 7  # two columns have three lines and four spaces
-            table = _turned(columns, [[shortened(cell, room) for cell in left[0]]])
-        tables.append(table)
-        left = left[len(table.columns) - 1 :]
-    return tables
-
-
-def _turned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    head, *body = zip(*rows, strict=True)
-    return _table([columns[0], *head], [[name, *cells] for name, cells in zip(columns[1:], body, strict=True)])
-
-
-def shortened(text: str, width: int) -> str:
-    """Return a text of at most `width` characters, without its middle where it is longer: paths differ at both ends."""
-    if len(text) <= width:
-        return text
-    kept = max(width - 1, 2)
-    return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
 
 
 def table_width() -> int:

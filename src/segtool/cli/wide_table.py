@@ -1,4 +1,4 @@
-"""Tables of numbers that stay whole in a narrow terminal: too wide ones are continued below."""
+"""Tables of numbers that stay whole in a narrow terminal: continued below, or on their side."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
 
-from segtool.cli.common import emit_table, printable, table_width
+from segtool.cli.common import emit_table, output_console, print_tables, printable, table_of, table_width
 
 _LEAST_NAME = 16  # what the first column, of which words may wrap, is left at least
 _BORDER = 3  # of each column
@@ -60,3 +62,46 @@ def _needed(columns: Sequence[str], rows: Sequence[Sequence[object]], part: Sequ
 def _width(columns: Sequence[str], rows: Sequence[Sequence[object]], column: int) -> int:
     cells = [*columns[column].split("\n"), *(printable(str(row[column])) for row in rows)]
     return max(cell_len(cell) for cell in cells)
+
+
+def emit_turning(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str) -> None:
+    """Print a table of few rows and many columns on stdout, on its side where it is too wide, a column each row.
+
+    Rows that do not fit beside each other go into several tables.
+    """
+    console = output_console()
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    table = table_of(columns, cells)
+    print_tables([table] if _fits(table, console) else _on_their_side(columns, cells, console), title=title)
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Tell whether a table can be printed without a line break in a cell."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum <= console.width
+
+
+def _on_their_side(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> list[Table]:
+    """Return tables with a column for each row, as many beside each other as fit; one too wide alone is shortened."""
+    left, tables = list(rows), []
+    while left:
+        turned = [_turned(columns, left[:count]) for count in range(len(left), 0, -1)]
+        table = next((each for each in turned if _fits(each, console)), None)
+        if table is None:
+            room = console.width - max(map(len, columns)) - 7  # two columns have three lines and four spaces
+            table = _turned(columns, [[shortened(cell, room) for cell in left[0]]])
+        tables.append(table)
+        left = left[len(table.columns) - 1 :]
+    return tables
+
+
+def _turned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    head, *body = zip(*rows, strict=True)
+    return table_of([columns[0], *head], [[name, *cells] for name, cells in zip(columns[1:], body, strict=True)])
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most `width` characters, without its middle where it is longer: paths differ at both ends."""
+    if len(text) <= width:
+        return text
+    kept = max(width - 1, 2)
+    return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"

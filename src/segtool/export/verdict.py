@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from segtool.errors import GateError
 from segtool.export.presets import PRESETS
+from segtool.runtime.metrics import most_frequent
 
 logger = logging.getLogger(__name__)
 GateName = Literal["parity", "accuracy", "speed"]
@@ -99,16 +100,14 @@ def speed_warning(speed: Mapping[str, Any]) -> str:
 def useless(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a sentence where the FP32 file is right no more often than one class everywhere; else the empty string."""
     figures = metrics.get("float32", {})
-    classes, found = figures.get("classes", ()), figures.get("pixel_accuracy")
-    pixels = sum(item["support"] for item in classes)
-    if not pixels or found is None:
+    trivial, found = most_frequent(figures.get("classes", ())), figures.get("pixel_accuracy")
+    if trivial is None or found is None:
         return ""
-    usual = max(classes, key=lambda item: item["support"])
-    constant = usual["support"] / pixels
+    usual, constant = trivial
     if found > constant or constant == 1:
         return ""
     return (
-        f"The network is no better than none: {found:.2%} of the validation pixels are right, and {usual['name']} "
+        f"The network is no better than none: {found:.2%} of the validation pixels are right, and {usual} "
         f"everywhere would have {constant:.2%}; train it longer, or on other data, before you deploy it."
     )
 

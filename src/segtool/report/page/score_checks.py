@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from segtool.report.page.view import interval_of
 from segtool.report.page.words import count_of, data_name, percent
+from segtool.runtime.metrics import most_frequent
 
 Status = Literal["pass", "note", "care", "fail", "unknown"]
 Facts = Mapping[str, Any]
@@ -32,19 +33,17 @@ class Check:
 
 def better_than_constant(model: Facts) -> Check | None:
     """Compare a model with the answer that needs none: the most frequent class of the truth, everywhere."""
-    classes, found = model["evaluation"]["classes"], model["evaluation"]["pixel_accuracy"]
-    pixels = sum(item["support"] for item in classes)
-    if not pixels or found is None:
+    trivial, found = most_frequent(model["evaluation"]["classes"]), model["evaluation"]["pixel_accuracy"]
+    if trivial is None or found is None:
         return None
-    usual = max(classes, key=lambda item: item["support"])
-    constant = usual["support"] / pixels
+    usual, constant = trivial
     name = "Better than one class everywhere"
     if constant == 1:
-        return Check(name, "unknown", f"The truth of these images is {usual['name']} alone, which needs no model.")
-    text = f"{percent(found)} % of the pixels are right; {usual['name']} everywhere would have {percent(constant)} %."
+        return Check(name, "unknown", f"The truth of these images is {usual} alone, which needs no model.")
+    text = f"{percent(found)} % of the pixels are right; {usual} everywhere would have {percent(constant)} %."
     if found > constant:
         return Check(name, "pass", text)
-    return Check(name, "fail", text, f"It is no better than saying {usual['name']} everywhere, without any model.")
+    return Check(name, "fail", text, f"It is no better than saying {usual} everywhere, without any model.")
 
 
 def as_exported(model: Facts) -> Check | None:

@@ -34,6 +34,7 @@ from segtool.runtime.metrics.overlap import (
     row_shares,
 )
 from segtool.runtime.metrics.scores import CONVENTION, Scores
+from segtool.runtime.metrics.trivial import most_frequent
 
 __all__ = [
     "BOUNDARY_CONVENTION",
@@ -52,6 +53,7 @@ __all__ = [
     "dice_per_class",
     "frequency_weighted_iou",
     "iou_per_class",
+    "most_frequent",
     "precision_per_class",
     "recall_per_class",
     "row_shares",
