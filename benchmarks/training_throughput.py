@@ -2,9 +2,9 @@
 
 Every subject has a process of its own, pinned to as many processors as it has threads; they take turns, and those whose
 turn it is not are stopped. A turn begins with steps that are not timed. segtool's steps are those of `segtool train`:
-`keras.Model.fit` with its batches, augmentation, loss, accuracy and optimizer. PyTorch has the same weights and batches
-(from a thread that is two ahead), channels_last, autocast where the precision is bfloat16, the same optimizer, and no
-accuracy to compute. No time is taken out.
+`keras.Model.fit` with its batches, augmentation, loss, accuracy, optimizer and several steps a call. PyTorch has the
+same weights and batches (from a thread that is two ahead), channels_last, autocast where the precision is bfloat16, the
+same optimizer, and no accuracy to compute. No time is taken out.
 """
 
 from __future__ import annotations

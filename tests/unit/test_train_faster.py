@@ -11,9 +11,12 @@ import tensorflow as tf
 from keras import layers
 
 from segtool.train.architectures import build
+from segtool.train.augmentation import Augmenter, parse_augmentations
+from segtool.train.batches import TrainingBatches
 from segtool.train.device import Device
-from segtool.train.faster import faster_network, faster_optimizer
+from segtool.train.faster import faster_batches, faster_network, faster_optimizer, steps_a_call
 from segtool.train.faster.layers import (
+    BlockConv2D,
     CompiledCropping2D,
     FusedBatchNormalization,
     MatrixConv2DTranspose,
@@ -47,6 +50,8 @@ CASES = [
     (layers.LeakyReLU, ThriftyLeakyReLU, (5, 6, 3)),
     (lambda: layers.Conv2D(4, 7, padding="same"), TrimmedConv2D, (2, 3, 3)),
     (lambda: layers.Conv2D(4, (3, 7), padding="same", activation="relu"), TrimmedConv2D, (5, 1, 3)),
+    (lambda: layers.Conv2D(5, 4, strides=2, padding="same", use_bias=False), BlockConv2D, (6, 8, 3)),
+    (lambda: layers.Conv2D(4, (6, 4), (3, 2), "same", activation="relu"), BlockConv2D, (9, 6, 2)),
     (lambda: layers.Conv2DTranspose(4, 2, strides=2, use_bias=False), MatrixConv2DTranspose, (5, 6, 3)),
     (lambda: layers.Conv2DTranspose(2, (3, 1), (3, 1), "same", activation="relu"), MatrixConv2DTranspose, (5, 6, 3)),
     (lambda: layers.Cropping2D(((0, 2), (1, 0))), CompiledCropping2D, (5, 6, 3)),
@@ -72,6 +77,8 @@ def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int
         layers.Conv2D(4, 7, padding="valid"),
         layers.Conv2D(4, 7, strides=2, padding="same"),
         layers.Conv2D(4, 8, padding="same"),
+        layers.Conv2D(4, 4, strides=2, padding="same"),  # 7 is no multiple of 2
+        layers.Conv2D(4, 4, strides=2, padding="valid"),
         layers.Conv2DTranspose(4, 4, strides=2, padding="same"),
         layers.BatchNormalization(center=False),
         layers.BatchNormalization(axis=1),
@@ -156,3 +163,32 @@ def test_loss_accuracy_and_gradient_are_keras_own() -> None:
 def test_a_gpu_keeps_the_layers_of_keras() -> None:
     network = _one_layer(layers.LeakyReLU(), (3, 3, 1))
     assert faster_network(network, Device("gpu", "GPU")) is network
+
+
+def test_batches_that_are_made_in_advance_are_those_of_each_epoch_from_the_current_one_on() -> None:
+    rng = np.random.default_rng(4)
+    images, labels = rng.integers(0, 256, (7, 8, 12, 1), np.uint8), rng.integers(0, 3, (7, 8, 12), np.uint8)
+
+    def make() -> TrainingBatches:
+        augmenter = Augmenter(parse_augmentations("shift:2"), background_id=0)
+        batches = TrainingBatches(images, labels, batch_size=3, augmenter=augmenter, seed=5)
+        batches.start_epoch(2)
+        return batches
+
+    ours, theirs = faster_batches(make(), CPU), make()
+    assert len(ours) == len(theirs) == 3
+    for epoch in (2, 3, 4):
+        theirs.start_epoch(epoch)
+        for index, batch in enumerate(ours):
+            for one, other in zip(batch, theirs[index], strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_a_call_takes_fewer_steps_where_a_step_takes_longer() -> None:
+    assert [steps_a_call(pixels, CPU) for pixels in (1, 100_000, 300_000, 10**7)] == [8, 8, 3, 1]
+
+
+def test_a_gpu_takes_batches_and_steps_as_keras_does() -> None:
+    batches, gpu = object(), Device("gpu", "GPU")
+    assert faster_batches(batches, gpu) is batches
+    assert steps_a_call(1, gpu) == 1

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from segtool.errors import TrainingError
-from segtool.train import architectures
+from segtool.train import architectures, faster
 from segtool.train.averaging import averaged
 from segtool.train.epoch_end import Progress
 from segtool.train.listener import TrainListener
@@ -35,6 +35,7 @@ def build_small(height: int, width: int, channels: int, num_classes: int, *, mul
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": build_small})
+    monkeypatch.setattr(faster, "_STEPS_A_CALL", 2)  # so that an epoch can be stopped in its midst
     monkeypatch.chdir(tmp_path)
 
 

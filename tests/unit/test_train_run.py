@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError, TrainingError
-from segtool.train import architectures
+from segtool.train import architectures, faster
 from segtool.train.checkpoint import load_checkpoint, save_checkpoint
 from segtool.train.listener import TrainListener
 from segtool.train.options import TrainOptions
@@ -56,6 +56,17 @@ class Stop(TrainListener):
             raise KeyboardInterrupt
 
 
+class Steps(TrainListener):
+    """Notes the steps that it hears of."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, int]] = []
+
+    def step(self, epoch: int, step: int, loss: float) -> None:  # noqa: ARG002
+        """Note one."""
+        self.heard.append((epoch, step))
+
+
 def test_a_run_leaves_its_folder(squares: Path) -> None:
     result = train(_options(squares, test_split=0.1), out="runs/one")
     folder = RunFolder(result.folder)
@@ -95,8 +106,11 @@ def test_the_same_seed_gives_the_same_run(squares: Path) -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
-@pytest.mark.parametrize("step", [1, 3])
-def test_a_stopped_run_goes_on_to_the_same_end(squares: Path, step: int) -> None:
+@pytest.mark.parametrize(("step", "a_call"), [(1, 1), (2, 2)])
+def test_a_stopped_run_goes_on_to_the_same_end(
+    squares: Path, monkeypatch: pytest.MonkeyPatch, step: int, a_call: int
+) -> None:
+    monkeypatch.setattr(faster, "_STEPS_A_CALL", a_call)
     whole = train(_options(squares), out="whole").folder
     with pytest.raises(KeyboardInterrupt):
         train(_options(squares), out="stopped", listener=Stop(1, step))
@@ -109,10 +123,23 @@ def test_a_stopped_run_goes_on_to_the_same_end(squares: Path, step: int) -> None
     np.testing.assert_allclose([float(row["loss"]) for row in ours], [float(row["loss"]) for row in theirs], rtol=1e-4)
 
 
-def test_a_run_killed_in_its_first_epoch_starts_over(squares: Path) -> None:
+def test_a_run_killed_in_its_first_epoch_starts_over(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faster, "_STEPS_A_CALL", 2)
     with pytest.raises(KeyboardInterrupt):
         train(_options(squares, epochs=2), out="run", listener=Stop(0, 2))
     assert [row["epoch"] for row in _history(resume("run").folder)] == ["1", "2"]
+
+
+def test_steps_that_are_taken_in_one_call_change_nothing(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses, heard = [], []
+    for a_call in (1, 2, 8):  # of 3 steps an epoch
+        monkeypatch.setattr(faster, "_STEPS_A_CALL", a_call)
+        listener = Steps()
+        folder = train(_options(squares, epochs=2), out=f"run{a_call}", listener=listener).folder
+        losses.append([float(row["loss"]) for row in _history(folder)])
+        heard.append(listener.heard)
+    assert heard == [[(e, s) for e in (1, 2) for s in steps] for steps in ((1, 2, 3), (2, 3), (3,))]
+    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)
 
 
 def test_resuming_a_complete_run_changes_no_weight(squares: Path) -> None:
@@ -209,7 +236,7 @@ def test_a_loss_that_is_no_number_stops_the_run(squares: Path, monkeypatch: pyte
         return keras.Model(model.input, keras.layers.Rescaling(float("nan"))(model.output))
 
     monkeypatch.setitem(architectures.ARCHITECTURES, "small", broken)
-    with pytest.raises(TrainingError, match="The loss became nan in epoch 1, step 1"):
+    with pytest.raises(TrainingError, match=r"The loss became nan in epoch 1, by step [1-8];"):
         train(_options(squares), out="run")
 
 

@@ -40,7 +40,7 @@ class LiveTraining(TrainListener):
             disable=is_quiet() or not error_console().is_terminal,
         )
         self._bar = self._progress.add_task("", total=None, epoch=0, epochs=0, rate=0.0, loss=0.0, left="?")
-        self._epochs = self._steps = self._first = 0
+        self._epochs = self._steps = self._first = self._epoch = self._counted = 0
         self._begun = self._epoch_begun = 0.0
 
     def __enter__(self) -> LiveTraining:
@@ -69,10 +69,10 @@ class LiveTraining(TrainListener):
         self._begun = self._epoch_begun = time.monotonic()
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Move the bar."""
-        if step == 1:
-            self._epoch_begun = time.monotonic()
-        rate = (step - 1) / max(time.monotonic() - self._epoch_begun, 1e-9)
+        """Move the bar; the rate counts from the epoch's first news on, which several steps may have come with."""
+        if epoch != self._epoch:
+            self._epoch, self._counted, self._epoch_begun = epoch, step, time.monotonic()
+        rate = (step - self._counted) / max(time.monotonic() - self._epoch_begun, 1e-9)
         done = (epoch - 1) * self._steps + step
         self._progress.update(self._bar, completed=done, epoch=epoch, rate=rate, loss=loss, left=self._left(done))
 

@@ -123,14 +123,15 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         self._begun = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Tell of the step; stop at once where the loss is no number any more."""
+        """Tell of the step, the last of several at once on a CPU; stop where the loss is no number any more."""
         loss = float((logs or {})["loss"])
+        step = min(batch + 1, self._steps)  # Keras counts whole calls
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss became {loss} in epoch {len(self._progress.rows) + 1}, step {batch + 1}; "
+                f"The loss became {loss} in epoch {len(self._progress.rows) + 1}, by step {step}; "
                 "train with --precision float32, or with fewer classes or a cleaner data set if it stays."
             )
-        self._listener.step(len(self._progress.rows) + 1, batch + 1, loss)
+        self._listener.step(len(self._progress.rows) + 1, step, loss)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Check, score, keep the best, save."""

@@ -21,7 +21,7 @@ from segtool.train.device import strategy_scope
 from segtool.train.distillation import with_teacher
 from segtool.train.distributed import Team, strategy_of
 from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
-from segtool.train.faster import faster_network, faster_optimizer
+from segtool.train.faster import faster_batches, faster_network, faster_optimizer, steps_a_call
 from segtool.train.listener import TrainListener
 from segtool.train.losses import make_loss
 from segtool.train.memory import keep_freed_memory
@@ -166,7 +166,8 @@ def _train_epochs(
         if team:
             team.fit(batches, epochs=plan.epochs, first=first, callback=callback)
         else:
-            model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
+            data = faster_batches(batches, plan.device)
+            model.fit(data, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
     return first
 
 
@@ -182,11 +183,16 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
                 optimizer=faster_optimizer(_optimizer(plan), plan.device),
                 loss=make_loss(plan.recipe.loss, num_classes=plan.data.num_classes, class_weights=plan.class_weights),
                 weighted_metrics=[PixelAccuracy()],
+                steps_per_execution=_steps_a_call(plan),
             )
         keras.config.set_dtype_policy("float32")
         return model, build_network(plan)
     finally:
         keras.config.set_dtype_policy(previous)
+
+
+def _steps_a_call(plan: Plan) -> int:
+    return steps_a_call(plan.batch_size * plan.size[0] * plan.size[1], plan.device)
 
 
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
