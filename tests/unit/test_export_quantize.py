@@ -68,6 +68,16 @@ def test_all_convolutions_but_those_that_score_are_int8_per_channel(float32):
     assert not any(node.op_type == "ArgMax" and "Dequantize" in node.input[0] for node in graph.node)
 
 
+def test_scores_are_of_the_floats_behind_a_normalization_where_they_are(float32):
+    graph = quantize(float32, batches(), preset=PRESETS["vnni"], strengths=[0.3]).model.graph
+    producer = {name: node for node in graph.node for name in node.output}
+    layouts = [producer[node.input[0]] for node in graph.node if node.op_type == "MatMul"]
+    sources = [producer[node.input[0]].op_type for node in layouts if node.op_type == "Transpose"]
+    # One map comes from an INT8 convolution, the other from a sum, which INT8 convolutions read as integers.
+    assert sorted(set(sources)) == ["Add", "DequantizeLinear"]
+    assert not any(node.op_type == "Conv" and producer[node.input[0]].op_type == "Add" for node in graph.node)
+
+
 @pytest.mark.parametrize(("name", "signed", "largest"), [("vnni", False, 127), ("x86", False, 64), ("arm", True, 127)])
 def test_a_preset_decides_the_integers(float32, name, signed, largest):
     graph = quantize(float32, batches(), preset=PRESETS[name]).model.graph

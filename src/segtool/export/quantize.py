@@ -11,7 +11,14 @@ whole graph takes 4500 in stock FP32):
   integers, and one rounding less (99.63 % of the pixels with FP32's label, not 99.55 %);
 - what a pooling drops needs no integers, so the range of a pooled map is that behind the pooling;
 - the head, that is everything behind the last convolution on each path to the output, and those convolutions
-  themselves, is in float: it decides the labels and costs little.
+  themselves, is in float: it decides the labels and costs little. It reads the shifted map of a batch normalization
+  before that is rounded to integers, and 1x1 convolutions in it are matrix products (`passes.scores_by_pixels`).
+
+What was measured and left out (whole file, Zen 4, one thread and two): convolutions on the 2 x 3 map as matrix
+products, which two threads can share: 1.018, 0.993; batch normalization's shift in integers: 1.007, 1.019; a table in
+place of the first convolution's maximum: 0.989, 0.984, but 99.86 % of the labels and dearer on Zen 5; the first
+convolution with two taps in place of three, on padded pixels: 1.000, 1.001; TopK or MaxPool in place of ArgMax: 1.02,
+1.07; the crop in front of the change of places: 1.002, 1.002.
 
 How strongly channels are equalized is chosen among a few strengths by the labels on calibration images.
 """
@@ -37,7 +44,7 @@ from segtool.export.int8.layers import points, quantizable, range_source
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.int8.running import run_batches
-from segtool.export.passes import INT8_REWRITES, log_outcomes, rewrite
+from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite
 from segtool.export.presets import Preset
 
 logger = logging.getLogger(__name__)
@@ -116,8 +123,9 @@ def quantize(
         logger.info("equalized with strength %g: %.3f%% of the pixels keep their label", strength, share * 100)
         tried.append((share, strength, int8, layers))
     share, strength, best, layers = max(tried, key=lambda item: item[0])
-    log_outcomes(outcomes)
-    return Quantized(best, images, fingerprint, layers, tuple(sorted(keep_float)), strength, share)
+    final, later = rewrite(best, QUANTIZED_REWRITES)
+    log_outcomes((*outcomes, *later))
+    return Quantized(final, images, fingerprint, layers, tuple(sorted(keep_float)), strength, share)
 
 
 def sensitivities(

@@ -6,7 +6,7 @@ A value x is scale (q - zero_point). Activations have one scale a map, weights o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +118,8 @@ def _quantize_values(
         constants = (g.add_constant(place, np.array(scale), "scale"), g.add_constant(place, point, "zero_point"))
         for value in group:
             scale_of[value] = float(scale)
-            _through_integers(value, constants, straight=pixels and not integers.signed)
+            exact = _reads_float(value, found.convolutions)
+            _through_integers(value, constants, straight=pixels and not integers.signed, exact=exact)
     return {node: scale_of[value] for node, value in inputs.items() if value is not None}
 
 
@@ -139,9 +140,26 @@ def is_pixels(value: ir.Value) -> bool:
     return source is not None and source.dtype == ir.DataType.UINT8
 
 
-def _through_integers(value: ir.Value, constants: tuple[ir.Value, ir.Value], *, straight: bool) -> None:
-    """Let the users of a value read it from its integers; `straight`: it is the Cast of those integers."""
-    users, maker = tuple(value.uses()), value.producer()
+def _reads_float(value: ir.Value, convolutions: Collection[ir.Node]) -> frozenset[ir.Node]:
+    """Return the float convolutions that read a sum with a constant as it is, before it becomes integers.
+
+    Such a sum is computed in float, so there it is: what reads it saves a step and a rounding. What else makes a map
+    makes integers itself, as long as nothing wants its floats.
+    """
+    maker = value.producer()
+    if maker is None or maker.op_type != "Add" or all(g.array(side) is None for side in maker.inputs):
+        return frozenset()
+    return frozenset(user for user, _ in value.uses() if user.op_type == "Conv" and user not in convolutions)
+
+
+def _through_integers(
+    value: ir.Value, constants: tuple[ir.Value, ir.Value], *, straight: bool, exact: frozenset[ir.Node]
+) -> None:
+    """Let the users of a value, but those in `exact`, read it from its integers.
+
+    `straight`: it is the Cast of those integers.
+    """
+    users, maker = tuple(use for use in value.uses() if use[0] not in exact), value.producer()
     if maker is None or not users:
         return
     first = users[0][0]

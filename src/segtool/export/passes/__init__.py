@@ -15,6 +15,7 @@ from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
+from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
 from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
@@ -22,6 +23,7 @@ from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
 __all__ = [
     "FLOAT_REWRITES",
     "INT8_REWRITES",
+    "QUANTIZED_REWRITES",
     "SHARED_REWRITES",
     "Outcome",
     "Refused",
@@ -45,3 +47,5 @@ SHARED_REWRITES = (
 # What pays in one of them alone.
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
 INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, BLOCKS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
+# What pays around the float head of a graph that is quantized already.
+QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)
