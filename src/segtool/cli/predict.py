@@ -153,6 +153,10 @@ def _run(
     options["out"] = Path(options["out"])
     settings = {name: options.pop(name) for name in ("provider", "provider_options")}
     threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
+    if not _is_one(inputs):
+        from segtool.runtime.allocator import share_memory
+
+        share_memory()
     with ThreadPoolExecutor(1) as opener:  # onnxruntime lets Python go on while it opens a model
         opening = opener.submit(open_model, path, threads=threads, **settings)
         _import_the_rest()
