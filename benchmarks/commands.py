@@ -51,11 +51,24 @@ def call(*arguments: str) -> Sequence[str]:
 
 def write_result(name: str, payload: dict[str, Any]) -> None:
     """Write results/NAME.json with the machine and the command that made it."""
+    _write(name, {"schema_version": 1, "made_by": _this_command(), "machine": machine_info(), **payload})
+
+
+def update_result(name: str, payload: dict[str, Any]) -> None:
+    """Replace some figures of results/NAME.json; this command is added to those that made it."""
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_bytes())
+    earlier = [command for command in result["made_by"].split("; ") if command != _this_command()]
+    _write(name, {**result, "made_by": "; ".join([*earlier, _this_command()]), **payload})
+
+
+def _write(name: str, result: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    made_by = " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *map(_public, sys.argv[1:])])
-    result = {"schema_version": 1, "made_by": made_by, "machine": machine_info(), **payload}
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print("wrote", RESULTS / f"{name}.json")
+
+
+def _this_command() -> str:
+    return " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *map(_public, sys.argv[1:])])
 
 
 def _public(argument: str) -> str:

@@ -4,7 +4,7 @@
 their time is that of the whole process, and includes decoding the PNGs and writing the label maps; "after the start"
 is the time that the manifest has, without the start of Python and of the model. OpenVINO, in its throughput mode, is
 given the images already decoded and writes nothing. XML is the same network, which `export_engines.py` leaves in its
-work folder.
+work folder. `--only memory` measures the memory alone, which no other work disturbs, and keeps the other figures.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import call, write_result
+from commands import call, update_result, write_result
 from PIL import Image
 
 import segtool
 from segtool.runtime.latency import percentiles, ratio_of
 
 DIGITS = 64  # images that differ; more are links to them
+COUNTS = (200, 2000, 20000)
 
 
 def main() -> None:
@@ -36,17 +37,21 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--openvino", type=Path)
+    parser.add_argument("--only", choices=["memory"])
     arguments = parser.parse_args()
     model = arguments.model.resolve()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.only:
+            update_result("folder_throughput", {"memory": _memory(model, folder)})
+            return
         images = _images(folder / "images", arguments.count, model)
         write_result(
             "folder_throughput",
             {
                 "images": arguments.count,
                 "threads_and_workers": _throughput(model, images, folder, arguments),
-                "memory": _memory(model, folder, (200, 2000, 20000)),
+                "memory": _memory(model, folder),
             },
         )
 
@@ -124,12 +129,13 @@ def _peak_mb(pid: int) -> float:
     return int(found[0]) / 1024 if found else 0.0
 
 
-def _memory(model: Path, folder: Path, counts: Sequence[int]) -> dict[str, dict[str, float]]:
+def _memory(model: Path, folder: Path) -> dict[str, dict[str, float]]:
+    """Return the peak memory by the number of images."""
     found = {}
-    for count in counts:
+    for count in COUNTS:
         images = _images(folder / f"images-{count}", count, model)
-        seconds, peak = _predict(model, images, folder / f"out-{count}", ())
-        found[str(count)] = {"peak_mb": round(peak, 1), "seconds": round(seconds, 1)}
+        _, peak = _predict(model, images, folder / f"out-{count}", ())
+        found[str(count)] = {"peak_mb": round(peak, 1)}
     return found
 
 

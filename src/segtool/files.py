@@ -152,7 +152,7 @@ def _new_beside(target: str) -> tuple[str, int]:
         return temporary, os.open(temporary, flags, 0o666)
 
 
-def remove_unfinished(folders: Iterable[Path]) -> int:
+def remove_unfinished(folders: Iterable[str | Path]) -> int:
     """Remove the temporary files that killed processes left in some folders; return how many there were.
 
     Those of a process that still runs are left, so that nobody's work is taken away, but for this one's own: a
@@ -160,12 +160,21 @@ def remove_unfinished(folders: Iterable[Path]) -> int:
     """
     removed = 0
     for folder in folders:
-        for path in folder.glob(f"{TEMPORARY}*"):
+        for path in _temporary_files(folder):
             if not _of_another_process(path):
                 with suppress(OSError):
                     path.unlink()
                     removed += 1
     return removed
+
+
+def _temporary_files(folder: str | Path) -> list[Path]:
+    """Return the temporary files in a folder, which may hold very many others; none where it may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.name.startswith(TEMPORARY)]
+    except OSError:
+        return []
 
 
 def sha256_of(path: str | Path) -> str:

@@ -9,6 +9,7 @@ import click
 
 import segtool
 from segtool.cli.common import Group
+from segtool.garbage import no_search_for_garbage
 
 _COMMANDS = {
     "train": "Train a network and write a run folder.",
@@ -36,7 +37,8 @@ class LazyGroup(Group):
         """Import and return a command, or None for an unknown name."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"segtool.cli.{cmd_name}").command
+        with no_search_for_garbage():
+            command: click.Command = importlib.import_module(f"segtool.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

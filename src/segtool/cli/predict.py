@@ -22,9 +22,11 @@ from segtool.cli.options import (
     provider_option,
     threads_option,
 )
+from segtool.cli.plain import is_plain
 from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
 from segtool.cli.stopping import stop_on_signals
 from segtool.errors import DataError
+from segtool.garbage import no_search_for_garbage
 
 if TYPE_CHECKING:
     from segtool.runtime.manifest import Manifest
@@ -136,6 +138,15 @@ def _run(
     ctx: click.Context, images: Sequence[str], model: Path | None, options: dict[str, Any], *, as_json: bool
 ) -> tuple[Manifest, bool]:
     """Do what was asked; return the manifest, and whether a folder was watched."""
+    with no_search_for_garbage():
+        segmenter, inputs, watch = _start(ctx, images, model, options, as_json=as_json)
+    return _predict(segmenter, inputs, watch, options), watch is not None
+
+
+def _start(
+    ctx: click.Context, images: Sequence[str], model: Path | None, options: dict[str, Any], *, as_json: bool
+) -> tuple[Segmenter, list[str], Path | None]:
+    """Open the model and import what is needed; return the segmenter, the inputs and the folder to watch."""
     from segtool.models.resolve import find_model
     from segtool.models.shipped import default_model
     from segtool.runtime.opening import open_model
@@ -153,6 +164,10 @@ def _run(
     options["out"] = Path(options["out"])
     settings = {name: options.pop(name) for name in ("provider", "provider_options")}
     threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
+    if not _is_one(inputs):
+        from segtool.runtime.allocator import share_memory
+
+        share_memory()
     with ThreadPoolExecutor(1) as opener:  # onnxruntime lets Python go on while it opens a model
         opening = opener.submit(open_model, path, threads=threads, **settings)
         _import_the_rest()
@@ -160,18 +175,20 @@ def _run(
 
         segmenter = Segmenter(opening.result())
     say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
-    return _predict(segmenter, inputs, watch, options), watch is not None
+    return segmenter, inputs, watch
 
 
 def _import_the_rest() -> None:
     """Import what is needed once the model is open."""
-    import rich.table  # noqa: F401
     from PIL import Image
 
     import segtool.cli.progress
     import segtool.runtime.predict  # noqa: F401
 
-    error_console()
+    if not (is_plain(sys.stdout) and is_plain(sys.stderr)):
+        import rich.table  # noqa: F401
+
+        error_console()
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 

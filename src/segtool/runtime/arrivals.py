@@ -93,7 +93,7 @@ class Arrivals:
         if not self._folder.is_dir():
             raise DataError(f"There is no folder {self._folder} to watch; make it first.")
         found = {}
-        for path in images_below(self._folder, self._out):
+        for path in map(Path, images_below(self._folder, self._out)):
             if path in self._done or path.name.startswith("."):
                 continue
             file = self._state_of(path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +113,8 @@ def thread_findings(threads: int | str, cpus: int) -> list[Finding]:
 
 def folder_findings(folders: Mapping[str, Path | None]) -> list[Finding]:
     """Return the folders in which nothing can be written; one that is not there is judged by the one it would be in."""
+    import shutil  # with every prediction this module is imported, and that not
+
     findings = []
     for name, folder in folders.items():
         where = None if folder is None else next((each for each in (folder, *folder.parents) if each.is_dir()), None)
@@ -139,6 +139,8 @@ _FOLDER_REMEDIES = {
 
 def working_folders() -> dict[str, Path | None]:
     """Return the folders that segtool and its libraries write into; None for one that there is not."""
+    import tempfile
+
     return {
         "working": _first_folder(Path.cwd),
         "temporary": _first_folder(lambda: Path(tempfile.gettempdir())),
@@ -156,6 +158,8 @@ def _first_folder(ask: Any) -> Path | None:
 
 def _is_writable(folder: Path) -> bool:
     """Tell whether a file can be made in a folder, by making one: permissions alone do not tell."""
+    import tempfile
+
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

@@ -4,8 +4,8 @@
 run began, then an entry when the outputs of an input are about to be written (status "writing") and one when they are
 there; the last one of an input counts. A line is handed to the system at once, which a kill -9 of the process cannot
 take back. It is not synced to the disk: where the power fails, outputs whose lines are lost are those of nobody, and
-are replaced with --overwrite alone. Nothing is ever rewritten and no entry is kept in memory, so that the cost of an
-image does not grow with their number.
+are replaced with --overwrite alone. Nothing is ever rewritten and no entry is kept in memory, but for where those of
+earlier runs begin, so that the cost of an image does not grow with their number.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from segtool.errors import OutputWriteError
 from segtool.files import write_error
+from segtool.runtime.line_index import LineIndex
 from segtool.runtime.manifest import Entry, to_line
+from segtool.runtime.spool import no_temporary_file, temporary_file
 
 JOURNAL_NAME = "manifest.jsonl.part"
 
@@ -42,8 +44,6 @@ class Journal:
         The open file; the lock is on it.
     folders
         Where earlier runs wrote, relative to the output folder.
-    has_earlier
-        Whether it has anything of earlier runs.
     is_over
         Whether the manifest has everything, so that the file can go.
     """
@@ -54,12 +54,17 @@ class Journal:
         self.is_over = False
         self.descriptor = descriptor
         self._folder = str(Path.cwd())
-        self._offsets: dict[str, int] = {}
-        self._seeds: dict[str, Entry] = {}
+        self._earlier = LineIndex()
+        self._begun_in: list[tuple[int, str]] = []  # where the runs of the file begin, and the folders they ran in
+        self._seeds: IO[bytes] | None = None  # where the lines of an adopted manifest are until the run begins
         self._end = 0
-        self.has_earlier = False
         self._reader: BinaryIO | None = None
         self._writing = threading.Lock()
+
+    @property
+    def has_earlier(self) -> bool:
+        """Whether it has anything of earlier runs."""
+        return len(self._earlier) > 0
 
     @property
     def begun(self) -> bool:
@@ -80,10 +85,11 @@ class Journal:
                 if isinstance(begun := value.get("header"), dict):
                     header = header or begun
                     folder = begun.get("folder", folder)
+                    self._begun_in.append((self._end, folder))
                 else:
                     self._index(value, folder)
                 self._end += len(line)
-        if header is None or len(self._offsets) < header.get("seeds", 0):
+        if header is None or len(self._earlier) < header.get("seeds", 0):
             # Cut off before the run began: what it was to start from is still in the manifest.
             self.drop()
             return None
@@ -91,15 +97,20 @@ class Journal:
 
     def adopt(self, entries: Iterable[Entry], folder: str) -> None:
         """Take over the entries of a manifest; `folder` is where the run that wrote it was started."""
-        for entry in entries:
-            entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
-            self._seeds[self._key(entry.input)] = entry
-            self.has_earlier = True
-            self._note_folders(entry.outputs)
+        end = 0
+        try:
+            self._seeds = temporary_file()
+            for entry in entries:
+                entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
+                self._add(entry, self._folder, end)
+                end += self._seeds.write(to_line(entry.to_dict()) + b"\n")
+            self._seeds.flush()
+        except OSError as error:
+            raise no_temporary_file(error) from error
 
     def drop(self) -> None:
         """Let go of what was loaded or adopted: nothing is taken up."""
-        self._offsets, self._seeds, self._end, self.has_earlier = {}, {}, 0, False
+        self._earlier, self._begun_in, self._end = LineIndex(), [], 0
 
     def begin(self, header: Mapping[str, Any]) -> None:
         """Start the run's own part, after what was loaded or adopted; what else was in the file is gone."""
@@ -108,39 +119,43 @@ class Journal:
             self._reader = self.path.open("rb")
         except OSError as error:
             raise write_error(self.path, error) from error
-        seeds, self._seeds = self._seeds, {}
-        self._write({"header": {**header, "folder": self._folder, "seeds": len(seeds)}})
-        for key, entry in seeds.items():
-            self._offsets[key] = self._write(entry.to_dict())
+        count = 0 if self._seeds is None else len(self._earlier)
+        self._begun_in.append((self._end, self._folder))
+        self._write({"header": {**header, "folder": self._folder, "seeds": count}})
+        if self._seeds is not None:
+            self._copy_seeds(self._seeds)
 
-    def append(self, entry: Entry) -> None:
-        """Add what became of an input.
+    def append(self, entry: Entry) -> int:
+        """Add what became of an input; return where its line begins.
 
         Raises
         ------
         OutputWriteError
             The operating system refused.
         """
-        self._offsets[self._key(entry.input)] = self._write(entry.to_dict())
+        return self._write(entry.to_dict())
 
     def get(self, name: str) -> Entry | None:
-        """Return the last entry of an input under this name; None where there is none."""
-        entry = self._get(self._key(name))
+        """Return the last entry that earlier runs have of an input under this name; None where there is none."""
+        if not self.has_earlier:
+            return None
+        offset = self._earlier.find(self._key(name))
+        entry = None if offset is None else self._entry(offset)
         return None if entry is None else replace(entry, input=name)
 
-    def line(self, name: str) -> bytes:
-        """Return what this run appended last of an input, as it stands in the file."""
-        return self._line(self._key(name)).rstrip(b"\n")
+    def line(self, offset: int) -> bytes:
+        """Return a line that `append` wrote, as it stands in the file."""
+        return self._line(offset).rstrip(b"\n")
 
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
-        """Yield the entries of inputs that are not among `names`."""
+        """Yield the entries of earlier runs of inputs that are not among `names`."""
         if not self.has_earlier:
             return
-        known = {self._key(name) for name in names}
-        for key in [key for key in (*self._seeds, *self._offsets) if key not in known]:
-            entry = self._get(key)
+        for offset in self._earlier.others(map(self._key, names)):
+            entry = self._entry(offset)
             if entry is not None:
-                yield entry if self._key(entry.input) == key else replace(entry, input=key)
+                name = _joined(self._folder_at(offset), entry.input)
+                yield entry if self._key(entry.input) == name else replace(entry, input=name)
 
     def remove(self) -> None:
         """Remove the file, before it is let go, so that nobody takes up what is about to vanish."""
@@ -150,30 +165,44 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._reader is not None:
-            self._reader.close()
+        for stream in (self._reader, self._seeds):
+            if stream is not None:
+                stream.close()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def _get(self, key: str) -> Entry | None:
-        if key in self._seeds:
-            return self._seeds[key]
-        if key not in self._offsets:
-            return None
-        return Entry.from_dict(_parse(self._line(key)))
+    def _entry(self, offset: int) -> Entry | None:
+        return Entry.from_dict(_parse(self._line(offset)))
 
-    def _line(self, key: str) -> bytes:
-        with self.path.open("rb") if self._reader is None else nullcontext(self._reader) as stream:
-            stream.seek(self._offsets[key])
-            return stream.readline()
+    def _line(self, offset: int) -> bytes:
+        stream = self._seeds or self._reader
+        with self.path.open("rb") if stream is None else nullcontext(stream) as lines:
+            lines.seek(offset)
+            return lines.readline()
+
+    def _folder_at(self, offset: int) -> str:
+        """Return the folder that the inputs of a line of earlier runs are named from."""
+        if self._seeds is not None:
+            return self._folder
+        return next((folder for begin, folder in reversed(self._begun_in) if begin < offset), self._folder)
+
+    def _copy_seeds(self, seeds: IO[bytes]) -> None:
+        """Append the lines of an adopted manifest, one by one."""
+        for number, offset in enumerate(self._earlier.offsets):
+            seeds.seek(offset)
+            self._earlier.offsets[number] = self._append(seeds.readline())
+        seeds.close()
+        self._seeds = None
 
     def _index(self, value: Mapping[str, Any], folder: str) -> None:
         entry = Entry.from_dict(value)
         if entry is not None:
-            self._offsets[_joined(folder, entry.input)] = self._end
-            self.has_earlier = True
-            self._note_folders(entry.outputs)
+            self._add(entry, folder, self._end)
+
+    def _add(self, entry: Entry, folder: str, offset: int) -> None:
+        self._earlier.add(_joined(folder, entry.input), offset)
+        self._note_folders(entry.outputs)
 
     def _note_folders(self, outputs: Mapping[str, str]) -> None:
         self.folders.update(os.path.dirname(name) for name in outputs.values())  # noqa: PTH120 (strings, not Paths)
@@ -182,8 +211,10 @@ class Journal:
         return _joined(self._folder, name)
 
     def _write(self, value: Mapping[str, Any]) -> int:
-        """Append a line; return where it begins."""
-        line = to_line(value) + b"\n"
+        """Append a value; return where its line begins."""
+        return self._append(to_line(value) + b"\n")
+
+    def _append(self, line: bytes) -> int:
         with self._writing:
             offset = self._end
             try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -14,6 +15,10 @@ from segtool.files import write_with
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
+
+# Lines of the file, before the entries and after them; each entry has a line of its own.
+_ENTRIES = b'  "entries": [\n'
+_END = b"  ]\n"
 
 Status = Literal["done", "skipped", "failed", "not run", "writing"]
 
@@ -76,7 +81,10 @@ class Entry:
         outputs = value.get("outputs", {})
         if not isinstance(outputs, dict) or not all(_is_below(name) for name in outputs.values()):
             return None
-        return cls(**{key.name: value[key.name] for key in fields(cls) if key.name in value})
+        return cls(**{name: value[name] for name in _FIELDS if name in value})
+
+
+_FIELDS = tuple(each.name for each in fields(Entry))
 
 
 @dataclass
@@ -158,6 +166,43 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_head(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of its run, without the entries; errors as in `read_manifest`."""
+    head = b""
+    with suppress(OSError, ValueError), path.open("rb") as stream:
+        for line in stream:
+            if line == _ENTRIES:
+                return dict(json.loads(head.rstrip(b",\n") + b"}"))
+            head += line
+    return read_manifest(path)  # somebody laid it out anew, or it is damaged
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """Yield the entries of a manifest, one in memory at a time.
+
+    Raises
+    ------
+    DataError
+        As in `read_manifest`.
+    """
+    found = map(Entry.from_dict, _values(path))
+    return (entry for entry in found if entry is not None)
+
+
+def _values(path: Path) -> Iterator[Any]:
+    count = 0
+    with suppress(OSError, ValueError), path.open("rb") as stream:
+        for line in stream:
+            if line == _ENTRIES:
+                break
+        for line in stream:
+            if line == _END:
+                return
+            yield json.loads(line.strip().removesuffix(b","))
+            count += 1
+    yield from read_manifest(path)["entries"][count:]  # somebody laid it out anew, or it is damaged
+
+
 def to_line(value: Any) -> bytes:
     """Return a value as JSON on one line, UTF-8; escaped where a file name is no UTF-8."""
     try:
@@ -170,13 +215,14 @@ def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[En
     stream.write(b"{\n")
     for key, value in head.items():
         stream.write(b"  %b: %b,\n" % (to_line(key), to_line(value)))
-    stream.write(b'  "entries": [')
+    stream.write(_ENTRIES.rstrip())
     for index, entry in enumerate(entries):
         line = entry if isinstance(entry, bytes) else to_line(entry.to_dict())
         stream.write((b",\n    " if index else b"\n    ") + line)
-    stream.write(b"\n  ]\n}\n")
+    stream.write(b"\n" + _END + b"}\n")
 
 
 def _is_below(name: Any) -> bool:
     """Tell whether a recorded output is inside the output folder; a resumed run would replace one outside."""
-    return isinstance(name, str) and not os.path.isabs(name) and ".." not in Path(name).parts  # noqa: PTH117
+    # Not as a `Path`: those keep their parts in a table of the process, which grows with them.
+    return isinstance(name, str) and not os.path.isabs(name) and ".." not in name.replace(os.sep, "/").split("/")  # noqa: PTH117

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 from segtool.files import TEMPORARY
 from segtool.runtime.decoding import IMAGE_SUFFIXES
+from segtool.runtime.fingerprints import Fingerprints
 from segtool.runtime.missing import nothing_found
-from segtool.runtime.sources import ARRAY_SUFFIX, Source, stack_length
+from segtool.runtime.source_list import Sources
+from segtool.runtime.sources import Source
+from segtool.runtime.spool import in_order
 
 SUFFIXES = {
     "labels": ".png",
@@ -22,8 +26,16 @@ SUFFIXES = {
 }
 """What is added to an output's stem, by kind."""
 
+# What one kind's suffix has before the whole of another's: ``.overlay``, ``.color``.
+_ENDINGS = tuple(
+    one.removesuffix(other)
+    for one in SUFFIXES.values()
+    for other in SUFFIXES.values()
+    if one != other and one.endswith(other)
+)
 
-def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], list[str]]:
+
+def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[Sources, list[str]]:
     """Return the images that the arguments name, and the arguments that name nothing.
 
     A folder is searched below for image suffixes, in alphabetical order, leaving out an output folder `out`
@@ -35,21 +47,18 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
     DataError
         No argument names anything.
     """
-    sources: list[Source] = []
+    sources = Sources()
     missing: dict[str, None] = {}
-    seen: set[str] = set()
+    seen, real = Fingerprints(), _RealPaths()
     for text in inputs:
-        try:
-            found = list(_expand(text, out))
-        except OSError:  # a name that is too long, a folder that may not be read: it names nothing
-            found = []
+        found = False
+        with suppress(OSError):  # a name that is too long, a folder that may not be read: it names nothing
+            for source in _expand(text, out):
+                found = True
+                if seen.add(real.of(source.file))[1]:
+                    sources.add(source)
         if not found:
             missing[text] = None
-        for source in found:
-            real = real_path(source.file)
-            if real not in seen:
-                seen.add(real)
-                sources += _images_in(source)
     if not sources:
         raise nothing_found(inputs)
     return sources, list(missing)
@@ -61,9 +70,9 @@ def parse_path_list(data: bytes) -> list[str]:
     return [os.fsdecode(name) for name in separated if name]
 
 
-def common_folder(sources: Iterable[Source]) -> Path:
-    """Return the folder that the outputs of these sources mirror from."""
-    return Path(os.path.commonpath({_absolute(folder) for folder in {source.folder for source in sources}}))
+def common_folder(folders: Iterable[str]) -> Path:
+    """Return the folder that the outputs of sources of these folders mirror from."""
+    return Path(os.path.commonpath({_absolute(folder) for folder in folders}))
 
 
 def output_stems(sources: Sequence[Source]) -> list[str]:
@@ -71,7 +80,7 @@ def output_stems(sources: Sequence[Source]) -> list[str]:
 
     Folders are mirrored from the sources' common folder. The rest is said at `Namer`.
     """
-    return Namer(common_folder(sources)).stems(sources)
+    return list(Namer(common_folder({source.folder for source in sources})).stems(sources))
 
 
 class Namer:
@@ -84,36 +93,50 @@ class Namer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._taken: set[str] = set()
-        self._shared: Counter[str] = Counter()
+        self._here = os.getcwd()  # noqa: PTH109 (asked once: of very many names it takes its time)
+        self._above = len(_join(str(folder), ""))  # the separator included
+        self._taken = Fingerprints()
+        self._stems = Fingerprints()
+        self._is_shared = bytearray()  # by the number of a stem
 
     def reserve(self, stem: str) -> None:
         """Keep a name for an image that has it already and may not come again."""
         self._take(stem)
-        self._shared[_folded(stem)] += 1
+        self._count(stem)
 
-    def stems(self, sources: Sequence[Source], kept: Mapping[str, str] | None = None) -> list[str]:
-        """Return the names of images that are found together; `kept` has those that some have already, by source."""
-        relative = [self._relative(source) for source in sources]
-        short = [_without_suffix(name) for name in relative]
-        self._shared.update(map(_folded, short))
-        for stem in (kept or {}).values():
-            self._take(stem)
-        names = zip(sources, relative, short, strict=True)
-        return [(kept or {}).get(source.name) or self._stem(*both) for source, *both in names]
+    def stems(self, sources: Iterable[Source], kept: Iterable[str | None] = ()) -> Iterator[str]:
+        """Yield the names of images that are found together, which are gone through twice.
 
-    def _stem(self, name: str, short: str) -> str:
-        stem = self._first_free(short if self._shared[_folded(short)] == 1 else name)
+        `kept` has, for each source, the name that it has already, or None; nothing at all where there are none.
+        """
+        for source in sources:
+            self._count(_without_suffix(self._relative(source)))
+        for stem in kept:
+            if stem:
+                self._take(stem)
+        for source, stem in zip_longest(sources, kept):
+            yield stem or self._stem(self._relative(source))
+
+    def _count(self, stem: str) -> None:
+        number, is_new = self._stems.add(stem.casefold())
+        if is_new:
+            self._is_shared.append(False)
+        else:
+            self._is_shared[number] = True
+
+    def _stem(self, name: str) -> str:
+        short = _without_suffix(name)
+        number = self._stems.find(short.casefold())
+        stem = self._first_free(name if number is None or self._is_shared[number] else short)
         self._take(stem)
         return stem
 
     def _take(self, stem: str) -> None:
-        self._taken.add(_folded(stem))
+        self._taken.add(stem.casefold())
 
     def _first_free(self, stem: str) -> str:
         candidate, number = stem, 1
-        while self._collides(_folded(candidate)):
+        while self._collides(candidate.casefold()):
             number += 1
             candidate = f"{stem}~{number}"
         return candidate
@@ -121,21 +144,18 @@ class Namer:
     def _collides(self, stem: str) -> bool:
         """Tell whether an output of this stem would be one of a stem that is taken.
 
-        Every kind counts, whether asked for or not, so that a name does not depend on the options. Only the stems are
-        kept, not the names of all outputs: of 20,000 images that takes a quarter of the memory.
+        Every kind counts, whether asked for or not, so that a name does not depend on the options.
         """
-        names = [with_kind(stem, kind) for kind in SUFFIXES]
-        return any(
-            name.endswith(suffix) and name.removesuffix(suffix) in self._taken
-            for name in names
-            for suffix in SUFFIXES.values()
-        )
+        longer = [stem + ending for ending in _ENDINGS]
+        shorter = [stem.removesuffix(ending) for ending in _ENDINGS if stem.endswith(ending)]
+        return any(name in self._taken for name in (stem, *longer, *shorter))
 
     def _relative(self, source: Source) -> str:
-        path = Path(_absolute(source.file)).relative_to(self._folder)
+        name = os.path.normpath(_join(self._here, source.file))[self._above :].replace(os.sep, "/")
         if source.index is None:
-            return path.as_posix()
-        return f"{path.with_suffix('').as_posix()}/{source.index:06d}{path.suffix}"
+            return name
+        short = _without_suffix(name)
+        return f"{short}/{source.index:06d}{name[len(short) :]}"
 
 
 def real_path(path: str | Path) -> str:
@@ -148,37 +168,74 @@ def with_kind(stem: str, kind: str) -> str:
     return stem + SUFFIXES[kind]
 
 
-def images_below(folder: Path, out: Path) -> Iterator[Path]:
+def images_below(folder: Path, out: Path) -> Iterator[str]:
     """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it."""
     real = real_path(out)
     skipped = None if real == real_path(folder) else real
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if real_path(Path(root, name)) != skipped)
-        yield from (Path(root, name) for name in sorted(files) if _is_image_name(name))
+    left = ["" if folder == Path() else str(folder)]
+    while left:
+        here = left.pop()
+        folders: list[str] = []
+        names = in_order(_image_names(here, folders))
+        yield from (_join(here, name) for name in names)
+        below = (_join(here, name) for name in sorted(folders, reverse=True))
+        left += [path for path in below if not os.path.islink(path) and real_path(path) != skipped]  # noqa: PTH114
+
+
+def _image_names(folder: str, folders: list[str]) -> Iterator[str]:
+    """Yield the image files in a folder as they come, and add its folders to a list; none where it may not be read."""
+    with suppress(OSError), os.scandir(folder or ".") as entries:
+        for entry in entries:
+            if _is_folder(entry):
+                folders.append(entry.name)
+            elif _is_image_name(entry.name):
+                yield entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
 
 
 def _is_image_name(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(TEMPORARY)
+    return _suffix(name).lower() in IMAGE_SUFFIXES and not name.startswith(TEMPORARY)
 
 
-def _images_in(source: Source) -> Iterator[Source]:
-    length = stack_length(source.path) if source.path.suffix.lower() == ARRAY_SUFFIX else None
-    if length is None:
-        yield source
-    else:
-        yield from (Source(source.file, source.folder, index) for index in range(length))
+class _RealPaths:
+    """What paths lead to; files of one folder come together, whose own path is then followed once."""
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._real = ""
+
+    def of(self, path: str) -> str:
+        if os.name == "nt" or os.path.islink(path):  # noqa: PTH114 (Windows has several names for one file)
+            return real_path(path)
+        folder, name = os.path.split(path)
+        if folder != self._folder:
+            self._folder, self._real = folder, real_path(folder)
+        return _join(self._real, name)
 
 
 def _expand(text: str, out: Path) -> Iterator[Source]:
     path = Path(text)
     if path.is_dir():
         folder = str(path)
-        yield from (Source(str(file), folder) for file in images_below(path, out))
+        yield from (Source(file, folder) for file in images_below(path, out))
     elif path.exists():
         yield Source(str(path), str(path.parent))
     elif glob.has_magic(text):
-        files = (Path(name) for name in sorted(glob.glob(text, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        files = map(Path, in_order(glob.iglob(text, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         yield from (Source(str(file), str(file.parent)) for file in files if file.is_file())
+
+
+# Names are strings here: of very many images, a `Path` at each step takes its time.
+
+
+def _join(folder: str, name: str) -> str:
+    return os.path.join(folder, name)  # noqa: PTH118
 
 
 def _absolute(path: str) -> str:
@@ -186,9 +243,11 @@ def _absolute(path: str) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    return Path(name).with_suffix("").as_posix()
+    return name.removesuffix(_suffix(name))
 
 
-def _folded(name: str) -> str:
-    folded = name.casefold()
-    return name if folded == name else folded  # the same text once in memory: there may be very many
+def _suffix(name: str) -> str:
+    """Return the suffix of a name with ``/`` between folders, by the rules of `Path`."""
+    last = name.rpartition("/")[2]
+    place = last.rfind(".")
+    return last[place:] if 0 < place < len(last) - 1 else ""

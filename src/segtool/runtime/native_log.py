@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,6 +28,8 @@ def captured_errors() -> Generator[list[str], None, None]:
     They are taken from file descriptor 2, as onnxruntime had no callback for them before version 1.32. What others
     write there in the meantime is passed on afterwards.
     """
+    import tempfile  # the CPU alone needs none of it
+
     errors: list[str] = []
     with _lock, tempfile.TemporaryFile() as store:
         try:

@@ -63,9 +63,9 @@ def predict_paths(
     with open_journal(options.out) as journal:
         take_up(journal, header, options)
         with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
-            jobs = run.plan(sources, Namer(common_folder(sources)))
+            jobs = run.plan(sources, Namer(common_folder(sources.folders)))
             run.refuse_outputs(jobs, sources)
-            run.begin(header)
+            run.begin(header, jobs)
             for text in missing:
                 run.fail(missing_entry(text))
             run.work_through(jobs)

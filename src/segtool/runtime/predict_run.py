@@ -6,25 +6,29 @@ import logging
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice, zip_longest
 from types import TracebackType
 from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
 from segtool.runtime.entries import entry_of
+from segtool.runtime.fingerprints import Fingerprints
+from segtool.runtime.jobs import Job, Jobs
 from segtool.runtime.journal import Journal
-from segtool.runtime.manifest import MANIFEST_NAME, Entry, Manifest, write_manifest
+from segtool.runtime.manifest import MANIFEST_NAME, Entry, Manifest, Status, write_manifest
 from segtool.runtime.naming import Namer
+from segtool.runtime.outcomes import Outcomes
 from segtool.runtime.outputs import output_names, stem_of, write_outputs
 from segtool.runtime.predict_options import PredictOptions
 from segtool.runtime.resume import is_done
 from segtool.runtime.segmenter import Segmenter
+from segtool.runtime.source_list import Sources
 from segtool.runtime.sources import Source
+from segtool.runtime.spool import Spool
 from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
 
 logger = logging.getLogger(__name__)
@@ -34,25 +38,6 @@ _PIXELS_AT_ONCE = 1 << 18  # of the images that are in memory at once in each th
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An image to predict.
-
-    Attributes
-    ----------
-    source
-        The image.
-    stem
-        Of its outputs, relative to the output folder.
-    is_known
-        Whether an earlier run, now resumed, wrote or began its outputs, which may then be replaced.
-    """
-
-    source: Source
-    stem: str
-    is_known: bool = False
 
 
 class PredictRun:
@@ -85,30 +70,26 @@ class PredictRun:
         self._progress = progress
         self._header: Mapping[str, Any] = {}
         self._began = 0.0
-        # What became of each input so far, by its name, in the manifest's order: all that is held of it in memory.
-        self._status: dict[str, str] = {}
-        self._counts: Counter[str] = Counter()
-        self._folders: set[str] = set()
-        self._written: set[str] = set()
+        self._outcomes = Outcomes()
+        self._written = Fingerprints()
 
-    def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
+    def plan(self, sources: Sources | Sequence[Source], namer: Namer) -> Jobs:
         """Return the images that are to be predicted; those that the journal has as done are noted as skipped."""
-        known: dict[str, str] = {}
+        first = len(self._outcomes)
+        known: Spool[str | None] = Spool()
         for source in sources:
-            self._set(source.name, "not run")
             entry = self._journal.get(source.name)
             stem = None if entry is None else stem_of(entry.outputs)
-            if entry is not None and stem is not None:
-                known[source.name] = stem
-                if is_done(entry, source, self._options.out):
-                    self._set(source.name, "skipped")
+            skipped = entry is not None and stem is not None and is_done(entry, source, self._options.out)
+            self._outcomes.add(source.name, "skipped" if skipped else "not run")
+            if self._journal.has_earlier:
+                known.append(stem)
+        jobs = Jobs()
         stems = namer.stems(sources, known)
-        self._folders.update(os.path.dirname(stem) for stem in stems)  # noqa: PTH120 (strings, not Paths)
-        return [
-            Job(source, stem, source.name in known)
-            for source, stem in zip(sources, stems, strict=True)
-            if self._status[source.name] == "not run"
-        ]
+        for number, (source, stem, kept) in enumerate(zip_longest(sources, stems, known), first):
+            if self._outcomes.status(number) == "not run":
+                jobs.add(Job(number, source, stem, kept is not None))
+        return jobs
 
     def refuse_outputs(self, jobs: Iterable[Job], inputs: Iterable[Source]) -> None:
         """Refuse outputs that are also inputs, and outputs that are there and may not be replaced.
@@ -118,13 +99,14 @@ class PredictRun:
         DataError, OutputExistsError
             There is one of them.
         """
-        taken: set[str] | None = None
+        taken: Fingerprints | None = None
+        folder = os.fspath(self._options.out)
         for job in jobs:
             for name in output_names(job.stem, self._options.kinds).values():
-                target = self._options.out / name
+                target = os.path.join(folder, name)  # noqa: PTH118 (very many strings)
                 if not os.path.lexists(target):
                     continue
-                taken = taken or {os.path.realpath(source.path) for source in inputs}
+                taken = taken or Fingerprints(os.path.realpath(source.file) for source in inputs)
                 if os.path.realpath(target) in taken:
                     raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
                 if not (job.is_known or self._options.overwrite):
@@ -133,13 +115,14 @@ class PredictRun:
                         "another --out."
                     )
 
-    def begin(self, header: Mapping[str, Any]) -> None:
+    def begin(self, header: Mapping[str, Any], jobs: Jobs | None = None) -> None:
         """Start: from here on the journal has what is done, and what killed runs left unfinished is gone."""
         self._header, self._began = header, time.perf_counter()
         self._journal.begin(header)
-        remove_unfinished(self._options.out / name for name in {"", *self._folders, *self._journal.folders})
+        folders = chain([""], () if jobs is None else jobs.folders, self._journal.folders)
+        remove_unfinished(self._options.out / name for name in folders)
 
-    def work_through(self, jobs: Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
+    def work_through(self, jobs: Jobs | Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
         """Predict images and write their outputs.
 
         `put_off` is asked of each failure whether the image is to be left as not run instead.
@@ -155,20 +138,21 @@ class PredictRun:
         with closing(results):  # stops the threads at once when an output cannot be written
             for job, entry, is_written in chain.from_iterable(results):
                 if is_written:
-                    self._note(entry)
+                    self._note(job, entry)
                 elif put_off is None or not put_off(job, entry):
-                    self.fail(entry)
+                    self.fail(entry, job)
                 if self._progress is not None:
-                    self._progress(len(self._status) - self._counts["not run"], len(self._status))
+                    self._progress(len(self._outcomes) - self._outcomes.count("not run"), len(self._outcomes))
 
-    def status(self, name: str) -> str:
-        """Return what became of an input so far: "done", "skipped", "failed" or "not run"."""
-        return self._status[name]
+    def status(self, job: Job) -> Status:
+        """Return what became of an image so far: "done", "failed" or "not run"."""
+        return self._outcomes.status(job.number)
 
-    def fail(self, entry: Entry) -> None:
-        """Note an input as failed, and log why."""
-        self._journal.append(replace(entry, status="failed", outputs={}))
-        self._set(entry.input, "failed")
+    def fail(self, entry: Entry, job: Job | None = None) -> None:
+        """Note an image, or an argument that names none, as failed, and log why."""
+        number = self._outcomes.add(entry.input) if job is None else job.number
+        line = self._journal.append(replace(entry, status="failed", outputs={}))
+        self._outcomes.set(number, "failed", line)
         logger.error("%s", entry.error)
 
     def __enter__(self) -> PredictRun:
@@ -178,7 +162,7 @@ class PredictRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._write_manifest(interrupted=self._counts["not run"] > 0)
+            self._write_manifest(interrupted=self._outcomes.count("not run") > 0)
         elif self._journal.begun:
             # What stopped the run is the error to report, not that the manifest could not be written after it.
             with suppress(OutputWriteError):
@@ -235,49 +219,41 @@ class PredictRun:
         entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, self._segmenter.contract)
         return entry, True
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, job: Job, entry: Entry) -> None:
         entry.status = "done"
-        self._journal.append(entry)
-        self._set(entry.input, "done")
+        self._outcomes.set(job.number, "done", self._journal.append(entry))
         if self._journal.has_earlier:
             self._written.add(entry.outputs["labels"])
 
-    def _set(self, name: str, status: str) -> None:
-        if name in self._status:
-            self._counts[self._status[name]] -= 1
-        self._status[name] = status
-        self._counts[status] += 1
-
     def _write_manifest(self, *, interrupted: bool) -> None:
-        others = [entry.input for entry in self._others()]
-        self.manifest.done, self.manifest.failed = self._counts["done"], self._counts["failed"]
-        self.manifest.skipped = self._counts["skipped"] + len(others)
-        self.manifest.not_run = self._counts["not run"]
+        count = self._outcomes.count
+        self.manifest.done, self.manifest.failed = count("done"), count("failed")
+        self.manifest.not_run = count("not run")
+        self.manifest.skipped = count("skipped") + sum(1 for _ in self._others())
         self.manifest.interrupted = interrupted
         seconds = round(time.perf_counter() - self._began, 3)
         write_manifest(self.manifest, {**self._header, "seconds": seconds}, self._entries())
         self._journal.is_over = not interrupted
 
     def _entries(self) -> Iterator[Entry | bytes]:
-        for name, status in self._status.items():
+        for name, status, line in self._outcomes:
             if status in ("done", "failed"):
-                yield self._journal.line(name)
+                yield self._journal.line(line)
                 continue
-            entry = None if status == "not run" else self._journal.get(name)
-            if entry is None:
-                yield Entry(name)
-            else:
-                yield replace(entry, status="skipped") if status == "skipped" else entry
+            entry = self._journal.get(name) if status == "skipped" else None
+            yield Entry(name) if entry is None else replace(entry, status="skipped")
         yield from self._others()
 
     def _others(self) -> Iterator[Entry]:
         """Yield what earlier runs did of inputs that this one was not given, where its outputs are still its own."""
-        for entry in self._journal.others(self._status):
-            if entry.status in ("done", "skipped") and entry.outputs.get("labels") not in self._written:
+        for entry in self._journal.others(self._outcomes.names):
+            if entry.status in ("done", "skipped") and entry.outputs.get("labels", "") not in self._written:
                 yield replace(entry, status="skipped")
 
 
-def _groups(jobs: Sequence[Job], *, workers: int) -> list[Sequence[Job]]:
+def _groups(jobs: Jobs | Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:
     """Cut jobs into groups for the threads, so small that each thread gets many of them."""
     size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
-    return [jobs[first : first + size] for first in range(0, len(jobs), size)]
+    left = iter(jobs)
+    while group := tuple(islice(left, size)):
+        yield group

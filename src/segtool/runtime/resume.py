@@ -11,7 +11,7 @@ from segtool import __version__
 from segtool.errors import ModelFileError, OutputExistsError, SegtoolError
 from segtool.files import refuse_existing, sha256_of
 from segtool.runtime.journal import JOURNAL_NAME, Journal
-from segtool.runtime.manifest import MANIFEST_NAME, Entry, read_manifest
+from segtool.runtime.manifest import MANIFEST_NAME, Entry, read_entries, read_head
 from segtool.runtime.predict_options import PredictOptions
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source, input_facts
@@ -68,10 +68,9 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
         return
     earlier = journal.load()
     manifest = options.out / MANIFEST_NAME
-    entries: list[Entry | None] = []
+    has_journal = earlier is not None
     if earlier is None and manifest.exists():
-        earlier = read_manifest(manifest)
-        entries = [Entry.from_dict(value) for value in earlier["entries"]]
+        earlier = read_head(manifest)
     if earlier is None:
         return
     differing = [words for key, words in _IDENTITY.items() if earlier.get(key) != header[key]]
@@ -82,9 +81,9 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
         )
     if differing:
         journal.drop()
-        return
-    done = (entry for entry in entries if entry is not None and entry.status in ("done", "skipped"))
-    journal.adopt(done, str(earlier.get("folder", header["folder"])))
+    elif not has_journal:
+        done = (entry for entry in read_entries(manifest) if entry.status in ("done", "skipped"))
+        journal.adopt(done, str(earlier.get("folder", header["folder"])))
 
 
 def is_done(entry: Entry, source: Source, out: Path) -> bool:

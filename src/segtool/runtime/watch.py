@@ -10,13 +10,14 @@ from pathlib import Path
 
 from segtool.errors import DataError, SegtoolError
 from segtool.runtime.arrivals import Arrivals
+from segtool.runtime.jobs import Job
 from segtool.runtime.journal import open_journal
 from segtool.runtime.manifest import Entry, Manifest
 from segtool.runtime.naming import Namer
 from segtool.runtime.outputs import stem_of
 from segtool.runtime.predict import check_options
 from segtool.runtime.predict_options import PredictOptions
-from segtool.runtime.predict_run import Job, PredictRun, Progress, Stop
+from segtool.runtime.predict_run import PredictRun, Progress, Stop
 from segtool.runtime.resume import run_header, take_up
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
@@ -103,15 +104,16 @@ class _Watch:
                 break
             else:
                 time.sleep(watch.poll)
-        for entry in self._put_off.values():
-            self._run.fail(entry)
+        for path, entry in self._put_off.items():
+            self._run.fail(entry, self._jobs[path])
 
     def _predict(self, paths: list[Path]) -> None:
         new = [Source(str(path), str(path.parent)) for path in paths if path not in self._jobs]
         self._jobs |= {job.source.path: job for job in self._run.plan(new, self._namer)}
         self._run.work_through(list(self._allowed(paths)), put_off=self._keep_waiting)
         for path in paths:
-            status = self._run.status(str(path))
+            job = self._jobs.get(path)
+            status = "skipped" if job is None else self._run.status(job)
             if status in ("done", "skipped"):
                 self._arrivals.settle(path)
                 self._jobs.pop(path, None)
@@ -124,7 +126,7 @@ class _Watch:
             try:
                 self._run.refuse_outputs([job], [job.source])
             except SegtoolError as error:
-                self._run.fail(Entry(job.source.name, error=str(error)))
+                self._run.fail(Entry(job.source.name, error=str(error)), job)
                 self._arrivals.give_up(job.source.path)
             else:
                 yield job
