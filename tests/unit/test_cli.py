@@ -178,7 +178,6 @@ def test_the_bar_counts_from_when_there_is_something_to_count(
     unit: str, words: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = io.StringIO()
-    monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(progress, "error_console", lambda: Console(file=stream, force_terminal=True, width=80))
     with progress.progress_bar(unit) as bar:
         time.sleep(0.3)  # the bar is drawn ten times a second, and was not moved yet

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from segtool.cli.plain import is_plain, plain_table
 from segtool.errors import SegtoolError
 from segtool.files import nan_to_none
 
@@ -150,11 +149,7 @@ def is_quiet() -> bool:
 
 def say(message: str) -> None:
     """Print a line for people on stderr, unless -q was given."""
-    if is_quiet():
-        return
-    if is_plain(sys.stderr):
-        click.echo(printable(message), err=True)
-    else:
+    if not is_quiet():
         error_console().print(printable(message), markup=False, soft_wrap=True)
 
 
@@ -176,11 +171,6 @@ def emit_table(
     Cells wrap where the table is too wide; with `whole` only those of the first column.
     """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    plain = is_plain(sys.stdout) and title is None
-    table = plain_table(columns, cells, text=text, width=table_width()) if plain else None
-    if table is not None:
-        click.echo(table)
-        return
     print_tables([table_of(columns, cells, text=text, whole=whole)], title=title)
 
 
@@ -218,12 +208,10 @@ def table_of(
 
 def table_width() -> int:
     """Return how many characters a line on stdout has: COLUMNS, the terminal's, or 120 of a file or a pipe."""
-    if not sys.stdout.isatty():
-        said = os.environ.get("COLUMNS", "")
-        return int(said) if said.isdecimal() else 120
     from rich.console import Console
 
-    return Console(file=sys.stdout).width
+    said = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return Console(file=sys.stdout).width if said else 120
 
 
 def printable(text: str, *, lines: bool = True) -> str:

@@ -22,7 +22,6 @@ from segtool.cli.options import (
     provider_option,
     threads_option,
 )
-from segtool.cli.plain import is_plain
 from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
 from segtool.cli.stopping import stop_on_signals
 from segtool.errors import DataError
@@ -180,15 +179,13 @@ def _start(
 
 def _import_the_rest() -> None:
     """Import what is needed once the model is open."""
+    import rich.table  # noqa: F401
     from PIL import Image
 
     import segtool.cli.progress
     import segtool.runtime.predict  # noqa: F401
 
-    if not (is_plain(sys.stdout) and is_plain(sys.stderr)):
-        import rich.table  # noqa: F401
-
-        error_console()
+    error_console()
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from segtool.cli.common import error_console, is_quiet
-from segtool.cli.plain import is_plain
 
 
 @contextmanager
@@ -16,7 +14,7 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
     How many of the `unit` are done stands beside the bar, from the first call on; nothing where there is no unit.
     """
-    if not _is_shown():
+    if is_quiet() or not error_console().is_terminal:
         yield lambda done, total: None  # noqa: ARG005 (the callback's arguments)
         return
     # Where nothing is shown, a device is spared the import.
@@ -30,14 +28,10 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
         )
 
 
-def _is_shown() -> bool:
-    return not is_quiet() and not is_plain(sys.stderr) and error_console().is_terminal
-
-
 @contextmanager
 def stages_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Give a callback (what, done, total) that moves one bar after the other on stderr, as `progress_bar` does."""
-    if not _is_shown():
+    if is_quiet() or not error_console().is_terminal:
         yield lambda what, done, total: None  # noqa: ARG005 (the callback's arguments)
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
