@@ -14,6 +14,7 @@ import pytest
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError, TrainingError
 from segtool.train import architectures, faster
+from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import load_checkpoint, save_checkpoint
 from segtool.train.listener import TrainListener
 from segtool.train.options import TrainOptions
@@ -140,6 +141,20 @@ def test_steps_that_are_taken_in_one_call_change_nothing(squares: Path, monkeypa
         heard.append(listener.heard)
     assert heard == [[(e, s) for e in (1, 2) for s in steps] for steps in ((1, 2, 3), (2, 3), (3,))]
     np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)
+
+
+def test_each_epoch_is_given_its_own_batches(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, int]] = []
+    make = TrainingBatches.__getitem__
+
+    def noting(self: TrainingBatches, index: int) -> Any:
+        shown.append((self.epoch, index))
+        return make(self, index)
+
+    monkeypatch.setattr(TrainingBatches, "__getitem__", noting)
+    train(_options(squares, epochs=3), out="run")
+    # Before the first epoch, Keras looks at a few.
+    assert shown[-9:] == [(epoch, index) for epoch in (0, 1, 2) for index in (0, 1, 2)]
 
 
 def test_resuming_a_complete_run_changes_no_weight(squares: Path) -> None:

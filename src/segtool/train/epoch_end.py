@@ -91,7 +91,7 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
     best_model
         The same network in float32, which is what model.keras holds.
     batches
-        The training batches, for their number.
+        The training batches; each epoch is given its own.
     validation
         What to score on.
     progress
@@ -114,18 +114,19 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         patience: int = 0,
     ) -> None:
         super().__init__()
-        self._folder, self._best_model, self._steps = folder, best_model, len(batches)
+        self._folder, self._best_model, self._batches = folder, best_model, batches
         self._validation, self._progress, self._listener = validation, progress, listener
         self._patience, self._begun = patience, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Start the epoch's clock."""
+        """Start the epoch's clock and choose its batches: how often Keras goes through them is its own business."""
+        self._batches.start_epoch(epoch)
         self._begun = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tell of the step, the last of several at once on a CPU; stop where the loss is no number any more."""
         loss = float((logs or {})["loss"])
-        step = min(batch + 1, self._steps)  # Keras counts whole calls
+        step = min(batch + 1, len(self._batches))  # Keras counts whole calls
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The loss became {loss} in epoch {len(self._progress.rows) + 1}, by step {step}; "

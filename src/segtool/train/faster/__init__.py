@@ -48,7 +48,7 @@ def faster_optimizer(optimizer: Any, device: Device) -> Any:
 
 
 def faster_batches(batches: TrainingBatches, device: Device) -> Any:
-    """Return what `keras.Model.fit` is to be given, epoch by epoch, for these batches; they are made in advance."""
+    """Return what `keras.Model.fit` is to be given for these batches; they are made in advance."""
     if not can_be_faster(device):
         return batches
     from segtool.train.faster.feeding import fed
