@@ -4,9 +4,7 @@
 the same images and scored on the same validation images; the test images of the shipped model's split take no part.
 A finished variant is kept in --work and one that was stopped goes on, so the command can be given again and again;
 what an earlier results/ablation.json holds of the same images and epochs counts as finished. `--only` picks variants,
-`--report` writes what is finished. `--whole` trains on all training images for the recipe's 60 epochs, which turns
-what a short training likes into what a user gets: results/ablation_whole.json and .md; of these only what `--only`
-names is trained, and another --work is needed.
+`--report` writes what is finished.
 """
 
 from __future__ import annotations
@@ -28,20 +26,9 @@ from segtool.data.dataset import split
 from segtool.data.loading import load_dataset
 
 SPLIT = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}  # that of the shipped model
+IMAGES = {"train": 1600, "val": 400}
+EPOCHS = 24
 FIGURES = ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long the trainings are: the name of the results, epochs, and images to train on; validated on `val`."""
-
-    name: str
-    epochs: int
-    train: int
-    val: int = 400
-
-
-SHORT, WHOLE = Length("ablation", 24, 1600), Length("ablation_whole", 60, 3200)
 
 
 @dataclass(frozen=True)
@@ -98,27 +85,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("edge_trials"), help="where runs are kept")
     parser.add_argument("--only", action="append", choices=list(VARIANTS), help="train this variant; may be repeated")
     parser.add_argument("--report", action="store_true", help="train nothing")
-    parser.add_argument("--whole", action="store_true", help="60 epochs on all training images")
     parser.add_argument("--trial", choices=list(VARIANTS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     work: Path = arguments.work.resolve()
-    length = WHOLE if arguments.whole else SHORT
     if arguments.trial:
-        sys.exit(_train(arguments.trial, work, length))
-    data = _write_data(arguments.data, work, length)
-    earlier = _earlier(data, length)
-    for name in [] if arguments.report else arguments.only or ([] if arguments.whole else VARIANTS):
+        sys.exit(_train(arguments.trial, work))
+    data = _write_data(arguments.data, work)
+    earlier = _earlier(data)
+    for name in [] if arguments.report else arguments.only or VARIANTS:
         if name not in earlier and not _finished(name, work):
             call = [sys.executable, __file__, str(arguments.data), "--work", str(work), "--trial", name]
-            subprocess.run([*call, *(["--whole"] if arguments.whole else [])], check=True)
-    _write(work, data, earlier, length)
+            subprocess.run(call, check=True)
+    _write(work, data, earlier)
 
 
-def _earlier(data: dict[str, Any], length: Length) -> dict[str, dict[str, Any]]:
+def _earlier(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the rows of the results that are there by their names, if they are of the same images and epochs."""
-    path = RESULTS / f"{length.name}.json"
+    path = RESULTS / "ablation.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    same = (found.get("data"), found.get("epochs")) == (data, length.epochs)
+    same = (found.get("data"), found.get("epochs")) == (data, EPOCHS)
     return {row["name"]: row for row in found["variants"]} if same else {}
 
 
@@ -130,13 +115,13 @@ def _run(name: str, work: Path) -> Path:
     return work / name.replace(", ", "-").replace(" ", "-")
 
 
-def _write_data(source: Path, work: Path, length: Length) -> dict[str, Any]:
+def _write_data(source: Path, work: Path) -> dict[str, Any]:
     """Write the images of all variants as one file with given parts; return what is in it."""
     path = work / "data.npz"
     if not path.is_file():
         dataset = load_dataset(str(source))
         parts = split(dataset, **SPLIT)
-        train, val = parts.train[: length.train], parts.val[: length.val]
+        train, val = parts.train[: IMAGES["train"]], parts.val[: IMAGES["val"]]
         images, labels = dataset.arrays(np.concatenate([train, val]))
         work.mkdir(parents=True, exist_ok=True)
         given = {"train": [0, len(train)], "val": [len(train), len(train) + len(val)]}
@@ -150,7 +135,7 @@ def _write_data(source: Path, work: Path, length: Length) -> dict[str, Any]:
     return {"fingerprint": found.fingerprint(), "parts": parts, "split": SPLIT}
 
 
-def _train(name: str, work: Path, length: Length) -> int:
+def _train(name: str, work: Path) -> int:
     """Train one variant in this process, or go on with it."""
     from segtool.cli import main as segtool
     from segtool.train.architectures import fcn8_edge
@@ -159,19 +144,17 @@ def _train(name: str, work: Path, length: Length) -> int:
         setattr(fcn8_edge, constant, value)
     run = _run(name, work)
     resume = ["--resume"] if (run / "run.json").is_file() else []
-    own = [] if resume else [*VARIANTS[name].options, "--epochs", str(length.epochs), "--data", str(work / "data.npz")]
+    own = [] if resume else [*VARIANTS[name].options, "--epochs", str(EPOCHS), "--data", str(work / "data.npz")]
     return int(segtool(["train", "--out", str(run), *own, *resume], standalone_mode=False) or 0)
 
 
-def _write(work: Path, data: dict[str, Any], earlier: dict[str, dict[str, Any]], length: Length) -> None:
+def _write(work: Path, data: dict[str, Any], earlier: dict[str, dict[str, Any]]) -> None:
     new = {name: _row(name, _run(name, work)) for name in VARIANTS if _finished(name, work)}
-    found = {**earlier, **new}
-    rows = [found[name] for name in VARIANTS if name in found]
+    rows = [{**earlier, **new}[name] for name in VARIANTS if name in {**earlier, **new}]
     noise = _noise(rows)
-    missing = [name for name in VARIANTS if name not in found] if length is SHORT else []
-    result = {"epochs": length.epochs, "data": data, "noise": noise, "missing": missing, "variants": rows}
-    write_result(length.name, result)
-    (RESULTS / f"{length.name}.md").write_text(_table(rows, noise, missing, length), encoding="utf-8")
+    missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
+    write_result("ablation", {"epochs": EPOCHS, "data": data, "noise": noise, "missing": missing, "variants": rows})
+    (RESULTS / "ablation.md").write_text(_table(rows, noise, missing), encoding="utf-8")
 
 
 def _row(name: str, run: Path) -> dict[str, Any]:
@@ -196,22 +179,22 @@ def _row(name: str, run: Path) -> dict[str, Any]:
 
 
 def _noise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what seeds alone change: mean and range of the mean IoU of `standard`, which comes first."""
+    """Return what seeds alone change: mean and range of the mean IoU of `standard`."""
     found = [row["val"]["foreground_mean_iou"] for row in rows if row["group"] == "baseline"]
-    if not found:
-        sys.exit("Nothing can be compared before `standard` is trained; train it first.")
-    return {"seeds": len(found), "mean_iou": statistics.fmean(found), "range": max(found) - min(found)}
+    return {"seeds": len(found), "mean_iou": statistics.fmean(found), "range": max(found) - min(found)} if found else {}
 
 
-def _table(rows: list[dict[str, Any]], noise: dict[str, Any], missing: list[str], length: Length) -> str:
+def _table(rows: list[dict[str, Any]], noise: dict[str, Any], missing: list[str]) -> str:
     """Return the figures as Markdown, group by group."""
     groups = list(dict.fromkeys(variant.group for variant in VARIANTS.values()))
     lines = [
-        f"# What each part of `standard` is worth{'' if length is SHORT else ', trained in full'}",
+        "# What each part of `standard` is worth",
         "",
-        f"fcn8-edge on {length.train} M2NIST images, {length.epochs} epochs each, scored on {length.val} validation "
-        f"images (`benchmarks/ablation.py{'' if length is SHORT else ' --whole'}`). {_said_of_noise(noise)} Trained "
-        "beside other work, so the seconds are no measure.",
+        f"fcn8-edge on {IMAGES['train']} M2NIST images, {EPOCHS} epochs each, scored on {IMAGES['val']} validation "
+        "images (`benchmarks/ablation.py`). Over seeds alone the mean IoU of `standard` ranges over "
+        f"{100 * noise['range']:.2f} points ({noise['seeds']} seeds), and differences are against their "
+        "mean: smaller differences mean nothing. Trained beside "
+        "other work, so the seconds are no measure.",
         "",
         "| variant | part | pixel accuracy % | mean IoU, digits % | against `standard` | mean Dice % | parameters |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -225,15 +208,6 @@ def _table(rows: list[dict[str, Any]], noise: dict[str, Any], missing: list[str]
     if missing:
         lines += ["", f"Not trained yet: {', '.join(missing)}."]
     return "\n".join([*lines, ""])
-
-
-def _said_of_noise(noise: dict[str, Any]) -> str:
-    if noise["seeds"] == 1:
-        return "Each was trained once: a difference of a few tenths may be the seed's."
-    return (
-        f"Over seeds alone the mean IoU of `standard` ranges over {100 * noise['range']:.2f} points ({noise['seeds']} "
-        "seeds), and differences are against their mean: smaller differences mean nothing."
-    )
 
 
 if __name__ == "__main__":
