@@ -91,11 +91,13 @@ def _edge() -> list[str]:
         lines.append(f"| {title} | {cells} | {runs[0]['size_bytes'][name] / 1e6:.2f} |")
     beats = [run["beats_the_source"] for run in runs if run["beats_the_source"]]
     epochs = ", ".join(str(item["epoch"]) for item in beats)
+    past = ", ".join(f"{item['seconds']:.0f}" for item in beats)
+    minutes = ", ".join(f"{run['training_seconds'] / 60:.0f}" for run in runs)
     lines += [
         "",
         f"It has {parameters:,} parameters, fcn8 9,061,985; in INT8 on one thread it takes {ratio['median']:.2f} "
         f"({ratio['low']:.2f} to {ratio['high']:.2f}) of fcn8's time. It is past the source's figures after epoch "
-        f"{epochs} of {runs[0]['epochs']}. {result['note']}".rstrip(),
+        f"{epochs} of {runs[0]['epochs']} ({past} seconds), and done in {minutes} minutes. {result['note']}".rstrip(),
         "",
     ]
     return lines
