@@ -69,9 +69,9 @@ class LiveTraining(TrainListener):
         self._begun = self._epoch_begun = time.monotonic()
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Move the bar; the rate counts from the epoch's first news on, which several steps may have come with."""
+        """Move the bar; several steps may come at once, and the very first, which compile, do not count in the rate."""
         if epoch != self._epoch:
-            self._epoch, self._counted, self._epoch_begun = epoch, step, time.monotonic()
+            self._count_from(epoch, step)
         rate = (step - self._counted) / max(time.monotonic() - self._epoch_begun, 1e-9)
         done = (epoch - 1) * self._steps + step
         self._progress.update(self._bar, completed=done, epoch=epoch, rate=rate, loss=loss, left=self._left(done))
@@ -79,12 +79,16 @@ class LiveTraining(TrainListener):
     def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
         """Print a line with the scores of the epoch."""
         self.finished = row["epoch"]
+        self._count_from(self.finished + 1, 0)
         say(
             f"epoch {row['epoch']:>3}/{self._epochs}  loss {row['loss']:.4f}  val: loss {row['val_loss']:.4f}, "
             f"accuracy {100 * row['val_pixel_accuracy']:.2f} %, IoU {_percent(row['val_foreground_mean_iou'])}, "
             f"Dice {_percent(row['val_foreground_mean_dice'])}  {row['seconds']:.1f} s, "
             f"{self._left(row['epoch'] * self._steps)} left{'  best' if best else ''}"
         )
+
+    def _count_from(self, epoch: int, step: int) -> None:
+        self._epoch, self._counted, self._epoch_begun = epoch, step, time.monotonic()
 
     def _left(self, done: int) -> str:
         spent, steps = time.monotonic() - self._begun, done - self._first * self._steps
