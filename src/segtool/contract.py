@@ -68,6 +68,9 @@ class ModelContract:
         "float32" or "int8".
     quantization
         Preset and calibration of an INT8 file (preset, method, images, fingerprint); empty for float32.
+    convolutions
+        How an FP32 file computes its 3x3 convolutions ("algorithm": "winograd" or "direct"), and how the two compared
+        when it was exported; empty where there was nothing to choose.
     data_fingerprint
         SHA-256 over the training data set; empty where it is not known.
     split
@@ -95,6 +98,7 @@ class ModelContract:
     size_policy: SizePolicy = "resize"
     precision: str = "float32"
     quantization: Mapping[str, Any] = field(default_factory=dict)
+    convolutions: Mapping[str, Any] = field(default_factory=dict)
     data_fingerprint: str = ""
     split: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)

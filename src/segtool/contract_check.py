@@ -15,7 +15,7 @@ _MAX_PIXELS = 2**28  # of one input: beyond any that a segmentation network was 
 _MAX_CLASSES = 65_535  # labels are 16 bits, and one value is left to ignore
 _MAX_NAME = 1000
 _HEADS, _SIZE_POLICIES = ("labels", "logits", "probabilities"), ("resize", "tile")
-_MAPPINGS = ("quantization", "split", "metrics", "gates", "versions")
+_MAPPINGS = ("quantization", "convolutions", "split", "metrics", "gates", "versions")
 
 
 def read_json(text: str) -> Any:

@@ -7,10 +7,10 @@ from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, trained_tiny
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
-from segtool.export.passes import FLOAT_REWRITES, INT8_REWRITES, SHARED_REWRITES, rewrite
+from segtool.export.passes import FLOAT_REWRITES, INT8_REWRITES, SHARED_REWRITES, WINOGRAD_REWRITES, rewrite
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
-EVERY = [(*SHARED_REWRITES, *FLOAT_REWRITES), (*SHARED_REWRITES, *INT8_REWRITES)]
+EVERY = [(*SHARED_REWRITES, *FLOAT_REWRITES, *WINOGRAD_REWRITES), (*SHARED_REWRITES, *INT8_REWRITES)]
 
 
 def check(network, images, rewrites):

@@ -82,6 +82,18 @@ def test_it_gives_the_labels_of_the_cpu(model: Path) -> None:
     assert (result.provider, result.mismatching_pixels, result.passed) == (NAME, 0, True)
 
 
+def test_a_file_made_for_the_cpu_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    contract = tiny_contract(convolutions={"algorithm": "winograd"})
+    path = write_model(tmp_path / "model.onnx", contract)
+    segtool.load(path, provider="cpu")
+    assert not caplog.records
+    segtool.load(path, provider="openvino")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} has Winograd's convolutions, which are for a CPU, and runs on {NAME}; "
+        "export it again with --winograd off."
+    ]
+
+
 def test_doctor_runs_a_model_on_it() -> None:
     assert probe_providers()[NAME] is None
 

@@ -23,7 +23,7 @@ def tiny_data(count=48, *, channels=1, seed=0):
     return images.astype(np.uint8), labels
 
 
-def build_tiny(channels=1, *, softmax=True, seed=0):
+def build_tiny(channels=1, *, softmax=True, seed=0, widths=(6, 8)):
     """fcn8 in small: padded on the right, two pooled blocks, a wide convolution, a skip, transposed convolutions."""
     import keras
     from keras import layers
@@ -33,7 +33,7 @@ def build_tiny(channels=1, *, softmax=True, seed=0):
     x = layers.Rescaling(1 / 255)(image)
     x = layers.ZeroPadding2D(((0, 0), (0, 4)))(x)
     skips = []
-    for filters in (6, 8):
+    for filters in widths:
         x = layers.LeakyReLU()(layers.Conv2D(filters, 3, padding="same")(x))
         x = layers.LeakyReLU()(layers.Conv2D(filters, 3, padding="same")(x))
         x = layers.BatchNormalization(momentum=0.5)(layers.MaxPooling2D(2)(x))

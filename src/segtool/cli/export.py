@@ -16,6 +16,7 @@ from segtool.export.options import (
     CALIBRATIONS,
     DEFAULT_CALIBRATION_IMAGES,
     MIN_CALIBRATION_IMAGES,
+    WINOGRAD_CHOICES,
     ExportOptions,
 )
 from segtool.export.presets import PRESET_NAMES
@@ -62,6 +63,14 @@ _INT8_OPTIONS = ("max_drop", "preset", "calibration", "calibration_images")
     type=FiniteRange(0),
     metavar="POINTS",
     help="Points of foreground mean IoU that INT8 may lose before the export refuses it.  [default: 0.5]",
+)
+@click.option(
+    "--winograd",
+    type=click.Choice(WINOGRAD_CHOICES),
+    default=ExportOptions.winograd,
+    show_default=True,
+    help="Winograd's 3x3 convolutions in the FP32 file, with fewer multiplications and more steps: auto takes them "
+    "where they are timed to be faster on this processor; off for a GPU or a browser.",
 )
 @click.option(
     "--preset",
@@ -169,6 +178,8 @@ def _report(result: ExportResult, *, data: str | None) -> None:
         f"Parity with Keras on {parity['images']} images: probabilities within {parity['max_difference']:.1e}, "
         f"{parity['label_agreement']:.4%} of the labels agree."
     )
+    if sentence := _of_convolutions(result.contract.convolutions):
+        say(sentence)
     if result.int8_contract:
         say(f"INT8 against FP32 on this machine: {result.int8_contract.gates['speed']['sentence']}.")
     if result.contract.trained_size:
@@ -185,6 +196,16 @@ def _report(result: ExportResult, *, data: str | None) -> None:
     model = best or result.int8 or result.float32
     named = "" if _is_default(model) else f" --model {shlex.quote(str(model))}"
     say(f"Next: segtool predict {_images_of(data)}{named}")
+
+
+def _of_convolutions(facts: Mapping[str, Any]) -> str | None:
+    """Say how the FP32 file computes its convolutions, where both ways were timed."""
+    if "speedup" not in facts:
+        return None
+    times = f"{facts['low']:.2f} to {facts['high']:.2f} times as fast here on one thread"
+    if facts["algorithm"] == "direct":
+        return f"Winograd's convolutions would be {times}: not taken for the FP32 file."
+    return f"The FP32 file has Winograd's convolutions, {times}; for a GPU or a browser export with --winograd off."
 
 
 def _is_default(model: Path) -> bool:

@@ -68,6 +68,7 @@ def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
         "ignore_id": contract.ignore_id,
         "larger_images": contract.size_policy,
         "quantization": dict(contract.quantization),
+        "convolutions": dict(contract.convolutions),
         "metrics": dict(contract.metrics),
         "gates": dict(contract.gates),
         "data_fingerprint": contract.data_fingerprint,

@@ -59,11 +59,11 @@ def census(model: onnx.ModelProto) -> Census:
     graph = onnx.shape_inference.infer_shapes(model).graph
     sizes = _sizes(graph)
     integers = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    weights = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    weights = _constants(graph)
     macs = int8 = 0
     used: dict[str, int] = {}
     for node in graph.node:
-        if node.op_type not in _MULTIPLIES:
+        if node.op_type not in _MULTIPLIES or node.output[0] in weights:
             continue
         count = _macs(node, sizes)
         macs += count
@@ -73,6 +73,20 @@ def census(model: onnx.ModelProto) -> Census:
             used[constant] = int(np.prod(sizes.get(constant, (0,))))
     operators = Counter(node.op_type for node in graph.node)
     return Census(dict(operators.most_common()), sum(used.values()), macs, int8)
+
+
+def _constants(graph: Any) -> dict[str, str]:
+    """Return the stored constant behind every value that is computed from constants alone, when a file is opened.
+
+    Weights that are dequantized, or multiplied by small constants (`passes.winograd`), come from their largest one.
+    """
+    stored = {item.name: (item.name, int(np.prod(item.dims))) for item in graph.initializer}
+    found = dict(stored)
+    for node in graph.node:
+        if all(name in found for name in node.input if name) and any(node.input):
+            largest = max((found[name] for name in node.input if name), key=lambda item: item[1])
+            found.update(dict.fromkeys(node.output, largest))
+    return {name: constant for name, (constant, _) in found.items() if name not in stored}
 
 
 def _sizes(graph: Any) -> dict[str, tuple[int, ...]]:

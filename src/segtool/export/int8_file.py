@@ -54,6 +54,7 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
     proven = replace(
         contract,
         precision="int8",
+        convolutions={},
         quantization=_facts(found.quantized, job, preset, made.digest, sensitive),
         metrics={**contract.metrics, "int8": found.metrics},
         gates=figures,

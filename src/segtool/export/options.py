@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from segtool.contract import Head, ModelContract, SizePolicy
 from segtool.export.verdict import GateName, Recommendation, recommend, useless, warnings_of
 
 TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear; tf2onnx 1.17 ends at 18
 DEFAULT_OPSET = 18
+Winograd = Literal["auto", "on", "off"]
+WINOGRAD_CHOICES: tuple[Winograd, ...] = get_args(Winograd)
 CALIBRATIONS = ("min-max", "percentile", "entropy")
 # On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
 MIN_CALIBRATION_IMAGES = 8
@@ -46,6 +48,8 @@ class ExportOptions:
         INT8 file is named after it.
     overwrite
         Replace files that are there.
+    winograd
+        Winograd's convolutions in the FP32 file: "auto" (where they are timed to be faster here), "on" or "off".
     preset
         "auto" (this processor), "vnni", "x86" or "arm".
     calibration
@@ -67,6 +71,7 @@ class ExportOptions:
     opset: int = DEFAULT_OPSET
     out: str | Path | None = None
     overwrite: bool = False
+    winograd: Winograd = "auto"
     preset: str = "auto"
     calibration: str = "min-max"
     calibration_images: int | None = None

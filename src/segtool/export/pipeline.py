@@ -16,13 +16,14 @@ from segtool import __version__
 from segtool.contract import ModelContract
 from segtool.errors import ExportError, GateError
 from segtool.export.data import ExportData, check_fits, images_at_once, open_data
+from segtool.export.float_form import float_form
 from segtool.export.gates import compare_parity
 from segtool.export.heads import with_head
 from segtool.export.int8_file import export_int8
 from segtool.export.job import Job, Made, Progress, measure, publish, save
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.options import ExportOptions, ExportResult
-from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, log_outcomes, rewrite
+from segtool.export.passes import SHARED_REWRITES, log_outcomes, rewrite
 from segtool.export.preflight import check_int8_data, check_options
 from segtool.export.presets import preset_for
 from segtool.export.respecialize import check_size, respecialize
@@ -159,19 +160,24 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
     options = job.options
     converted = keras_to_onnx(model, opset=options.opset)
     base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
-    graph, own = rewrite(base, FLOAT_REWRITES)
-    log_outcomes((*shared, *own))
-    scores, _ = rewrite(converted, (*SHARED_REWRITES, *FLOAT_REWRITES))
-    run, _ = onnx_runner(save(graph, job.folder / "float32.onnx"))
-    probabilities, _ = onnx_runner(save(scores, job.folder / "probabilities.onnx"))
     count = max(2, images_at_once(contract, most=options.parity_images))  # the gate compares a batch and single images
     images = job.data.real_images(count, contract)
+    form = float_form(base, images, job)
+    log_outcomes((*shared, *form.outcomes))
+    scores, _ = rewrite(converted, (*SHARED_REWRITES, *form.rewrites))
+    run, _ = onnx_runner(save(form.graph, job.folder / "float32.onnx"))
+    probabilities, _ = onnx_runner(save(scores, job.folder / "probabilities.onnx"))
     labels = as_labels(run, contract.label_dtype)
     parity = compare_parity(images, keras=keras_runner(model), probabilities=probabilities, labels=labels)
     proof = judge(parity, waive=options.waive)
     score, metrics = measure(run, job, contract)
     if poor := useless({"float32": metrics}):
         logger.warning(poor)
-    proven = replace(contract, metrics={"float32": metrics} if metrics else {}, gates={"parity": proof})
-    digest = publish(graph, proven, job, target, labels)
+    proven = replace(
+        contract,
+        convolutions=form.facts,
+        metrics={"float32": metrics} if metrics else {},
+        gates={"parity": proof},
+    )
+    digest = publish(form.graph, proven, job, target, labels)
     return Made(base, proven, score, run, digest)

@@ -29,9 +29,9 @@ def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
     return run
 
 
-def onnx_runner(path: Path) -> tuple[Callable[[Images], Array], int]:
+def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[Images], Array], int]:
     """Return a function from uint8 (N, H, W, C) to a file's output on the CPU, and the threads it uses."""
-    opened = open_session(path, provider="cpu")
+    opened = open_session(path, provider="cpu", threads=threads)
     return lambda images: np.asarray(opened.session.run(None, {INPUT: images})[0]), opened.threads
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 from segtool.contract import ModelContract
 from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
-from segtool.runtime.session import OpenedSession, open_session
+from segtool.runtime.session import CPU, OpenedSession, open_session
 from segtool.runtime.signature import check_signature
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,4 +53,10 @@ def open_model(
         try_model(checked.path, provider=provider, threads=threads)
     session = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
     check_signature(session.session, contract, checked.path)
+    if contract.convolutions.get("algorithm") == "winograd" and session.provider != CPU:
+        logger.warning(
+            "%s has Winograd's convolutions, which are for a CPU, and runs on %s; export it again with --winograd off.",
+            checked.path,
+            session.provider,
+        )
     return OpenedModel(checked.path, session, contract)

@@ -19,12 +19,14 @@ from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
 from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
+from segtool.export.passes.winograd import WINOGRAD
 
 __all__ = [
     "FLOAT_REWRITES",
     "INT8_REWRITES",
     "QUANTIZED_REWRITES",
     "SHARED_REWRITES",
+    "WINOGRAD_REWRITES",
     "Outcome",
     "Refused",
     "Rewrite",
@@ -47,5 +49,7 @@ SHARED_REWRITES = (
 # What pays in one of them alone.
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
 INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, BLOCKS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
+# What pays in float on some processors, where it was measured to.
+WINOGRAD_REWRITES = (WINOGRAD,)
 # What pays around the float head of a graph that is quantized already.
 QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)
