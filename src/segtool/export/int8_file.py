@@ -19,6 +19,7 @@ from segtool.export import gates
 from segtool.export.data import images_at_once
 from segtool.export.job import Job, Made, measure, publish, save
 from segtool.export.presets import Preset
+from segtool.export.pruning import Pruned, prune
 from segtool.export.quantize import Batches, Quantized, layers_of, quantize, sensitivities
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
 from segtool.export.speed import measure_speed
@@ -47,7 +48,16 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
         INT8 loses more than `max_drop` whatever is left in float, or is slower than FP32 on its own processor.
     """
     contract = made.contract
-    found, sensitive, kept = _accurate(made, job, preset)
+    pruned = _pruned(made, job)
+    found, sensitive, kept = _accurate(
+        made if pruned is None else replace(made, base=pruned.model), job, preset, restore=pruned is None
+    )
+    if pruned is not None and not _holds(found):
+        drop = found.accuracy.drop_points
+        logger.warning(
+            "INT8 loses %.2f points without the channels that were pruned; it is made with all of them.", drop
+        )
+        pruned, (found, sensitive, kept) = None, _accurate(made, job, preset)
     accuracy = _judge_accuracy(found, kept, job.options.waive)
     figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(made, found, job, preset)}
     figures["speed"]["recommendation"] = recommend(figures).file
@@ -55,12 +65,37 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
         contract,
         precision="int8",
         convolutions={},
-        quantization=_facts(found.quantized, job, preset, made.digest, sensitive),
+        quantization={**_facts(found.quantized, job, preset, made.digest, sensitive), **_pruning_facts(pruned)},
         metrics={**contract.metrics, "int8": found.metrics},
         gates=figures,
     )
     publish(found.quantized.model, proven, job, target, as_labels(found.run, contract.label_dtype))
     return proven
+
+
+def _pruned(made: Made, job: Job) -> Pruned | None:
+    """Return the graph without the channels that others can stand in for; None where that was not asked for."""
+    allowed, contract = job.options.prune, made.contract
+    if allowed is None:
+        return None
+    count = job.options.images_to_prune_on((contract.height, contract.width))
+    return prune(made.base, [*job.data.calibration(count, contract)], allowed=allowed / 100, progress=job.progress)
+
+
+def _pruning_facts(pruned: Pruned | None) -> dict[str, Any]:
+    """Return what the contract says of the channels that are gone."""
+    if pruned is None:
+        return {}
+    fitted, checked = pruned.images
+    return {
+        "pruned": {
+            "channels": {name: list(counts) for name, counts in pruned.channels.items()},
+            "macs_saved": pruned.macs_saved,
+            "label_agreement": pruned.agreement,
+            "images_fitted": fitted,
+            "images_checked": checked,
+        }
+    }
 
 
 def _judge_speed(made: Made, found: _Candidate, job: Job, preset: Preset) -> dict[str, Any]:
@@ -73,19 +108,22 @@ def _judge_speed(made: Made, found: _Candidate, job: Job, preset: Preset) -> dic
     return record
 
 
-def _accurate(made: Made, job: Job, preset: Preset) -> tuple[_Candidate, dict[str, float], list[str]]:
+def _accurate(
+    made: Made, job: Job, preset: Preset, *, restore: bool = True
+) -> tuple[_Candidate, dict[str, float], list[str]]:
     """Return the first candidate that keeps the accuracy, the one with all in INT8 where none does.
 
-    With it come the sensitivities, where they were measured, and the layers that went back to float.
+    With it come the sensitivities, where they were measured, and the layers that went back to float: none without
+    `restore`.
     """
     batches = _batches(made, job)
     first = _candidate(made, job, quantize(made.base, batches, preset=preset, calibration=job.options.calibration))
     found, sensitive = first, dict[str, float]()
-    if logger.isEnabledFor(logging.INFO) or not _holds(found):
+    if logger.isEnabledFor(logging.INFO) or (restore and not _holds(found)):
         sensitive = _sensitivities(made, batches, preset, found.quantized.strength)
     kept: list[str] = []
     for name in sensitive:
-        if _holds(found) or len(kept) + 1 == len(sensitive):
+        if not restore or _holds(found) or len(kept) + 1 == len(sensitive):
             break
         kept.append(name)
         logger.warning("INT8 loses %.2f points; %s stays in float.", found.accuracy.drop_points, name)

@@ -17,6 +17,8 @@ CALIBRATIONS = ("min-max", "percentile", "entropy")
 # On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
 MIN_CALIBRATION_IMAGES = 8
 DEFAULT_CALIBRATION_IMAGES = 256
+PRUNING_IMAGES = 1024
+MOST_PRUNING = 10  # percent of the labels: beyond that it is another network
 CALIBRATION_PIXELS = (
     1 << 24
 )  # of all calibration images where their number is not given: an export is minutes, not hours
@@ -56,6 +58,9 @@ class ExportOptions:
         How the ranges of activations are chosen: "min-max", "percentile" or "entropy".
     calibration_images
         How many images (or tiles) to calibrate on, at most; None for 256, fewer where they are large.
+    prune
+        Percent of the pixels whose label may change when channels are removed from the network that INT8 is made of;
+        None to remove none.
     parity_images
         How many images to compare on, at most; fewer where they are large.
     waive
@@ -75,8 +80,13 @@ class ExportOptions:
     preset: str = "auto"
     calibration: str = "min-max"
     calibration_images: int | None = None
+    prune: float | None = None
     parity_images: int = 64
     waive: tuple[GateName, ...] = ()
+
+    def images_to_prune_on(self, size: tuple[int, int]) -> int:
+        """Return how many images of `size` (height, width) pruning fits to and looks at, at most."""
+        return min(PRUNING_IMAGES, max(32, CALIBRATION_PIXELS // (size[0] * size[1])))
 
     def images_to_calibrate(self, size: tuple[int, int]) -> int:
         """Return how many images of `size` (height, width) to calibrate on, at most."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from segtool.errors import DataError, ExportError
 from segtool.export.data import ExportData
 from segtool.export.keras_to_onnx import check_opset
-from segtool.export.options import CALIBRATIONS, MIN_CALIBRATION_IMAGES, ExportOptions
+from segtool.export.options import (
+    CALIBRATIONS,
+    MIN_CALIBRATION_IMAGES,
+    MOST_PRUNING,
+    WINOGRAD_CHOICES,
+    ExportOptions,
+)
 from segtool.export.verdict import GATES
 
 
@@ -15,8 +21,8 @@ def check_options(options: ExportOptions) -> None:
     Raises
     ------
     ExportError
-        An opset that was not tested, a calibration method or a gate that does not exist, or too few calibration
-        images.
+        An opset that was not tested, a calibration method, a gate or a choice that does not exist, too few calibration
+        images, or pruning of no sense.
     """
     check_opset(options.opset)
     if options.calibration not in CALIBRATIONS:
@@ -26,8 +32,22 @@ def check_options(options: ExportOptions) -> None:
             f"{options.calibration_images} calibration images were asked for, expected {MIN_CALIBRATION_IMAGES} or "
             "more: from fewer the ranges of activations are guesses; ask for more."
         )
+    if options.winograd not in WINOGRAD_CHOICES:
+        raise ExportError(f"winograd is {options.winograd!r}; choose {', '.join(WINOGRAD_CHOICES)}.")
+    if options.prune is not None:
+        _check_pruning(options.prune, quantize=options.quantize)
     if unknown := [name for name in options.waive if name not in GATES]:
         raise ExportError(f"There is no gate {unknown[0]!r} to waive; choose {', '.join(GATES)}.")
+
+
+def _check_pruning(percent: float, *, quantize: bool) -> None:
+    if not quantize:
+        raise ExportError("Pruning is of the INT8 file, and none is made; quantize too, or do not prune.")
+    if not 0 < percent <= MOST_PRUNING:
+        raise ExportError(
+            f"Pruning may change {percent:g} percent of the labels, expected more than 0 and at most {MOST_PRUNING}; "
+            "0.1 is a good start."
+        )
 
 
 def check_int8_data(data: ExportData) -> None:

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def run_batches(
-    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[npt.NDArray[np.uint8]]
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[npt.NDArray[np.uint8]], *, only: bool = False
 ) -> Iterator[dict[str, Array]]:
     """Yield for each batch the named values, inner ones or outputs.
 
@@ -28,17 +28,21 @@ def run_batches(
         Of values in its graph.
     batches
         Images, uint8 (n, H, W, C) each.
+    only
+        Compute no more of the graph than the named values take.
     """
-    session = _session(model, names)
+    session = _session(model, names, only=only)
     for batch in batches:
         yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
 
 
-def _session(model: onnx.ModelProto, names: Sequence[str]) -> Any:
+def _session(model: onnx.ModelProto, names: Sequence[str], *, only: bool) -> Any:
     import onnxruntime
 
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
+    if only:
+        del watched.graph.output[:]
     known = {output.name for output in watched.graph.output}
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
     options = onnxruntime.SessionOptions()
