@@ -35,7 +35,7 @@ WORK = Path(__file__).resolve().parents[1] / "build" / "export_engines"
 def main() -> None:
     """Convert, let the engines take turns, and write what came out."""
     arguments = _arguments()
-    comparison = prepare(arguments.run, arguments.data, arguments.work, ours=(arguments.ours_fp32, arguments.ours_int8))
+    comparison = prepare(arguments.run, arguments.data, arguments.work, ours=_own(arguments))
     result = {
         **_method(arguments),
         **comparison.facts,
@@ -54,14 +54,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=_numbers, default=[1, 2], help="numbers of threads, with commas between")
     parser.add_argument("--ours-fp32", type=Path, help="a file to take in place of a fresh export")
     parser.add_argument("--ours-int8", type=Path, help="the same, INT8")
+    parser.add_argument("--ours-pruned", type=Path, help="the same, INT8 exported with --prune")
     parser.add_argument("--work", type=Path, default=WORK, help="folder that keeps the converted models")
     parser.add_argument("--name", default="export_engines", help="name of the JSON in results/")
     arguments = parser.parse_args()
-    if (arguments.ours_fp32 is None) != (arguments.ours_int8 is None):
-        parser.error("give both of --ours-fp32 and --ours-int8, or neither")
+    if len({path is None for path in _own(arguments)}) > 1:
+        parser.error("give all of --ours-fp32, --ours-int8 and --ours-pruned, or none")
     if max(arguments.threads) > available_cpus():
         parser.error(f"this process may use {available_cpus()} processors")
     return arguments
+
+
+def _own(arguments: argparse.Namespace) -> tuple[Path | None, Path | None, Path | None]:
+    return arguments.ours_fp32, arguments.ours_int8, arguments.ours_pruned
 
 
 def _numbers(value: str) -> list[int]:

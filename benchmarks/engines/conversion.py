@@ -45,7 +45,7 @@ class Comparison:
     facts: dict[str, Any]
 
 
-def prepare(run: Path, spec: str, work: Path, *, ours: tuple[Path | None, Path | None]) -> Comparison:
+def prepare(run: Path, spec: str, work: Path, *, ours: tuple[Path | None, Path | None, Path | None]) -> Comparison:
     """Convert what is not there yet.
 
     Parameters
@@ -57,7 +57,7 @@ def prepare(run: Path, spec: str, work: Path, *, ours: tuple[Path | None, Path |
     work
         Folder to keep files in.
     ours
-        Files that segtool exported, FP32 and INT8; None to export them here.
+        Files that segtool exported, FP32, INT8 and pruned INT8; None to export them here.
     """
     keras_file = find_model(run, kind="keras").path.resolve()
     adapters = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*_engine.py"))]
@@ -71,6 +71,7 @@ def prepare(run: Path, spec: str, work: Path, *, ours: tuple[Path | None, Path |
         *onnxruntime_engine.engines(
             ours=ours[0] or own / "model.onnx",
             ours_int8=ours[1] or own / "model.int8.onnx",
+            pruned=ours[2] or own / "pruned.int8.onnx",
             stock=made["stock"],
             stock_int8=made["stock-int8"],
         ),
@@ -107,10 +108,11 @@ def _export(run: Path, spec: str, folder: Path) -> Path:
     def export(target: Path) -> None:
         source, data = str(run.resolve()), str(Path(spec).resolve()) if Path(spec).exists() else spec
         # A slower INT8 is a finding of the comparison, not the end of it.
-        options = ("--quantize", "--waive", "speed", "--data", data, "--out", str(target / "model.onnx"))
-        step = run_segtool("export", source, *options, cwd=target)
-        if step["exit_code"]:
-            sys.exit("segtool export failed; its message is above.")
+        for name, more in (("model", ()), ("pruned", ("--prune", onnxruntime_engine.PRUNED))):
+            options = ("--quantize", "--waive", "speed", "--data", data, "--out", str(target / f"{name}.onnx"))
+            step = run_segtool("export", source, *options, *more, cwd=target)
+            if step["exit_code"]:
+                sys.exit("segtool export failed; its message is above.")
 
     return _kept(folder / f"ours-{digest}", export)
 

@@ -10,15 +10,18 @@ import numpy as np
 from engines.engine import Engine, Images, Predict, Sources
 
 MODEL = "model.onnx"
+PRUNED = "0.1"
+"""Percent of the labels that pruning may change."""
 
 
-def engines(*, ours: Path, ours_int8: Path, stock: Path, stock_int8: Path) -> list[Engine]:
+def engines(*, ours: Path, ours_int8: Path, pruned: Path, stock: Path, stock_int8: Path) -> list[Engine]:
     """Return the engines on these files."""
     own = "segtool.load(file, threads=N).predict_batch: uint8 in, arg-max and cast to uint8 in the graph"
     plain = "uint8 in; arg-max of the probabilities in numpy"
     return [
         Engine("ours-fp32", "segtool FP32", "float32", own, ours, open_ours),
         Engine("ours-int8", "segtool INT8", "int8", own, ours_int8, open_ours),
+        Engine("ours-int8-pruned", f"segtool INT8, --prune {PRUNED}", "int8", own, pruned, open_ours),
         Engine("stock-fp32", "tf2onnx + onnxruntime FP32", "float32", plain, stock, open_stock),
         Engine("stock-int8", "tf2onnx + quantize_static INT8", "int8", plain, stock_int8, open_stock),
     ]

@@ -61,7 +61,9 @@ def modes(engines: Iterable[Engine]) -> dict[str, Mode]:
     """Return the modes to compare, by a short name."""
     by_key = {engine.key: engine for engine in engines}
     ours, stock, litert, openvino = (by_key[f"{name}-int8"] for name in ("ours", "stock", "litert", "openvino"))
+    pruned = by_key["ours-int8-pruned"]
     return {
+        "pruned-sessions": Mode(f"{pruned.title}, one-thread sessions", pruned, partial(open_sessions, engine=pruned)),
         "ours-sessions": Mode("segtool INT8, one-thread sessions", ours, partial(open_sessions, engine=ours)),
         "ours-batch-1": Mode("segtool INT8, one session, batch 1", ours, partial(open_batched, engine=ours, size=1)),
         "ours-batch-8": Mode("segtool INT8, one session, batch 8", ours, partial(open_batched, engine=ours, size=8)),

@@ -175,6 +175,8 @@ def test_targets_are_met_or_not() -> None:
         {"engine": "ours-int8", "size_bytes": 5_000_001, "foreground_mean_iou": 0.898, "label_agreement": 0.99},
     ]
     assert [item["met"] for item in summary.other_targets(rows)] == [True, False, True, False]
+    rows.append({**rows[1], "engine": "ours-int8-pruned", "size_bytes": 10**6, "label_agreement": 0.9987})
+    assert [item["met"] for item in summary.other_targets(rows)][4:] == [True, True, True]
 
 
 def test_the_table_shows_every_part() -> None:
