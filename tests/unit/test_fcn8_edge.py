@@ -56,7 +56,7 @@ def test_a_width_multiplies_that_of_the_name(name: str, own: float) -> None:
 
 def test_no_layer_is_too_narrow_for_the_classes_to_pass() -> None:
     model = build("fcn8-edge-half", size=(64, 84), channels=1, num_classes=11)
-    assert [model.get_layer(name).filters for name in ("half", "up8", "up4", "refine1", "refine2")] == [16] * 5
+    assert [model.get_layer(name).filters for name in ("half", "up8", "up4", "refine1")] == [16] * 4
 
 
 @pytest.mark.parametrize(("size", "channels", "classes"), [((64, 84), 1, 11), ((37, 51), 3, 2), ((8, 8), 1, 300)])
@@ -86,13 +86,13 @@ def test_the_float_file_has_no_trace_of_normalizations(network: keras.Model) -> 
 def test_everything_but_the_scores_is_int8(network: keras.Model) -> None:
     base, _ = rewrite(with_head(keras_to_onnx(network), "labels"), SHARED_REWRITES)
     result = quantize(base, lambda: iter([images(16)]), preset=PRESETS["vnni"])
-    assert len(result.layers) == 11  # nine convolutions and two upsamplings
+    assert len(result.layers) == 10  # eight convolutions and two upsamplings
     graph = result.model.graph
     kinds = [node.op_type for node in graph.node]
     assert "ConvTranspose" not in kinds
     integers = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     layers = [node for node in graph.node if node.op_type in ("Conv", "Concat")]
-    assert len(layers) == 12
+    assert len(layers) == 11
     assert all(name in integers for node in layers for name in node.input)
     assert result.agreement > 0.9
 

@@ -27,6 +27,8 @@ ROWS = 1 << 15
 
 RIDGE = 1e-5  # of the mean square of the inputs: keeps the fit sound where images are few
 
+_LEAST_RIDGE = 1e-12
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -106,8 +108,8 @@ def removal_order(moments: Floats, weights: Floats) -> npt.NDArray[np.intp]:
         Of all readers, (outputs and taps, C).
     """
     count = len(moments)
-    ridge = RIDGE * float(np.trace(moments)) / count
-    inverse = np.linalg.inv(moments + max(ridge, np.finfo(np.float64).tiny) * np.eye(count))
+    ridge = max(RIDGE * float(np.trace(moments)) / count, _LEAST_RIDGE)
+    inverse = np.linalg.inv(moments + ridge * np.eye(count))
     weights, alive = weights.astype(np.float64), np.arange(count)
     order = []
     while len(alive):
@@ -139,6 +141,7 @@ def fit(reader: Reader, moments: Moments, kept: npt.NDArray[np.intp]) -> tuple[F
     inputs = moments.inputs[np.ix_(places, places)].copy()
     # Where there are fewer rows than unknowns, most of the freedom is noise.
     ridge = RIDGE * max(1.0, 8 * len(places) / moments.rows) * float(np.mean(np.diag(inputs)[:-1]))
+    ridge = max(ridge, _LEAST_RIDGE)  # channels that are zero in every image
     inputs[np.diag_indices(len(places) - 1)] += ridge
     wanted = moments.answers[:, places].copy()
     wanted[:, :-1] += ridge * reader.weights[:, kept].reshape(len(reader.weights), -1)

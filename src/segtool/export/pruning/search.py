@@ -83,7 +83,7 @@ def prune(
     allowed
         Share of the pixels, 0..1, whose label may change.
     progress
-        Called with (done, total) groups that were tried.
+        Called with (done, total) images that nothing is fitted to, once for each group of channels that is tried.
     """
     if len(batches) < 2:
         batches = np.array_split(batches[0], 2)
@@ -95,7 +95,8 @@ def prune(
     for done, group in enumerate(groups):
         sizes[group.maker] = work.tried(group, allowed)
         if progress is not None:
-            progress(done + 1, len(groups))
+            looked_at = sum(map(len, checked))
+            progress((done + 1) * looked_at, len(groups) * looked_at)
     best = _together(work, groups, sizes, allowed)
     channels = {group.maker: (group.channels, best.plan[group.maker]) for group in groups}
     return Pruned(

@@ -2,7 +2,7 @@
 
 FCN-8 rebuilds each 8 x 8 block of pixels from one score a class, so it cannot draw an edge, and two thirds of its
 weights see a 2 x 3 map. Here the skips enter as features at half size, beside an embedding of the image itself, and
-a small refinement draws the edges; the deepest map is an eighth of the image. What INT8 does well decides the rest:
+one convolution draws the edges; the deepest map is an eighth of the image. What INT8 does well decides the rest:
 strided convolutions in place of poolings, ReLU, which costs nothing behind an INT8 convolution, normalizations
 directly behind convolutions, which leave no trace in the exported file, transposed convolutions whose kernel is their
 stride, which are matrix products, and no layer of few channels at full size but the first.
@@ -27,7 +27,7 @@ from segtool.train.architectures.framed import framed, scaled
 STRIDE = 8  # the deepest map is this many times smaller than the padded image
 LEAST_CHANNELS = 16
 DEEP_LAYERS = 3  # convolutions on the deepest map
-REFINEMENT = (32, 16)  # channels of the convolutions that draw the edges
+REFINEMENT = (32,)  # channels of the convolution that draws the edges, at half size
 TONES = (1.0, -4.0, -16.0, -64.0)  # slopes of the tone curve at the start; the falling ones begin at 1
 
 

@@ -1,20 +1,16 @@
 """Channels that others can stand in for, removed: which can go, how the others take over, and how much is taken."""
 
 import logging
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from comparing import make, node, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, write_run
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "passes"))
-from comparing import make, node, run
 
 import segtool.runtime.segmenter
 from segtool.cli.export import command
@@ -155,6 +151,21 @@ def test_the_first_to_go_is_the_one_that_is_missed_least():
     assert sorted(order) == [*range(6)]
 
 
+def test_channels_that_are_always_zero_do_not_stop_it():
+    w, b, shift = random(8, 3, 3, 3, seed=1), random(8, seed=2), random(1, 8, 1, 1, seed=3)
+    for silent in (slice(2, 5), slice(8)):
+        w[silent], b[silent], shift[:, silent] = 0, 0, 0
+        model, x = chain(w=w, b=b, shift=shift), random(4, 3, 16, 12, seed=6)
+        (group,) = find_groups(model)
+        moments = moments_of(model, group, x)
+        weights = group.readers[0].weights.transpose(0, 2, 3, 1).reshape(-1, 8)
+        order = removal_order(channel_moments(group.readers[0], moments), weights)
+        assert {2, 3, 4} == {*order[:3]} or silent == slice(8)
+        kept = np.sort(order[3:])
+        smaller = without_channels(model, group, kept, {"y": fit(group.readers[0], moments, kept)})
+        np.testing.assert_allclose(run(smaller, x), run(model, x), atol=1e-3)
+
+
 def test_the_weights_that_were_there_change_nothing():
     model, x = chain(), random(2, 3, 16, 12)
     (group,) = find_groups(model)
@@ -197,7 +208,7 @@ def test_more_labels_may_change_and_more_goes():
         assert all(now < before for before, now in found.channels.values())
         saved.append(found.macs_saved)
     assert 0 <= saved[0] < saved[1]
-    assert told[-1][0] == told[-1][1] == len(find_groups(base))
+    assert told[-1][0] == told[-1][1] == 32 * len(find_groups(base))
 
 
 def test_one_batch_is_enough():
