@@ -10,7 +10,7 @@ stride, which are matrix products, and no layer of few channels at full size but
 That first layer is a tone curve: each intensity x as x, max(0, 1 - 4 x), max(0, 1 - 16 x) and max(0, 1 - 64 x), learned
 from there. Faint and dark differ by a few of 255 steps, which a network that sees x alone tells apart late.
 
-For 64 x 84 grey images and 11 classes it has 306,568 parameters and 64 million multiply-accumulates; fcn8 has 9,061,985
+For 64 x 84 grey images and 11 classes it has 302,600 parameters and 58 million multiply-accumulates; fcn8 has 9,061,985
 and 383 million.
 """
 
