@@ -38,16 +38,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--openvino", type=Path)
     parser.add_argument("--only", choices=["memory"])
+    parser.add_argument("--name", default="folder_throughput", help="name of the JSON in results/")
     arguments = parser.parse_args()
     model = arguments.model.resolve()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.only:
-            update_result("folder_throughput", {"memory": _memory(model, folder)})
+            update_result(arguments.name, {"memory": _memory(model, folder)})
             return
         images = _images(folder / "images", arguments.count, model)
         write_result(
-            "folder_throughput",
+            arguments.name,
             {
                 "images": arguments.count,
                 "threads_and_workers": _throughput(model, images, folder, arguments),
