@@ -14,7 +14,7 @@ from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, write_run
 
 import segtool.runtime.segmenter
 from segtool.cli.export import command
-from segtool.errors import ExportError
+from segtool.errors import DataError, ExportError
 from segtool.export import ExportOptions, export_model, int8_file
 from segtool.export.census import census
 from segtool.export.heads import with_head
@@ -231,8 +231,10 @@ def test_an_export_says_what_it_pruned(wide):
     assert (facts["images_fitted"], facts["images_checked"]) == (20, 16)
     assert facts["label_agreement"] >= 0.95
     assert facts["channels"]
-    told = " ".join(done.output.split())
-    assert f"Pruned {len(facts['channels'])} convolutions of the INT8 file, {facts['macs_saved']:.0%} of the" in told
+    told, count = " ".join(done.output.split()), len(facts["channels"])
+    assert f"Pruned {count} convolution{'s' if count > 1 else ''} of the INT8 file, {facts['macs_saved']:.0%}" in told
+    agreement = segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").contract.gates["accuracy"]
+    assert f"quantized {agreement['label_agreement']:.3%} on validation images" in told
     assert "pruned" not in segtool.runtime.segmenter.load(wide / "model.onnx", provider="cpu").contract.quantization
     assert segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").verify().mismatching_pixels == 0
 
@@ -252,10 +254,19 @@ def test_pruning_that_costs_too_much_is_taken_back(wide, monkeypatch, caplog):
     monkeypatch.setattr(int8_file, "prune", ruined)
     with caplog.at_level(logging.WARNING):
         result = export_model(trained, options=ExportOptions(quantize=True, prune=5, max_drop=5, waive=("speed",)))
-    assert "INT8 loses" in caplog.text
-    assert "it is made with all of them" in caplog.text
-    assert "pruned" not in result.int8_contract.quantization
+    assert "and may lose 5; it is made with all of them" in " ".join(caplog.text.split())
+    assert result.int8_contract.quantization["pruned"]["channels"] == {}
+    assert result.int8_contract.quantization["pruned"]["lost_points"] > 5
     assert result.int8_contract.gates["accuracy"]["drop_points"] <= 5
+
+
+def test_too_few_images_to_prune_on_are_refused(wide):
+    images, labels = tiny_data(24)
+    np.savez(wide / "few.npz", images=images[..., 0], labels=labels)
+    options = ExportOptions(quantize=True, prune=1, data=str(wide / "few.npz"), waive=("speed",))
+    with pytest.raises(DataError, match="training images to prune on, expected 32 or more"):
+        export_model(wide, options=options)
+    assert not (wide / "model.int8.onnx").exists()
 
 
 def test_what_makes_no_sense_is_refused(wide):

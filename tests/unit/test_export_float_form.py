@@ -44,12 +44,20 @@ def test_by_default_the_time_decides_and_is_told(wide):
     done = CliRunner().invoke(command, [str(wide), "--quantize", "--max-drop", "100", "--waive", "speed"])
     assert done.exit_code == 0, done.output
     facts = segtool.runtime.segmenter.load(wide / "model.onnx", provider="cpu").contract.convolutions
-    assert 0 < facts["low"] <= facts["speedup"] <= facts["high"]
+    assert 0 < facts["low"] <= facts["winograd_speedup"] <= facts["high"]
     assert facts["algorithm"] == ("winograd" if facts["low"] > 1 else "direct")
     assert products(wide / "model.onnx") == (4 if facts["low"] > 1 else 0)
     told = " ".join(done.output.split())
     assert f"{facts['low']:.2f} to {facts['high']:.2f} times as fast here on one thread" in told
     assert not segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").contract.convolutions
+
+
+def test_asking_for_it_in_vain_is_said(run, caplog):
+    result = export_model(run, options=ExportOptions(winograd="on"))
+    assert result.contract.convolutions == {}
+    (warning,) = result.warnings
+    assert warning.startswith("--winograd on changed nothing: this network has no 3x3 convolution")
+    assert warning in caplog.text
 
 
 def test_a_network_without_such_convolutions_says_nothing(run):

@@ -24,6 +24,10 @@ from segtool.runtime.statistics import Ratio
 
 logger = logging.getLogger(__name__)
 _ROUNDS, _FEWEST, _SECONDS = 40, 5, 4.0  # at most, at least, and as many as about so long
+_NOTHING = (
+    "--winograd on changed nothing: this network has no 3x3 convolution of 32 or more channels, in multiples of 16, "
+    "right in front of a 2x2 max pooling; -v says what was refused."
+)
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,17 @@ class FloatForm:
         What they did.
     facts
         For the contract: "algorithm" ("winograd" or "direct") and, where both were timed, how many times as fast
-        Winograd's is ("speedup", "low", "high"), on how many "threads" of which "cpu"; empty for a network that has
-        no convolution to rewrite.
+        Winograd's is ("winograd_speedup", "low", "high"), on how many "threads" of which "cpu"; empty for a network
+        that has no convolution to rewrite.
+    warning
+        What could not be done as asked, if anything.
     """
 
     graph: onnx.ModelProto
     rewrites: tuple[Rewrite, ...]
     outcomes: tuple[Outcome, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    warning: str | None = None
 
 
 def float_form(base: onnx.ModelProto, images: Images, job: Job) -> FloatForm:
@@ -68,7 +75,8 @@ def float_form(base: onnx.ModelProto, images: Images, job: Job) -> FloatForm:
         return direct
     shorter, more = rewrite(graph, WINOGRAD_REWRITES)
     if not any(outcome.changes for outcome in more):
-        return FloatForm(graph, FLOAT_REWRITES, (*outcomes, *more))
+        warning = _NOTHING if job.options.winograd == "on" else None
+        return FloatForm(graph, FLOAT_REWRITES, (*outcomes, *more), warning=warning)
     both, every = (*outcomes, *more), (*FLOAT_REWRITES, *WINOGRAD_REWRITES)
     if job.options.winograd == "on":
         return FloatForm(shorter, every, both, {"algorithm": "winograd"})
@@ -76,8 +84,9 @@ def float_form(base: onnx.ModelProto, images: Images, job: Job) -> FloatForm:
         return direct  # it is for another processor, on which nobody has timed it
     ratio = _speedup(direct.graph, shorter, images[:1], job)
     cpu = str(machine_info()["cpu"])
-    facts = {"speedup": ratio.median, "low": ratio.low, "high": ratio.high, "threads": 1, "cpu": cpu}
-    logger.info("Winograd's convolutions: %.2f to %.2f times as fast", ratio.low, ratio.high)
+    facts = {"winograd_speedup": ratio.median, "low": ratio.low, "high": ratio.high, "threads": 1, "cpu": cpu}
+    taken = "taken" if ratio.low > 1 else "not taken"
+    logger.info("Winograd's convolutions are %.2f to %.2f times as fast: %s", ratio.low, ratio.high, taken)
     if ratio.low <= 1:
         return FloatForm(graph, FLOAT_REWRITES, outcomes, {"algorithm": "direct", **facts})
     return FloatForm(shorter, every, both, {"algorithm": "winograd", **facts})

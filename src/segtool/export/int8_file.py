@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from segtool.contract import ModelContract
-from segtool.errors import GateError
+from segtool.errors import DataError, GateError
 from segtool.export import gates
 from segtool.export.data import images_at_once
 from segtool.export.job import Job, Made, measure, publish, save
+from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.presets import Preset
 from segtool.export.pruning import Pruned, prune
 from segtool.export.quantize import Batches, Quantized, layers_of, quantize, sensitivities
@@ -49,15 +50,20 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
     """
     contract = made.contract
     pruned = _pruned(made, job)
+    facts = _pruning_facts(pruned)
     found, sensitive, kept = _accurate(
         made if pruned is None else replace(made, base=pruned.model), job, preset, restore=pruned is None
     )
     if pruned is not None and not _holds(found):
         drop = found.accuracy.drop_points
         logger.warning(
-            "INT8 loses %.2f points without the channels that were pruned; it is made with all of them.", drop
+            "INT8 loses %.2f points without the channels that were pruned, and may lose %g; it is made with all of "
+            "them. Prune less, or allow more with --max-drop.",
+            drop,
+            job.options.max_drop,
         )
-        pruned, (found, sensitive, kept) = None, _accurate(made, job, preset)
+        facts = {"pruned": {"channels": {}, "macs_saved": 0.0, "lost_points": drop}}
+        found, sensitive, kept = _accurate(made, job, preset)
     accuracy = _judge_accuracy(found, kept, job.options.waive)
     figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(made, found, job, preset)}
     figures["speed"]["recommendation"] = recommend(figures).file
@@ -65,7 +71,7 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
         contract,
         precision="int8",
         convolutions={},
-        quantization={**_facts(found.quantized, job, preset, made.digest, sensitive), **_pruning_facts(pruned)},
+        quantization={**_facts(found.quantized, job, preset, made.digest, sensitive), **facts},
         metrics={**contract.metrics, "int8": found.metrics},
         gates=figures,
     )
@@ -79,7 +85,14 @@ def _pruned(made: Made, job: Job) -> Pruned | None:
     if allowed is None:
         return None
     count = job.options.images_to_prune_on((contract.height, contract.width))
-    return prune(made.base, [*job.data.calibration(count, contract)], allowed=allowed / 100, progress=job.progress)
+    batches = [*job.data.calibration(count, contract)]
+    if (found := sum(map(len, batches))) < MIN_PRUNING_IMAGES:
+        raise DataError(
+            f"{job.data.dataset.name} has {found} training images to prune on, expected {MIN_PRUNING_IMAGES} or more: "
+            "which channels can go is told by images; name more data with --data, or export without --prune. "
+            "The FP32 file was written."
+        )
+    return prune(made.base, batches, allowed=allowed / 100, progress=job.progress)
 
 
 def _pruning_facts(pruned: Pruned | None) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Made:
         Images to its output.
     digest
         SHA-256 of the file.
+    warned
+        What the user was told of it.
     """
 
     base: onnx.ModelProto
@@ -60,6 +62,7 @@ class Made:
     score: float
     run: Callable[[Images], Array]
     digest: str
+    warned: tuple[str, ...] = ()
 
 
 def measure(run: Callable[[Images], Array], job: Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:

@@ -18,6 +18,7 @@ CALIBRATIONS = ("min-max", "percentile", "entropy")
 MIN_CALIBRATION_IMAGES = 8
 DEFAULT_CALIBRATION_IMAGES = 256
 PRUNING_IMAGES = 1024
+MIN_PRUNING_IMAGES = 32
 MOST_PRUNING = 10  # percent of the labels: beyond that it is another network
 CALIBRATION_PIXELS = (
     1 << 24
@@ -104,21 +105,22 @@ class ExportResult:
         The files; `int8` is None without quantization.
     contract, int8_contract
         Their contracts, with the metrics and the gates' figures.
-    size_warnings
-        What the user should know of a network that was rebuilt for another size.
+    warned
+        What the user was told while the files were made: of a network that was rebuilt for another size, of a request
+        that nothing could be done about.
     """
 
     float32: Path
     contract: ModelContract
     int8: Path | None = None
     int8_contract: ModelContract | None = None
-    size_warnings: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know: of the size, gates that were waived, INT8 no faster, a network that is useless."""
+        """What the user should know: of the size, vain requests, waived gates, slow INT8, a useless network."""
         poor = useless(self._last.metrics)
-        return (*self.size_warnings, *warnings_of(self._last.gates), *([poor] if poor else []))
+        return (*self.warned, *warnings_of(self._last.gates), *([poor] if poor else []))
 
     @property
     def recommendation(self) -> Recommendation:

@@ -79,13 +79,13 @@ def export_model(
         job = Job(options, data, Path(folder), progress)
         made = _export_float32(model, contract, job, target)
         if int8_target is None:
-            return ExportResult(target, made.contract, size_warnings=warnings)
+            return ExportResult(target, made.contract, warned=(*warnings, *made.warned))
         try:
             int8 = export_int8(made, job, preset, int8_target)
         except GateError as error:
             stale = f" {int8_target} is still that of an earlier export." if int8_target.exists() else ""
             raise GateError(f"{error} The FP32 file {target} passed and was written.{stale}") from error
-    return ExportResult(target, made.contract, int8_target, int8, warnings)
+    return ExportResult(target, made.contract, int8_target, int8, (*warnings, *made.warned))
 
 
 def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Path | None]:
@@ -163,6 +163,9 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
     count = max(2, images_at_once(contract, most=options.parity_images))  # the gate compares a batch and single images
     images = job.data.real_images(count, contract)
     form = float_form(base, images, job)
+    warned = (form.warning,) if form.warning else ()
+    for text in warned:
+        logger.warning(text)
     log_outcomes((*shared, *form.outcomes))
     scores, _ = rewrite(converted, (*SHARED_REWRITES, *form.rewrites))
     run, _ = onnx_runner(save(form.graph, job.folder / "float32.onnx"))
@@ -180,4 +183,4 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
         gates={"parity": proof},
     )
     digest = publish(form.graph, proven, job, target, labels)
-    return Made(base, proven, score, run, digest)
+    return Made(base, proven, score, run, digest, warned)
