@@ -110,17 +110,24 @@ def removal_order(moments: Floats, weights: Floats) -> npt.NDArray[np.intp]:
     count = len(moments)
     ridge = max(RIDGE * float(np.trace(moments)) / count, _LEAST_RIDGE)
     inverse = np.linalg.inv(moments + ridge * np.eye(count))
-    weights, alive = weights.astype(np.float64), np.arange(count)
+    products: Floats = weights.T.astype(np.float64) @ weights  # of the weights only |W_c|^2 counts
+    alive = np.arange(count)
     order = []
     while len(alive):
         own = np.diag(inverse)
-        least = int(np.argmin((weights**2).sum(0) / own))
+        least = int(np.argmin(np.diag(products) / own))
         order.append(int(alive[least]))
         step = inverse[least] / own[least]
-        weights = np.delete(weights - np.outer(weights[:, least], step), least, axis=1)
-        inverse = np.delete(np.delete(inverse - np.outer(inverse[:, least], step), least, axis=0), least, axis=1)
+        cross = np.outer(products[least], step)
+        products = _without(products - cross - cross.T + products[least, least] * np.outer(step, step), least)
+        inverse = _without(inverse - np.outer(inverse[:, least], step), least)
         alive = np.delete(alive, least)
     return np.array(order, np.intp)
+
+
+def _without(matrix: Floats, index: int) -> Floats:
+    """Return a square matrix without one row and column."""
+    return np.delete(np.delete(matrix, index, axis=0), index, axis=1)
 
 
 def channel_moments(reader: Reader, moments: Moments) -> Floats:
