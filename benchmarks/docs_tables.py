@@ -116,6 +116,41 @@ def _throughput() -> str:
     return "\n".join(rows)
 
 
+def _pruning() -> str:
+    result = _read("pruning")
+    rows = [
+        "| `--prune` | convolutions pruned | work saved % | time over the whole file's | MB | mean IoU, digits % "
+        "| labels of FP32 kept % |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["files"]:
+        pruned, test = row["pruned"], row["test"]
+        shown = (
+            ("-", "-", "-", "1")
+            if pruned is None
+            else (
+                f"{row['percent']:g}",
+                len(pruned["channels"]),
+                f"{100 * pruned['macs_saved']:.0f}",
+                _interval(row["time_over_whole"]),
+            )
+        )
+        rows.append(
+            f"| {' | '.join(map(str, shown))} | {row['size_bytes'] / 1e6:.2f} | "
+            f"{100 * test['foreground_mean_iou']:.2f} | {100 * test['label_agreement']:.2f} |"
+        )
+    network = result["network"]
+    images = result["files"][0]["test"]["images"]
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"{network['arch']} after {network['epochs']} epochs in INT8, on {images} test images of M2NIST "
+            f"({processor(result['machine'])}; `pruning.json`).",
+        ]
+    )
+
+
 def _interval(value: Mapping[str, float], digits: int = 2) -> str:
     return f"{value['median']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
 
@@ -157,6 +192,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-accuracy": _int8_accuracy,
     "int8-speed": _int8_speed,
     "int8-engines": _int8_engines,
+    "pruning": _pruning,
     "throughput": _throughput,
     "install-size": _install_size,
     "light-runtime": _light_runtime,
