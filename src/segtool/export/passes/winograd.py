@@ -73,7 +73,7 @@ def apply(node: ir.Node) -> str | None:
             activated = (steps.activated(layer.activation, half) for half in (columns.even, columns.odd))
             sums = _sums_of_columns(steps, _Columns(*activated))
     g.bypass(node, steps.activated(layers[-1].activation, _larger(steps, columns)))
-    return f"{len(layers)} convolutions with two thirds of the multiplications"
+    return f"two thirds of the multiplications of {len(layers)} in a row"
 
 
 def _steps(place: ir.Node, conv: ir.Node, side: int) -> _Steps:
