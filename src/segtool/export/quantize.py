@@ -29,7 +29,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +42,7 @@ from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points, quantizable, range_source
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
-from segtool.export.int8.running import run_batches
+from segtool.export.int8.running import run_labels
 from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite
 from segtool.export.presets import Preset
 
@@ -181,14 +180,8 @@ def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> float:
-    output = [float32.graph.output[0].name]
-    pairs = zip(run_batches(float32, output, _few(batches)), run_batches(int8, output, _few(batches)), strict=True)
-    shares = [np.mean(_labels(a[output[0]]) == _labels(b[output[0]])) for a, b in pairs]
-    return float(np.mean(shares))
-
-
-def _labels(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return scores.argmax(-1) if scores.ndim == 4 else scores
+    pairs = zip(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)), strict=True)
+    return float(np.mean([np.mean(found == other) for found, other in pairs]))
 
 
 def _few(batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:

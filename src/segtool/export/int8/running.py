@@ -36,6 +36,13 @@ def run_batches(
         yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
 
 
+def run_labels(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]]) -> Iterator[Array]:
+    """Yield the labels (n, H, W) of each batch, of a model that gives labels or the scores (n, H, W, K) of classes."""
+    name = model.graph.output[0].name
+    for values in run_batches(model, [name], batches):
+        yield values[name].argmax(-1) if values[name].ndim == 4 else values[name]
+
+
 def _session(model: onnx.ModelProto, names: Sequence[str], *, only: bool) -> Any:
     import onnxruntime
 

@@ -14,6 +14,8 @@ from segtool.export.passes.rewrite import Refused
 Array = npt.NDArray[Any]
 # f(a) <= f(b) for a <= b, whatever the attributes (LeakyRelu and Elu: see `is_monotone`).
 _MONOTONE = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "Softsign", "Softplus", "Clip"})
+ACTIVATIONS = _MONOTONE | {"LeakyRelu", "Elu"}
+"""Operators that treat each number alone."""
 
 
 def array(value: ir.Value | None) -> Array | None:

@@ -15,8 +15,7 @@ from segtool.export.passes import Refused
 from segtool.export.passes import graph as g
 
 Floats = npt.NDArray[np.floating]
-# They treat each channel alike, and alone.
-_ELEMENTWISE = frozenset({"Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "HardSigmoid", "Softsign", "Softplus", "Clip"})
+# They treat each channel alone, as activations do.
 _POOLINGS = frozenset({"MaxPool", "AveragePool"})
 
 
@@ -172,7 +171,7 @@ def _way(maker: ir.Node) -> tuple[list[ir.Node], ir.Value]:
     value = maker.outputs[0]
     while len(value.uses()) == 1 and not value.is_graph_output():
         node = g.sole_user(value)
-        alone = node.op_type in _ELEMENTWISE | _POOLINGS or (node.op_type in ("Add", "Mul") and g.per_channel(node))
+        alone = node.op_type in g.ACTIVATIONS | _POOLINGS or (node.op_type in ("Add", "Mul") and g.per_channel(node))
         if node.domain or not alone or len(node.outputs) != 1:
             break
         steps.append(node)

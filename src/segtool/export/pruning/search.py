@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 
 from segtool.export.census import census
-from segtool.export.int8.running import run_batches
+from segtool.export.int8.running import run_batches, run_labels
 from segtool.export.pruning.fitting import Moments, channel_moments, fit, measure, removal_order
 from segtool.export.pruning.groups import Floats, Group, find_groups, without_channels
 
@@ -89,7 +89,7 @@ def prune(
         batches = np.array_split(batches[0], 2)
     checked = batches[:: min(_CHECKED, len(batches))]
     fitted = [batch for index, batch in enumerate(batches) if index % min(_CHECKED, len(batches))]
-    work = _Work(model, fitted, checked, [*_labels(model, checked)])
+    work = _Work(model, fitted, checked, [*run_labels(model, iter(checked))])
     groups = find_groups(model)
     sizes = {}
     for done, group in enumerate(groups):
@@ -179,7 +179,7 @@ class _Work:
 
     def agreement(self, model: onnx.ModelProto) -> float:
         """Return the share of the pixels that keep their label."""
-        pairs = zip(_labels(model, self.checked), self.labels, strict=True)
+        pairs = zip(run_labels(model, iter(self.checked)), self.labels, strict=True)
         return float(np.mean([np.mean(found == label) for found, label in pairs]))
 
     def _moments(self, model: onnx.ModelProto, group: Group) -> dict[str, Moments]:
@@ -243,10 +243,3 @@ def _plan(groups: Sequence[Group], sizes: Mapping[str, Sequence[_Size]], limit: 
         left -= max(after.changed - before.changed, 0.0)
         plan[name] = after.kept
         steps[name] = steps[name][1:]
-
-
-def _labels(model: onnx.ModelProto, batches: Sequence[Images]) -> Iterator[npt.NDArray[np.integer]]:
-    name = model.graph.output[0].name
-    for values in run_batches(model, [name], iter(batches)):
-        scores = values[name]
-        yield scores.argmax(-1) if scores.ndim == 4 else scores
