@@ -23,6 +23,7 @@ from segtool.errors import (
     SegtoolError,
     TrainingError,
 )
+from segtool.telemetry import switch_off
 
 if TYPE_CHECKING:
     from segtool.runtime.segmenter import Segmenter, load
@@ -47,6 +48,8 @@ __all__ = [
     "__version__",
     "load",
 ]
+
+switch_off()
 
 # Imported at first use: `import segtool` stays cheap, and works where only the version or an error is wanted.
 _LAZY = {

@@ -1,12 +1,14 @@
-"""Importing Keras and TensorFlow without what their native libraries write on standard error while they load."""
+"""Importing Keras, TensorFlow and matplotlib without the lines and the files that they write while they load."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from segtool.errors import MissingExtraError
@@ -34,13 +36,69 @@ def import_quietly(name: str, *, extra: str) -> ModuleType:
         return sys.modules[name]
     os.environ.update({key: value for key, value in _SETTINGS.items() if key not in os.environ})
     try:
-        with _native_stderr_closed():
+        with _native_stderr_closed(), no_files_at_home():
             return importlib.import_module(name)
     except ImportError as error:
         line = name if name in BACKENDS[1:] else f'"segtool[{extra}]"'
         raise MissingExtraError(
             f"{name} could not be imported ({error}); install it with pip install {line}."
         ) from error
+
+
+@contextmanager
+def no_files_at_home() -> Iterator[None]:
+    """Keep libraries that are imported within the block from making files in the user's home.
+
+    Keras makes ~/.keras/keras.json, and matplotlib, which Keras imports, a list of fonts and two folders. Where the
+    user has these already, or says by KERAS_HOME or MPLCONFIGDIR where they belong, they are read and written as ever.
+    """
+    with _no_keras_json(), _temporary_font_list():
+        yield
+
+
+@contextmanager
+def _no_keras_json() -> Iterator[None]:
+    home = _home() / ".keras"
+    if "keras" in sys.modules or "KERAS_HOME" in os.environ or (home / "keras.json").exists():
+        yield
+        return
+    # Nothing can be made below it, and Keras goes on without.
+    with _environment({"KERAS_HOME": os.devnull}):
+        yield
+    config = sys.modules.get("keras.src.backend.config")
+    if config is not None:
+        vars(config)["_KERAS_DIR"] = str(home)  # where keras.utils.get_file puts what a host program downloads
+
+
+@contextmanager
+def _temporary_font_list() -> Iterator[None]:
+    home = _home()
+    config, cache = (
+        Path(os.environ.get(variable) or home / name)
+        for variable, name in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache"))
+    )
+    own = (config / "matplotlib", cache / "matplotlib", home / ".matplotlib")
+    if "matplotlib" in sys.modules or "MPLCONFIGDIR" in os.environ or any(folder.exists() for folder in own):
+        yield
+        return
+    # Made again in each process: 0.3 s with few fonts.
+    with tempfile.TemporaryDirectory(prefix="segtool-") as folder, _environment({"MPLCONFIGDIR": folder}):
+        yield
+
+
+def _home() -> Path:
+    return Path(os.path.expanduser("~"))  # noqa: PTH111 (a user without a home is no error)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that were not set, for the block alone."""
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from segtool import files
 from segtool.errors import DataError, MissingExtraError
+from segtool.models.backend import no_files_at_home
 
 DPI = 150
 INK = "#1f2328"
@@ -33,7 +34,8 @@ _MAX_PIXELS = 2**16 - 1  # Agg draws no longer side
 def require_matplotlib() -> None:
     """Raise MissingExtraError with the line that installs matplotlib where it is missing."""
     try:
-        import matplotlib.figure  # noqa: F401
+        with no_files_at_home():
+            import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             'Pictures need matplotlib, which is not installed; run: pip install "segtool[report]"'

@@ -15,13 +15,17 @@ from segtool.runtime.findings import (
     folder_findings,
     processor_findings,
     provider_findings,
+    telemetry_findings,
     thread_findings,
     working_folders,
     worst,
 )
 from segtool.runtime.machine import machine_info
-from segtool.runtime.packages import installed_packages, package_findings
+from segtool.runtime.packages import installed_packages, onnxruntime_packages, package_findings
 from segtool.runtime.processors import default_threads
+from segtool.telemetry import State, usage_events
+
+_EVENTS: Mapping[State, str] = {"none": "this version has none", "off": "off", "on": "on"}
 
 
 def examine() -> dict[str, Any]:
@@ -33,13 +37,16 @@ def examine() -> dict[str, Any]:
         `status`, "broken" or "ok"; `facts`, one value by name for a table; `findings`, each a `severity`
         ("broken", "warning", "note"), a `finding` and a `remedy`; `machine` as in `machine_info`; `threads`, the
         default; `providers`, for each that onnxruntime lists why it does not start, or null where it does;
-        `packages`, the version of each, or null where it is not installed; `gpus`; `folders`.
+        `packages`, the version of each, or null where it is not installed; `usage_events`, "none", "off" or "on", as
+        in `segtool.telemetry.usage_events`; `gpus`; `folders`.
     """
     machine, packages, gpus = machine_info(), installed_packages(), nvidia_gpus()
     providers, failures = _providers()
     threads, folders = _threads(), working_folders()
+    events = _usage_events(packages)
     findings = [
         *package_findings(packages),
+        *telemetry_findings(events),
         *failures,
         *provider_findings(providers, gpus),
         *thread_findings(threads, machine["available_cpus"]),
@@ -49,13 +56,14 @@ def examine() -> dict[str, Any]:
     return {
         "status": "broken" if worst(findings) == BROKEN else "ok",
         "facts": _facts(machine, providers, packages, gpus)
-        | {"default threads": str(threads)}
+        | {"default threads": str(threads), "onnxruntime's usage events": _EVENTS[events]}
         | {f"{name} folder": str(folder or "none") for name, folder in folders.items()},
         "findings": [vars(finding) for finding in findings],
         "machine": machine,
         "threads": threads if isinstance(threads, int) else None,
         "providers": providers,
         "packages": packages,
+        "usage_events": events,
         "gpus": gpus,
         "folders": {name: str(folder) if folder else None for name, folder in folders.items()},
     }
@@ -71,6 +79,12 @@ def _providers() -> tuple[dict[str, str | None], list[Finding]]:
         return {}, [Finding(BROKEN, str(error), "reinstall the onnxruntime package")]
     except OSError as error:
         return {}, [Finding(BROKEN, f"no provider could be tried ({error})", "mend the temporary folder first")]
+
+
+def _usage_events(packages: Mapping[str, str | None]) -> State:
+    """Return whether the installed onnxruntime sends usage events; "on" where one of several does."""
+    found = {usage_events(packages.get(name)) for name in onnxruntime_packages()}
+    return next((state for state in ("on", "off") if state in found), "none")
 
 
 def _threads() -> int | str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from segtool.telemetry import VARIABLE, State
+
 Severity = Literal["broken", "warning", "note"]
 
 BROKEN: Severity = "broken"
@@ -99,6 +101,14 @@ def processor_findings(machine: Mapping[str, Any]) -> list[Finding]:
         remedy = "do not trust latencies measured now"
         findings.append(Finding(WARNING, f"the machine is busy (load {load[0]:.1f})", remedy))
     return findings
+
+
+def telemetry_findings(events: State) -> list[Finding]:
+    """Return what lets onnxruntime send usage events: only the user's own value of the variable does."""
+    if events != "on":
+        return []
+    finding = f"{VARIABLE} is set to {os.environ.get(VARIABLE, '')!r}, so onnxruntime sends usage events"
+    return [Finding(WARNING, finding, f"unset {VARIABLE}; segtool then sets it to 1")]
 
 
 def thread_findings(threads: int | str, cpus: int) -> list[Finding]:

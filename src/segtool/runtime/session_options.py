@@ -49,6 +49,9 @@ def fallback_print_kept(store: io.StringIO) -> AbstractContextManager[Any]:
 
 
 def quieten() -> None:
-    """Keep onnxruntime's warnings off stderr (what matters is raised) and its usage events off the network."""
+    """Keep onnxruntime's warnings off stderr (what matters is raised), and stop usage events that are still on.
+
+    They are where a host program imported onnxruntime before segtool, and on Windows; see `segtool.telemetry`.
+    """
     ort.set_default_logger_severity(3)
     ort.disable_telemetry_events()
