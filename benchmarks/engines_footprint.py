@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from commands import write_result
+from engines.openvino_engine import USAGE_STATISTICS_OFF
 from install_size import ROOT, fresh_environment, sizes
 
 from segtool.runtime.fresh_process import PHASES
@@ -150,6 +151,7 @@ def _starts(pythons: dict[str, str], models: dict[str, Path], shape: list[int]) 
     """Return the milliseconds (rounds, phases) of each engine's fresh processes."""
     times: dict[str, list[np.ndarray]] = {name: [] for name in pythons}
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"}
+    environment |= USAGE_STATISTICS_OFF
     environment.pop("PYTHONPATH", None)
     for number in range(ROUNDS + 1):
         for name, engine in ENGINES.items():

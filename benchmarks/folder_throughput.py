@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from commands import call, update_result, write_result
+from engines.openvino_engine import import_openvino
 from PIL import Image
 
 import segtool
@@ -142,7 +143,7 @@ def _memory(model: Path, folder: Path) -> dict[str, dict[str, float]]:
 
 def _openvino(path: Path, images: Path) -> float:
     """Return OpenVINO's images a second over the folder, decoded before the clock starts."""
-    import openvino as ov
+    ov = import_openvino()
 
     batches = [np.array(Image.open(file))[None, ..., None] for file in sorted(images.iterdir())]
     compiled = ov.Core().compile_model(str(path), "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})

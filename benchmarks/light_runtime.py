@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from commands import call, write_result
 from PIL import Image
 
 import segtool
 from segtool.models.shipped import SHIPPED
+from segtool.runtime.engine import ort
 from segtool.runtime.latency import percentiles, ratio_of
 
 # What someone would write without segtool: open a PNG, make a session, run it.

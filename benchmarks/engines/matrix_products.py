@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.openvino_engine import import_openvino
+
 SHAPES = ((256, 1152, 256), (512, 1024, 512), (1024, 1024, 1024))
 """(M, K, N) of the products: A (M, K) changes from run to run in principle, B (K, N) is a constant."""
 _SEED = 0
@@ -148,7 +150,7 @@ def _in_onnxruntime(graph: Any, a: Any) -> Run:
 
 
 def _in_openvino(graph: Any, a: Any) -> Run:
-    import openvino as ov
+    ov = import_openvino()
 
     core = ov.Core()
     hints = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}

@@ -6,6 +6,7 @@ transposed convolution of a 2 x 3 map for one to 3 x 5).
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ import numpy as np
 from engines.engine import Engine, Images, Predict, Sources
 
 MODEL = "model.xml"
+USAGE_STATISTICS_OFF = {"CI": "true", "NNCF_CI": "1"}
+"""Without them the import of openvino writes a client's id to ~/intel, and it and NNCF send events to Google Analytics.
+
+`CI` is the one variable that OpenVINO asks before that; NNCF has its own.
+"""
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO, which sends nothing then."""
+    os.environ.update(USAGE_STATISTICS_OFF)
+    import openvino
+
+    return openvino
 
 
 def engines(*, float32: Path, int8: Path) -> list[Engine]:
@@ -30,7 +44,7 @@ def engines(*, float32: Path, int8: Path) -> list[Engine]:
 
 def open_model(path: Path, threads: int, *, hints: tuple[tuple[str, str], ...] = ()) -> Predict:
     """Open a model for the latency of one image at a time."""
-    import openvino as ov
+    ov = import_openvino()
 
     latency = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
     request = ov.Core().compile_model(path, "CPU", {**latency, **dict(hints)}).create_infer_request()
@@ -46,7 +60,7 @@ def open_model(path: Path, threads: int, *, hints: tuple[tuple[str, str], ...] =
 
 def open_throughput(path: Path, threads: int) -> Predict:
     """Open a model for many images at a time, one run each, as OpenVINO's throughput mode divides the processors."""
-    import openvino as ov
+    ov = import_openvino()
 
     compiled = ov.Core().compile_model(
         path, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": threads}
@@ -66,15 +80,15 @@ def open_throughput(path: Path, threads: int) -> Predict:
 
 def convert(sources: Sources, folder: Path) -> None:
     """Convert the network, for one image at a time, to class ids."""
-    import openvino as ov
+    ov = import_openvino()
 
     ov.save_model(_labels_model(sources), folder / MODEL, compress_to_fp16=False)
 
 
 def quantize(sources: Sources, folder: Path) -> None:
     """Quantize the network with NNCF's defaults."""
+    ov = import_openvino()
     import nncf
-    import openvino as ov
 
     images = nncf.Dataset(sources.array("calibration"), lambda image: image[np.newaxis])
     quantized = nncf.quantize(_labels_model(sources), images, subset_size=len(sources.array("calibration")))
@@ -83,7 +97,7 @@ def quantize(sources: Sources, folder: Path) -> None:
 
 def _labels_model(sources: Sources) -> Any:
     """Return the plain conversion with the arg-max of what goes into its soft-max for its output."""
-    import openvino as ov
+    ov = import_openvino()
     from openvino import opset13 as ops
 
     model = ov.convert_model(sources.stock_file)
