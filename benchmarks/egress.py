@@ -178,9 +178,7 @@ def row(command: Started, work: Path) -> dict[str, Any]:
     command.process.wait()
     trace = strace.read(command.folder / "trace", work)
     written = Counter(where(path, command.folder, work) for _, path in trace.files)
-    left = {
-        where(path, command.folder, work, left=True) for path in command.folder.glob("[ht]*/**/*") if path.is_file()
-    }
+    left = {where(path, command.folder, work, left=True) for path in _files_left(command.folder)}
     sockets = Counter(place for places in trace.sockets.values() for place in places or ["no address"])
     named = NAMED | (RAY_NAMED if "ray" in command.arguments else {})
     not_named = sorted({*strace.not_local(trace), *written, *left} - named.keys())
