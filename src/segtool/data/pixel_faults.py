@@ -99,31 +99,30 @@ def _orientation(folder: Path, pairs: Sequence[Pair]) -> Problem | None:
     ]
     if not group:
         return None
-    tagged, bare = _bare(group)
-    found = (
-        f"{counted(len(group), tagged)} of {folder} {_has(group)} an orientation (EXIF or TIFF), their {bare}s do not"
-        if bare
-        else f"{counted(len(group), 'image')} of {folder} {_has(group)} another orientation than their masks"
-    )
-    which = group[0].sample.mask if tagged == "mask" else group[0].sample.image
+    first = group[0]
+    tagged = first.sample.mask if first.image.orientation == 1 else first.sample.image
     return _problem(
         "orientation",
         group,
-        f"{found}; the first is {which} ({group[0].image.orientation}; 1 is upright, its mask has "
-        f"{group[0].mask.orientation}). segtool turns each file as its own tag says, which is right only where the "
-        f"masks were drawn on the upright image; compare one pair, and where they do not fit remove the tags: "
-        f"{_remove_tags(which.parent)}.",
+        f"{_which_carry(folder, group)}; {first.sample.image} has {first.image.orientation} and {first.sample.mask} "
+        f"{first.mask.orientation}, where 1 is upright. Each file is turned as its own tag says, which is right only "
+        "where the masks fit the upright images; compare one pair, and where they do not fit remove the tags: "
+        f"{_remove_tags(tagged.parent)}.",
         warning=True,
     )
 
 
-def _bare(group: Sequence[Pair]) -> tuple[str, str]:
-    """Return which of image and mask carries orientations and which does not; the latter empty where both do."""
+def _which_carry(folder: Path, group: Sequence[Pair]) -> str:
+    """Say which of the images and masks carry an orientation that the others do not."""
     if all(pair.mask.orientation == 1 for pair in group):
-        return "image", "mask"
-    if all(pair.image.orientation == 1 for pair in group):
-        return "mask", "image"
-    return "image", ""
+        tagged, bare = "image", "masks"
+    elif all(pair.image.orientation == 1 for pair in group):
+        tagged, bare = "mask", "images"
+    else:
+        return f"{counted(len(group), 'image')} of {folder} and their masks carry different orientations (EXIF or TIFF)"
+    if len(group) == 1:
+        return f"1 {tagged} of {folder} carries an orientation (EXIF or TIFF), its {bare[:-1]} does not"
+    return f"{counted(len(group), tagged)} of {folder} carry an orientation (EXIF or TIFF), their {bare} do not"
 
 
 def _pages(folder: Path, pairs: Sequence[Pair]) -> Problem | None:
@@ -199,10 +198,11 @@ def _range(folder: Path, pairs: Sequence[Pair]) -> Problem | None:
     if bits is None:
         return None
     first, top = wide[0].sample.image, (1 << bits) - 1
+    share = 100 * top / 65535
     return _problem(
         "range",
         wide,
-        f"The 16-bit images of {folder} use {100 * top / 65535:.1g} % of their range: the largest value in "
+        f"The 16-bit images of {folder} use {share:.{share < 1:d}f} % of their range: the largest value in "
         f"{counted(len(looked_at), 'image')} of {len(wide)} is {largest}, as in data of {bits} bits (0..{top}), "
         f"expected values up to 65535; the network would see {largest // 257 + 1} of 256 levels. Scale the files (keep "
         'a copy), and those that are predicted later, by the same factor: python -c "import sys, numpy as np; from '
