@@ -153,7 +153,7 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
     survey = survey_masks(sample.mask for sample in samples)
     refuse_differing_palettes(survey.colors, source=str(folder))
-    survey.values.refuse_soft(source=str(folder), advice=_threshold(samples))
+    survey.values.refuse_soft(source=str(folder), files=files_like(samples[0].mask) if samples else "")
     masks, values = survey.values.first, survey.values.values
     if mixed := survey.values.mixed_binary(assumed, source=str(folder)):
         classes, encoding = mixed
@@ -164,18 +164,6 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
         encoding = identity_encoding(classes)
         _refuse_foreign(masks, classes)
     return Description(classes, encoding, None, {})
-
-
-def _threshold(samples: Sequence[Sample]) -> str:
-    """Return the advice to threshold the masks of a folder, with the line that does it."""
-    if not samples:
-        return ""
-    first = samples[0].mask
-    return (
-        " (keep a copy): python -c \"import sys, os; from PIL import Image; [Image.open(name).convert('L').point("
-        "lambda value: 255 * (value > 127)).save(os.path.splitext(name)[0] + '.png') for name in sys.argv[1:]]\" "
-        f"{files_like(first)}{'' if first.suffix == '.png' else f', and move the {first.suffix} files away'}"
-    )
 
 
 def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:
