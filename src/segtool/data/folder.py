@@ -27,7 +27,8 @@ from segtool.data.lossy import lossy_masks
 from segtool.data.mask_files import read_raw_mask, survey_masks
 from segtool.data.mask_values import SoftMasksError, refuse_differing_palettes
 from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
-from segtool.data.pixel_faults import files_like, pixel_problems, read_pair, size_problems
+from segtool.data.pairs import files_like, read_pair
+from segtool.data.pixel_faults import pixel_problems, size_problems
 from segtool.data.problem import refuse
 from segtool.errors import DataError
 from segtool.runtime.image_io import read_image
@@ -153,7 +154,7 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
     survey = survey_masks(sample.mask for sample in samples)
     refuse_differing_palettes(survey.colors, source=str(folder))
-    survey.values.refuse_soft(source=str(folder), files=files_like(samples[0].mask) if samples else "")
+    survey.values.refuse_soft(source=str(folder), files=files_like([sample.mask for sample in samples]))
     masks, values = survey.values.first, survey.values.values
     if mixed := survey.values.mixed_binary(assumed, source=str(folder)):
         classes, encoding = mixed
