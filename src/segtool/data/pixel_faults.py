@@ -123,8 +123,8 @@ def _pages(folder: Path, pairs: Sequence[Pair]) -> Problem | None:
             differing,
             f"{counted(len(differing), 'mask')} of {folder} {has_or_have(differing)} another number of pages than the "
             f"image: {first.sample.image} has {first.image.pages} and {first.sample.mask} {first.mask.pages}, expected "
-            f"as many; only the first page of each would be read. If the pages are samples, {split}; if they are classes, "
-            "merge them into one map of ids.",
+            f"as many; only the first page of each would be read. If the pages are samples, {split}; if they are "
+            "classes, merge them into one map of ids.",
         )
     return grouped(
         "pages",
