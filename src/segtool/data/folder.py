@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.data.arrays import Labels
-from segtool.data.base import Dataset, Images, Size, Source, show_size
+from segtool.data.base import Dataset, Images, Size, Source
 from segtool.data.classes import (
     Classes,
     Encoding,
@@ -20,18 +20,22 @@ from segtool.data.classes import (
     is_binary,
     with_usual_ignore,
 )
+from segtool.data.headers import Header
 from segtool.data.layout import PARTS
 from segtool.data.listing import Sample, is_image_folder, list_samples
 from segtool.data.lossy import lossy_masks
-from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
+from segtool.data.mask_files import read_raw_mask, survey_masks
+from segtool.data.mask_values import SoftMasksError, refuse_differing_palettes
 from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
-from segtool.data.problem import Problem, refuse
+from segtool.data.pairs import files_like, read_pair
+from segtool.data.pixel_faults import pixel_problems, size_problems
+from segtool.data.problem import refuse
 from segtool.errors import DataError
 from segtool.runtime.image_io import read_image
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder", "size_problem"]
+__all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder"]
 
 
 @dataclass(frozen=True)
@@ -113,22 +117,25 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
     lossy = lossy_masks([sample.mask for sample in listing.samples])
-    metadata = find_metadata(folder / FILE_NAME)
-    colors = metadata is not None and metadata.encoding.colors
-    headers = [read_header(sample.image, oriented=True) for sample in listing.samples]
-    pairs = zip(listing.samples, headers, strict=True)
+    pairs = [read_pair(sample) for sample in listing.samples]
     # Before the classes are told from all masks, which hides a fault of one behind what all of them hold.
-    refuse([problem for problem in (size_problem(*pair, colors=colors) for pair in pairs) if problem], spec=spec)
+    refuse(size_problems(pairs), spec=spec)
+    problems = pixel_problems(folder, pairs)
+    refuse([problem for problem in problems if not problem.warning], spec=spec)
     try:
         description = describe_folder(folder, listing.samples, assumed=classes)
+    except SoftMasksError:
+        raise  # says how to make ids of what JPEG left
     except DataError as error:
-        if lossy and metadata is None:
+        if lossy and not (folder / FILE_NAME).is_file():
             raise DataError(lossy) from error  # values that JPEG made are no classes to describe
         raise
+    for problem in problems:
+        logger.warning(problem.message)
     if lossy:
         logger.warning(lossy)
     source = Source(folder.resolve().name, spec, description.provenance)
-    return FolderDataset(listing.samples, headers, description=description, source=source)
+    return FolderDataset(listing.samples, [pair.image for pair in pairs], description=description, source=source)
 
 
 def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Description:
@@ -145,9 +152,13 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     if metadata is not None:
         _refuse_splits(metadata)
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
-    masks = values_of(sample.mask for sample in samples)
-    values = np.array(sorted(masks), np.int64)
-    if assumed is None or not masks or is_binary(values, assumed):
+    survey = survey_masks(sample.mask for sample in samples)
+    refuse_differing_palettes(survey.colors, source=str(folder))
+    survey.values.refuse_soft(source=str(folder), files=files_like([sample.mask for sample in samples]))
+    masks, values = survey.values.first, survey.values.values
+    if mixed := survey.values.mixed_binary(assumed, source=str(folder)):
+        classes, encoding = mixed
+    elif assumed is None or not masks or is_binary(values, assumed):
         classes, encoding = infer_encoding(values, source=str(folder))
     else:
         classes = with_usual_ignore(assumed, values, source=str(folder))
@@ -156,7 +167,7 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     return Description(classes, encoding, None, {})
 
 
-def _refuse_foreign(masks: Mapping[int, Path], classes: Classes) -> None:
+def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:
     """Refuse values that are no id of a model's classes, by the first mask that holds any."""
     known = {*range(len(classes.names)), classes.ignore_id}
     foreign = [value for value in masks if value not in known]
@@ -179,19 +190,6 @@ def _refuse_splits(metadata: Metadata) -> None:
             f"{metadata.file} has splits, which number the images of arrays, and this is a folder of files; put the "
             "files into train/, val/ and test/ instead, and take splits out."
         )
-
-
-def size_problem(sample: Sample, header: Header, *, colors: bool) -> Problem | None:
-    """Return what is wrong where a mask has another size than its image."""
-    mask = read_header(sample.mask, oriented=colors)
-    if mask.size == header.size:
-        return None
-    return Problem(
-        "size",
-        sample.name,
-        f"The image {sample.image} is {show_size(header.size)} and its mask {sample.mask} {show_size(mask.size)} "
-        "(height x width), expected the same size; crop or resize one of them.",
-    )
 
 
 def _splits(samples: Sequence[Sample]) -> dict[str, npt.NDArray[np.intp]] | None:

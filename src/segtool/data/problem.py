@@ -15,20 +15,23 @@ class Problem:
     Attributes
     ----------
     kind
-        "missing", "ambiguous", "unreadable", "lossy", "size", "values", "class", "duplicate", "parts", "unlabelled" or
-        "arrays".
+        "missing", "ambiguous", "unreadable", "lossy", "size", "orientation", "pages", "range", "alpha", "values",
+        "class", "duplicate", "parts", "unlabelled" or "arrays".
     sample
         The name of the sample, the class or the data set that it concerns; of several samples the first.
     message
         One sentence: what was found, what was expected, what to do.
     samples
         All samples that it concerns, where those are several.
+    warning
+        Whether the data are used all the same, with the message as a warning.
     """
 
     kind: str
     sample: str
     message: str
     samples: tuple[str, ...] = ()
+    warning: bool = False
 
 
 def refuse(problems: Sequence[Problem], *, spec: str) -> None:
