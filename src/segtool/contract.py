@@ -85,6 +85,9 @@ class ModelContract:
     trained_size
         (height, width) that the network was trained at, where the file was rebuilt for another (`segtool export
         --size`): metrics and gates are those at the file's own size. None where the two are the same.
+    arguments
+        The command line behind `segtool export` that made the file, as given, so that the export can be repeated;
+        without the options that change no byte of it (-v, -q, --debug, --json). Empty where a program made it.
     """
 
     height: int
@@ -105,6 +108,7 @@ class ModelContract:
     gates: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     trained_size: tuple[int, int] | None = None
+    arguments: tuple[str, ...] = ()
     version: int = CONTRACT_VERSION
 
     def __post_init__(self) -> None:
@@ -175,7 +179,8 @@ class ModelContract:
         try:
             values["class_names"] = _tuple(values["class_names"])
             values["palette"] = tuple(_tuple(color) for color in _tuple(values["palette"]))
-            values["trained_size"] = tuple(values.get("trained_size") or ()) or None
+            values["trained_size"] = None if values.get("trained_size") is None else _tuple(values["trained_size"])
+            values["arguments"] = _tuple(values.get("arguments", []))
             return cls.of_file(source, **values)
         except (KeyError, TypeError, ValueError) as error:
             raise ContractError(

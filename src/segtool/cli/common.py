@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 import unicodedata
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 EXIT_PARTLY = 3
 
+_ARGUMENTS = "segtool.arguments"
+_SHOWN_ONLY, _VERBOSITY = ("--verbose", "--quiet", "--debug", "--json"), re.compile("-[vq]+")
 WHOLE_FILES_KEPT = "the files that it had finished are there, each of them whole"
 
 
@@ -47,6 +50,11 @@ class Command(click.Command):
                 click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
             ]
         )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; `arguments_as_given` returns them."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command with logging set up and errors turned into exit codes."""
@@ -142,6 +150,14 @@ def is_quiet() -> bool:
     """Return whether the current command was called with -q."""
     context = click.get_current_context(silent=True)
     return bool(context and (context.obj or {}).get("quiet"))
+
+
+def arguments_as_given() -> tuple[str, ...]:
+    """Return what stood behind the current command's name, without the options that change only what is shown."""
+    given: tuple[str, ...] = click.get_current_context().meta[_ARGUMENTS]
+    options = given[: given.index("--")] if "--" in given else given
+    kept = [item for item in options if item not in _SHOWN_ONLY and not _VERBOSITY.fullmatch(item)]
+    return (*kept, *given[len(options) :])
 
 
 def say(message: str) -> None:
