@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from segtool.cli.common import Command, emit_json, emit_table, percent, say, say_when_stopped
+from segtool.cli.common import Command, arguments_as_given, emit_json, emit_table, percent, say, say_when_stopped
 from segtool.cli.extras import need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
@@ -151,7 +151,7 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
         if resume:
             result = resume_run(out, expected=given, listener=live)
         else:
-            result = train(TrainOptions(**options), out=out, listener=live)
+            result = train(TrainOptions(**options), out=out, listener=live, arguments=arguments_as_given())
     say_when_stopped(lambda: f"Stopped after the training; the run in {result.folder} is complete.")
     if not result.is_chief:
         _report_follower(result, as_json=as_json)
