@@ -61,7 +61,8 @@ class ModelContract:
         "labels": output ``labels`` (N, H, W), uint8 (uint16 above 256 classes);
         "logits" / "probabilities": output of that name, float32 (N, H, W, K).
     size_policy
-        What is done with an image larger than the input: "resize" (bilinear, labels back by nearest) or
+        What is done with an image larger than the input: "resize" (bilinear; labels and probabilities
+        back by nearest, so that the labels are the arg-max of the probabilities) or
         "tile" (overlapping tiles, merged on the scores where the head gives them; a side that is smaller is continued
         with its border pixels). With "resize" smaller images are resized too.
     precision

@@ -154,7 +154,8 @@ class Segmenter:
         Parameters
         ----------
         image, tile
-            As in a call. A resized image's probabilities are brought back by bilinear interpolation.
+            As in a call. A resized image's probabilities are brought back by the nearest pixel centre, as its labels
+            are: those of a call are the arg-max of these.
 
         Returns
         -------
