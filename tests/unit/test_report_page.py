@@ -15,6 +15,10 @@ from report_runs import CLASSES, HOSTILE, write_data, write_report_run
 from tiny_models import write_model
 
 from segtool.cli import main
+from segtool.errors import ModelFileError
+from segtool.report.page.collect import open_models
+from segtool.report.page.options import ReportOptions
+from segtool.report.page.subjects import Subject
 from segtool.report.page.verdict import choose, judge
 
 VOID = {"br", "col", "img", "input", "link", "meta"}
@@ -159,6 +163,13 @@ def test_the_commands_are_those_of_the_run(made: dict[str, Any], folder: Path) -
     assert "--seed 3" in train
     assert export == f"segtool export {folder} --quantize --preset x86 --max-drop 5 --calibration percentile"
     assert last.startswith("segtool report ")
+
+
+@pytest.mark.parametrize("change", [{"provider": "cpu"}, {"threads": 2}, {"runs": 50}])
+def test_how_to_run_is_refused_where_no_model_is_exported(tmp_path: Path, change: dict[str, Any]) -> None:
+    trained = Subject(tmp_path / "model.keras", "keras", None)
+    with pytest.raises(ModelFileError, match="leave them out"):
+        open_models([trained], ReportOptions(**change))
 
 
 def test_nothing_is_overwritten(made: dict[str, Any], folder: Path) -> None:

@@ -11,7 +11,9 @@ import re
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -63,7 +65,10 @@ class Command(click.Command):
             raise click.UsageError("-v and -q exclude each other.")
         ctx.obj = {"quiet": quiet, "verbose": verbose}
         begun = time.time()
-        _set_up_logging(verbose=verbose)
+        with _warnings_as_log(verbose=verbose):
+            return self._run(ctx, begun, debug=debug)
+
+    def _run(self, ctx: click.Context, begun: float, *, debug: bool) -> Any:
         handle_signals()
         try:
             begin()
@@ -266,6 +271,22 @@ def _rich_handler() -> logging.Handler:
 def percent(value: float | None, digits: int = 2) -> str:
     """Return a share as a percentage, or a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+@contextmanager
+def _warnings_as_log(*, verbose: bool) -> Iterator[None]:
+    """Set up the log, and add the warnings of libraries to it as details: what they say is about their own calls.
+
+    Python would print them with a path of this machine and a line of code. `-v` shows the sentence.
+    """
+    _set_up_logging(verbose=verbose)
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        logging.getLogger("segtool.libraries").info("%s: %s", category.__name__, message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _set_up_logging(*, verbose: bool) -> None:

@@ -308,7 +308,7 @@ class Segmenter:
         try:
             if source.is_array:
                 found.facts = input_facts(source) if options.facts else None
-                found.image = read_array(source, channels=self.contract.channels)
+                found.image = read_array(source, channels=self.contract.channels, max_pixels=options.max_pixels)
                 found.pixels = ArrayPixels(found.image)
             else:
                 self._read_file(found, options)
