@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from segtool.stopping import handle_signals
+
+# isort: split
 import gc
 import sys
 
@@ -10,6 +13,7 @@ from segtool.garbage import no_search_for_garbage
 
 def run() -> None:
     """Run the command line as the program of this process, and end it."""
+    handle_signals(starting=True)
     with no_search_for_garbage():
         from segtool.cli import main
     try:

@@ -61,7 +61,8 @@ class ModelContract:
         "labels": output ``labels`` (N, H, W), uint8 (uint16 above 256 classes);
         "logits" / "probabilities": output of that name, float32 (N, H, W, K).
     size_policy
-        What is done with an image larger than the input: "resize" (bilinear, labels back by nearest) or
+        What is done with an image larger than the input: "resize" (bilinear; labels and probabilities
+        back by nearest, so that the labels are the arg-max of the probabilities) or
         "tile" (overlapping tiles, merged on the scores where the head gives them; a side that is smaller is continued
         with its border pixels). With "resize" smaller images are resized too.
     precision
@@ -85,6 +86,9 @@ class ModelContract:
     trained_size
         (height, width) that the network was trained at, where the file was rebuilt for another (`segtool export
         --size`): metrics and gates are those at the file's own size. None where the two are the same.
+    arguments
+        The command line behind `segtool export` that made the file, as given, so that the export can be repeated;
+        without the options that change no byte of it (-v, -q, --debug, --json). Empty where a program made it.
     """
 
     height: int
@@ -105,6 +109,7 @@ class ModelContract:
     gates: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     trained_size: tuple[int, int] | None = None
+    arguments: tuple[str, ...] = ()
     version: int = CONTRACT_VERSION
 
     def __post_init__(self) -> None:
@@ -175,7 +180,8 @@ class ModelContract:
         try:
             values["class_names"] = _tuple(values["class_names"])
             values["palette"] = tuple(_tuple(color) for color in _tuple(values["palette"]))
-            values["trained_size"] = tuple(values.get("trained_size") or ()) or None
+            values["trained_size"] = None if values.get("trained_size") is None else _tuple(values["trained_size"])
+            values["arguments"] = _tuple(values.get("arguments", []))
             return cls.of_file(source, **values)
         except (KeyError, TypeError, ValueError) as error:
             raise ContractError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,11 @@ _MAX_DEPTH = 32
 _MAX_PIXELS = 2**28  # of one input: beyond any that a segmentation network was trained on
 _MAX_CLASSES = 65_535  # labels are 16 bits, and one value is left to ignore
 _MAX_NAME = 1000
+_MAX_ARGUMENTS, _MAX_ARGUMENT = 1000, 1 << 16
+_MAX_VERSION = 1_000_000
 _HEADS, _SIZE_POLICIES = ("labels", "logits", "probabilities"), ("resize", "tile")
+_PRECISIONS = ("float32", "int8")
+_FINGERPRINT = re.compile("([0-9a-f]{64})?")
 _MAPPINGS = ("quantization", "convolutions", "split", "metrics", "gates", "versions")
 
 
@@ -49,16 +54,31 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         What was found and what was expected, without a full stop.
     """
     _check_size(fields)
+    _check_trained_size(fields["trained_size"])
     _check_classes(fields)
-    for name, allowed in (("head", _HEADS), ("size_policy", _SIZE_POLICIES)):
+    _check_arguments(fields["arguments"])
+    for name, allowed in (("head", _HEADS), ("size_policy", _SIZE_POLICIES), ("precision", _PRECISIONS)):
         if fields[name] not in allowed:
             raise ValueError(f"its {name} is {_short(fields[name])}, expected {', '.join(allowed)}")
-    for name in ("precision", "data_fingerprint"):
-        if not isinstance(fields[name], str):
-            raise TypeError(f"its {name} is {_short(fields[name])}, expected a text")
+    if not _is_id(fields["version"], 1, _MAX_VERSION):
+        raise ValueError(f"its version is {_short(fields['version'])}, expected a whole number from 1")
+    if not isinstance(fields["data_fingerprint"], str) or not _FINGERPRINT.fullmatch(fields["data_fingerprint"]):
+        raise ValueError(
+            f"its data_fingerprint is {_short(fields['data_fingerprint'])}, expected a SHA-256 in hexadecimal, or none"
+        )
     for name in _MAPPINGS:
-        if not isinstance(fields[name], Mapping):
-            raise TypeError(f"its {name} is {_short(fields[name])}, expected names and values")
+        _check_mapping(name, fields[name])
+
+
+def _check_mapping(name: str, value: Any) -> None:
+    """Refuse what is no mapping from texts; of figures the values are mappings too, and of versions texts."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"its {name} is {_short(value)}, expected names and values")
+    inner = {"metrics": Mapping, "gates": Mapping, "versions": str}.get(name)
+    for key, item in value.items():
+        if inner is not None and not isinstance(item, inner):
+            expected = "a text" if inner is str else "names and values"
+            raise TypeError(f"{_short(key)} of its {name} is {_short(item)}, expected {expected}")
 
 
 def _check_size(fields: Mapping[str, Any]) -> None:
@@ -68,6 +88,26 @@ def _check_size(fields: Mapping[str, Any]) -> None:
         raise ValueError(
             f"its input is {_short(height)} x {_short(width)} x {_short(channels)}, expected a positive size of at "
             f"most {_MAX_PIXELS:,} pixels and 1 or 3 channels"
+        )
+
+
+def _check_trained_size(value: Any) -> None:
+    if value is None:
+        return
+    whole = isinstance(value, tuple) and len(value) == 2 and all(_is_id(side, 1, _MAX_PIXELS) for side in value)
+    if not whole or value[0] * value[1] > _MAX_PIXELS:
+        raise ValueError(
+            f"its trained_size is {_short(value)}, expected a height and a width of at most {_MAX_PIXELS:,} pixels"
+        )
+
+
+def _check_arguments(value: Any) -> None:
+    """Refuse what is no list of texts; what they say is made printable where it is shown."""
+    texts = isinstance(value, tuple) and all(isinstance(item, str) and len(item) <= _MAX_ARGUMENT for item in value)
+    if not texts or len(value) > _MAX_ARGUMENTS:
+        raise TypeError(
+            f"its arguments are {_short(value)}, expected at most {_MAX_ARGUMENTS} texts of up to {_MAX_ARGUMENT:,} "
+            "characters"
         )
 
 

@@ -32,6 +32,8 @@ class TestModelContract:
             precision="int8",
             quantization={"preset": "x86-vnni", "images": 200},
             metrics={"float32": {"mean_iou": 0.9}},
+            trained_size=(32, 42),
+            arguments=("--quantize", "--out", "a folder/net.onnx"),
         )
         assert ModelContract.from_json(contract.to_json()) == contract
 
@@ -46,6 +48,17 @@ class TestModelContract:
 
     def test_fields_of_a_later_minor_change_are_left_out(self) -> None:
         raw = {**json.loads(tiny_contract().to_json()), "something_new": 1}
+        assert ModelContract.from_json(json.dumps(raw)) == tiny_contract()
+
+    @pytest.mark.parametrize("changes", [{"trained_size": 64}, {"trained_size": "ab"}, {"trained_size": []}])
+    def test_a_trained_size_that_is_none_is_refused(self, changes: dict[str, object]) -> None:
+        text = json.dumps({**json.loads(tiny_contract().to_json()), **changes})
+        with pytest.raises(ContractError, match=r"some\.onnx.*export the model again"):
+            ModelContract.from_json(text, source="some.onnx")
+
+    def test_files_of_before_the_arguments_were_kept_are_read(self) -> None:
+        raw = json.loads(tiny_contract(arguments=("--quantize",)).to_json())
+        del raw["arguments"]
         assert ModelContract.from_json(json.dumps(raw)) == tiny_contract()
 
     def test_a_newer_version_is_refused(self) -> None:
@@ -115,6 +128,24 @@ class TestModelContract:
             {"precision": 8},
             {"metrics": [1]},
             {"gates": None},
+            {"gates": {"speed": 1}},
+            {"metrics": {"float32": [0.9]}},
+            {"versions": {"numpy": 2}},
+            {"quantization": {1: 2}},
+            {"precision": "int4"},
+            {"data_fingerprint": "not hexadecimal"},
+            {"trained_size": (64,)},
+            {"trained_size": (64, 84, 1)},
+            {"trained_size": (0, 84)},
+            {"trained_size": (True, 84)},
+            {"trained_size": (64.0, 84)},
+            {"trained_size": ("64", "84")},
+            {"trained_size": (2**20, 2**20)},
+            {"arguments": "--quantize"},
+            {"arguments": (1,)},
+            {"arguments": ("x" * 2**17,)},
+            {"arguments": ("x",) * 2000},
+            {"version": True},
         ],
     )
     def test_fields_that_contradict_each_other_are_refused(self, changes: dict[str, object]) -> None:
@@ -150,8 +181,8 @@ class TestHostileJson:
         assert len(str(caught.value)) < 300
 
     def test_nan_and_infinity_become_none(self) -> None:
-        text = tiny_contract(metrics={"a": 1}).to_json().replace('{"a": 1}', '{"a": [NaN, Infinity, -Infinity]}')
-        assert ModelContract.from_json(text).metrics == {"a": [None, None, None]}
+        text = tiny_contract(quantization={"a": 1}).to_json().replace('{"a": 1}', '{"a": [NaN, Infinity, -Infinity]}')
+        assert ModelContract.from_json(text).quantization == {"a": [None, None, None]}
 
     @pytest.mark.parametrize("changes", [{"class_names": "eleven chars"[:11]}, {"palette": "eleven chars"[:11]}])
     def test_a_text_in_place_of_a_list(self, changes: dict[str, object]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -84,6 +86,8 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
     ("arguments", "words"),
     [
         (["evaluate", "--samples", "3"], "--pictures"),
+        (["evaluate", "--overwrite"], "--per-image"),
+        (["benchmark", "--mode", "throughput", "--warmup", "3"], "--warmup"),
         (["export", "--max-drop", "1"], "--max-drop"),
         (["export", "--preset", "arm"], "--preset"),
         (["export", "--calibration", "entropy"], "--calibration "),
@@ -223,3 +227,26 @@ def test_a_file_that_fails_its_golden_test_comes_with_advice() -> None:
         assert result.exit_code == 4
         assert "Do not deploy this file here" in result.stderr
         assert "get the file again where it was copied, or export it again" in result.stderr
+
+
+WARNS = """
+import sys, warnings
+import click
+from segtool.cli.common import Command
+
+@click.command(cls=Command)
+def work():
+    warnings.warn("a library's own matter", RuntimeWarning)
+
+work()
+"""
+
+
+@pytest.mark.parametrize(("arguments", "said"), [([], ""), (["-v"], "INFO     RuntimeWarning: a library's own matter")])
+def test_warnings_of_libraries_have_no_path_and_are_shown_with_v(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "program.py").write_text(WARNS)
+    call = [sys.executable, str(tmp_path / "program.py"), *arguments]
+    result = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == said

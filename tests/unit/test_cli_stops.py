@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from segtool.cli import _COMMANDS
 from segtool.cli.common import Command
 from segtool.cli.train import _stopped
 from segtool.errors import SegtoolError
@@ -26,6 +27,12 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def defaults() -> None:
+    """What a terminal gives a process, whatever the tests themselves were started with."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+
+
 def has_begun(process: subprocess.Popen[str]) -> bool:
     """Whether the process catches SIGTERM, which a command does when it begins."""
     lines = Path("/proc", str(process.pid), "status").read_text(encoding="ascii").splitlines()
@@ -35,11 +42,6 @@ def has_begun(process: subprocess.Popen[str]) -> bool:
 
 def stopped(*arguments: str, number: signal.Signals, after: float) -> tuple[int, str]:
     """Start a command, stop it some seconds after it began; return its exit code and what it said on stderr."""
-
-    def defaults() -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
-
     call = [sys.executable, "-m", "segtool", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(call, **pipes, text=True, preexec_fn=defaults) as process:  # noqa: PLW1509
@@ -116,3 +118,109 @@ def test_a_stop_of_which_a_library_made_an_error_is_a_stop(made: type[Exception]
     result = CliRunner().invoke(start)
     assert result.exit_code == 1
     assert result.stderr == "Stopped: `start` did not come to its end; nothing was written.\n"
+
+
+BLOCKED = """
+import pathlib, time
+pathlib.Path("importing").touch()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("module", "number"), [("click", signal.SIGINT), ("numpy", signal.SIGTERM)])
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_stop_in_the_middle_of_an_import_is_one_sentence(name: str, module: str, number: signal.Signals) -> None:
+    """Every command, in the import of a library that is needed before (click) and after (numpy) it is known."""
+    Path(f"{module}.py").write_text(BLOCKED)
+    call = [sys.executable, "-m", "segtool", name, *(["made"] if name == "verify" else [])]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(call, **pipes, text=True, env=environment, preexec_fn=defaults) as process:  # noqa: PLW1509
+        while not Path("importing").exists() and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=120)
+    if process.returncode == 2:
+        pytest.skip(f"`segtool {name}` needs no {module} to refuse its arguments")
+    assert process.returncode == 1
+    assert stderr.startswith(f"Stopped: `segtool {name}` did not come to its end; ")
+    assert stderr.count("\n") == 1
+
+
+PROGRAM = """
+import gc, signal, sys, time, weakref
+from segtool.stopping import handle_signals
+handle_signals(starting=True)
+import click
+from segtool.cli.common import Command
+
+def stop():
+    signal.raise_signal(signal.{number})
+
+class Cyclic:
+    pass
+
+@click.command(cls=Command, name="work")
+def work():
+{body}
+
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        # CPython forgets the exec at the next one, of which the import of rich has many: rich is imported before.
+        "import rich.text, rich.console as c; c.Console(stderr=True).print('', end='')\n exec('stop()')",
+        "cyclic = Cyclic(); weak = weakref.ref(cyclic, lambda _: stop()); del cyclic; time.sleep(60)",
+        "try:\n  stop()\n except BaseException:\n  pass\n time.sleep(60)",
+        "try:\n  stop()\n except BaseException as error:\n  raise RuntimeError('lost') from error",
+        "try:\n  stop()\n except BaseException:\n  pass\n raise RuntimeError('lost')",
+    ],
+    ids=["exec", "weakref callback", "dropped", "another error", "another error, dropped"],
+)
+def test_a_stop_ends_the_command_wherever_it_comes(body: str, number: str) -> None:
+    result = run_python(PROGRAM.format(number=number, body=f" {body}") + "work(prog_name='work')")
+    assert result.stderr == "Stopped: `work` did not come to its end; nothing was written.\n"
+    assert result.returncode == 1
+
+
+LAST = """
+class Last:
+    def __del__(self, stop=signal.raise_signal):
+        stop(15)
+last = Last()
+"""
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "try:\n work(prog_name='work')\nfinally:\n stop()",
+        "import atexit; atexit.register(stop); work(prog_name='work')",
+        f"{LAST}work(prog_name='work')",
+    ],
+    ids=["program", "exit function", "teardown"],
+)
+def test_a_stop_after_the_result_changes_nothing(after: str) -> None:
+    result = run_python(PROGRAM.format(number="SIGTERM", body=" click.echo('result')") + after)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "result\n", "")
+
+
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program as `python -m`, which is where CPython looks for a KeyboardInterrupt that went through an exec."""
+    Path("program.py").write_text(program)
+    call = [sys.executable, "-m", "program"]
+    return subprocess.run(call, capture_output=True, text=True, check=False, timeout=30, preexec_fn=defaults)
+
+
+def test_a_host_program_gets_its_handlers_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    @click.command(cls=Command, name="work")
+    def work() -> None:
+        assert signal.getsignal(signal.SIGTERM) not in before
+
+    assert CliRunner().invoke(work).exit_code == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

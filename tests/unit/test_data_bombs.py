@@ -72,5 +72,28 @@ class TestAvailableMemory:
             (tmp_path / name).write_text(text)
             assert available_memory(proc=tmp_path, cgroups=tmp_path) == expected
 
+    @pytest.mark.parametrize(
+        ("of_process", "folder", "name"),
+        [
+            ("0::/system/job", "", "memory.max"),
+            ("0::/system/job", "unified", "memory.max"),
+            ("4:cpu:/other\n7:memory:/system/job", "memory", "memory.limit_in_bytes"),
+            ("7:hugetlb,memory:/system/job", "hugetlb,memory", "memory.limit_in_bytes"),
+        ],
+    )
+    @pytest.mark.parametrize("level", ["", "system", "system/job"])
+    def test_the_least_limit_of_nested_groups_counts(
+        self, tmp_path: Path, of_process: str, folder: str, name: str, level: str
+    ) -> None:
+        proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+        (proc / "self").mkdir(parents=True)
+        (proc / "meminfo").write_text("MemAvailable: 3 kB\n")
+        (proc / "self" / "cgroup").write_text(of_process + "\n")
+        for each, limit in (("", "3000"), ("system", "max"), ("system/job", "2500"), ("system/job/below", "1")):
+            (cgroups / folder / each).mkdir(parents=True, exist_ok=True)
+            (cgroups / folder / each / name).write_text(f"{limit}\n")
+        (cgroups / folder / level / name).write_text("2000\n")
+        assert available_memory(proc=proc, cgroups=cgroups) == 2000
+
     def test_a_system_that_does_not_say(self, tmp_path: Path) -> None:
         assert available_memory(proc=tmp_path, cgroups=tmp_path) is None

@@ -214,3 +214,15 @@ def test_options_that_cannot_be_met_are_refused(run, options, message):
 
 
 real = pipeline.keras_to_onnx
+
+
+def test_the_file_keeps_the_command_line_that_made_it(run, tmp_path, monkeypatch):
+    from segtool.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    given = ["--larger-images", "tile", "--out", "a b/net.onnx", "--winograd", "off"]
+    result = CliRunner().invoke(main, ["export", "-v", *given, "--json", "--debug", "--", "run"])
+    assert result.exit_code == 0, result.stderr
+    contract = segtool.runtime.segmenter.load("a b/net.onnx", provider="cpu").contract
+    assert contract.arguments == (*given, "--", "run")
+    assert export_model(run).contract.arguments == ()

@@ -15,6 +15,10 @@ from report_runs import CLASSES, HOSTILE, write_data, write_report_run
 from tiny_models import write_model
 
 from segtool.cli import main
+from segtool.errors import ModelFileError
+from segtool.report.page.collect import open_models
+from segtool.report.page.options import ReportOptions
+from segtool.report.page.subjects import Subject
 from segtool.report.page.verdict import choose, judge
 
 VOID = {"br", "col", "img", "input", "link", "meta"}
@@ -153,10 +157,19 @@ def test_every_drawing_is_a_file_too(made: dict[str, Any], folder: Path) -> None
 
 def test_the_commands_are_those_of_the_run(made: dict[str, Any], folder: Path) -> None:
     train, export, *_, last = [step["command"] for step in made["commands"]]
-    assert train.startswith("segtool train --data ")
+    assert all("were not kept" in step["what"] for step in made["commands"][:2])
+    assert train.startswith("segtool train --arch ")
+    assert "--data" in train
     assert "--seed 3" in train
     assert export == f"segtool export {folder} --quantize --preset x86 --max-drop 5 --calibration percentile"
     assert last.startswith("segtool report ")
+
+
+@pytest.mark.parametrize("change", [{"provider": "cpu"}, {"threads": 2}, {"runs": 50}])
+def test_how_to_run_is_refused_where_no_model_is_exported(tmp_path: Path, change: dict[str, Any]) -> None:
+    trained = Subject(tmp_path / "model.keras", "keras", None)
+    with pytest.raises(ModelFileError, match="leave them out"):
+        open_models([trained], ReportOptions(**change))
 
 
 def test_nothing_is_overwritten(made: dict[str, Any], folder: Path) -> None:

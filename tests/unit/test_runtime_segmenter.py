@@ -16,7 +16,8 @@ from tiny_models import expected_labels, tiny_contract, write_model
 import segtool
 from segtool.contract import METADATA_KEY, GoldenPair
 from segtool.errors import ContractError, DataError, ModelFileError, ProviderError
-from segtool.runtime.scores import resize_planes
+from segtool.runtime.answers import label, label_and_score
+from segtool.runtime.pixels import ArrayPixels
 from segtool.runtime.segmenter import Segmenter, load, verify
 
 
@@ -145,13 +146,37 @@ class TestProbabilities:
         with pytest.raises(ModelFileError, match="--head probabilities"):
             segmenter.probabilities(pixels(64, 84))
 
-    def test_enlarging_planes_is_linear_between_pixel_centres(self) -> None:
-        values = np.random.default_rng(0).random((5, 7, 2), dtype=np.float32)
-        resized = resize_planes(values, 900, 600)  # several bands
-        rows, columns = ((np.arange(n) + 0.5) * m / n - 0.5 for n, m in ((900, 5), (600, 7)))
-        across = np.stack([np.interp(columns, np.arange(7), line) for line in values[..., 1]])
-        expected = np.stack([np.interp(rows, np.arange(5), line) for line in across.T]).T
-        np.testing.assert_allclose(resized[..., 1], expected, atol=1e-5)
+    @pytest.mark.parametrize("policy", ["resize", "tile"])
+    @pytest.mark.parametrize("head", ["logits", "probabilities"])
+    @pytest.mark.parametrize("size", [(64, 84), (65, 83), (1, 1), (37, 211), (193, 5), (128, 168)])
+    def test_the_labels_are_their_arg_max(self, tmp_path: Path, size: tuple[int, int], head: str, policy: str) -> None:
+        segmenter = load(write_model(tmp_path / "model.onnx", tiny_contract(head=head, size_policy=policy)))
+        image = pixels(*size)
+        Image.fromarray(image).save(tmp_path / "image.png")
+        (streamed,) = segmenter.stream([tmp_path / "image.png"], probabilities=True)
+        assert streamed.probabilities is not None
+        for labels, shares in (
+            (streamed.labels, streamed.probabilities),
+            (segmenter(image), segmenter.probabilities(image)),
+            (segmenter(image), streamed.probabilities),
+        ):
+            np.testing.assert_array_equal(labels, shares.argmax(axis=-1))
+
+    def test_a_resized_image_has_the_labels_that_the_labels_head_gives(self, tmp_path: Path) -> None:
+        given = [
+            load(write_model(tmp_path / f"{head}.onnx", tiny_contract(head=head)))(pixels(150, 97))
+            for head in ("labels", "logits", "probabilities")
+        ]
+        np.testing.assert_array_equal(given[0], given[1])
+        np.testing.assert_array_equal(given[0], given[2])
+
+    def test_logits_that_the_softmax_rounds_to_one_value_have_one_label(self) -> None:
+        contract = tiny_contract(head="logits", height=4, width=4, class_names=("a", "b"))
+        logits = np.broadcast_to(np.array([0, 1e-9], np.float32), (1, 4, 4, 2)).copy()
+        image = ArrayPixels(np.zeros((4, 4, 1), np.uint8))
+        labels, shares = label_and_score(image, contract, lambda _: logits, "auto")
+        np.testing.assert_array_equal(labels, shares.argmax(axis=-1))
+        np.testing.assert_array_equal(labels, label(image, contract, lambda _: logits, "auto"))
 
 
 class TestTiles:

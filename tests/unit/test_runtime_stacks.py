@@ -55,6 +55,17 @@ class TestStacks:
             assert entry.sha256 == hashlib.sha256(stack[index].tobytes()).hexdigest()
             assert entry.bytes == (tmp_path / "stack.npy").stat().st_size
 
+    @pytest.mark.parametrize("shape", [(50, 60), (3, 50, 60), (3, 50, 60, 3)])
+    def test_the_limit_of_pixels_counts_for_them_too(
+        self, segmenter: Segmenter, tmp_path: Path, shape: tuple[int, ...]
+    ) -> None:
+        np.save(tmp_path / "x.npy", pixels(*shape))
+        for limit, status in ((2999, "failed"), (3000, "done")):
+            options = PredictOptions(out=tmp_path / f"out{limit}", max_pixels=limit)
+            entries = predict_paths(segmenter, [str(tmp_path / "x.npy")], options=options).entries
+            assert {entry.status for entry in entries} == {status}
+            assert status == "done" or "60 x 50 pixels; at most 2999" in entries[0].error
+
     @pytest.mark.parametrize("shape", [(64, 84), (64, 84, 1), (64, 84, 3), (64, 84, 4)])
     def test_one_image(self, segmenter: Segmenter, tmp_path: Path, shape: tuple[int, ...]) -> None:
         np.save(tmp_path / "one.npy", pixels(*shape))

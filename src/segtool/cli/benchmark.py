@@ -113,6 +113,8 @@ def _check(options: Mapping[str, Any], *, out: Path | None, overwrite: bool) -> 
     """Refuse options that say nothing, or two things."""
     if options["runs"] and options["seconds"]:
         raise click.UsageError("--runs and --seconds both say how long to measure; give one of them.")
+    if options["warmup"] and options["mode"] == "throughput":
+        raise click.UsageError("--warmup is about latency; give --mode latency or both, or leave it out.")
     if options["compare_anyway"] and options["compare"] is None:
         raise click.UsageError("--compare-anyway says how to compare; give --compare as well.")
     if overwrite and out is None:

@@ -7,20 +7,22 @@ import json
 import logging
 import math
 import os
-import signal
+import re
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from segtool.errors import SegtoolError
 from segtool.files import nan_to_none
+from segtool.stopping import NOTHING_KEPT, begin, end, handle_signals, was_stopped
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 EXIT_PARTLY = 3
 
-NOTHING_KEPT = "nothing was written"
+_ARGUMENTS = "segtool.arguments"
+_SHOWN_ONLY, _VERBOSITY = ("--verbose", "--quiet", "--debug", "--json"), re.compile("-[vq]+")
 WHOLE_FILES_KEPT = "the files that it had finished are there, each of them whole"
 
 
@@ -50,6 +53,11 @@ class Command(click.Command):
             ]
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; `arguments_as_given` returns them."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command with logging set up and errors turned into exit codes."""
         verbose, quiet, debug = (ctx.params.pop(name) for name in ("verbose", "quiet", "debug"))
@@ -57,38 +65,33 @@ class Command(click.Command):
             raise click.UsageError("-v and -q exclude each other.")
         ctx.obj = {"quiet": quiet, "verbose": verbose}
         begun = time.time()
-        _set_up_logging(verbose=verbose)
-        came = _interrupted_by_signals()
+        with _warnings_as_log(verbose=verbose):
+            return self._run(ctx, begun, debug=debug)
+
+    def _run(self, ctx: click.Context, begun: float, *, debug: bool) -> Any:
+        handle_signals()
         try:
-            return super().invoke(ctx)
-        except (KeyboardInterrupt, SegtoolError, ImportError) as error:
-            if came or isinstance(error, KeyboardInterrupt):  # libraries make an ImportError of a Ctrl-C, say
-                written = _written_since(begun, ctx.params.values())
-                _stop(ctx, f"{' and '.join(written)} was written" if written else self._kept)
-            if not isinstance(error, SegtoolError):
-                raise
+            begin()
+            result = super().invoke(ctx)
+        except BaseException as error:
+            end()
+            self._end(ctx, error, begun=begun, debug=debug)
+            raise
+        end()
+        return result
+
+    def _end(self, ctx: click.Context, error: BaseException, *, begun: float, debug: bool) -> None:
+        """End with the sentence and the exit code of an error; return for those that are not ours to explain."""
+        if isinstance(error, click.exceptions.Exit | click.ClickException):
+            return
+        if was_stopped() or isinstance(error, KeyboardInterrupt):  # libraries make an ImportError of a Ctrl-C, say
+            written = _written_since(begun, ctx.params.values())
+            _stop(ctx, f"{' and '.join(written)} was written" if written else self._kept)
+        if isinstance(error, SegtoolError):
             _fail(ctx, str(error), error.exit_code, debug=debug)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of our output has gone: click ends quietly
-                raise
+        # Where the reader of our output has gone (EPIPE), click ends quietly.
+        if isinstance(error, OSError) and error.errno != errno.EPIPE:
             _fail(ctx, _refused_by_system(error), SegtoolError.exit_code, debug=debug)
-
-
-def _interrupted_by_signals() -> list[int]:
-    """Let SIGTERM, which systemd and docker send to stop a program, interrupt as Ctrl-C does; return what came so far.
-
-    Whoever ignores Ctrl-C, or handles it in a way of their own, goes on to do so.
-    """
-    came: list[int] = []
-
-    def interrupt(number: int, _: FrameType | None) -> NoReturn:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
-    return came
 
 
 def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoReturn:
@@ -99,9 +102,15 @@ def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoRetu
 
 
 def _stop(ctx: click.Context, kept: str) -> NoReturn:
-    message = printable(f"Stopped: `{ctx.command_path}` did not come to its end; {kept}.", lines=False)
-    error_console().print(message, style="red", markup=False, soft_wrap=True)
+    known = (ctx.obj or {}).get("stopped")
+    message = known() if known else f"Stopped: `{ctx.command_path}` did not come to its end; {kept}."
+    error_console().print(printable(message, lines=False), style="red", markup=False, soft_wrap=True)
     ctx.exit(SegtoolError.exit_code)
+
+
+def say_when_stopped(message: Callable[[], str]) -> None:
+    """Set what the current command prints where a signal stops it from now on."""
+    click.get_current_context().obj["stopped"] = message
 
 
 def _written_since(begun: float, values: Iterable[object]) -> list[str]:
@@ -122,10 +131,11 @@ class Group(click.Group):
     command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named; end in one line where Ctrl-C comes while it is imported."""
+        """Run the command that was named; end in one line where a second signal comes while the first is handled."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            end()
             _stop(ctx, NOTHING_KEPT)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -145,6 +155,14 @@ def is_quiet() -> bool:
     """Return whether the current command was called with -q."""
     context = click.get_current_context(silent=True)
     return bool(context and (context.obj or {}).get("quiet"))
+
+
+def arguments_as_given() -> tuple[str, ...]:
+    """Return what stood behind the current command's name, without the options that change only what is shown."""
+    given: tuple[str, ...] = click.get_current_context().meta[_ARGUMENTS]
+    options = given[: given.index("--")] if "--" in given else given
+    kept = [item for item in options if item not in _SHOWN_ONLY and not _VERBOSITY.fullmatch(item)]
+    return (*kept, *given[len(options) :])
 
 
 def say(message: str) -> None:
@@ -253,6 +271,22 @@ def _rich_handler() -> logging.Handler:
 def percent(value: float | None, digits: int = 2) -> str:
     """Return a share as a percentage, or a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+@contextmanager
+def _warnings_as_log(*, verbose: bool) -> Iterator[None]:
+    """Set up the log, and add the warnings of libraries to it as details: what they say is about their own calls.
+
+    Python would print them with a path of this machine and a line of code. `-v` shows the sentence.
+    """
+    _set_up_logging(verbose=verbose)
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        logging.getLogger("segtool.libraries").info("%s: %s", category.__name__, message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _set_up_logging(*, verbose: bool) -> None:

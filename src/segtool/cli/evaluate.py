@@ -92,6 +92,10 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
     from segtool.report.evaluate import EvaluateOptions, wrong_outputs
     from segtool.runtime.metrics import Bootstrap
 
+    if options["overwrite"] and not any(options[name] for name in ("per_image", "confusion", "pictures")):
+        raise click.UsageError(
+            "--overwrite is about --per-image, --confusion and --pictures; give one of them as well."
+        )
     settings = EvaluateOptions(**options, bootstrap=Bootstrap(resamples))
     if wrong := wrong_outputs(settings):
         raise click.UsageError(wrong)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, emit_table, percent, say
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.errors import ModelFileError
 from segtool.export.options import (
@@ -145,6 +145,7 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     from segtool.export import export_model
 
     given = {key: value for key, value in options.items() if value is not None}
+    given["arguments"] = arguments_as_given()
     with progress_bar("images") as progress:
         result = export_model(source, options=ExportOptions(**given), progress=progress)
     if as_json:

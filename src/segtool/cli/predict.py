@@ -23,9 +23,9 @@ from segtool.cli.options import (
     threads_option,
 )
 from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
-from segtool.cli.stopping import stop_on_signals
 from segtool.errors import DataError
 from segtool.garbage import no_search_for_garbage
+from segtool.stopping import end, finish_work
 
 if TYPE_CHECKING:
     from segtool.runtime.manifest import Manifest
@@ -124,11 +124,7 @@ def command(
       segtool predict --watch incoming/ --out masks/
       segtool predict s3://bucket/photos --engine ray --ray-address auto --out s3://bucket/masks
     """
-    try:
-        manifest, is_watch = _run(ctx, images, model, options, as_json=as_json)
-    except KeyboardInterrupt:
-        logger.error("Stopped: nothing was written yet.")  # noqa: TRY400
-        ctx.exit(EXIT_PARTLY)
+    manifest, is_watch = _run(ctx, images, model, options, as_json=as_json)
     _report(manifest, as_json=as_json)
     ctx.exit(_exit_code(manifest, is_watch=is_watch))
 
@@ -222,7 +218,7 @@ def _predict(segmenter: Segmenter, inputs: Sequence[str], watch: Path | None, op
 
     idle = options.pop("watch_idle")
     given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
-    with stop_on_signals() as stop, progress_bar("images") as progress:
+    with finish_work() as stop, progress_bar("images") as progress:
         if watch is None:
             return predict_paths(segmenter, inputs, options=given, progress=progress, stop=stop)
         from segtool.runtime.watch import WatchOptions, watch_folder
@@ -262,6 +258,7 @@ def _exit_code(manifest: Manifest, *, is_watch: bool) -> int:
 
 
 def _report(manifest: Manifest, *, as_json: bool) -> None:
+    end()  # all is written: a stop that comes only now has nothing to stop
     if as_json:
         emit_json("predict", manifest.to_dict())
     else:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from segtool.cli.common import EXIT_PARTLY, emit_json, emit_table, say
+from segtool.stopping import end
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -94,6 +95,7 @@ def predict_with_ray(
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # which Ray's own handler makes of SIGTERM
             raise
+        end()
         logger.error("Stopped: if anything was written, %s/manifest.json says what.", out.rstrip("/"))  # noqa: TRY400
         ctx.exit(EXIT_PARTLY)
     _report(manifest, out, as_json=as_json)

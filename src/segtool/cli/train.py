@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from segtool.cli.common import Command, emit_json, emit_table, error_console, percent, say
+from segtool.cli.common import Command, arguments_as_given, emit_json, emit_table, percent, say, say_when_stopped
 from segtool.cli.extras import need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
@@ -146,15 +146,13 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
         name: value for name, value in options.items() if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
     live = LiveTraining()
-    try:
-        with live:
-            if resume:
-                result = resume_run(out, expected=given, listener=live)
-            else:
-                result = train(TrainOptions(**options), out=out, listener=live)
-    except KeyboardInterrupt:
-        error_console().print(_stopped(live.finished, out, resume=resume), markup=False, soft_wrap=True)
-        ctx.exit(1)
+    say_when_stopped(lambda: _stopped(live.finished, out, resume=resume))
+    with live:
+        if resume:
+            result = resume_run(out, expected=given, listener=live)
+        else:
+            result = train(TrainOptions(**options), out=out, listener=live, arguments=arguments_as_given())
+    say_when_stopped(lambda: f"Stopped after the training; the run in {result.folder} is complete.")
     if not result.is_chief:
         _report_follower(result, as_json=as_json)
         return

@@ -66,6 +66,8 @@ class ExportOptions:
         How many images to compare on, at most; fewer where they are large.
     waive
         Gates, of `GATES`, whose refusal becomes a warning that the contract records.
+    arguments
+        The command line that all this was read from, for the contract; empty for a program.
     """
 
     quantize: bool = False
@@ -84,6 +86,7 @@ class ExportOptions:
     prune: float | None = None
     parity_images: int = 64
     waive: tuple[GateName, ...] = ()
+    arguments: tuple[str, ...] = ()
 
     def images_to_prune_on(self, size: tuple[int, int]) -> int:
         """Return how many images of `size` (height, width) pruning fits to and looks at, at most."""

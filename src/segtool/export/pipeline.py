@@ -115,7 +115,7 @@ def _contract(model: Any, source: ModelSource, data: ExportData, options: Export
     )
     contract = replace(contract, size_policy=options.size_policy or contract.size_policy)
     check_fits(data.dataset, contract)
-    return replace(contract, head=options.head, versions=_versions())
+    return replace(contract, head=options.head, versions=_versions(), arguments=options.arguments)
 
 
 def _resized(

@@ -204,13 +204,9 @@ def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
 
 
 def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence]]:
-    from segtool.runtime.answers import best, largest_share
+    from segtool.runtime.answers import best_and_share
 
-    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
-        output = segmenter.run(images)
-        return best(output, segmenter.contract), largest_share(output, segmenter.contract)
-
-    return answer_batch
+    return lambda images: best_and_share(segmenter.run(images), segmenter.contract)
 
 
 def _answer_image(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence | None]]:

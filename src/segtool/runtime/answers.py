@@ -1,4 +1,9 @@
-"""Class ids and probabilities of one image, resized or by tiles, from what a model's head gives for its input size."""
+"""Class ids and probabilities of one image, resized or by tiles, from what a model's head gives for its input size.
+
+The class ids are the arg-max of the probabilities, pixel by pixel. Both are therefore brought back to the size of an
+image that was resized by the nearest pixel centre, as an evaluation does it; a network has one label map whatever its
+head. Of logits the arg-max is taken behind the softmax, whose rounding can make two of them equal.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,6 @@ from segtool.contract import ModelContract
 from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.runtime.image_io import resize_labels
 from segtool.runtime.pixels import Pixels
-from segtool.runtime.scores import resize_planes, softmax
 from segtool.runtime.tiling import TileOption, merged_scores, predict_tiled, uses_tiles
 
 Run = Callable[[UInt8Array], npt.NDArray[Any]]
@@ -23,14 +27,13 @@ def best(output: npt.NDArray[Any], contract: ModelContract) -> IntegerArray:
     """Return the class ids of a head's output, whatever its leading dimensions."""
     if contract.head == "labels":
         return output
-    ids: IntegerArray = np.argmax(output, axis=-1).astype(contract.label_dtype)
-    return ids
+    return _ids(_to_shares(output, contract), contract)
 
 
-def largest_share(output: FloatArray, contract: ModelContract) -> FloatArray:
-    """Return the probability of the best class of logits or probabilities (..., K), float32 (...)."""
-    shares: FloatArray = _to_shares(output, contract).max(axis=-1)
-    return shares
+def best_and_share(output: FloatArray, contract: ModelContract) -> tuple[IntegerArray, FloatArray]:
+    """Return the class ids of logits or probabilities (..., K), and the probability of each: float32 (...)."""
+    shares = _to_shares(output, contract)
+    return _ids(shares, contract), shares.max(axis=-1)
 
 
 def label(pixels: Pixels, contract: ModelContract, run: Run, tile: TileOption) -> IntegerArray:
@@ -50,9 +53,8 @@ def label_and_score(
     if uses_tiles(contract, pixels.size, tile):
         shares = np.empty((*pixels.size, contract.num_classes), dtype=np.float32)
         return _merge(pixels, contract, run, shares=shares), shares
-    output = _run_resized(pixels, contract, run)
-    labels = resize_labels(best(output, contract), *pixels.size)
-    return labels, resize_planes(_to_shares(output, contract), *pixels.size)
+    shares = _to_shares(_run_resized(pixels, contract, run), contract)
+    return resize_labels(_ids(shares, contract), *pixels.size), resize_labels(shares, *pixels.size)
 
 
 def _run_resized(pixels: Pixels, contract: ModelContract, run: Run) -> npt.NDArray[Any]:
@@ -65,11 +67,24 @@ def _merge(pixels: Pixels, contract: ModelContract, run: Run, *, shares: FloatAr
     """Return the class ids of an image by tiles whose scores are merged; fill in `shares` (H, W, K) where given."""
     labels: IntegerArray = np.empty(pixels.size, dtype=contract.label_dtype)
     for rows, columns, scores in merged_scores(pixels, (contract.height, contract.width), run):
-        labels[rows, columns] = best(scores, contract)
+        found = _to_shares(scores, contract)
+        labels[rows, columns] = _ids(found, contract)
         if shares is not None:
-            shares[rows, columns] = _to_shares(scores, contract)
+            shares[rows, columns] = found
     return labels
 
 
+def _ids(shares: FloatArray, contract: ModelContract) -> IntegerArray:
+    ids: IntegerArray = np.argmax(shares, axis=-1).astype(contract.label_dtype)
+    return ids
+
+
 def _to_shares(output: FloatArray, contract: ModelContract) -> FloatArray:
-    return softmax(output) if contract.head == "logits" else output
+    return _softmax(output) if contract.head == "logits" else output
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    """Return the softmax over the last axis; the maximum is taken off first so that exp cannot overflow."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
+    return result

@@ -135,8 +135,7 @@ def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     else:
         image = Image.open(stream, formats=FORMATS)
     width, height = image.size
-    if width * height > max_pixels:
-        raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
+    refuse_too_many(width, height, name, max_pixels)
     if width * height > _LARGE:
         _refuse_beyond_memory(image, name)
     return image
@@ -163,6 +162,12 @@ def _refuse_beyond_memory(image: Image.Image, name: str) -> None:
             f"{name} has {width} x {height} pixels, which take up to {needed / 1e6:.0f} MB where {memory / 1e6:.0f} MB "
             "are left; shrink or split it, or use fewer --workers."
         )
+
+
+def refuse_too_many(width: int, height: int, name: str, max_pixels: int) -> None:
+    """Refuse an image of more pixels than are read; nothing of it but its size is known yet."""
+    if width * height > max_pixels:
+        raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
 
 
 def check_pixels(image: Image.Image, channels: int, name: str) -> None:

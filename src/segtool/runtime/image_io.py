@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from segtool.runtime.decoding import MAX_PIXELS, decoding, mask_values, open_che
 from segtool.runtime.pictures import Palette, color_table
 from segtool.runtime.pixels import ImagePixels
 from segtool.runtime.png import write_id_png
+
+Number = TypeVar("Number", bound=np.number[Any])
 
 _SMALL = 2**22  # pixels
 
@@ -167,9 +169,9 @@ def to_channels(image: npt.NDArray[Any], channels: int, *, name: str = "The imag
     return ImagePixels(Image.fromarray(np.ascontiguousarray(plane)), channels, name).whole()
 
 
-def resize_labels(labels: IntegerArray, height: int, width: int) -> IntegerArray:
-    """Resize a label map (H, W) of any integer dtype to height x width by the nearest pixel centre."""
-    if labels.shape == (height, width):
+def resize_labels(labels: npt.NDArray[Number], height: int, width: int) -> npt.NDArray[Number]:
+    """Resize a label map (H, W), or maps (H, W, K), of any dtype to height x width by the nearest pixel centre."""
+    if labels.shape[:2] == (height, width):
         return labels
     rows = nearest_indices(labels.shape[0], height)
     columns = nearest_indices(labels.shape[1], width)

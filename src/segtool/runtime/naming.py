@@ -168,13 +168,18 @@ def with_kind(stem: str, kind: str) -> str:
     return stem + SUFFIXES[kind]
 
 
-def images_below(folder: Path, out: Path) -> Iterator[str]:
-    """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it."""
+def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> Iterator[str]:
+    """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it.
+
+    The folders that were listed are added to `visited`.
+    """
     real = real_path(out)
     skipped = None if real == real_path(folder) else real
     left = ["" if folder == Path() else str(folder)]
     while left:
         here = left.pop()
+        if visited is not None:
+            visited.append(here or os.curdir)
         folders: list[str] = []
         names = in_order(_image_names(here, folders))
         yield from (_join(here, name) for name in names)

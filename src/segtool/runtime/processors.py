@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segtool.errors import ProviderError
+from segtool.runtime.cgroups import CGROUPS, PROC, cgroup_folders, cgroup_value
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 
@@ -48,7 +49,7 @@ def environment_threads(environment: Mapping[str, str] = os.environ) -> int | No
     return int(levels[0])
 
 
-def available_cpus(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+def available_cpus(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     """Return the number of processors that this process may use, at least 1.
 
     That is the least of its affinity mask and its cgroup (v1 or v2) quota, the latter rounded down: a thread
@@ -59,39 +60,19 @@ def available_cpus(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/
     return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
 
 
-def cgroup_quota(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> float | None:
+def cgroup_quota(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:
     """Return the processors that the cgroups of this process pay for, for example 1.5; None without a limit."""
-    quotas = [quota for folder in _cgroup_folders(proc, cgroups) if (quota := _folder_quota(folder)) is not None]
-    return min(quotas, default=None)
-
-
-def _cgroup_folders(proc: Path, cgroups: Path) -> list[Path]:
-    """Return the cgroup folders that bind this process's processor time: its own and all above it."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
-    folders = [cgroups, cgroups / "cpu"]  # in a container its own group often appears as the root
-    for line in lines:
-        _, controllers, name = [*line.split(":", 2), "", ""][:3]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # Version 1 mounts each group of controllers ("cpu,cpuacct"), often with a link of the short name to it; where
-        # both versions are mounted, version 2 is in "unified".
-        roots = (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups, cgroups / "unified")
-        for root in dict.fromkeys(roots):
-            own = root / name.lstrip("/")
-            folders += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
-    return folders
+    folders = cgroup_folders("cpu", proc=proc, cgroups=cgroups)
+    return min((quota for folder in folders if (quota := _folder_quota(folder)) is not None), default=None)
 
 
 def _folder_quota(folder: Path) -> float | None:
     """Return the processors that one cgroup folder allows (version 2's file, else version 1's); None without limit."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
-            quota, period = " ".join((folder / name).read_text() for name in names).split()
+            quota, period = cgroup_value(folder, *names)
             # No limit is "max" in version 2 and -1 in version 1.
             return float(quota) / float(period) if quota.isdecimal() and float(period) > 0 else None
-        except (OSError, ValueError):  # the other version, or not what the kernel writes
+        except ValueError:  # the other version, or not what the kernel writes
             continue
     return None

@@ -154,7 +154,8 @@ class Segmenter:
         Parameters
         ----------
         image, tile
-            As in a call. A resized image's probabilities are brought back by bilinear interpolation.
+            As in a call. A resized image's probabilities are brought back by the nearest pixel centre, as its labels
+            are: those of a call are the arg-max of these.
 
         Returns
         -------
@@ -307,7 +308,7 @@ class Segmenter:
         try:
             if source.is_array:
                 found.facts = input_facts(source) if options.facts else None
-                found.image = read_array(source, channels=self.contract.channels)
+                found.image = read_array(source, channels=self.contract.channels, max_pixels=options.max_pixels)
                 found.pixels = ArrayPixels(found.image)
             else:
                 self._read_file(found, options)

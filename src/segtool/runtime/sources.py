@@ -16,7 +16,7 @@ from PIL import Image
 
 from segtool.errors import DataError
 from segtool.runtime.arrays import UInt8Array
-from segtool.runtime.decoding import decoding, opened
+from segtool.runtime.decoding import decoding, opened, refuse_too_many
 from segtool.runtime.image_io import to_channels
 
 ARRAY_SUFFIX = ".npy"
@@ -148,16 +148,19 @@ def input_facts(source: Source) -> InputFacts:
         return file.facts()
 
 
-def read_array(source: Source, *, channels: int) -> UInt8Array:
-    """Read an image of a .npy file; uint8 (H, W, channels).
+def read_array(source: Source, *, channels: int, max_pixels: int) -> UInt8Array:
+    """Read an image of a .npy file, of `max_pixels` at most; uint8 (H, W, channels).
 
     Raises
     ------
     DataError
-        The file holds no uint8 image, or no image of that index.
+        The file holds no uint8 image, or no image of that index, or one of more pixels.
     """
+    stored = _stored(source)
+    if stored.ndim > 1:
+        refuse_too_many(stored.shape[1], stored.shape[0], source.name, max_pixels)
     # A copy: the map, and with it the pages that were read, is let go at once.
-    return to_channels(np.array(_stored(source)), channels, name=source.name)
+    return to_channels(np.array(stored), channels, name=source.name)
 
 
 def stack_length(path: Path) -> int | None:

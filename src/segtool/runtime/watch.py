@@ -58,7 +58,8 @@ def watch_folder(
     """Predict the images in a folder and those that arrive in it, each once, until `stop` returns true.
 
     A file is taken when it is whole (`WatchOptions`); one that was moved in with an old time of change is taken at
-    once. A file that failed is taken again when it changes, one that was done is not. Files whose names begin with a
+    once. A file that failed is taken again when it changes, one that was done is not while it is there: removed and
+    made anew, it is another one. Files whose names begin with a
     dot are left to those that are still writing them. The rest is as in `segtool.runtime.predict.predict_paths`.
 
     Raises
@@ -97,6 +98,7 @@ class _Watch:
         last = time.monotonic()
         while not self._run.stop():
             paths = self._arrivals.whole()
+            self._forget()
             if paths:
                 self._predict(paths)
                 last = time.monotonic()
@@ -106,6 +108,13 @@ class _Watch:
                 time.sleep(watch.poll)
         for path, entry in self._put_off.items():
             self._run.fail(entry, self._jobs[path])
+
+    def _forget(self) -> None:
+        """Drop what is kept for files that are gone; what was put off has failed."""
+        for path in self._jobs.keys() - self._arrivals.known if self._jobs else ():
+            job = self._jobs.pop(path)
+            if (entry := self._put_off.pop(path, None)) is not None:
+                self._run.fail(entry, job)
 
     def _predict(self, paths: list[Path]) -> None:
         new = [Source(str(path), str(path.parent)) for path in paths if path not in self._jobs]

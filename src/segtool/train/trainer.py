@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def train(
     out: str | Path | None = None,
     latest: bool = True,
     listener: TrainListener | None = None,
+    arguments: Sequence[str] | None = None,
 ) -> TrainResult:
     """Train a network and write a run folder.
 
@@ -54,6 +55,8 @@ def train(
         Whether runs/latest points at it, from the start.
     listener
         Hears of the progress.
+    arguments
+        The command line behind `segtool train`, as given, for run.json: a report says with it how to repeat the run.
 
     Raises
     ------
@@ -64,6 +67,8 @@ def train(
     if not plan.device.cluster.is_chief:
         return _follow(plan)
     description = describe_plan(plan)
+    if arguments is not None:
+        description["arguments"] = list(arguments)
     folder = create_run_folder(out, arch=options.arch)
     with folder.lock():
         folder.write_info(description)

@@ -12,7 +12,7 @@ from typing import Any
 import segtool
 from segtool.contract import ModelContract
 from segtool.data.base import Dataset, Indices
-from segtool.errors import DataError
+from segtool.errors import DataError, ModelFileError
 from segtool.files import sha256_of
 from segtool.models.predictor import Predictor
 from segtool.report.evaluate import EvaluateOptions, evaluation_of, open_for, tally_of
@@ -67,6 +67,8 @@ def open_models(subjects: Sequence[Subject], options: ReportOptions) -> tuple[li
 
     An .onnx file is tried in a process of its own first.
     """
+    if not any(subject.kind == "onnx" for subject in subjects):
+        _refuse_device(options)
     segmenters = [_segmenter(subject, options) for subject in subjects]
     predictors = [open_for(subject.path, _settings(subject, options)) for subject in subjects]
     selections, note = select_images(predictors, data=options.data, part=options.split)
@@ -77,6 +79,15 @@ def open_models(subjects: Sequence[Subject], options: ReportOptions) -> tuple[li
                 f"{selection.data.spec} has no images in its part {selection.part}; choose another --split."
             )
     return [Model(*each) for each in zip(subjects, predictors, segmenters, selections, strict=True)], note
+
+
+def _refuse_device(options: ReportOptions) -> None:
+    """Refuse what says how an exported model is run, where there is none: it would be ignored."""
+    if (options.provider, options.threads, options.runs) != ("auto", None, ReportOptions.runs):
+        raise ModelFileError(
+            "A provider, threads or timed runs were given, but no model is an exported .onnx file, which they are "
+            "about; leave them out, or export the model."
+        )
 
 
 def _segmenter(subject: Subject, options: ReportOptions) -> Segmenter | None:

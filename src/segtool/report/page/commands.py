@@ -9,25 +9,17 @@ from typing import Any
 from segtool.report.page.options import ReportOptions
 from segtool.report.page.verdict import DEFAULT_MAX_DROP
 
-_FLAGS = {
-    "data": "--data",
-    "arch": "--arch",
-    "recipe": "--recipe",
-    "epochs": "--epochs",
-    "batch_size": "--batch-size",
-    "val_split": "--val-split",
-    "test_split": "--test-split",
-    "seed": "--seed",
-    "device": "--device",
-    "precision": "--precision",
-}
+# What run.json says outside of its configuration as well.
+_OF_RUN = ("arch", "recipe", "epochs", "batch_size", "val_split", "test_split", "seed")
+
+_NOT_KEPT = " (its arguments were not kept; these are the options that the {} states)"
 
 
 def commands_for(report: Mapping[str, Any], options: ReportOptions) -> list[dict[str, str]]:
     """Return the commands in their order, each with what it does: `what` and `command`."""
     steps = []
     for run in report["runs"]:
-        steps.append(_step("Train the network", _train(run)))
+        steps.append(_step(*_train(run)))
         steps += [_step(what, command) for what, command in _exports(run["path"], report["models"])]
     paths = [model["path"] for model in report["models"]]
     onnx = [model["path"] for model in report["models"] if model["kind"] == "onnx"]
@@ -46,28 +38,42 @@ def _step(what: str, command: Sequence[str]) -> dict[str, str]:
     return {"what": what, "command": shlex.join(command)}
 
 
-def _train(run: Mapping[str, Any]) -> list[str]:
-    """Return the command of a run from its configuration, without what was left to its default."""
-    config = {**run["info"], **run["info"].get("config", {})}
-    command = ["segtool", "train"]
-    for key, flag in _FLAGS.items():
-        value = config.get(key)
-        if isinstance(value, str | int | float) and value != "auto":
-            command += [flag, str(value)]
-    size = config.get("size")
-    if size:
-        command += ["--size", "x".join(str(side) for side in size)]
-    return [*command, "--out", run["path"]]
+def _train(run: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return what the command of a run does, and the command: its arguments as given, where they were kept."""
+    kept, what = run["info"].get("arguments"), "Train the network"
+    if isinstance(kept, list):
+        arguments = [str(item) for item in kept]
+    else:  # a program trained it, or an earlier segtool
+        arguments, what = _train_options(run["info"]), what + _NOT_KEPT.format("run")
+    out = [] if any(item == "--out" or item.startswith("--out=") for item in arguments) else ["--out", run["path"]]
+    return what, ["segtool", "train", *arguments, *out]
+
+
+def _train_options(info: Mapping[str, Any]) -> list[str]:
+    """Return the options of a run from its configuration, without what was left to its default."""
+    values = {**{name: info.get(name) for name in _OF_RUN}, **info.get("config", {})}
+    options: list[str] = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            options += [flag] if value else []
+        elif isinstance(value, list | tuple):  # a size, (height, width)
+            options += [flag, "x".join(str(side) for side in value)]
+        elif isinstance(value, str | int | float) and value != "auto":
+            options += [flag, str(value)]
+    return options
 
 
 def _exports(run: str, models: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Return the command that exported the files of a run, one for each input size."""
+    """Return what each command does that exported files of a run, and the command; FP32 and INT8 share one."""
     own = [model["contract"] for model in models if model["run"] == run and model["kind"] == "onnx"]
-    sizes = dict.fromkeys((each["height"], each["width"]) for each in own)
-    found = []
-    for size in sizes:
-        of_size = [each for each in own if (each["height"], each["width"]) == size]
-        found.append(("Export and prove it", ["segtool", "export", run, *_export_options(of_size)]))
+    given = dict.fromkeys(tuple(each["arguments"]) for each in own if each["arguments"])
+    found = [("Export and prove it", ["segtool", "export", *arguments]) for arguments in given]
+    others = [each for each in own if not each["arguments"]]
+    for size in dict.fromkeys((each["height"], each["width"]) for each in others):
+        of_size = [each for each in others if (each["height"], each["width"]) == size]
+        what = "Export and prove it" + _NOT_KEPT.format("file")
+        found.append((what, ["segtool", "export", run, *_export_options(of_size)]))
     return found
 
 

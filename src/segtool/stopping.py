@@ -1,0 +1,158 @@
+"""SIGINT and SIGTERM: one set of handlers and one state, from the entry point to the end of the process.
+
+The state says what a signal does:
+
+- START: modules are imported and nothing is written. The handler prints the sentence and ends the process.
+- WORK: the handler raises `Stop`, so that what the command began is taken back on the way out.
+- FINISH: the signal is noted, and the command finishes what is in work. A second one ends the process.
+- END: the command has its result or its message. The signal is noted, and the process ends with its own exit code.
+
+A signal that comes before `handle_signals` was called finds Python's handlers: the program starts, and it is not yet
+segtool that runs. `segtool.__main__` therefore imports this module first, and this module imports little.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+START, WORK, FINISH, END = "start", "work", "finish", "end"
+
+NOTHING_KEPT = "nothing was written"
+
+_AGAIN_SECONDS = 0.02
+
+
+class Stop(KeyboardInterrupt):
+    """A signal asked the command to stop.
+
+    Not KeyboardInterrupt itself: after one of those has gone through an `exec` of a string, as the definition of a
+    dataclass or a named tuple runs one, CPython ends the process with SIGINT's default, although it was caught
+    (`unhandled_keyboard_interrupt` in its pythonrun.c).
+
+    A library may drop it: in a callback of the garbage collector, in a bare `except`. It is then raised again.
+    """
+
+    def __del__(self) -> None:
+        """Ask for another one where this one was dropped before the command saw it."""
+        if _state.phase == WORK and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, _raise_again)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+
+class _State:
+    """What a signal does now, and which ones came."""
+
+    def __init__(self) -> None:
+        self.phase = END
+        self.came: list[int] = []
+        self.replaced: dict[int, Any] = {}
+        self.is_program = False
+
+
+_state = _State()
+
+
+def handle_signals(*, starting: bool = False) -> None:
+    """Handle SIGINT and SIGTERM from now on; with `starting`, modules are still imported for the command.
+
+    A signal that the process was started to ignore, or that a host program handles in its own way, is left as it is;
+    so is everything off the main thread, where Python handles no signals.
+    """
+    if starting:
+        _state.phase, _state.is_program = START, True
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is default:
+            try:
+                signal.signal(number, _handle)
+            except ValueError:  # not the main thread
+                return
+            _state.replaced[number] = default
+    if starting:
+        sys.unraisablehook = _report_unraisable
+        atexit.register(_ignore)  # the first to register is the last to run
+
+
+def begin() -> None:
+    """Note that a command begins to work: until `end`, a signal raises `Stop`."""
+    _state.came.clear()
+    _state.phase = WORK
+
+
+def end() -> None:
+    """Note that a command has its result or its message: a signal changes nothing any more.
+
+    A host program that called the command gets its handlers back.
+    """
+    _state.phase = END
+    if not _state.is_program:
+        for number, handler in _state.replaced.items():
+            signal.signal(number, handler)
+        _state.replaced.clear()
+
+
+def was_stopped() -> bool:
+    """Return whether `Stop` was raised since `begin`."""
+    return bool(_state.came)
+
+
+@contextmanager
+def finish_work() -> Iterator[Callable[[], bool]]:
+    """Give a function that returns whether a signal came, which raises nothing in this block.
+
+    The second one ends the process at once.
+    """
+    noted: list[int] = []
+    came, _state.came = _state.came, noted
+    before, _state.phase = _state.phase, FINISH
+    try:
+        yield lambda: bool(noted)
+    finally:
+        _state.phase = before
+        _state.came = came
+        if noted:
+            _set(_handle)
+
+
+def _handle(number: int, _: FrameType | None) -> None:
+    _state.came.append(number)
+    if _state.phase == START:
+        _end_now()
+    if _state.phase == WORK:
+        raise Stop
+    _set(signal.SIG_DFL)  # the system's own, which nothing in this process can hold up
+
+
+def _raise_again(*_: object) -> None:
+    if _state.phase == WORK:
+        raise Stop
+
+
+def _end_now() -> None:
+    """End a process that has written nothing. An exception could be dropped by the code that is imported."""
+    named = " ".join(["segtool", *(word for word in sys.argv[1:2] if word.isidentifier())])
+    os.write(2, f"Stopped: `{named}` did not come to its end; {NOTHING_KEPT}.\n".encode())
+    os._exit(1)
+
+
+def _set(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in _state.replaced:
+        signal.signal(number, handler)
+
+
+def _ignore() -> None:
+    """Let nothing end the last steps of the interpreter, which take its handlers away and free the libraries."""
+    if not _state.came:
+        _set(signal.SIG_IGN)
+
+
+def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Print what Python prints, but for a `Stop` that was raised where nothing can be: it comes again."""
+    if not isinstance(unraisable.exc_value, Stop):
+        sys.__unraisablehook__(unraisable)

@@ -1,0 +1,100 @@
+"""The commands of a report: with every option that train and export have, they are those that were given."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from report_runs import write_report_run
+from tiny_models import tiny_contract
+
+from segtool.cli.common import arguments_as_given
+from segtool.cli.export import command as export
+from segtool.cli.train import command as train
+from segtool.report.page.commands import commands_for
+from segtool.report.page.options import ReportOptions
+
+# Values of options that take a text of a form of their own, none of them the default.
+TEXTS = {
+    "data": "my data", "augment": "shift:8,noise", "class_weights": "balanced", "teacher": "runs/large one",
+    "size": "64x96", "crop": "32x48", "max_drop": "0.75", "prune": "0.1", "learning_rate": "0.002", "width": "0.5",
+    "weight_decay": "0.01", "ema": "0.9", "temperature": "3", "rare_crops": "0.25", "val_split": "0.3",
+    "test_split": "0.1", "out": "a folder/out", "epochs": "7", "batch_size": "3", "seed": "11", "patience": "4",
+    "opset": "17", "calibration_images": "40",
+}  # fmt: skip
+ONLY_SHOWN = {"verbose", "quiet", "debug", "as_json", "help"}
+
+
+def every_option(command: click.Command) -> list[str]:
+    """Each option of a command with a value that is not its default; a new one without a value here fails."""
+    given: list[str] = []
+    for option in command.params:
+        if not isinstance(option, click.Option) or option.name in ONLY_SHOWN | {"resume"}:
+            continue
+        flag = max(option.opts, key=len)
+        if option.is_flag:
+            given.append(flag)
+        elif isinstance(option.type, click.Choice):
+            given += [flag, [item for item in option.type.choices if item != option.default][-1]]
+        else:
+            given += [flag, TEXTS[str(option.name)]]
+    return given
+
+
+def parsed(command: click.Command, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    with command.make_context(command.name, list(arguments)) as context:
+        return dict(context.params), list(arguments_as_given())
+
+
+def steps(run: dict[str, Any], contracts: list[dict[str, Any]]) -> list[dict[str, str]]:
+    models = [{"path": f"{i}.onnx", "run": "r", "kind": "onnx", "contract": c} for i, c in enumerate(contracts)]
+    report = {"runs": [{"path": "r", "info": run}], "models": models, "selection_note": None}
+    return commands_for(report, ReportOptions(latency=False))
+
+
+@pytest.mark.parametrize("command", [train, export], ids=["train", "export"])
+def test_every_option_that_was_given_is_printed(command: click.Command) -> None:
+    given = every_option(command)
+    asked, kept = parsed(command, [*given, "-v", "--json"])
+    assert kept == given
+    assert asked["as_json"] is True
+    contracts = [vars(tiny_contract(arguments=tuple(given), precision=each)) for each in ("float32", "int8")]
+    trained, exported, *_ = steps({"arguments": given, "config": {}}, contracts)
+    printed = shlex.split((trained if command is train else exported)["command"])
+    assert printed == ["segtool", command.name, *given]
+    assert parsed(command, printed[2:])[0] == asked | {"verbose": False, "as_json": False}
+    assert "not kept" not in trained["what"] + exported["what"]
+
+
+def test_a_run_without_a_name_of_its_own_gets_the_one_that_it_has() -> None:
+    trained, *_ = steps({"arguments": ["--epochs", "3"], "config": {"epochs": 3}}, [])
+    assert trained["command"] == "segtool train --epochs 3 --out r"
+
+
+def test_a_run_from_before_says_so_and_prints_what_its_configuration_states() -> None:
+    given = every_option(train)
+    asked, _ = parsed(train, given)
+    config = {name: value for name, value in asked.items() if name not in ONLY_SHOWN | {"resume", "out"}}
+    trained, *_ = steps({"config": json.loads(json.dumps(config))}, [])
+    assert "not kept" in trained["what"]
+    again, _ = parsed(train, shlex.split(trained["command"])[2:])
+    assert again == asked | {"out": Path("r")}
+
+
+def test_a_training_keeps_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segtool.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    write_report_run(tmp_path / "other")  # for its data
+    given = [
+        *("--data", "data.npz", "--epochs", "1", "--arch", "fcn8-edge-half", "--batch-size", "8", "--precision"),
+        *("float32", "--out", "run"),
+    ]
+    result = CliRunner().invoke(main, ["train", "-q", *given, "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(Path("run/run.json").read_text())["arguments"] == given
