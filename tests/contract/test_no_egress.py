@@ -6,6 +6,7 @@ training libraries, at once.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import strace
+from commands import RESULTS
 
 from segtool.models.shipped import SHIPPED
+from segtool.telemetry import usage_events
 
 
 @pytest.fixture
@@ -90,6 +93,14 @@ def test_the_trace_sees_what_it_is_there_to_see(home: Path) -> None:
         ("unlink", work / "b"),
     }
     assert strace.not_local(trace) == ["another machine, port 443"]
+
+
+def test_the_result_is_of_versions_with_and_without_usage_events() -> None:
+    runs = json.loads((RESULTS / "egress.json").read_bytes())["runs"]
+    assert {usage_events(version, {}) for version in runs} == {"none", "on"}
+    assert [command for run in runs.values() for command in run["failed"]] == []
+    seen = {usage_events(version, {}): bool(run["control"]["not_named"]) for version, run in runs.items()}
+    assert seen == {"none": False, "on": True}  # with usage events switched on by the user
 
 
 class TestTrainingLibraries:
