@@ -17,10 +17,13 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False  # not typing's, whose import takes longer than all else here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
 
 START, WORK, FINISH, END = "start", "work", "finish", "end"
 

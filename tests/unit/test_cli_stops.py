@@ -224,3 +224,13 @@ def test_a_host_program_gets_its_handlers_back() -> None:
 
     assert CliRunner().invoke(work).exit_code == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_little_is_imported_before_signals_are_handled() -> None:
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    program = (
+        f"import sys; sys.path.insert(0, {source!r}); before = set(sys.modules); import segtool.stopping; "
+        "print(*sorted({'typing', 're', 'click', 'importlib.metadata', 'logging'} & (set(sys.modules) - before)))"
+    )
+    call = [sys.executable, "-S", "-c", program]
+    assert subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip() == ""
