@@ -4,11 +4,12 @@ What is right: exit code 1, one sentence, no traceback, no unfinished file, no p
 result before ends with its own exit code, and `predict`, which finishes the images in work, with 3. Before segtool has
 handlers, Python's are in place, or none: `last_before_handlers_ms` is the latest moment at which a signal found those.
 
-Usage: stops.py [MOMENTS [COMMAND...]]
+Usage: stops.py [MOMENTS [SECONDS [COMMAND...]]]. What the file has of other commands is kept.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import call, segtool, write_result
+import numpy.typing as npt
+from commands import RESULTS, call, segtool, write_result
 
 from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
@@ -29,7 +31,7 @@ from segtool.files import TEMPORARY
 from segtool.models.shipped import default_model
 
 MOMENTS = 200
-FIRST_SECONDS = 1.0
+SECONDS = 1.0
 PATIENCE = 120.0
 EXIT_PARTLY = 3
 
@@ -54,12 +56,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 def main() -> None:
     """Stop each command at each moment; count the outcomes by kind."""
     moments = int(sys.argv[1]) if len(sys.argv) > 1 else MOMENTS
-    names = sys.argv[2:] or list(COMMANDS)
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
+    names = sys.argv[3:] or list(COMMANDS)
     with tempfile.TemporaryDirectory() as name:
         inputs = Path(name) / "inputs"
         _write_inputs(inputs, training="export" in names)
-        results = {each: _swept(COMMANDS[each], inputs, moments) for each in names}
-    write_result("stops", {"moments": moments, "first_seconds": FIRST_SECONDS, "commands": results})
+        times = np.linspace(0.0, seconds, moments, endpoint=False)
+        found = {each: {"moments": moments, "seconds": seconds, **_swept(each, inputs, times)} for each in names}
+    file = RESULTS / "stops.json"
+    before = json.loads(file.read_bytes())["commands"] if file.exists() else {}
+    write_result("stops", {"commands": {**before, **found}})
 
 
 def _write_inputs(folder: Path, *, training: bool) -> None:
@@ -74,20 +80,21 @@ def _write_inputs(folder: Path, *, training: bool) -> None:
         )
 
 
-def _swept(arguments: tuple[str, ...], inputs: Path, moments: int) -> dict[str, Any]:
+def _swept(name: str, inputs: Path, times: npt.NDArray[np.float64]) -> dict[str, Any]:
     """Return the outcomes of one command by kind for each signal, and the faults with their moments."""
+    arguments = COMMANDS[name]
     found: dict[str, Any] = {"command": " ".join(["segtool", *arguments])}
     for number in (signal.SIGTERM, signal.SIGINT):
         kinds: Counter[str] = Counter()
         faults, early = [], 0.0
-        for moment in np.linspace(0.0, FIRST_SECONDS, moments, endpoint=False):
-            kind, seen = _stopped(arguments, inputs, number, float(moment))
+        for moment in times.tolist():
+            kind, seen = _stopped(arguments, inputs, number, moment)
             kinds[kind] += 1
             if kind == "fault":
                 faults.append({"ms": round(1e3 * moment), **seen})
             elif kind == "before the handlers":
                 early = max(early, 1e3 * moment)
-        print(arguments[0], number.name, dict(kinds), faults, flush=True)
+        print(name, number.name, dict(kinds), faults, flush=True)
         found[number.name] = {"kinds": dict(kinds), "last_before_handlers_ms": round(early), "faults": faults}
     return found
 
@@ -143,11 +150,13 @@ def _is_of_python(text: str) -> bool:
 
 
 def _lives(group: int) -> bool:
-    """Whether a process of a group is still there."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
+    """Whether a process of a group is still there after a while, in which the system takes away those that ended."""
+    for _ in range(20):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
     return True
 
 

@@ -7,9 +7,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from segtool.errors import (
     ContractError,
     DataError,
@@ -25,7 +22,10 @@ from segtool.errors import (
 )
 from segtool.telemetry import switch_off
 
+TYPE_CHECKING = False  # not typing's, whose import would take most of the time until signals are handled
 if TYPE_CHECKING:
+    from typing import Any
+
     from segtool.runtime.segmenter import Segmenter, load
     from segtool.runtime.stream import Result
 
@@ -62,6 +62,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'segtool' has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(_LAZY[name]), name)
     globals()[name] = value
     return value

@@ -17,10 +17,14 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False  # not typing's, whose import takes longer than all else here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from subprocess import CompletedProcess
+    from types import FrameType
+    from typing import Any
 
 START, WORK, FINISH, END = "start", "work", "finish", "end"
 
@@ -54,6 +58,7 @@ class _State:
         self.came: list[int] = []
         self.replaced: dict[int, Any] = {}
         self.is_program = False
+        self.is_held = False
 
 
 _state = _State()
@@ -120,17 +125,58 @@ def finish_work() -> Iterator[Callable[[], bool]]:
             _set(_handle)
 
 
+@contextmanager
+def _postponed() -> Iterator[None]:
+    """Raise `Stop` only at the end of this block."""
+    before, _state.is_held = _state.is_held, True
+    try:
+        yield
+    finally:
+        _state.is_held = before
+    if _state.came and _state.phase == WORK:
+        raise Stop
+
+
+def run_process(command: Sequence[str], *, seconds: float | None = None) -> CompletedProcess[str]:
+    """Run another program to its end; return its exit code and what it wrote. A stop ends it as well.
+
+    `subprocess.run` would leave it alone where a signal comes while it is being started.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        It took longer than `seconds`; it is ended.
+    OSError
+        It cannot be started.
+    """
+    import subprocess
+
+    process = None
+    try:
+        with _postponed():
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
+        stdout, stderr = process.communicate(timeout=seconds)
+    except BaseException:
+        if process is not None:
+            process.kill()
+            process.communicate()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
 def _handle(number: int, _: FrameType | None) -> None:
     _state.came.append(number)
     if _state.phase == START:
         _end_now()
     if _state.phase == WORK:
-        raise Stop
+        if not _state.is_held:
+            raise Stop
+        return
     _set(signal.SIG_DFL)  # the system's own, which nothing in this process can hold up
 
 
 def _raise_again(*_: object) -> None:
-    if _state.phase == WORK:
+    if _state.phase == WORK and not _state.is_held:
         raise Stop
 
 

@@ -33,6 +33,12 @@ def defaults() -> None:
         signal.signal(each, signal.SIG_DFL)
 
 
+def alone() -> None:
+    """The same, in a process group of its own."""
+    defaults()
+    os.setsid()
+
+
 def has_begun(process: subprocess.Popen[str]) -> bool:
     """Whether the process catches SIGTERM, which a command does when it begins."""
     lines = Path("/proc", str(process.pid), "status").read_text(encoding="ascii").splitlines()
@@ -208,11 +214,37 @@ def test_a_stop_after_the_result_changes_nothing(after: str) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "result\n", "")
 
 
+STARTS = """
+ import os, pathlib
+ from segtool.stopping import run_process
+ pathlib.Path("pid").write_text(str(os.getpid()))
+ def after_fork(frame, event, what):
+  if event == "c_return" and what.__name__ == "fork_exec":
+   sys.setprofile(None)
+   stop()
+ sys.setprofile(after_fork)
+ run_process([sys.executable, "-c", "import time; time.sleep(600)"])
+"""
+
+
+def test_a_stop_ends_a_process_that_is_being_started() -> None:
+    """The signal comes when the other process is there, and `Popen` has not returned it yet."""
+    result = run_python(PROGRAM.format(number="SIGTERM", body=STARTS) + "work(prog_name='work')")
+    assert result.returncode == 1
+    assert result.stderr == "Stopped: `work` did not come to its end; nothing was written.\n"
+    group = int(Path("pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        for _ in range(50):  # the system takes away what has ended
+            os.killpg(group, 0)
+            time.sleep(0.1)
+        os.killpg(group, signal.SIGKILL)
+
+
 def run_python(program: str) -> subprocess.CompletedProcess[str]:
     """Run a program as `python -m`, which is where CPython looks for a KeyboardInterrupt that went through an exec."""
     Path("program.py").write_text(program)
     call = [sys.executable, "-m", "program"]
-    return subprocess.run(call, capture_output=True, text=True, check=False, timeout=30, preexec_fn=defaults)
+    return subprocess.run(call, capture_output=True, text=True, check=False, timeout=30, preexec_fn=alone)
 
 
 def test_a_host_program_gets_its_handlers_back() -> None:
@@ -224,3 +256,13 @@ def test_a_host_program_gets_its_handlers_back() -> None:
 
     assert CliRunner().invoke(work).exit_code == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_little_is_imported_before_signals_are_handled() -> None:
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    program = (
+        f"import sys; sys.path.insert(0, {source!r}); before = set(sys.modules); import segtool.stopping; "
+        "print(*sorted({'typing', 're', 'click', 'importlib.metadata', 'logging'} & (set(sys.modules) - before)))"
+    )
+    call = [sys.executable, "-S", "-c", program]
+    assert subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip() == ""

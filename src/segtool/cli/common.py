@@ -294,3 +294,5 @@ def _set_up_logging(*, verbose: bool) -> None:
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
     logger.handlers = [_LogHandler()]
     logger.propagate = False
+    # Its warnings are about its own calls, and have paths of this machine in them.
+    logging.getLogger("tensorflow").setLevel(logging.WARNING if verbose else logging.ERROR)

@@ -23,6 +23,7 @@ from segtool.runtime.findings import (
 from segtool.runtime.machine import machine_info
 from segtool.runtime.packages import installed_packages, onnxruntime_packages, package_findings
 from segtool.runtime.processors import default_threads
+from segtool.stopping import run_process
 from segtool.telemetry import State, usage_events
 
 _EVENTS: Mapping[State, str] = {"none": "this version has none", "off": "off", "on": "on"}
@@ -102,7 +103,7 @@ def nvidia_gpus() -> list[str]:
         return []
     command = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
-        finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)  # noqa: S603 (fixed)
+        finished = run_process(command, seconds=20)
     except (OSError, subprocess.TimeoutExpired):
         return []
     return finished.stdout.splitlines() if finished.returncode == 0 else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import ModelFileError
+from segtool.stopping import run_process
 
 REPEATS = 5
 
@@ -111,7 +111,7 @@ def _probe(path: Path, settings: tuple[object, ...]) -> tuple[list[float], int |
     """Return the milliseconds of each phase of one process, and its peak memory in bytes."""
     command = [sys.executable, "-c", _PROBE, json.dumps(settings)]
     started = time.time()
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own probe)
+    finished = run_process(command)
     if finished.returncode != 0:
         reason = (finished.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelFileError(f"A new process could not run {path} ({reason}); run `segtool doctor`.")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from segtool.errors import ModelFileError
+from segtool.stopping import run_process
 
 TRIAL_SECONDS = 120.0
 """Time that a model has to open and to run once; also an accelerator that prepares itself for long is done by then."""
@@ -43,7 +44,7 @@ def try_model(path: Path, *, provider: str, threads: int | None, seconds: float 
     """
     command = [sys.executable, "-c", _TRIAL, json.dumps([str(path), provider, threads])]
     try:
-        finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)  # noqa: S603
+        finished = run_process(command, seconds=seconds)
     except subprocess.TimeoutExpired:
         raise ModelFileError(
             f"{path} did not open and run within {seconds:g} seconds in a trial; expected a file made by "
