@@ -94,7 +94,7 @@ class Arrivals:
             raise DataError(f"There is no folder {self._folder} to watch; make it first.")
         found = {}
         for path in map(Path, images_below(self._folder, self._out)):
-            if path in self._done or path.name.startswith("."):
+            if path in self._done:
                 continue
             file = self._state_of(path)
             if file is not None:
