@@ -1,4 +1,4 @@
-"""`segtool data make|info|check`."""
+"""`segtool data make|info|check|describe`."""
 
 from __future__ import annotations
 
@@ -92,5 +92,38 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
         click.echo(f"{printable(spec)}: {counted(report.images, 'image')}, nothing wrong found.")
     if report.background_note and not as_json:
         click.echo(printable(report.background_note))
+    if not as_json:
+        for line in dict.fromkeys(problem.command for problem in report.problems if problem.command):
+            click.echo(f"Try: {line}")
     if report.problems:
         ctx.exit(1)
+
+
+@command.command("describe")
+@click.argument("folder", type=click.Path(path_type=Path))
+@overwrite_option
+@json_option
+def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
+    """Write the dataset.json that the masks of FOLDER need, for you to read and correct.
+
+    It names each value or colour that the masks hold, with its share of the pixels, and what is ignored. What a
+    dataset.json says that is replaced, or a labelmap.txt, class_dict.csv, _classes.csv or classes.txt, is kept.
+    """
+    from segtool.data.metadata import FILE_NAME
+    from segtool.data.proposal import write_proposal
+
+    found = write_proposal(folder, overwrite=overwrite)
+    path = folder / FILE_NAME
+    if as_json:
+        emit_json("data describe", {"out": str(path), "ignored_share": found.ignored_share, **found.description})
+        return
+    key = "color" if "ignore_color" in found.description else "value"
+    rows = [[entry["name"], entry[key], percent(entry["share"])] for entry in found.description["classes"]]
+    ignored = found.description.get(f"ignore_{'color' if key == 'color' else 'id'}")
+    if ignored is not None:
+        rows.append(["(ignored)", ignored, percent(found.ignored_share)])
+    emit_table(["class", "colour" if key == "color" else key, "pixels %"], rows, text=True)
+    click.echo(
+        f"Wrote {printable(str(path))} from {counted(found.masks, 'mask')}: give the classes their names, and see"
+    )
+    click.echo("that background and what is ignored are right.")

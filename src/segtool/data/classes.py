@@ -20,6 +20,10 @@ _MOST_SHOWN = 8  # classes in a suggested description
 logger = logging.getLogger(__name__)
 
 
+class UndescribedError(DataError):
+    """Masks that need a dataset.json, and have none."""
+
+
 @dataclass(frozen=True)
 class Classes:
     """Names and special ids of a data set's labels.
@@ -210,7 +214,7 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
 
     Raises
     ------
-    DataError
+    UndescribedError
         Any other set of values; the message gives the dataset.json to write.
     """
     found = values.tolist()
@@ -222,7 +226,7 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     if _are_ids(found):
         return numbered_classes(len(found)), Encoding.of({value: value for value in found})
     if found[-1] != USUAL_IGNORE or not _are_ids(found[:-1]):
-        raise DataError(_describe_yourself(found, source))
+        raise UndescribedError(_describe_yourself(found, source))
     logger.warning(
         "The masks of %s hold the ids 0..%d and 255: 255 is taken as what to ignore; a dataset.json can say otherwise.",
         source,

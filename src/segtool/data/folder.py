@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy.typing as npt
 
 from segtool.data.arrays import Labels
 from segtool.data.base import Dataset, Images, Size, Source, show_size
+from segtool.data.class_lists import folder_metadata, named_by_position
 from segtool.data.classes import (
     Classes,
     Encoding,
+    UndescribedError,
     identity_encoding,
     infer_encoding,
     is_binary,
@@ -23,7 +26,7 @@ from segtool.data.classes import (
 from segtool.data.layout import PARTS
 from segtool.data.listing import Sample, is_image_folder, list_samples
 from segtool.data.lossy import lossy_masks
-from segtool.data.mask_files import Header, read_header, read_raw_mask, values_of
+from segtool.data.mask_files import ColorMaskError, Header, read_header, read_raw_mask, values_of
 from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
 from segtool.data.problem import Problem, refuse
 from segtool.errors import DataError
@@ -112,6 +115,8 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
+    for note in listing.notes:
+        logger.warning(note)
     lossy = lossy_masks([sample.mask for sample in listing.samples])
     metadata = find_metadata(folder / FILE_NAME)
     colors = metadata is not None and metadata.encoding.colors
@@ -132,7 +137,7 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
 
 
 def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Description:
-    """Tell how to read a folder's masks: from its dataset.json, else from the values that they hold.
+    """Tell how to read a folder's masks: from its dataset.json or a list of another tool, else from what they hold.
 
     Values without a description are ids of the classes `assumed`, where those are given.
 
@@ -141,12 +146,27 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     DataError
         There is no dataset.json and the values do not speak for themselves, or a mask cannot be read.
     """
-    metadata = find_metadata(folder / FILE_NAME)
+    metadata = folder_metadata(folder, [sample.mask for sample in samples])
     if metadata is not None:
         _refuse_splits(metadata)
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
+    try:
+        return _undescribed(folder, samples, assumed)
+    except (ColorMaskError, UndescribedError) as error:
+        raise UndescribedError(f"{error} `{describe_command(folder)}` writes it, for you to correct.") from error
+
+
+def describe_command(folder: Path) -> str:
+    """Return the command that writes the dataset.json of a folder."""
+    return f"segtool data describe {shlex.quote(str(folder))}"
+
+
+def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | None) -> Description:
+    """Tell how to read masks that nothing describes, but for a list of names."""
     masks = values_of(sample.mask for sample in samples)
     values = np.array(sorted(masks), np.int64)
+    if assumed is None and (named := named_by_position(folder, masks)) is not None:
+        return Description(named.classes, named.encoding, None, {})
     if assumed is None or not masks or is_binary(values, assumed):
         classes, encoding = infer_encoding(values, source=str(folder))
     else:

@@ -23,12 +23,15 @@ class Problem:
         One sentence: what was found, what was expected, what to do.
     samples
         All samples that it concerns, where those are several.
+    command
+        The command line that helps, where there is one.
     """
 
     kind: str
     sample: str
     message: str
     samples: tuple[str, ...] = ()
+    command: str = ""
 
 
 def refuse(problems: Sequence[Problem], *, spec: str) -> None:
