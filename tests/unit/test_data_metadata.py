@@ -139,16 +139,25 @@ def test_a_255_beside_ids_is_ignored_with_a_warning(caplog):
 
 @pytest.mark.parametrize(
     ("values", "ignored"),
-    [([0], "null"), ([255], "null"), ([1, 2], "null"), ([0, 127, 255], "null"), ([-1, 0, 1], "null"),
-     ([0, 1, 3, 255], "255")],
+    [([0], "null"), ([255], "null"), ([1, 2], "null"), ([0, 127, 255], "null"), ([-1, 0, 1], "-1"),
+     ([0, 1, 3, 255], "255"), ([0, 2, 15, 20, 255], "255"), ([0, 50, 60, 255], "255"), ([0, 85, 170, 255], "null"),
+     ([*range(0, 40, 2), 255], "255")],
 )  # fmt: skip
-def test_values_that_do_not(values, ignored):
+def test_values_that_do_not(values, ignored, tmp_path):
     with pytest.raises(DataError, match=r'write a dataset.json beside them: \{"classes"') as caught:
         infer_encoding(np.array(values), source="m")
     assert str(values[-1]) in str(caught.value)
     described = json.loads(str(caught.value).split("beside them: ")[1][:-1])
     assert json.dumps(described["ignore_id"]) == ignored
-    assert [entry["value"] for entry in described["classes"]] == [v for v in values if str(v) != ignored]
+    wanted = [v for v in values if str(v) != ignored]
+    assert [entry["value"] for entry in described["classes"]][-len(wanted) :] == wanted or values == [0]
+    assert [entry["name"] == "background" for entry in described["classes"]] == [
+        entry["value"] == 0 for entry in described["classes"]
+    ]
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    pasted = find_metadata(tmp_path / "dataset.json")
+    assert pasted is not None
+    assert pasted.encoding.unknown(np.array([values])).size == 0
 
 
 def test_unknown_values_are_listed():

@@ -292,10 +292,13 @@ class TestReadMask:
         np.testing.assert_array_equal(read_mask(saved(tmp_path, Image.fromarray(rgba))), COLOUR)
         np.testing.assert_array_equal(read_mask(saved(tmp_path, Image.fromarray(COLOUR))), COLOUR)
 
-    def test_exif_is_not_applied(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGB"])
+    def test_the_orientation_is_applied_as_to_images(self, tmp_path: Path, mode: str) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
-        np.testing.assert_array_equal(read_mask(saved(tmp_path, Image.fromarray(GREY8), exif=exif)), GREY8)
+        image = Image.fromarray(GREY) if mode == "I;16" else Image.fromarray(GREY8).convert(mode)
+        upright = read_mask(saved(tmp_path, image))
+        np.testing.assert_array_equal(read_mask(saved(tmp_path, image, exif=exif)), np.rot90(upright, -1))
 
     def test_floats_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="hold no class ids"):

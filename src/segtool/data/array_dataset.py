@@ -97,10 +97,15 @@ def require_matching(images: AnyArray, labels: AnyArray, *, source: str) -> None
             "make the two arrays equally long."
         )
     if images.shape[1:3] != labels.shape[1:3]:
-        raise DataError(
-            f"The images of {source} are {show_size(images.shape[1:3])} and its label maps "
-            f"{show_size(labels.shape[1:3])} (height x width), expected the same size; crop or resize one of them."
-        )
+        raise DataError(sizes_message(images, labels, source=source))
+
+
+def sizes_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:
+    """Return the sentence on images (N, H, W, C) and labels (N, H, W) of different sizes."""
+    return (
+        f"The images of {source} are {show_size(images.shape[1:3])} and its label maps "
+        f"{show_size(labels.shape[1:3])} (height x width), expected the same size; crop or resize one of them."
+    )
 
 
 def _require_range(labels: Labels, classes: Classes, *, source: str) -> None:

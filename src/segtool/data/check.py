@@ -73,10 +73,11 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
     """Look at every sample of a data set and name all that is wrong.
 
     Found are: files without a counterpart or with two, unreadable files, masks in a lossy format, masks of another size
-    than their image, label values that are no class (masks with the same ones together), classes that never occur (in
-    training, where the data set has parts; not where label maps could not be read), images that are there twice (in two
-    parts where the data set has parts; anywhere where it has none, since a random split may tear them apart), and parts
-    that a training refuses.
+    than their image, what `segtool.data.pixel_faults` finds (orientations, pages, alpha, ranges), masks with soft
+    edges, palettes that differ, label values that are no class (masks with the same ones together), classes that never
+    occur (in training, where the data set has parts; not where label maps could not be read), images that are there
+    twice (in two parts where the data set has parts; anywhere where it has none, since a random split may tear them
+    apart), and parts that a training refuses.
 
     Parameters
     ----------
@@ -127,7 +128,6 @@ class _Seen:
 
 def _check_entry(entry: Entry, seen: _Seen) -> Iterator[Problem]:
     """Yield what is wrong with one sample, and note what it holds."""
-    image = label = None
     try:
         image = entry.image()
     except DataError as error:
@@ -144,8 +144,6 @@ def _check_entry(entry: Entry, seen: _Seen) -> Iterator[Problem]:
         seen.unread = True
         yield Problem("unreadable", entry.name, str(error))
         return
-    if image is not None and image.shape[:2] != label.shape[:2]:
-        yield Problem("size", entry.name, _size_message(entry, image.shape, label.shape))
     if entry.encoding is None:
         return
     unknown = entry.encoding.unknown(label)
@@ -213,10 +211,3 @@ def _absent(classes: Classes | None, seen: _Seen, spec: str) -> list[Problem]:
         for index, name in enumerate(names)
         if not learned[index]
     ]
-
-
-def _size_message(entry: Entry, image: tuple[int, ...], label: tuple[int, ...]) -> str:
-    return (
-        f"The image {entry.name} is {image[0]} x {image[1]} and its mask {entry.mask} {label[0]} x {label[1]} "
-        "(height x width), expected the same size; crop or resize one of them."
-    )

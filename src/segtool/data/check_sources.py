@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from segtool.data.array_dataset import SPLIT_NAMES, array_names
+from segtool.data.array_dataset import SPLIT_NAMES, array_names, sizes_message
 from segtool.data.arrays import AnyArray, Labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Images
 from segtool.data.classes import Classes, Encoding, UndescribedError, identity_encoding
@@ -19,8 +20,10 @@ from segtool.data.listing import Sample, list_samples
 from segtool.data.lossy import lossy_masks
 from segtool.data.m2nist import is_m2nist, open_m2nist
 from segtool.data.mask_files import read_raw_mask
+from segtool.data.mask_values import SoftMasksError
 from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.npz import open_npz_arrays
+from segtool.data.pixel_faults import Pair, pixel_problems, read_pair, size_problems
 from segtool.data.problem import Problem
 from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
 from segtool.errors import DataError
@@ -100,13 +103,16 @@ def _open_folder(folder: Path) -> Checkable:
         logger.warning(note)
     if lossy := lossy_masks([sample.mask for sample in listing.samples]):
         problems.append(Problem("lossy", str(folder), lossy))
-    readable = [sample for sample in listing.samples if _readable(sample)]
+    pairs = _readable(listing.samples)
+    problems += [*size_problems(pairs), *pixel_problems(folder, pairs)]
+    readable = [pair.sample for pair in pairs if _is_mask(pair.sample)]
     description: Description | None = None
     try:
         if readable or (folder / FILE_NAME).is_file():
             description = describe_folder(folder, readable)
     except DataError as error:
-        if not lossy or (folder / FILE_NAME).is_file():
+        alpha = any(problem.kind == "alpha" for problem in problems)
+        if isinstance(error, SoftMasksError) or (folder / FILE_NAME).is_file() or not (lossy or alpha):
             command = describe_command(folder) if isinstance(error, UndescribedError) else ""
             problems.append(Problem("values", str(folder), str(error), command=command))
     return Checkable(
@@ -116,7 +122,16 @@ def _open_folder(folder: Path) -> Checkable:
     )
 
 
-def _readable(sample: Sample) -> bool:
+def _readable(samples: Sequence[Sample]) -> list[Pair]:
+    """Return the samples whose headers can be read, with these; the others are named where they are decoded."""
+    found: list[Pair] = []
+    for sample in samples:
+        with suppress(DataError):
+            found.append(read_pair(sample))
+    return found
+
+
+def _is_mask(sample: Sample) -> bool:
     try:
         read_mask(sample.mask)
     except DataError:
@@ -145,6 +160,8 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
     except DataError as error:
         return Checkable(None, (), (Problem("arrays", spec, str(error)),))
     problems = [Problem("parts", spec, sentence) for sentence in description_problems(raw, images)]
+    if images.shape[1:3] != labels.shape[1:3]:
+        problems.append(Problem("size", spec, sizes_message(images, labels, source=spec)))
     if len(images) != len(labels):
         problems.append(Problem("missing", spec, _count_message(spec, len(images), len(labels))))
     try:

@@ -16,7 +16,12 @@ from segtool.errors import DataError
 M2NIST_BACKGROUND = 10
 MAX_LABEL = 65535
 USUAL_IGNORE = 255
-_MOST_SHOWN = 8  # classes in a suggested description
+BINARY_MAXIMA = (255, 65535)
+"""What the foreground is in a binary mask that uses the whole range of 8 or 16 bits."""
+_MOST_SHOWN = 32  # classes in a suggested description
+_FAR_BELOW_IGNORE = 63
+"""Where all other values are at most this, a 255 is what is ignored, and no class that is written as white."""
+_MANY_BETWEEN = 16  # values that stand for no class: more than labels that were forgotten
 logger = logging.getLogger(__name__)
 
 
@@ -142,9 +147,12 @@ class Encoding:
 
     def refusal(self, unknown: npt.NDArray[np.int64]) -> str:
         """Return what is wrong with a mask that holds `unknown`: the sentence goes on from "The mask holds"."""
+        between = unknown[(unknown > self.keys.min()) & (unknown < self.keys.max())]
+        soft = not self.colors and between.size >= _MANY_BETWEEN
+        cause = " (many values between those of two classes: soft edges, as interpolation and JPEG leave them)"
         return (
-            f"{self._show(unknown)}, expected only {self._show(self.keys)}; mend the mask or describe what it holds in "
-            f"{self.described_in} (classes, {'ignore_color' if self.colors else 'ignore_id'})"
+            f"{self._show(unknown)}, expected only {self._show(self.keys)}{cause if soft else ''}; mend the mask or "
+            f"describe what it holds in {self.described_in} (classes, {'ignore_color' if self.colors else 'ignore_id'})"
         )
 
     def _look_up(self, raw: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
@@ -189,9 +197,20 @@ def background_of(names: Sequence[str]) -> int | None:
     return next((index for index, name in enumerate(names) if name.strip().lower() == "background"), None)
 
 
+def binary_classes() -> Classes:
+    """Return the classes of masks that hold 0 and one other value."""
+    return Classes(("background", "foreground"), background_id=0, background_assumed=True)
+
+
 def is_binary(values: npt.NDArray[np.integer[Any]], classes: Classes | None = None) -> bool:
-    """Return whether labels are 0 and 255 and nothing else, with 255 a class: `classes` do not ignore it."""
-    return values.tolist() == [0, USUAL_IGNORE] and (classes is None or classes.ignore_id != USUAL_IGNORE)
+    """Return whether labels are 0 and the maximum and nothing else, with that a class: `classes` do not ignore it."""
+    found = values.tolist()
+    return (
+        len(found) == 2
+        and found[0] == 0
+        and found[1] in BINARY_MAXIMA
+        and (classes is None or classes.ignore_id != found[1])
+    )
 
 
 def with_usual_ignore(classes: Classes, values: npt.NDArray[np.integer[Any]], *, source: str) -> Classes:
@@ -210,7 +229,7 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     """Tell the classes from the values that the masks hold, where nothing describes them.
 
     0..K-1 without a gap are class ids, with class 0 as the background; a 255 beside them is ignored, as everywhere in
-    the field, with a warning. Exactly 0 and 255 are a binary mask.
+    the field, with a warning. Exactly 0 and 255 (or 65535, of 16 bits) are a binary mask.
 
     Raises
     ------
@@ -221,8 +240,7 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     if not found:
         raise DataError(f"{source} has no mask that could be read, expected one at least; add masks.")
     if is_binary(values):
-        classes = Classes(("background", "foreground"), background_id=0, background_assumed=True)
-        return classes, Encoding.of({0: 0, 255: 1})
+        return binary_classes(), Encoding.of({0: 0, found[1]: 1})
     if _are_ids(found):
         return numbered_classes(len(found)), Encoding.of({value: value for value in found})
     if found[-1] != USUAL_IGNORE or not _are_ids(found[:-1]):
@@ -242,13 +260,27 @@ def _are_ids(values: list[int]) -> bool:
 def _describe_yourself(found: list[int], source: str) -> str:
     """Return the error for values that do not speak for themselves, with a description that fits them."""
     shown = f"{found[:12]} and {len(found) - 12} more" if len(found) > 12 else f"{found}"
-    rest = found[:-1]
-    ignored = found[-1] == USUAL_IGNORE and len(rest) > 1 and rest[-1] <= 2 * len(rest)
-    ids = rest if ignored else found
-    entries = [f'{{"name": "class {i}", "value": {value}}}' for i, value in enumerate(ids[:_MOST_SHOWN])]
-    more = ", ..." if len(ids) > _MOST_SHOWN else ""
-    return (
+    ignored = usually_ignored(found)
+    ids = [value for value in found if value >= 0 and value != ignored]
+    if len(ids) == 1:  # a description needs two classes
+        ids = [0, ids[0] or 1]
+    start = (
         f"The masks of {source} hold the values {shown}, expected class ids 0..K-1 without a gap (two classes or more) "
-        f"or 0 and 255; write a dataset.json beside them: "
-        f'{{"classes": [{", ".join(entries)}{more}], "ignore_id": {USUAL_IGNORE if ignored else "null"}}}.'
+        "or 0 and 255; "
     )
+    if len(ids) > _MOST_SHOWN:
+        return f"{start}name the {len(ids)} classes in a dataset.json, which `segtool data describe {source}` writes."
+    entries = [f'{{"name": "{f"class {value}" if value else "background"}", "value": {value}}}' for value in ids]
+    return (
+        f"{start}write a dataset.json beside them: "
+        f'{{"classes": [{", ".join(entries)}], "ignore_id": {"null" if ignored is None else ignored}}}.'
+    )
+
+
+def usually_ignored(found: list[int]) -> int | None:
+    """Return which of the sorted values stands for what is ignored: one below 0, or a 255 far above all others."""
+    if found[0] < 0:
+        return found[0]
+    rest = found[:-1]
+    far_above = len(rest) > 1 and rest[-1] <= max(2 * len(rest), _FAR_BELOW_IGNORE)
+    return found[-1] if far_above and found[-1] == USUAL_IGNORE else None

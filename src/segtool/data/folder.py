@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.data.arrays import Labels
-from segtool.data.base import Dataset, Images, Size, Source, show_size
+from segtool.data.base import Dataset, Images, Size, Source
 from segtool.data.class_lists import folder_metadata, named_by_position
 from segtool.data.classes import (
     Classes,
@@ -23,18 +23,21 @@ from segtool.data.classes import (
     is_binary,
     with_usual_ignore,
 )
+from segtool.data.headers import Header
 from segtool.data.layout import PARTS
 from segtool.data.listing import Sample, is_image_folder, list_samples
 from segtool.data.lossy import lossy_masks
-from segtool.data.mask_files import ColorMaskError, Header, read_header, read_raw_mask, values_of
-from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
-from segtool.data.problem import Problem, refuse
+from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
+from segtool.data.mask_values import SoftMasksError, refuse_differing_palettes
+from segtool.data.metadata import FILE_NAME, Metadata
+from segtool.data.pixel_faults import files_like, pixel_problems, read_pair, size_problems
+from segtool.data.problem import refuse
 from segtool.errors import DataError
 from segtool.runtime.image_io import read_image
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder", "size_problem"]
+__all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder"]
 
 
 @dataclass(frozen=True)
@@ -118,22 +121,25 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     for note in listing.notes:
         logger.warning(note)
     lossy = lossy_masks([sample.mask for sample in listing.samples])
-    metadata = find_metadata(folder / FILE_NAME)
-    colors = metadata is not None and metadata.encoding.colors
-    headers = [read_header(sample.image, oriented=True) for sample in listing.samples]
-    pairs = zip(listing.samples, headers, strict=True)
+    pairs = [read_pair(sample) for sample in listing.samples]
     # Before the classes are told from all masks, which hides a fault of one behind what all of them hold.
-    refuse([problem for problem in (size_problem(*pair, colors=colors) for pair in pairs) if problem], spec=spec)
+    refuse(size_problems(pairs), spec=spec)
+    problems = pixel_problems(folder, pairs)
+    refuse([problem for problem in problems if not problem.warning], spec=spec)
     try:
         description = describe_folder(folder, listing.samples, assumed=classes)
+    except SoftMasksError:
+        raise  # says how to make ids of what JPEG left
     except DataError as error:
-        if lossy and metadata is None:
+        if lossy and not (folder / FILE_NAME).is_file():
             raise DataError(lossy) from error  # values that JPEG made are no classes to describe
         raise
+    for problem in problems:
+        logger.warning(problem.message)
     if lossy:
         logger.warning(lossy)
     source = Source(folder.resolve().name, spec, description.provenance)
-    return FolderDataset(listing.samples, headers, description=description, source=source)
+    return FolderDataset(listing.samples, [pair.image for pair in pairs], description=description, source=source)
 
 
 def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Description:
@@ -153,7 +159,9 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     try:
         return _undescribed(folder, samples, assumed)
     except (ColorMaskError, UndescribedError) as error:
-        raise UndescribedError(f"{error} `{describe_command(folder)}` writes it, for you to correct.") from error
+        command = describe_command(folder)
+        advice = "" if command in str(error) else f" `{command}` writes it, for you to correct."
+        raise UndescribedError(f"{error}{advice}") from error
 
 
 def describe_command(folder: Path) -> str:
@@ -163,11 +171,15 @@ def describe_command(folder: Path) -> str:
 
 def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | None) -> Description:
     """Tell how to read masks that nothing describes, but for a list of names."""
-    masks = values_of(sample.mask for sample in samples)
-    values = np.array(sorted(masks), np.int64)
+    survey = survey_masks(sample.mask for sample in samples)
+    refuse_differing_palettes(survey.colors, source=str(folder))
+    survey.values.refuse_soft(source=str(folder), advice=_threshold(samples))
+    masks, values = survey.values.first, survey.values.values
     if assumed is None and (named := named_by_position(folder, masks)) is not None:
         return Description(named.classes, named.encoding, None, {})
-    if assumed is None or not masks or is_binary(values, assumed):
+    if mixed := survey.values.mixed_binary(assumed, source=str(folder)):
+        classes, encoding = mixed
+    elif assumed is None or not masks or is_binary(values, assumed):
         classes, encoding = infer_encoding(values, source=str(folder))
     else:
         classes = with_usual_ignore(assumed, values, source=str(folder))
@@ -176,7 +188,19 @@ def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | Non
     return Description(classes, encoding, None, {})
 
 
-def _refuse_foreign(masks: Mapping[int, Path], classes: Classes) -> None:
+def _threshold(samples: Sequence[Sample]) -> str:
+    """Return the advice to threshold the masks of a folder, with the line that does it."""
+    if not samples:
+        return ""
+    first = samples[0].mask
+    return (
+        " (keep a copy): python -c \"import sys, os; from PIL import Image; [Image.open(name).convert('L').point("
+        "lambda value: 255 * (value > 127)).save(os.path.splitext(name)[0] + '.png') for name in sys.argv[1:]]\" "
+        f"{files_like(first)}{'' if first.suffix == '.png' else f', and move the {first.suffix} files away'}"
+    )
+
+
+def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:
     """Refuse values that are no id of a model's classes, by the first mask that holds any."""
     known = {*range(len(classes.names)), classes.ignore_id}
     foreign = [value for value in masks if value not in known]
@@ -199,19 +223,6 @@ def _refuse_splits(metadata: Metadata) -> None:
             f"{metadata.file} has splits, which number the images of arrays, and this is a folder of files; put the "
             "files into train/, val/ and test/ instead, and take splits out."
         )
-
-
-def size_problem(sample: Sample, header: Header, *, colors: bool) -> Problem | None:
-    """Return what is wrong where a mask has another size than its image."""
-    mask = read_header(sample.mask, oriented=colors)
-    if mask.size == header.size:
-        return None
-    return Problem(
-        "size",
-        sample.name,
-        f"The image {sample.image} is {show_size(header.size)} and its mask {sample.mask} {show_size(mask.size)} "
-        "(height x width), expected the same size; crop or resize one of them.",
-    )
 
 
 def _splits(samples: Sequence[Sample]) -> dict[str, npt.NDArray[np.intp]] | None:

@@ -1,4 +1,4 @@
-"""The files of a folder data set: headers read without decoding, masks as raw values."""
+"""The masks of a folder data set as raw values, and what all of them hold."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ import numpy as np
 
 from segtool.data.arrays import AnyArray
 from segtool.data.classes import pack_colors, unpack_color
+from segtool.data.mask_values import MaskValues
 from segtool.errors import DataError
-from segtool.runtime.decoding import MAX_PIXELS, decoding, open_checked, opened
-from segtool.runtime.image_io import read_image, read_mask
-
-_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_ORIENTATION = 0x0112
-_SIDEWAYS = 5
-"""EXIF orientations from 5 on turn the image by a quarter, which swaps height and width."""
+from segtool.runtime.image_io import read_image, read_mask, read_mask_pixels
 
 
 class ColorMaskError(DataError):
@@ -26,45 +21,6 @@ class ColorMaskError(DataError):
     def __init__(self, path: Path, found: str) -> None:
         super().__init__(f"The mask {path} is {found}.")
         self.found = found
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the header of an image file says.
-
-    Attributes
-    ----------
-    size
-        (height, width) in pixels, after its EXIF orientation where that is applied.
-    grey
-        Whether the file is grey.
-    """
-
-    size: tuple[int, int]
-    grey: bool
-
-
-def read_header(path: Path, *, oriented: bool) -> Header:
-    """Read the size of an image file without decoding its pixels.
-
-    Parameters
-    ----------
-    path
-        The file.
-    oriented
-        Whether the EXIF orientation counts, as it does for `read_image` and does not for `read_mask`.
-
-    Raises
-    ------
-    DataError
-        The file is missing, empty or no image.
-    """
-    with opened(path) as stream, decoding(str(path)):
-        image = open_checked(stream, str(path), MAX_PIXELS)
-        width, height = image.size
-        if oriented and image.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS:
-            width, height = height, width
-        return Header((height, width), image.mode in _GREY_MODES)
 
 
 def read_raw_mask(path: Path, *, colors: bool) -> AnyArray:
@@ -88,7 +44,48 @@ def read_raw_mask(path: Path, *, colors: bool) -> AnyArray:
     """
     if colors:
         return read_image(path, channels=3)
-    raw = read_mask(path)
+    return _single_channel(read_mask(path), path)
+
+
+@dataclass(frozen=True)
+class MaskSurvey:
+    """What all masks of a folder hold, where their classes are values.
+
+    Attributes
+    ----------
+    values
+        The values, their pixels, and which of them occur together.
+    colors
+        For each value that occurs in palette files, its colours, each with the first mask that has it.
+    """
+
+    values: MaskValues
+    colors: dict[int, dict[tuple[int, int, int], Path]]
+
+
+def survey_masks(masks: Iterable[Path]) -> MaskSurvey:
+    """Return what some masks hold; each is decoded once.
+
+    Raises
+    ------
+    DataError
+        A mask cannot be read, or is in colour.
+    """
+    survey = MaskSurvey(MaskValues(), {})
+    for path in masks:
+        mask = read_mask_pixels(path)
+        values = _single_channel(mask.values, path)
+        survey.values.add(values, str(path))
+        if mask.palette is not None:
+            for value in np.flatnonzero(np.bincount(values.ravel())).tolist():
+                if value < len(mask.palette):
+                    red, green, blue = mask.palette[value].tolist()
+                    survey.colors.setdefault(value, {}).setdefault((red, green, blue), path)
+    return survey
+
+
+def _single_channel(raw: AnyArray, path: Path) -> AnyArray:
+    """Return values (H, W) of a mask; refuse one in colour."""
     if raw.ndim == 2:
         return raw
     if np.ptp(raw, axis=-1).any():
@@ -99,12 +96,3 @@ def read_raw_mask(path: Path, *, colors: bool) -> AnyArray:
             'dataset.json: {"classes": [{"name": "...", "color": [r, g, b]}, ...]}',
         )
     return raw[..., 0]
-
-
-def values_of(masks: Iterable[Path]) -> dict[int, Path]:
-    """Return the distinct values of some masks, each with the first mask that holds it; each is decoded once."""
-    found: dict[int, Path] = {}
-    for path in masks:
-        for value in np.unique(read_raw_mask(path, colors=False)).tolist():
-            found.setdefault(value, path)
-    return found

@@ -15,8 +15,8 @@ class Problem:
     Attributes
     ----------
     kind
-        "missing", "ambiguous", "unreadable", "lossy", "size", "values", "class", "duplicate", "parts", "unlabelled" or
-        "arrays".
+        "missing", "ambiguous", "unreadable", "lossy", "size", "orientation", "pages", "range", "alpha", "values",
+        "class", "duplicate", "parts", "unlabelled" or "arrays".
     sample
         The name of the sample, the class or the data set that it concerns; of several samples the first.
     message
@@ -25,12 +25,15 @@ class Problem:
         All samples that it concerns, where those are several.
     command
         The command line that helps, where there is one.
+    warning
+        Whether the data are used all the same, with the message as a warning.
     """
 
     kind: str
     sample: str
     message: str
     samples: tuple[str, ...] = ()
+    warning: bool = False
     command: str = ""
 
 

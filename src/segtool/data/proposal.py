@@ -11,24 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from segtool.data.arrays import AnyArray
 from segtool.data.class_lists import folder_metadata, named_by_position
-from segtool.data.classes import USUAL_IGNORE, pack_colors, unpack_color
+from segtool.data.classes import UndescribedError, pack_colors, unpack_color, usually_ignored
 from segtool.data.listing import is_image_folder, list_samples
 from segtool.data.lossy import lossy_masks
+from segtool.data.mask_files import ColorMaskError, survey_masks
+from segtool.data.mask_values import refuse_differing_palettes
 from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.problem import refuse
 from segtool.data.wording import counted
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes
-from segtool.runtime.decoding import MAX_PIXELS, decoding, open_checked, opened
-from segtool.runtime.image_io import read_image, read_mask
+from segtool.runtime.image_io import read_image
 
 logger = logging.getLogger(__name__)
 _MOST = 256  # values or colours: more are no classes
-_SPREAD = 2  # the widest gap between grey levels that are evenly spread, in narrowest gaps
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,11 @@ def propose(folder: Path) -> Proposal:
     if lossy := lossy_masks(masks):
         raise DataError(lossy)
     known = _known(folder, masks)
-    colors = known.encoding.colors if known else _are_colors(masks)
-    pixels = _count(masks, colors=colors)
-    if known is None and not colors:
+    pixels = _values(folder, masks, known)
+    colors = pixels is None
+    if pixels is None:
+        pixels = _colors(masks)
+    elif known is None:
         known = named_by_position(folder, pixels)
     if len(pixels) > _MOST:
         raise DataError(
@@ -113,34 +113,34 @@ def _known(folder: Path, masks: Sequence[Path]) -> Metadata | None:
         return None
 
 
-def _are_colors(masks: Sequence[Path]) -> bool:
-    """Return whether the classes are colours: of a mask in colour, or of palettes that differ in what they use."""
-    color_of: dict[int, tuple[int, ...]] = {}
-    for path in masks:
-        raw = read_mask(path)
-        if raw.ndim == 3 and np.ptp(raw, axis=-1).any():
-            return True
-        for value, color in _palette(path).items():
-            if value in raw and color_of.setdefault(value, color) != color:
-                return True
-    return False
+def _values(folder: Path, masks: Sequence[Path], known: Metadata | None) -> Counter[int] | None:
+    """Return the pixels of each value; None where the classes are colours."""
+    if known is not None and known.encoding.colors:
+        return None
+    try:
+        survey = survey_masks(masks)
+        if known is None:
+            refuse_differing_palettes(survey.colors, source=str(folder))
+    except (ColorMaskError, UndescribedError):
+        if known is not None:
+            raise
+        return None
+    if known is None:
+        survey.values.refuse_soft(source=str(folder))
+        if survey.values.mixed_binary(None, source=str(folder)) is not None:
+            raise DataError(
+                f"The masks of {folder} write one class as several values, which no {FILE_NAME} can say, and they are "
+                "read as they are; to name the classes, write the masks with one value for each."
+            )
+    return survey.values.pixels
 
 
-def _palette(path: Path) -> dict[int, tuple[int, ...]]:
-    """Return the colour of each index of a palette file; empty where it has no palette."""
-    with opened(path) as stream, decoding(str(path)):
-        image: Image.Image = open_checked(stream, str(path), MAX_PIXELS)
-        flat = (image.getpalette("RGB") or []) if image.mode == "P" else []
-    return {at // 3: tuple(flat[at : at + 3]) for at in range(0, len(flat), 3)}
-
-
-def _count(masks: Sequence[Path], *, colors: bool) -> Counter[int]:
-    """Return the pixels of each value, or of each packed colour."""
+def _colors(masks: Sequence[Path]) -> Counter[int]:
+    """Return the pixels of each packed colour."""
     pixels: Counter[int] = Counter()
     for path in masks:
-        raw: AnyArray = pack_colors(read_image(path, channels=3)) if colors else read_mask(path)
-        values, numbers = np.unique(raw if raw.ndim == 2 else raw[..., 0], return_counts=True)
-        pixels.update(dict(zip(values.tolist(), numbers.tolist(), strict=True)))
+        colors, numbers = np.unique(pack_colors(read_image(path, channels=3)), return_counts=True)
+        pixels.update(dict(zip(colors.tolist(), numbers.tolist(), strict=True)))
     return pixels
 
 
@@ -174,7 +174,7 @@ def _described(pixels: Counter[int], known: Metadata | None, *, colors: bool, ma
 def _names(held: Sequence[int], known: Metadata | None, *, colors: bool) -> tuple[dict[int, str], int | None]:
     """Return the name of each value or packed colour that is a class, and what is ignored."""
     names: dict[int, str] = {}
-    ignored = None if colors or known else usual_ignore(held)
+    ignored = None if colors or known else usually_ignored(list(held))
     for key, label in _keys(known):
         if known is not None and label == known.classes.ignore_id:
             ignored = key
@@ -204,15 +204,6 @@ def _keys(known: Metadata | None) -> list[tuple[int, int]]:
         return []
     keys = zip(known.encoding.keys.tolist(), known.encoding.labels.tolist(), strict=True)
     return sorted(keys, key=lambda pair: pair[1])
-
-
-def usual_ignore(held: Sequence[int]) -> int | None:
-    """Return 255 where it stands beside two other values or more, and not as the last of evenly spread grey levels."""
-    rest = [value for value in held if value != USUAL_IGNORE]
-    if USUAL_IGNORE not in held or len(rest) < 2 or max(rest) > USUAL_IGNORE:
-        return None
-    gaps = np.diff([*rest, USUAL_IGNORE])
-    return None if gaps.max() <= _SPREAD * gaps.min() else USUAL_IGNORE
 
 
 def _background(names: Mapping[int, str], known: Metadata | None) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segtool.data.array_dataset import ArrayDataset, require_matching
+from segtool.data.array_dataset import ArrayDataset, array_names, require_matching
 from segtool.data.arrays import (
     AnyArray,
     Labels,
@@ -28,6 +28,7 @@ from segtool.data.classes import (
     numbered_classes,
     with_usual_ignore,
 )
+from segtool.data.mask_values import LEAST_SPAN, MaskValues
 from segtool.data.metadata import Metadata
 from segtool.errors import DataError
 
@@ -115,11 +116,11 @@ def classes_of(
     larger = assumed is not None and len(assumed.names) > len(M2NIST_CLASSES.names)
     if not larger and _is_m2nist(images, values, channels, source):
         return M2NIST_CLASSES, None
+    if channels is None and (mixed := _mixed_binary(labels, values, source, assumed)):
+        return mixed
     if assumed is not None and channels in (None, len(assumed.names)) and not is_binary(values, assumed):
         return with_usual_ignore(assumed, values, source=source), None
-    if channels is not None:
-        return numbered_classes(channels), None
-    return _from_values(values, source)
+    return _from_values(values, source) if channels is None else (numbered_classes(channels), None)
 
 
 def _is_m2nist(images: AnyArray, values: AnyArray, channels: int | None, source: str) -> bool:
@@ -133,6 +134,20 @@ def _is_m2nist(images: AnyArray, values: AnyArray, channels: int | None, source:
             "name the classes in a dataset.json beside it."
         )
     return True
+
+
+def _mixed_binary(
+    labels: Labels, values: AnyArray, source: str, assumed: Classes | None
+) -> tuple[Classes, Encoding] | None:
+    """Return the classes of binary label maps of 0/1 beside 0/255, None for any others; refuse soft edges.
+
+    A second look at all label maps is taken only where their `values` are far apart.
+    """
+    if len(values) <= 2 or int(values.max()) - int(values.min()) < LEAST_SPAN:
+        return None
+    held = MaskValues.of_arrays(labels, array_names(len(labels)))
+    held.refuse_soft(source=source)
+    return held.mixed_binary(assumed, source=source)
 
 
 def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding | None]:

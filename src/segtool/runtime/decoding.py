@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from segtool.errors import DataError
 from segtool.runtime.arrays import IntegerArray, UInt8Array
@@ -218,8 +218,12 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def mask_values(image: Image.Image, name: str) -> IntegerArray:
-    """Return the stored values of a Pillow image that is a mask: (H, W) integers or uint8 (H, W, 3) colours."""
+    """Return the stored values of a Pillow image that is a mask, upright: (H, W) integers or uint8 (H, W, 3) colours.
+
+    `image` is not loaded yet, and is turned in place as its orientation says.
+    """
     step = _grey_step(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode in ("L", "P", "RGB"):
         values = np.array(image)
         return values if step == 1 else values // np.uint8(step)

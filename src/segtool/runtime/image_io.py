@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
@@ -83,6 +84,25 @@ def decode_pixels(
         return ImagePixels(image, channels, name)
 
 
+@dataclass(frozen=True, eq=False)
+class MaskPixels:
+    """A mask as it is stored.
+
+    Attributes
+    ----------
+    values
+        As `read_mask` returns them.
+    palette
+        The colours of a palette file, uint8 (M, 3) with one row for each index; None for any other file.
+    alpha
+        uint8 (H, W), 255 where opaque; None where the file has no alpha channel.
+    """
+
+    values: IntegerArray
+    palette: UInt8Array | None
+    alpha: UInt8Array | None
+
+
 def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray:
     """Read the raw values of a mask: what is stored, not what is shown.
 
@@ -90,17 +110,28 @@ def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray
     -------
     numpy.ndarray
         (H, W) uint8, uint16 or int32 for a palette (its indices), grey or 1-bit (0 and 1) file; uint8
-        (H, W, 3) for a colour file. Alpha is dropped, the EXIF orientation is not applied.
+        (H, W, 3) for a colour file. Alpha is dropped. The orientation tag is applied, as it is to images.
 
     Raises
     ------
     DataError
         As in `read_image`, or the file's pixels are of a kind that holds no ids (float, CMYK, ...).
     """
+    return read_mask_pixels(path, max_pixels=max_pixels).values
+
+
+def read_mask_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> MaskPixels:
+    """Read a mask as `read_mask` does, with its palette and its alpha channel."""
     source = Path(path)
     with opened(source) as stream, decoding(str(source)):
         image = open_checked(stream, str(source), max_pixels)
-        return mask_values(image, str(source))
+        values = mask_values(image, str(source))
+        palette = image.getpalette("RGB") if image.mode in ("P", "PA") else None
+        return MaskPixels(
+            values,
+            None if palette is None else np.array(palette, np.uint8).reshape(-1, 3),
+            np.array(image.getchannel("A")) if "A" in image.getbands() else None,
+        )
 
 
 def to_channels(image: npt.NDArray[Any], channels: int, *, name: str = "The image") -> UInt8Array:

@@ -1,0 +1,125 @@
+"""What the headers of image files say: size, orientation, pages and kind of pixels, read without decoding."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from segtool.runtime.decoding import MAX_PIXELS, decoding, open_checked, opened
+
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_WIDTH, _HEIGHT, _SUBFILE, _ORIENTATION = 256, 257, 254, 274  # tags of TIFF 6.0, the last also of EXIF
+_SIDEWAYS = 5
+"""Orientations from 5 on turn the image by a quarter, which swaps height and width."""
+_PAGED = ("TIFF", "GIF", "WEBP", "PNG")
+"""Formats whose pages are samples. The further pictures of a telephone's MPO are previews and depth maps."""
+_PNG_SIGNATURE_BYTES = 8
+_PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file says.
+
+    Attributes
+    ----------
+    size
+        (height, width) in pixels, upright: after the orientation is applied.
+    grey
+        Whether the file is grey.
+    orientation
+        The EXIF or TIFF orientation, 1 (as stored) to 8.
+    pages
+        Number of pages or frames of the first one's kind, of which the first is read.
+    alpha
+        Whether the file has an alpha channel.
+    wide
+        Whether its pixels have 16 bits.
+    """
+
+    size: tuple[int, int]
+    grey: bool
+    orientation: int = 1
+    pages: int = 1
+    alpha: bool = False
+    wide: bool = False
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(height, width) in pixels as stored, before the orientation is applied."""
+        return self.size[::-1] if self.orientation >= _SIDEWAYS else self.size
+
+
+def read_header(path: Path) -> Header:
+    """Read what the header of an image file says, without decoding its pixels.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty or no image.
+    """
+    with opened(path) as stream, decoding(str(path)):
+        image = open_checked(stream, str(path), MAX_PIXELS)
+        orientation = _orientation(image, stream)
+        width, height = _stored_size(image)
+        if orientation >= _SIDEWAYS:
+            width, height = height, width
+        grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), _is_wide(image)
+        return Header((height, width), grey, orientation, _count_pages(image), alpha, wide)
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) as stored: of a TIFF from its tags, because Pillow swaps a turned one's at opening."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(_WIDTH, image.width)), int(tags.get(_HEIGHT, image.height))
+
+
+def _orientation(image: Image.Image, stream: BinaryIO) -> int:
+    if image.format == "PNG" and not _has_late_metadata(stream):
+        # PngImageFile.getexif decodes all pixels first, because metadata may stand behind them.
+        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    else:
+        found = image.getexif().get(_ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
+
+
+def _has_late_metadata(stream: BinaryIO) -> bool:
+    """Return whether a PNG has chunks behind its pixels that may hold an orientation; leaves the stream as it was."""
+    before = stream.tell()
+    stream.seek(_PNG_SIGNATURE_BYTES)
+    pixels = found = False
+    while not found and len(start := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        pixels |= kind == b"IDAT"
+        found = pixels and kind in _PNG_METADATA
+        stream.seek(length + 4, 1)
+    stream.seek(before)
+    return found
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Return whether pixels have 16 bits, also where Pillow gives the upper 8 of them, as it does of colour."""
+    tiles = getattr(image, "tile", ())
+    raw_mode = tiles[0][3] if tiles else ""
+    raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) and raw_mode else raw_mode
+    return image.mode in _WIDE_MODES or (isinstance(raw_mode, str) and ";16" in raw_mode)
+
+
+def _count_pages(image: Image.Image) -> int:
+    """Return the number of pages; of a TIFF without those that are previews, masks or smaller copies of a page."""
+    if image.format not in _PAGED or getattr(image, "n_frames", 1) == 1:
+        return 1
+    frames = int(getattr(image, "n_frames", 1))
+    if image.format != "TIFF":
+        return frames
+    first, count = _stored_size(image), 0
+    for frame in range(frames):
+        image.seek(frame)
+        derived = getattr(image, "tag_v2", {}).get(_SUBFILE, 0) & 0b101
+        count += _stored_size(image) == first and not derived
+    return max(1, count)

@@ -1,0 +1,216 @@
+"""What values the masks of a data set hold, and whether those are classes: soft edges and two codes of one class."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.data.arrays import AnyArray, Labels
+from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, UndescribedError, binary_classes
+from segtool.data.wording import counted
+from segtool.errors import DataError
+
+logger = logging.getLogger(__name__)
+_FLAT = 0.5
+"""Share of a value's pixels that lie in a flat area, from which on it is a class and no mixture of two."""
+_LEAST_SOFT = 3  # values: fewer may be classes that are thin everywhere
+_LEAST_BLURRED = 8  # the same where only one value is flat
+LEAST_SPAN = 16
+"""Between the lowest and the highest value of soft masks; mixtures of ids that are closer cannot be recognised."""
+_BAND = 40  # how far from 0 and from the maximum a lossy format moves the values of a binary mask
+_NEAR = 12  # values: a blur ends in bands of these beside the class that it comes from
+_MOST_IN_A_SET = 4  # values: masks with more of them are no binary masks
+_MOST_SHOWN = 6
+_MOST_COLORS = 32
+
+
+class SoftMasksError(DataError):
+    """Masks that hold mixtures of their classes, as interpolation and lossy formats make them."""
+
+
+class MaskValues:
+    """What the masks of a data set hold, gathered one mask at a time.
+
+    Attributes
+    ----------
+    first
+        Each value, with the name of the first mask that holds it.
+    pixels, flat
+        Pixels of each value, and those of them that have the same value to the right and below.
+    sets
+        How many masks hold exactly these values, for sets of a few.
+    """
+
+    def __init__(self) -> None:
+        self.first: dict[int, str] = {}
+        self.pixels: Counter[int] = Counter()
+        self.flat: Counter[int] = Counter()
+        self.sets: Counter[frozenset[int]] = Counter()
+
+    @classmethod
+    def of_arrays(cls, labels: Labels, names: Iterable[str]) -> MaskValues:
+        """Gather what label maps (N, H, W) hold."""
+        found = cls()
+        for name, label in zip(names, labels, strict=True):
+            found.add(np.asarray(label), name)
+        return found
+
+    @property
+    def values(self) -> npt.NDArray[np.int64]:
+        """The distinct values, sorted."""
+        return np.array(sorted(self.first), np.int64)
+
+    def add(self, mask: AnyArray, name: str) -> None:
+        """Add a mask: integers (H, W)."""
+        held = _counts(mask)
+        body = mask[:-1, :-1]
+        self.flat.update(_counts(body[(body == mask[1:, :-1]) & (body == mask[:-1, 1:])]))
+        self.pixels.update(held)
+        if len(held) <= _MOST_IN_A_SET:
+            self.sets[frozenset(held)] += 1
+        for value in held:
+            self.first.setdefault(value, name)
+
+    def refuse_soft(self, *, source: str, advice: str = "") -> None:
+        """Refuse masks whose values are mostly mixtures of a few others.
+
+        A class covers areas, so that most of its pixels have neighbours of the same value. A mixture that interpolation
+        made lies on an edge between two classes, and its neighbours are other mixtures.
+
+        Parameters
+        ----------
+        source
+            The data set, for the error.
+        advice
+            A line that thresholds binary masks.
+
+        Raises
+        ------
+        SoftMasksError
+            The masks are such.
+        """
+        levels = self._levels()
+        if levels is None:
+            return
+        values = self.values
+        classes = "; if these values are classes, name them in a dataset.json"
+        share = 1 - sum(self.pixels[level] for level in levels) / sum(self.pixels.values())
+        what = (
+            f"{source} has {'binary ' if len(levels) <= 2 else ''}masks with soft edges: {share:.1%} of their pixels "
+            f"hold {len(values) - len(levels)} values between {_shown(levels)}, as resizing with interpolation, "
+            "anti-aliasing or a lossy format leaves them, expected "
+        )
+        if len(levels) <= 2:
+            raise SoftMasksError(
+                f"{what}two values; threshold the masks in the middle{advice or ', such as labels > 127'}{classes}."
+            )
+        raise SoftMasksError(
+            f"{what}one value for each class; make the masks again from their source, and resize them with the nearest "
+            f"neighbour only (Image.Resampling.NEAREST in Pillow, INTER_NEAREST in OpenCV){classes}."
+        )
+
+    def mixed_binary(self, assumed: Classes | None, *, source: str) -> tuple[Classes, Encoding] | None:
+        """Return the classes and encoding of binary masks that write the foreground in two or more ways; else None.
+
+        Some hold 0 and 1 and others 0 and 255 (or 65535). A mask that holds 1 and 255 at once shows that these are two
+        things: a class, and what is ignored. So do the classes `assumed` where they ignore one of these values.
+        """
+        ones = [value for value in (1, *BINARY_MAXIMA) if value in self.first]
+        if len(ones) < 2 or set(self.first) - {0, *ones} or any(len(held & set(ones)) > 1 for held in self.sets):
+            return None
+        if assumed is not None and (assumed.ignore_id in ones or len(assumed.names) > 2):
+            return None
+        counts = [(value, sum(count for held, count in self.sets.items() if value in held)) for value in ones]
+        logger.warning(
+            "The masks of %s are binary and write the foreground in different ways (%s, and none with both): these are "
+            "read as one class; a dataset.json can say otherwise.",
+            source,
+            ", ".join(f"{counted(count, 'mask')} with {value}" for value, count in counts),
+        )
+        return binary_classes(), Encoding.of({0: 0, **dict.fromkeys(ones, 1)})
+
+    def _levels(self) -> list[int] | None:
+        """Return the values that the masks had before they were softened; None where they are not soft."""
+        values = sorted(self.first)
+        if len(values) <= _LEAST_SOFT or values[-1] - values[0] < LEAST_SPAN:
+            return None
+        flat = [value for value in values if self.flat[value] >= _FLAT * self.pixels[value]]
+        if _is_two_bands(values) and len(flat) < len(values) - 1:
+            return [values[0], values[-1]]
+        levels = self._without_neighbours(flat)
+        least = max(_LEAST_SOFT, len(levels) + 1)
+        if len(levels) == 1:
+            # A blurred shape may keep no flat area of its own: its outermost value is then nearest to what it was.
+            levels = sorted({levels[0], values[0] if levels[0] > (values[0] + values[-1]) / 2 else values[-1]})
+            least = _LEAST_BLURRED
+        between = [value for value in values if value not in flat and levels[0] < value < levels[-1]] if levels else []
+        return levels if len(between) >= least else None
+
+    def _without_neighbours(self, levels: list[int]) -> list[int]:
+        """Return the levels without those that lie near one of more pixels."""
+        kept: list[int] = []
+        for level in sorted(levels, key=lambda value: -self.pixels[value]):
+            if all(abs(level - other) > _NEAR for other in kept):
+                kept.append(level)
+        return sorted(kept)
+
+
+def refuse_differing_palettes(colors: dict[int, dict[tuple[int, int, int], Path]], *, source: str) -> None:
+    """Refuse palette masks in which one value has different colours, so that it is not the same class in all.
+
+    Parameters
+    ----------
+    colors
+        For each value that occurs, its colours in the palettes of the masks, each with the first mask that has it.
+    source
+        The folder, for the error.
+
+    Raises
+    ------
+    DataError
+        A value has two colours.
+    """
+    differing = {value: found for value, found in colors.items() if len(found) > 1}
+    if not differing:
+        return
+    value, found = min(differing.items())
+    (one, first), (other, second) = list(found.items())[:2]
+    every = sorted(dict.fromkeys(color for held in colors.values() for color in held), key=any)  # black first
+    more = ", ..." if len(every) > _MOST_COLORS else ""
+    entries = ", ".join(
+        f'{{"name": "{"background" if color == (0, 0, 0) else f"class {index}"}", "color": {list(color)}}}'
+        for index, color in enumerate(every[:_MOST_COLORS])
+    )
+    raise UndescribedError(
+        f"The palettes of the masks of {source} differ: the value {value} is {list(one)} in {first} and {list(other)} "
+        f"in {second} ({len(differing)} of {len(colors)} values differ), expected one colour for each value; describe "
+        f'the classes by colour in a dataset.json: {{"classes": [{entries}{more}'
+        "]}, or by value where the values are right and the colours are not."
+    )
+
+
+def _is_two_bands(values: list[int]) -> bool:
+    """Return whether the values lie near 0 and near the maximum alone, as those of a binary mask that was a JPEG."""
+    low = [value for value in values if value <= _BAND]
+    high = [value for value in values if BINARY_MAXIMA[0] - _BAND <= value <= BINARY_MAXIMA[0]]
+    return len(low) + len(high) == len(values) and len(low) >= 2 and len(high) >= _LEAST_SOFT
+
+
+def _counts(values: AnyArray) -> dict[int, int]:
+    """Return how often each value occurs."""
+    if values.dtype == np.uint8:
+        counts = np.bincount(values.ravel(), minlength=1)
+        held = np.flatnonzero(counts)
+        return dict(zip(held.tolist(), counts[held].tolist(), strict=True))
+    found, numbers = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), numbers.tolist(), strict=True))
+
+
+def _shown(levels: list[int]) -> str:
+    last = f"{len(levels) - _MOST_SHOWN} more" if len(levels) > _MOST_SHOWN else str(levels[-1])
+    return f"{', '.join(map(str, levels[: min(_MOST_SHOWN, len(levels) - 1)]))} and {last}"
