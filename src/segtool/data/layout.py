@@ -35,7 +35,8 @@ IMAGES = (
     "rgb",
 )
 MASKS = (
-    "masks", "mask", "labels", "label", "segmentationclass", "segmentationclasspng", "segmentationclassraw", "gtfine",
+    "masks", "mask", "labels", "label",
+    "segmentationclass", "segmentationclasspng", "segmentationclassraw", "segmentationclassaug", "gtfine",
     "annotations", "annotation", "annots", "annot", "segmentations", "segmentation", "segmaps", "groundtruths",
     "groundtruth", "gts", "gt", "targets", "target", "trimaps",
 )  # fmt: skip
@@ -50,7 +51,7 @@ _SPELLINGS = {
 _PART_OF = {name: part for part, names in _SPELLINGS.items() for name in names}
 _LISTS = ("imagesets", "segmentation")
 _MASK_BESIDE = re.compile(r"(?i)(?<=[^/])[ ._-](masks?|labels?|seg|segmentation|gt|annotation)([ ._-]?\d+)?$")
-_ALONE = {*IMAGES[:6], *MASKS[:12]}  # folders that speak for themselves where the other of the two is not there
+_ALONE = {*IMAGES[:6], *MASKS[:13]}  # folders that speak for themselves where the other of the two is not there
 
 
 @dataclass(frozen=True)
