@@ -1,4 +1,4 @@
-"""`segtool data make|info|check|describe`."""
+"""`segtool data make|info|check|describe|convert`."""
 
 from __future__ import annotations
 
@@ -127,3 +127,27 @@ def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
         f"Wrote {printable(str(path))} from {counted(found.masks, 'mask')}: give the classes their names, and see"
     )
     click.echo("that background and what is ignored are right.")
+
+
+@command.command("convert", kept=WHOLE_FILES_KEPT)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@json_option
+def convert(*, source: Path, out: Path, as_json: bool) -> None:
+    """Draw the outlines of SOURCE (LabelMe, COCO or YOLO) as masks, into the new folder OUT.
+
+    OUT gets copies of the images, a mask for each, and a dataset.json with the names of the classes. What no outline
+    covers is background.
+    """
+    from segtool.data.convert import convert as draw_all
+
+    found = draw_all(source, out)
+    if as_json:
+        emit_json(
+            "data convert",
+            {"out": str(out), "form": found.form, "images": dict(found.images), "objects": dict(found.objects)},
+        )
+        return
+    emit_table(["class", "objects"], [[name, count] for name, count in sorted(found.objects.items())], text=True)
+    count = counted(sum(found.images.values()), "image")
+    click.echo(f"Wrote {count} and their masks, from outlines of {found.form}, to {printable(str(out))}.")

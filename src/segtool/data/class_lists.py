@@ -107,6 +107,13 @@ def named_by_position(folder: Path, held: Iterable[int]) -> Metadata | None:
     return None if found is None else _metadata(found, found.description(held, grey=True))
 
 
+def class_list_files(folder: Path) -> list[Path]:
+    """Return the files that list classes in a folder, or in one of its folders of images and masks."""
+    places = find_places(folder)
+    beside = [one for place in places for one in (place.images.parent, place.masks.parent, place.images, place.masks)]
+    return [at / name for name in _PARSERS for at in dict.fromkeys((folder, *beside)) if (at / name).is_file()]
+
+
 def find_class_list(folder: Path) -> ClassList | None:
     """Return the classes that a file in a folder, or in one of its folders of images and masks, lists.
 
@@ -115,10 +122,9 @@ def find_class_list(folder: Path) -> ClassList | None:
     DataError
         Two such files of the same name list other classes.
     """
-    places = find_places(folder)
-    beside = [one for place in places for one in (place.images.parent, place.masks.parent, place.images, place.masks)]
+    files = class_list_files(folder)
     for name, parse in _PARSERS.items():
-        lists = [_read(path, parse) for at in dict.fromkeys((folder, *beside)) if (path := at / name).is_file()]
+        lists = [_read(path, parse) for path in files if path.name == name]
         found = [one for one in lists if one is not None]
         for other in found[1:]:
             if other.classes != found[0].classes:
@@ -128,6 +134,7 @@ def find_class_list(folder: Path) -> ClassList | None:
                 )
         if found:
             return found[0]
+    places = find_places(folder)
     if any(place.masks.name.casefold() == "trimaps" for place in places):
         return ClassList(next(place.masks for place in places), _TRIMAPS)
     return None

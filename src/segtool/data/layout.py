@@ -22,18 +22,8 @@ from pathlib import Path
 from segtool.runtime.decoding import IMAGE_SUFFIXES
 
 IMAGES = (
-    "images",
-    "image",
-    "imgs",
-    "img",
-    "jpegimages",
-    "leftimg8bit",
-    "pictures",
-    "photos",
-    "frames",
-    "inputs",
-    "rgb",
-)
+    "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "pictures", "photos", "frames", "inputs", "rgb",
+)  # fmt: skip
 MASKS = (
     "masks", "mask", "labels", "label",
     "segmentationclass", "segmentationclasspng", "segmentationclassraw", "segmentationclassaug", "gtfine",
@@ -95,6 +85,11 @@ def image_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def part_of(name: str) -> str:
+    """Return which part a folder or file of this name is: "train", "val" or "test"; empty where it is none."""
+    return _PART_OF.get(name.casefold(), "")
+
+
 def is_mask_beside(stem: str) -> bool:
     """Return whether a file that stands among images is called as a mask of one: 0001_mask."""
     return _MASK_BESIDE.search(stem) is not None
@@ -151,8 +146,8 @@ def _listed(folder: Path, pool: Place) -> list[Place]:
             return []
         lists = below[0]
     pool = replace(pool, partial=True)
-    part_of = {path: _PART_OF.get(path.stem.casefold()) for path in sorted(lists.glob("*.txt"))}
-    parts = [Place(part, pool.images, pool.masks, path, part == "test") for path, part in part_of.items() if part]
+    listed = {path: part_of(path.stem) for path in sorted(lists.glob("*.txt"))}
+    parts = [Place(part, pool.images, pool.masks, path, part == "test") for path, part in listed.items() if part]
     return sorted(parts, key=lambda place: PARTS.index(place.part)) or [pool]
 
 
@@ -161,21 +156,21 @@ def _parts_below(pool: Place) -> list[Place]:
     if not pool.images.is_dir():
         return []
     entries = [entry for entry in pool.images.iterdir() if not entry.name.startswith(".")]
-    if not any(_PART_OF.get(entry.name.casefold()) == "train" for entry in entries):
+    if not any(part_of(entry.name) == "train" for entry in entries):
         return []
-    if not all(entry.is_dir() and entry.name.casefold() in _PART_OF for entry in entries):
+    if not all(entry.is_dir() and part_of(entry.name) for entry in entries):
         return []
     return [
         Place(part, entry, _same_part(pool.masks, part, entry.name))
         for part in PARTS
         for entry in sorted(entries)
-        if _PART_OF[entry.name.casefold()] == part
+        if part_of(entry.name) == part
     ]
 
 
 def _same_part(masks: Path, part: str, name: str) -> Path:
     """Return the folder of a part in masks/, as it is spelled there."""
-    spelled = [entry for entry in folders_in(masks) if _PART_OF.get(entry.name.casefold()) == part]
+    spelled = [entry for entry in folders_in(masks) if part_of(entry.name) == part]
     return next((entry for entry in spelled if entry.name == name), spelled[0] if spelled else masks / name)
 
 

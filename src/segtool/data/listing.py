@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask_beside
+from segtool.data.outline_forms import convert_command, form_sentence
 from segtool.data.pairing import Pairs, pair
 from segtool.data.problem import Problem
 from segtool.data.unmatched import unmatched
@@ -77,6 +78,8 @@ def list_samples(folder: Path) -> Listing:
         samples += found.samples
         problems += found.problems
         notes += found.notes
+    if not samples and (sentence := form_sentence(folder)):
+        problems = [Problem("missing", str(folder), sentence, command=convert_command(folder))]
     if not samples and not problems:
         images = places[0].images if places else folder / IMAGES[0]
         problems.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segtool.data.class_lists import class_list_files
 from segtool.data.classes import Classes
 from segtool.data.dataset import Dataset
 from segtool.data.folder import is_image_folder, load_folder
@@ -12,6 +13,7 @@ from segtool.data.layout import find_places
 from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist
 from segtool.data.metadata import FILE_NAME
 from segtool.data.npz import load_npz
+from segtool.data.outline_forms import form_sentence
 from segtool.errors import DataError
 
 
@@ -24,7 +26,7 @@ def load_dataset(
     ----------
     spec
         A folder with combined.npy and segmented.npy; an .npz with images and labels; a folder with images/ and
-        masks/ (or train/, val/, test/ above them); or ``m2nist-synthetic[:N]`` for the generator.
+        masks/ (or another of the arrangements in `segtool.data.layout`); or ``m2nist-synthetic[:N]`` for the generator.
     seed, val_split, test_split
         Seed and shares for the generator, which composes each part of digits of its own. Files are not split here.
     classes
@@ -47,6 +49,8 @@ def load_dataset(
         return load_m2nist(path, spec=spec, classes=classes)
     if is_image_folder(path):
         return load_folder(path, spec=spec, classes=classes)
+    if sentence := form_sentence(path):
+        raise DataError(sentence)
     raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; point to the folder or file that has them.")
 
 
@@ -62,8 +66,9 @@ def paths_of(spec: str) -> list[Path]:
         return []
     if path.is_file():
         return [path, path.with_suffix(".json"), path.parent / FILE_NAME]
-    folders = [folder for place in find_places(path) for folder in (place.images, place.masks)]
-    return [*folders, *(path / name for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME))]
+    places = find_places(path)
+    read = [one for place in places for one in (place.images, place.masks, place.names) if one is not None]
+    return [*read, *class_list_files(path), *(path / name for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME))]
 
 
 _EXPECTED = (
