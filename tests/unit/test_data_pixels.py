@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter
 from tiny_models import tiny_contract, write_model
 
 from segtool.cli import main
+from segtool.data.check import check_dataset
 from segtool.data.headers import read_header
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError, SegtoolError
@@ -351,11 +352,12 @@ class TestAlpha:
 
 class TestOrientation:
     @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg"])
-    @pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+    @pytest.mark.parametrize(
+        ("suffix", "mode"), [(".png", "L"), (".tif", "L"), (".tif", "P"), (".webp", "RGB"), (".jpg", "P")]
+    )
     def test_both_carry_it(self, tmp_path: Path, orientation: int, suffix: str, mode: str) -> None:
         turn = TURNED[orientation]
-        for index in range(3):
+        for index in range(2):
             image = Image.fromarray(np.ascontiguousarray(turn(photo(index)))).convert("RGB" if mode == "RGB" else "L")
             mask = Image.fromarray(np.ascontiguousarray(turn(ids(index)))).convert(mode)
             options = {"quality": 100, "lossless": True} if suffix in (".jpg", ".webp") else {}
@@ -366,11 +368,10 @@ class TestOrientation:
             save(tmp_path / f"masks/{index}{mask_suffix}", mask, orientation=orientation)
         data = load_dataset(str(tmp_path))
         assert data.image_size == SIZE
-        for index in range(3):
+        for index in range(2):
             np.testing.assert_array_equal(data.label(index), ids(index))
             np.testing.assert_allclose(data.image(index)[..., 0].astype(int), photo(index), atol=8)
-        assert CliRunner().invoke(main, ["data", "check", str(tmp_path)]).exit_code == 0
-        assert CliRunner().invoke(main, ["data", "info", str(tmp_path)]).exit_code == 0
+        assert check_dataset(str(tmp_path)).ok
 
     @pytest.mark.parametrize("orientation", [2, 3, 4])
     @pytest.mark.parametrize("tagged", ["images", "masks"])
@@ -390,7 +391,7 @@ class TestOrientation:
         folder = write(tmp_path / "d", ids)
         for index in range(6):
             save(folder / "images" / f"{index}.png", TURNED[6](photo(index)), orientation=6)
-        assert CliRunner().invoke(main, ["data", "check", str(folder)]).exit_code == 0
+        assert check_dataset(str(folder)).ok
         np.testing.assert_array_equal(load_dataset(str(folder)).image(2)[..., 0], photo(2))
 
     def test_a_quarter_turn_that_makes_sizes_differ_is_named(
@@ -449,12 +450,12 @@ class TestRange:
 
     def test_images_that_use_their_range_pass(self, tmp_path: Path) -> None:
         folder = write(tmp_path / "d", ids, lambda index: photo(index).astype(np.uint16) * 257, suffix=".tif")
-        assert CliRunner().invoke(main, ["data", "check", str(folder)]).exit_code == 0
+        assert check_dataset(str(folder)).ok
 
     def test_the_line_to_paste_scales_them(self, tmp_path: Path) -> None:
         folder = write(tmp_path / "d", ids, lambda index: photo(index).astype(np.uint16) * 16, suffix=".tif")
         run_line_of(folder)
-        assert CliRunner().invoke(main, ["data", "check", str(folder)]).exit_code == 0
+        assert check_dataset(str(folder)).ok
         np.testing.assert_allclose(load_dataset(str(folder)).image(0)[..., 0].astype(int), photo(0), atol=1)
 
 

@@ -173,7 +173,7 @@ def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | Non
     """Tell how to read masks that nothing describes, but for a list of names."""
     survey = survey_masks(sample.mask for sample in samples)
     refuse_differing_palettes(survey.colors, source=str(folder))
-    survey.values.refuse_soft(source=str(folder), advice=_threshold(samples))
+    survey.values.refuse_soft(source=str(folder), files=files_like(samples[0].mask) if samples else "")
     masks, values = survey.values.first, survey.values.values
     if assumed is None and (named := named_by_position(folder, masks)) is not None:
         return Description(named.classes, named.encoding, None, {})
@@ -186,18 +186,6 @@ def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | Non
         encoding = identity_encoding(classes)
         _refuse_foreign(masks, classes)
     return Description(classes, encoding, None, {})
-
-
-def _threshold(samples: Sequence[Sample]) -> str:
-    """Return the advice to threshold the masks of a folder, with the line that does it."""
-    if not samples:
-        return ""
-    first = samples[0].mask
-    return (
-        " (keep a copy): python -c \"import sys, os; from PIL import Image; [Image.open(name).convert('L').point("
-        "lambda value: 255 * (value > 127)).save(os.path.splitext(name)[0] + '.png') for name in sys.argv[1:]]\" "
-        f"{files_like(first)}{'' if first.suffix == '.png' else f', and move the {first.suffix} files away'}"
-    )
 
 
 def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:

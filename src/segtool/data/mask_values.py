@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from segtool.data.arrays import AnyArray, Labels
 from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, UndescribedError, binary_classes
@@ -18,6 +19,10 @@ from segtool.errors import DataError
 logger = logging.getLogger(__name__)
 _FLAT = 0.5
 """Share of a value's pixels that lie in a flat area, from which on it is a class and no mixture of two."""
+_MIXED = 0.5
+"""Share of a value's pixels that lie between their neighbours, from which on it is a mixture of two classes."""
+_MOSTLY = 0.5
+"""Share of the values that are no class that must be mixtures: small objects of many classes touch each other too."""
 _LEAST_SOFT = 3  # values: fewer may be classes that are thin everywhere
 _LEAST_BLURRED = 8  # the same where only one value is flat
 LEAST_SPAN = 16
@@ -40,8 +45,9 @@ class MaskValues:
     ----------
     first
         Each value, with the name of the first mask that holds it.
-    pixels, flat
-        Pixels of each value, and those of them that have the same value to the right and below.
+    pixels, flat, between
+        Pixels of each value; those of them that have the same value to the right and below; and those that lie between
+        the lowest and the highest value of their eight neighbours.
     sets
         How many masks hold exactly these values, for sets of a few.
     """
@@ -50,6 +56,7 @@ class MaskValues:
         self.first: dict[int, str] = {}
         self.pixels: Counter[int] = Counter()
         self.flat: Counter[int] = Counter()
+        self.between: Counter[int] = Counter()
         self.sets: Counter[frozenset[int]] = Counter()
 
     @classmethod
@@ -68,15 +75,19 @@ class MaskValues:
     def add(self, mask: AnyArray, name: str) -> None:
         """Add a mask: integers (H, W)."""
         held = _counts(mask)
-        body = mask[:-1, :-1]
-        self.flat.update(_counts(body[(body == mask[1:, :-1]) & (body == mask[:-1, 1:])]))
+        if len(held) > 2 and max(held) - min(held) >= LEAST_SPAN:
+            body = mask[:-1, :-1]
+            self.flat.update(_counts(body[(body == mask[1:, :-1]) & (body == mask[:-1, 1:])]))
+            self.between.update(_counts(_between_neighbours(mask)))
+        else:
+            self.flat.update(held)  # no room for mixtures
         self.pixels.update(held)
         if len(held) <= _MOST_IN_A_SET:
             self.sets[frozenset(held)] += 1
         for value in held:
             self.first.setdefault(value, name)
 
-    def refuse_soft(self, *, source: str, advice: str = "") -> None:
+    def refuse_soft(self, *, source: str, files: str = "") -> None:
         """Refuse masks whose values are mostly mixtures of a few others.
 
         A class covers areas, so that most of its pixels have neighbours of the same value. A mixture that interpolation
@@ -86,8 +97,8 @@ class MaskValues:
         ----------
         source
             The data set, for the error.
-        advice
-            A line that thresholds binary masks.
+        files
+            The masks as a pattern for a shell, for the line that thresholds binary ones; empty for arrays.
 
         Raises
         ------
@@ -106,9 +117,8 @@ class MaskValues:
             "anti-aliasing or a lossy format leaves them, expected "
         )
         if len(levels) <= 2:
-            raise SoftMasksError(
-                f"{what}two values; threshold the masks in the middle{advice or ', such as labels > 127'}{classes}."
-            )
+            advice = _threshold((levels[0] + levels[-1]) // 2, files)
+            raise SoftMasksError(f"{what}two values; threshold the masks in the middle{advice}{classes}.")
         raise SoftMasksError(
             f"{what}one value for each class; make the masks again from their source, and resize them with the nearest "
             f"neighbour only (Image.Resampling.NEAREST in Pillow, INTER_NEAREST in OpenCV){classes}."
@@ -148,8 +158,10 @@ class MaskValues:
             # A blurred shape may keep no flat area of its own: its outermost value is then nearest to what it was.
             levels = sorted({levels[0], values[0] if levels[0] > (values[0] + values[-1]) / 2 else values[-1]})
             least = _LEAST_BLURRED
-        between = [value for value in values if value not in flat and levels[0] < value < levels[-1]] if levels else []
-        return levels if len(between) >= least else None
+        others = [value for value in values if value not in flat]
+        mixtures = [value for value in others if self.between[value] >= _MIXED * self.pixels[value]]
+        inside = [value for value in mixtures if levels[0] < value < levels[-1]] if levels else []
+        return levels if len(inside) >= max(least, _MOSTLY * len(others)) else None
 
     def _without_neighbours(self, levels: list[int]) -> list[int]:
         """Return the levels without those that lie near one of more pixels."""
@@ -194,6 +206,18 @@ def refuse_differing_palettes(colors: dict[int, dict[tuple[int, int, int], Path]
     )
 
 
+def _threshold(middle: int, files: str) -> str:
+    """Return how to make binary masks of soft ones."""
+    if not files:
+        return f", such as labels > {middle}"
+    away = "" if files.endswith(".png") else f", and move {files} away"
+    return (
+        ' (keep a copy): python -c "import sys, os, numpy as np; from PIL import Image; [Image.fromarray((255 * '
+        f"(np.array(Image.open(name)) > {middle})).astype('u1')).save(os.path.splitext(name)[0] + '.png') for name in "
+        f'sys.argv[1:]]" {files}{away}'
+    )
+
+
 def _is_two_bands(values: list[int]) -> bool:
     """Return whether the values lie near 0 and near the maximum alone, as those of a binary mask that was a JPEG."""
     low = [value for value in values if value <= _BAND]
@@ -201,12 +225,25 @@ def _is_two_bands(values: list[int]) -> bool:
     return len(low) + len(high) == len(values) and len(low) >= 2 and len(high) >= _LEAST_SOFT
 
 
+def _between_neighbours(mask: AnyArray) -> AnyArray:
+    """Return the pixels of a mask (H, W), without its border, that lie between two of their eight neighbours."""
+    if min(mask.shape) < 3:
+        return mask[:0, :0]
+    low, high = mask, mask
+    for _ in range(2):  # along the columns, then along the rows
+        low = np.minimum(np.minimum(low[:-2], low[1:-1]), low[2:]).T
+        high = np.maximum(np.maximum(high[:-2], high[1:-1]), high[2:]).T
+    body = mask[1:-1, 1:-1]
+    inside: AnyArray = body[(body > low) & (body < high)]
+    return inside
+
+
 def _counts(values: AnyArray) -> dict[int, int]:
     """Return how often each value occurs."""
-    if values.dtype == np.uint8:
-        counts = np.bincount(values.ravel(), minlength=1)
-        held = np.flatnonzero(counts)
-        return dict(zip(held.tolist(), counts[held].tolist(), strict=True))
+    if values.dtype == np.uint8 and values.size:
+        # numpy would widen each pixel to 8 bytes first.
+        counts = Image.fromarray(np.ascontiguousarray(values).reshape(1, -1)).histogram()
+        return {value: count for value, count in enumerate(counts) if count}
     found, numbers = np.unique(values, return_counts=True)
     return dict(zip(found.tolist(), numbers.tolist(), strict=True))
 
