@@ -159,6 +159,9 @@ def test_a_class_that_training_never_shows_is_found(tmp_path):
         ("photos", "ground_truth"),
         ("images", "annotations/trimaps"),
         ("images", "Annotations"),
+        ("images_png", "masks_png"),
+        ("Images_512x512", "Masks_512x512"),
+        (".", "masks"),
     ],
 )
 def test_names_of_folders_in_use_in_any_case(tmp_path, images, masks):
@@ -270,3 +273,24 @@ def test_masks_beside_their_images(tmp_path):
     fill(tmp_path / "TCGA_1", ["TCGA_1_1_mask_1"], mask=True)
     with pytest.raises(DataError, match=r"TCGA_1_1_mask_1\.png is a further mask of TCGA_1_1\.png"):
         load_dataset(str(tmp_path))
+
+
+def test_an_image_and_its_mask_in_a_folder_of_their_own(tmp_path):
+    for index in range(3):
+        fill(tmp_path / f"sample{index}", ["image"])
+        Image.fromarray(np.eye(4, 6, dtype=np.uint8)).save(tmp_path / f"sample{index}" / "mask.png")
+    assert load_dataset(str(tmp_path)).sample_names == [f"sample{index}/image.png" for index in range(3)]
+
+
+@pytest.mark.parametrize("place", ["data", "release/data"])
+def test_a_folder_above_the_right_one_names_that(tmp_path, place):
+    pairs(tmp_path / place, "images", "masks")
+    with pytest.raises(DataError, match=rf"name the folder that has them, such as {tmp_path / place}\.$"):
+        load_dataset(str(tmp_path))
+
+
+def test_of_drive_the_drawn_vessels_are_read_and_not_the_field_of_view(tmp_path):
+    fill(tmp_path / "training" / "images", ["21_training", "22_training"])
+    fill(tmp_path / "training" / "1st_manual", ["21_manual1", "22_manual1"], mask=True)
+    fill(tmp_path / "training" / "mask", ["21_training_mask", "22_training_mask"])
+    assert load_dataset(str(tmp_path)).label(1).max() == 1

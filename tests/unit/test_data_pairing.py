@@ -47,6 +47,8 @@ def named(pattern, names=NUMBERS):
         ("street/{}", "street_masks/{}"),
         ("day1/{}", "seg1/{}"),
         ("{}", "all/{}"),
+        ("{}/image", "{}/mask"),
+        ("x_{}_leftImg8bit", "x_{}_gtFine_labellevel3Ids"),
     ],
 )
 def test_names_that_differ_in_what_all_of_a_kind_have(images, masks):
@@ -128,7 +130,12 @@ def test_several_masks_of_each_image_are_one_sentence(tmp_path):
         (NUMBERS[:2], NUMBERS, "4 masks have no image of the same name in .*images: 002.png, .* or remove the masks"),
         (NUMBERS, named("9{}"), r"None of 6 images in .* \(000.png, .*\) has a mask in .* \(9000.png"),
         ([*NUMBERS, "p/7"], [*NUMBERS, "q/7"], "1 image has its mask in another sub-folder"),
-        (["1", "2", "3"], ["1", "2", "4"], "images.3.png has no mask of the same name"),
+        (["1", "2", "3"], ["1", "2", "7"], "images.3.png has no mask of the same name"),
+        (
+            ["i_0", "i_1", "i_2"],
+            ["m_1", "m_2", "m_3"],
+            r"images are numbered 0 to 2 and the masks 1 to 3.*\(i_0.png and m_3",
+        ),
     ],
 )
 def test_one_sentence_for_each_cause(tmp_path, images, masks, says):
@@ -138,6 +145,16 @@ def test_one_sentence_for_each_cause(tmp_path, images, masks, says):
     assert len(problems) == (2 if "images.3" in says else 1)
     with pytest.raises(DataError, match=says):
         load_dataset(str(tmp_path))
+
+
+def test_a_second_kind_of_masks_is_one_sentence(tmp_path):
+    fill(tmp_path / "images", named("{}.png"))
+    fill(tmp_path / "masks", [*named("{}.png"), *named("{}_color.png")])
+    (problem,) = list_samples(tmp_path).problems
+    assert problem.message.startswith(
+        "6 masks are further masks of images that have one: 000_color.png, 001_color.png, "
+    )
+    assert problem.message.endswith("keep one kind of masks in the folder and put the others elsewhere.")
 
 
 def test_suffixes_that_all_come_twice_are_one_sentence(tmp_path):

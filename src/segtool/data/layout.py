@@ -19,14 +19,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segtool.data.pairing import pair
 from segtool.runtime.decoding import IMAGE_SUFFIXES
 
 IMAGES = (
     "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "pictures", "photos", "frames", "inputs", "rgb",
 )  # fmt: skip
 MASKS = (
-    "masks", "mask", "labels", "label",
-    "segmentationclass", "segmentationclasspng", "segmentationclassraw", "segmentationclassaug", "gtfine",
+    "1stmanual", "masks", "mask", "masksmachine", "labels", "label",
+    "segmentationclass", "segmentationclassaug", "gtfine",
     "annotations", "annotation", "annots", "annot", "segmentations", "segmentation", "segmaps", "groundtruths",
     "groundtruth", "gts", "gt", "targets", "target", "trimaps",
 )  # fmt: skip
@@ -40,8 +41,8 @@ _SPELLINGS = {
 }
 _PART_OF = {name: part for part, names in _SPELLINGS.items() for name in names}
 _LISTS = ("imagesets", "segmentation")
-_MASK_BESIDE = re.compile(r"(?i)(?<=[^/])[ ._-](masks?|labels?|seg|segmentation|gt|annotation)([ ._-]?\d+)?$")
-_ALONE = {*IMAGES[:6], *MASKS[:13]}  # folders that speak for themselves where the other of the two is not there
+_MASK_BESIDE = re.compile(r"(?i)(^|[/ ._-])(masks?|labels?|seg|segmentation|gt|annotation)([ ._-]?\d+)?$")
+_ALONE = {*IMAGES[:6], *MASKS[:14]}  # folders that speak for themselves where the other of the two is not there
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,10 @@ def is_mask_beside(stem: str) -> bool:
     return _MASK_BESIDE.search(stem) is not None
 
 
-def normalized(name: str) -> str:
-    """Return a folder's name in small letters, without the signs between its words."""
-    return re.sub(r"[\W_]", "", name).casefold()
+def _normalized(name: str) -> str:
+    """Return a folder's name in small letters, without the signs between its words, a format or a size at its end."""
+    plain = re.sub(r"[\W_]", "", name).casefold()
+    return re.sub(r"(png|jpe?g|tiff?|raw|\d+(x\d+)?)$", "", plain)
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -112,7 +114,7 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 def _role(name: str) -> str | None:
     """Return what a folder of this name holds, images or masks; None where the name does not say."""
-    plain = normalized(name)
+    plain = _normalized(name)
     if plain in IMAGES:
         return "images"
     return "masks" if plain in MASKS else None
@@ -121,8 +123,8 @@ def _role(name: str) -> str | None:
 def _named(folder: Path, names: tuple[str, ...]) -> Path | None:
     """Return the folder in `folder` that has the first of `names` it can have, one with image files before others."""
     order = {name: place for place, name in enumerate(names)}
-    known = [entry for entry in folders_in(folder) if normalized(entry.name) in order]
-    known.sort(key=lambda entry: order[normalized(entry.name)])
+    known = [entry for entry in folders_in(folder) if _normalized(entry.name) in order]
+    known.sort(key=lambda entry: order[_normalized(entry.name)])
     return next((entry for entry in known if next(image_files(entry), None)), known[0] if known else None)
 
 
@@ -131,8 +133,10 @@ def _inside(folder: Path) -> Place | None:
     images, masks = _named(folder, IMAGES), _named(folder, MASKS)
     if masks is not None and (trimaps := _named(masks, ("trimaps",))) is not None:  # the Oxford pets
         masks = trimaps
+    if images is None and masks is not None and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
+        return Place("", folder, masks)
     alone = images or masks
-    if alone is None or (None in (images, masks) and normalized(alone.name) not in _ALONE):
+    if alone is None or (None in (images, masks) and _normalized(alone.name) not in _ALONE):
         return None
     return Place("", images or folder / IMAGES[0], masks or folder / MASKS[0])
 
@@ -141,7 +145,7 @@ def _listed(folder: Path, pool: Place) -> list[Place]:
     """Return the parts that ImageSets/Segmentation/ lists, as Pascal VOC has them; the pool where it lists no parts."""
     lists = folder
     for name in _LISTS:
-        below = [entry for entry in folders_in(lists) if normalized(entry.name) == name]
+        below = [entry for entry in folders_in(lists) if _normalized(entry.name) == name]
         if not below:
             return []
         lists = below[0]
@@ -181,7 +185,7 @@ def _named_parts(folder: Path) -> dict[str, dict[str, dict[str | None, Path]]]:
     """
     found: dict[str, dict[str, dict[str | None, Path]]] = {part: {} for part in PARTS}
     for entry in folders_in(folder):
-        plain = normalized(entry.name)
+        plain = re.sub(r"[\W_]", "", entry.name).casefold()
         for spelling in sorted(_PART_OF, key=len, reverse=True):
             rest = plain.removeprefix(spelling) if plain.startswith(spelling) else plain.removesuffix(spelling)
             role = _role(rest)
@@ -210,5 +214,7 @@ def _places_of(folder: Path, part: str, spellings: dict[str, dict[str | None, Pa
 def _has_masks_beside(folder: Path) -> bool:
     """Return whether a folder has masks beside their images: 0001.jpg and 0001_mask.png."""
     near = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))  # not all of a disk, for a wrong folder
-    stems = {path.with_suffix("").as_posix() for path in near if path.suffix.lower() in IMAGE_SUFFIXES}
-    return any(_MASK_BESIDE.sub("", stem) in stems for stem in stems if is_mask_beside(stem))
+    files = [path for path in near if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder)]
+    stems = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
+    masks = [stem for stem in stems if is_mask_beside(stem)]
+    return bool(masks) and bool(pair([stem for stem in stems if not is_mask_beside(stem)], masks).masks)

@@ -134,16 +134,18 @@ def _samples(images: Files, masks: Files, pairs: Pairs, place: Place) -> tuple[S
 def _files_of(place: Place) -> tuple[Files, Files]:
     """Return the images and the masks of a part."""
     if place.images != place.masks:
-        return _by_stem(place.images), _by_stem(place.masks)
+        return _by_stem(place.images, without=place.masks), _by_stem(place.masks)
     files = _by_stem(place.images)
     masks = {stem: paths for stem, paths in files.items() if is_mask_beside(stem)}
     return {stem: paths for stem, paths in files.items() if stem not in masks}, masks
 
 
-def _by_stem(folder: Path) -> Files:
+def _by_stem(folder: Path, *, without: Path | None = None) -> Files:
     """Return the image files below a folder, by their relative path without suffix, sorted."""
     files: Files = {}
     for path in sorted(image_files(folder)):
+        if without is not None and path.is_relative_to(without):
+            continue
         files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return files
 

@@ -9,7 +9,7 @@ from segtool.data.classes import Classes
 from segtool.data.dataset import Dataset
 from segtool.data.folder import is_image_folder, load_folder
 from segtool.data.generator import GENERATOR_NAME, generate, parse_count
-from segtool.data.layout import find_places
+from segtool.data.layout import find_places, folders_in
 from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist
 from segtool.data.metadata import FILE_NAME
 from segtool.data.npz import load_npz
@@ -51,7 +51,9 @@ def load_dataset(
         return load_folder(path, spec=spec, classes=classes)
     if sentence := form_sentence(path):
         raise DataError(sentence)
-    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; point to the folder or file that has them.")
+    below = [folder for folder in (*folders_in(path), *_second_level(path)) if is_image_folder(folder)]
+    advice = f"name the folder that has them, such as {below[0]}" if below else "name the folder or file that has them"
+    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; {advice}.")
 
 
 def is_generated(spec: str) -> bool:
@@ -71,6 +73,7 @@ def paths_of(spec: str) -> list[Path]:
     return [*read, *class_list_files(path), *(path / name for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME))]
 
 
+_MOST_FOLDERS = 50  # of a wrong folder, in which the right one is looked for
 _EXPECTED = (
     "a folder with combined.npy and segmented.npy, an .npz with images and labels, "
     f"a folder with images/ and masks/ (or train/ and val/ above them, or train/ beside trainannot/), or "
@@ -83,6 +86,10 @@ def _load_file(path: Path, spec: str, classes: Classes | None) -> Dataset:
         kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
         raise DataError(f"{spec} is {kind}, expected {_EXPECTED}; convert it to one of these.")
     return load_npz(path, spec=spec, classes=classes)
+
+
+def _second_level(folder: Path) -> list[Path]:
+    return [below for entry in folders_in(folder)[:_MOST_FOLDERS] for below in folders_in(entry)[:_MOST_FOLDERS]]
 
 
 def _contents(folder: Path) -> str:

@@ -55,9 +55,9 @@ def pair(images: Sequence[str], masks: Sequence[str]) -> Pairs:
     exact = set(masks)
     found = {name: name for name in images if name in exact}
     kinds = _kind_words(images, masks)
-    for loosely in (_words, _words_in_any_form, _runs):
-        found |= _alike(*_left(images, masks, found), partial(_key, loosely=loosely, kinds=kinds))
-    elsewhere = _alike(*_left(images, masks, found), lambda name: _without(_runs(PurePosixPath(name).name), kinds))
+    for loosely in (_strict, _less_strict, _loose):
+        found |= _alike(*_left(images, masks, found), partial(loosely, kinds=kinds))
+    elsewhere = _alike(*_left(images, masks, found), lambda name: _loose(PurePosixPath(name).name, kinds))
     if len(elsewhere) > _MOST * min(len(images), len(masks)):  # the sub-folders have other names, not an odd file
         found, elsewhere = found | elsewhere, {}
     further = _further(images, _left(images, masks, found)[1], kinds)
@@ -93,10 +93,10 @@ def _by_key(names: Iterable[str], key: Callable[[str], Words]) -> dict[Words, li
 
 def _further(images: Sequence[str], left: Sequence[str], kinds: frozenset[str]) -> dict[str, str]:
     """Return the image of each mask that is left and is called as it, with words behind."""
-    whose = {_without(_runs(image), kinds): image for image in images}
+    whose = {_loose(image, kinds): image for image in images}
     further = {}
     for mask in left:
-        words = _without(_runs(mask), kinds)
+        words = _loose(mask, kinds)
         longest = (whose.get(words[:length]) for length in range(len(words), 0, -1))
         if image := next((image for image in longest if image is not None), None):
             further[mask] = image
@@ -115,11 +115,23 @@ def _only_ones(further: Mapping[str, str], found: Mapping[str, str], kinds: froz
 
 def _behind(mask: str, image: str, kinds: frozenset[str]) -> str:
     """Return the first word of a mask's name behind those of its image; empty where there is none."""
-    return "".join(_without(_runs(mask), kinds)[len(_without(_runs(image), kinds)) :][:1])
+    return "".join(_loose(mask, kinds)[len(_loose(image, kinds)) :][:1])
 
 
-def _key(name: str, *, loosely: Callable[[str], Words], kinds: frozenset[str]) -> Words:
-    return _without(loosely(name), kinds)
+def _strict(name: str, kinds: frozenset[str]) -> Words:
+    """Return the words of a name that say which file it is."""
+    return _without(_words(name), kinds)
+
+
+def _less_strict(name: str, kinds: frozenset[str]) -> Words:
+    """Return them in small letters, numbers without the zeros before them."""
+    return tuple(_plain(word) for word in _strict(name, kinds))
+
+
+def _loose(name: str, kinds: frozenset[str]) -> Words:
+    """Return them with letters and digits apart: img001 is 1."""
+    runs = [_plain(run) for word in _strict(name, kinds) for run in (_RUNS.findall(word) or [word])]
+    return _without(tuple(runs), kinds)
 
 
 def _kind_words(images: Sequence[str], masks: Sequence[str]) -> frozenset[str]:
@@ -155,16 +167,6 @@ def _words(name: str) -> Words:
         path = path.with_suffix("")
     folders = [word for folder in path.parent.parts for word in (*_SIGNS.split(folder), "/")]
     return tuple(word for word in (*folders, *_SIGNS.split(path.name)) if word)
-
-
-def _words_in_any_form(name: str) -> Words:
-    """Return the words of a name in small letters, numbers without the zeros before them."""
-    return tuple(_plain(word) for word in _words(name))
-
-
-def _runs(name: str) -> Words:
-    """Return the words of a name in small letters, letters and digits apart: img001 is img, 1."""
-    return tuple(_plain(run) for word in _words(name) for run in (_RUNS.findall(word) or [word]))
 
 
 def _plain(word: str) -> str:

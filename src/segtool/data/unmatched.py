@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[P
     found.append(_elsewhere(images, masks, elsewhere))
     if not pairs.masks and len(lone_images) == len(images) > 1 and len(lone_masks) == len(masks) > 1:
         return [*filter(None, found), _none_fits(images, masks, place)]
+    if shifted := _shifted(images, masks, lone_images, lone_masks):
+        return [*filter(None, found), shifted]
     found.append(_alone([images[name] for name in lone_images], lone_images, "image", "mask", place.masks))
     found.append(_alone([masks[name] for name in lone_masks], lone_masks, "mask", "image", place.images))
     return [problem for problem in found if problem is not None]
@@ -53,6 +56,35 @@ def _none_fits(images: Named, masks: Named, place: Place) -> Problem:
     return Problem("missing", next(iter(images)), message, tuple(images))
 
 
+def _shifted(images: Named, masks: Named, lone_images: Sequence[str], lone_masks: Sequence[str]) -> Problem | None:
+    """Return that the numbers of masks begin elsewhere, where the first images and the last masks are left, or so.
+
+    The pairs between may then all be wrong.
+    """
+    first, last = _numbers(images), _numbers(masks)
+    shift = len(lone_images)
+    if not shift or shift != len(lone_masks) or len(first) != len(last) or 2 * shift > len(first):
+        return None
+    by = 1 if first[:1] < last[:1] else -1
+    if [number + by * shift for number in first] != last or first != list(range(first[0], first[0] + len(first))):
+        return None
+    return Problem(
+        "missing",
+        lone_images[0],
+        f"The images are numbered {first[0]} to {first[-1]} and the masks {last[0]} to {last[-1]}, expected the same "
+        f"numbers; rename the masks so that each has the number of its image ({images[min(lone_images)].name} and "
+        f"{masks[max(lone_masks)].name} are left, and the pairs between may be off by {shift}).",
+        (*lone_images, *lone_masks),
+    )
+
+
+def _numbers(files: Named) -> list[int]:
+    """Return the last number in each name, sorted; empty where a name has none or two have the same."""
+    found = [re.findall(r"\d+", name) for name in files]
+    numbers = sorted(int(one[-1]) for one in found if one)
+    return numbers if len(numbers) == len(files) == len(set(numbers)) else []
+
+
 def _further(further: Sequence[str], masks: Named, images: Named, pairs: Pairs) -> Problem | None:
     """Return the masks that are one more of an image: only one is read."""
     if not further:
@@ -64,10 +96,15 @@ def _further(further: Sequence[str], masks: Named, images: Named, pairs: Pairs) 
         if len(further) == 1
         else f"{len(further)} masks are further masks of images that have one: {some([masks[one] for one in further])}"
     )
+    advice = (
+        "keep one kind of masks in the folder and put the others elsewhere"
+        if 2 * len(further) > len(pairs.masks)
+        else f"draw both into one file, or remove the further {'one' if len(further) == 1 else 'ones'}"
+    )
     return Problem(
         "ambiguous",
         first,
-        f"{which}, expected one mask for each image; draw both into one file, or remove the further one.",
+        f"{which}, expected one mask for each image; {advice}.",
         tuple(further) if len(further) > 1 else (),
     )
 
