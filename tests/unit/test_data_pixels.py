@@ -350,6 +350,32 @@ class TestAlpha:
         np.testing.assert_array_equal(load_dataset(str(write(tmp_path / "d", mask))).label(1), ids(1))
 
 
+class TestImagesWithAlpha:
+    def banded(self, index: int, low: int) -> Image.Image:
+        image = Image.fromarray(photo(index)).convert("RGBA")
+        noise = np.random.default_rng(index).integers(low, 255, SIZE, dtype=np.uint8)
+        image.putalpha(Image.fromarray(noise))
+        return image
+
+    @pytest.mark.parametrize("low", [0, 200])
+    def test_a_fourth_band_is_named(self, tmp_path: Path, verdicts: Callable[..., Verdicts], low: int) -> None:
+        folder = write(tmp_path / "d", ids, lambda index: self.banded(index, low))
+        found = verdicts(folder, classes=3)
+        assert "alpha channel that looks like a band" in str(found.problems[0]["message"])
+        assert all("looks like a band" in found.texts[command] for command in ("check", "info", "train"))
+        assert (found.codes["check"], found.codes["info"], found.codes["train"]) == (1, 0, 0)
+        run_line_of(folder)
+        np.testing.assert_array_equal(load_dataset(str(folder)).image(2)[..., 0], photo(2))
+
+    def test_a_cut_out_is_not(self, tmp_path: Path) -> None:
+        def image(index: int) -> Image.Image:
+            cut_out = Image.fromarray(photo(index)).convert("RGBA")
+            cut_out.putalpha(soft(shape(index) * np.uint8(255)))
+            return cut_out
+
+        assert check_dataset(str(write(tmp_path / "d", ids, image))).ok
+
+
 class TestOrientation:
     @pytest.mark.parametrize("orientation", range(1, 9))
     @pytest.mark.parametrize(

@@ -269,7 +269,8 @@ def _describe_yourself(found: list[int], source: str) -> str:
         "or 0 and 255; "
     )
     if len(ids) > _MOST_SHOWN:
-        return f"{start}name the {len(ids)} classes in a dataset.json, which `segtool data describe {source}` writes."
+        first = f'{{"classes": [{{"name": "...", "value": {ids[0]}}}, ...]}}'
+        return f"{start}name the {len(ids)} classes in a dataset.json: {first}."
     entries = [f'{{"name": "{f"class {value}" if value else "background"}", "value": {value}}}' for value in ids]
     return (
         f"{start}write a dataset.json beside them: "

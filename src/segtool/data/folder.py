@@ -30,7 +30,8 @@ from segtool.data.lossy import lossy_masks
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
 from segtool.data.mask_values import SoftMasksError, refuse_differing_palettes
 from segtool.data.metadata import FILE_NAME, Metadata
-from segtool.data.pixel_faults import files_like, pixel_problems, read_pair, size_problems
+from segtool.data.pairs import files_like, read_pair
+from segtool.data.pixel_faults import pixel_problems, size_problems
 from segtool.data.problem import refuse
 from segtool.errors import DataError
 from segtool.runtime.image_io import read_image
@@ -173,7 +174,7 @@ def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | Non
     """Tell how to read masks that nothing describes, but for a list of names."""
     survey = survey_masks(sample.mask for sample in samples)
     refuse_differing_palettes(survey.colors, source=str(folder))
-    survey.values.refuse_soft(source=str(folder), files=files_like(samples[0].mask) if samples else "")
+    survey.values.refuse_soft(source=str(folder), files=files_like([sample.mask for sample in samples]))
     masks, values = survey.values.first, survey.values.values
     if assumed is None and (named := named_by_position(folder, masks)) is not None:
         return Description(named.classes, named.encoding, None, {})

@@ -210,7 +210,7 @@ def _threshold(middle: int, files: str) -> str:
     """Return how to make binary masks of soft ones."""
     if not files:
         return f", such as labels > {middle}"
-    away = "" if files.endswith(".png") else f", and move {files} away"
+    away = "" if files.endswith(".png") else ", and move the others away"
     return (
         ' (keep a copy): python -c "import sys, os, numpy as np; from PIL import Image; [Image.fromarray((255 * '
         f"(np.array(Image.open(name)) > {middle})).astype('u1')).save(os.path.splitext(name)[0] + '.png') for name in "
