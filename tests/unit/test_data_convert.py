@@ -124,6 +124,15 @@ def test_the_names_of_yolo(tmp_path, yaml):
     assert load_dataset(str(tmp_path / "out")).class_names == ("background", "cat", "dog")
 
 
+def test_boxes_are_named_and_no_command_is_promised(tmp_path):
+    (yolo(tmp_path) / "train/labels/0.v1.txt").write_text("0 .5 .5 .1 .1")
+    for path in tmp_path.glob("*/labels/*.txt"):
+        path.write_text("0 .5 .5 .1 .1\n")
+    (problem,) = check_dataset(str(tmp_path)).problems
+    assert "boxes of objects in the form of YOLO" in problem.message
+    assert not problem.command
+
+
 def test_parts_stay_parts(tmp_path):
     convert(yolo(tmp_path / "yolo"), tmp_path / "a")
     assert {part: len(one) for part, one in load_dataset(str(tmp_path / "a")).splits.items()} == {"train": 3, "val": 2}

@@ -76,6 +76,17 @@ def test_colours(tmp_path):
     assert (found["background"], found["ignore_color"]) == ("background", None)
 
 
+def test_the_border_of_pascal_voc_is_ignored(tmp_path):
+    masks = [np.asarray([*VOC_COLORS, [224, 224, 192]])[squares([0, 1, 2, 3])]] * 4
+    write(tmp_path, masks)
+    (tmp_path / "labelmap.txt").write_text(LISTS["labelmap.txt"])
+    (problem,) = check_dataset(str(tmp_path)).problems
+    assert f"describe what it holds in {tmp_path / 'dataset.json'} (classes, ignore_color)" in problem.message
+    found = described(tmp_path)
+    assert found["ignore_color"] == [224, 224, 192]
+    assert [entry["name"] for entry in found["classes"]] == ["cat", "background", "dog"]
+
+
 def test_palettes_that_differ_are_colours_and_others_are_values(tmp_path):
     flat = np.ravel(VOC_COLORS).tolist()
     swapped = np.ravel([VOC_COLORS[place] for place in (0, 2, 1)]).tolist()

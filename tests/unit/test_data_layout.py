@@ -262,6 +262,17 @@ def test_of_the_masks_of_cityscapes_one_kind_is_read(tmp_path, caplog, lacking):
     assert [data.label(1).max(), data.label(0).max()] == [1, 0]
 
 
+def test_one_kind_of_masks_is_read_in_all_parts(tmp_path, caplog):
+    for part in ("train", "val"):
+        fill(tmp_path / "leftImg8bit" / part, [f"{part}{index}_leftImg8bit" for index in range(3)])
+        for kind, count in (("labelIds", 3), ("labelTrainIds", 3 if part == "val" else 2)):
+            names = [f"{part}{index}_gtFine_{kind}" for index in range(count)]
+            fill(tmp_path / "gtFine" / part, names, mask=kind == "labelIds")
+    data = load_dataset(str(tmp_path))
+    assert [data.label(index).max() for index in range(6)] == [0, 1, 0, 0, 1, 0]
+    assert "those that end with _labelIds are read, _labelTrainIds is left out" in caplog.text
+
+
 def test_masks_beside_their_images(tmp_path):
     for patient in ("TCGA_1", "TCGA_2"):
         fill(tmp_path / patient, [f"{patient}_{index}" for index in range(3)])

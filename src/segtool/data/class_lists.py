@@ -16,7 +16,7 @@ import csv
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,13 @@ def folder_metadata(folder: Path, masks: Sequence[Path]) -> Metadata | None:
     if found is None or not masks or not {"color", "value"} & found.classes[0].keys():
         return None
     grey = "color" in found.classes[0] and is_grey(masks[0])
-    return None if grey else _metadata(found, found.description((), grey=False))
+    return None if grey else _metadata(folder, found, found.description((), grey=False))
 
 
 def named_by_position(folder: Path, held: Iterable[int]) -> Metadata | None:
     """Return the classes of masks that hold the values `held`, from a file that lists the names in their order."""
     found = find_class_list(folder)
-    return None if found is None else _metadata(found, found.description(held, grey=True))
+    return None if found is None else _metadata(folder, found, found.description(held, grey=True))
 
 
 def class_list_files(folder: Path) -> list[Path]:
@@ -149,8 +149,11 @@ def is_grey(mask: Path) -> bool:
         return False
 
 
-def _metadata(found: ClassList, description: dict[str, Any] | None) -> Metadata | None:
-    return None if description is None else parse_description(description, found.file)
+def _metadata(folder: Path, found: ClassList, description: dict[str, Any] | None) -> Metadata | None:
+    if description is None:
+        return None
+    metadata = parse_description(description, found.file)
+    return replace(metadata, encoding=replace(metadata.encoding, described_in=str(folder / FILE_NAME)))
 
 
 def _of(name: str, value: int) -> dict[str, Any]:

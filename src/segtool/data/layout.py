@@ -138,7 +138,7 @@ def _inside(folder: Path) -> Place | None:
     alone = images or masks
     if alone is None or (None in (images, masks) and _normalized(alone.name) not in _ALONE):
         return None
-    return Place("", images or folder / IMAGES[0], masks or folder / MASKS[0])
+    return Place("", images or folder / IMAGES[0], masks or folder / "masks")
 
 
 def _listed(folder: Path, pool: Place) -> list[Place]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask_beside
-from segtool.data.outline_forms import convert_command, form_sentence
+from segtool.data.outline_forms import outlines_problem
 from segtool.data.pairing import Pairs, pair
 from segtool.data.problem import Problem
 from segtool.data.unmatched import unmatched
@@ -72,19 +73,17 @@ def list_samples(folder: Path) -> Listing:
     places = find_places(folder)
     samples: list[Sample] = []
     problems: list[Problem] = _spelled_twice(places)
-    notes: list[str] = []
-    for place in places:
-        found = _list_part(place)
+    files, notes = _one_kind(places, [_files_of(place) for place in places])
+    for place, (images, masks) in zip(places, files, strict=True):
+        found = _list_part(place, images, masks)
         samples += found.samples
         problems += found.problems
         notes += found.notes
-    if not samples and (sentence := form_sentence(folder)):
-        problems = [Problem("missing", str(folder), sentence, command=convert_command(folder))]
+    if not samples and (outlines := outlines_problem(folder)) is not None:
+        problems = [outlines]
     if not samples and not problems:
-        images = places[0].images if places else folder / IMAGES[0]
-        problems.append(
-            Problem("missing", str(folder), f"{folder} has no images in {images.name}/; put image files there.")
-        )
+        name = places[0].images.name if places else IMAGES[0]
+        problems.append(Problem("missing", str(folder), f"{folder} has no images in {name}/; put image files there."))
     return Listing(tuple(samples), tuple(problems), tuple(dict.fromkeys(notes)))
 
 
@@ -102,9 +101,8 @@ def _spelled_twice(places: Sequence[Place]) -> list[Problem]:
     ]
 
 
-def _list_part(place: Place) -> Listing:
-    images, masks = _files_of(place)
-    masks, notes = _one_kind(images, masks, place)
+def _list_part(place: Place, images: Files, masks: Files) -> Listing:
+    notes: list[str] = []
     problems = [*_repeated(images, "images"), *_repeated(masks, "masks")]
     if place.names is not None:
         images, wrong = _listed(place, images)
@@ -150,23 +148,31 @@ def _by_stem(folder: Path, *, without: Path | None = None) -> Files:
     return files
 
 
-def _one_kind(images: Files, masks: Files, place: Place) -> tuple[Files, list[str]]:
-    """Return the masks of the best kind that all images have, where several kinds stand beside each other."""
+def _one_kind(
+    places: Sequence[Place], files: Sequence[tuple[Files, Files]]
+) -> tuple[list[tuple[Files, Files]], list[str]]:
+    """Keep the masks of the best kind that all images have, in every part, where kinds stand beside each other."""
+    stems = [stem for _, masks in files for stem in masks]
+    images = sum(len(found) for found, masks in files if masks)
     for endings in _KINDS_OF_MASKS:
-        kinds: dict[str, Files] = {}
-        for stem, paths in masks.items():
-            ending = next((ending for ending in endings if stem.lower().endswith(ending.lower())), "")
-            kinds.setdefault(ending, {})[stem] = paths
+        kinds = Counter(_ending(stem, endings) for stem in stems)
         if "" in kinds or len(kinds) < 2:
             continue
-        whole = [ending for ending in endings if len(kinds.get(ending, ())) >= len(images)]
-        chosen = whole[0] if whole else max(kinds, key=lambda ending: len(kinds[ending]))
+        whole = [ending for ending in endings if kinds[ending] >= images]
+        chosen = whole[0] if whole else max(endings, key=lambda ending: kinds[ending])
         others = [ending for ending in endings if ending in kinds and ending != chosen]
-        return kinds[chosen], [
-            f"{place.masks} has {len(kinds)} kinds of masks: those that end with {chosen} are read, {_words(others)} "
-            f"left out."
+        kept = [
+            (found, {stem: paths for stem, paths in masks.items() if _ending(stem, endings) == chosen})
+            for found, masks in files
         ]
-    return masks, []
+        where = places[0].masks if len(places) == 1 else places[0].masks.parent
+        left = f"those that end with {chosen} are read, {_words(others)} left out"
+        return kept, [f"{where} has {len(kinds)} kinds of masks: {left}."]
+    return list(files), []
+
+
+def _ending(stem: str, endings: Sequence[str]) -> str:
+    return next((ending for ending in endings if stem.lower().endswith(ending.lower())), "")
 
 
 def _listed(place: Place, images: Files) -> tuple[Files, list[Problem]]:

@@ -13,7 +13,7 @@ from segtool.data.layout import find_places, folders_in
 from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist
 from segtool.data.metadata import FILE_NAME
 from segtool.data.npz import load_npz
-from segtool.data.outline_forms import form_sentence
+from segtool.data.outline_forms import outlines_problem
 from segtool.errors import DataError
 
 
@@ -49,8 +49,8 @@ def load_dataset(
         return load_m2nist(path, spec=spec, classes=classes)
     if is_image_folder(path):
         return load_folder(path, spec=spec, classes=classes)
-    if sentence := form_sentence(path):
-        raise DataError(sentence)
+    if (outlines := outlines_problem(path)) is not None:
+        raise DataError(outlines.message)
     below = [folder for folder in (*folders_in(path), *_second_level(path)) if is_image_folder(folder)]
     advice = f"name the folder that has them, such as {below[0]}" if below else "name the folder or file that has them"
     raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; {advice}.")

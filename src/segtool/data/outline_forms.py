@@ -12,7 +12,8 @@ from segtool.data.coco import read_coco
 from segtool.data.labelme import read_labelme
 from segtool.data.layout import find_places
 from segtool.data.outlines import Outlines
-from segtool.data.yolo import has_outlines, read_yolo
+from segtool.data.problem import Problem
+from segtool.data.yolo import has_lines, has_outlines, read_yolo
 from segtool.errors import DataError
 
 _LOOKED_AT = 20  # files of a kind, to see what is in them
@@ -27,26 +28,26 @@ def form_of(folder: Path) -> str | None:
             return "LabelMe"
         if "categories" in keys or {"annotations", "images"} <= keys:
             return "COCO"
-    for place in find_places(folder):
-        if any(has_outlines(path) for path in islice(_near(place.masks, ".txt"), _LOOKED_AT)):
-            return "YOLO"
-    return None
+    return "YOLO" if any(has_lines(path) for path in _label_files(folder)) else None
 
 
-def form_sentence(folder: Path) -> str | None:
+def outlines_problem(folder: Path) -> Problem | None:
     """Return what is said of a folder that has outlines in place of masks; None where it has none."""
     form = form_of(folder)
     if form is None:
         return None
-    return (
+    if form == "YOLO" and not any(has_outlines(path) for path in _label_files(folder)):
+        message = (
+            f"{folder} has the boxes of objects in the form of YOLO, expected masks as images; boxes have no outlines, "
+            "from which masks could be drawn: annotate outlines or masks."
+        )
+        return Problem("missing", str(folder), message)
+    command = f"segtool data convert {shlex.quote(str(folder))} {shlex.quote(f'{folder.name or folder}-masks')}"
+    message = (
         f"{folder} has the outlines of objects in the form of {form}, expected masks as images; draw them with "
-        f"`{convert_command(folder)}`."
+        f"`{command}`."
     )
-
-
-def convert_command(folder: Path) -> str:
-    """Return the command that draws the outlines of a folder as masks."""
-    return f"segtool data convert {shlex.quote(str(folder))} {shlex.quote(f'{folder.name or folder}-masks')}"
+    return Problem("missing", str(folder), message, command=command)
 
 
 def read_outlines(folder: Path) -> Outlines:
@@ -77,6 +78,10 @@ def read_outlines(folder: Path) -> Outlines:
     if not any(drawing.shapes for drawing in found.drawings):
         raise DataError(f"The {form} annotations of {folder} hold no outline of an image that is there; look at both.")
     return found
+
+
+def _label_files(folder: Path) -> list[Path]:
+    return [path for place in find_places(folder) for path in islice(_near(place.masks, ".txt"), _LOOKED_AT)]
 
 
 def _near(folder: Path, suffix: str) -> Iterator[Path]:

@@ -26,6 +26,7 @@ from segtool.files import refuse_existing, write_bytes
 from segtool.runtime.image_io import read_image
 
 logger = logging.getLogger(__name__)
+_VOC_BORDER = 0xE0E0C0  # the colour of Pascal VOC around objects, which nobody is judged on
 _MOST = 256  # values or colours: more are no classes
 
 
@@ -174,11 +175,16 @@ def _described(pixels: Counter[int], known: Metadata | None, *, colors: bool, ma
 def _names(held: Sequence[int], known: Metadata | None, *, colors: bool) -> tuple[dict[int, str], int | None]:
     """Return the name of each value or packed colour that is a class, and what is ignored."""
     names: dict[int, str] = {}
-    ignored = None if colors or known else usually_ignored(list(held))
+    ignored = None
+    if colors:
+        ignored = _VOC_BORDER if _VOC_BORDER in held else None
+    elif known is None:
+        ignored = usually_ignored(list(held))
     for key, label in _keys(known):
         if known is not None and label == known.classes.ignore_id:
             ignored = key
         elif known is not None:
+            ignored = None if ignored == key else ignored
             names[key] = known.classes.names[label]
     unnamed = [value for value in held if value != ignored and value not in names]
     for value in unnamed:

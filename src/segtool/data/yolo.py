@@ -47,10 +47,16 @@ def _shapes(path: Path, names: Sequence[str]) -> list[Shape]:
     return shapes
 
 
-def has_outlines(path: Path) -> bool:
-    """Return whether a text file has lines of a class and numbers, as YOLO writes them."""
+def has_lines(path: Path, *, least: int = 4) -> bool:
+    """Return whether the first line of a text file is a class and numbers, as YOLO writes them."""
     with path.open(encoding="utf-8", errors="replace") as stream:
-        return re.match(r"\d+(\s+\d*\.?\d+(e-?\d+)?){4,}\s*$", stream.readline().strip()) is not None
+        line = stream.readline(100_000).strip()
+    return re.match(rf"\d+(\s+\d*\.?\d+(e-?\d+)?){{{least},}}$", line) is not None
+
+
+def has_outlines(path: Path) -> bool:
+    """Return whether the first line has three points or more, and is no box."""
+    return has_lines(path, least=6)
 
 
 def _names(folder: Path) -> list[str]:
