@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
 
 from segtool.runtime.decoding import IMAGE_SUFFIXES
 
@@ -54,10 +53,12 @@ def pair(images: Sequence[str], masks: Sequence[str]) -> Pairs:
     """Match the names of images with those of masks: paths below their folders, without suffix, each once."""
     exact = set(masks)
     found = {name: name for name in images if name in exact}
+    if len(found) == len(images) == len(masks):
+        return Pairs(found, {}, {})
     kinds = _kind_words(images, masks)
     for loosely in (_strict, _less_strict, _loose):
         found |= _alike(*_left(images, masks, found), partial(loosely, kinds=kinds))
-    elsewhere = _alike(*_left(images, masks, found), lambda name: _loose(PurePosixPath(name).name, kinds))
+    elsewhere = _alike(*_left(images, masks, found), lambda name: _loose(name.rpartition("/")[2], kinds))
     if len(elsewhere) > _MOST * min(len(images), len(masks)):  # the sub-folders have other names, not an odd file
         found, elsewhere = found | elsewhere, {}
     further = _further(images, _left(images, masks, found)[1], kinds)
@@ -162,11 +163,13 @@ def _without(words: Words, kinds: frozenset[str]) -> Words:
 
 def _words(name: str) -> Words:
     """Return the words of a name between its signs, with its folders; without an image suffix: 0001.jpg is 0001."""
-    path = PurePosixPath(unicodedata.normalize("NFC", name))
-    while path.suffix.lower() in IMAGE_SUFFIXES:
-        path = path.with_suffix("")
-    folders = [word for folder in path.parent.parts for word in (*_SIGNS.split(folder), "/")]
-    return tuple(word for word in (*folders, *_SIGNS.split(path.name)) if word)
+    *folders, file = (name if name.isascii() else unicodedata.normalize("NFC", name)).split("/")
+    stem, dot, suffix = file.rpartition(".")
+    while stem and f"{dot}{suffix.lower()}" in IMAGE_SUFFIXES:
+        file = stem
+        stem, dot, suffix = file.rpartition(".")
+    above = [word for folder in folders for word in (*_SIGNS.split(folder), "/")]
+    return tuple(word for word in (*above, *_SIGNS.split(file)) if word)
 
 
 def _plain(word: str) -> str:
