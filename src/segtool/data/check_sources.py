@@ -111,9 +111,13 @@ def _open_folder(folder: Path) -> Checkable:
     try:
         if readable or (folder / FILE_NAME).is_file():
             description = describe_folder(folder, readable)
+    except SoftMasksError as error:
+        # Says what a lossy format did, and how to bring the classes back.
+        problems = [problem for problem in problems if problem.kind != "lossy"]
+        problems.append(Problem("values", str(folder), str(error)))
     except DataError as error:
-        alpha = any(problem.kind == "alpha" for problem in problems)
-        if isinstance(error, SoftMasksError) or (folder / FILE_NAME).is_file() or not (lossy or alpha):
+        explained = any(problem.kind in ("lossy", "alpha") for problem in problems)
+        if (folder / FILE_NAME).is_file() or not explained:
             command = describe_command(folder) if isinstance(error, UndescribedError) else ""
             problems.append(Problem("values", str(folder), str(error), command=command))
     return Checkable(
