@@ -123,6 +123,7 @@ def test_what_is_there_is_kept(tmp_path):
 
 def test_masks_that_have_no_classes_are_refused(tmp_path):
     write(tmp_path / "one", [squares([3])] * 4)
+    assert not any(problem.command for problem in check_dataset(str(tmp_path / "one")).problems)
     with pytest.raises(DataError, match="hold one value in all pixels"):
         propose(tmp_path / "one")
     write(tmp_path / "many", [np.random.default_rng(0).integers(0, 255, (64, 64, 3))] * 4)
@@ -137,7 +138,7 @@ def test_the_command_and_what_leads_to_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
     checked = runner.invoke(main, ["data", "check", "my data"])
-    assert checked.output.rstrip().endswith("Try: segtool data describe 'my data'")
+    assert checked.output.rstrip().endswith("Try `segtool data describe 'my data'`.")
     refused = runner.invoke(main, ["train", "--data", "my data"])
     assert refused.exit_code == 1
     assert "`segtool data describe 'my data'` writes it" in refused.output
@@ -148,7 +149,7 @@ def test_the_command_and_what_leads_to_it(tmp_path, monkeypatch):
     assert again.exit_code == 1
     result = json.loads(runner.invoke(main, ["data", "describe", "my data", "--overwrite", "--json"]).stdout)
     assert [entry["value"] for entry in result["classes"]] == [0, 7, 26]
-    assert "Try:" not in runner.invoke(main, ["data", "check", "my data"]).output
+    assert "Try" not in runner.invoke(main, ["data", "check", "my data"]).output
 
 
 LISTS = {

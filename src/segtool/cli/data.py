@@ -94,7 +94,7 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
         click.echo(printable(report.background_note))
     if not as_json:
         for line in dict.fromkeys(problem.command for problem in report.problems if problem.command):
-            click.echo(f"Try: {line}")
+            click.echo(f"Try `{printable(line)}`.")
     if report.problems:
         ctx.exit(1)
 

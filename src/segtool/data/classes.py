@@ -233,8 +233,9 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
 
     Raises
     ------
-    UndescribedError
-        Any other set of values; the message gives the dataset.json to write.
+    DataError
+        Any other set of values, as an UndescribedError where they are two or more; the message gives the dataset.json
+        to write.
     """
     found = values.tolist()
     if not found:
@@ -244,7 +245,8 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     if _are_ids(found):
         return numbered_classes(len(found)), Encoding.of({value: value for value in found})
     if found[-1] != USUAL_IGNORE or not _are_ids(found[:-1]):
-        raise UndescribedError(_describe_yourself(found, source))
+        ids = set(found) - {usually_ignored(found)}
+        raise (UndescribedError if len(ids) > 1 else DataError)(_describe_yourself(found, source))
     logger.warning(
         "The masks of %s hold the ids 0..%d and 255: 255 is taken as what to ignore; a dataset.json can say otherwise.",
         source,
