@@ -131,7 +131,7 @@ def write(name, content):
     [
         (remove("masks/1.png"), r"images.1\.png has no mask of the same name"),
         (remove("images/1.png"), r"masks.1\.png has no image of the same name"),
-        (remove("masks/1.png", "masks/2.png"), r"1\.png has no mask.*1 more of this; `segtool data check"),
+        (remove("masks/1.png", "masks/2.png"), r"2 images have no mask .*: 1\.png, 2\.png; add them"),
         (lambda f: save(f / "masks" / "1.bmp", np.zeros((4, 6))), r"2 masks have the name '1' \(1\.bmp, 1\.png\)"),
         (lambda f: save(f / "images" / "1.bmp", np.zeros((4, 6))), r"2 images have the name '1'"),
         (lambda f: save(f / "masks" / "1.png", np.zeros((4, 7))), r"1\.png is 4 x 6 and its mask .*1\.png 4 x 7"),

@@ -130,7 +130,7 @@ def test_colours_and_ids_of_one_set_are_the_same_data(tmp_path):
 
 def test_names_are_not_cut_inside_a_word(tmp_path):
     pairs(tmp_path, "images", "masks", ("a1", "b1"), ("a2", "b2"))
-    with pytest.raises(DataError, match=r"a1\.png has no mask of the same name"):
+    with pytest.raises(DataError, match=r"None of 2 images in .* \(a1\.png, b1\.png\) has a mask in"):
         load_dataset(str(tmp_path))
 
 
@@ -145,3 +145,163 @@ def test_a_class_that_training_never_shows_is_found(tmp_path):
     (problem,) = check_dataset(str(tmp_path)).problems
     assert (problem.kind, problem.sample) == ("class", "class 2")
     assert "in no readable label map of the training part" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("Images", "Masks"),
+        ("IMAGES", "GT"),
+        ("imgs", "masks"),
+        ("img", "mask"),
+        ("image", "label"),
+        ("JPEGImages", "SegmentationClass"),
+        ("photos", "ground_truth"),
+        ("images", "annotations/trimaps"),
+        ("images", "Annotations"),
+        ("images_png", "masks_png"),
+        ("Images_512x512", "Masks_512x512"),
+        (".", "masks"),
+    ],
+)
+def test_names_of_folders_in_use_in_any_case(tmp_path, images, masks):
+    pairs(tmp_path, images, masks)
+    data = load_dataset(str(tmp_path))
+    assert (data.sample_names, data.splits) == (["a.png", "b.png"], None)
+    assert check_dataset(str(tmp_path)).images == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("{}/Images", "{}/Labels"),
+        ("Image/{}", "Mask/{}"),
+        ("{}_images", "{}_masks"),
+        ("images_{}", "masks_{}"),
+        ("{}-img", "{}-gt"),
+        ("{}", "{}_GT"),
+    ],
+)
+@pytest.mark.parametrize("names", [("train", "val"), ("Training", "Validation")])
+def test_parts_in_any_case_and_either_order(tmp_path, images, masks, names):
+    pairs(tmp_path, images.format(names[0]), masks.format(names[0]))
+    pairs(tmp_path, images.format(names[1]), masks.format(names[1]), names=("c", "d"))
+    assert splits(tmp_path) == {"train": ["train/a.png", "train/b.png"], "val": ["val/c.png", "val/d.png"]}
+
+
+def test_folders_of_which_one_holds_masks_in_another_form(tmp_path):
+    pairs(tmp_path, "images", "segmentations")
+    for name in ("labels/a.txt", "annotations/instances.json", "masks/readme.md"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1")
+    assert load_dataset(str(tmp_path)).sample_names == ["a.png", "b.png"]
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Six images, masks of five of them, and lists of train, val and test."""
+    fill(tmp_path / "JPEGImages", [f"2007_{index}" for index in range(6)])
+    fill(tmp_path / "SegmentationClass", [f"2007_{index}" for index in range(5)], mask=True)
+    fill(tmp_path / "SegmentationObject", ["2007_0"], mask=True)
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "2007_0.xml").write_text("<annotation/>")
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for name, indices in (("train", (0, 1)), ("val", (2, 3)), ("trainval", (0, 1, 2, 3)), ("test", (5, 9))):
+        (lists / f"{name}.txt").write_text("".join(f"2007_{index}\n" for index in indices))
+    return tmp_path
+
+
+def test_the_parts_of_pascal_voc_are_those_of_its_lists(voc, caplog):
+    expected = {"train": ["train/2007_0.png", "train/2007_1.png"], "val": ["val/2007_2.png", "val/2007_3.png"]}
+    assert splits(voc) == expected
+    assert "1 image of" in caplog.text
+    assert check_dataset(str(voc)).ok
+    (voc / "ImageSets" / "Segmentation" / "Train.txt").write_text("2007_0\r\n2007_8\r\n")
+    (voc / "ImageSets" / "Segmentation" / "train.txt").unlink()
+    with pytest.raises(DataError, match=r"Train\.txt lists 1 name without an image in .*JPEGImages \(2007_8\)"):
+        load_dataset(str(voc))
+
+
+def test_images_of_pascal_voc_without_a_mask_are_left_out_with_a_word(voc, caplog):
+    for name in ("train", "val", "test"):
+        (voc / "ImageSets" / "Segmentation" / f"{name}.txt").unlink()
+    assert load_dataset(str(voc)).sample_names == [f"2007_{index}.png" for index in range(5)]
+    assert "1 image of" in caplog.text
+    assert "without a mask in" in caplog.text
+    assert "2007_5.png" in caplog.text
+    assert check_dataset(str(voc)).ok
+
+
+def test_a_mask_that_a_list_of_pascal_voc_wants_is_missed(voc):
+    (voc / "SegmentationClass" / "2007_3.png").unlink()
+    with pytest.raises(DataError, match=r"2007_3\.png has no mask"):
+        load_dataset(str(voc))
+
+
+KINDS = ("labelTrainIds", "labelIds", "color", "instanceIds")
+
+
+@pytest.mark.parametrize("lacking", [(), ("labelTrainIds",)])
+def test_of_the_masks_of_cityscapes_one_kind_is_read(tmp_path, caplog, lacking):
+    for part, town in (("train", "ulm"), ("train", "aachen"), ("val", "bonn")):
+        stems = [f"{town}_00000{index}_000019" for index in range(2)]
+        fill(tmp_path / "leftImg8bit" / part / town, [f"{stem}_leftImg8bit" for stem in stems])
+        for kind in set(KINDS) - set(lacking):
+            fill(
+                tmp_path / "gtFine" / part / town,
+                [f"{stem}_gtFine_{kind}" for stem in stems],
+                mask=kind.startswith("label"),
+            )
+        (tmp_path / "gtFine" / part / town / f"{stems[0]}_gtFine_polygons.json").write_text("{}")
+    data = load_dataset(str(tmp_path))
+    assert {part: len(found) for part, found in (data.splits or {}).items()} == {"train": 4, "val": 2}
+    assert data.sample_names[0] == "train/aachen/aachen_000000_000019_leftImg8bit.png"
+    chosen = "_labelIds" if lacking else "_labelTrainIds"
+    assert f"kinds of masks: those that end with {chosen} are read" in caplog.text
+    assert [data.label(1).max(), data.label(0).max()] == [1, 0]
+
+
+def test_one_kind_of_masks_is_read_in_all_parts(tmp_path, caplog):
+    for part in ("train", "val"):
+        fill(tmp_path / "leftImg8bit" / part, [f"{part}{index}_leftImg8bit" for index in range(3)])
+        for kind, count in (("labelIds", 3), ("labelTrainIds", 3 if part == "val" else 2)):
+            names = [f"{part}{index}_gtFine_{kind}" for index in range(count)]
+            fill(tmp_path / "gtFine" / part, names, mask=kind == "labelIds")
+    data = load_dataset(str(tmp_path))
+    assert [data.label(index).max() for index in range(6)] == [0, 1, 0, 0, 1, 0]
+    assert "those that end with _labelIds are read, _labelTrainIds is left out" in caplog.text
+
+
+def test_masks_beside_their_images(tmp_path):
+    for patient in ("TCGA_1", "TCGA_2"):
+        fill(tmp_path / patient, [f"{patient}_{index}" for index in range(3)])
+        fill(tmp_path / patient, [f"{patient}_{index}_mask" for index in range(3)], mask=True)
+    (tmp_path / "data.csv").write_text("Patient,age")
+    data = load_dataset(str(tmp_path))
+    assert data.sample_names == [f"{name}/{name}_{index}.png" for name in ("TCGA_1", "TCGA_2") for index in range(3)]
+    assert data.label(1).max() == 1
+    fill(tmp_path / "TCGA_1", ["TCGA_1_1_mask_1"], mask=True)
+    with pytest.raises(DataError, match=r"TCGA_1_1_mask_1\.png is a further mask of TCGA_1_1\.png"):
+        load_dataset(str(tmp_path))
+
+
+def test_an_image_and_its_mask_in_a_folder_of_their_own(tmp_path):
+    for index in range(3):
+        fill(tmp_path / f"sample{index}", ["image"])
+        Image.fromarray(np.eye(4, 6, dtype=np.uint8)).save(tmp_path / f"sample{index}" / "mask.png")
+    assert load_dataset(str(tmp_path)).sample_names == [f"sample{index}/image.png" for index in range(3)]
+
+
+@pytest.mark.parametrize("place", ["data", "release/data"])
+def test_a_folder_above_the_right_one_names_that(tmp_path, place):
+    pairs(tmp_path / place, "images", "masks")
+    with pytest.raises(DataError, match=rf"name the folder that has them, such as {tmp_path / place}\.$"):
+        load_dataset(str(tmp_path))
+
+
+def test_of_drive_the_drawn_vessels_are_read_and_not_the_field_of_view(tmp_path):
+    fill(tmp_path / "training" / "images", ["21_training", "22_training"])
+    fill(tmp_path / "training" / "1st_manual", ["21_manual1", "22_manual1"], mask=True)
+    fill(tmp_path / "training" / "mask", ["21_training_mask", "22_training_mask"])
+    assert load_dataset(str(tmp_path)).label(1).max() == 1

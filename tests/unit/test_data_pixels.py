@@ -531,7 +531,8 @@ def test_a_border_of_255_is_suggested_as_ignored_and_the_suggestion_works(
     found = verdicts(folder)
     assert (found.codes["check"], found.codes["info"], found.codes["train"]) == (1, 1, 1)
     message = str(found.problems[0]["message"])
-    (folder / "dataset.json").write_text(message.split("beside them: ")[1][:-1])
+    pasted = message.partition("beside them: ")[2].partition(". `segtool data describe")[0]
+    (folder / "dataset.json").write_text(pasted)
     data = load_dataset(str(folder))
     assert (data.class_names[0], data.background_id, data.num_classes, data.ignore_id) == ("background", 0, 4, 255)
     assert CliRunner().invoke(main, ["data", "check", str(folder)]).exit_code == 0

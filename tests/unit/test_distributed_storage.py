@@ -30,6 +30,9 @@ def images(tmp_path: Path) -> Path:
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / name)
     (folder / "notes.txt").write_text("no image")
     (folder / ".segtool-0123.png").write_bytes(b"unfinished")
+    for hidden in (".ipynb_checkpoints/a.png", "sub/.cache/a.png", "sub/._a.png"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        (folder / hidden).write_bytes(b"what an editor keeps")
     return folder
 
 

@@ -122,6 +122,16 @@ class TestStacks:
         sources, _ = find_sources(inputs, out=tmp_path / "out")
         assert output_stems(sources) == ["stack/000000", "stack/000001.npy", "stack/000001.png"]
 
+    def test_hidden_names_in_a_folder_are_left_out(self, tmp_path: Path) -> None:
+        for name in ("a.png", "sub/b.png", "._a.png", ".ipynb_checkpoints/a-checkpoint.png", "sub/.cache/c.png"):
+            path = tmp_path / ".data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        sources, _ = find_sources([str(tmp_path / ".data")], out=tmp_path / "out")
+        assert [Path(source.file).name for source in sources] == ["a.png", "b.png"]
+        named, _ = find_sources([str(tmp_path / ".data/._a.png")], out=tmp_path / "out")
+        assert len(named) == 1, "a file that is named is taken whatever its name"
+
 
 PEAK = """
 import sys

@@ -1,4 +1,4 @@
-"""`segtool data make|info|check`."""
+"""`segtool data make|info|check|describe|convert`."""
 
 from __future__ import annotations
 
@@ -92,5 +92,62 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
         click.echo(f"{printable(spec)}: {counted(report.images, 'image')}, nothing wrong found.")
     if report.background_note and not as_json:
         click.echo(printable(report.background_note))
+    if not as_json:
+        for line in dict.fromkeys(problem.command for problem in report.problems if problem.command):
+            click.echo(f"Try `{printable(line)}`.")
     if report.problems:
         ctx.exit(1)
+
+
+@command.command("describe")
+@click.argument("folder", type=click.Path(path_type=Path))
+@overwrite_option
+@json_option
+def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
+    """Write the dataset.json that the masks of FOLDER need, for you to read and correct.
+
+    It names each value or colour that the masks hold, with its share of the pixels, and what is ignored. What a
+    dataset.json says that is replaced, or a labelmap.txt, class_dict.csv, _classes.csv or classes.txt, is kept.
+    """
+    from segtool.data.metadata import FILE_NAME
+    from segtool.data.proposal import write_proposal
+
+    found = write_proposal(folder, overwrite=overwrite)
+    path = folder / FILE_NAME
+    if as_json:
+        emit_json("data describe", {"out": str(path), "ignored_share": found.ignored_share, **found.description})
+        return
+    key = "color" if "ignore_color" in found.description else "value"
+    rows = [[entry["name"], entry[key], percent(entry["share"])] for entry in found.description["classes"]]
+    ignored = found.description.get(f"ignore_{'color' if key == 'color' else 'id'}")
+    if ignored is not None:
+        rows.append(["(ignored)", ignored, percent(found.ignored_share)])
+    emit_table(["class", "colour" if key == "color" else key, "pixels %"], rows, text=True)
+    click.echo(
+        f"Wrote {printable(str(path))} from {counted(found.masks, 'mask')}: give the classes their names, and see"
+    )
+    click.echo("that background and what is ignored are right.")
+
+
+@command.command("convert", kept=WHOLE_FILES_KEPT)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@json_option
+def convert(*, source: Path, out: Path, as_json: bool) -> None:
+    """Draw the outlines of SOURCE (LabelMe, COCO or YOLO) as masks, into the new folder OUT.
+
+    OUT gets copies of the images, a mask for each, and a dataset.json with the names of the classes. What no outline
+    covers is background.
+    """
+    from segtool.data.convert import convert as draw_all
+
+    found = draw_all(source, out)
+    if as_json:
+        emit_json(
+            "data convert",
+            {"out": str(out), "form": found.form, "images": dict(found.images), "objects": dict(found.objects)},
+        )
+        return
+    emit_table(["class", "objects"], [[name, count] for name, count in sorted(found.objects.items())], text=True)
+    count = counted(sum(found.images.values()), "image")
+    click.echo(f"Wrote {count} and their masks, from outlines of {found.form}, to {printable(str(out))}.")

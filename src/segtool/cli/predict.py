@@ -110,7 +110,7 @@ def command(
     IMAGES are files, folders (searched below), patterns, .npy files of uint8 images (N, H, W) or (N, H, W, C), or - for
     a list of paths on stdin, one a line or with NULs between them. In folders, and with --watch, files are taken that
     have a suffix of a format that is read (PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF, PNM, JPEG 2000, TGA, ICO, PSD, ...);
-    .npy files there are not.
+    .npy files there, and names that begin with a dot, are not.
 
     A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
     says for each input what became of it. An input that cannot be read does not stop the others (exit code 3). Ctrl-C

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ import numpy as np
 from segtool.data.array_dataset import SPLIT_NAMES, array_names, sizes_message
 from segtool.data.arrays import AnyArray, Labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Images
-from segtool.data.classes import Classes, Encoding, identity_encoding
-from segtool.data.folder import Description, describe_folder, is_image_folder
+from segtool.data.classes import Classes, Encoding, UndescribedError, identity_encoding
+from segtool.data.folder import Description, describe_command, describe_folder, is_image_folder
 from segtool.data.listing import Sample, list_samples
 from segtool.data.lossy import lossy_masks
 from segtool.data.m2nist import is_m2nist, open_m2nist
@@ -28,6 +29,8 @@ from segtool.data.problem import Problem
 from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
 from segtool.errors import DataError
 from segtool.runtime.image_io import read_image, read_mask
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,8 @@ def _open_loaded(spec: str) -> Checkable:
 def _open_folder(folder: Path) -> Checkable:
     listing = list_samples(folder)
     problems = list(listing.problems)
+    for note in listing.notes:
+        logger.warning(note)
     if lossy := lossy_masks([sample.mask for sample in listing.samples]):
         problems.append(Problem("lossy", str(folder), lossy))
     pairs = _readable(listing.samples)
@@ -113,7 +118,8 @@ def _open_folder(folder: Path) -> Checkable:
     except DataError as error:
         explained = any(problem.kind in ("lossy", "alpha") for problem in problems)
         if (folder / FILE_NAME).is_file() or not explained:
-            problems.append(Problem("values", str(folder), str(error)))
+            command = describe_command(folder) if isinstance(error, UndescribedError) else ""
+            problems.append(Problem("values", str(folder), str(error), command=command))
     return Checkable(
         description.classes if description else None,
         [_file_entry(sample, description) for sample in listing.samples],

@@ -25,6 +25,10 @@ _MANY_BETWEEN = 16  # values that stand for no class: more than labels that were
 logger = logging.getLogger(__name__)
 
 
+class UndescribedError(DataError):
+    """Masks that need a dataset.json, and have none."""
+
+
 @dataclass(frozen=True)
 class Classes:
     """Names and special ids of a data set's labels.
@@ -230,7 +234,8 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     Raises
     ------
     DataError
-        Any other set of values; the message gives the dataset.json to write.
+        Any other set of values, as an UndescribedError where they are two or more; the message gives the dataset.json
+        to write.
     """
     found = values.tolist()
     if not found:
@@ -240,7 +245,8 @@ def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Class
     if _are_ids(found):
         return numbered_classes(len(found)), Encoding.of({value: value for value in found})
     if found[-1] != USUAL_IGNORE or not _are_ids(found[:-1]):
-        raise DataError(_describe_yourself(found, source))
+        ids = set(found) - {usually_ignored(found)}
+        raise (UndescribedError if len(ids) > 1 else DataError)(_describe_yourself(found, source))
     logger.warning(
         "The masks of %s hold the ids 0..%d and 255: 255 is taken as what to ignore; a dataset.json can say otherwise.",
         source,
@@ -256,7 +262,7 @@ def _are_ids(values: list[int]) -> bool:
 def _describe_yourself(found: list[int], source: str) -> str:
     """Return the error for values that do not speak for themselves, with a description that fits them."""
     shown = f"{found[:12]} and {len(found) - 12} more" if len(found) > 12 else f"{found}"
-    ignored = _usually_ignored(found)
+    ignored = usually_ignored(found)
     ids = [value for value in found if value >= 0 and value != ignored]
     if len(ids) == 1:  # a description needs two classes
         ids = [0, ids[0] or 1]
@@ -265,7 +271,8 @@ def _describe_yourself(found: list[int], source: str) -> str:
         "or 0 and 255; "
     )
     if len(ids) > _MOST_SHOWN:
-        return f"{start}name the {len(ids)} classes in a dataset.json, which `segtool data describe {source}` writes."
+        first = f'{{"classes": [{{"name": "...", "value": {ids[0]}}}, ...]}}'
+        return f"{start}name the {len(ids)} classes in a dataset.json: {first}."
     entries = [f'{{"name": "{f"class {value}" if value else "background"}", "value": {value}}}' for value in ids]
     return (
         f"{start}write a dataset.json beside them: "
@@ -273,7 +280,7 @@ def _describe_yourself(found: list[int], source: str) -> str:
     )
 
 
-def _usually_ignored(found: list[int]) -> int | None:
+def usually_ignored(found: list[int]) -> int | None:
     """Return which of the sorted values stands for what is ignored: one below 0, or a 255 far above all others."""
     if found[0] < 0:
         return found[0]

@@ -12,7 +12,7 @@ from segtool.data.layout import PARTS
 from segtool.errors import DataError
 
 KEYS = ("classes", "background", "ignore_id", "ignore_color", "channels", "splits", "provenance")
-CLASS_KEYS = ("name", "value", "color")
+CLASS_KEYS = ("name", "value", "color", "share")
 EXAMPLE = '{"classes": [{"name": "sky", "value": 0}, {"name": "road", "value": 1}], "ignore_id": null}'
 _LARGEST = 2**31 - 1
 _SHOWN = 60  # characters of a wrong value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy.typing as npt
 
 from segtool.data.arrays import Labels
 from segtool.data.base import Dataset, Images, Size, Source
+from segtool.data.class_lists import folder_metadata, named_by_position
 from segtool.data.classes import (
     Classes,
     Encoding,
+    UndescribedError,
     identity_encoding,
     infer_encoding,
     is_binary,
@@ -24,9 +27,9 @@ from segtool.data.headers import Header
 from segtool.data.layout import PARTS
 from segtool.data.listing import Sample, is_image_folder, list_samples
 from segtool.data.lossy import lossy_masks
-from segtool.data.mask_files import read_raw_mask, survey_masks
+from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
 from segtool.data.mask_values import SoftMasksError, refuse_differing_palettes
-from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
+from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.pairs import files_like, read_pair
 from segtool.data.pixel_faults import pixel_problems, size_problems
 from segtool.data.problem import refuse
@@ -116,6 +119,8 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
+    for note in listing.notes:
+        logger.warning(note)
     lossy = lossy_masks([sample.mask for sample in listing.samples])
     pairs = [read_pair(sample) for sample in listing.samples]
     # Before the classes are told from all masks, which hides a fault of one behind what all of them hold.
@@ -139,7 +144,7 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
 
 
 def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Description:
-    """Tell how to read a folder's masks: from its dataset.json, else from the values that they hold.
+    """Tell how to read a folder's masks: from its dataset.json or a list of another tool, else from what they hold.
 
     Values without a description are ids of the classes `assumed`, where those are given.
 
@@ -148,14 +153,31 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     DataError
         There is no dataset.json and the values do not speak for themselves, or a mask cannot be read.
     """
-    metadata = find_metadata(folder / FILE_NAME)
+    metadata = folder_metadata(folder, [sample.mask for sample in samples])
     if metadata is not None:
         _refuse_splits(metadata)
         return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
+    try:
+        return _undescribed(folder, samples, assumed)
+    except (ColorMaskError, UndescribedError) as error:
+        command = describe_command(folder)
+        advice = "" if command in str(error) else f" `{command}` writes it, for you to correct."
+        raise UndescribedError(f"{error}{advice}") from error
+
+
+def describe_command(folder: Path) -> str:
+    """Return the command that writes the dataset.json of a folder."""
+    return f"segtool data describe {shlex.quote(str(folder))}"
+
+
+def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | None) -> Description:
+    """Tell how to read masks that nothing describes, but for a list of names."""
     survey = survey_masks(sample.mask for sample in samples)
     refuse_differing_palettes(survey.colors, source=str(folder))
     survey.values.refuse_soft(source=str(folder), files=files_like([sample.mask for sample in samples]))
     masks, values = survey.values.first, survey.values.values
+    if assumed is None and (named := named_by_position(folder, masks)) is not None:
+        return Description(named.classes, named.encoding, None, {})
     if mixed := survey.values.mixed_binary(assumed, source=str(folder)):
         classes, encoding = mixed
     elif assumed is None or not masks or is_binary(values, assumed):

@@ -1,31 +1,48 @@
 """Where the images and masks of a folder are: which of the arrangements in use it has.
 
-========================================  =====================================================
-images/ and masks/                        one pool, to be split
-train/images/ and train/masks/, val/...   parts
-images/train/ and masks/train/, ...       parts
-train/ and trainannot/, val/...           parts; SegNet's CamVid, or train_labels/, train_masks/
-========================================  =====================================================
+=============================================  ================================================================
+images/ and masks/                             one pool, to be split
+train/images/ and train/masks/, val/...        parts
+images/train/ and masks/train/, ...            parts; Cityscapes' leftImg8bit/ and gtFine/
+train/ and trainannot/, train_images/, ...     parts; SegNet's CamVid, or train_labels/, masks_train/
+JPEGImages/, SegmentationClass/, ImageSets/    Pascal VOC and what CVAT writes: parts by their lists of names
+0001.jpg and 0001_mask.png in one folder       one pool, or parts in train/, valid/, ...; Roboflow's masks
+=============================================  ================================================================
 
-For masks/ there may be labels/ or annotations/, for val/ valid/ or validation/.
+Folders go by several names (`IMAGES`, `MASKS`), in any case; val/ may be valid/ or validation/.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segtool.data.pairing import pair
 from segtool.runtime.decoding import IMAGE_SUFFIXES
 
-IMAGES, MASKS = "images", ("masks", "labels", "annotations")
+IMAGES = (
+    "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "pictures", "photos", "frames", "inputs", "rgb",
+)  # fmt: skip
+MASKS = (
+    "1stmanual", "masks", "mask", "masksmachine", "labels", "label",
+    "segmentationclass", "segmentationclassaug", "gtfine",
+    "annotations", "annotation", "annots", "annot", "segmentations", "segmentation", "segmaps", "groundtruths",
+    "groundtruth", "gts", "gt", "targets", "target", "trimaps",
+)  # fmt: skip
+"""What folders are called, in the order in which they are looked for: in small letters, without signs between them."""
+
 PARTS = ("train", "val", "test")
 _SPELLINGS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-_BESIDE = ("annot", "annotation", "annotations", "label", "labels", "mask", "masks")
+_PART_OF = {name: part for part, names in _SPELLINGS.items() for name in names}
+_LISTS = ("imagesets", "segmentation")
+_MASK_BESIDE = re.compile(r"(?i)(^|[/ ._-])(masks?|labels?|seg|segmentation|gt|annotation)([ ._-]?\d+)?$")
+_ALONE = {*IMAGES[:6], *MASKS[:14]}  # folders that speak for themselves where the other of the two is not there
 
 
 @dataclass(frozen=True)
@@ -37,65 +54,167 @@ class Place:
     part
         "train", "val" or "test"; empty for one pool.
     images, masks
-        The folders; one of them may not exist.
+        The folders; one of them may not exist. They are the same where masks stand beside their images.
+    names
+        A file that lists the samples of this part by name, one a line; None where it has all that are in the folders.
+    partial
+        Whether images without a mask are usual there, and left out.
     """
 
     part: str
     images: Path
     masks: Path
+    names: Path | None = None
+    partial: bool = False
 
 
 def find_places(folder: Path) -> list[Place]:
     """Return where the images and masks of a folder are; empty where it has none of the arrangements."""
-    pool = Place("", folder / IMAGES, _masks_in(folder))
-    if pool.images.is_dir() or pool.masks.is_dir():
-        return _parts_below(pool) or [pool]
-    found = [_part(folder, part, name) for part, name in _spelled(folder)]
-    if not any(place.masks.is_dir() or place.images.name == IMAGES for place in found):
-        return []
-    return [place for place in found if place.masks.is_dir() or next(image_files(place.images), None)]
+    pool = _inside(folder)
+    if pool is not None:
+        return _listed(folder, pool) or _parts_below(pool) or [pool]
+    found = [place for part, names in _named_parts(folder).items() for place in _places_of(folder, part, names)]
+    if any(place.masks.is_dir() or _role(place.images.name) == "images" for place in found):
+        return [place for place in found if place.masks.is_dir() or next(image_files(place.images), None)]
+    return [Place("", folder, folder)] if _has_masks_beside(folder) else []
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the image files below a folder; hidden ones are left out."""
+    """Yield the image files below a folder; hidden ones and those in hidden folders are left out."""
     for path in folder.rglob("*"):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder) and path.is_file():
             yield path
 
 
-def _masks_in(folder: Path) -> Path:
-    """Return the folder of masks in a folder; masks/ where there is none."""
-    found = [folder / name for name in MASKS if (folder / name).is_dir()]
-    return found[0] if found else folder / MASKS[0]
+def part_of(name: str) -> str:
+    """Return which part a folder or file of this name is: "train", "val" or "test"; empty where it is none."""
+    return _PART_OF.get(name.casefold(), "")
 
 
-def _spelled(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the parts that a folder has, and how each is spelled there."""
-    for part, names in _SPELLINGS.items():
-        for name in names:
-            if (folder / name).is_dir():
-                yield part, name
+def is_mask_beside(stem: str) -> bool:
+    """Return whether a file that stands among images is called as a mask of one: 0001_mask."""
+    return _MASK_BESIDE.search(stem) is not None
+
+
+def _normalized(name: str) -> str:
+    """Return a folder's name in small letters, without the signs between its words, a format or a size at its end."""
+    plain = re.sub(r"[\W_]", "", name).casefold()
+    return re.sub(r"(png|jpe?g|tiff?|raw|\d+(x\d+)?)$", "", plain)
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder in the order of their names, without hidden ones."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))]
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(name.startswith((".", "__MACOSX")) for name in path.relative_to(folder).parts)
+
+
+def _role(name: str) -> str | None:
+    """Return what a folder of this name holds, images or masks; None where the name does not say."""
+    plain = _normalized(name)
+    if plain in IMAGES:
+        return "images"
+    return "masks" if plain in MASKS else None
+
+
+def _named(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """Return the folder in `folder` that has the first of `names` it can have, one with image files before others."""
+    order = {name: place for place, name in enumerate(names)}
+    known = [entry for entry in folders_in(folder) if _normalized(entry.name) in order]
+    known.sort(key=lambda entry: order[_normalized(entry.name)])
+    return next((entry for entry in known if next(image_files(entry), None)), known[0] if known else None)
+
+
+def _inside(folder: Path) -> Place | None:
+    """Return the folders of images and of masks in a folder; None where it has neither, or one of an unclear name."""
+    images, masks = _named(folder, IMAGES), _named(folder, MASKS)
+    if masks is not None and (trimaps := _named(masks, ("trimaps",))) is not None:  # the Oxford pets
+        masks = trimaps
+    if images is None and masks is not None and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
+        return Place("", folder, masks)
+    alone = images or masks
+    if alone is None or (None in (images, masks) and _normalized(alone.name) not in _ALONE):
+        return None
+    return Place("", images or folder / IMAGES[0], masks or folder / "masks")
+
+
+def _listed(folder: Path, pool: Place) -> list[Place]:
+    """Return the parts that ImageSets/Segmentation/ lists, as Pascal VOC has them; the pool where it lists no parts."""
+    lists = folder
+    for name in _LISTS:
+        below = [entry for entry in folders_in(lists) if _normalized(entry.name) == name]
+        if not below:
+            return []
+        lists = below[0]
+    pool = replace(pool, partial=True)
+    listed = {path: part_of(path.stem) for path in sorted(lists.glob("*.txt"))}
+    parts = [Place(part, pool.images, pool.masks, path, part == "test") for path, part in listed.items() if part]
+    return sorted(parts, key=lambda place: PARTS.index(place.part)) or [pool]
 
 
 def _parts_below(pool: Place) -> list[Place]:
     """Return images/train/, images/val/, ...; empty where images/ has other sub-folders, or images of its own."""
     if not pool.images.is_dir():
         return []
-    spelled = dict(_spelled(pool.images))
-    others = {entry.name for entry in pool.images.iterdir() if not entry.name.startswith(".")} - set(spelled.values())
-    if "train" not in spelled or others:
+    entries = [entry for entry in pool.images.iterdir() if not entry.name.startswith(".")]
+    if not any(part_of(entry.name) == "train" for entry in entries):
         return []
-    return [Place(part, pool.images / name, pool.masks / name) for part, name in spelled.items()]
-
-
-def _part(folder: Path, part: str, name: str) -> Place:
-    """Return where the images and masks of folder/name are, inside it or beside each other."""
-    inside = Place(part, folder / name / IMAGES, _masks_in(folder / name))
-    if inside.images.is_dir() or inside.masks.is_dir():
-        return inside
-    beside = [
-        entry
-        for entry in sorted(folder.glob(f"{name}*"))
-        if entry.is_dir() and entry.name[len(name) :].lstrip("_-").lower() in _BESIDE
+    if not all(entry.is_dir() and part_of(entry.name) for entry in entries):
+        return []
+    return [
+        Place(part, entry, _same_part(pool.masks, part, entry.name))
+        for part in PARTS
+        for entry in sorted(entries)
+        if part_of(entry.name) == part
     ]
-    return Place(part, folder / name, beside[0] if beside else folder / f"{name}annot")
+
+
+def _same_part(masks: Path, part: str, name: str) -> Path:
+    """Return the folder of a part in masks/, as it is spelled there."""
+    spelled = [entry for entry in folders_in(masks) if part_of(entry.name) == part]
+    return next((entry for entry in spelled if entry.name == name), spelled[0] if spelled else masks / name)
+
+
+def _named_parts(folder: Path) -> dict[str, dict[str, dict[str | None, Path]]]:
+    """Return the folders that are named after parts, by part, its spelling and what they hold: val, valid_masks.
+
+    What a folder holds is None where its name does not say.
+    """
+    found: dict[str, dict[str, dict[str | None, Path]]] = {part: {} for part in PARTS}
+    for entry in folders_in(folder):
+        plain = re.sub(r"[\W_]", "", entry.name).casefold()
+        for spelling in sorted(_PART_OF, key=len, reverse=True):
+            rest = plain.removeprefix(spelling) if plain.startswith(spelling) else plain.removesuffix(spelling)
+            role = _role(rest)
+            if rest != plain and (role or not rest):
+                found[_PART_OF[spelling]].setdefault(spelling, {})[role] = entry
+                break
+    return found
+
+
+def _places_of(folder: Path, part: str, spellings: dict[str, dict[str | None, Path]]) -> Iterator[Place]:
+    """Yield where the images and masks of a part are, for each way in which it is spelled."""
+    for name, held in spellings.items():
+        whole = held.get(None)
+        inside = _inside(whole) if whole else None
+        images = held.get("images", whole)
+        if inside is not None:
+            yield replace(inside, part=part)
+        elif "masks" in held or images is not whole:
+            yield Place(part, images or folder / f"{name}_images", held.get("masks", folder / f"{name}_masks"))
+        elif whole and _has_masks_beside(whole):
+            yield Place(part, whole, whole)
+        elif whole:
+            yield Place(part, whole, folder / f"{whole.name}annot")
+
+
+def _has_masks_beside(folder: Path) -> bool:
+    """Return whether a folder has masks beside their images: 0001.jpg and 0001_mask.png."""
+    near = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))  # not all of a disk, for a wrong folder
+    files = [path for path in near if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder)]
+    stems = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
+    masks = [stem for stem in stems if is_mask_beside(stem)]
+    return bool(masks) and bool(pair([stem for stem in stems if not is_mask_beside(stem)], masks).masks)

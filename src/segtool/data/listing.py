@@ -1,18 +1,27 @@
-"""Which files of a folder belong together: an image and its mask have the same name."""
+"""The samples of a folder: its images, each with its mask, and what does not match."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segtool.data.layout import IMAGES, Place, find_places, image_files
+from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask_beside
+from segtool.data.outline_forms import outlines_problem
+from segtool.data.pairing import Pairs, pair
 from segtool.data.problem import Problem
+from segtool.data.unmatched import unmatched
+from segtool.data.wording import counted, some
 
 Files = dict[str, list[Path]]
 """Files by their path below a folder, without suffix; more than one where only their suffixes differ."""
+
+_KINDS_OF_MASKS = (
+    ("_labelTrainIds", "_labelIds", "_color", "_instanceTrainIds", "_instanceIds"),
+    ("_train_id", "_id", "_train_color", "_color"),
+)
+"""What masks of one image end with where several kinds stand beside each other, the best first; Cityscapes, BDD100K."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +46,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples of a folder in the order of their names, and what does not match."""
+    """The samples of a folder in the order of their names.
+
+    Attributes
+    ----------
+    samples
+        The images with their masks.
+    problems
+        What does not match.
+    notes
+        A sentence on each choice that was made: files that are left out, and why that is right.
+    """
 
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
 
 def is_image_folder(folder: Path) -> bool:
@@ -49,20 +69,22 @@ def is_image_folder(folder: Path) -> bool:
 
 
 def list_samples(folder: Path) -> Listing:
-    """Match images and masks by their path below their folders, without the suffix.
-
-    Where no two names are the same, what all images and what all masks end with is left out: 0001.png and 0001_L.png.
-    """
+    """Match the images and masks of a folder by their names, as `segtool.data.pairing` does."""
     places = find_places(folder)
     samples: list[Sample] = []
     problems: list[Problem] = _spelled_twice(places)
-    for place in places:
-        found, wrong = _list_part(place)
-        samples += found
-        problems += wrong
+    files, notes = _one_kind(places, [_files_of(place) for place in places])
+    for place, (images, masks) in zip(places, files, strict=True):
+        found = _list_part(place, images, masks)
+        samples += found.samples
+        problems += found.problems
+        notes += found.notes
+    if not samples and (outlines := outlines_problem(folder)) is not None:
+        problems = [outlines]
     if not samples and not problems:
-        problems.append(Problem("missing", str(folder), f"{folder} has no images in {IMAGES}/; put image files there."))
-    return Listing(tuple(samples), tuple(problems))
+        name = places[0].images.name if places else IMAGES[0]
+        problems.append(Problem("missing", str(folder), f"{folder} has no images in {name}/; put image files there."))
+    return Listing(tuple(samples), tuple(problems), tuple(dict.fromkeys(notes)))
 
 
 def _spelled_twice(places: Sequence[Place]) -> list[Problem]:
@@ -75,66 +97,127 @@ def _spelled_twice(places: Sequence[Place]) -> list[Problem]:
             "one; merge or remove one of them.",
         )
         for index, place in enumerate(places)
-        if place.part in parts[:index]
+        if place.part in parts[:index] and place.names is None
     ]
 
 
-def _list_part(place: Place) -> tuple[list[Sample], list[Problem]]:
-    images, masks = _matching(_by_stem(place.images), _by_stem(place.masks))
+def _list_part(place: Place, images: Files, masks: Files) -> Listing:
+    notes: list[str] = []
     problems = [*_repeated(images, "images"), *_repeated(masks, "masks")]
-    problems += _unmatched(images, masks, f"has no mask of the same name in {place.masks}; add it or remove the image")
-    problems += _unmatched(masks, images, f"has no image of the same name in {place.images}; add it or remove the mask")
-    samples = [
-        Sample(_name(files[0], place.images, place.part), place.part, files[0], masks[stem][0])
-        for stem, files in images.items()
-        if stem in masks
-    ]
-    return samples, problems
+    if place.names is not None:
+        images, wrong = _listed(place, images)
+        problems += wrong
+    pairs = pair(list(images), list(masks))
+    if place.names is not None:  # the other masks are of other parts
+        masks = {mask: masks[mask] for mask in pairs.masks.values()}
+        pairs = replace(pairs, further={}, elsewhere={})
+    without = [paths[0] for name, paths in images.items() if name not in pairs.masks]
+    if place.partial and without:
+        notes.append(
+            f"{counted(len(without), 'image')} of {place.images} without a mask in {place.masks} "
+            f"{'is' if len(without) == 1 else 'are'} left out, as usual in the layout of Pascal VOC ({some(without)})."
+        )
+        images = {name: files for name, files in images.items() if name in pairs.masks}
+    problems += unmatched(_first(images), _first(masks), pairs, place)
+    return Listing(_samples(images, masks, pairs, place), tuple(problems), tuple(notes))
 
 
-def _by_stem(folder: Path) -> Files:
+def _samples(images: Files, masks: Files, pairs: Pairs, place: Place) -> tuple[Sample, ...]:
+    return tuple(
+        Sample(_name(images[name][0], place.images, place.part), place.part, images[name][0], masks[mask][0])
+        for name, mask in pairs.masks.items()
+    )
+
+
+def _files_of(place: Place) -> tuple[Files, Files]:
+    """Return the images and the masks of a part."""
+    if place.images != place.masks:
+        return _by_stem(place.images, without=place.masks), _by_stem(place.masks)
+    files = _by_stem(place.images)
+    masks = {stem: paths for stem, paths in files.items() if is_mask_beside(stem)}
+    return {stem: paths for stem, paths in files.items() if stem not in masks}, masks
+
+
+def _by_stem(folder: Path, *, without: Path | None = None) -> Files:
     """Return the image files below a folder, by their relative path without suffix, sorted."""
     files: Files = {}
     for path in sorted(image_files(folder)):
+        if without is not None and path.is_relative_to(without):
+            continue
         files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return files
 
 
-def _matching(images: Files, masks: Files) -> tuple[Files, Files]:
-    """Return both by the names that they share: their own, or without the ending that all of a kind have."""
-    if images.keys() & masks.keys():
-        return images, masks
-    short_images, short_masks = _without_ending(images), _without_ending(masks)
-    choices = ((images, masks), (images, short_masks), (short_images, masks), (short_images, short_masks))
-    return max(choices, key=lambda pair: len(pair[0].keys() & pair[1].keys()))
+def _one_kind(
+    places: Sequence[Place], files: Sequence[tuple[Files, Files]]
+) -> tuple[list[tuple[Files, Files]], list[str]]:
+    """Keep the masks of the best kind that all images have, in every part, where kinds stand beside each other."""
+    stems = [stem for _, masks in files for stem in masks]
+    images = sum(len(found) for found, masks in files if masks)
+    for endings in _KINDS_OF_MASKS:
+        kinds = Counter(_ending(stem, endings) for stem in stems)
+        if "" in kinds or len(kinds) < 2:
+            continue
+        whole = [ending for ending in endings if kinds[ending] >= images]
+        chosen = whole[0] if whole else max(endings, key=lambda ending: kinds[ending])
+        others = [ending for ending in endings if ending in kinds and ending != chosen]
+        kept = [
+            (found, {stem: paths for stem, paths in masks.items() if _ending(stem, endings) == chosen})
+            for found, masks in files
+        ]
+        where = places[0].masks if len(places) == 1 else places[0].masks.parent
+        left = f"those that end with {chosen} are read, {_words(others)} left out"
+        return kept, [f"{where} has {len(kinds)} kinds of masks: {left}."]
+    return list(files), []
 
 
-def _without_ending(files: Files) -> Files:
-    """Return files by their names without what all end with, from a _ or - on: 0001_L and 0002_L are 0001 and 0002."""
-    backward = sorted(stem[::-1] for stem in files)
-    if len(backward) < 2:
-        return files
-    shared = takewhile(lambda pair: pair[0] == pair[1], zip(backward[0], backward[-1], strict=False))
-    ending = re.search(r"[_-][^/]*$", "".join(letter for letter, _ in shared)[::-1])
-    length = len(ending.group()) if ending else 0
-    return {stem[: len(stem) - length]: paths for stem, paths in files.items()}
+def _ending(stem: str, endings: Sequence[str]) -> str:
+    return next((ending for ending in endings if stem.lower().endswith(ending.lower())), "")
+
+
+def _listed(place: Place, images: Files) -> tuple[Files, list[Problem]]:
+    """Return the images that the list of a part names, and the names that stand for no image."""
+    if place.names is None:
+        return images, []
+    try:
+        lines = place.names.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        message = f"{place.names} cannot be read ({error.strerror}); check its permissions."
+        return {}, [Problem("unreadable", place.names.stem, message)]
+    names = [line.strip().strip('"') for line in lines if line.strip()]
+    found = {name: images[name] for name in names if name in images}
+    missing = tuple(dict.fromkeys(name for name in names if name not in images))
+    if not missing or place.partial:
+        return found, []
+    message = (
+        f"{place.names} lists {counted(len(missing), 'name')} without an image in {place.images} ({some(missing)}), "
+        "expected the names of images without their suffix; add the images or take the names out."
+    )
+    return found, [Problem("missing", missing[0], message, missing)]
 
 
 def _repeated(files: Files, what: str) -> list[Problem]:
-    return [
-        Problem(
-            "ambiguous",
-            stem,
-            f"{len(paths)} {what} have the name {stem!r} ({', '.join(path.name for path in paths)}), expected one; "
-            "rename or remove the others.",
-        )
-        for stem, paths in files.items()
-        if len(paths) > 1
-    ]
+    repeated = {stem: [path.name for path in paths] for stem, paths in files.items() if len(paths) > 1}
+    if not repeated:
+        return []
+    first, names = next(iter(repeated.items()))
+    if len(repeated) == 1:
+        message = f"{len(names)} {what} have the name {first!r} ({', '.join(names)}), expected one"
+    else:
+        shown = "; ".join(", ".join(paths) for paths in list(repeated.values())[:3])
+        message = f"{len(repeated)} names have several {what} each, which differ in their suffixes ({shown}"
+        message += f"{'; ...' if len(repeated) > 3 else ''}), expected one"
+    samples = tuple(repeated) if len(repeated) > 1 else ()
+    return [Problem("ambiguous", first, f"{message}; rename or remove the others.", samples)]
 
 
-def _unmatched(files: Files, others: Files, what: str) -> list[Problem]:
-    return [Problem("missing", stem, f"{paths[0]} {what}.") for stem, paths in files.items() if stem not in others]
+def _first(files: Files) -> Mapping[str, Path]:
+    return {name: paths[0] for name, paths in files.items()}
+
+
+def _words(endings: Iterable[str]) -> str:
+    *most, last = endings
+    return f"{', '.join(most)} and {last} are" if most else f"{last} is"
 
 
 def _name(path: Path, folder: Path, part: str) -> str:

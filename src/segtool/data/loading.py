@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segtool.data.class_lists import class_list_files
 from segtool.data.classes import Classes
 from segtool.data.dataset import Dataset
 from segtool.data.folder import is_image_folder, load_folder
 from segtool.data.generator import GENERATOR_NAME, generate, parse_count
-from segtool.data.layout import find_places
+from segtool.data.layout import find_places, folders_in
 from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist
 from segtool.data.metadata import FILE_NAME
 from segtool.data.npz import load_npz
+from segtool.data.outline_forms import outlines_problem
 from segtool.errors import DataError
 
 
@@ -24,7 +26,7 @@ def load_dataset(
     ----------
     spec
         A folder with combined.npy and segmented.npy; an .npz with images and labels; a folder with images/ and
-        masks/ (or train/, val/, test/ above them); or ``m2nist-synthetic[:N]`` for the generator.
+        masks/ (or another of the arrangements in `segtool.data.layout`); or ``m2nist-synthetic[:N]`` for the generator.
     seed, val_split, test_split
         Seed and shares for the generator, which composes each part of digits of its own. Files are not split here.
     classes
@@ -47,7 +49,11 @@ def load_dataset(
         return load_m2nist(path, spec=spec, classes=classes)
     if is_image_folder(path):
         return load_folder(path, spec=spec, classes=classes)
-    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; point to the folder or file that has them.")
+    if (outlines := outlines_problem(path)) is not None:
+        raise DataError(outlines.message)
+    below = [folder for folder in (*folders_in(path), *_second_level(path)) if is_image_folder(folder)]
+    advice = f"name the folder that has them, such as {below[0]}" if below else "name the folder or file that has them"
+    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; {advice}.")
 
 
 def is_generated(spec: str) -> bool:
@@ -62,10 +68,12 @@ def paths_of(spec: str) -> list[Path]:
         return []
     if path.is_file():
         return [path, path.with_suffix(".json"), path.parent / FILE_NAME]
-    folders = [folder for place in find_places(path) for folder in (place.images, place.masks)]
-    return [*folders, *(path / name for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME))]
+    places = find_places(path)
+    read = [one for place in places for one in (place.images, place.masks, place.names) if one is not None]
+    return [*read, *class_list_files(path), *(path / name for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME))]
 
 
+_MOST_FOLDERS = 50  # of a wrong folder, in which the right one is looked for
 _EXPECTED = (
     "a folder with combined.npy and segmented.npy, an .npz with images and labels, "
     f"a folder with images/ and masks/ (or train/ and val/ above them, or train/ beside trainannot/), or "
@@ -78,6 +86,10 @@ def _load_file(path: Path, spec: str, classes: Classes | None) -> Dataset:
         kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
         raise DataError(f"{spec} is {kind}, expected {_EXPECTED}; convert it to one of these.")
     return load_npz(path, spec=spec, classes=classes)
+
+
+def _second_level(folder: Path) -> list[Path]:
+    return [below for entry in folders_in(folder)[:_MOST_FOLDERS] for below in folders_in(entry)[:_MOST_FOLDERS]]
 
 
 def _contents(folder: Path) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from segtool.data.arrays import AnyArray, Labels
-from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, binary_classes
+from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, UndescribedError, binary_classes
 from segtool.data.wording import counted
 from segtool.errors import DataError
 
@@ -198,7 +198,7 @@ def refuse_differing_palettes(colors: dict[int, dict[tuple[int, int, int], Path]
         f'{{"name": "{"background" if color == (0, 0, 0) else f"class {index}"}", "color": {list(color)}}}'
         for index, color in enumerate(every[:_MOST_COLORS])
     )
-    raise DataError(
+    raise UndescribedError(
         f"The palettes of the masks of {source} differ: the value {value} is {list(one)} in {first} and {list(other)} "
         f"in {second} ({len(differing)} of {len(colors)} values differ), expected one colour for each value; describe "
         f'the classes by colour in a dataset.json: {{"classes": [{entries}{more}'

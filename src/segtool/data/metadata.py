@@ -6,9 +6,10 @@
      "background": "sky", "ignore_id": 255, "ignore_color": null, "channels": 3,
      "splits": {"train": [0, 3200], "val": [3200, 4000]}, "provenance": {...}}
 
-Only ``classes`` is required. A class without value and colour has its position as its value. ``splits`` (for arrays)
-gives [start, stop) of each part. The background, which foreground means leave out, is the class of that name unless
-stated; null means that there is none. All else is refused, in `segtool.data.description`.
+Only ``classes`` is required. A class without value and colour has its position as its value; its ``share`` of the
+pixels is for readers alone. ``splits`` (for arrays) gives [start, stop) of each part. The background, which foreground
+means leave out, is the class of that name unless stated; null means that there is none. All else is refused, in
+`segtool.data.description`.
 """
 
 from __future__ import annotations
@@ -99,7 +100,11 @@ def read_metadata(path: Path) -> Metadata:
     DataError
         It is no JSON, has misspelt keys or wrong values, lacks ``classes``, or contradicts itself.
     """
-    raw = _read_json(path)
+    return parse_description(_read_json(path), path)
+
+
+def parse_description(raw: Any, path: Path) -> Metadata:
+    """Return what a description says that was read from `path`; errors are as in `read_metadata`."""
     try:
         foreign = check_description(raw)
         found = _parse(raw, path)

@@ -23,6 +23,8 @@ class Problem:
         One sentence: what was found, what was expected, what to do.
     samples
         All samples that it concerns, where those are several.
+    command
+        The command line that helps, where there is one.
     warning
         Whether the data are used all the same, with the message as a warning.
     """
@@ -32,6 +34,7 @@ class Problem:
     message: str
     samples: tuple[str, ...] = ()
     warning: bool = False
+    command: str = ""
 
 
 def refuse(problems: Sequence[Problem], *, spec: str) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from segtool.distributed.storage import Place, is_url, open_url, without_password
 from segtool.errors import DataError
-from segtool.files import TEMPORARY
 from segtool.runtime.decoding import IMAGE_SUFFIXES
 from segtool.runtime.missing import named, nothing_found
 from segtool.runtime.naming import find_sources, output_stems
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 
-_MAGIC = frozenset("*?[")
+_MAGIC = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,16 @@ def _expand(url: str, out: str) -> Iterator[_Found]:
     place = open_url(url)
     if place.is_file():
         yield _found(place, base=_parent(place.key))
-    elif _MAGIC.isdisjoint(place.path):
+    elif not _MAGIC.search(place.path):
         skipped = None if place.url == out else out + "/"
         for one in map(place.at, place.files_below()):
-            if _is_image(one.key) and not (skipped and one.url.startswith(skipped)):
+            is_output = skipped and one.url.startswith(skipped)
+            if _is_image(one.key) and not is_output and not _is_hidden(one.key, place.key):
                 yield _found(one, base=place.key)
     else:
+        fixed = _parent(_MAGIC.split(place.key, maxsplit=1)[0])
         for one in map(place.at, place.matching()):
-            if not PurePosixPath(one.key).name.startswith("."):  # as a pattern of paths leaves them out
+            if not _is_hidden(one.key, fixed):  # as a pattern of paths leaves them out
                 yield _found(one, base=_parent(one.key))
 
 
@@ -129,5 +131,9 @@ def _parent(path: str) -> str:
 
 
 def _is_image(path: str) -> bool:
-    name = PurePosixPath(path).name
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(TEMPORARY)
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_hidden(path: str, folder: str) -> bool:
+    """Tell whether a file, or a folder between it and `folder`, has a name that begins with a dot."""
+    return "/." in f"/{path.removeprefix(folder).lstrip('/')}"

@@ -124,7 +124,7 @@ class Arrivals:
         """List the folders; forget the files that are gone, and return those that are not done."""
         self._listed = time.monotonic()
         visited: list[str] = []
-        found = [path for path in map(Path, images_below(self._folder, self._out, visited)) if path.name[0] != "."]
+        found = [*map(Path, images_below(self._folder, self._out, visited))]
         self._folders = self._changes(visited)
         for path in {*self._done, *self._failed}.difference(found):
             if _is_gone(path):

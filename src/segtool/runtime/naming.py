@@ -9,7 +9,6 @@ from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
-from segtool.files import TEMPORARY
 from segtool.runtime.decoding import IMAGE_SUFFIXES
 from segtool.runtime.fingerprints import Fingerprints
 from segtool.runtime.missing import nothing_found
@@ -38,8 +37,8 @@ _ENDINGS = tuple(
 def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[Sources, list[str]]:
     """Return the images that the arguments name, and the arguments that name nothing.
 
-    A folder is searched below for image suffixes, in alphabetical order, leaving out an output folder `out`
-    inside it; a pattern that the shell did not expand is expanded, ``**`` included; a file is taken whatever
+    A folder is searched below for image suffixes, in alphabetical order, leaving out hidden names and an output folder
+    `out` inside it; a pattern that the shell did not expand is expanded, ``**`` included; a file is taken whatever
     its suffix, and a .npy file is every image in it. A file that is named twice is taken once.
 
     Raises
@@ -171,7 +170,8 @@ def with_kind(stem: str, kind: str) -> str:
 def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> Iterator[str]:
     """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it.
 
-    The folders that were listed are added to `visited`.
+    Names that begin with a dot are left out, of files and of folders: unfinished files, and what editors and systems
+    keep for themselves (.ipynb_checkpoints/, ._0001.png). The folders that were listed are added to `visited`.
     """
     real = real_path(out)
     skipped = None if real == real_path(folder) else real
@@ -191,6 +191,8 @@ def _image_names(folder: str, folders: list[str]) -> Iterator[str]:
     """Yield the image files in a folder as they come, and add its folders to a list; none where it may not be read."""
     with suppress(OSError), os.scandir(folder or ".") as entries:
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             if _is_folder(entry):
                 folders.append(entry.name)
             elif _is_image_name(entry.name):
@@ -205,7 +207,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_image_name(name: str) -> bool:
-    return _suffix(name).lower() in IMAGE_SUFFIXES and not name.startswith(TEMPORARY)
+    return _suffix(name).lower() in IMAGE_SUFFIXES
 
 
 class _RealPaths:

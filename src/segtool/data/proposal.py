@@ -1,0 +1,222 @@
+"""The dataset.json that masks need, for the user to read and correct: what they hold, how much of it, and names."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segtool.data.class_lists import folder_metadata, named_by_position
+from segtool.data.classes import UndescribedError, pack_colors, unpack_color, usually_ignored
+from segtool.data.listing import is_image_folder, list_samples
+from segtool.data.lossy import lossy_masks
+from segtool.data.mask_files import ColorMaskError, survey_masks
+from segtool.data.mask_values import refuse_differing_palettes
+from segtool.data.metadata import FILE_NAME, Metadata
+from segtool.data.problem import refuse
+from segtool.data.wording import counted
+from segtool.errors import DataError
+from segtool.files import refuse_existing, write_bytes
+from segtool.runtime.image_io import read_image
+
+logger = logging.getLogger(__name__)
+_VOC_BORDER = 0xE0E0C0  # the colour of Pascal VOC around objects, which nobody is judged on
+_MOST = 256  # values or colours: more are no classes
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A description of masks.
+
+    Attributes
+    ----------
+    description
+        What the dataset.json says; each class has a "share" of all pixels, for the reader alone.
+    ignored_share
+        Share of all pixels that are ignored.
+    masks
+        How many were looked at.
+    """
+
+    description: Mapping[str, Any]
+    ignored_share: float
+    masks: int
+
+    def text(self) -> str:
+        """Return the file's text, with a line for each class."""
+        lines = [f"    {_json(entry)}" for entry in self.description["classes"]]
+        rest = [f"  {_json(key)}: {_json(value)}" for key, value in self.description.items() if key != "classes"]
+        return "{\n" + ",\n".join(['  "classes": [\n' + ",\n".join(lines) + "\n  ]", *rest]) + "\n}\n"
+
+
+def write_proposal(folder: Path, *, overwrite: bool = False) -> Proposal:
+    """Write the dataset.json that the masks of a folder need.
+
+    What a dataset.json that is replaced, or a list of another tool, says of classes is kept.
+
+    Raises
+    ------
+    OutputExistsError, OutputWriteError
+        As in `segtool.files`.
+    DataError
+        As in `propose`.
+    """
+    target = refuse_existing(folder / FILE_NAME, overwrite=overwrite)
+    found = propose(folder)
+    write_bytes(target, found.text().encode())
+    return found
+
+
+def propose(folder: Path) -> Proposal:
+    """Describe the masks of a folder; each is decoded once, or twice where it is in colour.
+
+    Raises
+    ------
+    DataError
+        It is no folder of images and masks, or its masks cannot be read or hold no classes.
+    """
+    if not folder.is_dir() or not is_image_folder(folder):
+        raise DataError(
+            f"{folder} is no folder of images and masks, expected one such as images/ beside masks/; name that folder."
+        )
+    listing = list_samples(folder)
+    masks = [sample.mask for sample in listing.samples]
+    if not masks:
+        refuse(listing.problems, spec=str(folder))
+    if lossy := lossy_masks(masks):
+        raise DataError(lossy)
+    known = _known(folder, masks)
+    pixels = _values(folder, masks, known)
+    colors = pixels is None
+    if pixels is None:
+        pixels = _colors(masks)
+    elif known is None:
+        known = named_by_position(folder, pixels)
+    if len(pixels) > _MOST:
+        raise DataError(
+            f"The masks of {folder} hold {len(pixels):,} {'colours' if colors else 'values'}, expected one for each "
+            f"class, {_MOST} at most; write masks without soft edges, as PNG."
+        )
+    return _described(pixels, known, colors=colors, masks=len(masks))
+
+
+def _known(folder: Path, masks: Sequence[Path]) -> Metadata | None:
+    try:
+        return folder_metadata(folder, masks)
+    except DataError as error:
+        logger.warning("Nothing is kept of what describes the masks so far: %s", error)
+        return None
+
+
+def _values(folder: Path, masks: Sequence[Path], known: Metadata | None) -> Counter[int] | None:
+    """Return the pixels of each value; None where the classes are colours."""
+    if known is not None and known.encoding.colors:
+        return None
+    try:
+        survey = survey_masks(masks)
+        if known is None:
+            refuse_differing_palettes(survey.colors, source=str(folder))
+    except (ColorMaskError, UndescribedError):
+        if known is not None:
+            raise
+        return None
+    if known is None:
+        survey.values.refuse_soft(source=str(folder))
+        if survey.values.mixed_binary(None, source=str(folder)) is not None:
+            raise DataError(
+                f"The masks of {folder} write one class as several values, which no {FILE_NAME} can say, and they are "
+                "read as they are; to name the classes, write the masks with one value for each."
+            )
+    return survey.values.pixels
+
+
+def _colors(masks: Sequence[Path]) -> Counter[int]:
+    """Return the pixels of each packed colour."""
+    pixels: Counter[int] = Counter()
+    for path in masks:
+        colors, numbers = np.unique(pack_colors(read_image(path, channels=3)), return_counts=True)
+        pixels.update(dict(zip(colors.tolist(), numbers.tolist(), strict=True)))
+    return pixels
+
+
+def _described(pixels: Counter[int], known: Metadata | None, *, colors: bool, masks: int) -> Proposal:
+    names, ignored = _names(sorted(pixels), known, colors=colors)
+    if len(names) < 2:
+        raise DataError(
+            f"{counted(masks, 'mask')} hold one value in all pixels that count, expected two classes or more; look "
+            "whether the masks were written right."
+        )
+    total = pixels.total()
+    key = "color" if colors else "value"
+    classes = [
+        {
+            "name": name,
+            key: list(unpack_color(value)) if colors else value,
+            "share": float(f"{pixels[value] / total:.4g}"),
+        }
+        for value, name in names.items()
+    ]
+    shown = None if ignored is None else list(unpack_color(ignored)) if colors else ignored
+    description: dict[str, Any] = {"classes": classes, "background": _background(names, known)}
+    description["ignore_color" if colors else "ignore_id"] = shown
+    if known is not None and known.channels is not None:
+        description["channels"] = known.channels
+    if known is not None and known.provenance:
+        description["provenance"] = dict(known.provenance)
+    return Proposal(description, pixels[ignored] / total if ignored is not None else 0.0, masks)
+
+
+def _names(held: Sequence[int], known: Metadata | None, *, colors: bool) -> tuple[dict[int, str], int | None]:
+    """Return the name of each value or packed colour that is a class, and what is ignored."""
+    names: dict[int, str] = {}
+    ignored = None
+    if colors:
+        ignored = _VOC_BORDER if _VOC_BORDER in held else None
+    elif known is None:
+        ignored = usually_ignored(list(held))
+    for key, label in _keys(known):
+        if known is not None and label == known.classes.ignore_id:
+            ignored = key
+        elif known is not None:
+            ignored = None if ignored == key else ignored
+            names[key] = known.classes.names[label]
+    unnamed = [value for value in held if value != ignored and value not in names]
+    for value in unnamed:
+        names[value] = _free_name(value, names, two=len(unnamed) == 2 and not known, colors=colors)
+    return names, ignored
+
+
+def _free_name(value: int, names: Mapping[int, str], *, two: bool, colors: bool) -> str:
+    """Return a name that no class has: what 0 or black usually is, or a number."""
+    if value == 0 and "background" not in names.values():
+        return "background"
+    if two and 0 in names:
+        return "foreground"
+    number = len(names) if colors else value
+    while f"class {number}" in names.values():
+        number += 1
+    return f"class {number}"
+
+
+def _keys(known: Metadata | None) -> list[tuple[int, int]]:
+    """Return the value or packed colour of each label of a description, in the order of the labels."""
+    if known is None:
+        return []
+    keys = zip(known.encoding.keys.tolist(), known.encoding.labels.tolist(), strict=True)
+    return sorted(keys, key=lambda pair: pair[1])
+
+
+def _background(names: Mapping[int, str], known: Metadata | None) -> str | None:
+    if known is not None:
+        return None if known.classes.background_id is None else known.classes.names[known.classes.background_id]
+    return names.get(0)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
