@@ -26,7 +26,7 @@ from segtool.export.pruning.fitting import channel_moments, fit, measure, remova
 from segtool.export.pruning.groups import find_groups, without_channels
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
-FEW = settings(max_examples=15, deadline=None)
+FEW = settings(max_examples=15)
 
 
 def random(*shape, seed=0):

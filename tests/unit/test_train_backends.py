@@ -47,7 +47,7 @@ print(json.dumps({"epochs": result.epochs, "score": result.metrics["val"]["pixel
 def _run(backend: str, folder: Path, *call: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     return subprocess.run(
-        [sys.executable, *call], env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, *call], env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=900
     )
 
 
