@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-TIMEOUT = 60.0  # seconds for one answer; a loaded machine starts a browser slowly
+TIMEOUT = 300.0  # seconds for one answer; a loaded machine starts a browser slowly
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",  # in a container there is none, and the page is our own

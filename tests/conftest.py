@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,17 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before segtool
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the processors: one thread each, also in the processes that tests start.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+with suppress(ImportError):  # the environments for other providers have no Hypothesis
+    from hypothesis import HealthCheck, settings
+
+    # Neither a deadline nor a check of how long data take: both depend on how busy the machine is.
+    settings.register_profile("segtool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("segtool")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -18,7 +18,7 @@ from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=25)
 SMALL = 1e-5
 small = st.integers(1, 4)
 channels = st.sampled_from([1, 3, 4])

@@ -12,7 +12,7 @@ from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.no_op import NO_OP
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=25)
 
 
 def random(*shape, seed=0):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=25)
 SMALL = 1e-5
 MAP = ["N", 6, 4, 5]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from segtool.export.census import census
 from segtool.export.passes.winograd import WINOGRAD
 
-FEW = settings(max_examples=20, deadline=None)
+FEW = settings(max_examples=20)
 SMALL = 1e-5
 ALPHA = {"LeakyRelu": {"alpha": 0.3}, "Elu": {"alpha": 0.5}}
 

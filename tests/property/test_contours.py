@@ -52,7 +52,7 @@ def pieces_of(mask: npt.NDArray[np.bool_]) -> int:
     return found
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(labels=MAPS, background=st.sampled_from([None, 0]))
 @example(labels=PINCHED, background=0)
 @example(labels=NESTED, background=0)
@@ -75,7 +75,7 @@ def test_filled_they_are_the_label_map(labels: Labels, background: int | None) -
     assert len(regions) == sum(pieces_of(labels == index) for index in (0, 1, 2) if index != background)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(labels=MAPS, background=st.sampled_from([None, 0]))
 @example(labels=PINCHED, background=0)
 @example(labels=np.kron(NESTED, np.eye(2, dtype=np.uint8)), background=None)
@@ -92,7 +92,7 @@ def test_large_maps_too(size: int) -> None:
     assert [tuple(region) for region in trace_regions(labels)] == looped_regions(labels)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(labels=MAPS)
 @example(labels=PINCHED)
 def test_rings_are_valid(labels: Labels) -> None:

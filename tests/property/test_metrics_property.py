@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from label_maps import Pair, pairs
@@ -25,7 +25,6 @@ from segtool.runtime.metrics import (
 from segtool.runtime.metrics.figures import figures_of_all, figures_per_image
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
-everything = settings(deadline=None)
 
 
 def flat(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +37,6 @@ def matrix_of(pair: Pair) -> np.ndarray:
 
 
 @given(pairs())
-@everything
 def test_everything_agrees_with_scikit_learn(pair: Pair) -> None:
     truth, prediction = flat(pair)
     every = list(range(pair.classes))
@@ -67,7 +65,6 @@ def test_everything_agrees_with_scikit_learn(pair: Pair) -> None:
 
 
 @given(pairs(), st.integers(0, 11))
-@everything
 def test_foreground_means_are_scikit_learns_without_the_background(pair: Pair, background: int) -> None:
     truth, prediction = flat(pair)
     foreground = [k for k in np.union1d(truth, prediction) if k != background]
@@ -84,7 +81,6 @@ def test_foreground_means_are_scikit_learns_without_the_background(pair: Pair, b
 
 
 @given(pairs(), st.integers(1, 4))
-@everything
 def test_counting_image_by_image_agrees_with_each_image_by_itself(pair: Pair, width: int) -> None:
     counts = count_images(pair.truths, pair.predictions, pair.classes, boundary_width=width, ignore_id=pair.ignore_id)
     np.testing.assert_array_equal(counts.matrix, matrix_of(pair))
@@ -99,7 +95,6 @@ def test_counting_image_by_image_agrees_with_each_image_by_itself(pair: Pair, wi
 
 
 @given(pairs(), st.integers(1, 4))
-@everything
 def test_boundary_iou_is_that_of_eroded_masks(pair: Pair, width: int) -> None:
     """Pixel by pixel and class by class, as the metric's authors have it: each mask less its erosion."""
     counts = count_images(pair.truths, pair.predictions, pair.classes, boundary_width=width, ignore_id=pair.ignore_id)
@@ -123,7 +118,6 @@ def rim(mask: np.ndarray, width: int) -> np.ndarray:
     hnp.arrays(np.int64, 40, elements=st.integers(0, 3)),
     hnp.arrays(np.int64, 40, elements=st.integers(0, 2)),
 )
-@everything
 def test_the_calibration_error_is_what_a_loop_over_pixels_gives(
     confidence: np.ndarray, truth: np.ndarray, prediction: np.ndarray
 ) -> None:
@@ -143,7 +137,6 @@ def test_the_calibration_error_is_what_a_loop_over_pixels_gives(
 
 
 @given(pairs(most_classes=6))
-@everything
 def test_iou_and_dice_determine_each_other(pair: Pair) -> None:
     iou, dice = iou_per_class(matrix_of(pair)), dice_per_class(matrix_of(pair))
     np.testing.assert_allclose(dice, 2 * iou / (1 + iou), rtol=1e-12)
@@ -151,7 +144,6 @@ def test_iou_and_dice_determine_each_other(pair: Pair) -> None:
 
 
 @given(pairs(), st.randoms(use_true_random=False))
-@everything
 def test_the_order_of_the_pixels_does_not_matter(pair: Pair, random: object) -> None:
     order = np.array(random.sample(range(pair.truths.size), pair.truths.size), int)
     shuffled = [labels.reshape(-1)[order] for labels in (pair.truths, pair.predictions)]
@@ -159,7 +151,6 @@ def test_the_order_of_the_pixels_does_not_matter(pair: Pair, random: object) -> 
 
 
 @given(pairs(least_side=1), st.integers(0, 12))
-@everything
 def test_ignoring_is_leaving_the_pixels_out(pair: Pair, ignored: int) -> None:
     valid = np.where(pair.kept, pair.truths, 0)
     kept = valid != ignored
@@ -169,7 +160,6 @@ def test_ignoring_is_leaving_the_pixels_out(pair: Pair, ignored: int) -> None:
 
 
 @given(pairs())
-@everything
 def test_matrices_of_parts_add_up(pair: Pair) -> None:
     parts = [
         Pair(pair.truths[s], pair.predictions[s], pair.classes, pair.ignore_id) for s in (slice(1), slice(1, None))

@@ -184,7 +184,10 @@ def test_the_bar_counts_from_when_there_is_something_to_count(
     stream = io.StringIO()
     monkeypatch.setattr(progress, "error_console", lambda: Console(file=stream, force_terminal=True, width=80))
     with progress.progress_bar(unit) as bar:
-        time.sleep(0.3)  # the bar is drawn ten times a second, and was not moved yet
+        deadline = time.monotonic() + 300
+        while "━" not in stream.getvalue():  # the bar is drawn, and was not moved yet
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         bar(3, 7)
     text = stream.getvalue()
     assert "43%" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 from tiny_nets import KERAS_WARNING
@@ -28,6 +29,16 @@ def network() -> keras.Model:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([item + random.uniform(0.05, 0.3, item.shape) for item in layer.get_weights()])
     return model
+
+
+@pytest.fixture(scope="module")
+def converted(network: keras.Model) -> onnx.ModelProto:
+    return with_head(keras_to_onnx(network), "labels")
+
+
+@pytest.fixture(scope="module")
+def base(converted: onnx.ModelProto) -> onnx.ModelProto:
+    return rewrite(converted, SHARED_REWRITES)[0]
 
 
 def images(count: int, size: tuple[int, int] = (64, 84), channels: int = 1) -> np.ndarray:
@@ -76,15 +87,14 @@ def test_it_tells_black_from_nearly_black_from_the_start(network: keras.Model) -
     np.testing.assert_allclose(faint, [2 / 255, 1 - 8 / 255, 1 - 32 / 255, 1 - 128 / 255], atol=1e-6)
 
 
-def test_the_float_file_has_no_trace_of_normalizations(network: keras.Model) -> None:
-    graph, _ = rewrite(with_head(keras_to_onnx(network), "labels"), (*SHARED_REWRITES, *FLOAT_REWRITES))
+def test_the_float_file_has_no_trace_of_normalizations(converted: onnx.ModelProto) -> None:
+    graph, _ = rewrite(converted, (*SHARED_REWRITES, *FLOAT_REWRITES))
     kinds = [node.op_type for node in graph.graph.node]
     assert not {"Mul", "Add", "Pad", "BatchNormalization", "Softmax"} & set(kinds)
     assert kinds.count("ConvTranspose") == 2  # the third, which scores, is a matrix product in front of the arg-max
 
 
-def test_everything_but_the_scores_is_int8(network: keras.Model) -> None:
-    base, _ = rewrite(with_head(keras_to_onnx(network), "labels"), SHARED_REWRITES)
+def test_everything_but_the_scores_is_int8(base: onnx.ModelProto) -> None:
     result = quantize(base, lambda: iter([images(16)]), preset=PRESETS["vnni"])
     assert len(result.layers) == 10  # eight convolutions and two upsamplings
     graph = result.model.graph
@@ -97,8 +107,7 @@ def test_everything_but_the_scores_is_int8(network: keras.Model) -> None:
     assert result.agreement > 0.9
 
 
-def test_what_is_put_side_by_side_has_one_scale(network: keras.Model) -> None:
-    base, _ = rewrite(with_head(keras_to_onnx(network), "labels"), SHARED_REWRITES)
+def test_what_is_put_side_by_side_has_one_scale(base: onnx.ModelProto) -> None:
     graph = quantize(base, lambda: iter([images(16)]), preset=PRESETS["vnni"], strengths=[0.0]).model.graph
     producer = {name: node for node in graph.node for name in node.output}
     reader = {name: node for node in graph.node for name in node.input}

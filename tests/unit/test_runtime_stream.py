@@ -38,7 +38,7 @@ class TestOrderedMap:
             assert len(read) <= count - 1 + 5
 
     def test_work_goes_on_side_by_side(self) -> None:
-        barrier = threading.Barrier(3, timeout=10)
+        barrier = threading.Barrier(3, timeout=300)
         assert len(list(ordered_map(lambda _: barrier.wait(), range(3), workers=3, ahead=3))) == 3
 
     def test_an_error_comes_in_its_turn(self) -> None:
@@ -141,15 +141,17 @@ class TestSegmenterStream:
     def test_large_images_are_worked_on_one_at_a_time(
         self, segmenter: Segmenter, paths: list[Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def most_at_once() -> int:
-            busy, most, lock, run = 0, 0, threading.Lock(), Segmenter.run
+        def most_at_once(*, wait: float) -> int:
+            busy, most, lock, run, two = 0, 0, threading.Lock(), Segmenter.run, threading.Event()
 
             def watched(self: Segmenter, batch: np.ndarray) -> np.ndarray:
                 nonlocal busy, most
                 with lock:
                     busy += 1
                     most = max(most, busy)
-                time.sleep(0.01)
+                    if most > 1:
+                        two.set()
+                two.wait(wait)
                 try:
                     return run(self, batch)
                 finally:
@@ -162,9 +164,9 @@ class TestSegmenterStream:
             return most
 
         monkeypatch.setattr("segtool.runtime.segmenter._LARGE_PIXELS", 64 * 84)
-        assert most_at_once() > 1
+        assert most_at_once(wait=300) > 1
         monkeypatch.setattr("segtool.runtime.segmenter._LARGE_PIXELS", 64 * 84 - 1)
-        assert most_at_once() == 1
+        assert most_at_once(wait=0.01) == 1
 
     def test_what_cannot_work_is_refused_at_once(self, segmenter: Segmenter, paths: list[Path]) -> None:
         with pytest.raises(ModelFileError, match="labels head"):

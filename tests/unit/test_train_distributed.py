@@ -62,7 +62,7 @@ def _start(data: Path, out: Path, weights: Path, **settings: Any) -> subprocess.
 
 def _end(process: subprocess.Popen[str]) -> dict[str, Any]:
     try:
-        output, errors = process.communicate(timeout=240)
+        output, errors = process.communicate(timeout=900)
     finally:
         process.kill()
     assert process.returncode == 0, errors[-3000:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,20 @@ def _build_small(height: int, width: int, channels: int, num_classes: int) -> ke
 def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def complete(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run of one epoch, trained once; tests work on copies."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+        return train(_options(squares, epochs=1), out=tmp_path_factory.mktemp("complete") / "run", latest=False).folder
+
+
+@pytest.fixture
+def finished(complete: Path) -> RunFolder:
+    """A copy of that run, as `run` in the working folder."""
+    return RunFolder(shutil.copytree(complete, "run"))
 
 
 def _options(data: Path, **changes: Any) -> TrainOptions:
@@ -157,17 +172,15 @@ def test_each_epoch_is_given_its_own_batches(squares: Path, monkeypatch: pytest.
     assert shown[-9:] == [(epoch, index) for epoch in (0, 1, 2) for index in (0, 1, 2)]
 
 
-def test_resuming_a_complete_run_changes_no_weight(squares: Path) -> None:
-    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
-    before = keras.saving.load_model(folder.model).get_weights()
+def test_resuming_a_complete_run_changes_no_weight(finished: RunFolder) -> None:
+    before = keras.saving.load_model(finished.model).get_weights()
     assert resume("run").epochs == 1
-    for ours, theirs in zip(keras.saving.load_model(folder.model).get_weights(), before, strict=True):
+    for ours, theirs in zip(keras.saving.load_model(finished.model).get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("given", [{"epochs": 9}, {"seed": 1}, {"size": (16, 16)}])
-def test_resume_refuses_other_options(squares: Path, given: Mapping[str, Any]) -> None:
-    train(_options(squares, epochs=1), out="run")
+def test_resume_refuses_other_options(finished: RunFolder, given: Mapping[str, Any]) -> None:
     with pytest.raises(TrainingError, match=rf"was started with {next(iter(given))} = .*--resume was given"):
         resume("run", expected=given)
 
@@ -192,9 +205,8 @@ def test_resume_without_a_run_says_how_to_start_one() -> None:
         resume("other")
 
 
-def test_two_trainings_in_one_folder_are_refused(squares: Path) -> None:
-    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
-    with folder.lock(), pytest.raises(TrainingError, match="Another process is training in run"):
+def test_two_trainings_in_one_folder_are_refused(finished: RunFolder) -> None:
+    with finished.lock(), pytest.raises(TrainingError, match="Another process is training in run"):
         resume("run")
 
 
@@ -266,20 +278,18 @@ def test_something_else_at_runs_is_left_alone(squares: Path, kind: str) -> None:
     assert Path("runs").exists()
 
 
-def test_unfinished_files_of_a_kill_are_removed(squares: Path) -> None:
-    train(_options(squares, epochs=1), out="run")
+def test_unfinished_files_of_a_kill_are_removed(finished: RunFolder) -> None:
     Path("run/.segtool-abc.npz").write_bytes(b"half")
     resume("run")
     assert not Path("run/.segtool-abc.npz").exists()
 
 
-def test_a_best_model_that_a_kill_prevented_is_made_by_the_resume(squares: Path) -> None:
+def test_a_best_model_that_a_kill_prevented_is_made_by_the_resume(finished: RunFolder) -> None:
     """A kill after the checkpoint and before model.keras: the resume writes it from the checkpoint."""
-    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
-    expected = keras.saving.load_model(folder.model).get_weights()
-    folder.model.unlink()
+    expected = keras.saving.load_model(finished.model).get_weights()
+    finished.model.unlink()
     resume("run")
-    for ours, theirs in zip(keras.saving.load_model(folder.model).get_weights(), expected, strict=True):
+    for ours, theirs in zip(keras.saving.load_model(finished.model).get_weights(), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -295,9 +305,8 @@ def test_shares_that_would_be_ignored_are_refused(squares: Path) -> None:
         train(_options(Path("parts.npz")), out="run")
 
 
-def test_a_run_of_another_recipe_is_not_resumed(squares: Path) -> None:
-    folder = RunFolder(train(_options(squares, epochs=1), out="run").folder)
-    info = folder.read_info()
-    folder.write_info({**info, "recipe_values": {**info["recipe_values"], "augment": "shift:99"}})
+def test_a_run_of_another_recipe_is_not_resumed(finished: RunFolder) -> None:
+    info = finished.read_info()
+    finished.write_info({**info, "recipe_values": {**info["recipe_values"], "augment": "shift:99"}})
     with pytest.raises(TrainingError, match="is not the one that run was started with"):
         resume("run")

@@ -70,6 +70,7 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
         One for each rewrite, in order; the refusals are those that still stand in the result.
     """
     work = ir.from_proto(model)
+    ShapeInferencePass(strict_mode=False)(work)
     changes: dict[str, list[str]] = {item.name: [] for item in rewrites}
     for _ in range(MOST_SWEEPS):
         refusals = {item.name: _sweep(work, item, changes[item.name]) for item in rewrites}
@@ -91,7 +92,6 @@ class _Sweep:
 def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> _Sweep:
     """Apply one rewrite to every node once; new shapes are inferred, and unused nodes dropped, after each change."""
     before, refusals = len(changes), []
-    ShapeInferencePass(strict_mode=False)(model)
     for node in tuple(model.graph):
         if node.graph is None or node.op_type not in item.ops or node.domain:
             continue
