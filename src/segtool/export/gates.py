@@ -31,7 +31,8 @@ class Parity:
     Attributes
     ----------
     max_difference
-        Largest absolute difference of two probabilities; infinite for outputs of another shape.
+        Largest absolute difference of two probabilities (of logits: behind a softmax); infinite for outputs of another
+        shape.
     label_agreement
         Share of pixels, 0..1, on which the file's labels are the arg-max of Keras's probabilities.
     images
@@ -109,7 +110,8 @@ def compare_parity(
     images
         Real images, uint8 (N, H, W, C), two or more.
     keras, probabilities
-        The probabilities, float32 (N, H, W, K), of the network and of the converted graph.
+        The probabilities, float32 (N, H, W, K), of the network and of the converted graph. Logits are compared behind a
+        softmax: how large they are says nothing, and how far apart they are only matters there.
     labels
         The labels (N, H, W) of the very graph that will be published.
 

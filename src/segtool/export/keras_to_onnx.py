@@ -7,6 +7,9 @@ as ConvTranspose with static pads, and a symbolic batch without any shape arithm
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -76,10 +79,24 @@ def _convert(model: Any, opset: int) -> onnx.ModelProto:
     ]
     # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
     function = tf.function(lambda *images: model(_one_or_all(images), training=False), signature, autograph=False)
-    with tf.device("/CPU:0"):
+    with tf.device("/CPU:0"), _names_for_scopes(model):
         converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
     onnx.checker.check_model(converted, full_check=True)
     return converted
+
+
+@contextmanager
+def _names_for_scopes(model: Any) -> Iterator[None]:
+    """Give the layers names that TensorFlow's scopes take, without blanks and accents, and their own back behind it."""
+    layers = list(model._flatten_layers(include_self=True, recursive=True))
+    names = [layer.name for layer in layers]
+    for layer in layers:
+        layer.name = re.sub(r"^(?![A-Za-z0-9])", "layer", re.sub("[^A-Za-z0-9_.-]", "_", layer.name))
+    try:
+        yield
+    finally:
+        for layer, name in zip(layers, names, strict=True):
+            layer.name = name
 
 
 def _one_or_all(images: tuple[Any, ...]) -> Any:
