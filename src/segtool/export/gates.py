@@ -74,6 +74,9 @@ class Accuracy:
         Number of validation images.
     label_agreement
         Share of pixels, 0..1, with the same label in both, on some of these images; reported, not judged.
+    candidates
+        INT8 models that were scored on these images, one after the other, until this one held. Above 1 it was chosen by
+        them (layers went back to float, or channels came back), so that its drop is optimistic.
     """
 
     gate: ClassVar[GateName] = "accuracy"
@@ -83,6 +86,7 @@ class Accuracy:
     max_drop: float
     images: int
     label_agreement: float
+    candidates: int = 1
 
     def refusal(self) -> Refusal | None:
         """Refuse INT8 that loses more than `max_drop`, or figures that are not numbers."""
