@@ -1,6 +1,7 @@
 """Networks of other people: what they end in, how their outputs are packed, how they are called, what they pool by."""
 
 import re
+import zipfile
 
 import numpy as np
 import onnx
@@ -81,6 +82,19 @@ def test_one_output_in_a_list_or_dict_is_that_output(tmp_path, recwarn, packed):
     found = segtool.runtime.segmenter.load(result.float32, provider="cpu").run(images)
     np.testing.assert_array_equal(found, expected.argmax(-1))
     assert not [item for item in recwarn if "structure" in str(item.message)]
+
+
+def test_the_advice_that_keras_warns_of_is_not_shown(tmp_path, recwarn):
+    """A file of Keras 2's names: Keras warns of them, with the path of its own file, and reads them."""
+    run = write_run(tmp_path / "run", build_tiny())
+    with zipfile.ZipFile(run / "model.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = parts["config.json"].replace(b'"negative_slope"', b'"alpha"')
+    with zipfile.ZipFile(run / "model.keras", "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    load_keras_file(run / "model.keras")
+    assert not [item for item in recwarn if "alpha" in str(item.message)]
 
 
 def test_several_outputs_are_refused_in_one_sentence(tmp_path):

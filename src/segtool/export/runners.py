@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segtool.contract import Head
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
+from segtool.models.backend import without_advice
 from segtool.runtime.scores import softmax
 from segtool.runtime.session import open_session
 
@@ -25,7 +26,7 @@ def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
 
     def run(images: Images) -> Array:
         # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
-        with tf.device("/CPU:0"):
+        with tf.device("/CPU:0"), without_advice():
             parts = [model(images[i : i + batch], training=False).numpy() for i in range(0, len(images), batch)]
         return np.concatenate(parts)
 

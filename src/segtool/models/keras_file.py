@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from segtool.errors import ModelFileError
-from segtool.models.backend import import_quietly
+from segtool.models.backend import import_quietly, without_advice
 from segtool.models.config_check import check_config
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -154,7 +154,7 @@ def _with_plain_ends(model: Any) -> Any:
 def _load(path: Path, *, source: str) -> Any:
     keras = import_quietly("keras", extra="export")
     try:
-        with warnings.catch_warnings():
+        with without_advice():
             # Keras only warns where a file lacks weights and the layers keep random ones.
             warnings.filterwarnings("error", message=r"(Skipping|A total of)")
             return _with_plain_ends(keras.saving.load_model(path, compile=False, safe_mode=True))
