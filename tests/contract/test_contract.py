@@ -152,6 +152,9 @@ class TestModelContract:
         with pytest.raises(ContractError):
             tiny_contract(**changes)
 
+    def test_the_largest_input_is_read(self) -> None:
+        assert tiny_contract(height=2**14, width=2**14, trained_size=(2**15, 2**13)).height == 2**14
+
     @pytest.mark.parametrize(("classes", "dtype"), [(2, np.uint8), (256, np.uint8), (257, np.uint16)])
     def test_label_dtype(self, classes: int, dtype: type) -> None:
         contract = tiny_contract(class_names=tuple(map(str, range(classes))))
@@ -179,6 +182,17 @@ class TestHostileJson:
         with pytest.raises(ContractError, match="cannot be read") as caught:
             ModelContract.from_json(text)
         assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize(("levels", "is_read"), [(31, True), (32, False)])
+    def test_thirty_two_levels_are_read(self, levels: int, is_read: bool) -> None:
+        text = json.dumps({**json.loads(tiny_contract().to_json()), "x": 0}).replace(
+            '"x": 0', f'"x": {"[" * levels}{"]" * levels}'
+        )
+        if is_read:
+            assert ModelContract.from_json(text) == tiny_contract()
+            return
+        with pytest.raises(ContractError, match="32 levels"):
+            ModelContract.from_json(text)
 
     def test_nan_and_infinity_become_none(self) -> None:
         text = tiny_contract(quantization={"a": 1}).to_json().replace('{"a": 1}', '{"a": [NaN, Infinity, -Infinity]}')

@@ -61,6 +61,12 @@ def test_neutral_operations_are_dropped(op, value, changes):
     assert_same(before, rewritten(before, NO_OP, changes=changes), random(2, 3))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1)])
+def test_a_neutral_constant_that_widens_the_other_side_stays(shape):
+    before = make([node("Add", "x k", "m"), node("Relu", "m", "y")], {"k": np.zeros(shape, np.float32)}, ["N", 3])
+    assert_same(before, rewritten(before, NO_OP, changes=0), random(1, 3))
+
+
 def test_one_minus_x_is_not_neutral():
     before = make([node("Sub", "k x", "m"), node("Relu", "m", "y")], {"k": np.float32(0)}, ["N", 3])
     rewritten(before, NO_OP, changes=0)
@@ -109,6 +115,23 @@ def test_the_crop_is_part_of_the_pads(crop, kernel, seed):
     after = rewritten(before, CROP_INTO_TRANSPOSED)
     assert "Slice" not in kinds(after)
     assert_same(before, after, random(2, 2, 2, 3, seed=seed))
+
+
+def test_a_crop_of_columns_alone_keeps_the_rows():
+    nodes = [
+        node("ConvTranspose", "x w", "u", strides=[4, 4], kernel_shape=[4, 4]),
+        node("Slice", "u starts ends axes", "c"),
+        node("Relu", "c", "y"),
+    ]
+    constants = {
+        "w": random(2, 3, 4, 4, seed=1),
+        "starts": np.array([1]),
+        "ends": np.array([10]),
+        "axes": np.array([3]),
+    }
+    before = make(nodes, constants, ["N", 2, 2, 3])
+    after = rewritten(before, CROP_INTO_TRANSPOSED)
+    assert_same(before, after, random(2, 2, 2, 3))
 
 
 def test_crops_with_steps_or_of_a_map_that_others_use_are_refused():

@@ -198,13 +198,14 @@ def wide_base():
 
 
 def test_more_labels_may_change_and_more_goes():
-    base, images = wide_base(), tiny_data(96, seed=4)[0]
-    batches, told = [images[i : i + 16] for i in range(0, 96, 16)], []
+    base, images = wide_base(), tiny_data(84, seed=4)[0]
+    # The second of the two batches that are looked at is short: every pixel weighs the same all the same.
+    batches, told = np.split(images, [16, 32, 48, 64, 68]), []
     saved = []
     for allowed in (0.0005, 0.05):
         found = prune(base, batches, allowed=allowed, progress=lambda *at: told.append(at))
         onnx.checker.check_model(found.model, full_check=True)
-        assert found.images == (64, 32)
+        assert found.images == (64, 20)
         looked_at = np.concatenate([batches[0], batches[4]])
         changed = np.mean(run(found.model, looked_at) != run(base, looked_at))
         assert changed == pytest.approx(1 - found.agreement, abs=1e-4)
@@ -213,7 +214,7 @@ def test_more_labels_may_change_and_more_goes():
         assert all(now < before for before, now in found.channels.values())
         saved.append(found.macs_saved)
     assert 0 <= saved[0] < saved[1]
-    assert told[-1][0] == told[-1][1] == 32 * len(find_groups(base))
+    assert told[-1][0] == told[-1][1] == 20 * len(find_groups(base))
 
 
 def test_what_nobody_listens_to_goes_and_the_rest_stays():

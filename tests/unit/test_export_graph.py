@@ -7,7 +7,7 @@ import pytest
 from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data
 
 from segtool.errors import ExportError
-from segtool.export.heads import with_head
+from segtool.export.heads import end_of, with_head
 from segtool.export.keras_to_onnx import TESTED_OPSETS, keras_to_onnx
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -107,13 +107,90 @@ def test_the_probabilities_head_leaves_the_graph_as_it_is(converted):
     assert with_head(converted, "probabilities") == converted
 
 
-def test_a_network_without_softmax_has_labels_but_no_logits():
-    network, images = build_tiny(softmax=False), tiny_data(3)[0]
+def ended(*steps, size=4):
+    """A tiny network that ends in some layers, and what they take."""
+    from keras import Input, Model, layers, utils
+
+    utils.set_random_seed(2)
+    image = Input((size, size, 1), dtype="uint8", name="image")
+    x = scores = layers.Conv2D(3, 3, padding="same", name="score")(layers.Rescaling(1 / 25)(image))
+    for kind, settings in steps:
+        x = getattr(layers, kind)(**settings)(x)
+    return Model(image, x), Model(image, scores)
+
+
+def softmax(x):
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+# What networks end in: layers by name and arguments; what that is; what the logits and the probabilities heads give,
+# of the scores before those layers and of what they give.
+UP = ("UpSampling2D", {"size": 2, "interpolation": "bilinear"})
+ENDS = {
+    "nothing": ([], "logits", lambda scores, _: scores, lambda scores, _: softmax(scores)),
+    "linear": ([("Activation", {"activation": "linear"})], "logits", lambda x, _: x, lambda x, _: softmax(x)),
+    "relu": ([("ReLU", {})], "logits", lambda _, found: found, lambda _, found: softmax(found)),
+    "resized logits": ([UP], "logits", lambda _, found: found, lambda _, found: softmax(found)),
+    "softmax": ([("Softmax", {})], "probabilities", lambda x, _: x, lambda _, found: found),
+    "activation": (
+        [("Activation", {"activation": "softmax"})],
+        "probabilities",
+        lambda x, _: x,
+        lambda _, found: found,
+    ),
+    "cropped": (
+        [("Softmax", {}), ("Cropping2D", {"cropping": 1})],
+        "probabilities",
+        lambda scores, _: scores[:, 1:-1, 1:-1],
+        lambda _, found: found,
+    ),
+    "reshaped": (
+        [("Reshape", {"target_shape": (16, 3)}), ("Softmax", {}), ("Reshape", {"target_shape": (4, 4, 3)})],
+        "probabilities",
+        lambda scores, _: scores,
+        lambda _, found: found,
+    ),
+    "class axis first": (
+        [("Permute", {"dims": (3, 1, 2)}), ("Softmax", {"axis": 1}), ("Permute", {"dims": (2, 3, 1)})],
+        "probabilities",
+        lambda scores, _: scores,
+        lambda _, found: found,
+    ),
+    "resized probabilities": ([("Softmax", {}), UP], "probabilities", None, lambda _, found: found),
+    "softmax over rows": ([("Softmax", {"axis": 1})], "logits", lambda _, x: x, lambda _, x: softmax(x)),
+    "a class cut off": (
+        [
+            ("Softmax", {}),
+            ("Permute", {"dims": (3, 1, 2)}),
+            ("Cropping2D", {"cropping": ((1, 0), (0, 0))}),
+            ("Permute", {"dims": (2, 3, 1)}),
+        ],
+        "logits",
+        lambda _, found: found,
+        lambda _, found: softmax(found),
+    ),
+    "sigmoid": ([("Activation", {"activation": "sigmoid"})], "sigmoid", None, None),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_heads_mean_the_same_whatever_the_network_ends_in(name):
+    steps, end, *heads = ENDS[name]
+    network, before = ended(*steps)
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), np.uint8)
     converted = keras_to_onnx(network)
-    expected = np.asarray(network(images, training=False)).argmax(-1)
-    np.testing.assert_array_equal(run(with_head(converted, "labels"), images), expected)
-    with pytest.raises(ExportError, match="soft-max"):
-        with_head(converted, "logits")
+    scores, found = np.asarray(before(images)), np.asarray(network(images))
+    assert end_of(converted) == end
+    for head, wanted in zip(("logits", "probabilities"), heads, strict=True):
+        if wanted is None:
+            with pytest.raises(ExportError, match=f"{head}.*--head labels"):
+                with_head(converted, head)
+            continue
+        graph = with_head(converted, head)
+        assert [item.name for item in graph.graph.output] == [head]
+        np.testing.assert_allclose(run(graph, images), wanted(scores, found), atol=1e-5, rtol=1e-5)
+    np.testing.assert_array_equal(run(with_head(converted, "labels"), images), found.argmax(-1))
 
 
 def test_many_classes_give_uint16_labels():

@@ -79,6 +79,12 @@ def test_entropy_clips_a_far_outlier():
     assert 2 < entropy_limit(histogram) < 20
 
 
+def test_entropy_clips_nothing_of_an_even_distribution():
+    histogram = Histogram()
+    histogram.add(np.linspace(-1, 1, 200_001))
+    assert entropy_limit(histogram) == histogram.edge
+
+
 @pytest.mark.parametrize(("strength", "expected"), [(0, [1, 1, 1]), (1, [1, 4, 1000]), (0.5, [1, 2, 1000**0.5])])
 def test_factors(strength, expected):
     np.testing.assert_allclose(factors(np.array([4.0, 1.0, 0.0]), strength), expected)

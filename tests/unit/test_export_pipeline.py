@@ -1,7 +1,10 @@
 """`segtool export` as a whole: the files that appear, and those that do not."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -36,6 +39,8 @@ def test_a_run_is_exported_beside_its_model(run):
     assert result.contract.metrics["float32"]["foreground_mean_iou"] > 0.5
     assert 0.97 < result.int8_contract.gates["accuracy"]["label_agreement"] <= 1
     assert set(result.int8_contract.gates) == {"parity", "accuracy", "speed"}
+    assert result.int8_contract.gates["accuracy"]["candidates"] == 1
+    assert not [text for text in result.warnings if "optimistic" in text]
     assert set(result.int8_contract.metrics) == {"float32", "int8"}
     assert result.int8_contract.quantization["images"] == 36
     json.dumps(result.to_dict())
@@ -120,6 +125,10 @@ def test_layers_go_back_to_float_until_the_accuracy_holds(run, monkeypatch, capl
     assert set(facts["float_layers"]) == set(list(facts["sensitivities"])[:2])
     assert caplog.text.count("stays in float") == 2
     assert result.int8_contract.gates["accuracy"]["drop_points"] <= 5
+    # The figure is that on the images which decided how many layers went back, and says so wherever it stands.
+    assert result.int8_contract.gates["accuracy"]["candidates"] == 3
+    assert caplog.text.count("optimistic") == 1
+    assert [text for text in result.warnings if "optimistic" in text]
 
 
 def test_a_wrong_calibration_range_exits_4_and_leaves_float32_alone(run, monkeypatch):
@@ -226,3 +235,25 @@ def test_the_file_keeps_the_command_line_that_made_it(run, tmp_path, monkeypatch
     contract = segtool.runtime.segmenter.load("a b/net.onnx", provider="cpu").contract
     assert contract.arguments == (*given, "--", "run")
     assert export_model(run).contract.arguments == ()
+
+
+def without_times(path):
+    """The bytes of a file without the times of the speed gate, which differ from run to run, and the checksum."""
+    model = onnx.load(path)
+    metadata = {item.key: item.value for item in model.metadata_props}
+    contract = json.loads(metadata["segtool"])
+    del metadata["segtool.crc32"], contract["gates"]["speed"]
+    onnx.helper.set_model_props(model, {**metadata, "segtool": json.dumps(contract)})
+    return model.SerializeToString(deterministic=True)
+
+
+def test_the_bytes_do_not_depend_on_how_much_is_said(run, tmp_path):
+    """In processes of their own, as a shell starts them; the order of sets of texts differs between them."""
+    given = ["export", "run", "--quantize", "--waive", "speed", "--max-drop", "5", "--winograd", "off", "--overwrite"]
+    made = []
+    for seed, extra in (("1", []), ("2", ["-v"])):
+        command, env = [sys.executable, "-m", "segtool", *given, *extra], {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        made.append([(run / "model.onnx").read_bytes(), without_times(run / "model.int8.onnx")])
+    assert made[0] == made[1]

@@ -8,12 +8,14 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
+from segtool.export.int8.equalize import channel_ranges
 from segtool.export.int8.layers import head
+from segtool.export.int8.running import label_agreement
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS, preset_for
@@ -158,10 +160,55 @@ def test_a_layer_can_stay_in_float(float32):
 
 def test_sensitivities_are_of_every_layer_and_sorted(float32):
     layers = layers_of(float32)
-    found = sensitivities(float32, batches(), preset=PRESETS["vnni"], strength=0.3, layers=layers)
+    found = sensitivities(
+        float32, batches(), preset=PRESETS["vnni"], calibration="min-max", strength=0.3, layers=layers
+    )
     assert set(found) == set(layers)
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert all(0 <= share < 0.05 for share in found.values())
+
+
+def test_sensitivities_are_those_of_the_calibration_that_is_asked_for(float32):
+    layers = layers_of(float32)
+    found = [
+        sensitivities(float32, batches(), preset=PRESETS["vnni"], calibration=method, strength=0.3, layers=layers)
+        for method in ("min-max", "entropy")
+    ]
+    assert found[0] != found[1]
+
+
+def two_convolutions():
+    """Two convolutions, the first of which makes 4 maps that can be equalized."""
+    random = np.random.default_rng(0)
+    weights = {"w0": random.normal(size=(4, 1, 3, 3)), "w1": random.normal(size=(3, 4, 3, 3))}
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["map"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["map", "w0"], ["made"], name="made", pads=[1] * 4),
+        helper.make_node("Relu", ["made"], ["clamped"]),
+        helper.make_node("Conv", ["clamped", "w1"], ["read"], name="read", pads=[1] * 4),
+        helper.make_node("ArgMax", ["read"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["best"], ["labels"], to=TensorProto.UINT8),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "twice",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 16, 20, 1])],
+        [helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", 16, 20])],
+        [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_every_image_weighs_the_same_in_the_ranges_of_channels():
+    """The last batch is often short: a mean over batches would let its images weigh more."""
+    images = tiny_data(5)[0]
+    images[4] //= 8
+    (uneven,) = channel_ranges(two_convolutions(), iter([images[:4], images[4:]])).values()
+    (first,) = channel_ranges(two_convolutions(), iter([images[:4]])).values()
+    (last,) = channel_ranges(two_convolutions(), iter([images[4:]])).values()
+    np.testing.assert_allclose(uneven, (4 * first + last) / 5, rtol=1e-6)
+    assert np.abs(first - last).max() > 1
 
 
 @pytest.mark.parametrize("method", ["min-max", "percentile", "entropy"])
@@ -174,6 +221,13 @@ def test_every_calibration_keeps_the_labels(float32, method):
 def test_other_calibrations_are_refused(float32):
     with pytest.raises(ExportError, match=r"'magic'.*min-max"):
         quantize(float32, batches(), preset=PRESETS["vnni"], calibration="magic")
+
+
+def test_agreement_counts_pixels_and_not_batches():
+    one, other = np.zeros((16, 2, 2), np.uint8), np.ones((1, 2, 2), np.uint8)
+    assert label_agreement(iter([one, other]), iter([one, one[:1]])) == 16 / 17
+    with pytest.raises(ValueError, match="shorter"):
+        label_agreement(iter([one, one]), iter([one]))
 
 
 def test_presets_by_name():

@@ -31,7 +31,8 @@ class Parity:
     Attributes
     ----------
     max_difference
-        Largest absolute difference of two probabilities; infinite for outputs of another shape.
+        Largest absolute difference of two probabilities (of logits: behind a softmax); infinite for outputs of another
+        shape.
     label_agreement
         Share of pixels, 0..1, on which the file's labels are the arg-max of Keras's probabilities.
     images
@@ -73,6 +74,9 @@ class Accuracy:
         Number of validation images.
     label_agreement
         Share of pixels, 0..1, with the same label in both, on some of these images; reported, not judged.
+    candidates
+        INT8 models that were scored on these images, one after the other, until this one held. Above 1 it was chosen by
+        them (layers went back to float, or channels came back), so that its drop is optimistic.
     """
 
     gate: ClassVar[GateName] = "accuracy"
@@ -82,6 +86,7 @@ class Accuracy:
     max_drop: float
     images: int
     label_agreement: float
+    candidates: int = 1
 
     def refusal(self) -> Refusal | None:
         """Refuse INT8 that loses more than `max_drop`, or figures that are not numbers."""
@@ -109,7 +114,8 @@ def compare_parity(
     images
         Real images, uint8 (N, H, W, C), two or more.
     keras, probabilities
-        The probabilities, float32 (N, H, W, K), of the network and of the converted graph.
+        The probabilities, float32 (N, H, W, K), of the network and of the converted graph. Logits are compared behind a
+        softmax: how large they are says nothing, and how far apart they are only matters there.
     labels
         The labels (N, H, W) of the very graph that will be published.
 

@@ -1,19 +1,45 @@
-"""What a file returns: class ids, logits or probabilities. Appended to, or cut from, the converted graph."""
+"""What a file returns: class ids, logits or probabilities. Appended to, or cut from, the converted graph.
+
+What each means does not depend on what the network itself ends in, which is read from its last operations: a softmax
+over the classes (probabilities), a sigmoid for each class, or neither (logits).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from segtool.contract import Head
 from segtool.errors import ExportError
 
+End = Literal["probabilities", "logits", "sigmoid"]
+# What only moves numbers: a softmax behind it is the softmax before it. Their class axis is not followed.
+_MOVES = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze"})
+
+_TO_THE_LAST = 2**31 - 1  # what converters write where a slice has no end
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last softmax or sigmoid of a graph, None where there is none, and whether pixels are mixed behind it."""
+
+    node: onnx.NodeProto | None
+    is_mixed: bool
+
+
+def end_of(model: onnx.ModelProto) -> End:
+    """Return what a converted network, as from `keras_to_onnx`, ends in."""
+    last = _last(model.graph).node
+    if last is None:
+        return "logits"
+    return "probabilities" if last.op_type == "Softmax" else "sigmoid"
+
 
 def with_head(model: onnx.ModelProto, head: Head) -> onnx.ModelProto:
     """Return a copy of a converted network that ends in another head.
-
-    Soft-max is monotone, so the arg-max of the logits is the arg-max of the probabilities, and "labels" leaves it
-    out. Where the network does not end in a soft-max, "labels" takes the arg-max of what it does end in.
 
     Parameters
     ----------
@@ -21,47 +47,119 @@ def with_head(model: onnx.ModelProto, head: Head) -> onnx.ModelProto:
         As from `keras_to_onnx`: one output, float32 (N, H, W, K).
     head
         "labels": ``labels`` (N, H, W), uint8, or uint16 above 256 classes; the first of equal scores wins, as in
-        NumPy. "logits", "probabilities": float32 (N, H, W, K).
+        NumPy. A softmax is monotone, so it is left out. "logits": float32 (N, H, W, K), what the network's softmax
+        takes, or what it ends in without one. "probabilities": float32 (N, H, W, K), which add up to 1 over K.
 
     Raises
     ------
     ExportError
-        "logits" of a network that does not end in a soft-max.
+        The network does not have that head: one whose probabilities are resized has no logits, and one with a sigmoid
+        for each class has neither logits nor probabilities.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    if head == "probabilities":
-        return result
-    graph = result.graph
-    shape = [dim.dim_value or dim.dim_param for dim in graph.output[0].type.tensor_type.shape.dim]
-    scores, axis, is_logits = _scores(graph)
-    if head == "logits" and not is_logits:
+    graph, end = result.graph, end_of(model)
+    if head == "labels":
+        _end_in_labels(graph)
+    elif end == "sigmoid":
         raise ExportError(
-            "The network does not end in a soft-max, so it has no logits to return; use --head labels or probabilities."
+            f"The network ends in a sigmoid for each class, whose outputs do not add up to 1: it has no {head} head; "
+            "export it with --head labels."
         )
-    del graph.output[:]
-    if head == "logits":
-        last_axis = "Identity" if axis == 3 else "Transpose"
-        attributes = {} if axis == 3 else {"perm": [0, 2, 3, 1]}
-        graph.node.append(helper.make_node(last_axis, [scores], ["logits"], name="head/logits", **attributes))
-        graph.output.append(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, shape))
-    else:
-        dtype = onnx.TensorProto.UINT8 if shape[3] <= 256 else onnx.TensorProto.UINT16
-        graph.node.append(helper.make_node("ArgMax", [scores], ["class_id"], name="head/argmax", axis=axis, keepdims=0))
-        graph.node.append(helper.make_node("Cast", ["class_id"], ["labels"], name="head/cast", to=dtype))
-        graph.output.append(helper.make_tensor_value_info("labels", dtype, shape[:3]))
+    elif head == "logits":
+        _end_in_logits(graph)
+    elif end == "logits":
+        _append_softmax(graph)
     _drop_unused(graph)
     onnx.checker.check_model(result, full_check=True)
     return result
 
 
-def _scores(graph: onnx.GraphProto) -> tuple[str, int, bool]:
-    """Return the tensor to take the arg-max of, its class axis, and whether a soft-max followed it."""
+def _end_in_labels(graph: onnx.GraphProto) -> None:
+    scores, axis = _scores(graph)
+    shape = _shape(graph)
+    dtype = onnx.TensorProto.UINT8 if shape[3] <= 256 else onnx.TensorProto.UINT16
+    graph.node.append(helper.make_node("ArgMax", [scores], ["class_id"], name="head/argmax", axis=axis, keepdims=0))
+    graph.node.append(helper.make_node("Cast", ["class_id"], ["labels"], name="head/cast", to=dtype))
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("labels", dtype, shape[:3]))
+
+
+def _end_in_logits(graph: onnx.GraphProto) -> None:
+    last, end = _last(graph), graph.output[0].name
+    if last.is_mixed:
+        raise ExportError(
+            "The network resizes its probabilities behind the softmax, so it has no logits at the size of its output; "
+            "export it with --head labels or probabilities."
+        )
+    if last.node is not None:
+        probabilities, logits = last.node.output[0], last.node.input[0]
+        for node in graph.node:
+            node.input[:] = [logits if name == probabilities else name for name in node.input]
+        end = logits if end == probabilities else end
+    graph.node.append(helper.make_node("Identity", [end], ["logits"], name="head/logits"))
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, _shape(graph)))
+
+
+def _append_softmax(graph: onnx.GraphProto) -> None:
+    """Append a softmax, whose output takes the name that what the network ends in had."""
+    name, scores = graph.output[0].name, "head/scores"
+    for node in graph.node:
+        node.input[:] = [scores if item == name else item for item in node.input]
+        node.output[:] = [scores if item == name else item for item in node.output]
+    graph.node.append(helper.make_node("Softmax", [scores], [name], name="head/softmax", axis=3))
+
+
+def _shape(graph: onnx.GraphProto) -> list[Any]:
+    return [dim.dim_value or dim.dim_param for dim in graph.output[0].type.tensor_type.shape.dim]
+
+
+def _last(graph: onnx.GraphProto) -> _Last:
+    """Look for the softmax or sigmoid that the output comes from, through what moves numbers or resizes maps."""
+    producer = {name: node for node in graph.node for name in node.output}
+    constants = {item.name: item for item in graph.initializer}
+    tensor, is_mixed = graph.output[0].name, False
+    axis: int | None = 3  # of the classes
+    while (node := producer.get(tensor)) is not None:
+        attributes = _attributes(node)
+        if node.op_type == "Sigmoid":
+            return _Last(node, is_mixed)
+        if node.op_type == "Softmax" and (axis is None or attributes.get("axis", -1) % 4 == axis):
+            return _Last(node, is_mixed)
+        if node.op_type == "Transpose":
+            axis = None if axis is None else attributes["perm"][axis]
+        elif node.op_type in _MOVES:
+            axis = axis if node.op_type in ("Identity", "Cast") else None
+        elif node.op_type == "Resize" and attributes.get("mode", b"nearest") in (b"nearest", b"linear"):
+            is_mixed = True
+        elif node.op_type != "Slice" or not _keeps_classes(node, axis, constants):
+            break
+        tensor = node.input[0]
+    return _Last(None, is_mixed=False)
+
+
+def _keeps_classes(node: onnx.NodeProto, axis: int | None, constants: dict[str, onnx.TensorProto]) -> bool:
+    """Say whether a Slice cuts pixels alone: along the classes it may only say "from the first to the last"."""
+    given = [constants.get(name) for name in node.input[1:4]]
+    if axis is None or len(given) < 3 or any(item is None for item in given):
+        return False
+    starts, ends, axes = (numpy_helper.to_array(item).tolist() for item in given if item is not None)
+    return all(
+        at % 4 != axis or (start == 0 and end >= _TO_THE_LAST)
+        for start, end, at in zip(starts, ends, axes, strict=True)
+    )
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {item.name: helper.get_attribute_value(item) for item in node.attribute}
+
+
+def _scores(graph: onnx.GraphProto) -> tuple[str, int]:
+    """Return the tensor to take the arg-max of, and its class axis: before a softmax and a change of layout."""
     producer = {name: node for node in graph.node for name in node.output}
     tensor, axis, is_logits = graph.output[0].name, 3, False
     while tensor in producer:
         node = producer[tensor]
-        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        attributes = _attributes(node)
         if node.op_type == "Transpose" and axis == 3 and attributes.get("perm") == [0, 2, 3, 1]:
             axis = 1
         elif node.op_type == "Softmax" and not is_logits and attributes.get("axis", -1) % 4 == axis:
@@ -69,7 +167,7 @@ def _scores(graph: onnx.GraphProto) -> tuple[str, int, bool]:
         elif node.op_type != "Identity":
             break
         tensor = node.input[0]
-    return tensor, axis, is_logits
+    return tensor, axis
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

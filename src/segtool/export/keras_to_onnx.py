@@ -7,6 +7,9 @@ as ConvTranspose with static pads, and a symbolic batch without any shape arithm
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,9 @@ import onnx
 from segtool.errors import ExportError
 from segtool.export.options import DEFAULT_OPSET, TESTED_OPSETS
 from segtool.export.unconverted import find_culprit
-from segtool.models.backend import import_quietly
+from segtool.models.backend import import_quietly, without_advice
 
+_NUMBERED = re.compile(r"^((.*)__\d+)(?=:\d+$|$)")
 INPUT, BATCH = "image", "N"
 # What tf2onnx, and the check of its graph, raise for what they do not know.
 _FAILURES = (
@@ -76,10 +80,24 @@ def _convert(model: Any, opset: int) -> onnx.ModelProto:
     ]
     # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
     function = tf.function(lambda *images: model(_one_or_all(images), training=False), signature, autograph=False)
-    with tf.device("/CPU:0"):
+    with tf.device("/CPU:0"), _names_for_scopes(model), without_advice():
         converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
     onnx.checker.check_model(converted, full_check=True)
     return converted
+
+
+@contextmanager
+def _names_for_scopes(model: Any) -> Iterator[None]:
+    """Give the layers names that TensorFlow's scopes take, without blanks and accents, and their own back behind it."""
+    layers = list(model._flatten_layers(include_self=True, recursive=True))
+    names = [layer.name for layer in layers]
+    for layer in layers:
+        layer.name = re.sub(r"^(?![A-Za-z0-9])", "layer", re.sub("[^A-Za-z0-9_.-]", "_", layer.name))
+    try:
+        yield
+    finally:
+        for layer, name in zip(layers, names, strict=True):
+            layer.name = name
 
 
 def _one_or_all(images: tuple[Any, ...]) -> Any:
@@ -132,7 +150,7 @@ def check_network(model: Any) -> None:
 
 
 def _named(converted: onnx.ModelProto, model: Any) -> onnx.ModelProto:
-    """Name the output and the batch; state the output's shape."""
+    """Name the output and the batch, state the output's shape, and number the names that tf2onnx made up."""
     graph = converted.graph
     old = graph.output[0].name
     if len(graph.output) != 1 or len(graph.input) != 1:
@@ -146,5 +164,33 @@ def _named(converted: onnx.ModelProto, model: Any) -> onnx.ModelProto:
     graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape))
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
     del graph.value_info[:]
+    _number_in_order(graph)
     onnx.checker.check_model(converted, full_check=True)
     return converted
+
+
+def _number_in_order(graph: onnx.GraphProto) -> None:
+    """Renumber the names that tf2onnx made up (``Conv__28:0``) in the order of the graph, and put constants in it.
+
+    tf2onnx counts in the order of a set of texts, which differs from run to run, and so would the bytes of the file.
+    """
+    numbers: dict[str, str] = {}
+
+    def renumbered(name: str) -> str:
+        found = _NUMBERED.search(name)
+        if found and found[1] not in numbers:
+            numbers[found[1]] = f"{found[2]}__{len(numbers) + 1}"
+        return numbers[found[1]] + name[found.end(1) :] if found else name
+
+    order: dict[str, int] = {}
+    for node in graph.node:
+        node.input[:] = [renumbered(name) for name in node.input]
+        node.output[:] = [renumbered(name) for name in node.output]
+        node.name = renumbered(node.name)
+        for name in node.input:
+            order.setdefault(name, len(order))
+    for item in graph.initializer:
+        item.name = renumbered(item.name)
+    constants = sorted(graph.initializer, key=lambda item: order.get(item.name, len(order)))
+    del graph.initializer[:]
+    graph.initializer.extend(constants)

@@ -18,7 +18,7 @@ from segtool.errors import ExportError, GateError
 from segtool.export.data import ExportData, check_fits, images_at_once, open_data
 from segtool.export.float_form import float_form
 from segtool.export.gates import compare_parity
-from segtool.export.heads import with_head
+from segtool.export.heads import end_of, with_head
 from segtool.export.int8_file import export_int8
 from segtool.export.job import Job, Made, Progress, measure, publish, save
 from segtool.export.keras_to_onnx import keras_to_onnx
@@ -27,7 +27,7 @@ from segtool.export.passes import SHARED_REWRITES, log_outcomes, rewrite
 from segtool.export.preflight import check_int8_data, check_options
 from segtool.export.presets import preset_for
 from segtool.export.respecialize import check_size, respecialize
-from segtool.export.runners import as_labels, keras_runner, onnx_runner
+from segtool.export.runners import as_labels, as_probabilities, keras_runner, onnx_runner
 from segtool.export.scale import size_warning
 from segtool.export.untrained import untrained_taps
 from segtool.export.verdict import judge, useless
@@ -167,11 +167,15 @@ def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path)
     for text in warned:
         logger.warning(text)
     log_outcomes((*shared, *form.outcomes))
-    scores, _ = rewrite(converted, (*SHARED_REWRITES, *form.rewrites))
     run, _ = onnx_runner(save(form.graph, job.folder / "float32.onnx"))
-    probabilities, _ = onnx_runner(save(scores, job.folder / "probabilities.onnx"))
     labels = as_labels(run, contract.label_dtype)
-    parity = compare_parity(images, keras=keras_runner(model), probabilities=probabilities, labels=labels)
+    keras = as_probabilities(keras_runner(model), end_of(converted))
+    probabilities = as_probabilities(run, options.head)
+    if options.head == "labels":
+        scores, _ = rewrite(converted, (*SHARED_REWRITES, *form.rewrites))
+        scored, _ = onnx_runner(save(scores, job.folder / "scores.onnx"))
+        probabilities = as_probabilities(scored, end_of(converted))
+    parity = compare_parity(images, keras=keras, probabilities=probabilities, labels=labels)
     proof = judge(parity, waive=options.waive)
     score, metrics = measure(run, job, contract)
     if poor := useless({"float32": metrics}):

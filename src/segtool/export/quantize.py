@@ -42,7 +42,7 @@ from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points, quantizable, range_source
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
-from segtool.export.int8.running import run_labels
+from segtool.export.int8.running import label_agreement, run_labels
 from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite
 from segtool.export.presets import Preset
 
@@ -128,17 +128,23 @@ def quantize(
 
 
 def sensitivities(
-    model: onnx.ModelProto, batches: Batches, *, preset: Preset, strength: float, layers: Sequence[str]
+    model: onnx.ModelProto,
+    batches: Batches,
+    *,
+    preset: Preset,
+    calibration: str,
+    strength: float,
+    layers: Sequence[str],
 ) -> dict[str, float]:
     """Return for each layer the share of calibration pixels, 0..1, whose label changes when it alone is in INT8.
 
-    The most sensitive first.
+    The most sensitive first. `calibration` is as in `quantize`; ranges are from the few images compared on.
     """
     like, _ = rewrite(equalize(model, channel_ranges(model, _few(batches)), strength=strength), INT8_REWRITES)
     everything = frozenset(layers)
     found = {}
     for name in layers:
-        alone, _ = _in_int8(like, lambda: _few(batches), preset, "min-max", everything - {name})
+        alone, _ = _in_int8(like, lambda: _few(batches), preset, calibration, everything - {name})
         found[name] = 1 - _agreement(model, alone, batches)
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -180,8 +186,7 @@ def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> float:
-    pairs = zip(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)), strict=True)
-    return float(np.mean([np.mean(found == other) for found, other in pairs]))
+    return label_agreement(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)))
 
 
 def _few(batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:

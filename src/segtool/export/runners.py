@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.contract import Head
+from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
+from segtool.models.backend import without_advice
+from segtool.runtime.scores import softmax
 from segtool.runtime.session import open_session
 
 Images = npt.NDArray[np.uint8]
@@ -17,12 +21,12 @@ Array = npt.NDArray[Any]
 
 
 def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
-    """Return a function from uint8 (N, H, W, C) to Keras's probabilities, float32 (N, H, W, K), on the CPU."""
+    """Return a function from uint8 (N, H, W, C) to what Keras's network gives, float32 (N, H, W, K), on the CPU."""
     import tensorflow as tf
 
     def run(images: Images) -> Array:
         # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
-        with tf.device("/CPU:0"):
+        with tf.device("/CPU:0"), without_advice():
             parts = [model(images[i : i + batch], training=False).numpy() for i in range(0, len(images), batch)]
         return np.concatenate(parts)
 
@@ -33,6 +37,11 @@ def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[Im
     """Return a function from uint8 (N, H, W, C) to a file's output on the CPU, and the threads it uses."""
     opened = open_session(path, provider="cpu", threads=threads)
     return lambda images: np.asarray(opened.session.run(None, {INPUT: images})[0]), opened.threads
+
+
+def as_probabilities(run: Callable[[Images], Array], end: End | Head) -> Callable[[Images], Array]:
+    """Return `run`, which ends in `end`, behind a softmax where that is in logits."""
+    return (lambda images: softmax(run(images))) if end == "logits" else run
 
 
 def as_labels(run: Callable[[Images], Array], dtype: np.dtype[Any]) -> Callable[[Images], Array]:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,14 @@ def import_quietly(name: str, *, extra: str) -> ModuleType:
         raise MissingExtraError(
             f"{name} could not be imported ({error}); install it with pip install {line}."
         ) from error
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Ignore what Keras warns of while it builds or runs a model: advice on how to write it, with paths of files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 @contextmanager

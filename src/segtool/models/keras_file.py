@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from segtool.errors import ModelFileError
-from segtool.models.backend import import_quietly
+from segtool.models.backend import import_quietly, without_advice
 from segtool.models.config_check import check_config
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -142,13 +142,22 @@ def _check_weights(weights: bytes, *, source: str) -> None:
         ) from error
 
 
+def _with_plain_ends(model: Any) -> Any:
+    """Return a model of one input and one output as a function of an array, where it is one of a list or a dict."""
+    keras = import_quietly("keras", extra="export")
+    ends = (model.input, model.output)
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or not any(isinstance(end, list | dict) for end in ends):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
 def _load(path: Path, *, source: str) -> Any:
     keras = import_quietly("keras", extra="export")
     try:
-        with warnings.catch_warnings():
+        with without_advice():
             # Keras only warns where a file lacks weights and the layers keep random ones.
             warnings.filterwarnings("error", message=r"(Skipping|A total of)")
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
+            return _with_plain_ends(keras.saving.load_model(path, compile=False, safe_mode=True))
     except (UserWarning, ValueError, TypeError, KeyError, OSError, AttributeError, RuntimeError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(

@@ -6,7 +6,8 @@ that makes the map, the shifts t added on the way and V of every convolution tha
 
     V * (pool(act(W * x + b)) + t)  =  (V / s) * (pool(act((s W) * x + s b)) + s t).
 
-It costs nothing at run time. With r the 99.9th percentile of |x| of a channel, s = (max r / r)^strength: 0 changes
+It costs nothing at run time. With r the 99.9th percentile of |x| of a channel (the
+mean over batches, each by its images), s = (max r / r)^strength: 0 changes
 nothing, 1 makes all ranges equal and leaves all of the differences to the weights V, which have one scale an output
 channel. Nagel et al., Data-Free Quantization (ICCV 2019), section 4.1; here from activations, and in part.
 
@@ -52,12 +53,14 @@ def channel_ranges(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint
     graph = _loaded(model).graph
     found = {str(chain.value.name): str(chain.maker.name) for chain in chains(graph)}
     sums: dict[str, Array] = {}
+    images = 0
     for values in run_batches(model, list(found), batches) if found else ():
+        images += len(next(iter(values.values())))
         for name, value in values.items():
             channels = np.abs(value).transpose(1, 0, 2, 3).reshape(value.shape[1], -1)
-            ranges = np.percentile(channels, _PERCENTILE, axis=1)
+            ranges = np.percentile(channels, _PERCENTILE, axis=1) * len(value)
             sums[name] = sums[name] + ranges if name in sums else ranges
-    return {maker: sums[value] for value, maker in found.items() if value in sums}
+    return {maker: sums[value] / images for value, maker in found.items() if value in sums}
 
 
 def equalize(model: onnx.ModelProto, ranges: dict[str, Array], *, strength: float) -> onnx.ModelProto:

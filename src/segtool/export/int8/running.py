@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,15 @@ def run_labels(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]])
     name = model.graph.output[0].name
     for values in run_batches(model, [name], batches):
         yield values[name].argmax(-1) if values[name].ndim == 4 else values[name]
+
+
+def label_agreement(ones: Iterable[Array], others: Iterable[Array]) -> float:
+    """Return the share of all pixels, 0..1, with the same label in both; batches (n, H, W) count by their pixels."""
+    same = pixels = 0
+    for one, other in zip(ones, others, strict=True):
+        same += int(np.count_nonzero(one == other))
+        pixels += one.size
+    return same / pixels
 
 
 def _session(model: onnx.ModelProto, names: Sequence[str], *, only: bool) -> Any:

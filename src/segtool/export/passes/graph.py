@@ -118,7 +118,8 @@ def add_constant(node: ir.Node, values: Array, role: str) -> ir.Value:
     graph = _graph(node)
     stem = f"{node.name or node.outputs[0].name}/{role}"
     name = next(name for name in _names(stem) if name not in graph.initializers)
-    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(values), name=name))
+    # Not ascontiguousarray: it makes one dimension of none, where ONNX asks for a scalar.
+    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(values, order="C"), name=name))
     value.shape, value.dtype = ir.Shape(values.shape), ir.DataType.from_numpy(values.dtype)
     graph.register_initializer(value)
     return value

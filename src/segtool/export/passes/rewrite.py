@@ -8,12 +8,14 @@ result it changes nothing more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass, ShapeInferencePass
+
+from segtool.errors import ExportError
 
 logger = logging.getLogger(__name__)
 logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # it logs every unused node that it removes
@@ -68,6 +70,11 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
         The rewritten model: inputs, outputs and opset as before; operator sets that no node uses are not declared.
     tuple of Outcome
         One for each rewrite, in order; the refusals are those that still stand in the result.
+
+    Raises
+    ------
+    ExportError
+        The rewrites do not come to an end.
     """
     work = ir.from_proto(model)
     ShapeInferencePass(strict_mode=False)(work)
@@ -76,11 +83,18 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
         refusals = {item.name: _sweep(work, item, changes[item.name]) for item in rewrites}
         if not any(found.changed for found in refusals.values()):
             break
+    else:
+        raise ExportError(_endless(refusals))
     outcomes = tuple(Outcome(item.name, tuple(changes[item.name]), refusals[item.name].refusals) for item in rewrites)
     RemoveUnusedOpsetsPass()(work)
     result = ir.to_proto(work)
     del result.graph.value_info[:]
     return result, outcomes
+
+
+def _endless(last: Mapping[str, _Sweep]) -> str:
+    names = ", ".join(name for name, sweep in last.items() if sweep.changed)
+    return f"The rewrites still changed the graph after {MOST_SWEEPS} sweeps ({names}); please report this network."
 
 
 @dataclass(frozen=True)

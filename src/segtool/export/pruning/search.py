@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 
 from segtool.export.census import census
-from segtool.export.int8.running import run_batches, run_labels
+from segtool.export.int8.running import label_agreement, run_batches, run_labels
 from segtool.export.pruning.fitting import Moments, channel_moments, fit, measure, removal_order
 from segtool.export.pruning.groups import Floats, Group, find_groups, without_channels
 
@@ -179,8 +179,7 @@ class _Work:
 
     def agreement(self, model: onnx.ModelProto) -> float:
         """Return the share of the pixels that keep their label."""
-        pairs = zip(run_labels(model, iter(self.checked)), self.labels, strict=True)
-        return float(np.mean([np.mean(found == label) for found, label in pairs]))
+        return label_agreement(run_labels(model, iter(self.checked)), self.labels)
 
     def _moments(self, model: onnx.ModelProto, group: Group) -> dict[str, Moments]:
         """Return the moments of each reader of a group: what it reads now, and what it gave in the untouched graph."""

@@ -95,6 +95,15 @@ def _changed(examples: Sequence[Example]) -> list[Child]:
     return [tag("h3", "Where most labels changed"), tag("div", figures, class_="examples")]
 
 
+def _drop_at_export(gate: Facts) -> str | None:
+    """Say by how much INT8 lost at export, and whether it was chosen by the images of that figure."""
+    if "drop_points" not in gate:
+        return None
+    tried = gate.get("candidates", 1)
+    chosen = f"; optimistic: the first of {tried} that held was taken, by the same images" if tried > 1 else ""
+    return f"{points(-gate['drop_points'])} of foreground mean IoU on {gate['images']} validation images{chosen}"
+
+
 def _quantization(view: View, model: Facts) -> list[Child]:
     found = model["contract"]["quantization"]
     kept = found.get("float_layers") or []
@@ -105,6 +114,7 @@ def _quantization(view: View, model: Facts) -> list[Child]:
             ("Calibration", f"{found['images']} training images" if "images" in found else None),
             ("Layers in INT8", found.get("layers")),
             ("Layers kept in float", ", ".join(str(name) for name in kept) or "none"),
+            ("Drop at export", _drop_at_export(model["contract"]["gates"].get("accuracy", {}))),
         ]
     )
     scene = view.scenes.get(f"sensitivity-{model['id']}")
