@@ -80,10 +80,10 @@ def _ids(shares: FloatArray, contract: ModelContract) -> IntegerArray:
 
 
 def _to_shares(output: FloatArray, contract: ModelContract) -> FloatArray:
-    return _softmax(output) if contract.head == "logits" else output
+    return softmax(output) if contract.head == "logits" else output
 
 
-def _softmax(logits: FloatArray) -> FloatArray:
+def softmax(logits: FloatArray) -> FloatArray:
     """Return the softmax over the last axis; the maximum is taken off first so that exp cannot overflow."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
