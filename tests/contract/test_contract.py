@@ -233,6 +233,8 @@ class TestGoldenPair:
             {"shape": [2**40, 2**40, 1]},
             {"shape": [2.0, 64, 84, 1]},
             {"shape": 5},
+            {"shape": [1, 2, 64, 84, 1]},
+            {"shape": [2, 5376]},
             {"shape": []},
             {"zlib_base64": "????"},
             {"zlib_base64": base64.b64encode(b"no zlib").decode()},

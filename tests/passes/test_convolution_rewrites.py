@@ -144,6 +144,15 @@ def test_a_7x7_kernel_on_a_2x3_map_is_3x5():
     assert_same(before, after, random(3, 2, 2, 3), atol=SMALL)
 
 
+def test_a_dilated_kernel_on_a_small_map_is_its_middle():
+    """Dilation 4 on 2 x 3 pixels: only the middle tap ever meets the map."""
+    attributes = {"pads": [4] * 4, "dilations": [4, 4]}
+    before = make([node("Conv", "x w b", "y", **attributes)], weights(2, 3, 3), ["N", 2, 2, 3])
+    after = rewritten(before, DEAD_TAPS)
+    assert {tuple(item.dims) for item in after.graph.initializer} == {(3, 2, 1, 1), (3,)}
+    assert_same(before, after, random(3, 2, 2, 3), atol=SMALL)
+
+
 def test_dead_taps_refuse():
     conv = [node("Conv", "x w b", "y", pads=[3] * 4)]
     rewritten(make(conv, weights(2, 3, 7), ["N", 2, "H", "W"]), DEAD_TAPS, changes=0, refusals=["not static"])

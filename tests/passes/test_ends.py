@@ -134,6 +134,17 @@ def test_a_crop_of_columns_alone_keeps_the_rows():
     assert_same(before, after, random(2, 2, 2, 3))
 
 
+def test_a_crop_of_channels_is_refused():
+    nodes = [
+        node("ConvTranspose", "x w", "u", strides=[4, 4], kernel_shape=[4, 4]),
+        node("Slice", "u starts ends axes", "c"),
+        node("Relu", "c", "y"),
+    ]
+    ends = np.array([2**31 - 1])
+    constants = {"w": random(2, 3, 4, 4, seed=1), "starts": np.array([1]), "ends": ends, "axes": np.array([1])}
+    rewritten(make(nodes, constants, ["N", 2, 2, 3]), CROP_INTO_TRANSPOSED, changes=0, refusals=["other axes"])
+
+
 def test_crops_with_steps_or_of_a_map_that_others_use_are_refused():
     rewritten(upsampled(steps=2), CROP_INTO_TRANSPOSED, changes=0, refusals=["every so many"])
     second = upsampled(extra=[node("ArgMax", "u", "z", axis=1)], outputs=("y", "z"), dtype=TensorProto.INT64)

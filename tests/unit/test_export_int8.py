@@ -5,7 +5,7 @@ import pytest
 
 from segtool.export.int8.equalize import factors
 from segtool.export.int8.qdq import parameters, quantized_weights
-from segtool.export.int8.ranges import Histogram, entropy_limit, percentile_bounds
+from segtool.export.int8.ranges import Histogram, _in_levels, entropy_limit, percentile_bounds
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,22 @@ def test_entropy_clips_nothing_of_an_even_distribution():
     histogram = Histogram()
     histogram.add(np.linspace(-1, 1, 200_001))
     assert entropy_limit(histogram) == histogram.edge
+
+
+def test_entropy_folds_both_signs_into_one():
+    values = np.abs(np.random.default_rng(0).normal(size=100_000))
+    one_sided, two_sided = Histogram(), Histogram()
+    one_sided.add(values)
+    two_sided.add(values * np.where(np.arange(len(values)) % 2, 1, -1))
+    assert entropy_limit(two_sided) == pytest.approx(entropy_limit(one_sided), rel=0.05)
+
+
+def test_levels_keep_what_is_counted_in_them():
+    counts = np.random.default_rng(0).integers(0, 9, 300).astype(np.float64)
+    found = _in_levels(counts)
+    level = np.arange(300) * 128 // 300
+    np.testing.assert_allclose(np.bincount(level, found), np.bincount(level, counts))
+    assert not found[counts == 0].any()
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(0, [1, 1, 1]), (1, [1, 4, 1000]), (0.5, [1, 2, 1000**0.5])])
