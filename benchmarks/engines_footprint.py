@@ -22,7 +22,7 @@ import numpy as np
 from commands import write_result
 from install_size import ROOT, fresh_environment, sizes
 
-from segtool.runtime.fresh_process import PHASES
+from segtool.benchmark.fresh_process import PHASES
 
 ENVIRONMENTS = ROOT / "build" / "engines_footprint"
 ROUNDS = 10

@@ -24,7 +24,7 @@ from commands import call, update_result, write_result
 from PIL import Image
 
 import segtool
-from segtool.runtime.latency import percentiles, ratio_of
+from segtool.benchmark.latency import percentiles, ratio_of
 
 DIGITS = 64  # images that differ; more are links to them
 COUNTS = (200, 2000, 20000)

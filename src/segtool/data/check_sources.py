@@ -23,7 +23,7 @@ from segtool.data.npz import open_npz_arrays
 from segtool.data.problem import Problem
 from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
 from segtool.errors import DataError
-from segtool.runtime.image_io import read_image, read_mask
+from segtool.images.image_io import read_image, read_mask
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from segtool.data.mask_files import Header, read_header, read_raw_mask, values_o
 from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
 from segtool.data.problem import Problem, refuse
 from segtool.errors import DataError
-from segtool.runtime.image_io import read_image
+from segtool.images.image_io import read_image
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from segtool.runtime.decoding import IMAGE_SUFFIXES
+from segtool.images.decoding import IMAGE_SUFFIXES
 
 IMAGES, MASKS = "images", ("masks", "labels", "annotations")
 PARTS = ("train", "val", "test")

@@ -11,8 +11,8 @@ import numpy as np
 from segtool.data.arrays import AnyArray
 from segtool.data.classes import pack_colors, unpack_color
 from segtool.errors import DataError
-from segtool.runtime.decoding import MAX_PIXELS, decoding, open_checked, opened
-from segtool.runtime.image_io import read_image, read_mask
+from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
+from segtool.images.image_io import read_image, read_mask
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _ORIENTATION = 0x0112

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segtool.runtime.arrays import FloatArray, row_bands
+from segtool.images.arrays import FloatArray, row_bands
 
 
 def softmax(logits: FloatArray) -> FloatArray:
