@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segtool.runtime.machine import machine_info
+from segtool.machine.machine import machine_info
 
 RESULTS = Path(__file__).parent / "results"
 

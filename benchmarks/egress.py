@@ -25,9 +25,9 @@ from commands import RESULTS, write_result
 
 from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
+from segtool.machine.machine import package_versions
 from segtool.models.shipped import SHIPPED
 from segtool.runtime.engine import ort
-from segtool.runtime.machine import package_versions
 from segtool.telemetry import VARIABLE, usage_events
 
 HELD_SECONDS = 20

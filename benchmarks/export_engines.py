@@ -23,8 +23,8 @@ from engines.table import text
 from engines.worker import take_turns, workers
 
 import segtool
-from segtool.runtime.machine import package_versions
-from segtool.runtime.processors import available_cpus
+from segtool.machine.machine import package_versions
+from segtool.machine.processors import available_cpus
 
 WARMUP_ROUNDS = 3
 PEAK = "matrix products"

@@ -22,9 +22,9 @@ import numpy.typing as npt
 from commands import write_result
 
 import segtool
-from segtool.runtime.arrays import row_bands
-from segtool.runtime.decoding import MAX_PIXELS
-from segtool.runtime.png import write_png
+from segtool.images.arrays import row_bands
+from segtool.images.decoding import MAX_PIXELS
+from segtool.images.png import write_png
 
 # Runs the command line in this process and says at its end how much memory the process held at most, in kB.
 _MEASURED = """

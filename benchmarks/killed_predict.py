@@ -21,7 +21,7 @@ from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
 from segtool.files import TEMPORARY
 from segtool.models.resolve import latest_exported
-from segtool.runtime.journal import JOURNAL_NAME
+from segtool.predict.journal import JOURNAL_NAME
 
 IMAGES = 2000
 KILLS = 20

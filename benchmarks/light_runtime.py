@@ -22,9 +22,9 @@ from commands import call, write_result
 from PIL import Image
 
 import segtool
+from segtool.benchmark.latency import percentiles, ratio_of
 from segtool.models.shipped import SHIPPED
 from segtool.runtime.engine import ort
-from segtool.runtime.latency import percentiles, ratio_of
 
 # What someone would write without segtool: open a PNG, make a session, run it.
 BARE = """

@@ -20,8 +20,8 @@ import numpy as np
 from commands import segtool_json, write_result
 
 import segtool
+from segtool.benchmark.latency import compare_interleaved
 from segtool.data.loading import load_dataset
-from segtool.runtime.latency import compare_interleaved
 
 TRAIN = "segtool train --data DATA --arch fcn8-edge --val-split 0.1 --test-split 0.1 --seed SEED"
 FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}

@@ -24,8 +24,8 @@ from PIL import Image
 
 from segtool.data.dataset import Dataset, split
 from segtool.data.loading import load_dataset
-from segtool.runtime.image_io import read_mask
-from segtool.runtime.metrics import Scores, confusion_matrix
+from segtool.images.image_io import read_mask
+from segtool.metrics import Scores, confusion_matrix
 
 SEED, VAL, TEST = 0, 0.1, 0.2
 TRAIN = ("--crop", "128x128", "--epochs", "40")

@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from commands import write_result
 
+from segtool.benchmark.latency import percentiles, ratio_of
 from segtool.data.base import Dataset, Source
 from segtool.data.classes import Classes
-from segtool.data.evaluation import Scored, tally
 from segtool.data.generator import generate
-from segtool.runtime.latency import percentiles, ratio_of
-from segtool.runtime.metrics import Bootstrap, Scores, confusion_matrix, count_images, default_width
-from segtool.runtime.metrics.figures import figures_of_all, figures_per_image
+from segtool.evaluate.scoring import Scored, tally
+from segtool.metrics import Bootstrap, Scores, confusion_matrix, count_images, default_width
+from segtool.metrics.figures import figures_of_all, figures_per_image
 
 Labels = npt.NDArray[np.uint8]
 CLASSES, BACKGROUND = 11, 10

@@ -17,9 +17,9 @@ import numpy as np
 from commands import segtool_json, write_result
 
 import segtool
+from segtool.benchmark.latency import compare_interleaved
 from segtool.data.loading import load_dataset
 from segtool.models import find_model
-from segtool.runtime.latency import compare_interleaved
 
 RUNS_A_TURN, ROUNDS = 5, 100
 

@@ -19,7 +19,7 @@ from commands import call, write_result
 
 from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
-from segtool.runtime.machine import package_versions
+from segtool.machine.machine import package_versions
 
 STORE = 100 << 20  # bytes of each node's object store
 

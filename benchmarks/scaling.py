@@ -27,9 +27,9 @@ from commands import segtool as run_segtool
 from commands import write_result
 
 import segtool
+from segtool.benchmark.latency import percentiles
+from segtool.benchmark.statistics import median_interval
 from segtool.models import find_model
-from segtool.runtime.latency import percentiles
-from segtool.runtime.statistics import median_interval
 
 WORK = Path(__file__).resolve().parents[1] / "build" / "scaling"
 GATE_IMAGES = "m2nist-synthetic:60"

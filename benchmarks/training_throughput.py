@@ -22,8 +22,8 @@ from engines.worker import in_fresh_process, take_turns, workers
 from training.subjects import TIMED_STEPS, WARM_STEPS, OursSubject, TorchSubject, Work, write_network
 
 import segtool
-from segtool.runtime.machine import package_versions
-from segtool.runtime.processors import available_cpus
+from segtool.machine.machine import package_versions
+from segtool.machine.processors import available_cpus
 
 OURS, READY = "segtool", "segtool, batches made beforehand"
 TARGETS = {"fcn8": 1.0, "fcn8-edge": 1.2}

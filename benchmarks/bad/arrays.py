@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.runtime.memory import available_memory
+from segtool.machine.memory import available_memory
 
 
 class Boom:

@@ -18,8 +18,8 @@ import segtool
 from engines import keras_engine, litert_engine, onnxruntime_engine, openvino_engine
 from engines.engine import Engine, Sources
 from engines.worker import in_fresh_process
+from segtool.machine.machine import package_versions
 from segtool.models import find_model
-from segtool.runtime.machine import package_versions
 
 CALIBRATION_IMAGES = 256
 PACKAGES = (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.runtime.latency import percentiles, ratio_of
-from segtool.runtime.metrics import Scores, confusion_matrix
+from segtool.benchmark.latency import percentiles, ratio_of
+from segtool.metrics import Scores, confusion_matrix
 
 Turns = Sequence[Sequence[float]]
 """Seconds of every timed run, a sequence for each round."""

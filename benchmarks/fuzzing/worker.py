@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import segtool
 from fuzzing.cases import case_file
 from fuzzing.seeds import GOLDEN, MODEL_KINDS
-from segtool.runtime.image_io import read_image
+from segtool.images.image_io import read_image
 from segtool.runtime.segmenter import Segmenter
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segtool.benchmark.measure import MeasureOptions, measure
 from segtool.contract import ModelContract
 from segtool.data.dataset import Dataset, split
 from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
 from segtool.data.wording import counted
 from segtool.errors import OutputExistsError
+from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
-from segtool.report.evaluate import EvaluateOptions, evaluate
-from segtool.report.measure import MeasureOptions, measure
-from segtool.runtime.predict import Manifest, PredictOptions, predict_paths
+from segtool.predict.predict import Manifest, PredictOptions, predict_paths
 from segtool.runtime.segmenter import load
 from segtool.train.listener import TrainListener
 from segtool.train.options import TrainOptions, TrainResult

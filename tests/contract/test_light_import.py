@@ -14,7 +14,8 @@ PREDICT = """
 import sys
 import numpy
 import segtool
-from segtool.runtime import latency, predict
+from segtool.benchmark import latency
+from segtool.predict import predict
 segmenter = segtool.load(sys.argv[1])
 labels = segmenter(numpy.full((64, 84), 100, numpy.uint8))
 assert (labels == 4).all(), labels

@@ -1,4 +1,4 @@
-"""The regions of a label map followed edge by edge, in plain loops: what `segtool.runtime.contours` must agree with."""
+"""The regions of a label map followed edge by edge, in plain loops: what `segtool.predict.contours` must agree with."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from segtool.runtime.arrays import IntegerArray
-from segtool.runtime.contours import Point, Ring, _Edges, _edges
+from segtool.images.arrays import IntegerArray
+from segtool.predict.contours import Point, Ring, _Edges, _edges
 
 _Indices = npt.NDArray[np.int64]
 

@@ -17,9 +17,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from looped_contours import looped_regions
 
 from segtool.errors import OutputExistsError
-from segtool.runtime import arrays as bands
-from segtool.runtime.contours import Ring, trace_regions
-from segtool.runtime.geojson import write_contours
+from segtool.images import arrays as bands
+from segtool.predict.contours import Ring, trace_regions
+from segtool.predict.geojson import write_contours
 
 Labels = npt.NDArray[np.uint8]
 

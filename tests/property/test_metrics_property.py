@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from label_maps import Pair, pairs
 from scipy import ndimage
 
-from segtool.runtime.metrics import (
+from segtool.metrics import (
     Calibration,
     Scores,
     confusion_matrix,
@@ -22,7 +22,7 @@ from segtool.runtime.metrics import (
     precision_per_class,
     recall_per_class,
 )
-from segtool.runtime.metrics.figures import figures_of_all, figures_per_image
+from segtool.metrics.figures import figures_of_all, figures_per_image
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 

@@ -4,7 +4,7 @@
 
 torchmetrics computes in float32 (it calls ``.float()`` on its integer counts); here that is made ``.double()``, so
 that what is compared are the formulas and not the rounding. The tests named "another convention" show where the two
-libraries mean something else, as the documentation of `segtool.runtime.metrics` lists.
+libraries mean something else, as the documentation of `segtool.metrics` lists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from label_maps import Pair, pairs
 
-from segtool.runtime.metrics import (
+from segtool.metrics import (
     Calibration,
     confusion_matrix,
     count_images,
@@ -27,7 +27,7 @@ from segtool.runtime.metrics import (
     frequency_weighted_iou,
     iou_per_class,
 )
-from segtool.runtime.metrics.figures import figures_of_all, figures_per_image
+from segtool.metrics.figures import figures_of_all, figures_per_image
 
 WHY = "needs torch, torchmetrics and monai, which no extra of segtool installs"
 with warnings.catch_warnings():

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from segtool.runtime.environment import examine
+from segtool.doctor.environment import examine
 from segtool.telemetry import VARIABLE, usage_events
 
 BEFORE = "import os, sys; before = dict(os.environ); "
@@ -37,7 +37,7 @@ def changed(code: str, **changes: str | None) -> dict[str, str]:
     [
         "import segtool",
         "import segtool.contract",
-        "from segtool.distributed import worker",  # what a Ray worker imports first, to make an actor
+        "from segtool.predict.ray_engine import worker",  # what a Ray worker imports first, to make an actor
         "from segtool.export.int8 import running",  # opens sessions of its own
         "from segtool.runtime.engine import ort",
     ],

@@ -83,10 +83,10 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
       segtool benchmark model.int8.onnx --compare before.json     # exit code 4 where it got slower
     """
     _check(options, out=out, overwrite=overwrite)
+    from segtool.benchmark.measure import MeasureOptions, measure
     from segtool.cli.progress import progress_bar
     from segtool.files import refuse_existing, write_json
     from segtool.models.exported import exported_files
-    from segtool.report.measure import MeasureOptions, measure
 
     if out is not None:
         refuse_existing(out, overwrite=overwrite)

@@ -13,7 +13,7 @@ Table = tuple[list[str], Sequence[Sequence[object]]]
 
 
 def report_benchmark(result: Row) -> None:
-    """Print what a benchmark found, as `segtool.report.measure.measure` returns it."""
+    """Print what a benchmark found, as `segtool.benchmark.measure.measure` returns it."""
     rows = result["models"]
     names, same = _cases(rows)
     where = f" ({same})" if same else ""

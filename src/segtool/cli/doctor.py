@@ -18,7 +18,7 @@ def command(ctx: click.Context, /, *, as_json: bool) -> None:
     Every provider that onnxruntime lists is made to run a tiny model. Nothing is sent anywhere. Exit code 1 where
     something is broken: segtool fails, or does not do what it says; warnings and notes leave it at 0.
     """
-    from segtool.runtime.environment import examine
+    from segtool.doctor.environment import examine
 
     report = examine()
     if as_json:

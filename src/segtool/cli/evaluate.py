@@ -89,8 +89,8 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
         raise click.UsageError("--samples says how many images --pictures shows; give --pictures FILE too.")
     if len(models) > 1 and options["confusion"] is not None:
         raise click.UsageError("--confusion draws the matrix of one model; name one, or leave it out.")
-    from segtool.report.evaluate import EvaluateOptions, wrong_outputs
-    from segtool.runtime.metrics import Bootstrap
+    from segtool.evaluate.evaluate import EvaluateOptions, wrong_outputs
+    from segtool.metrics import Bootstrap
 
     if options["overwrite"] and not any(options[name] for name in ("per_image", "confusion", "pictures")):
         raise click.UsageError(
@@ -108,7 +108,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
 def _evaluate(model: Path | None, options: Any, *, as_json: bool) -> None:
     from segtool.cli.progress import progress_bar
     from segtool.cli.scores import report_evaluation
-    from segtool.report.evaluate import evaluate
+    from segtool.evaluate.evaluate import evaluate
 
     with progress_bar("images") as progress:
         result = evaluate(model, options=options, progress=progress)
@@ -123,7 +123,7 @@ def _evaluate(model: Path | None, options: Any, *, as_json: bool) -> None:
 def _compare(models: tuple[Path, ...], options: Any, *, as_json: bool) -> None:
     from segtool.cli.progress import progress_bar
     from segtool.cli.scores import report_comparisons
-    from segtool.report.compare import compare
+    from segtool.evaluate.compare import compare
 
     with progress_bar("images") as progress:
         result = compare(models, options=options, progress=progress)

@@ -28,7 +28,7 @@ from segtool.garbage import no_search_for_garbage
 from segtool.stopping import end, finish_work
 
 if TYPE_CHECKING:
-    from segtool.runtime.manifest import Manifest
+    from segtool.predict.manifest import Manifest
     from segtool.runtime.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _start(
     settings = {name: options.pop(name) for name in ("provider", "provider_options")}
     threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
     if not _is_one(inputs):
-        from segtool.runtime.allocator import share_memory
+        from segtool.machine.allocator import share_memory
 
         share_memory()
     with ThreadPoolExecutor(1) as opener:  # onnxruntime lets Python go on while it opens a model
@@ -179,7 +179,7 @@ def _import_the_rest() -> None:
     from PIL import Image
 
     import segtool.cli.progress
-    import segtool.runtime.predict  # noqa: F401
+    import segtool.predict.predict  # noqa: F401
 
     error_console()
     # The limit is --max-pixels; Pillow would also warn, from half of its default on.
@@ -203,7 +203,7 @@ def _with_stdin(images: Sequence[str]) -> list[str]:
         raise click.UsageError("- can be given once: there is one stdin.")
     if "-" not in images:
         return list(images)
-    from segtool.runtime.naming import parse_path_list
+    from segtool.predict.naming import parse_path_list
 
     listed = parse_path_list(sys.stdin.buffer.read())
     if not listed:
@@ -214,14 +214,14 @@ def _with_stdin(images: Sequence[str]) -> list[str]:
 
 def _predict(segmenter: Segmenter, inputs: Sequence[str], watch: Path | None, options: dict[str, Any]) -> Manifest:
     from segtool.cli.progress import progress_bar
-    from segtool.runtime.predict import PredictOptions, predict_paths
+    from segtool.predict.predict import PredictOptions, predict_paths
 
     idle = options.pop("watch_idle")
     given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
     with finish_work() as stop, progress_bar("images") as progress:
         if watch is None:
             return predict_paths(segmenter, inputs, options=given, progress=progress, stop=stop)
-        from segtool.runtime.watch import WatchOptions, watch_folder
+        from segtool.predict.watch import WatchOptions, watch_folder
 
         say(f"Watching {watch}; Ctrl-C ends it.")
         return watch_folder(
@@ -237,7 +237,7 @@ def _threads(asked: int | None, images: Sequence[str], provider_options: Mapping
     On two cores, fcn8 in INT8 ran 1,674 images a second with one-thread runs side by side and 1,101 with two threads
     (benchmarks/results/export_engines.json).
     """
-    from segtool.runtime.processors import environment_threads
+    from segtool.machine.processors import environment_threads
     from segtool.runtime.providers import sets_threads
 
     if asked is not None or sets_threads(provider_options):

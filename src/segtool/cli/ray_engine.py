@@ -78,10 +78,10 @@ def predict_with_ray(
 ) -> NoReturn:
     """Run the prediction, report it and end with its exit code."""
     from segtool.cli.progress import progress_bar
-    from segtool.distributed.cluster import ClusterOptions
-    from segtool.distributed.predict import predict_on_cluster
-    from segtool.runtime.predict_options import PredictOptions
-    from segtool.runtime.processors import environment_threads
+    from segtool.machine.processors import environment_threads
+    from segtool.predict.predict_options import PredictOptions
+    from segtool.predict.ray_engine.cluster import ClusterOptions
+    from segtool.predict.ray_engine.predict import predict_on_cluster
 
     given = {key: value for key, value in options.items() if value is not None}
     given.setdefault("threads", environment_threads() or 1)
@@ -105,7 +105,7 @@ def predict_with_ray(
 
 
 def _is_url(text: str) -> bool:
-    from segtool.distributed.storage import is_url  # only where there may be one: a device is spared the import
+    from segtool.predict.ray_engine.storage import is_url  # only where there may be one: a device is spared the import
 
     return is_url(text)
 

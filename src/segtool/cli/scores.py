@@ -8,8 +8,8 @@ from typing import Any
 
 from segtool.cli.common import percent, say
 from segtool.cli.wide_table import emit_numbers
-from segtool.report.comparison import Comparison, Comparisons
-from segtool.report.evaluation import Evaluation
+from segtool.evaluate.comparison import Comparison, Comparisons
+from segtool.evaluate.evaluation import Evaluation
 
 _FIGURES = {
     "pixel_accuracy": "pixel accuracy",

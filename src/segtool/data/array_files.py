@@ -12,8 +12,8 @@ import numpy as np
 
 from segtool.data.arrays import AnyArray
 from segtool.errors import DataError
-from segtool.runtime.memory import available_memory
-from segtool.runtime.npy import READ_ERRORS, open_npy, require_file, unreadable
+from segtool.images.npy import READ_ERRORS, open_npy, require_file, unreadable
+from segtool.machine.memory import available_memory
 
 __all__ = ["open_npy", "open_npz"]
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from segtool.data.arrays import AnyArray, Labels
 from segtool.data.classes import Classes
 from segtool.errors import DataError
-from segtool.runtime.image_io import resize_labels
-from segtool.runtime.pixels import resize_image
+from segtool.images.image_io import resize_labels
+from segtool.images.pixels import resize_image
 
 Images = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]

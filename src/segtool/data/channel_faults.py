@@ -13,8 +13,8 @@ from segtool.data.pairs import Pair, files_like, grouped, has_or_have
 from segtool.data.problem import Problem
 from segtool.data.wording import counted
 from segtool.errors import DataError
-from segtool.runtime.decoding import MAX_PIXELS, decoding, open_checked, opened
-from segtool.runtime.image_io import read_mask_pixels
+from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
+from segtool.images.image_io import read_mask_pixels
 
 _MOST_LOOKED_AT = 16
 """Images that are decoded to find their range or what their alpha is, spread evenly over those that may have it."""

@@ -28,7 +28,7 @@ from segtool.data.pixel_faults import pixel_problems, size_problems
 from segtool.data.problem import Problem
 from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
 from segtool.errors import DataError
-from segtool.runtime.image_io import read_image, read_mask
+from segtool.images.image_io import read_image, read_mask
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from segtool.data.classes import USUAL_IGNORE
 from segtool.data.layout import find_places
 from segtool.data.metadata import FILE_NAME, Metadata, parse_description, read_metadata
 from segtool.errors import DataError
-from segtool.runtime.decoding import MAX_PIXELS, decoding, open_checked, opened
+from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
 
 logger = logging.getLogger(__name__)
 _IGNORED = ("void", "ignore", "ignored")

@@ -34,7 +34,7 @@ from segtool.data.pairs import files_like, read_pair
 from segtool.data.pixel_faults import pixel_problems, size_problems
 from segtool.data.problem import refuse
 from segtool.errors import DataError
-from segtool.runtime.image_io import read_image
+from segtool.images.image_io import read_image
 
 logger = logging.getLogger(__name__)
 

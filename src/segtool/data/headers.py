@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from segtool.runtime.decoding import MAX_PIXELS, decoding, open_checked, opened
+from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")

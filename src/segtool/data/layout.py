@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtool.data.pairing import pair
-from segtool.runtime.decoding import IMAGE_SUFFIXES
+from segtool.images.decoding import IMAGE_SUFFIXES
 
 IMAGES = (
     "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "pictures", "photos", "frames", "inputs", "rgb",

@@ -13,7 +13,7 @@ from segtool.data.base import Dataset, Indices
 from segtool.data.generator import generate
 from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE
 from segtool.data.metadata import FILE_NAME
-from segtool.runtime.pictures import write_image
+from segtool.images.pictures import write_image
 
 
 def make_m2nist(out: Path, *, count: int, seed: int, onehot: bool = True, overwrite: bool = False) -> None:

@@ -12,7 +12,7 @@ from segtool.data.arrays import AnyArray
 from segtool.data.classes import pack_colors, unpack_color
 from segtool.data.mask_values import MaskValues
 from segtool.errors import DataError
-from segtool.runtime.image_io import read_image, read_mask, read_mask_pixels
+from segtool.images.image_io import read_image, read_mask, read_mask_pixels
 
 
 class ColorMaskError(DataError):

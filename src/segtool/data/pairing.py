@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from segtool.runtime.decoding import IMAGE_SUFFIXES
+from segtool.images.decoding import IMAGE_SUFFIXES
 
 Words = tuple[str, ...]
 _SIGNS = re.compile(r"[\s_.()\[\],+-]+")

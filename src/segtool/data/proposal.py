@@ -23,7 +23,7 @@ from segtool.data.problem import refuse
 from segtool.data.wording import counted
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes
-from segtool.runtime.image_io import read_image
+from segtool.images.image_io import read_image
 
 logger = logging.getLogger(__name__)
 _VOC_BORDER = 0xE0E0C0  # the colour of Pascal VOC around objects, which nobody is judged on

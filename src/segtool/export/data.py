@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.contract import ModelContract
-from segtool.data import evaluation
 from segtool.data.base import show_size
 from segtool.data.classes import numbered_classes
 from segtool.data.dataset import Dataset
 from segtool.data.loading import load_dataset
 from segtool.data.split import Split, split
 from segtool.errors import DataError, ExportError
+from segtool.evaluate import scoring
 from segtool.export.inputs import model_inputs
 from segtool.models import Run
 
@@ -55,7 +55,7 @@ class ExportData:
 
 def images_at_once(contract: ModelContract, *, most: int) -> int:
     """Return how many images to run in one batch: `most`, fewer where they are large, so that memory is bounded."""
-    return evaluation.images_at_once((contract.height, contract.width), most=most)
+    return scoring.images_at_once((contract.height, contract.width), most=most)
 
 
 def open_data(run: Run | None, spec: str | None) -> ExportData:

@@ -14,13 +14,13 @@ from typing import Any
 
 import onnx
 
+from segtool.benchmark.latency import compare_interleaved
+from segtool.benchmark.statistics import Ratio
 from segtool.export.job import Job, save
 from segtool.export.passes import FLOAT_REWRITES, WINOGRAD_REWRITES, Outcome, Rewrite, rewrite
 from segtool.export.presets import is_own, preset_for
 from segtool.export.runners import Images, onnx_runner
-from segtool.runtime.latency import compare_interleaved
-from segtool.runtime.machine import machine_info
-from segtool.runtime.statistics import Ratio
+from segtool.machine.machine import machine_info
 
 logger = logging.getLogger(__name__)
 _ROUNDS, _FEWEST, _SECONDS = 40, 5, 4.0  # at most, at least, and as many as about so long

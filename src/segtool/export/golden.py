@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.export.data import ExportData
-from segtool.runtime.pixels import resize_image
+from segtool.images.pixels import resize_image
 
 MAX_IMAGES = 4
 MAX_BYTES = 1 << 17  # of all images before compression: photographs hardly shrink in it

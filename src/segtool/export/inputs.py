@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.data.dataset import Dataset, Indices
-from segtool.runtime.pixels import ArrayPixels
+from segtool.images.pixels import ArrayPixels
 from segtool.runtime.tiling import cut_tile, spans, uses_tiles
 
 Image = npt.NDArray[np.uint8]

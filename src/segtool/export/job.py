@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from segtool.contract import GoldenPair, ModelContract
-from segtool.data.evaluation import evaluate_labels
+from segtool.evaluate.scoring import evaluate_labels
 from segtool.export import gates
 from segtool.export.data import ExportData, images_at_once
 from segtool.export.golden import golden_images
@@ -20,9 +20,9 @@ from segtool.export.metadata import with_metadata
 from segtool.export.options import ExportOptions
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
 from segtool.files import nan_to_none, write_bytes
+from segtool.images.pixels import ArrayPixels
 from segtool.runtime.answers import label
 from segtool.runtime.model_file import sealed
-from segtool.runtime.pixels import ArrayPixels
 
 Progress = Callable[[int, int], None]
 

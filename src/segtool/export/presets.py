@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segtool.errors import ExportError
-from segtool.runtime.machine import machine_info
+from segtool.machine.machine import machine_info
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from segtool.benchmark.latency import Ratio, compare_interleaved
 from segtool.export.presets import Preset, is_own
 from segtool.export.verdict import GateName, Refusal
-from segtool.runtime.latency import Ratio, compare_interleaved
-from segtool.runtime.machine import machine_info
+from segtool.machine.machine import machine_info
 
 Verdict = Literal["faster", "no difference", "slower"]
 

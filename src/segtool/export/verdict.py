@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from segtool.errors import GateError
 from segtool.export.presets import PRESETS
-from segtool.runtime.metrics import most_frequent
+from segtool.metrics import most_frequent
 
 logger = logging.getLogger(__name__)
 GateName = Literal["parity", "accuracy", "speed"]

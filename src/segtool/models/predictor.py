@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from segtool.contract import ModelContract, default_palette
 from segtool.errors import ModelFileError
+from segtool.images.pixels import ArrayPixels
 from segtool.models.keras_file import load_keras_file
 from segtool.models.resolve import Kind, ModelSource, find_model
-from segtool.runtime.pixels import ArrayPixels
 from segtool.runtime.tiling import predict_tiled
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.runtime.metrics import Scores, confusion_matrix
+from segtool.metrics import Scores, confusion_matrix
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.contract import ModelContract
-from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
-from segtool.runtime.image_io import resize_labels
-from segtool.runtime.pixels import Pixels
+from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
+from segtool.images.image_io import resize_labels
+from segtool.images.pixels import Pixels
 from segtool.runtime.tiling import TileOption, merged_scores, predict_tiled, uses_tiles
 
 Run = Callable[[UInt8Array], npt.NDArray[Any]]

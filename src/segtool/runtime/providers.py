@@ -7,11 +7,11 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segtool.doctor.findings import REMOTE
 from segtool.errors import ProviderError
+from segtool.machine.processors import default_threads
 from segtool.runtime.engine import ORT_ERRORS, ort
-from segtool.runtime.findings import REMOTE
 from segtool.runtime.native_log import plain_message
-from segtool.runtime.processors import default_threads
 
 CPU = "CPUExecutionProvider"
 DIRECTML = "DmlExecutionProvider"

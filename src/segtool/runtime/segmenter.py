@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from segtool.contract import GoldenPair
 from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolError
+from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
+from segtool.images.decoding import MAX_PIXELS
+from segtool.images.image_io import decode_pixels, resize_labels, to_channels
+from segtool.images.pixels import ArrayPixels, resize_image
+from segtool.machine.processors import available_cpus
 from segtool.runtime.answers import best, label, label_and_score
-from segtool.runtime.arrays import FloatArray, IntegerArray, UInt8Array
-from segtool.runtime.decoding import MAX_PIXELS
-from segtool.runtime.image_io import decode_pixels, resize_labels, to_channels
 from segtool.runtime.model_file import MAX_MODEL_BYTES
 from segtool.runtime.opening import OpenedModel, open_model
-from segtool.runtime.pixels import ArrayPixels, resize_image
-from segtool.runtime.processors import available_cpus
 from segtool.runtime.session import ORT_ERRORS, first_line
 from segtool.runtime.signature import check_output
 from segtool.runtime.sources import Source, as_source, input_facts, opened_source, read_array

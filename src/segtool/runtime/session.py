@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import ModelFileError, ProviderError
+from segtool.machine.processors import available_cpus
 from segtool.runtime.assignment import (
     RECORD_ASSIGNMENT,
     REFUSE_CPU,
@@ -22,7 +23,6 @@ from segtool.runtime.assignment import (
 from segtool.runtime.engine import INFERENCE_SESSION, ORT_ERRORS, ort
 from segtool.runtime.model_file import ModelFile, check_model_file
 from segtool.runtime.native_log import captured_errors, plain_message, printed_error
-from segtool.runtime.processors import available_cpus
 from segtool.runtime.providers import (
     AUTO_ORDER,
     CPU,

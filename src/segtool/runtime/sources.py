@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from segtool.errors import DataError
-from segtool.runtime.arrays import UInt8Array
-from segtool.runtime.decoding import decoding, opened, refuse_too_many
-from segtool.runtime.image_io import to_channels
+from segtool.images.arrays import UInt8Array
+from segtool.images.decoding import decoding, opened, refuse_too_many
+from segtool.images.image_io import to_channels
 
 ARRAY_SUFFIX = ".npy"
 
@@ -168,7 +168,7 @@ def stack_length(path: Path) -> int | None:
 
     (N, H, W) and (N, H, W, C) are stacks; (H, W) and (H, W, C) with C up to 4 are one image.
     """
-    from segtool.runtime.npy import open_npy  # images alone do not need it, nor the decompressors that it imports
+    from segtool.images.npy import open_npy  # images alone do not need it, nor the decompressors that it imports
 
     try:
         shape = open_npy(path).shape
@@ -179,7 +179,7 @@ def stack_length(path: Path) -> int | None:
 
 
 def _stored(source: Source) -> UInt8Array:
-    from segtool.runtime.npy import open_npy
+    from segtool.images.npy import open_npy
 
     array = open_npy(source.path)
     if source.index is None:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import DataError, SegtoolError
-from segtool.runtime.pixels import Pixels
-from segtool.runtime.processors import available_cpus
+from segtool.images.pixels import Pixels
+from segtool.machine.processors import available_cpus
 from segtool.runtime.sources import InputFacts, Source
 from segtool.runtime.tiling import TileOption
 

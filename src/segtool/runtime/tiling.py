@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.errors import DataError
-from segtool.runtime.arrays import FloatArray, UInt8Array
-from segtool.runtime.pixels import Pixels
+from segtool.images.arrays import FloatArray, UInt8Array
+from segtool.images.pixels import Pixels
 
 TileOption = Literal["auto", "never"] | tuple[int, int]
 """What is done with an image larger than the model: "auto" as its contract says, "never" resize, or (h, w) tile."""

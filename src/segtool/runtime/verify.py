@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segtool.contract import GoldenPair
 from segtool.errors import ContractError
-from segtool.runtime.arrays import IntegerArray
+from segtool.images.arrays import IntegerArray
 
 # Processors sum in different orders, so that a pixel on the edge between two classes may fall either way; INT8 adds
 # the rounding of every layer to that. A wrong kernel or a saturating one is off by far more.

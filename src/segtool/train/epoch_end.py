@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from segtool.errors import TrainingError
 from segtool.files import nan_to_none, write_with
-from segtool.runtime.metrics import Scores
+from segtool.metrics import Scores
 from segtool.train.averaging import averaged
 from segtool.train.batches import TrainingBatches
 from segtool.train.checkpoint import save_checkpoint

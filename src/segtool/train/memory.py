@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segtool.runtime.allocator import set_glibc
+from segtool.machine.allocator import set_glibc
 
 # glibc's mallopt parameters (malloc.h).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4

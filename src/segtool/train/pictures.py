@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from segtool.contract import default_palette
+from segtool.images.image_io import resize_labels
+from segtool.images.pixels import resize_image
 from segtool.report.curves import plot_curves
 from segtool.report.panels import plot_predictions
-from segtool.runtime.image_io import resize_labels
-from segtool.runtime.pixels import resize_image
 from segtool.train.epoch_end import ValidationSet
 from segtool.train.run_folder import RunFolder
 from segtool.train.validation import predict_labels

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.evaluation import images_at_once
-from segtool.runtime.metrics import confusion_matrix
-from segtool.runtime.pixels import ArrayPixels
+from segtool.evaluate.scoring import images_at_once
+from segtool.images.pixels import ArrayPixels
+from segtool.metrics import confusion_matrix
 from segtool.runtime.tiling import cut_tile, predict_tiled, spans
 
 

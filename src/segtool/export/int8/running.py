@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from segtool.export.keras_to_onnx import INPUT
-from segtool.runtime.processors import available_cpus
+from segtool.machine.processors import available_cpus
 
 Array = npt.NDArray[Any]
 

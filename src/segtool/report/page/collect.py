@@ -13,16 +13,16 @@ import segtool
 from segtool.contract import ModelContract
 from segtool.data.base import Dataset, Indices
 from segtool.errors import DataError, ModelFileError
+from segtool.evaluate.evaluate import EvaluateOptions, evaluation_of, open_for, tally_of
+from segtool.evaluate.selection import Selection, refuse_other_classes
 from segtool.files import sha256_of
+from segtool.machine.machine import machine_info
 from segtool.models.predictor import Predictor
-from segtool.report.evaluate import EvaluateOptions, evaluation_of, open_for, tally_of
 from segtool.report.page.options import GraphFacts, Progress, ReportOptions
 from segtool.report.page.scoring import Changes, ImageScore, extremes, score_images
 from segtool.report.page.shared_images import same_images, select_images, training_facts
 from segtool.report.page.subjects import Subject
 from segtool.report.page.timing import measure_models, speed_ratio
-from segtool.report.selection import Selection, refuse_other_classes
-from segtool.runtime.machine import machine_info
 from segtool.runtime.segmenter import Segmenter, load
 
 

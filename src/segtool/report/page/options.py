@@ -19,7 +19,7 @@ class ReportOptions:
     Attributes
     ----------
     data, split
-        As in `segtool.report.evaluate.EvaluateOptions`, for every model.
+        As in `segtool.evaluate.evaluate.EvaluateOptions`, for every model.
     provider, provider_options, threads
         As in `segtool.load`; for the scores and for the times. Without `threads` the times are of OMP_NUM_THREADS
         threads, else of one.

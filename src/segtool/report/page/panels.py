@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from segtool.data.base import Dataset
+from segtool.metrics import confusion_matrix
 from segtool.report.page.scoring import largest_confusions
 from segtool.report.pixels import color_labels, fit, gray_to_rgb
-from segtool.runtime.metrics import confusion_matrix
 
 Labels = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from segtool.metrics import most_frequent
 from segtool.report.page.view import interval_of
 from segtool.report.page.words import count_of, data_name, percent
-from segtool.runtime.metrics import most_frequent
 
 Status = Literal["pass", "note", "care", "fail", "unknown"]
 Facts = Mapping[str, Any]

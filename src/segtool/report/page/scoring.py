@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.data.base import Dataset, Indices
-from segtool.data.evaluation import images_at_once
+from segtool.evaluate.scoring import images_at_once
+from segtool.images.image_io import resize_labels
+from segtool.metrics import Scores, confusion_matrix
 from segtool.models.predictor import Predictor
-from segtool.runtime.image_io import resize_labels
-from segtool.runtime.metrics import Scores, confusion_matrix
 
 Labels = npt.NDArray[np.integer[Any]]
 Progress = Callable[[int, int], None]

@@ -9,8 +9,8 @@ import numpy as np
 
 from segtool.contract import ModelContract
 from segtool.data.dataset import Split, split
+from segtool.evaluate.selection import DEFAULT_VAL_SPLIT, Selection, select
 from segtool.models.predictor import Predictor
-from segtool.report.selection import DEFAULT_VAL_SPLIT, Selection, select
 
 
 def select_images(

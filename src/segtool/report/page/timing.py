@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from segtool.report.measure import MeasureOptions, measure
+from segtool.benchmark.latency import RUNS_A_TURN
+from segtool.benchmark.measure import MeasureOptions, measure
+from segtool.benchmark.statistics import ratio_of_turns
 from segtool.report.page.options import Progress, ReportOptions
-from segtool.runtime.latency import RUNS_A_TURN
 from segtool.runtime.segmenter import Segmenter
-from segtool.runtime.statistics import ratio_of_turns
 
 Rows = dict[Path, dict[str, Any]]
 

@@ -1,0 +1,242 @@
+"""Measuring exported models on this machine: what `segtool benchmark` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segtool.benchmark.fresh_process import measure_cold_start
+from segtool.benchmark.latency import Length, measure_latency
+from segtool.benchmark.regression import (
+    compare,
+    machine_differences,
+    read_benchmark,
+    require_comparable,
+    require_shared_case,
+)
+from segtool.benchmark.subject import BenchmarkCase, describe
+from segtool.benchmark.throughput import measure_throughput
+from segtool.data.loading import load_dataset
+from segtool.errors import DataError, ModelFileError, ProviderError
+from segtool.evaluate.evaluate import EvaluateOptions, evaluate
+from segtool.evaluate.selection import classes_of
+from segtool.images.arrays import UInt8Array
+from segtool.machine.machine import load_average, machine_info
+from segtool.machine.processors import environment_threads
+from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME
+from segtool.models.shipped import default_model
+from segtool.runtime.providers import sets_threads
+from segtool.runtime.segmenter import Segmenter, load
+
+Mode = Literal["latency", "throughput", "both"]
+Progress = Callable[[int, int], None]
+
+IMAGES = 64  # different images to time on: enough to vary, few enough to stay in memory
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What to measure on, and how; see `segtool.benchmark.latency.Length` for `seconds`, `runs` and `warmup`.
+
+    `provider` is one name, or several with commas between them. No `threads` are those of the provider's own options,
+    else OMP_NUM_THREADS, else 1. `samples` keeps the time of every run. `compare` is an earlier benchmark's JSON.
+    """
+
+    data: str | None = None
+    provider: str = "auto"
+    threads: tuple[int, ...] = ()
+    batch: tuple[int, ...] = (1,)
+    mode: Mode = "latency"
+    seconds: float = 10.0
+    runs: int | None = None
+    warmup: int | None = None
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    samples: bool = False
+    compare: Path | None = None
+    compare_anyway: bool = False
+
+    @property
+    def length(self) -> Length:
+        """How long to measure."""
+        return Length(self.seconds, self.runs, self.warmup)
+
+
+def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure models in every combination of provider, threads and batch, interleaved in one run.
+
+    Parameters
+    ----------
+    models
+        .onnx files; none for those of the latest run, or the model that ships with segtool.
+    options
+        On what, how, and for how long.
+    progress
+        Called with (done, in all), in hundredths of the phases: latency, throughput, cold start.
+
+    Returns
+    -------
+    dict
+        "models": one entry a case: what ran, the figures of `segtool.benchmark.latency.measure_latency` and
+        `segtool.benchmark.fresh_process.ColdStart`, under "throughput" those of
+        `segtool.benchmark.throughput.measure_throughput` (whose median is then the `throughput_ips`), and "accuracy"
+        where data was given. "warmup", "noise" and "ranking" of the latencies, where they were measured; "comparison",
+        where one was asked for; "machine": what it was measured on, as it was at the start.
+
+    Raises
+    ------
+    SegtoolError
+        A model or the data cannot be used, or the models take images of different sizes.
+    """
+    machine = machine_info()
+    paths, providers = list(models) or _latest_models(), _providers(options)
+    old = None if options.compare is None else read_benchmark(options.compare)
+    opened = [
+        load(path, provider=name, provider_options=options.provider_options) for name in providers for path in paths
+    ]
+    if old is not None:
+        _require_comparable(old, machine, opened, options)
+    images = _images(opened, options.data)
+    cases = [
+        BenchmarkCase(path, name, threads, batch, options.provider_options)
+        for path, name, threads, batch in product(paths, providers, _threads(options), options.batch)
+    ]
+    phases = _Phases(progress, 2 + (options.mode == "both"))
+    result = _modes(cases, images, options, phases)
+    colds = _cold_starts(cases, result["models"], phases.next())
+    rows = [{**row, **cold} for row, cold in zip(result["models"], colds, strict=True)]
+    if options.data is not None:
+        accuracy = {str(path): _accuracy(path, options, options.data) for path in paths}
+        rows = [{**row, "accuracy": accuracy[str(row["path"])]} for row in rows]
+    settings = {"data": options.data, "mode": options.mode, "seconds": options.seconds, "runs": options.runs}
+    found = {**result, "models": rows, "machine": machine, "load_average_at_end": load_average(), **settings}
+    return found if old is None else {**found, "comparison": _comparison(found, old, options)}
+
+
+def _require_comparable(
+    old: Mapping[str, Any], machine: Mapping[str, Any], opened: Sequence[Segmenter], options: MeasureOptions
+) -> None:
+    """Refuse a comparison that cannot be made before anything is measured."""
+    if not options.compare_anyway:
+        require_comparable(old, machine, [each.provider for each in opened])
+    modes = {"latency": ["latency_ms"], "throughput": ["throughput"]}
+    quantities = dict.fromkeys(modes.get(options.mode, ["latency_ms", "throughput"]))
+    rows = [
+        {"path": str(each.path), "provider": each.provider, "threads": count or each.threads, "batch": batch}
+        for each, count, batch in product(opened, _threads(options), options.batch)
+    ]
+    rows = [{**row, **quantities} for row in rows]
+    require_shared_case(old, rows, anyway=options.compare_anyway)
+
+
+def _comparison(new: Mapping[str, Any], old: Mapping[str, Any], options: MeasureOptions) -> dict[str, Any]:
+    return {
+        "with": str(options.compare),
+        "machine_differences": machine_differences(old["machine"], new["machine"]),
+        **compare(new, old, anyway=options.compare_anyway),
+    }
+
+
+class _Phases:
+    """Gives each phase in turn a callback of its own, of which all together make one progress."""
+
+    def __init__(self, progress: Progress | None, phases: int) -> None:
+        self._progress = progress or (lambda done, total: None)  # noqa: ARG005 (the callback's arguments)
+        self._phases = phases
+        self._begun = 0
+
+    def next(self) -> Callable[[float, float], None]:
+        """Begin a phase; return what it calls with (done, in all)."""
+        before, self._begun = self._begun, self._begun + 1
+        return lambda done, total: self._progress(100 * before + int(100 * done / total), 100 * self._phases)
+
+
+def _modes(
+    cases: Sequence[BenchmarkCase], images: UInt8Array, options: MeasureOptions, phases: _Phases
+) -> dict[str, Any]:
+    """Measure latency, throughput or both; one entry of "models" a case."""
+    result: dict[str, Any] = {"warmup": None, "noise": None, "ranking": None}
+    if options.mode == "throughput":
+        rows = [describe(case.open(), case) for case in cases]
+    else:
+        result = measure_latency(
+            cases, images=images, length=options.length, samples=options.samples, progress=phases.next()
+        )
+        rows = result["models"]
+    if options.mode != "latency":
+        found = measure_throughput(cases, images=images, length=options.length, progress=phases.next())
+        rows = [
+            {**row, "throughput": entry, "throughput_ips": entry["images_per_second"]["median"]}
+            for row, entry in zip(rows, found, strict=True)
+        ]
+    return {**result, "models": rows}
+
+
+def _cold_starts(
+    cases: Sequence[BenchmarkCase], rows: Sequence[Mapping[str, Any]], progress: Callable[[float, float], None]
+) -> Iterator[dict[str, Any]]:
+    for number, (case, row) in enumerate(zip(cases, rows, strict=True), start=1):
+        found = measure_cold_start(
+            case.path,
+            provider=case.provider,
+            threads=row["threads"],
+            batch=case.batch,
+            provider_options=case.provider_options,
+        )
+        progress(number, len(cases))
+        yield found.to_dict()
+
+
+def _providers(options: MeasureOptions) -> list[str]:
+    """Return the names of the providers, each once."""
+    names = list(dict.fromkeys(name.strip() for name in options.provider.split(",")))
+    if len(names) > 1 and options.provider_options:
+        raise ProviderError(
+            f"Options ({', '.join(options.provider_options)}) were given for {len(names)} providers; options are one "
+            "provider's own: measure it by itself."
+        )
+    return names
+
+
+def _threads(options: MeasureOptions) -> tuple[int | None, ...]:
+    """Return the numbers of threads to measure; None where the provider's own options say it."""
+    if options.threads:
+        return options.threads
+    return (None,) if sets_threads(options.provider_options) else (environment_threads() or 1,)
+
+
+def _latest_models() -> list[Path]:
+    """Return the exported models of the latest run, FP32 first, or where there is no run the one that ships."""
+    found = [LATEST / name for name in (ONNX_NAME, INT8_NAME) if (LATEST / name).is_file()]
+    return found or [default_model()]
+
+
+def _images(segmenters: Sequence[Segmenter], spec: str | None) -> UInt8Array:
+    """Return uint8 (N, H, W, C) images of the size that all models take."""
+    shapes = {(each.contract.height, each.contract.width, each.contract.channels) for each in segmenters}
+    if len(shapes) > 1:
+        raise ModelFileError(
+            f"The models take images of different shapes ({sorted(shapes)}), so their times do not compare; "
+            "benchmark them one after the other."
+        )
+    if spec is None:
+        return segmenters[0].golden().images
+    data = load_dataset(spec, classes=classes_of(segmenters[0].contract))
+    height, width, channels = shapes.pop()
+    if data.channels != channels:
+        raise DataError(
+            f"The model takes {channels} channels and {spec} has {data.channels}; pass data of the model's kind."
+        )
+    return data.arrays(np.arange(min(IMAGES, len(data))), size=(height, width))[0]
+
+
+def _accuracy(path: Path, options: MeasureOptions, spec: str) -> dict[str, Any]:
+    """Return the figures on the part of the data that `evaluate` scores: never on what the model was trained on."""
+    settings = EvaluateOptions(data=spec, provider=_providers(options)[0], provider_options=options.provider_options)
+    scores = evaluate(path, options=settings).to_dict()
+    kept = ("split", "images", "pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
+    return {key: scores[key] for key in kept}

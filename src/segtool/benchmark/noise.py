@@ -1,0 +1,84 @@
+"""Whether a machine was quiet enough to say which model is faster: the same model is measured against itself.
+
+Two sessions of one file take the same time, so what their ratio shows is noise (an A/A test). Where its interval
+reaches too far from 1, no order is claimed; where it does not, models whose ratio is within it share a rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from segtool.benchmark.statistics import FloatVector, Ratio, ratio_of_turns
+from segtool.benchmark.subject import BenchmarkCase
+
+NOISE_LIMIT = 0.05
+
+CRITERION = (
+    "two sessions of the same file, in turns: the 95 % interval of the ratio of their times must stay within "
+    f"{100 * NOISE_LIMIT:.0f} % of 1"
+)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A case measured against itself, and how long the one took in units of the other."""
+
+    case: BenchmarkCase
+    ratio: Ratio
+
+
+def noise_of(controls: Sequence[Control]) -> dict[str, Any]:
+    """Return `controls`, the widest `band` among them (a share: 0.02 is 2 %) and whether that is `quiet` enough."""
+    rows = [
+        {
+            "path": str(each.case.path),
+            "provider": each.case.provider,
+            "threads": each.case.threads,
+            "batch": each.case.batch,
+            "ratio": asdict(each.ratio),
+            "band": each.ratio.band,
+        }
+        for each in controls
+    ]
+    band = max(each.ratio.band for each in controls)
+    return {"controls": rows, "band": band, "quiet": band <= NOISE_LIMIT}
+
+
+def rank(
+    rows: Sequence[Mapping[str, Any]], times: Sequence[Sequence[FloatVector]], *, band: float
+) -> list[dict[str, Any]]:
+    """Return the cases from the fastest to the slowest, those of one batch size among themselves.
+
+    Parameters
+    ----------
+    rows
+        The cases, with `batch` and `latency_ms`.
+    times
+        Their milliseconds, by turn.
+    band
+        Differences up to this share are none.
+
+    Returns
+    -------
+    list of dict
+        `model`, the index of the case in `rows`; `batch`; `rank` from 1 on, the same for cases that nothing tells
+        apart; `over_fastest`, the ratio of its time to that of the fastest of its batch size, with its interval.
+    """
+    ranking: list[dict[str, Any]] = []
+    for batch in dict.fromkeys(row["batch"] for row in rows):
+        members = [index for index, row in enumerate(rows) if row["batch"] == batch]
+        ranking += _rank_group(sorted(members, key=lambda index: float(rows[index]["latency_ms"]["p50"])), times, band)
+    return [{"batch": rows[entry["model"]]["batch"], **entry} for entry in ranking]
+
+
+def _rank_group(order: Sequence[int], times: Sequence[Sequence[FloatVector]], band: float) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    leader, place = order[0], 1  # of those that share a rank, the fastest
+    for position, index in enumerate(order, start=1):
+        if ratio_of_turns(times[index], times[leader]).low > 1 + band:
+            leader, place = index, position
+        fastest = ratio_of_turns(times[index], times[order[0]])
+        found.append({"model": index, "rank": place, "over_fastest": asdict(fastest)})
+    return found

@@ -1,0 +1,1 @@
+"""Checks of the environment: packages, providers that start, processor, memory."""

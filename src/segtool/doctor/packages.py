@@ -1,0 +1,64 @@
+"""Which packages are installed, and whether several of onnxruntime's overwrite each other."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+
+from segtool.doctor.findings import BROKEN, NOTE, Finding
+from segtool.machine.machine import package_versions
+
+BASE = ("segtool", "numpy", "pillow", "click", "rich")
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "train": ("tensorflow", "keras", "mlxtend", "matplotlib"),
+    "export": ("tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir", "sympy", "mlxtend"),
+    "report": ("matplotlib",),
+}
+
+
+def installed_packages() -> dict[str, str | None]:
+    """Return the version of each package that segtool or an extra needs; None where it is not installed."""
+    runtimes = onnxruntime_packages() or ["onnxruntime"]
+    names = dict.fromkeys((*BASE, *runtimes, *(name for extra in EXTRAS.values() for name in extra)))
+    return {**names, **package_versions(names)}
+
+
+def onnxruntime_packages() -> list[str]:
+    """Return the installed packages whose files are those of the module onnxruntime: one, if all is well."""
+    providers = importlib.metadata.packages_distributions().get("onnxruntime", [])
+    return sorted({name.lower().replace("_", "-") for name in providers})
+
+
+def package_findings(packages: Mapping[str, str | None]) -> list[Finding]:
+    """Return what is wrong with the packages, of those and the versions that `installed_packages` gives."""
+    absent = [name for name in BASE if packages.get(name) is None and name != "segtool"]
+    findings = [Finding(BROKEN, f"{name} is not installed", f"pip install {name}") for name in absent]
+    findings += onnxruntime_findings([name for name in packages if name.startswith("onnxruntime") and packages[name]])
+    for extra, names in EXTRAS.items():
+        lacking = [name for name in names if packages.get(name) is None]
+        if lacking:
+            remedy = f'pip install "segtool[{extra}]", if you need it'
+            findings.append(Finding(NOTE, f"the {extra} extra is not complete: no {', '.join(lacking)}", remedy))
+    return findings
+
+
+def onnxruntime_findings(names: list[str]) -> list[Finding]:
+    """Return what is wrong with the onnxruntime packages of these names."""
+    if not names:
+        return [Finding(BROKEN, "onnxruntime is not installed", "pip install onnxruntime")]
+    if len(names) > 1:
+        finding = f"{' and '.join(names)} are installed together and overwrite each other's files"
+        remedy = f"pip uninstall -y {' '.join(names)}, then pip install the one you want"
+        return [Finding(BROKEN, finding, remedy)]
+    missing = missing_files(names[0])
+    if not missing:
+        return []
+    finding = f"{missing} of {names[0]}'s files are missing, as after another onnxruntime package was uninstalled"
+    return [Finding(BROKEN, finding, f"pip install --force-reinstall --no-deps {names[0]}")]
+
+
+def missing_files(package: str) -> int:
+    """Return how many of the files that pip installed for a package are not there any more."""
+    files = importlib.metadata.files(package) or []
+    return sum(not Path(str(file.locate())).exists() for file in files if file.suffix != ".pyc")

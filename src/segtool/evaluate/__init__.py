@@ -1,0 +1,1 @@
+"""Score a model on a data set; compare models on the same images."""

@@ -1,0 +1,254 @@
+"""Opening and decoding one image file, with every failure turned into a DataError of one sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+import stat
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segtool.errors import DataError
+from segtool.images.arrays import IntegerArray, UInt8Array
+from segtool.machine.memory import available_memory
+
+# What Pillow's decoders raise on damaged bytes: OSError and SyntaxError on purpose, the rest by accident, and their
+# warnings where a program has turned those into errors.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    Warning,
+)
+MAX_PIXELS = 178_956_970
+"""The largest image that is decoded by default: where Pillow itself calls a file a decompression bomb."""
+
+_TOO_LARGE_ADVICE = "shrink or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
+_PILLOW_LIMIT = threading.Lock()
+# Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are those that hold pixels and
+# nothing that runs, with the suffixes that Pillow knows them by: written out, because to ask it imports all plugins.
+# The first six come first because Pillow has them at hand; any other makes it import all plugins too.
+_SUFFIXES = {
+    "PNG": ".png .apng",
+    "JPEG": ".jpg .jpeg .jpe .jfif .mpo",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "DIB": ".dib",
+    "PPM": ".ppm .pgm .pbm .pnm .pfm",
+    "TIFF": ".tif .tiff",
+    "WEBP": ".webp",
+    "JPEG2000": ".jp2 .j2k .jpc .jpf .jpx .j2c",
+    "AVIF": ".avif .avifs",
+    "TGA": ".tga .icb .vda .vst",
+    "ICO": ".ico",
+    "CUR": ".cur",
+    "ICNS": ".icns",
+    "PCX": ".pcx",
+    "SGI": ".sgi .rgb .rgba .bw",
+    "SUN": ".ras",
+    "PSD": ".psd",
+    "QOI": ".qoi",
+    "DDS": ".dds",
+    "MSP": ".msp",
+    "XBM": ".xbm",
+    "XPM": ".xpm",
+}
+IMAGE_SUFFIXES = frozenset(" ".join(_SUFFIXES.values()).split())
+"""The suffixes that a folder is searched for, in lower case; a file named outright may have any."""
+_HAS_AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None  # since Pillow 11.3
+FORMATS = tuple(name for name in _SUFFIXES if name != "AVIF" or _HAS_AVIF)
+"""The formats that are read, by Pillow's names."""
+_LARGE = 2**22  # pixels from which on an image is weighed against the memory
+# What is held of a pixel by its mode at once: as Pillow decodes it, as an array, and its label; of any other the most.
+_BYTES_A_PIXEL = {"1": 3, "L": 3, "P": 6, "RGB": 8, "YCbCr": 8}
+_MOST_BYTES_A_PIXEL = 12
+_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a file for reading; refuse what is missing, a folder, empty or unreadable in one sentence."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for its other end
+            raise DataError(f"{path} is a pipe, socket or device; expected an image file.")
+        with path.open("rb") as stream:
+            if not stream.peek(1):
+                raise DataError(f"{path} is empty (0 bytes); expected an image.")
+            yield stream
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; expected an image file.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; expected an image file.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read ({reason}); check its name and permissions.") from error
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one sentence."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{name} is not an image that can be read; expected PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, JPEG 2000 or "
+            "AVIF."
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{name} is too large ({_one_line(error)}); {_TOO_LARGE_ADVICE}.") from error
+    except MemoryError as error:
+        raise DataError(f"{name} does not fit in memory; shrink or split it.") from error
+    except _DECODE_ERRORS as error:
+        raise DataError(f"{name} is damaged or truncated ({_one_line(error)}); save or download it again.") from error
+
+
+def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """Read an image's header, and refuse it where it has too many pixels.
+
+    Parameters
+    ----------
+    stream
+        The file, open.
+    name
+        What it is called in errors.
+    max_pixels
+        The limit; above `MAX_PIXELS` it stands in the place of Pillow's own.
+    """
+    if max_pixels > MAX_PIXELS:
+        with _no_pillow_limit():
+            image = Image.open(stream, formats=FORMATS)
+    else:
+        image = Image.open(stream, formats=FORMATS)
+    width, height = image.size
+    refuse_too_many(width, height, name, max_pixels)
+    if width * height > _LARGE:
+        _refuse_beyond_memory(image, name)
+    return image
+
+
+@contextmanager
+def _no_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's limit while one header is read; it is a global, so that threads take turns."""
+    with _PILLOW_LIMIT:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _refuse_beyond_memory(image: Image.Image, name: str) -> None:
+    """Refuse an image before it takes memory that is not there: a file of some kilobytes can hold 10^8 pixels."""
+    width, height = image.size
+    memory, needed = available_memory(), width * height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)
+    if memory is not None and needed > memory:
+        raise DataError(
+            f"{name} has {width} x {height} pixels, which take up to {needed / 1e6:.0f} MB where {memory / 1e6:.0f} MB "
+            "are left; shrink or split it, or use fewer --workers."
+        )
+
+
+def refuse_too_many(width: int, height: int, name: str, max_pixels: int) -> None:
+    """Refuse an image of more pixels than are read; nothing of it but its size is known yet."""
+    if width * height > max_pixels:
+        raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
+
+
+def check_pixels(image: Image.Image, channels: int, name: str) -> None:
+    """Refuse what `to_uint8` cannot convert: pixels without a known range, and other channels than 1 and 3."""
+    if channels not in (1, 3):
+        raise DataError(f"Images are read with 1 (grey) or 3 (RGB) channels, {channels} were asked for.")
+    if image.mode == "F":
+        raise DataError(f"{name} has floating-point pixels of unknown range; save it as an 8-bit or 16-bit image.")
+    if image.mode == "I":
+        if _is_32_bit(image):
+            raise DataError(f"{name} has 32-bit integer pixels of unknown range; convert it to 8 or 16 bits.")
+        lowest, highest = cast("tuple[int, int]", image.getextrema())
+        if lowest < 0 or highest > 65535:
+            raise DataError(f"{name} has pixel values {lowest}..{highest}; expected 16 bits (0..65535) or less.")
+
+
+def _is_32_bit(image: Image.Image) -> bool:
+    """Tell a TIFF of 32-bit integers from the 16-bit greys (PGM, signed TIFF) that Pillow widens to the same mode."""
+    bits_per_sample = 258
+    return getattr(image, "tag_v2", {}).get(bits_per_sample) == (32,)
+
+
+def to_uint8(image: Image.Image, channels: int) -> UInt8Array:
+    """Convert a Pillow image of any mode that `check_pixels` passes to uint8 (H, W, channels)."""
+    wanted = "L" if channels == 1 else "RGB"
+    flat = _narrow(image) if image.mode in _WIDE_MODES else _opaque(image)
+    # Not every mode converts to grey directly (LAB and HSV do not): colour goes through RGB.
+    colored = flat if flat.mode in ("1", "L", "RGB") else flat.convert("RGB")
+    array = np.array(colored if colored.mode == wanted else colored.convert(wanted))
+    return array.reshape(*array.shape[:2], channels)
+
+
+def is_plain(image: Image.Image, channels: int) -> bool:
+    """Tell whether `to_uint8` would give the image's pixels as they are."""
+    return image.mode == ("L" if channels == 1 else "RGB") and not image.has_transparency_data
+
+
+def _narrow(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits, 65535 / 257 = 255; a grey that the file declares transparent becomes black."""
+    values = np.array(image).astype(np.int64)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        values[values == transparent] = 0
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Composite an image with transparency over black; return any other as it is."""
+    if not image.has_transparency_data:
+        return image
+    straight = image.convert("LA") if image.mode == "La" else image
+    colored = straight.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", colored.size, (0, 0, 0, 255)), colored)
+
+
+def mask_values(image: Image.Image, name: str) -> IntegerArray:
+    """Return the stored values of a Pillow image that is a mask, upright: (H, W) integers or uint8 (H, W, 3) colours.
+
+    `image` is not loaded yet, and is turned in place as its orientation says.
+    """
+    step = _grey_step(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in ("L", "P", "RGB"):
+        values = np.array(image)
+        return values if step == 1 else values // np.uint8(step)
+    if image.mode in _WIDE_MODES:
+        return np.array(image, dtype=np.int32 if image.mode == "I" else np.uint16)
+    if image.mode == "1":
+        return np.array(image, dtype=np.uint8)
+    if image.mode in ("LA", "PA"):
+        return np.array(image.getchannel(0))
+    if image.mode in ("RGBA", "RGBX"):
+        return np.array(image)[..., :3]
+    raise DataError(f"{name} has {image.mode} pixels, which hold no class ids; save it as a palette, grey or RGB PNG.")
+
+
+def _grey_step(image: Image.Image) -> int:
+    """Return by how much Pillow spreads the values of a 2-bit or 4-bit grey PNG (to 0..255) when it loads."""
+    tiles = getattr(image, "tile", ())  # only a file that is not loaded yet has them
+    raw_mode = tiles[0][3] if tiles else None
+    return {"L;2": 85, "L;4": 17}.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
+
+
+def _one_line(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")

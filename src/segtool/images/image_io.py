@@ -1,0 +1,239 @@
+"""Images and masks from files to arrays and back: the one decoder that training and inference share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from segtool.errors import DataError
+from segtool.files import atomic_path, refuse_existing, sha256_of, write_bytes
+from segtool.images.arrays import IntegerArray, UInt8Array
+from segtool.images.decoding import MAX_PIXELS, decoding, mask_values, open_checked, opened
+from segtool.images.pictures import Palette, color_table
+from segtool.images.pixels import ImagePixels
+from segtool.images.png import write_id_png
+
+Number = TypeVar("Number", bound=np.number[Any])
+
+_SMALL = 2**22  # pixels
+
+
+def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    """Read an image file the way every model of segtool sees it.
+
+    The EXIF orientation is applied. Transparent pixels are composited over black, so that colours hidden
+    under them never reach a model. Palettes are looked up, 16-bit grey is scaled to 8 bits by 1/257, rounded
+    (65535 becomes 255), of 16-bit colour Pillow gives the upper 8 bits; 32-bit and floating-point pixels are
+    refused. Colour becomes grey by the luma of ITU-R BT.601. Of an animation or a stack, the first frame is read.
+
+    Parameters
+    ----------
+    path
+        The file, of a format in `segtool.images.decoding.FORMATS`: PNG, JPEG, TIFF, GIF, WebP, BMP, ...
+    channels
+        1 for grey, 3 for RGB.
+    max_pixels
+        Images of more pixels are refused before they are decoded.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (H, W, channels), 0..255.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty, truncated, no image, too large, or of pixels without a known range.
+    """
+    return read_pixels(path, channels=channels, max_pixels=max_pixels).whole()
+
+
+def read_pixels(
+    path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS, before: Callable[[int], object] | None = None
+) -> ImagePixels:
+    """Decode an image file as `read_image` does, and convert its pixels only where they are read.
+
+    `before` is called with the number of pixels before they are decoded; the rest is as in `read_image`.
+    """
+    source = Path(path)
+    with opened(source) as stream:
+        return decode_pixels(stream, channels=channels, name=str(source), max_pixels=max_pixels, before=before)
+
+
+def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    """Decode an image from an open binary stream as `read_image` does; `name` names it in errors."""
+    return decode_pixels(stream, channels=channels, name=name, max_pixels=max_pixels).whole()
+
+
+def decode_pixels(
+    stream: BinaryIO, *, channels: int, name: str, max_pixels: int, before: Callable[[int], object] | None = None
+) -> ImagePixels:
+    """Decode an image from an open binary stream as `read_pixels` does; `name` names it in errors."""
+    with decoding(name):
+        image = open_checked(stream, name, max_pixels)
+        if before is not None:
+            before(image.width * image.height)
+        ImageOps.exif_transpose(image, in_place=True)  # a copy otherwise, even where nothing is turned
+        return ImagePixels(image, channels, name)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPixels:
+    """A mask as it is stored.
+
+    Attributes
+    ----------
+    values
+        As `read_mask` returns them.
+    palette
+        The colours of a palette file, uint8 (M, 3) with one row for each index; None for any other file.
+    alpha
+        uint8 (H, W), 255 where opaque; None where the file has no alpha channel.
+    """
+
+    values: IntegerArray
+    palette: UInt8Array | None
+    alpha: UInt8Array | None
+
+
+def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray:
+    """Read the raw values of a mask: what is stored, not what is shown.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) uint8, uint16 or int32 for a palette (its indices), grey or 1-bit (0 and 1) file; uint8
+        (H, W, 3) for a colour file. Alpha is dropped. The orientation tag is applied, as it is to images.
+
+    Raises
+    ------
+    DataError
+        As in `read_image`, or the file's pixels are of a kind that holds no ids (float, CMYK, ...).
+    """
+    return read_mask_pixels(path, max_pixels=max_pixels).values
+
+
+def read_mask_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> MaskPixels:
+    """Read a mask as `read_mask` does, with its palette and its alpha channel."""
+    source = Path(path)
+    with opened(source) as stream, decoding(str(source)):
+        image = open_checked(stream, str(source), max_pixels)
+        values = mask_values(image, str(source))
+        palette = image.getpalette("RGB") if image.mode in ("P", "PA") else None
+        return MaskPixels(
+            values,
+            None if palette is None else np.array(palette, np.uint8).reshape(-1, 3),
+            np.array(image.getchannel("A")) if "A" in image.getbands() else None,
+        )
+
+
+def to_channels(image: npt.NDArray[Any], channels: int, *, name: str = "The image") -> UInt8Array:
+    """Bring an array to the channels of a model, by the rules of `read_image`.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W) or (H, W, C) with C of 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha).
+    channels
+        1 for grey, 3 for RGB.
+    name
+        What the image is called in errors.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (H, W, channels); the input itself, or a view of it, where nothing is to be done.
+    """
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"{name} is a {type(image).__name__}; expected a numpy array, segtool.load(...).stream reads files."
+        )
+    if image.dtype != np.uint8:
+        raise DataError(f"{name} is {image.dtype}; expected uint8 pixels 0..255, convert it first.")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)) or image.size == 0:
+        raise DataError(f"{name} has shape {image.shape}; expected a non-empty (H, W) or (H, W, C), C 1 to 4.")
+    plane = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if plane.ndim == 2 and channels == 1:
+        return plane[..., np.newaxis]
+    if plane.ndim == 3 and plane.shape[2] == channels:
+        return plane
+    return ImagePixels(Image.fromarray(np.ascontiguousarray(plane)), channels, name).whole()
+
+
+def resize_labels(labels: npt.NDArray[Number], height: int, width: int) -> npt.NDArray[Number]:
+    """Resize a label map (H, W), or maps (H, W, K), of any dtype to height x width by the nearest pixel centre."""
+    if labels.shape[:2] == (height, width):
+        return labels
+    rows = nearest_indices(labels.shape[0], height)
+    columns = nearest_indices(labels.shape[1], width)
+    return labels[rows[:, np.newaxis], columns]
+
+
+def nearest_indices(source: int, target: int) -> npt.NDArray[np.intp]:
+    """Return, for each of `target` pixels, the source pixel whose area holds its centre: intp (target,)."""
+    # (2 i + 1) source / (2 target) in integers: exact where floating point would round across a border.
+    centres: npt.NDArray[np.intp] = (2 * np.arange(target, dtype=np.intp) + 1) * source // (2 * target)
+    return centres
+
+
+def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, overwrite: bool = False) -> str:
+    """Write a label map as a PNG whose pixel value is the class id.
+
+    Parameters
+    ----------
+    path
+        The PNG to write, atomically.
+    labels
+        (H, W), ids 0..255, or 0..65535 where the palette has more than 256 classes.
+    palette
+        A colour per class, for viewers; ids beyond it are shown white. Above 256 classes the file is 16-bit
+        grey, because a PNG palette ends there.
+    overwrite
+        Replace a file that is there.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the file, in hexadecimal.
+
+    Raises
+    ------
+    DataError
+        The labels are no map of ids in that range.
+    OutputExistsError, OutputWriteError
+        As in `segtool.files`.
+    """
+    target = path if overwrite else refuse_existing(path, overwrite=False)
+    wide = len(palette) > 256
+    limit = 65535 if wide else 255
+    if labels.ndim != 2 or labels.size == 0 or not _fits(labels, limit):
+        raise DataError(f"The labels for {target} have shape {labels.shape}; expected (H, W) of ids 0..{limit}.")
+    # All 256 colours, or an ignore id of 255 would have none.
+    table = None if wide else _stored_palette(tuple(palette))
+    if labels.size > _SMALL:
+        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+            write_id_png(stream, labels, table)
+        return sha256_of(target)
+    encoded = BytesIO()
+    write_id_png(encoded, labels, table)
+    write_bytes(target, encoded.getbuffer())
+    return sha256(encoded.getbuffer()).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _stored_palette(palette: tuple[tuple[int, int, int], ...]) -> bytes:
+    return color_table(palette, 256).tobytes()
+
+
+def _fits(labels: IntegerArray, limit: int) -> bool:
+    held = np.iinfo(labels.dtype)
+    return (held.min >= 0 and held.max <= limit) or (int(labels.min()) >= 0 and int(labels.max()) <= limit)

@@ -1,0 +1,101 @@
+"""The legend below an overlay: the classes that occur, each with its colour, id, name and share of the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from segtool.images.arrays import IntegerArray, UInt8Array, count_labels
+
+_INK = (240, 240, 240)
+PAPER = (28, 28, 28)
+"""What is behind the legend and beside an image that is narrower."""
+_LONGEST_NAME = 32
+_FONT_PIXELS = range(12, 161)
+_LETTERS_A_LINE = 70
+
+_Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A line of the legend: what it says, and the colour before it; None for pixels that are left as they are."""
+
+    text: str
+    color: _Color | None
+
+
+def legend_keys(
+    labels: IntegerArray, names: Sequence[str], palette: Sequence[_Color], background_id: int | None
+) -> list[Key]:
+    """Return what a legend says of labels (H, W): of each class that occurs, in the order of the ids."""
+    counts = count_labels(labels, len(names))
+    return [
+        Key(
+            f"{_title(index, names[index])}: {_percent(count / labels.size)}",
+            None if index == background_id else palette[index],
+        )
+        for index, count in enumerate(counts.tolist())
+        if count
+    ]
+
+
+class Legend:
+    """A legend laid out for a picture of `width` pixels.
+
+    Attributes
+    ----------
+    width, height
+        Its size in pixels; wider than the picture where a line needs it.
+    """
+
+    def __init__(self, keys: Sequence[Key], width: int) -> None:
+        self._font = _font(min(max(width // _LETTERS_A_LINE, _FONT_PIXELS[0]), _FONT_PIXELS[-1]))
+        probe = ImageDraw.Draw(Image.new("L", (1, 1)))
+        box = probe.textbbox((0, 0), "gÅ8", font=self._font)
+        self._size = int(box[3])
+        self._gap = self._size // 2
+        longest = max((probe.textlength(key.text, font=self._font) for key in keys), default=0)
+        self._column = self._size + int(longest) + 3 * self._gap
+        self.width = max(width, self._column + self._gap)
+        self._columns = (self.width - self._gap) // self._column
+        self._lines = [keys[first : first + self._columns] for first in range(0, len(keys), self._columns)]
+        self._line_height = self._size + self._gap
+        self.height = len(self._lines) * self._line_height + self._gap
+
+    def bands(self) -> Iterator[UInt8Array]:
+        """Yield its rows, uint8 (n, width, 3), one line of text at a time."""
+        yield np.full((self._gap, self.width, 3), PAPER, np.uint8)
+        for line in self._lines:
+            picture = Image.new("RGB", (self.width, self._line_height), PAPER)
+            draw = ImageDraw.Draw(picture)
+            for place, key in enumerate(line):
+                self._draw(draw, key, self._gap + place * self._column)
+            yield np.asarray(picture)
+
+    def _draw(self, draw: ImageDraw.ImageDraw, key: Key, left: int) -> None:
+        end = self._size - 1
+        draw.rectangle((left, 0, left + end, end), fill=key.color, outline=_INK)
+        draw.text((left + self._size + self._gap, 0), key.text, fill=_INK, font=self._font)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font that comes with Pillow; where Pillow was built without FreeType it has one size alone."""
+    try:
+        return ImageFont.load_default(size)
+    except ImportError:
+        return ImageFont.load_default()
+
+
+def _title(index: int, name: str) -> str:
+    """Return what a class is called; the id is said too, for names in letters that the font does not have."""
+    if name == str(index):
+        return name
+    return f"{index} {name}" if len(name) <= _LONGEST_NAME else f"{index} {name[: _LONGEST_NAME - 1]}…"
+
+
+def _percent(share: float) -> str:
+    return "< 0.1 %" if share < 0.001 else f"{share:.1%}".replace("%", " %")

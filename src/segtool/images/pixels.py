@@ -1,0 +1,133 @@
+"""The pixels of one image, given out a rectangle at a time or shrunk whole, so that a huge image is held once.
+
+A decoded file stays what Pillow decoded: converting all of it (to grey, to 8 bits, over black) would hold a second and
+a third copy of it. Every conversion works pixel by pixel, so a rectangle converted alone has the values that it has in
+the converted whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from segtool.images.arrays import UInt8Array, row_bands
+from segtool.images.decoding import check_pixels, decoding, is_plain, to_uint8
+
+
+class Pixels(Protocol):
+    """An image as a model sees it, before resizing."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        ...
+
+    def read(self, rows: slice, columns: slice) -> UInt8Array:
+        """Return a rectangle, uint8 (h, w, C), 0..255; both slices start and end inside the image."""
+        ...
+
+    def resized(self, height: int, width: int) -> UInt8Array:
+        """Return all of it at another size, uint8 (height, width, C), as `resize_image` does."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayPixels:
+    """The pixels of an array, uint8 (H, W, C)."""
+
+    array: UInt8Array
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.array.shape[0], self.array.shape[1]
+
+    def read(self, rows: slice, columns: slice) -> UInt8Array:
+        """Return a view of a rectangle."""
+        return self.array[rows, columns]
+
+    def resized(self, height: int, width: int) -> UInt8Array:
+        """Return all of it at another size."""
+        return resize_image(self.array, height, width)
+
+
+class ImagePixels:
+    """The pixels of a Pillow image of any mode, converted where they are read.
+
+    Parameters
+    ----------
+    image
+        Loaded, and turned as its EXIF says.
+    channels
+        1 for grey, 3 for RGB.
+    name
+        What the image is called in errors.
+
+    Raises
+    ------
+    DataError
+        Its pixels have no known range, or the channels are neither 1 nor 3.
+    """
+
+    def __init__(self, image: Image.Image, channels: int, name: str) -> None:
+        check_pixels(image, channels, name)
+        self._image = image
+        self._channels = channels
+        self._name = name
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self._image.height, self._image.width
+
+    def read(self, rows: slice, columns: slice) -> UInt8Array:
+        """Return a rectangle, converted."""
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        with decoding(self._name):
+            part = self._image if box == (0, 0, *self._image.size) else self._image.crop(box)
+            return to_uint8(part, self._channels)
+
+    def whole(self) -> UInt8Array:
+        """Return all of it, uint8 (H, W, C), converted a band at a time."""
+        height, width = self.size
+        bands = list(row_bands(height, width))
+        if len(bands) == 1:
+            return self.read(bands[0], slice(0, width))
+        array = np.empty((height, width, self._channels), dtype=np.uint8)
+        for rows in bands:
+            array[rows] = self.read(rows, slice(0, width))
+        return array
+
+    def resized(self, height: int, width: int) -> UInt8Array:
+        """Return all of it at another size; an image that needs no conversion is not copied for it."""
+        if self.size == (height, width):
+            return self.whole()
+        with decoding(self._name):
+            resized = self._plain().resize((width, height), Image.Resampling.BILINEAR)
+        return np.array(resized).reshape(height, width, self._channels)
+
+    def _plain(self) -> Image.Image:
+        """Return the image in mode L or RGB: itself, or a copy that was converted a band at a time."""
+        if is_plain(self._image, self._channels):
+            return self._image
+        height, width = self.size
+        plain = Image.new("L" if self._channels == 1 else "RGB", (width, height))
+        for rows in row_bands(height, width):
+            plain.paste(_to_pillow(self.read(rows, slice(0, width))), (0, rows.start))
+        return plain
+
+
+def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
+    """Resize uint8 (H, W, C) or (H, W) to height x width, bilinear with anti-aliasing when it shrinks."""
+    if image.shape[:2] == (height, width):
+        return image
+    resized = np.array(_to_pillow(image).resize((width, height), Image.Resampling.BILINEAR))
+    return resized.reshape(height, width, *image.shape[2:])
+
+
+def _to_pillow(image: UInt8Array) -> Image.Image:
+    plane = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    return Image.fromarray(np.ascontiguousarray(plane))

@@ -1,0 +1,1 @@
+"""Facts about the machine: processors, cgroup limits, memory, instruction sets."""

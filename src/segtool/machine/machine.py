@@ -1,0 +1,126 @@
+"""What a measurement was made on: a number without its machine says nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from segtool.machine.processors import available_cpus, cgroup_quota
+
+# What decides how fast INT8 and float kernels run, by the names of Linux's /proc/cpuinfo.
+_INSTRUCTION_SETS = (
+    "sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni",
+    "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
+    "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
+)  # fmt: skip
+_PACKAGES = (
+    "segtool", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml",
+    "onnxruntime-qnn", "pillow",
+)  # fmt: skip
+
+
+def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
+    """Describe this machine and this process's share of it, ready for JSON.
+
+    Returns
+    -------
+    dict
+        `cpu` (model name), `cores` (logical, of the machine), `available_cpus` and `cgroup_quota` (of this
+        process; null without a limit), `instruction_sets`, `virtual` (whether it is a guest of another machine;
+        null where the system does not say), `frequency` (see `frequency_scaling`), `memory_bytes` (null likewise),
+        `load_average` (1, 5 and 15 minutes; null where there is none), `os`, `architecture`, `python`, `packages`.
+    """
+    cpu = _cpuinfo(proc)
+    flags = (cpu.get("flags") or cpu.get("Features") or "").split()
+    return {
+        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "available_cpus": available_cpus(proc=proc),
+        "cgroup_quota": cgroup_quota(proc=proc),
+        "instruction_sets": [name for name in _INSTRUCTION_SETS if name in flags],
+        "virtual": "hypervisor" in flags if "flags" in cpu else None,
+        "frequency": frequency_scaling(proc=proc, system=system),
+        "memory_bytes": _memory(proc),
+        "load_average": load_average(),
+        "os": platform.platform(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "packages": package_versions(_PACKAGES),
+    }
+
+
+def frequency_scaling(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
+    """Return what the system says of the processors' clocks; each value is null where it does not say (many guests).
+
+    Returns
+    -------
+    dict
+        `governor` and `driver` of frequency scaling, `min_mhz` and `max_mhz` that it may choose, `turbo` (whether it
+        may exceed the nominal clock), and `now_mhz`, the clock of each processor as it was read.
+    """
+    cpus = system / "devices" / "system" / "cpu"
+    scaling = cpus / "cpu0" / "cpufreq"
+    limits = {name: _text(scaling / f"scaling_{name}_freq") for name in ("min", "max")}
+    return {
+        "governor": _text(scaling / "scaling_governor"),
+        "driver": _text(scaling / "scaling_driver"),
+        **{f"{name}_mhz": int(value) / 1e3 if value else None for name, value in limits.items()},
+        "turbo": _turbo(cpus),
+        "now_mhz": _clocks(proc),
+    }
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the version of each of these packages that is installed."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _cpuinfo(proc: Path) -> dict[str, str]:
+    """Return the fields of the first processor; empty where the system has no such file."""
+    first = (_text(proc / "cpuinfo") or "").split("\n\n", maxsplit=1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _clocks(proc: Path) -> list[float] | None:
+    lines = (_text(proc / "cpuinfo") or "").splitlines()
+    return [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")] or None
+
+
+def _turbo(cpus: Path) -> bool | None:
+    """Return whether the clock may exceed the nominal one, by Intel's own switch or the general one."""
+    no_turbo, boost = _text(cpus / "intel_pstate" / "no_turbo"), _text(cpus / "cpufreq" / "boost")
+    if no_turbo is not None:
+        return no_turbo == "0"
+    return None if boost is None else boost == "1"
+
+
+def _memory(proc: Path) -> int | None:
+    lines = (_text(proc / "meminfo") or "").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), None)
+
+
+def _text(path: Path) -> str | None:
+    """Return what a file of the system says; None where there is none or it may not be read."""
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def load_average() -> list[float] | None:
+    """Return the load over 1, 5 and 15 minutes; None where the system has none."""
+    try:
+        return list(os.getloadavg())
+    except (OSError, AttributeError):
+        return None

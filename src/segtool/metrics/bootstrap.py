@@ -1,0 +1,102 @@
+"""Intervals by the percentile bootstrap over images: Efron and Tibshirani, "An introduction to the bootstrap" (1993).
+
+What varies from one data set to the next is which images are in it, and the pixels of an image depend on each other;
+so whole images are drawn, with replacement, and every figure is computed anew from the sums of those drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import DataError
+from segtool.metrics.figures import figures_of
+from segtool.metrics.images import ImageCounts
+from segtool.metrics.overlap import ClassSums, FloatArray
+
+_DRAWS = 1 << 18  # at a time, which bounds the memory
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made; the same for two models on the same images, which makes their differences paired.
+
+    Attributes
+    ----------
+    resamples
+        How many times as many images as there are are drawn.
+    level
+        Share of the resamples within an interval, between 0 and 1.
+    seed
+        Of the draws, from 0 on.
+    """
+
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1 or not 0 < self.level < 1:
+            raise DataError(
+                f"An interval of level {self.level:g} from {self.resamples} resamples cannot be made; "
+                "expected a level between 0 and 1 and at least one resample."
+            )
+
+    def figures(
+        self, counts: ImageCounts, foreground: npt.NDArray[np.bool_]
+    ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+        """Return the figures of every resample, float64 (resamples,), and those of each class, (resamples, K)."""
+        stacked = counts.stacked()
+        drawn = np.concatenate([weights @ stacked for weights in self._weights(len(counts))])
+        parts = drawn.reshape(len(drawn), 6, -1).transpose(1, 0, 2)
+        return figures_of(ClassSums(*parts[:3]), ClassSums(*parts[3:]), foreground)
+
+    def interval(self, values: FloatArray) -> Interval:
+        """Return the middle `level` of the values of all resamples (resamples,), those that are NaN left out."""
+        known = values[~np.isnan(values)]
+        if not known.size:
+            return Interval(float("nan"), float("nan"))
+        outside = (1 - self.level) / 2
+        low, high = np.quantile(known, [outside, 1 - outside])
+        return Interval(float(low), float(high))
+
+    def describe(self) -> dict[str, Any]:
+        """Return how the intervals are made, for JSON."""
+        return {
+            "method": "percentile bootstrap over images",
+            "level": self.level,
+            "resamples": self.resamples,
+            "seed": self.seed,
+        }
+
+    def _weights(self, images: int) -> Iterator[FloatArray]:
+        """Yield how often each image was drawn, float64 (some resamples, images), until there are enough."""
+        rng = np.random.default_rng(self.seed)
+        at_once = max(1, _DRAWS // max(1, images))
+        for start in range(0, self.resamples, at_once):
+            count = min(at_once, self.resamples - start)
+            drawn = rng.integers(0, images, (count, images))
+            drawn += np.arange(count)[:, np.newaxis] * images
+            times = np.bincount(drawn.reshape(-1), minlength=count * images)
+            yield times.reshape(count, images).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Lower and upper end; NaN where there is none."""
+
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside."""
+        return self.low > 0 or self.high < 0
+
+    def to_list(self) -> list[float]:
+        """Return [low, high]."""
+        return [self.low, self.high]

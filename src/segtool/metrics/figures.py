@@ -1,0 +1,59 @@
+"""The figures that one number each says of some images: of all, of each alone, or of each resample of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.metrics.images import ImageCounts
+from segtool.metrics.overlap import ClassSums, FloatArray, mean_of_present
+
+FIGURES = (
+    "pixel_accuracy",
+    "mean_iou",
+    "mean_dice",
+    "foreground_mean_iou",
+    "foreground_mean_dice",
+    "frequency_weighted_iou",
+    "mean_boundary_iou",
+    "foreground_mean_boundary_iou",
+)
+PER_CLASS = ("iou", "dice", "boundary_iou")
+
+
+def figures_of(
+    sums: ClassSums, boundary: ClassSums, foreground: npt.NDArray[np.bool_]
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """Return the figures and those of each class.
+
+    Parameters
+    ----------
+    sums, boundary
+        Sums of all pixels and of those near an outline, (..., K).
+    foreground
+        Which classes foreground means are over, bool (K,).
+
+    Returns
+    -------
+    tuple of dict
+        `FIGURES`, float64 (...), and `PER_CLASS`, float64 (..., K); 0..1, NaN where nothing counts.
+    """
+    classes = {"iou": sums.iou(), "dice": sums.dice(), "boundary_iou": boundary.iou()}
+    figures = {"pixel_accuracy": sums.accuracy()}
+    for name, values in classes.items():
+        figures[f"mean_{name}"] = mean_of_present(values)
+        figures[f"foreground_mean_{name}"] = mean_of_present(values[..., foreground])
+    figures["frequency_weighted_iou"] = sums.frequency_weighted_iou()
+    return {name: figures[name] for name in FIGURES}, classes
+
+
+def figures_per_image(counts: ImageCounts, foreground: npt.NDArray[np.bool_]) -> dict[str, FloatArray]:
+    """Return `FIGURES` of each image by itself, float64 (N,); a class that is not in it is left out."""
+    return figures_of(counts.sums(), counts.boundary_sums(), foreground)[0]
+
+
+def figures_of_all(
+    counts: ImageCounts, foreground: npt.NDArray[np.bool_]
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """Return the figures of all images together, float64 () and (K,)."""
+    return figures_of(counts.sums().total(), counts.boundary_sums().total(), foreground)

@@ -1,0 +1,214 @@
+"""Counting the pixels of each class image by image, all that the scores of any group of images follow from.
+
+One histogram gives everything: a pixel's code holds its image, its true and its predicted class, and whether it lies
+near an outline in either map. Kept of each image are six sums for each class, so a million images of eleven classes
+take half a gigabyte whatever their size; the whole confusion matrix is kept once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import DataError
+from segtool.metrics.boundary import boundary_band
+from segtool.metrics.counting import CountMatrix, check_pair, check_range
+from segtool.metrics.overlap import ClassSums
+
+Labels = npt.NDArray[np.integer[Any]]
+Counts = npt.NDArray[np.int64]
+
+_BLOCK = 1 << 18  # pixels worked on at a time: they stay in the processor's cache
+_BINS = 1 << 16  # of one histogram: as many as 16 bits tell apart
+_STACKS = ("hits", "truth", "prediction", "boundary_hits", "boundary_truth", "boundary_prediction")
+_SIDES = 4  # near an outline in neither map, in the prediction alone, in the truth alone, in both
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCounts:
+    """Pixels of each class in each of N images, and the confusion matrix of all of them.
+
+    Attributes
+    ----------
+    matrix
+        int64 (K, K) over all images, rows truth, columns prediction.
+    hits, truth, prediction
+        int64 (N, K): right, true and predicted pixels of each class.
+    boundary_hits, boundary_truth, boundary_prediction
+        int64 (N, K): the same of the pixels near an outline.
+    """
+
+    matrix: CountMatrix
+    hits: Counts
+    truth: Counts
+    prediction: Counts
+    boundary_hits: Counts
+    boundary_truth: Counts
+    boundary_prediction: Counts
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @classmethod
+    def joined(cls, parts: Sequence[ImageCounts]) -> ImageCounts:
+        """Return the counts of all images of some parts, in order."""
+        if not parts:
+            raise DataError("There are no images to count; pass at least one.")
+        stacks = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _STACKS}
+        matrix = parts[0].matrix.copy()
+        for part in parts[1:]:
+            matrix += part.matrix
+        return cls(matrix=matrix, **stacks)
+
+    @classmethod
+    def of_histograms(cls, counts: Counts) -> ImageCounts:
+        """Return the counts of N images whose pixels were counted as int64 (N, 4, K, K).
+
+        The second axis is near an outline in neither map, in the prediction alone, in the truth alone, and in both.
+        """
+        every = counts.sum(axis=1)
+        both = counts[:, 3]
+        return cls(
+            matrix=every.sum(axis=0),
+            hits=_diagonal(every),
+            truth=every.sum(axis=2),
+            prediction=every.sum(axis=1),
+            boundary_hits=_diagonal(both),
+            boundary_truth=(counts[:, 2] + both).sum(axis=2),
+            boundary_prediction=(counts[:, 1] + both).sum(axis=1),
+        )
+
+    def scattered(self, ids: npt.NDArray[np.intp], num_classes: int) -> ImageCounts:
+        """Return the counts with class i renamed to class ids[i] of `num_classes`."""
+        matrix = np.zeros((num_classes, num_classes), np.int64)
+        matrix[np.ix_(ids, ids)] = self.matrix[: len(ids), : len(ids)]
+        stacks = {}
+        for name in _STACKS:
+            stacks[name] = np.zeros((len(self), num_classes), np.int64)
+            stacks[name][:, ids] = getattr(self, name)[:, : len(ids)]
+        return ImageCounts(matrix=matrix, **stacks)
+
+    def stacked(self) -> npt.NDArray[np.float64]:
+        """Return the six sums of each image side by side, float64 (N, 6 K): exact, and what a matrix product needs."""
+        return np.concatenate([getattr(self, name) for name in _STACKS], axis=1).astype(np.float64)
+
+    def sums(self) -> ClassSums:
+        """Return the sums of each image, (N, K)."""
+        return ClassSums(*(values.astype(np.float64) for values in (self.hits, self.truth, self.prediction)))
+
+    def boundary_sums(self) -> ClassSums:
+        """Return the sums of the pixels near an outline of each image, (N, K)."""
+        parts = (self.boundary_hits, self.boundary_truth, self.boundary_prediction)
+        return ClassSums(*(values.astype(np.float64) for values in parts))
+
+
+def count_images(
+    truths: Labels,
+    predictions: Labels,
+    num_classes: int,
+    *,
+    boundary_width: int,
+    ignore_id: int | None = None,
+) -> ImageCounts:
+    """Count the pixels of a stack of label maps.
+
+    Parameters
+    ----------
+    truths, predictions
+        Class ids (N, H, W), integers of one shape; `truths` may hold `ignore_id`.
+    num_classes
+        Number of classes K; ids are 0..K-1.
+    boundary_width
+        How near to an outline a pixel must be to count for the boundary, in pixels; see `boundary_band`.
+    ignore_id
+        True label whose pixels count nowhere; None for none.
+
+    Raises
+    ------
+    DataError
+        The shapes differ or are not (N, H, W), an array is not of integers, or an id is out of range.
+    """
+    check_pair(truths, predictions, num_classes)
+    if truths.ndim != 3:
+        raise DataError(f"The label maps have shape {truths.shape}; expected a stack (N, H, W).")
+    at_once = max(1, min(_BLOCK // max(1, truths[0:1].size), _BINS // (_SIDES * num_classes**2)))
+    parts = [ImageCounts.of_histograms(np.zeros((0, _SIDES, num_classes, num_classes), np.int64))]
+    for start in range(0, len(truths), at_once):
+        part = slice(start, start + at_once)
+        parts.append(
+            _count_part(truths[part], predictions[part], num_classes, width=boundary_width, ignore_id=ignore_id)
+        )
+    return ImageCounts.joined(parts)
+
+
+def _count_part(
+    truths: Labels, predictions: Labels, num_classes: int, *, width: int, ignore_id: int | None
+) -> ImageCounts:
+    kept = None if ignore_id is None else truths != ignore_id
+    if kept is None or kept.all():
+        kept = None
+        counted = truths, predictions
+    else:
+        predictions = np.where(kept, predictions, truths)
+        if predictions.dtype.kind == "f":  # what numpy makes of int64 and uint64 together
+            predictions = predictions.astype(np.int64)
+        counted = truths[kept], predictions[kept]
+    for name, labels in zip(("truth", "prediction"), counted, strict=True):
+        check_range(labels, num_classes, name)
+    if _SIDES * num_classes**2 <= _BINS:
+        return ImageCounts.of_histograms(_histograms(truths, predictions, kept, num_classes, width))
+    ids = np.flatnonzero(sum(np.bincount(labels.reshape(-1), minlength=num_classes) for labels in counted))
+    table = np.full(1 + max(num_classes, ignore_id or 0), len(ids))
+    table[ids] = np.arange(len(ids))
+    few = _histograms(table[truths], table[predictions], kept, max(1, len(ids)), width)
+    return ImageCounts.of_histograms(few).scattered(ids, num_classes)
+
+
+def _histograms(
+    truths: Labels, predictions: Labels, kept: npt.NDArray[np.bool_] | None, num_classes: int, width: int
+) -> Counts:
+    """Return the pixels by image, side of the outlines, true and predicted class: int64 (n, 4, K, K)."""
+    shape = (len(truths), _SIDES, num_classes, num_classes)
+    counts = np.zeros(int(np.prod(shape)), np.int64)
+    for rows, halo in _row_bands(truths.shape[1], truths.shape[2], width):
+        inner = slice(rows.start - halo.start, rows.stop - halo.start)
+        sides, in_truth = (
+            boundary_band(labels[:, halo], width)[:, inner].view(np.uint8) for labels in (predictions, truths)
+        )
+        sides += in_truth  # twice: additions of bytes are faster than a shift of them
+        sides += in_truth
+        codes = _codes(truths[:, rows], predictions[:, rows], sides, num_classes)
+        codes = codes.reshape(-1) if kept is None else codes[kept[:, rows]]
+        counts += np.bincount(codes, minlength=counts.size)
+    return counts.reshape(shape)
+
+
+def _codes(
+    truths: Labels, predictions: Labels, sides: npt.NDArray[np.uint8], num_classes: int
+) -> npt.NDArray[np.integer[Any]]:
+    """Return each pixel's place in the histograms, (n, h, w)."""
+    bins = _SIDES * num_classes**2
+    dtype = np.dtype(np.uint16 if len(truths) * bins <= _BINS else np.intp)
+    codes = sides.astype(dtype)
+    codes *= dtype.type(num_classes)
+    codes += truths.astype(dtype, copy=False)
+    codes *= dtype.type(num_classes)
+    codes += predictions.astype(dtype, copy=False)
+    codes += (np.arange(len(truths)) * bins).astype(dtype)[:, np.newaxis, np.newaxis]
+    return codes
+
+
+def _row_bands(height: int, row: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Yield rows that cover an image once, in bands that stay in the cache, and the rows that their outlines need."""
+    rows = max(1, _BLOCK // max(1, row), 4 * width)
+    for first in range(0, height, rows):
+        last = min(height, first + rows)
+        yield slice(first, last), slice(max(0, first - width), min(height, last + width))
+
+
+def _diagonal(matrices: Counts) -> Counts:
+    return np.diagonal(matrices, axis1=1, axis2=2).copy()

@@ -1,0 +1,1 @@
+"""Segment many inputs: find, name, run, resume, record."""

@@ -1,0 +1,72 @@
+"""Writing what was asked for of one image: its label map, pictures of it, its probabilities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segtool.contract import ModelContract
+from segtool.files import sha256_of, write_with
+from segtool.images.arrays import FloatArray, IntegerArray, count_labels
+from segtool.images.image_io import write_labels
+from segtool.images.pictures import write_color, write_overlay
+from segtool.predict.naming import SUFFIXES, with_kind
+from segtool.runtime.stream import Result
+
+
+def output_names(stem: str, kinds: Iterable[str]) -> dict[str, str]:
+    """Return the outputs of an image by kind, relative to the output folder, with ``/`` between folders."""
+    return {kind: with_kind(stem, kind) for kind in kinds}
+
+
+def stem_of(outputs: Mapping[str, str]) -> str | None:
+    """Return the stem that outputs were named with; None where there are none."""
+    name = outputs.get("labels")
+    return None if name is None else name.removesuffix(SUFFIXES["labels"])
+
+
+def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contract: ModelContract) -> dict[str, str]:
+    """Write the outputs of one image; return the SHA-256 of each by kind.
+
+    Raises
+    ------
+    OutputWriteError
+        One could not be written.
+    """
+    folder = os.fspath(out)
+    return {
+        kind: _write_output(kind, os.path.join(folder, name), result, contract)  # noqa: PTH118 (a third of the time)
+        for kind, name in outputs.items()
+    }
+
+
+def pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of pixels by class name, of the classes that occur in labels (H, W)."""
+    counts = count_labels(labels, len(names))
+    return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
+
+
+def _write_output(kind: str, target: str, result: Result, contract: ModelContract) -> str:
+    """Write one kind of output and return its SHA-256; that it replaces nothing unasked was checked before the run."""
+    palette, names, background = contract.palette, contract.class_names, contract.background_id
+    if kind == "labels" and result.labels is not None:
+        return write_labels(target, result.labels, palette, overwrite=True)
+    if kind == "color" and result.labels is not None:
+        write_color(target, result.labels, palette, overwrite=True)
+    elif kind == "contours" and result.labels is not None:
+        from segtool.predict.geojson import write_contours
+
+        write_contours(target, result.labels, names, background_id=background, overwrite=True)
+    elif kind == "overlay" and result.image is not None and result.labels is not None:
+        picture = (result.image, result.labels, palette)
+        write_overlay(target, *picture, names=names, background_id=background, overwrite=True)
+    elif result.probabilities is not None:
+        _write_probabilities(target, result.probabilities)
+    return sha256_of(target)
+
+
+def _write_probabilities(target: str, probabilities: FloatArray) -> None:
+    write_with(target, lambda path: np.savez_compressed(path, probabilities=probabilities))

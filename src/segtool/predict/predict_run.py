@@ -1,0 +1,259 @@
+"""One run into one output folder: what is planned, what becomes of it, and what the journal and the manifest say."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from itertools import chain, islice, zip_longest
+from types import TracebackType
+from typing import Any
+
+from segtool.errors import DataError, OutputExistsError, OutputWriteError
+from segtool.files import remove_unfinished
+from segtool.predict.entries import entry_of
+from segtool.predict.fingerprints import Fingerprints
+from segtool.predict.jobs import Job, Jobs
+from segtool.predict.journal import Journal
+from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, write_manifest
+from segtool.predict.naming import Namer
+from segtool.predict.outcomes import Outcomes
+from segtool.predict.outputs import output_names, stem_of, write_outputs
+from segtool.predict.predict_options import PredictOptions
+from segtool.predict.resume import is_done
+from segtool.predict.source_list import Sources
+from segtool.predict.spool import Spool
+from segtool.runtime.segmenter import Segmenter
+from segtool.runtime.sources import Source
+from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
+
+logger = logging.getLogger(__name__)
+
+_MOST_IN_A_GROUP = 8
+_PIXELS_AT_ONCE = 1 << 18  # of the images that are in memory at once in each thread, beside the last one
+
+Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
+
+
+class PredictRun:
+    """One run into one output folder; leaving it writes the manifest, however it is left.
+
+    Parameters
+    ----------
+    segmenter, options, journal
+        What predicts, what is written, and where it is noted; the journal is held and loaded.
+    stop
+        Asked before each image; once it returns true, none is begun.
+    progress
+        Called with (inputs dealt with, inputs in all) after each.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        options: PredictOptions,
+        journal: Journal,
+        *,
+        stop: Stop = lambda: False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.manifest = Manifest(options.out / MANIFEST_NAME)
+        self.stop = stop
+        self._segmenter = segmenter
+        self._options = options
+        self._journal = journal
+        self._progress = progress
+        self._header: Mapping[str, Any] = {}
+        self._began = 0.0
+        self._outcomes = Outcomes()
+        self._written = Fingerprints()
+
+    def plan(self, sources: Sources | Sequence[Source], namer: Namer) -> Jobs:
+        """Return the images that are to be predicted; those that the journal has as done are noted as skipped."""
+        first = len(self._outcomes)
+        known: Spool[str | None] = Spool()
+        for source in sources:
+            entry = self._journal.get(source.name)
+            stem = None if entry is None else stem_of(entry.outputs)
+            skipped = entry is not None and stem is not None and is_done(entry, source, self._options.out)
+            self._outcomes.add(source.name, "skipped" if skipped else "not run")
+            if self._journal.has_earlier:
+                known.append(stem)
+        jobs = Jobs()
+        stems = namer.stems(sources, known)
+        for number, (source, stem, kept) in enumerate(zip_longest(sources, stems, known), first):
+            if self._outcomes.status(number) == "not run":
+                jobs.add(Job(number, source, stem, kept is not None))
+        return jobs
+
+    def refuse_outputs(self, jobs: Iterable[Job], inputs: Iterable[Source]) -> None:
+        """Refuse outputs that are also inputs, and outputs that are there and may not be replaced.
+
+        Raises
+        ------
+        DataError, OutputExistsError
+            There is one of them.
+        """
+        taken: Fingerprints | None = None
+        folder = os.fspath(self._options.out)
+        for job in jobs:
+            for name in output_names(job.stem, self._options.kinds).values():
+                target = os.path.join(folder, name)  # noqa: PTH118 (very many strings)
+                if not os.path.lexists(target):
+                    continue
+                taken = taken or Fingerprints(os.path.realpath(source.file) for source in inputs)
+                if os.path.realpath(target) in taken:
+                    raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
+                if not (job.is_known or self._options.overwrite):
+                    raise OutputExistsError(
+                        f"{target} already exists and is left as it is; pass --overwrite to replace it, or choose "
+                        "another --out."
+                    )
+
+    def begin(self, header: Mapping[str, Any], jobs: Jobs | None = None) -> None:
+        """Start: from here on the journal has what is done, and what killed runs left unfinished is gone."""
+        self._header, self._began = header, time.perf_counter()
+        self._journal.begin(header)
+        folders = chain([""], () if jobs is None else jobs.folders, self._journal.folders)
+        remove_unfinished(self._options.out / name for name in folders)
+
+    def work_through(self, jobs: Jobs | Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
+        """Predict images and write their outputs.
+
+        `put_off` is asked of each failure whether the image is to be left as not run instead.
+
+        Raises
+        ------
+        OutputWriteError
+            An output could not be written.
+        """
+        count = worker_count(self._options.workers)
+        groups = _groups(jobs, workers=count)
+        results = ordered_map(self._do, groups, workers=count, ahead=count, stop=self.stop)
+        with closing(results):  # stops the threads at once when an output cannot be written
+            for job, entry, is_written in chain.from_iterable(results):
+                if is_written:
+                    self._note(job, entry)
+                elif put_off is None or not put_off(job, entry):
+                    self.fail(entry, job)
+                if self._progress is not None:
+                    self._progress(len(self._outcomes) - self._outcomes.count("not run"), len(self._outcomes))
+
+    def status(self, job: Job) -> Status:
+        """Return what became of an image so far: "done", "failed" or "not run"."""
+        return self._outcomes.status(job.number)
+
+    def fail(self, entry: Entry, job: Job | None = None) -> None:
+        """Note an image, or an argument that names none, as failed, and log why."""
+        number = self._outcomes.add(entry.input) if job is None else job.number
+        line = self._journal.append(replace(entry, status="failed", outputs={}))
+        self._outcomes.set(number, "failed", line)
+        logger.error("%s", entry.error)
+
+    def __enter__(self) -> PredictRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._write_manifest(interrupted=self._outcomes.count("not run") > 0)
+        elif self._journal.begun:
+            # What stopped the run is the error to report, not that the manifest could not be written after it.
+            with suppress(OutputWriteError):
+                self._write_manifest(interrupted=True)
+
+    def _entry(self, job: Job, result: Result) -> Entry:
+        """Return what is known of an image before its outputs are written."""
+        contract = self._segmenter.contract
+        entry = entry_of(job.source.name, result, contract, provider=self._segmenter.provider)
+        if result.labels is not None:
+            entry.outputs = output_names(job.stem, self._options.kinds)
+        return entry
+
+    def _do(self, jobs: Sequence[Job]) -> list[tuple[Job, Entry, bool]]:
+        """Predict a group of images and write their outputs, in a thread of its own.
+
+        Returns the entry of each, and whether its outputs were written; of those that a stop left, nothing. Small
+        images are first all read, then all run, then all written: what each of these needs stays in the processor's
+        caches, and the threads get in each other's way less often.
+        """
+        wanted = self._wanted()
+        return [
+            (job, *self._write(job, result))
+            for readings in self._read(jobs, wanted)
+            for job, result in [(job, self._segmenter.answer(found, options=wanted)) for job, found in readings]
+        ]
+
+    def _wanted(self) -> StreamOptions:
+        options = self._options
+        return StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
+
+    def _read(self, jobs: Sequence[Job], wanted: StreamOptions) -> Iterator[list[tuple[Job, Reading]]]:
+        """Yield the images of a group as read, so many at a time as together are still small."""
+        readings: list[tuple[Job, Reading]] = []
+        pixels = 0
+        for job in jobs:
+            if self.stop():
+                break
+            found = self._segmenter.read(0, job.source, options=wanted)
+            readings.append((job, found))
+            pixels += 0 if found.pixels is None else math.prod(found.pixels.size)
+            if pixels > _PIXELS_AT_ONCE:
+                yield readings
+                readings, pixels = [], 0
+        yield readings
+
+    def _write(self, job: Job, result: Result) -> tuple[Entry, bool]:
+        """Write the outputs of an image; return its entry, and whether there was anything to write."""
+        entry = self._entry(job, result)
+        if result.labels is None:
+            return entry, False
+        # Between two lines of the journal: what a kill leaves of these outputs is known to be this run's.
+        self._journal.append(Entry(entry.input, "writing", entry.outputs))
+        entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, self._segmenter.contract)
+        return entry, True
+
+    def _note(self, job: Job, entry: Entry) -> None:
+        entry.status = "done"
+        self._outcomes.set(job.number, "done", self._journal.append(entry))
+        if self._journal.has_earlier:
+            self._written.add(entry.outputs["labels"])
+
+    def _write_manifest(self, *, interrupted: bool) -> None:
+        count = self._outcomes.count
+        self.manifest.done, self.manifest.failed = count("done"), count("failed")
+        self.manifest.not_run = count("not run")
+        self.manifest.skipped = count("skipped") + sum(1 for _ in self._others())
+        self.manifest.interrupted = interrupted
+        seconds = round(time.perf_counter() - self._began, 3)
+        write_manifest(self.manifest, {**self._header, "seconds": seconds}, self._entries())
+        self._journal.is_over = not interrupted
+
+    def _entries(self) -> Iterator[Entry | bytes]:
+        for name, status, line in self._outcomes:
+            if status in ("done", "failed"):
+                yield self._journal.line(line)
+                continue
+            entry = self._journal.get(name) if status == "skipped" else None
+            yield Entry(name) if entry is None else replace(entry, status="skipped")
+        yield from self._others()
+
+    def _others(self) -> Iterator[Entry]:
+        """Yield what earlier runs did of inputs that this one was not given, where its outputs are still its own."""
+        for entry in self._journal.others(self._outcomes.names):
+            if entry.status in ("done", "skipped") and entry.outputs.get("labels", "") not in self._written:
+                yield replace(entry, status="skipped")
+
+
+def _groups(jobs: Jobs | Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:
+    """Cut jobs into groups for the threads, so small that each thread gets many of them."""
+    size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
+    left = iter(jobs)
+    while group := tuple(islice(left, size)):
+        yield group

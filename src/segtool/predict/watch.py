@@ -1,0 +1,147 @@
+"""Predicting images as they arrive in a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from segtool.errors import DataError, SegtoolError
+from segtool.predict.arrivals import Arrivals
+from segtool.predict.jobs import Job
+from segtool.predict.journal import open_journal
+from segtool.predict.manifest import Entry, Manifest
+from segtool.predict.naming import Namer
+from segtool.predict.outputs import stem_of
+from segtool.predict.predict import check_options
+from segtool.predict.predict_options import PredictOptions
+from segtool.predict.predict_run import PredictRun, Progress, Stop
+from segtool.predict.resume import run_header, take_up
+from segtool.runtime.segmenter import Segmenter
+from segtool.runtime.sources import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """When a file counts as whole, and when a watch ends; all in seconds.
+
+    Attributes
+    ----------
+    settle
+        How long a file's size and time of change must have been the same before it is read.
+    patience
+        How long they must have been the same before a file that cannot be decoded counts as failed; until then
+        somebody may still be writing it.
+    poll
+        Between two looks at the folder.
+    idle
+        End when nothing has arrived for so long; None to go on until stopped.
+    """
+
+    settle: float = 1.0
+    patience: float = 10.0
+    poll: float = 0.25
+    idle: float | None = None
+
+
+def watch_folder(
+    segmenter: Segmenter,
+    folder: Path,
+    *,
+    options: PredictOptions,
+    watch: WatchOptions,
+    progress: Progress | None = None,
+    stop: Stop = lambda: False,
+) -> Manifest:
+    """Predict the images in a folder and those that arrive in it, each once, until `stop` returns true.
+
+    A file is taken when it is whole (`WatchOptions`); one that was moved in with an old time of change is taken at
+    once. A file that failed is taken again when it changes, one that was done is not while it is there: removed and
+    made anew, it is another one. Files whose names begin with a
+    dot are left to those that are still writing them. The rest is as in `segtool.predict.predict.predict_paths`.
+
+    Raises
+    ------
+    SegtoolError
+        As in `predict_paths`; or the folder is not there (any more), or is the output folder.
+    """
+    if os.path.realpath(folder) == os.path.realpath(options.out):
+        raise DataError(f"The outputs would go into the watched folder {folder}; choose another folder with --out.")
+    arrivals = Arrivals(folder, options.out, settle=watch.settle, patience=watch.patience)
+    check_options(segmenter, options)
+    header = run_header(segmenter, options)
+    with open_journal(options.out) as journal:
+        take_up(journal, header, options)
+        namer = Namer(Path(os.path.abspath(folder)))  # noqa: PTH100 (resolve() would replace a link's name)
+        for stem in (stem_of(entry.outputs) for entry in journal.others(())):
+            if stem is not None:
+                namer.reserve(stem)
+        with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
+            run.begin(header)
+            _Watch(run, arrivals, namer).go_on(watch)
+    return run.manifest
+
+
+class _Watch:
+    """The loop of a watch: look, predict what is whole, wait."""
+
+    def __init__(self, run: PredictRun, arrivals: Arrivals, namer: Namer) -> None:
+        self._run = run
+        self._arrivals = arrivals
+        self._namer = namer
+        self._jobs: dict[Path, Job] = {}
+        self._put_off: dict[Path, Entry] = {}
+
+    def go_on(self, watch: WatchOptions) -> None:
+        last = time.monotonic()
+        while not self._run.stop():
+            paths = self._arrivals.whole()
+            self._forget()
+            if paths:
+                self._predict(paths)
+                last = time.monotonic()
+            elif watch.idle is not None and not self._arrivals.waiting and time.monotonic() - last >= watch.idle:
+                break
+            else:
+                time.sleep(watch.poll)
+        for path, entry in self._put_off.items():
+            self._run.fail(entry, self._jobs[path])
+
+    def _forget(self) -> None:
+        """Drop what is kept for files that are gone; what was put off has failed."""
+        for path in self._jobs.keys() - self._arrivals.known if self._jobs else ():
+            job = self._jobs.pop(path)
+            if (entry := self._put_off.pop(path, None)) is not None:
+                self._run.fail(entry, job)
+
+    def _predict(self, paths: list[Path]) -> None:
+        new = [Source(str(path), str(path.parent)) for path in paths if path not in self._jobs]
+        self._jobs |= {job.source.path: job for job in self._run.plan(new, self._namer)}
+        self._run.work_through(list(self._allowed(paths)), put_off=self._keep_waiting)
+        for path in paths:
+            job = self._jobs.get(path)
+            status = "skipped" if job is None else self._run.status(job)
+            if status in ("done", "skipped"):
+                self._arrivals.settle(path)
+                self._jobs.pop(path, None)
+            if status != "not run":
+                self._put_off.pop(path, None)
+
+    def _allowed(self, paths: list[Path]) -> Iterator[Job]:
+        """Yield the jobs of these files, but for those whose outputs may not be written; these have failed."""
+        for job in (self._jobs[path] for path in paths if path in self._jobs):
+            try:
+                self._run.refuse_outputs([job], [job.source])
+            except SegtoolError as error:
+                self._run.fail(Entry(job.source.name, error=str(error)), job)
+                self._arrivals.give_up(job.source.path)
+            else:
+                yield job
+
+    def _keep_waiting(self, job: Job, entry: Entry) -> bool:
+        """Put a failure off where somebody may still be writing the file."""
+        path = job.source.path
+        self._put_off[path] = entry
+        return self._arrivals.try_later(path)

@@ -1,0 +1,225 @@
+"""The benchmark's bookkeeping; no test asserts how long anything takes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import tiny_contract, write_model
+
+from segtool.benchmark import batch_memory
+from segtool.benchmark.batch_memory import require_memory
+from segtool.benchmark.fresh_process import PHASES, measure_cold_start
+from segtool.benchmark.latency import RUNS_A_TURN, Length, Ratio, compare_interleaved, measure_latency
+from segtool.benchmark.subject import STAGES, BenchmarkCase
+from segtool.benchmark.throughput import measure_throughput
+from segtool.errors import DataError, ModelFileError
+from segtool.machine.machine import frequency_scaling, machine_info
+from segtool.machine.processors import available_cpus
+
+MOST_THREADS = available_cpus()  # one session alone
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 84, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "model.onnx")
+
+
+def measured(*cases: BenchmarkCase, images: np.ndarray = IMAGES, **options: object) -> dict:
+    return measure_latency(cases, images=images, length=Length(**{"runs": 7, "warmup": 2, **options}))
+
+
+class TestMeasureLatency:
+    def test_what_it_returns(self, model: Path, tmp_path: Path) -> None:
+        other = write_model(tmp_path / "other.onnx", tiny_contract(head="probabilities"))
+        cases = [BenchmarkCase(model, threads=1), BenchmarkCase(other, provider="cpu", threads=2, batch=4)]
+        result = measured(*cases)
+        first, second = result["models"]
+        assert set(first) == {
+            *("path", "provider", "threads", "batch", "precision", "head", "n", "latency_ms", "stages_ms"),
+            *("throughput_ips", "size_bytes"),
+            *("provider_reason", "provider_options", "provider_nodes", "refused_providers"),
+        }
+        assert (first["n"], first["batch"], first["threads"], first["head"]) == (7, 1, 1, "labels")
+        assert (second["batch"], second["threads"], second["head"]) == (4, 2, "probabilities")
+        assert second["size_bytes"] == other.stat().st_size
+        for entry in (first, second):
+            latency = entry["latency_ms"]
+            assert 0 < latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
+            assert latency["p50_low"] <= latency["p50"] <= latency["p50_high"]
+            assert latency["p999"] is None
+            assert list(entry["stages_ms"]) == list(STAGES)
+            assert entry["throughput_ips"] == pytest.approx(entry["batch"] * 1000 / latency["mean"])
+        assert result["warmup"] | {"seconds": 0} == {
+            "rounds": 2,
+            "seconds": 0,
+            "stable": None,
+            "criterion": "2 rounds, as asked for",
+        }
+        json.dumps(result, allow_nan=False)
+
+    def test_each_case_of_the_first_model_has_a_control(self, model: Path, tmp_path: Path) -> None:
+        other = write_model(tmp_path / "other.onnx")
+        cases = [BenchmarkCase(path, threads=count) for path in (model, other) for count in (1, 2)]
+        controls = measured(*cases)["noise"]["controls"]
+        assert [(each["path"], each["threads"]) for each in controls] == [(str(model), 1), (str(model), 2)]
+
+    def test_every_run_is_kept_and_none_more(self, model: Path) -> None:
+        images = np.zeros((1, 100, 90, 3), np.uint8)
+        calls: list[tuple[float, float]] = []
+        result = measure_latency(
+            [BenchmarkCase(model)],
+            images=images,
+            length=Length(runs=12, warmup=1),
+            samples=True,
+            progress=lambda *call: calls.append(call),
+        )
+        (entry,) = result["models"]
+        assert len(entry["samples_ms"]) == entry["n"] == 12
+        assert max(entry["samples_ms"]) == entry["latency_ms"]["max"]
+        assert calls == [(5, 12), (10, 12), (12, 12)]
+
+    def test_by_seconds(self, model: Path) -> None:
+        (entry,) = measured(BenchmarkCase(model), runs=None, seconds=0.05)["models"]
+        assert entry["n"] >= 10
+        assert entry["n"] % RUNS_A_TURN == 0
+
+    @pytest.mark.parametrize("options", [{"runs": 0}, {"warmup": -1}, {"images": IMAGES[:0]}])
+    def test_nothing_to_measure(self, model: Path, options: dict[str, object]) -> None:
+        with pytest.raises(DataError, match="needs at least one"):
+            measured(BenchmarkCase(model), **options)
+
+
+class TestMemory:
+    """An image of 64 x 84 grey pixels takes three bytes a pixel: decoded, in the batch, and its label."""
+
+    IMAGE = 3 * 64 * 84
+
+    @pytest.fixture
+    def left(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+        return lambda memory: monkeypatch.setattr(batch_memory, "available_memory", lambda: memory)
+
+    @pytest.mark.parametrize("measure", [measure_latency, measure_throughput])
+    def test_a_batch_larger_than_the_memory_is_refused_before_anything_is_measured(
+        self, model: Path, left: Callable[[int | None], None], measure: Callable[..., object]
+    ) -> None:
+        left(1000 * self.IMAGE - 1)
+        cases = [BenchmarkCase(model, threads=MOST_THREADS, batch=batch) for batch in (1, 1000)]
+        with pytest.raises(DataError, match=r"batch of 1000 takes 16 MB for its images and answers alone.*--batch"):
+            measure(cases, images=IMAGES, length=Length(runs=10**9))
+
+    def test_the_batches_of_sessions_side_by_side_add_up(self, model: Path, left: Callable[[int | None], None]) -> None:
+        case = BenchmarkCase(model, threads=1, batch=4)
+        left(8 * self.IMAGE)
+        require_memory(case, case.open(), sessions=2)
+        with pytest.raises(DataError, match="in each of 3 sessions side by side"):
+            require_memory(case, case.open(), sessions=3)
+
+    def test_what_the_network_itself_takes_is_measured(self, model: Path, left: Callable[[int | None], None]) -> None:
+        case = BenchmarkCase(model, threads=1, batch=10_000)  # its scores alone: 11 floats for each pixel
+        left(2 * case.batch * self.IMAGE)
+        with pytest.raises(DataError, match="by what small batches take"):
+            require_memory(case, case.open())
+        left(10_000 * case.batch * self.IMAGE)
+        require_memory(case, case.open())
+        left(None)
+        require_memory(case, case.open())
+
+
+class TestThroughput:
+    def test_what_it_returns(self, model: Path) -> None:
+        cases = [BenchmarkCase(model, threads=1, batch=2), BenchmarkCase(model, threads=available_cpus())]
+        found = measure_throughput(cases, images=IMAGES, length=Length(runs=10))
+        assert [entry["sessions"] for entry in found] == [available_cpus(), 1]
+        for entry in found:
+            rate = entry["images_per_second"]
+            assert 0 < rate["low"] <= rate["median"] <= rate["high"]
+            assert entry["n"] >= 10
+            assert entry["turns"] >= 6
+        json.dumps(found, allow_nan=False)
+
+
+class TestColdStart:
+    def test_its_phases_and_its_memory(self, model: Path) -> None:
+        ballast = np.ones(400_000_000, np.uint8)
+        found = measure_cold_start(model, provider="cpu", threads=1, batch=1, repeats=2).to_dict()
+        assert 10 < found["peak_rss_mb"] < ballast.nbytes / 1e6  # the parent's memory is not counted
+        cold = found["cold_start"]
+        assert cold["n"] == 2
+        assert 0 < cold["min_ms"] <= found["cold_start_ms"] <= cold["max_ms"]
+        assert all(cold[f"{phase}_ms"] > 0 for phase in PHASES)
+        json.dumps(found, allow_nan=False)
+
+    def test_a_process_that_fails(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelFileError, match="does not exist"):
+            measure_cold_start(tmp_path / "none.onnx", provider="cpu", threads=1, batch=1)
+
+
+class TestCompareInterleaved:
+    def test_it_sees_which_is_slower(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [0]  # a clock that the calls alone move: how busy this machine is does not count
+
+        def takes(units: int) -> Callable[[], None]:
+            return lambda: now.__setitem__(0, now[0] + units)
+
+        monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+        ratio = compare_interleaved(takes(4), takes(1), rounds=15)
+        assert ratio.low == ratio.median == ratio.high == 4
+
+    def test_calls_alternate_and_so_does_who_begins(self) -> None:
+        calls: list[str] = []
+        compare_interleaved(lambda: calls.append("a"), lambda: calls.append("b"), rounds=4, warmup=0)
+        assert "".join(calls) == "abbaabba"
+
+    def test_one_round_has_no_spread(self) -> None:
+        ratio = compare_interleaved(lambda: None, lambda: None, rounds=1)
+        assert isinstance(ratio, Ratio)
+        assert ratio.low == ratio.median == ratio.high
+
+    def test_no_rounds(self) -> None:
+        with pytest.raises(DataError, match="at least one round"):
+            compare_interleaved(lambda: None, lambda: None, rounds=0)
+
+
+class TestMachineInfo:
+    def test_this_machine(self) -> None:
+        info = machine_info()
+        assert info["available_cpus"] == available_cpus()
+        assert info["packages"]["numpy"] == np.__version__
+        json.dumps(info, allow_nan=False)
+
+    def test_instruction_sets_of_x86_and_arm(self, tmp_path: Path) -> None:
+        cpuinfo = tmp_path / "cpuinfo"
+        cpuinfo.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_vnni\n\nmodel name\t: Other\n")
+        info = machine_info(proc=tmp_path)
+        assert (info["cpu"], info["instruction_sets"]) == ("Some CPU", ["avx2", "avx512_vnni"])
+        cpuinfo.write_text("BogoMIPS\t: 50\nFeatures\t: fp asimd asimddp i8mm\n")
+        assert machine_info(proc=tmp_path)["instruction_sets"] == ["asimd", "asimddp", "i8mm"]
+
+    def test_frequency_scaling(self, tmp_path: Path) -> None:
+        scaling = tmp_path / "devices" / "system" / "cpu" / "cpu0" / "cpufreq"
+        scaling.mkdir(parents=True)
+        for name, text in (("governor", "powersave"), ("driver", "intel_pstate"), ("max_freq", "3900000")):
+            (scaling / f"scaling_{name}").write_text(text + "\n")
+        pstate = scaling.parents[1] / "intel_pstate"
+        pstate.mkdir()
+        (pstate / "no_turbo").write_text("1\n")
+        (tmp_path / "cpuinfo").write_text("cpu MHz\t\t: 800.5\n\ncpu MHz\t\t: 3900\n")
+        assert frequency_scaling(proc=tmp_path, system=tmp_path) == {
+            "governor": "powersave",
+            "driver": "intel_pstate",
+            "min_mhz": None,
+            "max_mhz": 3900.0,
+            "turbo": False,
+            "now_mhz": [800.5, 3900.0],
+        }
+
+    def test_a_machine_that_says_nothing(self, tmp_path: Path) -> None:
+        info = machine_info(proc=tmp_path, system=tmp_path)
+        assert set(info["frequency"].values()) == {None}
+        assert info["virtual"] is info["memory_bytes"] is None

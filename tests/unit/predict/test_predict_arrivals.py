@@ -1,0 +1,145 @@
+"""What a watch keeps of the files that it saw, and how often it lists the folders; real folders, no waiting."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from segtool.errors import DataError
+from segtool.predict.arrivals import Arrivals
+
+LISTED: list[str] = []
+sys.addaudithook(lambda event, arguments: LISTED.append(str(arguments[0])) if event == "os.scandir" else None)
+OLD = 1_000_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "incoming"
+    (path / "sub" / "deep").mkdir(parents=True)
+    yield path
+    LISTED.clear()
+
+
+def arrivals(folder: Path, **options: float) -> Arrivals:
+    return Arrivals(folder, folder.parent / "out", **{"settle": 0.0, "patience": 0.0, "relist": 1e9, **options})
+
+
+def write(path: Path) -> Path:
+    path.write_bytes(b"anything")
+    return path
+
+
+def age(folder: Path) -> None:
+    """Let the folders have been as they are for long."""
+    for path in (folder, *(each for each in folder.rglob("*") if each.is_dir())):
+        os.utime(path, (OLD, OLD))
+
+
+def settled(folder: Path, **options: float) -> Arrivals:
+    """Arrivals that have seen the folder as it is and know that nothing changes unseen."""
+    age(folder)
+    seen = arrivals(folder, **options)
+    LISTED.clear()
+    return seen
+
+
+def test_files_that_are_gone_are_forgotten(folder: Path) -> None:
+    seen = arrivals(folder, relist=0)
+    for number in range(30):
+        done, failed = write(folder / f"{number}.png"), write(folder / "sub" / f"{number}.png")
+        assert seen.whole() == [done, failed]
+        seen.settle(done)
+        seen.give_up(failed)
+        assert seen.whole() == []
+        done.unlink()
+        failed.unlink()
+    assert seen.whole() == []
+    assert seen.known == set()
+
+
+def test_a_file_is_done_as_long_as_it_is_there(folder: Path) -> None:
+    seen = arrivals(folder, relist=0)
+    path = write(folder / "a.png")
+    seen.whole()
+    seen.settle(path)
+    path.write_bytes(b"something else")
+    assert seen.whole() == []
+    path.unlink()
+    assert seen.whole() == []
+    write(path)
+    assert seen.whole() == [path]
+
+
+def test_a_folder_of_the_done_that_cannot_be_listed_forgets_nothing(folder: Path) -> None:
+    seen = arrivals(folder, relist=0)
+    path = write(folder / "sub" / "a.png")
+    seen.whole()
+    seen.settle(path)
+    away = folder.parent / "sub"
+    (folder / "sub").rename(away)
+    (folder / "sub").symlink_to(away)  # not listed, and the file is there
+    assert seen.whole() == []
+    assert seen.known == {path}
+
+
+def test_nothing_is_listed_where_nothing_changed(folder: Path) -> None:
+    write(folder / "a.png")
+    seen = settled(folder)
+    seen.settle(folder / "a.png")
+    for _ in range(5):
+        assert seen.whole() == []
+    assert LISTED == []
+
+
+def test_a_waiting_file_is_seen_to_change_without_a_listing(folder: Path) -> None:
+    path = write(folder / "a.png")
+    os.utime(path, (OLD, OLD))
+    seen = settled(folder, settle=3600)
+    assert seen.whole() == [path]  # as old as it says
+    path.write_bytes(b"longer than before")
+    assert seen.whole() == []
+    assert seen.waiting
+    assert LISTED == []
+
+
+@pytest.mark.parametrize("below", ["", "sub", "sub/deep"])
+def test_an_arrival_is_listed(folder: Path, below: str) -> None:
+    seen = settled(folder)
+    assert seen.whole() == []
+    path = write(folder / below / "a.png")
+    assert seen.whole() == [path]
+    seen.settle(path)
+    other = write(folder / below / "b.png")  # within one tick of the folder's clock, say
+    os.utime(folder / below)
+    assert seen.whole() == [other]
+
+
+def test_a_new_folder_is_listed(folder: Path) -> None:
+    seen = settled(folder)
+    (folder / "new").mkdir()
+    path = write(folder / "new" / "a.png")
+    assert seen.whole() == [path]
+
+
+def test_folders_whose_time_of_change_stands_still_are_listed_after_a_while(folder: Path) -> None:
+    seen = settled(folder, relist=0)
+    path = write(folder / "a.png")
+    age(folder)
+    assert seen.whole() == [path]
+    still = settled(folder)
+    write(folder / "b.png")
+    age(folder)
+    assert folder / "b.png" not in still.whole()
+
+
+def test_a_folder_that_is_gone_is_an_error(folder: Path) -> None:
+    seen = settled(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(DataError, match="no folder"):
+        seen.whole()

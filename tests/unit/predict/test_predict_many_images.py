@@ -1,0 +1,274 @@
+"""Very many images: what is held of each is a few bytes, and nothing else depends on their number."""
+
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_models import write_model
+
+from segtool.errors import DataError
+from segtool.predict.fingerprints import Fingerprints
+from segtool.predict.jobs import Job, Jobs
+from segtool.predict.journal import open_journal
+from segtool.predict.line_index import LineIndex
+from segtool.predict.manifest import Entry, Manifest, read_entries, read_head, write_manifest
+from segtool.predict.naming import Namer, common_folder, find_sources
+from segtool.predict.predict import PredictOptions, predict_paths
+from segtool.predict.predict_run import PredictRun
+from segtool.predict.resume import take_up
+from segtool.predict.spool import Spool, in_order
+from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.sources import Source
+
+FEW, MANY = 1000, 9000
+STRANGE = os.fsdecode(b"caf\xe9.png")
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> Segmenter:
+    return load(write_model(tmp_path / "model.onnx"), threads=1)
+
+
+def make_files(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for index in range(count):
+        (folder / f"a-name-of-some-length-{index:06d}.png").touch()
+    return folder
+
+
+def entry_of(name: str) -> Entry:
+    outputs = {"labels": name}
+    return Entry(name, "done", outputs, {"labels": "0" * 64}, None, None, 64, 84, 5000, 1, "f" * 64, "CPU", 0.1)
+
+
+class Traced:
+    """What is allocated in a block: at its end, and at most; in bytes."""
+
+    held = 0
+    peak = 0
+
+    def __enter__(self) -> Traced:
+        tracemalloc.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.held, self.peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+
+class TestMemory:
+    def test_of_planning_a_folder(self, segmenter: Segmenter, tmp_path: Path) -> None:
+        traced = {}
+        for count in (FEW, MANY):
+            folder = make_files(tmp_path / str(count), count)
+            options = PredictOptions(out=tmp_path / "out")
+            with open_journal(options.out) as journal:
+                run = PredictRun(segmenter, options, journal)
+                with Traced() as traced[count]:
+                    sources, _ = find_sources([str(folder)], out=options.out)
+                    jobs = run.plan(sources, Namer(common_folder(sources.folders)))
+                    run.refuse_outputs(jobs, sources)
+                assert len(jobs) == len(sources) == count
+        names = MANY - FEW
+        assert traced[MANY].held - traced[FEW].held < 20 * names
+        assert traced[MANY].peak - traced[FEW].peak < 150 * names
+
+    def test_of_a_journal(self, tmp_path: Path) -> None:
+        with open_journal(tmp_path) as journal:
+            journal.begin({})
+            with Traced() as traced:
+                for index in range(FEW):
+                    journal.append(entry_of(f"{index}.png"))
+        assert traced.held < 10 * FEW
+
+    @pytest.mark.parametrize("has_journal", [True, False])
+    def test_of_taking_up_an_earlier_run(self, tmp_path: Path, has_journal: bool) -> None:
+        traced = {}
+        header = {"model_sha256": "0", "kinds": ["labels"], "tile": "auto", "folder": str(Path.cwd())}
+        for count in (FEW, MANY):
+            options = PredictOptions(out=tmp_path / str(count), resume=True)
+            entries = (entry_of(f"{index}.png") for index in range(count))
+            with open_journal(options.out) as journal:
+                if has_journal:
+                    journal.begin(header)
+                    for entry in entries:
+                        journal.append(entry)
+                else:
+                    write_manifest(Manifest(options.out / "manifest.json"), header, entries)
+            with open_journal(options.out) as journal, Traced() as traced[count]:
+                take_up(journal, header, options)
+                journal.begin(header)
+                assert sum(1 for _ in journal.others(f"{index}.png" for index in range(FEW))) == count - FEW
+        assert traced[MANY].peak - traced[FEW].peak < 80 * (MANY - FEW)
+
+    def test_of_an_output_folder_that_is_full(self, segmenter: Segmenter, tmp_path: Path) -> None:
+        traced = {}
+        for count in (FEW, MANY):
+            options = PredictOptions(out=make_files(tmp_path / str(count), count))
+            with open_journal(options.out) as journal, Traced() as traced[count]:
+                PredictRun(segmenter, options, journal).begin({})
+        assert traced[MANY].peak - traced[FEW].peak < 10 * (MANY - FEW)
+
+
+class TestRun:
+    def test_the_manifest_of_many_is_complete_and_in_order_and_resumed(
+        self, segmenter: Segmenter, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "images"
+        folder.mkdir()
+        Image.fromarray(np.zeros((64, 84), np.uint8)).save(folder / "0000.png")
+        for index in range(1, 600):
+            os.link(folder / "0000.png", folder / f"{index:04d}.png")
+        names = [str(path) for path in sorted(folder.iterdir())]
+        dealt: list[int] = []
+        options = PredictOptions(out=tmp_path / "out", workers=2)
+        inputs = [str(folder), str(tmp_path / "none.png")]
+        stopped = predict_paths(
+            segmenter,
+            inputs,
+            options=options,
+            progress=lambda done, _: dealt.append(done),
+            stop=lambda: len(dealt) > 300,
+        )
+        assert stopped.interrupted
+        assert stopped.done > 256  # some of them are read back from the disk
+        before = [(entry.input, entry.status) for entry in stopped.entries]
+        assert [name for name, _ in before] == [*names, inputs[1]]
+        whole = predict_paths(segmenter, inputs, options=replace(options, resume=True))
+        assert whole.counts == {"done": 600 - stopped.done, "skipped": stopped.done, "failed": 1, "not_run": 0}
+        expected = {"not run": "done", "done": "skipped", "failed": "failed"}
+        assert [(entry.input, entry.status) for entry in whole.entries] == [
+            (name, expected[status]) for name, status in before
+        ]
+        assert [entry.outputs["labels"] for entry in whole.entries[:-1]] == [Path(name).name for name in names]
+
+
+class TestFinding:
+    def test_the_folder_that_we_are_in(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "sub").mkdir()
+        for name in ("b.png", "a.png", "sub/c.png"):
+            (tmp_path / name).touch()
+        monkeypatch.chdir(tmp_path)
+        for text in (".", "./"):
+            sources, _ = find_sources([text], out=Path("out"))
+            assert [source.file for source in sources] == ["a.png", "b.png", str(Path("sub/c.png"))]
+        assert list(Namer(common_folder(sources.folders)).stems(sources)) == ["a", "b", "sub/c"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="needs links")
+    def test_links(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "x.png").touch()
+        (tmp_path / "a/y.png").symlink_to(tmp_path / "b/x.png")
+        (tmp_path / "a/in").symlink_to(tmp_path / "b")
+        (tmp_path / "a/circle").symlink_to(tmp_path / "a/circle")
+        (tmp_path / "again").symlink_to(tmp_path / "b")
+        inputs = [str(tmp_path / name) for name in ("a", "again", "b")]
+        sources, missing = find_sources(inputs, out=tmp_path / "out")
+        assert [source.file for source in sources] == [str(tmp_path / "a/x.png"), str(tmp_path / "a/y.png")]
+        assert missing == []
+
+    def test_a_stack_is_one_entry_of_the_list(self, tmp_path: Path) -> None:
+        np.lib.format.open_memmap(tmp_path / "stack.npy", "w+", np.uint8, (100_000, 8, 8)).flush()
+        with Traced() as traced:
+            sources, _ = find_sources([str(tmp_path / "stack.npy")], out=tmp_path / "out")
+        assert len(sources) == 100_000
+        assert traced.held < 100_000
+        assert next(islice(sources, 99_999, None)).index == 99_999
+
+
+class TestSpool:
+    @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 3000])
+    def test_values_come_back_in_order_as_often_as_wanted(self, count: int) -> None:
+        values = [[str(number), number, None, STRANGE] for number in range(count)]
+        spool = Spool(values)
+        assert len(spool) == count
+        assert list(zip(spool, spool, strict=True)) == [(value, value) for value in values]
+
+    def test_values_may_be_added_after_reading(self) -> None:
+        spool = Spool(range(300))
+        assert sum(spool) == sum(range(300))
+        for number in range(300, 700):
+            spool.append(number)
+        assert list(spool) == list(range(700))
+
+    @pytest.mark.parametrize("count", [0, 5, 8192, 30_000])
+    def test_texts_are_sorted_as_python_sorts_them(self, count: int) -> None:
+        random = np.random.default_rng(0)
+        texts = [chr(number) + STRANGE for number in random.integers(0, 0xD000, count).tolist()]
+        assert list(in_order(iter(texts))) == sorted(texts)
+
+    def test_jobs_come_back_whole(self) -> None:
+        given = [
+            Job(number, Source(f"{number}", "f", number % 2 or None), STRANGE, number > 3) for number in range(600)
+        ]
+        jobs = Jobs()
+        for job in given:
+            jobs.add(job)
+        assert list(jobs) == given
+
+    def test_the_folders_of_jobs(self) -> None:
+        jobs = Jobs()
+        for number, stem in enumerate(["a", "b", "x/a", "x/b", "y/z/a"]):
+            jobs.add(Job(number, Source(stem, "."), stem))
+        assert list(jobs.folders) == ["", "x", "y/z"]
+
+
+class TestFingerprints:
+    def test_texts_are_numbered_once(self) -> None:
+        texts = [str(number) for number in range(5000)] + [STRANGE, ""]
+        found = Fingerprints()
+        assert [found.add(text) for text in texts] == [(number, True) for number in range(len(texts))]
+        assert [found.add(text) for text in texts] == [(number, False) for number in range(len(texts))]
+        assert all(text in found for text in texts)
+        assert "5000" not in found
+        assert len(found) == len(texts)
+
+    def test_the_last_line_of_a_name_counts_at_the_place_of_its_first(self) -> None:
+        index = LineIndex()
+        for offset, name in enumerate("abcab"):
+            index.add(name, offset)
+        assert [index.find(name) for name in "abcd"] == [3, 4, 2, None]
+        assert list(index.others("bx")) == [3, 2]
+
+
+class TestManifestFile:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        manifest = Manifest(tmp_path / "manifest.json", done=2)
+        write_manifest(manifest, {"tile": "auto"}, [entry_of("a.png"), Entry(STRANGE, "failed", error="no")])
+        return manifest.path
+
+    def test_it_is_read_entry_by_entry_as_it_is_read_whole(self, path: Path) -> None:
+        whole = json.loads(path.read_bytes())
+        assert [entry.to_dict() for entry in read_entries(path)] == whole.pop("entries")
+        assert read_head(path) == whole
+
+    @pytest.mark.parametrize("indent", [None, 1, 2])
+    def test_it_may_be_laid_out_anew(self, path: Path, indent: int | None) -> None:
+        before = list(read_entries(path))
+        path.write_text(json.dumps(json.loads(path.read_bytes()), indent=indent) + "\n")
+        assert list(read_entries(path)) == before
+        assert read_head(path)["tile"] == "auto"
+
+    def test_without_entries(self, path: Path) -> None:
+        write_manifest(Manifest(path), {}, [])
+        assert list(read_entries(path)) == []
+
+    def test_a_damaged_one_is_one_sentence(self, path: Path) -> None:
+        path.write_bytes(path.read_bytes()[:-20])
+
+        def read() -> Iterator[object]:
+            yield from read_entries(path)
+
+        with pytest.raises(DataError, match="--overwrite"):
+            list(read())

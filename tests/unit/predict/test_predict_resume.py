@@ -1,0 +1,328 @@
+"""Resuming: what is done is left, everything else is run, and nothing is mixed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_models import tiny_contract, write_model
+
+from segtool.errors import DataError, OutputExistsError, OutputWriteError
+from segtool.predict.journal import JOURNAL_NAME, open_journal
+from segtool.predict.manifest import Entry, Manifest
+from segtool.predict.predict import PredictOptions, predict_paths
+from segtool.runtime.segmenter import Segmenter, load
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def segmenter() -> Segmenter:
+    return load(write_model(Path("model.onnx").absolute()), threads=1)
+
+
+@pytest.fixture
+def images() -> Path:
+    for index in range(6):
+        write_image(f"images/{index}.png", index)
+    return Path("images")
+
+
+def write_image(name: str, seed: int) -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 84), dtype=np.uint8)).save(name)
+
+
+def predict(segmenter: Segmenter, *inputs: str, after: int | None = None, **options: object) -> Manifest:
+    """Predict `inputs` into out/, one at a time; stopped dead after so many results where that is given."""
+
+    def killed(dealt: int, _: int) -> None:
+        if dealt == after:
+            raise KeyboardInterrupt
+
+    given = PredictOptions(**{"out": Path("out"), "workers": 1, **options})
+    return predict_paths(segmenter, inputs or ["images"], options=given, progress=killed)
+
+
+def interrupted(segmenter: Segmenter, after: int, **options: object) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        predict(segmenter, after=after, **options)
+
+
+def lose_manifest() -> None:
+    """What kill -9 would have left: the journal alone."""
+    Path("out/manifest.json").unlink()
+
+
+def statuses(manifest: Manifest) -> list[str]:
+    return [entry.status for entry in manifest.entries]
+
+
+def written(folder: str = "out") -> dict[str, tuple[bytes, int]]:
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file() and "manifest" not in path.name)
+    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_is_done_is_left_and_the_rest_is_run(segmenter: Segmenter, images: Path, killed: bool) -> None:
+    interrupted(segmenter, after=3)
+    if killed:
+        lose_manifest()
+    # What was in work is written as well, and belongs to the run; it is not noted as done, and is done again.
+    before = {name: what for name, what in written().items() if name in ("0.png", "1.png", "2.png")}
+    assert len(before) == 3
+    manifest = predict(segmenter, resume=True)
+    assert statuses(manifest) == ["skipped"] * 3 + ["done"] * 3
+    after = written()
+    assert {name: after[name] for name in before} == before
+    whole = predict(segmenter, out=Path("whole"))
+    assert {name: data for name, (data, _) in after.items()} == {
+        name: data for name, (data, _) in written("whole").items()
+    }
+    for ours, theirs in zip(manifest.entries, whole.entries, strict=True):
+        ours.seconds = theirs.seconds
+        ours.status = theirs.status
+        assert ours == theirs
+    assert not Path("out", JOURNAL_NAME).exists()
+
+
+def test_a_complete_run_is_all_skipped_and_again(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter)
+    before = written()
+    for _ in range(2):
+        manifest = predict(segmenter, resume=True)
+        assert manifest.counts == {"done": 0, "skipped": 6, "failed": 0, "not_run": 0}
+    assert written() == before
+
+
+def test_new_inputs_changed_ones_failed_ones_and_lost_outputs_are_run(segmenter: Segmenter, images: Path) -> None:
+    (images / "0.png").write_bytes(b"broken")
+    predict(segmenter)
+    write_image("images/0.png", 0)  # mended
+    write_image("images/1.png", 77)  # changed
+    Path("out/2.png").unlink()
+    write_image("images/sub/new.png", 9)
+    os.utime(images / "3.png", (1, 1))  # touched, not changed
+    manifest = predict(segmenter, resume=True)
+    assert statuses(manifest) == ["done", "done", "done", "skipped", "skipped", "skipped", "done"]
+    predict(segmenter, out=Path("whole"))
+    assert {name: data for name, (data, _) in written().items()} == {
+        name: data for name, (data, _) in written("whole").items()
+    }
+
+
+def test_inputs_that_are_not_named_again_keep_their_entries(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter)
+    write_image("images/new.png", 9)
+    manifest = predict(segmenter, "images/new.png", "images/4.png", resume=True)
+    assert [(entry.input, entry.status) for entry in manifest.entries] == [
+        ("images/new.png", "done"),
+        ("images/4.png", "skipped"),
+        *((f"images/{index}.png", "skipped") for index in (0, 1, 2, 3, 5)),
+    ]
+
+
+def test_from_another_folder(segmenter: Segmenter, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(segmenter, after=3)
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    manifest = predict(segmenter, "../images/0.png", "../images/5.png", out=Path("../out"), resume=True)
+    assert [(Path(entry.input).resolve().name, entry.status) for entry in manifest.entries] == [
+        ("0.png", "skipped"),
+        ("5.png", "done"),
+        ("1.png", "skipped"),
+        ("2.png", "skipped"),
+    ]
+    assert all(Path(entry.input).is_file() for entry in manifest.entries)
+
+
+def test_names_are_those_of_an_uninterrupted_run(segmenter: Segmenter, images: Path) -> None:
+    Image.fromarray(np.zeros((64, 84), np.uint8)).save("images/2.bmp")
+    interrupted(segmenter, after=3)
+    assert sorted(written())[:3] == ["0.png", "1.png", "2.bmp.png"]
+    predict(segmenter, resume=True)
+    predict(segmenter, out=Path("whole"))
+    assert list(written()) == list(written("whole"))
+
+
+def test_a_new_image_takes_no_name_of_an_old_one(segmenter: Segmenter, images: Path) -> None:
+    write_image("new/a.overlay.png", 1)
+    predict(segmenter, "new", overlay=True)
+    write_image("new/a.png", 2)
+    manifest = predict(segmenter, "new", overlay=True, resume=True)
+    assert [(entry.outputs["labels"], entry.status) for entry in manifest.entries] == [
+        ("a.overlay.png", "skipped"),
+        ("a~2.png", "done"),
+    ]
+
+
+@pytest.mark.parametrize("change", ["model", "kinds", "tile"])
+@pytest.mark.parametrize("killed", [True, False])
+def test_another_model_or_other_options_are_refused(
+    segmenter: Segmenter, images: Path, change: str, killed: bool
+) -> None:
+    interrupted(segmenter, after=3)
+    if killed:
+        lose_manifest()
+    options: dict[str, object] = {"overlay": change == "kinds", "tile": "never" if change == "tile" else "auto"}
+    if change == "model":
+        segmenter = load(write_model(Path("model.onnx"), tiny_contract(background_id=None)), threads=1)
+    before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    words = {"model": "another model", "kinds": "other kinds", "tile": "--tile"}[change]
+    with pytest.raises(OutputExistsError, match=words):
+        predict(segmenter, resume=True, **options)
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+    manifest = predict(segmenter, resume=True, overwrite=True, **options)
+    assert statuses(manifest) == ["done"] * 6
+
+
+def test_without_resume_an_unfinished_run_is_refused(segmenter: Segmenter, images: Path) -> None:
+    interrupted(segmenter, after=3)
+    with pytest.raises(OutputExistsError, match="--resume to finish"):
+        predict(segmenter)
+    lose_manifest()
+    with pytest.raises(OutputExistsError, match="--resume to finish"):
+        predict(segmenter)
+    assert statuses(predict(segmenter, overwrite=True)) == ["done"] * 6
+
+
+def test_nothing_to_resume_is_a_first_run(segmenter: Segmenter, images: Path) -> None:
+    assert statuses(predict(segmenter, resume=True)) == ["done"] * 6
+
+
+def test_a_file_that_is_nobodys_is_not_replaced(segmenter: Segmenter, images: Path) -> None:
+    interrupted(segmenter, after=3)
+    Path("out/5.png").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"5\.png"):
+        predict(segmenter, resume=True)
+    assert Path("out/5.png").read_text() == "mine"
+    assert statuses(predict(segmenter, resume=True, overwrite=True)) == ["skipped"] * 3 + ["done"] * 3
+
+
+def test_what_was_being_written_is_written_again(segmenter: Segmenter, images: Path) -> None:
+    interrupted(segmenter, after=3)
+    with Path("out", JOURNAL_NAME).open("a") as journal:
+        journal.write(json.dumps({"input": "images/3.png", "status": "writing", "outputs": {"labels": "3.png"}}) + "\n")
+    Path("out/3.png").write_text("from the killed run")
+    Path("out/.segtool-0000000000-x.png").write_text("half")
+    assert statuses(predict(segmenter, resume=True)) == ["skipped"] * 3 + ["done"] * 3
+    with Image.open("out/3.png") as picture:
+        assert picture.size == (84, 64)
+    assert not list(Path("out").glob(".segtool-*"))
+
+
+def test_a_line_that_was_cut_off_is_run_again(segmenter: Segmenter, images: Path) -> None:
+    interrupted(segmenter, after=3)
+    lose_manifest()
+    path = Path("out", JOURNAL_NAME)
+    for cut in (1, 30):
+        path.write_bytes(path.read_bytes()[:-cut])
+        lines = [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        noted = {line["input"] for line in lines if "input" in line}
+        done = {line["input"] for line in lines if line.get("status") == "done"}
+        shutil.copytree("out", f"copy{cut}")
+        for name in {entry.name for entry in images.glob("*.png")} - {Path(name).name for name in noted}:
+            Path(f"copy{cut}", name).unlink(missing_ok=True)  # those of nobody are replaced with --overwrite alone
+        found = predict(segmenter, out=Path(f"copy{cut}"), resume=True).entries
+        assert {entry.input for entry in found if entry.status == "skipped"} == done
+        assert {entry.status for entry in found} == {"skipped", "done"}
+
+
+def test_a_journal_that_was_cut_off_while_it_took_up_a_manifest(segmenter: Segmenter, images: Path) -> None:
+    """The kill came while a second run copied the first one's manifest: that manifest still counts."""
+    predict(segmenter)
+    write_image("images/6.png", 6)
+    interrupted(segmenter, after=7, resume=True)
+    lines = Path("out", JOURNAL_NAME).read_bytes().splitlines(keepends=True)
+    predict(segmenter, resume=True)
+    Path("out", JOURNAL_NAME).write_bytes(b"".join(lines[:4]))
+    assert statuses(predict(segmenter, resume=True)) == ["skipped"] * 7
+
+
+def test_a_damaged_manifest_is_one_sentence(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter)
+    for text in ("{", "[]", '{"entries": 3}'):
+        Path("out/manifest.json").write_text(text)
+        with pytest.raises(DataError, match="--overwrite"):
+            predict(segmenter, resume=True)
+
+
+def test_a_manifest_cannot_name_outputs_elsewhere(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter)
+    Path("precious.png").write_text("mine")
+    text = Path("out/manifest.json").read_text()
+    Path("out/manifest.json").write_text(text.replace('"labels": "0.png"', '"labels": "../precious.png"'))
+    Path("out/0.png").unlink()
+    predict(segmenter, resume=True)
+    assert Path("precious.png").read_text() == "mine"
+    assert Path("out/0.png").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no lock there")
+def test_one_process_at_a_time(segmenter: Segmenter, images: Path) -> None:
+    with open_journal(Path("out")) as journal:
+        journal.begin({})
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(OutputWriteError, match="Another process"):
+                predict(segmenter, **options)
+        assert journal.path.is_file()
+
+
+def test_a_refused_run_leaves_nothing(segmenter: Segmenter, images: Path) -> None:
+    with pytest.raises(DataError, match="replace an input"):
+        predict(segmenter, out=images, overwrite=True)
+    assert sorted(path.name for path in images.iterdir()) == [f"{index}.png" for index in range(6)]
+
+
+class TestJournal:
+    def test_the_last_line_of_an_input_counts(self, tmp_path: Path) -> None:
+        with open_journal(tmp_path / "out") as journal:
+            journal.begin({"tile": "auto"})
+            for status in ("writing", "done"):
+                journal.append(Entry("a.png", status, {"labels": "a.png"}))
+            journal.append(Entry("b.png", "failed", error="no"))
+        with open_journal(tmp_path / "out") as journal:
+            assert journal.load()["tile"] == "auto"
+            assert journal.get("./x/../a.png").status == "done"
+            assert journal.get("b.png").error == "no"
+            assert journal.get("c.png") is None
+            assert [entry.input for entry in journal.others(["a.png"])] == ["b.png"]
+
+    def test_a_damaged_line_costs_that_line_alone(self, tmp_path: Path) -> None:
+        with open_journal(tmp_path) as journal:
+            journal.begin({})
+            for name in ("a.png", "b.png", "c.png"):
+                journal.append(Entry(name, "done"))
+        data = journal.path.read_bytes().splitlines(keepends=True)
+        journal.path.write_bytes(b"".join([*data[:2], b"\0" * 20 + b"\n", data[3]]))
+        with open_journal(tmp_path) as journal:
+            journal.load()
+            assert [journal.get(name) is not None for name in ("a.png", "b.png", "c.png")] == [True, False, True]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    def test_a_full_disk_is_one_sentence(self, tmp_path: Path) -> None:
+        (tmp_path / JOURNAL_NAME).symlink_to("/dev/full")
+        with pytest.raises(OutputWriteError, match="Could not write"), open_journal(tmp_path) as journal:
+            journal.begin({})
+
+    def test_no_entry_is_kept_in_memory(self, tmp_path: Path) -> None:
+        import tracemalloc
+
+        outputs = {"labels": "x" * 200}
+        with open_journal(tmp_path) as journal:
+            journal.begin({})
+            tracemalloc.start()
+            for index in range(2000):
+                journal.append(Entry(f"{index}.png", "done", outputs, sha256="0" * 64, error="y" * 1000))
+            kept = tracemalloc.get_traced_memory()[0]
+            tracemalloc.stop()
+        assert kept < 2000 * 400
+        assert journal.path.stat().st_size > 2000 * 1200

@@ -1,0 +1,224 @@
+"""Runs with what a recipe can hold beside the usual: averages, early ends, a teacher, a width, the same bits twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from segtool.errors import TrainingError
+from segtool.train import architectures, faster
+from segtool.train.averaging import averaged
+from segtool.train.epoch_end import Progress
+from segtool.train.listener import TrainListener
+from segtool.train.options import TrainOptions
+from segtool.train.run_folder import RunFolder
+from segtool.train.trainer import resume, train
+
+
+def build_small(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1) -> keras.Model:
+    image = keras.Input((height, width, channels), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(round(8 * multiplier), 3, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(num_classes, 1)(x)
+    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": build_small})
+    monkeypatch.setattr(faster, "_STEPS_A_CALL", 2)  # so that an epoch can be stopped in its midst
+    monkeypatch.chdir(tmp_path)
+
+
+def _options(data: Path, **changes: Any) -> TrainOptions:
+    return TrainOptions(**{"data": str(data), "arch": "small", "epochs": 3, "precision": "float32", **changes})
+
+
+def _rows(folder: str | Path) -> list[dict[str, str]]:
+    with RunFolder(folder).history.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _weights(folder: str | Path) -> list[np.ndarray]:
+    return list(keras.saving.load_model(RunFolder(folder).model).get_weights())
+
+
+class Stop(TrainListener):
+    """Raises in the midst of an epoch, as a kill would strike."""
+
+    def __init__(self, epoch: int, step: int = 2) -> None:
+        self.place = epoch, step
+
+    def step(self, epoch: int, step: int, loss: float) -> None:  # noqa: ARG002
+        if (epoch, step) == self.place:
+            raise KeyboardInterrupt
+
+
+def test_every_value_is_kept_and_a_stopped_run_goes_on_to_the_same_end(squares: Path) -> None:
+    changes = {
+        "augment": "noise:3,scale,shift:2", "loss": "combined", "class_weights": "balanced", "optimizer": "sgd",
+        "schedule": "constant", "learning_rate": 0.02, "ema": 0.8, "patience": 7, "width": 0.5,
+    }  # fmt: skip
+    train(_options(squares, **changes), out="whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(_options(squares, **changes), out="run", listener=Stop(2))
+    with pytest.raises(KeyboardInterrupt):
+        resume("run", listener=Stop(3))
+    resume("run")
+    for key in ("loss", "val_loss", "val_foreground_mean_iou", "learning_rate"):
+        ours, theirs = ([float(row[key]) for row in _rows(name)] for name in ("run", "whole"))
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3)
+    for ours, theirs in zip(_weights("run"), _weights("whole"), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    info = RunFolder("run").read_info()
+    assert info["recipe_values"] == {
+        "epochs": 3, "batch_size": 16, "learning_rate": 0.02, "warmup_epochs": 1, "schedule": "constant",
+        "optimizer": "sgd", "weight_decay": 0.0, "augment": "scale:0.15,shift:2,noise:3", "loss": "combined",
+        "class_weights": "balanced", "ema": 0.8, "patience": 7,
+    }  # fmt: skip
+    with np.load(squares) as stored:
+        assert info["config"]["class_weights"] == "balanced"
+        assert len(info["class_weights"]) == len(np.unique(stored["labels"]))
+    assert info["class_weights"][0] < min(info["class_weights"][1:])
+    assert info["parameters"] == 4 * 10 + 4 * 4 + 3 * 5
+
+
+def test_the_average_of_the_weights_is_scored_and_kept(squares: Path) -> None:
+    train(_options(squares, epochs=2, ema=0.99, learning_rate=0.05), out="averaged")
+    train(_options(squares, epochs=2, learning_rate=0.05), out="plain")
+    metrics = {name: json.loads(RunFolder(name).metrics.read_text())["val"] for name in ("averaged", "plain")}
+    for name in ("averaged", "plain"):
+        assert metrics[name]["foreground_mean_iou"] == pytest.approx(
+            max(float(row["val_foreground_mean_iou"]) for row in _rows(name)), abs=1e-4
+        )
+    # The same steps: the losses of training agree, the weights that are kept do not.
+    assert [row["loss"] for row in _rows("averaged")] == pytest.approx([row["loss"] for row in _rows("plain")])
+    assert not np.allclose(_weights("averaged")[0], _weights("plain")[0], atol=1e-2)
+
+
+def test_a_resume_restores_the_averages(squares: Path) -> None:
+    """The best model is made from the checkpoint alone."""
+    train(_options(squares, epochs=1, ema=0.9), out="run")
+    kept = _weights("run")
+    RunFolder("run").model.unlink()
+    resume("run")
+    for ours, theirs in zip(_weights("run"), kept, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_weights_are_averages_only_within_the_block(scaled: bool) -> None:
+    model = build_small(4, 4, 1, 2, multiplier=1)
+    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
+    images, truth = np.full((2, 4, 4, 1), 99, np.uint8), np.eye(2)[np.zeros((2, 4, 4), int)]
+    seen = []
+    for _ in range(3):
+        model.train_on_batch(images, truth)
+        seen.append(model.get_weights()[0])
+    expected = 0.25 * seen[0] + 0.25 * seen[1] + 0.5 * seen[2]
+    with averaged(model):
+        np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(model.get_weights()[0], seen[2])
+    assert not np.allclose(expected, seen[2], rtol=1e-4)
+
+
+def _flat(monkeypatch: pytest.MonkeyPatch, best: int) -> None:
+    """Let the epoch `best` be the best, whatever the network learns."""
+    add = Progress.add
+
+    def scored(self: Progress, row: dict[str, Any], score: float) -> None:
+        add(self, row, 1.0 if row["epoch"] == best else 0.5)
+
+    monkeypatch.setattr(Progress, "add", scored)
+
+
+def test_a_run_ends_when_no_better_epoch_comes(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _flat(monkeypatch, best=2)
+    result = train(_options(squares, epochs=9, patience=3), out="run")
+    assert (result.epochs, result.best_epoch, result.stopped_early) == (5, 2, True)
+    assert resume("run").epochs == 5  # it stays ended
+    assert not train(_options(squares, epochs=4, patience=3), out="other").stopped_early
+
+
+def test_patience_counts_on_through_a_kill(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _flat(monkeypatch, best=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(_options(squares, epochs=9, patience=3), out="run", listener=Stop(4))
+    assert [row["epoch"] for row in _rows("run")] == ["1", "2", "3"]
+    assert resume("run").epochs == 5
+
+
+def test_patience_is_exhausted_by_epochs_without_a_better_one() -> None:
+    progress = Progress()
+    assert not progress.exhausted(1)
+    for epoch, score in enumerate((0.1, 0.5, 0.5, 0.4), start=1):
+        progress.add({"epoch": epoch}, score)
+    assert [progress.exhausted(patience) for patience in (0, 1, 2, 3)] == [False, True, True, False]
+
+
+def test_a_student_learns_from_a_run_and_resumes_with_that_very_teacher(squares: Path) -> None:
+    train(_options(squares, width=2, epochs=1), out="large")
+    sha = RunFolder("large").model.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        train(_options(squares, teacher="large", temperature=3.0, epochs=2), out="small", listener=Stop(2))
+    result = resume("small", expected={"teacher": "large", "temperature": 3.0})
+    info = RunFolder("small").read_info()
+    assert result.epochs == 2
+    assert info["teacher"]["path"] == "large"
+    assert info["parameters"] == 8 * 10 + 8 * 4 + 3 * 9
+    train(_options(squares, epochs=2), out="alone")
+    assert not np.allclose(_weights("small")[0], _weights("alone")[0], atol=1e-3)
+    train(_options(squares, width=2, epochs=1, seed=5), out="other")
+    RunFolder("large").model.write_bytes(RunFolder("other").model.read_bytes())
+    with pytest.raises(TrainingError, match="teacher at large is not the one that small was started with"):
+        resume("small")
+    RunFolder("large").model.write_bytes(sha)
+    assert resume("small").epochs == 2
+
+
+def test_recompose_needs_a_background(squares: Path, tmp_path: Path) -> None:
+    with np.load(squares) as stored:
+        np.savez("other.npz", **stored)
+    Path("dataset.json").write_text(json.dumps({"classes": [{"name": name} for name in "abc"], "background": None}))
+    with pytest.raises(TrainingError, match="recompose needs data with a background class"):
+        train(_options(Path("other.npz"), augment="recompose"), out="run")
+    assert not Path("run").exists()
+
+
+# In a process of its own: what it switches on stays on. Threads, augmentation, averages and a resume take part.
+_TWICE = """
+import sys
+sys.path.insert(0, {tests!r})
+from segtool.train import architectures
+from test_train_recipe_run import Stop, build_small
+from segtool.train.options import TrainOptions
+from segtool.train.trainer import resume, train
+architectures.ARCHITECTURES = {{"small": build_small}}
+options = TrainOptions(data={data!r}, arch="small", epochs=3, augment="elastic:2,noise", ema=0.9, deterministic=True)
+train(options, out="first")
+try:
+    train(options, out="second", listener=Stop(2))
+except KeyboardInterrupt:
+    resume("second")
+"""
+
+
+def test_a_deterministic_run_ends_with_the_same_bits_twice_even_through_a_stop(squares: Path) -> None:
+    code = _TWICE.format(tests=str(Path(__file__).parents[1]), data=str(squares))
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for ours, theirs in zip(_weights("first"), _weights("second"), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    rows = [[{**row, "seconds": ""} for row in _rows(name)] for name in ("first", "second")]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 3
