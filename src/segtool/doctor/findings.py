@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from segtool.runtime.providers import REMOTE
 from segtool.telemetry import VARIABLE, State
 
 Severity = Literal["broken", "warning", "note"]
@@ -15,9 +16,6 @@ Severity = Literal["broken", "warning", "note"]
 BROKEN: Severity = "broken"
 WARNING: Severity = "warning"
 NOTE: Severity = "note"
-
-REMOTE = "AzureExecutionProvider"
-"""Runs calls to a cloud service, never a model: that it does not start says nothing."""
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"

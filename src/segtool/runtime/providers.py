@@ -7,7 +7,6 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtool.doctor.findings import REMOTE
 from segtool.errors import ProviderError
 from segtool.machine.processors import default_threads
 from segtool.runtime.engine import ORT_ERRORS, ort
@@ -18,6 +17,8 @@ DIRECTML = "DmlExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
 QNN = "QNNExecutionProvider"
 XNNPACK = "XnnpackExecutionProvider"
+REMOTE = "AzureExecutionProvider"
+"""Runs calls to a cloud service, never a model: that it does not start says nothing."""
 
 AUTO_ORDER = (
     "CUDAExecutionProvider",
