@@ -1,11 +1,12 @@
-"""The journal of a prediction: what became of each input so far, kept so that a killed run can be resumed.
+"""The journal of a prediction: the status of each input so far, kept so that a killed run can be resumed.
 
-``manifest.jsonl.part`` lies beside the manifest as long as a run is not complete. Each line is JSON: a header where a
-run began, then an entry when the outputs of an input are about to be written (status "writing") and one when they are
-there; the last one of an input counts. A line is handed to the system at once, which a kill -9 of the process cannot
-take back. It is not synced to the disk: where the power fails, outputs whose lines are lost are those of nobody, and
-are replaced with --overwrite alone. Nothing is ever rewritten and no entry is kept in memory, but for where those of
-earlier runs begin, so that the cost of an image does not grow with their number.
+``manifest.jsonl.part`` lies beside the manifest until a run is complete. Each line is JSON: a header where a run
+began, then an entry when the outputs of an input are about to be written (status "writing") and one when they are
+there. The last line of an input counts. Lines are appended and never rewritten. A line is handed to the operating
+system at once, so a kill -9 of the process does not lose it. It is not synced to the disk: after a power failure,
+outputs whose lines are lost are replaced only with --overwrite.
+
+Memory: of this run an offset for each input, of an earlier run that is resumed its line (about 1 kB).
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from segtool.errors import OutputWriteError
 from segtool.files import write_error
-from segtool.predict.line_index import LineIndex
 from segtool.predict.manifest import Entry, to_line
-from segtool.predict.spool import no_temporary_file, temporary_file
 
 JOURNAL_NAME = "manifest.jsonl.part"
 
@@ -54,9 +53,8 @@ class Journal:
         self.is_over = False
         self.descriptor = descriptor
         self._folder = str(Path.cwd())
-        self._earlier = LineIndex()
-        self._begun_in: list[tuple[int, str]] = []  # where the runs of the file begin, and the folders they ran in
-        self._seeds: IO[bytes] | None = None  # where the lines of an adopted manifest are until the run begins
+        self._earlier: dict[str, bytes] = {}  # the last line of each input of earlier runs, by its absolute path
+        self._adopted = False  # whether these come from a manifest, so that the file does not have them yet
         self._end = 0
         self._reader: BinaryIO | None = None
         self._writing = threading.Lock()
@@ -64,7 +62,7 @@ class Journal:
     @property
     def has_earlier(self) -> bool:
         """Whether it has anything of earlier runs."""
-        return len(self._earlier) > 0
+        return bool(self._earlier)
 
     @property
     def begun(self) -> bool:
@@ -72,7 +70,7 @@ class Journal:
         return self._reader is not None
 
     def load(self) -> dict[str, Any] | None:
-        """Index what earlier runs wrote; return the header of the first, or None where there is none.
+        """Read what earlier runs wrote; return the header of the first, or None where there is none.
 
         A line that a kill cut off is left out, and is overwritten by `begin`.
         """
@@ -85,9 +83,8 @@ class Journal:
                 if isinstance(begun := value.get("header"), dict):
                     header = header or begun
                     folder = begun.get("folder", folder)
-                    self._begun_in.append((self._end, folder))
-                else:
-                    self._index(value, folder)
+                elif (entry := Entry.from_dict(value)) is not None:
+                    self._add(entry, line, folder)
                 self._end += len(line)
         if header is None or len(self._earlier) < header.get("seeds", 0):
             # Cut off before the run began: what it was to start from is still in the manifest.
@@ -97,124 +94,81 @@ class Journal:
 
     def adopt(self, entries: Iterable[Entry], folder: str) -> None:
         """Take over the entries of a manifest; `folder` is where the run that wrote it was started."""
-        end = 0
-        try:
-            self._seeds = temporary_file()
-            for entry in entries:
-                entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
-                self._add(entry, self._folder, end)
-                end += self._seeds.write(to_line(entry.to_dict()) + b"\n")
-            self._seeds.flush()
-        except OSError as error:
-            raise no_temporary_file(error) from error
+        self._adopted = True
+        for entry in entries:
+            entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
+            self._add(entry, to_line(entry.to_dict()) + b"\n", self._folder)
 
     def drop(self) -> None:
-        """Let go of what was loaded or adopted: nothing is taken up."""
-        self._earlier, self._begun_in, self._end = LineIndex(), [], 0
+        """Forget what was loaded or adopted."""
+        self._earlier, self._adopted, self._end = {}, False, 0
 
     def begin(self, header: Mapping[str, Any]) -> None:
-        """Start the run's own part, after what was loaded or adopted; what else was in the file is gone."""
+        """Start the run's own part, after what was loaded or adopted; anything else in the file is removed."""
         try:
             os.truncate(self.descriptor, self._end)
             self._reader = self.path.open("rb")
         except OSError as error:
             raise write_error(self.path, error) from error
-        count = 0 if self._seeds is None else len(self._earlier)
-        self._begun_in.append((self._end, self._folder))
-        self._write({"header": {**header, "folder": self._folder, "seeds": count}})
-        if self._seeds is not None:
-            self._copy_seeds(self._seeds)
+        seeds = self._earlier.values() if self._adopted else ()
+        self._write(to_line({"header": {**header, "folder": self._folder, "seeds": len(seeds)}}) + b"\n")
+        for line in seeds:
+            self._write(line)
 
     def append(self, entry: Entry) -> int:
-        """Add what became of an input; return where its line begins.
+        """Add the status of an input; return the offset of its line.
 
         Raises
         ------
         OutputWriteError
             The operating system refused.
         """
-        return self._write(entry.to_dict())
+        return self._write(to_line(entry.to_dict()) + b"\n")
 
     def get(self, name: str) -> Entry | None:
         """Return the last entry that earlier runs have of an input under this name; None where there is none."""
-        if not self.has_earlier:
-            return None
-        offset = self._earlier.find(self._key(name))
-        entry = None if offset is None else self._entry(offset)
+        line = self._earlier.get(self._key(name))
+        entry = None if line is None else Entry.from_dict(_parse(line))
         return None if entry is None else replace(entry, input=name)
 
     def line(self, offset: int) -> bytes:
         """Return a line that `append` wrote, as it stands in the file."""
-        return self._line(offset).rstrip(b"\n")
+        if self._reader is None:
+            raise ValueError("The journal was not begun.")
+        self._reader.seek(offset)
+        return self._reader.readline().rstrip(b"\n")
 
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
         """Yield the entries of earlier runs of inputs that are not among `names`."""
-        if not self.has_earlier:
-            return
-        for offset in self._earlier.others(map(self._key, names)):
-            entry = self._entry(offset)
+        named = set(map(self._key, names)) if self._earlier else set()
+        for path, line in self._earlier.items():
+            entry = None if path in named else Entry.from_dict(_parse(line))
             if entry is not None:
-                name = _joined(self._folder_at(offset), entry.input)
-                yield entry if self._key(entry.input) == name else replace(entry, input=name)
+                yield entry if self._key(entry.input) == path else replace(entry, input=path)
 
     def remove(self) -> None:
-        """Remove the file, before it is let go, so that nobody takes up what is about to vanish."""
+        """Remove the file while it is still locked, so that no other process resumes from it."""
         if os.name == "nt":  # which removes no open file, and has no lock to keep
             self.close()
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file."""
-        for stream in (self._reader, self._seeds):
-            if stream is not None:
-                stream.close()
+        """Close the file, which releases the lock."""
+        if self._reader is not None:
+            self._reader.close()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def _entry(self, offset: int) -> Entry | None:
-        return Entry.from_dict(_parse(self._line(offset)))
-
-    def _line(self, offset: int) -> bytes:
-        stream = self._seeds or self._reader
-        with self.path.open("rb") if stream is None else nullcontext(stream) as lines:
-            lines.seek(offset)
-            return lines.readline()
-
-    def _folder_at(self, offset: int) -> str:
-        """Return the folder that the inputs of a line of earlier runs are named from."""
-        if self._seeds is not None:
-            return self._folder
-        return next((folder for begin, folder in reversed(self._begun_in) if begin < offset), self._folder)
-
-    def _copy_seeds(self, seeds: IO[bytes]) -> None:
-        """Append the lines of an adopted manifest, one by one."""
-        for number, offset in enumerate(self._earlier.offsets):
-            seeds.seek(offset)
-            self._earlier.offsets[number] = self._append(seeds.readline())
-        seeds.close()
-        self._seeds = None
-
-    def _index(self, value: Mapping[str, Any], folder: str) -> None:
-        entry = Entry.from_dict(value)
-        if entry is not None:
-            self._add(entry, folder, self._end)
-
-    def _add(self, entry: Entry, folder: str, offset: int) -> None:
-        self._earlier.add(_joined(folder, entry.input), offset)
-        self._note_folders(entry.outputs)
-
-    def _note_folders(self, outputs: Mapping[str, str]) -> None:
-        self.folders.update(os.path.dirname(name) for name in outputs.values())  # noqa: PTH120 (strings, not Paths)
+    def _add(self, entry: Entry, line: bytes, folder: str) -> None:
+        self._earlier[_joined(folder, entry.input)] = line
+        self.folders.update(os.path.dirname(name) for name in entry.outputs.values())  # noqa: PTH120 (20,000 strings)
 
     def _key(self, name: str) -> str:
         return _joined(self._folder, name)
 
-    def _write(self, value: Mapping[str, Any]) -> int:
-        """Append a value; return where its line begins."""
-        return self._append(to_line(value) + b"\n")
-
-    def _append(self, line: bytes) -> int:
+    def _write(self, line: bytes) -> int:
+        """Append a line; return its offset."""
         with self._writing:
             offset = self._end
             try:
@@ -229,7 +183,7 @@ class Journal:
 
 @contextmanager
 def open_journal(out: Path) -> Iterator[Journal]:
-    """Open the journal of an output folder and hold it; the system lets go of it even after a kill -9.
+    """Open the journal of an output folder and lock it; the lock ends with the process, also after a kill -9.
 
     A journal that is new and was not begun is removed again.
 
@@ -289,7 +243,7 @@ def _lock(journal: Journal) -> None:
 
 
 def _joined(folder: str, name: str) -> str:
-    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 (20,000 strings, not 20,000 Paths)
+    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 (20,000 strings)
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
 from segtool.images.decoding import IMAGE_SUFFIXES
-from segtool.predict.fingerprints import Fingerprints
 from segtool.predict.missing import nothing_found
-from segtool.predict.source_list import Sources
-from segtool.predict.spool import in_order
-from segtool.runtime.sources import Source
+from segtool.runtime.sources import Source, images_of
 
 SUFFIXES = {
     "labels": ".png",
@@ -34,7 +32,7 @@ _ENDINGS = tuple(
 )
 
 
-def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[Sources, list[str]]:
+def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], list[str]]:
     """Return the images that the arguments name, and the arguments that name nothing.
 
     A folder is searched below for image suffixes, in alphabetical order, leaving out hidden names and an output folder
@@ -46,16 +44,17 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[Sources, list[str
     DataError
         No argument names anything.
     """
-    sources = Sources()
+    sources: list[Source] = []
     missing: dict[str, None] = {}
-    seen, real = Fingerprints(), _RealPaths()
+    seen, real = set[str](), _RealPaths()
     for text in inputs:
         found = False
         with suppress(OSError):  # a name that is too long, a folder that may not be read: it names nothing
             for source in _expand(text, out):
                 found = True
-                if seen.add(real.of(source.file))[1]:
-                    sources.add(source)
+                if (path := real.of(source.file)) not in seen:
+                    seen.add(path)
+                    sources += images_of(source)
         if not found:
             missing[text] = None
     if not sources:
@@ -94,9 +93,8 @@ class Namer:
     def __init__(self, folder: Path) -> None:
         self._here = os.getcwd()  # noqa: PTH109 (asked once: of very many names it takes its time)
         self._above = len(_join(str(folder), ""))  # the separator included
-        self._taken = Fingerprints()
-        self._stems = Fingerprints()
-        self._is_shared = bytearray()  # by the number of a stem
+        self._taken: set[str] = set()
+        self._stems: Counter[str] = Counter()
 
     def reserve(self, stem: str) -> None:
         """Keep a name for an image that has it already and may not come again."""
@@ -117,16 +115,11 @@ class Namer:
             yield stem or self._stem(self._relative(source))
 
     def _count(self, stem: str) -> None:
-        number, is_new = self._stems.add(stem.casefold())
-        if is_new:
-            self._is_shared.append(False)
-        else:
-            self._is_shared[number] = True
+        self._stems[stem.casefold()] += 1
 
     def _stem(self, name: str) -> str:
         short = _without_suffix(name)
-        number = self._stems.find(short.casefold())
-        stem = self._first_free(name if number is None or self._is_shared[number] else short)
+        stem = self._first_free(short if self._stems[short.casefold()] == 1 else name)
         self._take(stem)
         return stem
 
@@ -181,8 +174,7 @@ def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> I
         if visited is not None:
             visited.append(here or os.curdir)
         folders: list[str] = []
-        names = in_order(_image_names(here, folders))
-        yield from (_join(here, name) for name in names)
+        yield from (_join(here, name) for name in sorted(_image_names(here, folders)))
         below = (_join(here, name) for name in sorted(folders, reverse=True))
         left += [path for path in below if not os.path.islink(path) and real_path(path) != skipped]  # noqa: PTH114
 
@@ -234,7 +226,7 @@ def _expand(text: str, out: Path) -> Iterator[Source]:
     elif path.exists():
         yield Source(str(path), str(path.parent))
     elif glob.has_magic(text):
-        files = map(Path, in_order(glob.iglob(text, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        files = map(Path, sorted(glob.iglob(text, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         yield from (Source(str(file), str(file.parent)) for file in files if file.is_file())
 
 

@@ -63,7 +63,7 @@ def predict_paths(
     with open_journal(options.out) as journal:
         take_up(journal, header, options)
         with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
-            jobs = run.plan(sources, Namer(common_folder(sources.folders)))
+            jobs = run.plan(sources, Namer(common_folder({source.folder for source in sources})))
             run.refuse_outputs(jobs, sources)
             run.begin(header, jobs)
             for text in missing:

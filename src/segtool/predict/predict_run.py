@@ -6,27 +6,23 @@ import logging
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
-from itertools import chain, islice, zip_longest
+from dataclasses import dataclass, replace
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
 from segtool.predict.entries import entry_of
-from segtool.predict.fingerprints import Fingerprints
-from segtool.predict.jobs import Job, Jobs
 from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, write_manifest
 from segtool.predict.naming import Namer
-from segtool.predict.outcomes import Outcomes
 from segtool.predict.outputs import output_names, stem_of, write_outputs
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.resume import is_done
-from segtool.predict.source_list import Sources
-from segtool.predict.spool import Spool
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
@@ -38,6 +34,34 @@ _PIXELS_AT_ONCE = 1 << 18  # of the images that are in memory at once in each th
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Job:
+    """One input of a run: an image, or an argument that names none.
+
+    Attributes
+    ----------
+    name
+        The input, as in the manifest.
+    source
+        The image, or what was taken for one.
+    stem
+        Of its outputs, relative to the output folder.
+    is_known
+        Whether an earlier run, now resumed, wrote or began its outputs, which may then be replaced.
+    status
+        "not run" until it is done, skipped or failed.
+    offset
+        Of its line in the journal.
+    """
+
+    name: str
+    source: Source
+    stem: str = ""
+    is_known: bool = False
+    status: Status = "not run"
+    offset: int = 0
 
 
 class PredictRun:
@@ -70,26 +94,22 @@ class PredictRun:
         self._progress = progress
         self._header: Mapping[str, Any] = {}
         self._began = 0.0
-        self._outcomes = Outcomes()
-        self._written = Fingerprints()
+        self._jobs: list[Job] = []  # in the order of the manifest
+        self._counts: Counter[Status] = Counter()
+        self._written: set[str] = set()
 
-    def plan(self, sources: Sources | Sequence[Source], namer: Namer) -> Jobs:
-        """Return the images that are to be predicted; those that the journal has as done are noted as skipped."""
-        first = len(self._outcomes)
-        known: Spool[str | None] = Spool()
-        for source in sources:
-            entry = self._journal.get(source.name)
-            stem = None if entry is None else stem_of(entry.outputs)
-            skipped = entry is not None and stem is not None and is_done(entry, source, self._options.out)
-            self._outcomes.add(source.name, "skipped" if skipped else "not run")
-            if self._journal.has_earlier:
-                known.append(stem)
-        jobs = Jobs()
-        stems = namer.stems(sources, known)
-        for number, (source, stem, kept) in enumerate(zip_longest(sources, stems, known), first):
-            if self._outcomes.status(number) == "not run":
-                jobs.add(Job(number, source, stem, kept is not None))
-        return jobs
+    def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
+        """Return the images that are to be predicted; those that the journal has as done are counted as skipped."""
+        entries = [self._journal.get(source.name) for source in sources]
+        kept = [None if entry is None else stem_of(entry.outputs) for entry in entries]
+        planned = []
+        for source, entry, old, stem in zip(sources, entries, kept, namer.stems(sources, kept), strict=True):
+            job = self._add(Job(source.name, source, stem, is_known=old is not None))
+            if entry is not None and old is not None and is_done(entry, source, self._options.out):
+                self._set(job, "skipped")
+            else:
+                planned.append(job)
+        return planned
 
     def refuse_outputs(self, jobs: Iterable[Job], inputs: Iterable[Source]) -> None:
         """Refuse outputs that are also inputs, and outputs that are there and may not be replaced.
@@ -99,14 +119,14 @@ class PredictRun:
         DataError, OutputExistsError
             There is one of them.
         """
-        taken: Fingerprints | None = None
+        taken: set[str] | None = None
         folder = os.fspath(self._options.out)
         for job in jobs:
             for name in output_names(job.stem, self._options.kinds).values():
                 target = os.path.join(folder, name)  # noqa: PTH118 (very many strings)
                 if not os.path.lexists(target):
                     continue
-                taken = taken or Fingerprints(os.path.realpath(source.file) for source in inputs)
+                taken = taken or {os.path.realpath(source.file) for source in inputs}
                 if os.path.realpath(target) in taken:
                     raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
                 if not (job.is_known or self._options.overwrite):
@@ -115,14 +135,14 @@ class PredictRun:
                         "another --out."
                     )
 
-    def begin(self, header: Mapping[str, Any], jobs: Jobs | None = None) -> None:
+    def begin(self, header: Mapping[str, Any], jobs: Iterable[Job] = ()) -> None:
         """Start: from here on the journal has what is done, and what killed runs left unfinished is gone."""
         self._header, self._began = header, time.perf_counter()
         self._journal.begin(header)
-        folders = chain([""], () if jobs is None else jobs.folders, self._journal.folders)
+        folders = {"", *self._journal.folders, *(os.path.dirname(job.stem) for job in jobs)}  # noqa: PTH120 (strings)
         remove_unfinished(self._options.out / name for name in folders)
 
-    def work_through(self, jobs: Jobs | Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
+    def work_through(self, jobs: Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
         """Predict images and write their outputs.
 
         `put_off` is asked of each failure whether the image is to be left as not run instead.
@@ -142,17 +162,12 @@ class PredictRun:
                 elif put_off is None or not put_off(job, entry):
                     self.fail(entry, job)
                 if self._progress is not None:
-                    self._progress(len(self._outcomes) - self._outcomes.count("not run"), len(self._outcomes))
-
-    def status(self, job: Job) -> Status:
-        """Return what became of an image so far: "done", "failed" or "not run"."""
-        return self._outcomes.status(job.number)
+                    self._progress(len(self._jobs) - self._counts["not run"], len(self._jobs))
 
     def fail(self, entry: Entry, job: Job | None = None) -> None:
         """Note an image, or an argument that names none, as failed, and log why."""
-        number = self._outcomes.add(entry.input) if job is None else job.number
-        line = self._journal.append(replace(entry, status="failed", outputs={}))
-        self._outcomes.set(number, "failed", line)
+        job = job or self._add(Job(entry.input, Source(entry.input, "")))
+        self._set(job, "failed", self._journal.append(replace(entry, status="failed", outputs={})))
         logger.error("%s", entry.error)
 
     def __enter__(self) -> PredictRun:
@@ -162,7 +177,7 @@ class PredictRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._write_manifest(interrupted=self._outcomes.count("not run") > 0)
+            self._write_manifest(interrupted=self._counts["not run"] > 0)
         elif self._journal.begun:
             # What stopped the run is the error to report, not that the manifest could not be written after it.
             with suppress(OutputWriteError):
@@ -171,7 +186,7 @@ class PredictRun:
     def _entry(self, job: Job, result: Result) -> Entry:
         """Return what is known of an image before its outputs are written."""
         contract = self._segmenter.contract
-        entry = entry_of(job.source.name, result, contract, provider=self._segmenter.provider)
+        entry = entry_of(job.name, result, contract, provider=self._segmenter.provider)
         if result.labels is not None:
             entry.outputs = output_names(job.stem, self._options.kinds)
         return entry
@@ -221,39 +236,47 @@ class PredictRun:
 
     def _note(self, job: Job, entry: Entry) -> None:
         entry.status = "done"
-        self._outcomes.set(job.number, "done", self._journal.append(entry))
+        self._set(job, "done", self._journal.append(entry))
         if self._journal.has_earlier:
             self._written.add(entry.outputs["labels"])
 
     def _write_manifest(self, *, interrupted: bool) -> None:
-        count = self._outcomes.count
-        self.manifest.done, self.manifest.failed = count("done"), count("failed")
-        self.manifest.not_run = count("not run")
-        self.manifest.skipped = count("skipped") + sum(1 for _ in self._others())
+        count = self._counts
+        self.manifest.done, self.manifest.failed = count["done"], count["failed"]
+        self.manifest.not_run = count["not run"]
+        self.manifest.skipped = count["skipped"] + sum(1 for _ in self._others())
         self.manifest.interrupted = interrupted
         seconds = round(time.perf_counter() - self._began, 3)
         write_manifest(self.manifest, {**self._header, "seconds": seconds}, self._entries())
         self._journal.is_over = not interrupted
 
     def _entries(self) -> Iterator[Entry | bytes]:
-        for name, status, line in self._outcomes:
-            if status in ("done", "failed"):
-                yield self._journal.line(line)
+        for job in self._jobs:
+            if job.status in ("done", "failed"):
+                yield self._journal.line(job.offset)
                 continue
-            entry = self._journal.get(name) if status == "skipped" else None
-            yield Entry(name) if entry is None else replace(entry, status="skipped")
+            entry = self._journal.get(job.name) if job.status == "skipped" else None
+            yield Entry(job.name) if entry is None else replace(entry, status="skipped")
         yield from self._others()
 
     def _others(self) -> Iterator[Entry]:
-        """Yield what earlier runs did of inputs that this one was not given, where its outputs are still its own."""
-        for entry in self._journal.others(self._outcomes.names):
+        """Yield the entries of earlier runs for inputs that this run was not given and whose outputs it left."""
+        for entry in self._journal.others(job.name for job in self._jobs):
             if entry.status in ("done", "skipped") and entry.outputs.get("labels", "") not in self._written:
                 yield replace(entry, status="skipped")
 
+    def _add(self, job: Job) -> Job:
+        self._jobs.append(job)
+        self._counts[job.status] += 1
+        return job
 
-def _groups(jobs: Jobs | Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:
+    def _set(self, job: Job, status: Status, offset: int = 0) -> None:
+        self._counts[job.status] -= 1
+        self._counts[status] += 1
+        job.status, job.offset = status, offset
+
+
+def _groups(jobs: Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:
     """Cut jobs into groups for the threads, so small that each thread gets many of them."""
     size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
-    left = iter(jobs)
-    while group := tuple(islice(left, size)):
-        yield group
+    return (jobs[at : at + size] for at in range(0, len(jobs), size))

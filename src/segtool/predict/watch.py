@@ -10,14 +10,13 @@ from pathlib import Path
 
 from segtool.errors import DataError, SegtoolError
 from segtool.predict.arrivals import Arrivals
-from segtool.predict.jobs import Job
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import Entry, Manifest
 from segtool.predict.naming import Namer
 from segtool.predict.outputs import stem_of
 from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.predict_run import PredictRun, Progress, Stop
+from segtool.predict.predict_run import Job, PredictRun, Progress, Stop
 from segtool.predict.resume import run_header, take_up
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
@@ -122,7 +121,7 @@ class _Watch:
         self._run.work_through(list(self._allowed(paths)), put_off=self._keep_waiting)
         for path in paths:
             job = self._jobs.get(path)
-            status = "skipped" if job is None else self._run.status(job)
+            status = "skipped" if job is None else job.status
             if status in ("done", "skipped"):
                 self._arrivals.settle(path)
                 self._jobs.pop(path, None)

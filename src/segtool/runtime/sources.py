@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -59,7 +59,7 @@ class Source:
     @property
     def is_array(self) -> bool:
         """Whether it is read with numpy, not with Pillow."""
-        return self.path.suffix.lower() == ARRAY_SUFFIX
+        return os.path.splitext(self.file)[1].lower() == ARRAY_SUFFIX  # noqa: PTH122 (very many strings)
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,12 @@ def read_array(source: Source, *, channels: int, max_pixels: int) -> UInt8Array:
         refuse_too_many(stored.shape[1], stored.shape[0], source.name, max_pixels)
     # A copy: the map, and with it the pages that were read, is let go at once.
     return to_channels(np.array(stored), channels, name=source.name)
+
+
+def images_of(source: Source) -> list[Source]:
+    """Return a file as its images: of a .npy stack each, else the file itself."""
+    length = stack_length(source.path) if source.is_array else None
+    return [source] if length is None else [replace(source, index=index) for index in range(length)]
 
 
 def stack_length(path: Path) -> int | None:

