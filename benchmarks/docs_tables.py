@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import docs_facts as facts
+import readme_tables
 from plots.results import processor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,10 +24,12 @@ _SCORE_NAMES = "pixel accuracy % | mean IoU, digits % | mean Dice, digits %"
 
 def pages(folder: Path) -> dict[Path, str]:
     """Return each page of a folder with the figures and facts of today."""
-    return {path: _filled(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.md"))}
+    return {path: filled(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.md"))}
 
 
-def _filled(text: str) -> str:
+def filled(text: str) -> str:
+    """Return a page with the figures between its marks, and the time of the first training where it is named."""
+    text = re.sub(r"took about \S+ minutes", f"took about {_training_minutes()} minutes", text)
     return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
 
 
@@ -45,12 +48,16 @@ def _step(index: int) -> Callable[[], str]:
     return shown
 
 
+def _training_minutes() -> int:
+    return round(_read("three_commands")["steps"][0]["seconds"] / 60)
+
+
 def _training_time() -> str:
     result = _read("three_commands")
-    minutes = result["steps"][0]["seconds"] / 60
     return (
         f"With no option it trains {result['run']['epochs']} epochs on {result['data']['splits']['train']} generated "
-        f"images. That took {minutes:.0f} minutes on two cores of an {result['machine']['cpu']} that other work shared."
+        f"images. That took {_training_minutes()} minutes on two cores of an {result['machine']['cpu']} that other "
+        "work shared."
     )
 
 
@@ -188,6 +195,9 @@ def _folder() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "readme-accuracy": readme_tables.accuracy,
+    "readme-engines": readme_tables.engines_of_readme,
+    "all": readme_tables.figures,
     "train": _step(0),
     "export": _step(1),
     "training-time": _training_time,

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import docs_tables
-import readme_tables
 from plots import family, footprint, scaling
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +22,7 @@ DRAWINGS = {
 def main() -> None:
     """Write, or with --check compare."""
     readme = ROOT / "README.md"
-    wanted = {readme: readme_tables.rewritten(readme.read_text(encoding="utf-8"))}
+    wanted = {readme: docs_tables.filled(readme.read_text(encoding="utf-8"))}
     wanted |= {ROOT / name: draw() for name, draw in DRAWINGS.items()}
     wanted |= docs_tables.pages(ROOT / "docs")
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]

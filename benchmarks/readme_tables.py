@@ -1,10 +1,8 @@
-"""Write the README's figures from results/*.json: `python benchmarks/readme_tables.py [--check]`."""
+"""The tables of docs/figures.md, and the two of the README, from results/*.json; `figures.py` writes them."""
 
 from __future__ import annotations
 
 import json
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +12,12 @@ from plots.results import processor
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 _KEYS = ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
-START, END = "<!-- figures -->", "<!-- /figures -->"
 # Section 10 of the design: the figures of the source's own run, on its own random validation split.
 SOURCE = "| the source's own run (FCN-8, 75 epochs, validation) | 99.14 | 84.76 | 91.73 | |"
 
 
-def main() -> None:
-    """Rewrite the README, or with --check exit with 1 where it is not what the results say."""
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    wanted = rewritten(text)
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if text == wanted else "README.md is not what benchmarks/results say; run this without --check.")
-    path.write_text(wanted, encoding="utf-8")
-
-
-def rewritten(text: str) -> str:
-    """Return the README with the figures of today's results."""
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    text = f"{before}{START}\n{figures()}\n{END}{after}"
-    return re.sub(r"took about \S+ minutes", f"took about {_training_minutes()} minutes", text)
-
-
-def _training_minutes() -> int:
-    result: dict[str, Any] = json.loads((RESULTS / "three_commands.json").read_text(encoding="utf-8"))
-    return round(result["steps"][0]["seconds"] / 60)
-
-
 def figures() -> str:
-    """Return the figures' section as Markdown."""
+    """Return the content of docs/figures.md."""
     result: dict[str, Any] = json.loads((RESULTS / "m2nist_fcn8.json").read_text(encoding="utf-8"))
     counts = result["data"]["splits"]
     lines = [
@@ -72,6 +46,38 @@ def figures() -> str:
     more = (engines.throughput_table, footprint.table, family.table, scaling.table)
     tables = (line for table in more for line in table())
     return "\n".join([*_edge(), *lines, *_engines(), *tables, *_membrane()])
+
+
+def accuracy() -> str:
+    """Return the README's table of accuracy on test images of M2NIST."""
+    edge: dict[str, Any] = json.loads((RESULTS / "m2nist_edge.json").read_text(encoding="utf-8"))
+    fcn8: dict[str, Any] = json.loads((RESULTS / "m2nist_fcn8.json").read_text(encoding="utf-8"))
+    lines = [
+        "| network, file | pixel accuracy % | mean IoU, digits % | mean Dice, digits % | MB |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, title in (("float32", "FP32"), ("int8", "INT8")):
+        cells = " | ".join(f"{100 * edge['test_over_seeds'][name][key]['mean']:.2f}" for key in _KEYS)
+        size = edge["runs"][0]["size_bytes"][name] / 1e6
+        lines.append(f"| fcn8-edge (default, mean of {len(edge['runs'])} seeds), {title} | {cells} | {size:.2f} |")
+    for name, title in (("float32", "FP32"), ("int8", "INT8")):
+        cells = " | ".join(f"{100 * fcn8['scores']['test'][name][key]:.2f}" for key in _KEYS)
+        lines.append(f"| fcn8, {title} | {cells} | {fcn8['size_bytes'][name] / 1e6:.1f} |")
+    return "\n".join([*lines, SOURCE, "", f"fcn8: {fcn8['test_note']}"])
+
+
+def engines_of_readme() -> str:
+    """Return the README's table of engines, one thread."""
+    result: dict[str, Any] = json.loads((RESULTS / "export_engines.json").read_text(encoding="utf-8"))
+    lines = ["| engine | p50 ms | MB | mean IoU, digits % |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {row['size_bytes'] / 1e6:.1f} | "
+        f"{100 * row['foreground_mean_iou']:.2f} |"
+        for row in result["engines"]
+        if row["threads"] == 1 and (row["precision"] == "int8" or row["engine"].endswith("fp32"))
+    ]
+    source = f"One thread of an {processor(result['machine'])} (`benchmarks/export_engines.py`)."
+    return "\n".join([*lines, "", source])
 
 
 def _edge() -> list[str]:
@@ -151,7 +157,7 @@ def _membrane() -> list[str]:
     return [
         *lines,
         "",
-        "![Predicted membranes, and where they are wrong](docs/membrane.png)",
+        "![Predicted membranes, and where they are wrong](membrane.png)",
         "",
         "*What the INT8 file predicts on three of them; below, membrane that it missed (red) and invented (blue).*",
     ]
@@ -159,7 +165,3 @@ def _membrane() -> list[str]:
 
 def _both(classes: dict[str, dict[str, float]], key: str) -> str:
     return ", ".join(f"{100 * classes[kind][key]:.2f}" for kind in ("membrane", "cell"))
-
-
-if __name__ == "__main__":
-    main()

@@ -48,7 +48,7 @@ def table() -> list[str]:
         f"({processor(found['machine'])}; `benchmarks/family.py`): another processor than in some tables above, so "
         f"compare times within a table. {found['note']}".rstrip(),
         "",
-        "![Accuracy against INT8 latency of the family](docs/family.svg)",
+        "![Accuracy against INT8 latency of the family](family.svg)",
         "",
         "| network | parameters | epochs | mean IoU, digits % | p50 ms (95 % interval) | p99 ms | MB |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -26,7 +26,7 @@ def table() -> list[str]:
     lines = [
         "",
         f"Larger images, one thread ({processor(result('scaling')['machine'])}; `benchmarks/scaling.py`, drawn in "
-        "[docs/scaling.svg](docs/scaling.svg)): median ms, and peak MB of a fresh process. Whole: the network exported "
+        "[scaling.svg](scaling.svg)): median ms, and peak MB of a fresh process. Whole: the network exported "
         "at that size; tiled: the 64 x 84 file on overlapping tiles.",
         "",
         "| network | " + " | ".join(f"{side} x {side}" for side in SIDES) + " |",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segtool.cli.common import percent, say
-from segtool.cli.wide_table import emit_turning
+from segtool.cli.tables import emit_table
 
 Row = Mapping[str, Any]
 Table = tuple[list[str], Sequence[Sequence[object]]]
@@ -19,14 +19,14 @@ def report_benchmark(result: Row) -> None:
     where = f" ({same})" if same else ""
     if result["noise"] is not None:
         title = f"Latency of a run, from pixels to label maps, ms{where}"
-        emit_turning(*_with(names, _latency_table(rows, result["ranking"])), title=title)
+        emit_table(*_with(names, _latency_table(rows, result["ranking"])), title=title)
         title = f"Median of each stage, ms; decode is not in the latency{where}"
-        emit_turning(*_with(names, _stages_table(rows)), title=title)
+        emit_table(*_with(names, _stages_table(rows)), title=title)
     if "throughput" in rows[0]:
         title = f"Throughput, on all processors of this process{where}"
-        emit_turning(*_with(names, _throughput_table(rows)), title=title)
+        emit_table(*_with(names, _throughput_table(rows)), title=title)
     title = f"Fresh process to its first labels, ms; memory; size{where}"
-    emit_turning(*_with(names, _cost_table(rows)), title=title)
+    emit_table(*_with(names, _cost_table(rows)), title=title)
     if "comparison" in result:
         _report_comparison(result["comparison"])
     _say_conventions(result)
@@ -35,7 +35,7 @@ def report_benchmark(result: Row) -> None:
 def _report_comparison(comparison: Row) -> None:
     names, same = _cases(comparison["rows"])
     title = f"Time now over {comparison['with']}{f' ({same})' if same else ''}"
-    emit_turning(*_with(names, _comparison_table(comparison)), title=title)
+    emit_table(*_with(names, _comparison_table(comparison)), title=title)
 
 
 def _say_conventions(result: Row) -> None:

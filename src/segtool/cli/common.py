@@ -1,4 +1,4 @@
-"""What all commands share: errors and exit codes, -v/-q/--debug, tables and JSON."""
+"""What all commands share: errors and exit codes, -v/-q/--debug, messages and JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import errno
 import json
 import logging
 import math
-import os
 import re
-import sys
 import time
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -25,8 +23,7 @@ from segtool.files import nan_to_none
 from segtool.stopping import NOTHING_KEPT, begin, end, handle_signals, was_stopped
 
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod
-    from rich.table import Table
+    from rich.console import Console
 
 SCHEMA_VERSION = 1
 EXIT_PARTLY = 3
@@ -174,62 +171,6 @@ def say(message: str) -> None:
 def emit_json(command: str, payload: Mapping[str, Any]) -> None:
     """Print the one JSON object of a command on stdout; NaN becomes null."""
     click.echo(json.dumps(nan_to_none({"schema_version": SCHEMA_VERSION, "command": command, **payload}), indent=2))
-
-
-def emit_table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    *,
-    title: str | None = None,
-    text: bool = False,
-    whole: bool = False,
-) -> None:
-    """Print a table on stdout; columns after the first hold numbers, aligned to the right, unless `text` says else.
-
-    Cells wrap where the table is too wide; with `whole` only those of the first column.
-    """
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
-    print_tables([table_of(columns, cells, text=text, whole=whole)], title=title)
-
-
-def print_tables(tables: Iterable[Table], *, title: str | None = None) -> None:
-    """Print tables on stdout, below a title."""
-    console = output_console()
-    if title:
-        console.print(printable(title), markup=False, soft_wrap=True)
-    for table in tables:
-        console.print(table)
-
-
-def output_console() -> Console:
-    """Return the console of stdout, as wide as its tables may be."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, highlight=False, emoji=False, width=table_width())
-
-
-def table_of(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False, whole: bool = False
-) -> Table:
-    """Return a table of printable cells."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(header_style="bold")
-    for index, column in enumerate(columns):
-        justify: JustifyMethod = "left" if index == 0 or text else "right"
-        table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=whole and index > 0)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def table_width() -> int:
-    """Return how many characters a line on stdout has: COLUMNS, the terminal's, or 120 of a file or a pipe."""
-    from rich.console import Console
-
-    said = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
-    return Console(file=sys.stdout).width if said else 120
 
 
 def printable(text: str, *, lines: bool = True) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from segtool.cli.common import Command, emit_json, emit_table
+from segtool.cli.common import Command, emit_json
 from segtool.cli.options import json_option
+from segtool.cli.tables import emit_table
 from segtool.errors import SegtoolError
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, emit_table, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, percent, say
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
+from segtool.cli.tables import emit_table
 from segtool.errors import ModelFileError
 from segtool.export.options import (
     CALIBRATIONS,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import Command, emit_json, emit_table
+from segtool.cli.common import Command, emit_json
 from segtool.cli.options import json_option
+from segtool.cli.tables import emit_table
 
 if TYPE_CHECKING:
     from segtool.contract import ModelContract

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import EXIT_PARTLY, Command, emit_json, emit_table, error_console, say
+from segtool.cli.common import EXIT_PARTLY, Command, emit_json, error_console, say
 from segtool.cli.options import (
     FiniteRange,
     TileType,
@@ -23,6 +23,7 @@ from segtool.cli.options import (
     threads_option,
 )
 from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
+from segtool.cli.tables import emit_table
 from segtool.errors import DataError
 from segtool.garbage import no_search_for_garbage
 from segtool.stopping import end, finish_work

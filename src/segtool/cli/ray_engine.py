@@ -10,7 +10,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from segtool.cli.common import EXIT_PARTLY, emit_json, emit_table, say
+from segtool.cli.common import EXIT_PARTLY, emit_json, say
+from segtool.cli.tables import emit_table
 from segtool.stopping import end
 
 Command = TypeVar("Command", bound=Callable[..., Any])

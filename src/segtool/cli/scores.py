@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segtool.cli.common import percent, say
-from segtool.cli.wide_table import emit_numbers
+from segtool.cli.tables import emit_table
 from segtool.evaluate.comparison import Comparison, Comparisons
 from segtool.evaluate.evaluation import Evaluation
 
@@ -71,7 +71,7 @@ def _emit_figures(values: Mapping[str, Any]) -> None:
     ]
     columns = ["figure, %", "data set", f"{100 * intervals['level']:g} % interval", "image\nmean", "image\nmedian"]
     title = f"{values['model']} on {values['data']} ({values['split']}, {values['images']} images)"
-    emit_numbers(columns, rows, title=title)
+    emit_table(columns, rows, title=title)
 
 
 def _emit_classes(classes: Sequence[Mapping[str, Any]]) -> None:
@@ -90,7 +90,7 @@ def _emit_classes(classes: Sequence[Mapping[str, Any]]) -> None:
         for item in classes
     ]
     columns = ["class", "IoU", "interval", "boundary\nIoU", "Dice", "precision", "recall", "true\npixels", "images"]
-    emit_numbers(columns, rows, title="Each class, over the data set, in percent")
+    emit_table(columns, rows, title="Each class, over the data set, in percent")
 
 
 def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None:
@@ -98,7 +98,7 @@ def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None
     rows = [[title, *_difference(values["figures"][name])] for name, title in _FIGURES.items()]
     rows += [[f"IoU of {item['name']}", *_difference(item["iou"])] for item in values["classes"]]
     level = f"{100 * comparison.first.bootstrap.level:g} % interval"
-    emit_numbers(
+    emit_table(
         ["figure, %", "first", "second", "differ\nby", level, "second\nis"],
         rows,
         title=f"{values['second']} (second) against {values['first']} (first) on {selection.data.spec} "
@@ -123,7 +123,7 @@ def _emit_images(values: Mapping[str, Any]) -> None:
         for item in images
     ]
     columns = ["image", "labels that\nagree, %", "first, %", "second, %", "differ\nby"]
-    emit_numbers(columns, rows, title=f"The images on which they differ most ({figure} of each image)")
+    emit_table(columns, rows, title=f"The images on which they differ most ({figure} of each image)")
 
 
 def _difference(entry: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from itertools import product
 from pathlib import Path
@@ -230,18 +231,21 @@ def test_nothing_in_the_tables_is_broken(
     rows = [{**row, "path": "runs/latest/model.int8.onnx"} for row in eight_cases["models"][:count]]
     lines = in_terminal({**eight_cases, "models": rows}, columns, monkeypatch, capsys)
     assert max(map(len, lines)) <= columns
-    for words in ("runs/latest/model.int8.onnx", "95 % interval", "p99.9", "images/s (mean)", "cold start", "import"):
+    for words in ("95 % interval", "p99.9", "images/s (mean)", "cold start", "import"):
         assert any(words in line for line in lines)
-    assert all(line[1:9].strip() for line in lines)  # no cell goes on in a second line
+    numbers = [cell.strip() for line in lines if line[0] == "│" for cell in line.strip("│").split("│")[1:]]
+    assert all(re.fullmatch(r"(-|CPU|OpenVINO|[\d.]+( to [\d.]+)?)?", cell) for cell in numbers)  # none is broken
 
 
-def test_a_name_wider_than_the_terminal_lacks_its_middle(
+def test_a_name_wider_than_the_terminal_goes_on_below(
     eight_cases: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{**eight_cases["models"][0], "path": f"/home/{'a' * 100}/model.int8.onnx"}]
-    lines = in_terminal({**eight_cases, "models": rows}, 80, monkeypatch, capsys)
-    assert any("/home/aaa" in line and "aaa…aaa" in line and "aaa/model.int8.onnx ┃" in line for line in lines)
+    name = f"/home/{'a' * 100}/model.int8.onnx"
+    lines = in_terminal(
+        {**eight_cases, "models": [{**eight_cases["models"][0], "path": name}]}, 80, monkeypatch, capsys
+    )
     assert max(map(len, lines)) <= 80
+    assert name in "".join(line.strip("│").split("│")[0].strip() for line in lines if line[0] == "│")
 
 
 def test_what_the_figures_are_of_is_said(model: Path) -> None:

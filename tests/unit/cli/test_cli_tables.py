@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tiny_models import STEP, tiny_contract, write_model
 
-from segtool.cli.wide_table import parts_that_fit
+from segtool.cli.tables import emit_table, parts_that_fit
 
 COLUMNS = ["name", "first", "two\nlines", "third"]
-ROWS = [["a", "1.00", "12345678", 3], ["b", "2", "3", "4"]]
+ROWS = [["a", "1.00", "12345678", "3"], ["b", "2", "3", "4"]]
 WIDE = 3 * 4 + 1 + len("name" + "first" + "12345678" + "third")
 
 
@@ -28,14 +28,18 @@ def test_what_does_not_fit_is_shared_out_in_order() -> None:
     assert parts_that_fit(COLUMNS, ROWS, 1) == [[1], [2], [3]]
 
 
-def test_columns_are_shared_out_evenly_where_that_fits() -> None:
-    columns = ["name", *"abcdef"]
-    rows = [["x" * 4, *"123456"]]
-    assert parts_that_fit(columns, rows, 4 + 4 * 5 + 4) == [[1, 2, 3], [4, 5, 6]]
-
-
 def test_long_names_may_wrap_before_numbers_move() -> None:
     assert parts_that_fit(["name", "number"], [["a long name of many words", "1"]], 30) == [[1]]
+
+
+def test_a_cell_too_wide_for_the_terminal_is_whole_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    emit_table(["name", "number"], [["a", "1234567890" * 9]])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert "".join(line.split("│")[2].strip() for line in lines if line[0] == "│") == "1234567890" * 9
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
