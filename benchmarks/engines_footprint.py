@@ -23,7 +23,7 @@ from commands import write_result
 from engines.openvino_engine import USAGE_STATISTICS_OFF
 from install_size import ROOT, fresh_environment, sizes
 
-from segtool.benchmark.fresh_process import PHASES
+from segtool.benchmark.cold_start import PHASES
 
 ENVIRONMENTS = ROOT / "build" / "engines_footprint"
 ROUNDS = 10

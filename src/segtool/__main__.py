@@ -8,13 +8,13 @@ from segtool.stopping import handle_signals
 import gc
 import sys
 
-from segtool.garbage import no_search_for_garbage
+from segtool.gc_pause import gc_paused
 
 
 def run() -> None:
     """Run the command line as the program of this process, and end it."""
     handle_signals(starting=True)
-    with no_search_for_garbage():
+    with gc_paused():
         from segtool.cli import main
     try:
         main(prog_name="segtool")

@@ -12,7 +12,7 @@ from segtool.contract import ModelContract
 from segtool.data.dataset import Dataset, split
 from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 from segtool.errors import OutputExistsError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.export import ExportOptions, ExportResult, export_model

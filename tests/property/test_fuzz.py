@@ -40,7 +40,7 @@ class TestFuzzing:
     def test_every_case_ends_well(self, kind: str, tmp_path: Path) -> None:
         rows = list(outcomes(kind, seed=7, count=CASES, folder=tmp_path, limits=Limits(seconds=300)))
         assert [row["number"] for row in rows] == list(range(CASES))
-        # Where onnxruntime itself aborts on a rewired graph, segtool.load(trial=True) is what helps.
+        # Where onnxruntime itself aborts on a rewired graph, segtool.load(sandbox=True) is what helps.
         wrong = [row for row in rows if fuzz_inputs.is_finding(row["outcome"])]
         assert [row for row in wrong if kind != "rewired_onnx" or not row["outcome"].startswith("crash")] == []
         assert any(row["outcome"] != "result" for row in rows)

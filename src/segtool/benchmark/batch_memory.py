@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from segtool.benchmark.fresh_process import measure_cold_start
-from segtool.benchmark.subject import BenchmarkCase
+from segtool.benchmark.cold_start import measure_cold_start
+from segtool.benchmark.target import BenchmarkCase
 from segtool.contract import ModelContract
 from segtool.errors import DataError
 from segtool.machine.memory import available_memory

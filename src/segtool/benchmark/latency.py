@@ -16,7 +16,7 @@ import numpy as np
 from segtool.benchmark.batch_memory import require_memory
 from segtool.benchmark.noise import CRITERION, NOISE_LIMIT, Control, noise_of, rank
 from segtool.benchmark.statistics import Ratio, percentiles, ratio_of, ratio_of_turns
-from segtool.benchmark.subject import STAGES, BenchmarkCase, Subject, describe
+from segtool.benchmark.target import STAGES, BenchmarkCase, Subject, describe
 from segtool.benchmark.warmup import WarmUp, warm_up, warm_up_rounds
 from segtool.errors import DataError
 from segtool.images.arrays import UInt8Array
@@ -79,7 +79,7 @@ def measure_latency(
     Returns
     -------
     dict
-        Ready for JSON. `models`, for each case what ran (`segtool.benchmark.subject.describe`), `n`; `latency_ms` (p50
+        Ready for JSON. `models`, for each case what ran (`segtool.benchmark.target.describe`), `n`; `latency_ms` (p50
         with its bootstrap 95 % interval p50_low and p50_high, p90, p99, p999, mean, min, max) of one batch from
         pixels to label maps; `stages_ms`, the median of each of `STAGES`, of which decode is not in the latency;
         `throughput_ips`, images a second at the mean latency, one run after the other; with `samples`, `samples_ms`.

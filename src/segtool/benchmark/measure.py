@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segtool.benchmark.fresh_process import measure_cold_start
+from segtool.benchmark.cold_start import measure_cold_start
 from segtool.benchmark.latency import Length, measure_latency
 from segtool.benchmark.regression import (
     compare,
@@ -19,7 +19,7 @@ from segtool.benchmark.regression import (
     require_comparable,
     require_shared_case,
 )
-from segtool.benchmark.subject import BenchmarkCase, describe
+from segtool.benchmark.target import BenchmarkCase, describe
 from segtool.benchmark.throughput import measure_throughput
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError, ModelFileError, ProviderError
@@ -82,7 +82,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     -------
     dict
         "models": one entry a case: what ran, the figures of `segtool.benchmark.latency.measure_latency` and
-        `segtool.benchmark.fresh_process.ColdStart`, under "throughput" those of
+        `segtool.benchmark.cold_start.ColdStart`, under "throughput" those of
         `segtool.benchmark.throughput.measure_throughput` (whose median is then the `throughput_ips`), and "accuracy"
         where data was given. "warmup", "noise" and "ranking" of the latencies, where they were measured; "comparison",
         where one was asked for; "machine": what it was measured on, as it was at the start.

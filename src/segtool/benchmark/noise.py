@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segtool.benchmark.statistics import FloatVector, Ratio, ratio_of_turns
-from segtool.benchmark.subject import BenchmarkCase
+from segtool.benchmark.target import BenchmarkCase
 
 NOISE_LIMIT = 0.05
 

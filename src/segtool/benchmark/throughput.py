@@ -14,7 +14,7 @@ import numpy as np
 from segtool.benchmark.batch_memory import require_memory
 from segtool.benchmark.latency import Length, Progress
 from segtool.benchmark.statistics import percentiles, ratio_of
-from segtool.benchmark.subject import BenchmarkCase
+from segtool.benchmark.target import BenchmarkCase
 from segtool.images.arrays import UInt8Array
 from segtool.images.image_io import to_channels
 from segtool.machine.processors import available_cpus

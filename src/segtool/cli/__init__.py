@@ -9,7 +9,7 @@ import click
 
 import segtool
 from segtool.cli.common import Group
-from segtool.garbage import no_search_for_garbage
+from segtool.gc_pause import gc_paused
 
 _COMMANDS = {
     "train": "Train a network and write a run folder.",
@@ -37,7 +37,7 @@ class LazyGroup(Group):
         """Import and return a command, or None for an unknown name."""
         if cmd_name not in _COMMANDS:
             return None
-        with no_search_for_garbage():
+        with gc_paused():
             command: click.Command = importlib.import_module(f"segtool.cli.{cmd_name}").command
         return command
 

@@ -10,7 +10,7 @@ import click
 from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, percent, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
 from segtool.cli.tables import emit_table
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 
 
 @click.command(cls=Group, name="data")

@@ -25,7 +25,7 @@ from segtool.cli.options import (
 from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
 from segtool.cli.tables import emit_table
 from segtool.errors import DataError
-from segtool.garbage import no_search_for_garbage
+from segtool.gc_pause import gc_paused
 from segtool.stopping import end, finish_work
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _run(
     ctx: click.Context, images: Sequence[str], model: Path | None, options: dict[str, Any], *, as_json: bool
 ) -> tuple[Manifest, bool]:
     """Do what was asked; return the manifest, and whether a folder was watched."""
-    with no_search_for_garbage():
+    with gc_paused():
         segmenter, inputs, watch = _start(ctx, images, model, options, as_json=as_json)
     return _predict(segmenter, inputs, watch, options), watch is not None
 

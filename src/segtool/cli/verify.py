@@ -41,7 +41,7 @@ def command(ctx: click.Context, /, *, model: Path | None, as_json: bool, **optio
     from segtool.runtime.segmenter import load
 
     path = default_model() if model is None else find_model(model, kind="onnx").path
-    segmenter = load(path, trial=True, **options)
+    segmenter = load(path, sandbox=True, **options)
     say_provider(segmenter.provider_report)
     result = segmenter.verify()
     if as_json:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from segtool.data.arrays import AnyArray, Labels, blocks, narrow_labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Dataset, Images, Indices, Size, Source, show_size
 from segtool.data.classes import Classes
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 from segtool.errors import DataError
 
 SPLIT_NAMES = ("train", "val", "test")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 from segtool.errors import DataError
 from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
 

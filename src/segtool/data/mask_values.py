@@ -13,7 +13,7 @@ from PIL import Image
 
 from segtool.data.arrays import AnyArray, Labels
 from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, UndescribedError, binary_classes
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 from segtool.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ import numpy as np
 
 from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors, unpack_color
 from segtool.data.description import EXAMPLE, check_description
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 from segtool.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtool.data.base import Dataset, Indices
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 from segtool.errors import DataError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segtool.data.base import Dataset, Indices
+from segtool.data.messages import counted
 from segtool.data.split import Split, split_indices
-from segtool.data.wording import counted
 from segtool.errors import DataError
 
 VAL_SPLIT = 0.2

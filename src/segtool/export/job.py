@@ -21,8 +21,8 @@ from segtool.export.options import ExportOptions
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
 from segtool.files import nan_to_none, write_bytes
 from segtool.images.pixels import ArrayPixels
-from segtool.runtime.answers import label
 from segtool.runtime.model_file import sealed
+from segtool.runtime.postprocess import label
 
 Progress = Callable[[int, int], None]
 

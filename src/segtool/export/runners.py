@@ -13,7 +13,7 @@ from segtool.contract import Head
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
 from segtool.models.backend import without_advice
-from segtool.runtime.answers import softmax
+from segtool.runtime.postprocess import softmax
 from segtool.runtime.session import open_session
 
 Images = npt.NDArray[np.uint8]

@@ -204,13 +204,13 @@ def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
 
 
 def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence]]:
-    from segtool.runtime.answers import best_and_share
+    from segtool.runtime.postprocess import best_and_share
 
     return lambda images: best_and_share(segmenter.run(images), segmenter.contract)
 
 
 def _answer_image(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence | None]]:
-    from segtool.runtime.answers import label_and_score
+    from segtool.runtime.postprocess import label_and_score
 
     def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
         if segmenter.contract.head == "labels":

@@ -6,7 +6,7 @@ has other bytes than its export wrote. The check needs no package beside Python'
 their checksum alone.
 
 A file that passes is still a program: it can take memory and time as it likes, and a graph made for that ends the
-process (see `segtool.runtime.trial`). Run models of strangers in a process with limits.
+process (see `segtool.runtime.sandbox`). Run models of strangers in a process with limits.
 """
 
 from __future__ import annotations

@@ -42,15 +42,15 @@ def open_model(
     threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
     max_bytes: int = MAX_MODEL_BYTES,
-    trial: bool = False,
+    sandbox: bool = False,
 ) -> OpenedModel:
     """Open a model that segtool exported; arguments and errors as in `segtool.load`."""
     checked = check_model_file(path, max_bytes=max_bytes)
     contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
-    if trial:
-        from segtool.runtime.trial import try_model
+    if sandbox:
+        from segtool.runtime.sandbox import try_in_sandbox
 
-        try_model(checked.path, provider=provider, threads=threads)
+        try_in_sandbox(checked.path, provider=provider, threads=threads)
     session = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
     check_signature(session.session, contract, checked.path)
     if contract.convolutions.get("algorithm") == "winograd" and session.provider != CPU:

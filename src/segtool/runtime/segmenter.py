@@ -18,9 +18,9 @@ from segtool.images.decoding import MAX_PIXELS
 from segtool.images.image_io import decode_pixels, resize_labels, to_channels
 from segtool.images.pixels import ArrayPixels, resize_image
 from segtool.machine.processors import available_cpus
-from segtool.runtime.answers import best, label, label_and_score
 from segtool.runtime.model_file import MAX_MODEL_BYTES
 from segtool.runtime.opening import OpenedModel, open_model
+from segtool.runtime.postprocess import best, label, label_and_score
 from segtool.runtime.session import ORT_ERRORS, first_line
 from segtool.runtime.signature import check_output
 from segtool.runtime.sources import Source, as_source, input_facts, opened_source, read_array
@@ -39,7 +39,7 @@ def load(
     threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
     max_bytes: int = MAX_MODEL_BYTES,
-    trial: bool = False,
+    sandbox: bool = False,
 ) -> Segmenter:
     """Open a model that segtool exported.
 
@@ -57,9 +57,9 @@ def load(
         by name, and one that it does not know is an error.
     max_bytes
         Larger files are refused unread; a service that is given models by others sets it as low as it can.
-    trial
+    sandbox
         Open and run the file in a new process first, so that a graph which crashes onnxruntime is an error here: for
-        models of strangers. Takes as long as a start of Python and the model together.
+        untrusted models. Takes as long as a start of Python and the model together.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def load(
             threads=threads,
             provider_options=provider_options,
             max_bytes=max_bytes,
-            trial=trial,
+            sandbox=sandbox,
         )
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.data.dataset import Dataset
-from segtool.data.wording import counted
+from segtool.data.messages import counted
 
 RARE_SHARE = 0.001  # of the pixels that count
 FEW_IMAGES = 3

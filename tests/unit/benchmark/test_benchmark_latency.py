@@ -13,9 +13,9 @@ from tiny_models import tiny_contract, write_model
 
 from segtool.benchmark import batch_memory
 from segtool.benchmark.batch_memory import require_memory
-from segtool.benchmark.fresh_process import PHASES, measure_cold_start
+from segtool.benchmark.cold_start import PHASES, measure_cold_start
 from segtool.benchmark.latency import RUNS_A_TURN, Length, Ratio, compare_interleaved, measure_latency
-from segtool.benchmark.subject import STAGES, BenchmarkCase
+from segtool.benchmark.target import STAGES, BenchmarkCase
 from segtool.benchmark.throughput import measure_throughput
 from segtool.errors import DataError, ModelFileError
 from segtool.machine.machine import frequency_scaling, machine_info

@@ -20,7 +20,7 @@ from segtool.benchmark.regression import (
     require_shared_case,
 )
 from segtool.benchmark.statistics import Ratio, median_interval, percentiles, ratio_of_turns
-from segtool.benchmark.subject import BenchmarkCase
+from segtool.benchmark.target import BenchmarkCase
 from segtool.benchmark.warmup import WINDOW, has_settled, warm_up
 from segtool.cli import common
 from segtool.errors import DataError

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny_models import tiny_contract, write_model
 
-from segtool.benchmark import fresh_process
+from segtool.benchmark import cold_start
 from segtool.cli import benchmark, main
 from segtool.cli.benchmark_tables import report_benchmark
 from segtool.contract import GoldenPair
@@ -33,7 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """One fresh process instead of five: what is tested here is not their median."""
-    monkeypatch.setitem(fresh_process.measure_cold_start.__kwdefaults__, "repeats", 1)
+    monkeypatch.setitem(cold_start.measure_cold_start.__kwdefaults__, "repeats", 1)
 
 
 def run(*arguments: str) -> Result:

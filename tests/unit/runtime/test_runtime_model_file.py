@@ -16,7 +16,7 @@ from tiny_models import tiny_contract, write_model
 
 import segtool
 from segtool.errors import ModelFileError, ProviderError
-from segtool.runtime import protobuf, trial
+from segtool.runtime import protobuf, sandbox
 from segtool.runtime import session as session_module
 from segtool.runtime.model_file import CHECKSUM_KEY, check_model_file, sealed
 
@@ -300,20 +300,20 @@ class TestTrial:
         code = "import sys, segtool; segtool.load(sys.argv[1], provider='cpu')"
         if subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False).returncode >= 0:
             pytest.skip("this onnxruntime does not abort on it")
-        with pytest.raises(ModelFileError, match="ended its process in a trial"):
-            segtool.load(path, trial=True, provider="cpu")
+        with pytest.raises(ModelFileError, match="ended its process in the sandbox"):
+            segtool.load(path, sandbox=True, provider="cpu")
 
     def test_a_process_that_dies_is_told_by_its_signal(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(trial, "_TRIAL", "import os, sys; sys.stderr.write('assertion failed'); os.abort()")
-        with pytest.raises(ModelFileError, match=r"ended its process in a trial \(SIGABRT: assertion failed\)"):
-            segtool.load(path, trial=True)
+        monkeypatch.setattr(sandbox, "_SANDBOX", "import os, sys; sys.stderr.write('assertion failed'); os.abort()")
+        with pytest.raises(ModelFileError, match=r"ended its process in the sandbox \(SIGABRT: assertion failed\)"):
+            segtool.load(path, sandbox=True)
 
     def test_a_process_that_hangs(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(trial, "_TRIAL", "import time; time.sleep(60)")
+        monkeypatch.setattr(sandbox, "_SANDBOX", "import time; time.sleep(60)")
         with pytest.raises(ModelFileError, match=r"within 0\.2 seconds"):
-            trial.try_model(path, provider="cpu", threads=1, seconds=0.2)
+            sandbox.try_in_sandbox(path, provider="cpu", threads=1, seconds=0.2)
 
     def test_a_good_model_passes_and_errors_are_those_of_load(self, path: Path) -> None:
-        assert segtool.load(path, trial=True, provider="cpu", threads=1).contract == tiny_contract()
+        assert segtool.load(path, sandbox=True, provider="cpu", threads=1).contract == tiny_contract()
         with pytest.raises(ProviderError, match="'abacus'"):
-            segtool.load(path, trial=True, provider="abacus")
+            segtool.load(path, sandbox=True, provider="abacus")

@@ -17,7 +17,7 @@ import segtool
 from segtool.contract import METADATA_KEY, GoldenPair
 from segtool.errors import ContractError, DataError, ModelFileError, ProviderError
 from segtool.images.pixels import ArrayPixels
-from segtool.runtime.answers import label, label_and_score
+from segtool.runtime.postprocess import label, label_and_score
 from segtool.runtime.segmenter import Segmenter, load, verify
 
 

@@ -98,7 +98,7 @@ def _segmenter(subject: Subject, options: ReportOptions) -> Segmenter | None:
         provider=options.provider,
         threads=options.threads,
         provider_options=options.provider_options,
-        trial=True,
+        sandbox=True,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_search_for_garbage() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Put the search off while modules are imported: they stay, and it would go through them again and again."""
     was_on = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Running a model of a stranger in a process of its own first: what would end the process is an error here.
+"""Run an untrusted model in a process of its own first: a crash of that process is an error here.
 
 onnxruntime raises on nearly every graph that makes no sense, but not on all: benchmarks/fuzz_inputs.py finds a few in
 ten thousand on which it aborts. Code that is already running cannot catch that.
@@ -15,10 +15,10 @@ from pathlib import Path
 from segtool.errors import ModelFileError
 from segtool.stopping import run_process
 
-TRIAL_SECONDS = 120.0
+SANDBOX_SECONDS = 120.0
 """Time that a model has to open and to run once; also an accelerator that prepares itself for long is done by then."""
 
-_TRIAL = """
+_SANDBOX = """
 import json, sys
 import numpy
 from segtool.errors import SegtoolError
@@ -32,7 +32,7 @@ except SegtoolError:
 """
 
 
-def try_model(path: Path, *, provider: str, threads: int | None, seconds: float = TRIAL_SECONDS) -> None:
+def try_in_sandbox(path: Path, *, provider: str, threads: int | None, seconds: float = SANDBOX_SECONDS) -> None:
     """Open a model and run it once on zeros in a new Python process.
 
     Errors that are raised there are passed over: they are raised again where the model is opened for good.
@@ -42,19 +42,19 @@ def try_model(path: Path, *, provider: str, threads: int | None, seconds: float 
     ModelFileError
         The process was ended by onnxruntime, or took longer than `seconds`.
     """
-    command = [sys.executable, "-c", _TRIAL, json.dumps([str(path), provider, threads])]
+    command = [sys.executable, "-c", _SANDBOX, json.dumps([str(path), provider, threads])]
     try:
         finished = run_process(command, seconds=seconds)
     except subprocess.TimeoutExpired:
         raise ModelFileError(
-            f"{path} did not open and run within {seconds:g} seconds in a trial; expected a file made by "
+            f"{path} did not open and run within {seconds:g} seconds in the sandbox; expected a file made by "
             "`segtool export`."
         ) from None
     if finished.returncode:
         said = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ModelFileError(
-            f"{path} ended its process in a trial ({_reason(finished.returncode)}: {said[-200:]}); it is damaged or "
-            "made to do harm, expected a file made by `segtool export`."
+            f"{path} ended its process in the sandbox ({_reason(finished.returncode)}: {said[-200:]}); it is "
+            "damaged or malicious, expected a file made by `segtool export`."
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tiny_models import write_model
 
-from segtool.garbage import no_search_for_garbage
+from segtool.gc_pause import gc_paused
 
 PROGRAM = """
 import gc, json, sys
@@ -33,9 +33,9 @@ finally:
 
 def test_it_is_left_as_it_was() -> None:
     assert gc.isenabled()
-    with no_search_for_garbage():
+    with gc_paused():
         assert not gc.isenabled()
-        with no_search_for_garbage():
+        with gc_paused():
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
