@@ -70,8 +70,8 @@ class ModelContract:
     quantization
         Preset and calibration of an INT8 file (preset, method, images, fingerprint); empty for float32.
     convolutions
-        How an FP32 file computes its 3x3 convolutions ("algorithm": "winograd" or "direct"), and how the two compared
-        when it was exported; empty where there was nothing to choose.
+        How an FP32 file computes its 3x3 convolutions ("algorithm": "winograd" or "direct"), and on which processor
+        they were timed; empty where there was nothing to choose.
     data_fingerprint
         SHA-256 over the training data set; empty where it is not known.
     split
@@ -80,7 +80,7 @@ class ModelContract:
     metrics
         Measured figures, by name ("float32", "int8"), each with its convention and data.
     gates
-        The figures of the export's gates, by name ("parity", "accuracy", "speed").
+        The figures of the export's gates, by name ("parity", "accuracy", "speed"; of speed the verdict, not the times).
     versions
         segtool's version and those of the libraries that made the file.
     trained_size

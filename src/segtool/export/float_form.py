@@ -45,7 +45,7 @@ class FloatForm:
     facts
         For the contract: "algorithm" ("winograd" or "direct") and, where both were timed, how many times as fast
         Winograd's is ("winograd_speedup", "low", "high"), on how many "threads" of which "cpu"; empty for a network
-        that has no convolution to rewrite.
+        that has no convolution to rewrite. The file leaves the times out (`verdict.as_stored`).
     warning
         What could not be done as asked, if anything.
     """

@@ -19,6 +19,7 @@ from segtool.export.golden import golden_images
 from segtool.export.metadata import with_metadata
 from segtool.export.options import ExportOptions
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
+from segtool.export.verdict import as_stored
 from segtool.files import nan_to_none, write_bytes
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.model_file import sealed
@@ -97,7 +98,7 @@ def publish(
     """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
     images = golden_images(job.data, contract)
     golden = GoldenPair(images, labels(images))
-    data = sealed(with_metadata(graph, contract, golden).SerializeToString())
+    data = sealed(with_metadata(graph, as_stored(contract), golden).SerializeToString())
     finished = job.folder / "finished.onnx"
     finished.write_bytes(data)
     run, _ = onnx_runner(finished)

@@ -107,7 +107,7 @@ class ExportResult:
     float32, int8
         The files; `int8` is None without quantization.
     contract, int8_contract
-        Their contracts, with the metrics and the gates' figures.
+        Their contracts, with the metrics and the gates' figures; here also the times that the files leave out.
     warned
         What the user was told while the files were made: of a network that was rebuilt for another size, of a request
         that nothing could be done about.

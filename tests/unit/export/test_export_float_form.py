@@ -1,5 +1,7 @@
 """The FP32 file with Winograd's convolutions: where it was asked for, or timed to be faster."""
 
+import re
+
 import onnx
 import pytest
 from click.testing import CliRunner
@@ -44,11 +46,10 @@ def test_by_default_the_time_decides_and_is_told(wide):
     done = CliRunner().invoke(command, [str(wide), "--quantize", "--max-drop", "100", "--waive", "speed"])
     assert done.exit_code == 0, done.output
     facts = segtool.runtime.segmenter.load(wide / "model.onnx", provider="cpu").contract.convolutions
-    assert 0 < facts["low"] <= facts["winograd_speedup"] <= facts["high"]
-    assert facts["algorithm"] == ("winograd" if facts["low"] > 1 else "direct")
-    assert products(wide / "model.onnx") == (4 if facts["low"] > 1 else 0)
-    told = " ".join(done.output.split())
-    assert f"{facts['low']:.2f} to {facts['high']:.2f} times as fast here on one thread" in told
+    assert sorted(facts) == ["algorithm", "cpu", "threads"]  # the times would differ in each run
+    low = float(re.search(r"([\d.]+) to [\d.]+ times as fast here on one thread", " ".join(done.output.split()))[1])
+    assert facts["algorithm"] == ("winograd" if low > 1 else "direct") or low == 1
+    assert products(wide / "model.onnx") == (4 if facts["algorithm"] == "winograd" else 0)
     assert not segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").contract.convolutions
 
 
