@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, emit_table, percent, printable
+from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, emit_table, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
 from segtool.data.wording import counted
+from segtool.text import percent
 
 
 @click.command(cls=Group, name="data")

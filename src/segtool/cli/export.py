@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, say
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.errors import ModelFileError
 from segtool.export.options import (
@@ -22,6 +22,7 @@ from segtool.export.options import (
 )
 from segtool.export.presets import PRESET_NAMES
 from segtool.export.verdict import GATES
+from segtool.text import percent
 
 if TYPE_CHECKING:
     from segtool.contract import ModelContract

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, say
 from segtool.cli.extras import need_all
 from segtool.cli.options import json_option, seed_option
+from segtool.text import percent
 
 
 @click.command(

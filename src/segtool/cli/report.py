@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, emit_table, say
 from segtool.cli.options import data_option, json_option, overwrite_option, provider_option
+from segtool.text import percent
 
 
 @click.command(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from segtool.cli.common import Command, emit_json, emit_table, error_console, percent, say
+from segtool.cli.common import Command, emit_json, emit_table, error_console, say
 from segtool.cli.extras import need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.data.wording import counted
+from segtool.text import percent
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.precision import PRECISIONS
 from segtool.train.recipes import RECIPES

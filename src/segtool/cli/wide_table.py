@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segtool.cli.common import emit_table, output_console, print_tables, printable, table_of, table_width
+from segtool.text import shortened
 
 _LEAST_NAME = 16  # what the first column, of which words may wrap, is left at least
 _BORDER = 3  # of each column
@@ -97,11 +98,3 @@ def _on_their_side(columns: Sequence[str], rows: Sequence[Sequence[str]], consol
 def _turned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     head, *body = zip(*rows, strict=True)
     return table_of([columns[0], *head], [[name, *cells] for name, cells in zip(columns[1:], body, strict=True)])
-
-
-def shortened(text: str, width: int) -> str:
-    """Return a text of at most `width` characters, without its middle where it is longer: paths differ at both ends."""
-    if len(text) <= width:
-        return text
-    kept = max(width - 1, 2)
-    return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"

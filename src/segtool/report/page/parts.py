@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.panels import Panel
 from segtool.report.page.scene import Scene, to_svg
-from segtool.report.page.words import NONE
+from segtool.text import NONE
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,3 @@ def runs_of(points: Sequence[Point]) -> list[list[Point]]:
         elif runs[-1]:
             runs.append([])
     return [run for run in runs if run]
-
-
-def shortened(text: str, limit: int) -> str:
-    """Return `text` with its middle left out where it has more than `limit` characters."""
-    if len(text) <= limit:
-        return text
-    end = (limit - 1) // 2
-    return f"{text[: limit - 1 - end]}…{text[-end:] if end else ''}"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from segtool.metrics import most_frequent
 from segtool.report.page.view import interval_of
-from segtool.report.page.words import count_of, data_name, percent
+from segtool.text import count_of, data_name, percent
 
 Status = Literal["pass", "note", "care", "fail", "unknown"]
 Facts = Mapping[str, Any]

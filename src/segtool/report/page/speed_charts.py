@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from segtool.report.page.axis import Scale, scale_of
-from segtool.report.page.plot import WIDTH, Frame, draw_axes, draw_x_axis, shortened
+from segtool.report.page.plot import WIDTH, Frame, draw_axes, draw_x_axis
 from segtool.report.page.scene import SERIES, SHAPES, Scene
+from segtool.text import shortened
 
 _ROW = 66
 _BINS = 56

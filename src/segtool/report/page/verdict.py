@@ -8,7 +8,7 @@ from typing import Any
 
 from segtool.report.page import score_checks
 from segtool.report.page.score_checks import Check
-from segtool.report.page.words import count_of, data_name, milliseconds, percent, points, threads
+from segtool.text import count_of, data_name, milliseconds, percent, points, threads
 
 Facts = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.parts import Cell, bdi, chart, note, section, table
 from segtool.report.page.sections.confusion import confusion
 from segtool.report.page.view import Facts, View, interval_of, name_of
-from segtool.report.page.words import data_name, percent, whole
+from segtool.text import data_name, percent, whole
 
 _FIGURES = {
     "foreground_mean_iou": "foreground mean IoU",

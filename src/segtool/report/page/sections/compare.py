@@ -8,7 +8,7 @@ from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.parts import Cell, chart, note, section, table
 from segtool.report.page.verdict import SAME_ACCURACY
 from segtool.report.page.view import Facts, View, interval_of, name_of
-from segtool.report.page.words import NONE, figures, megabytes, percent, whole
+from segtool.text import NONE, figures, megabytes, percent, whole
 
 _WORDS = {"yes": "yes", "care": "yes, but", "no": "no"}
 

@@ -12,7 +12,7 @@ from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.parts import bdi, note, scrolling
 from segtool.report.page.scoring import largest_confusions
 from segtool.report.page.view import Facts, name_of
-from segtool.report.page.words import percent
+from segtool.text import percent
 
 _MAX_CLASSES = 40  # a table of more is not read by anybody; its figures are in the JSON
 _STRONGEST = 0.5  # of the heat colour, so that the figures on it stay readable

@@ -7,7 +7,7 @@ from typing import Any
 from segtool.report.page.markup import Child, Html, join, tag
 from segtool.report.page.parts import bdi
 from segtool.report.page.view import Facts, View, interval_of, name_of
-from segtool.report.page.words import TIMES, data_name, figures, megabytes, percent, threads, whole
+from segtool.text import TIMES, data_name, figures, megabytes, percent, threads, whole
 
 _ANSWERS = {"yes": "Yes", "care": "Yes, but", "no": "No", "open": "Open"}
 _STATUS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.parts import bdi, fold, note, pictures, section
 from segtool.report.page.view import Example, Facts, View, name_of
-from segtool.report.page.words import percent
+from segtool.text import percent
 
 
 def images(view: View) -> Html:

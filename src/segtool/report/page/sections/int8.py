@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.parts import Cell, bdi, chart, facts, note, pictures, section, table
 from segtool.report.page.view import Example, Facts, View, name_of
-from segtool.report.page.words import percent, points
+from segtool.text import percent, points
 
 
 def int8(view: View) -> Html | None:

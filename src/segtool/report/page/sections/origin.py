@@ -10,7 +10,7 @@ from segtool.files import nan_to_none
 from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.parts import bdi, chart, facts, fold, note, section
 from segtool.report.page.view import Facts, View, name_of
-from segtool.report.page.words import percent, whole
+from segtool.text import percent, whole
 
 _SHORT = 16  # characters of a digest that are shown; the whole one is in the contract below
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from segtool.report.page.markup import Child, Html, tag
 from segtool.report.page.parts import Cell, chart, facts, note, section, table
 from segtool.report.page.view import View, name_of
-from segtool.report.page.words import figures, megabytes, threads, whole
+from segtool.text import figures, megabytes, threads, whole
 
 _PERCENTILES = ("min", "p50", "p90", "p99", "p999", "max", "mean")
 _LATENCY = (
