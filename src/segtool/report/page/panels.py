@@ -105,7 +105,7 @@ def difference_words(matrix: npt.NDArray[np.int64], class_names: Sequence[str], 
 
 def _on(image: Pixels, labels: Labels, layers: Sequence[tuple[npt.NDArray[np.bool_], tuple[int, int, int]]]) -> Pixels:
     """Return the image, dimmed, at the size of `labels`, with the pixels of each layer in its colour."""
-    pixels = fit(gray_to_rgb(image), (labels.shape[0], labels.shape[1]), smooth=True)
+    pixels = fit(gray_to_rgb(image), (labels.shape[0], labels.shape[1]))
     shown: Pixels = np.rint(pixels * _DIM).astype(np.uint8)
     for mask, color in layers:
         shown[mask] = color
@@ -129,7 +129,7 @@ def _panel(heading: str, words: str, pixels: Pixels) -> Panel:
     factor = _LONGEST / max(height, width)
     if factor < 1:
         height, width = max(1, round(height * factor)), max(1, round(width * factor))
-        pixels = fit(pixels, (height, width), smooth=True)
+        pixels = fit(pixels, (height, width))
     return Panel(heading, f"{heading}: {words}", data_uri(pixels), width, height)
 
 

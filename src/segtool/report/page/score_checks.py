@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from segtool.metrics import most_frequent
-from segtool.report.page.view import interval_of
+from segtool.report.model_charts import interval_of
 from segtool.text import count_of, data_name, percent
 
 Status = Literal["pass", "note", "care", "fail", "unknown"]
