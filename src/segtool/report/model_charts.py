@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, Chart, new_figure, set_hint, style
+from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, Chart, clean, new_figure, set_hint, style
 from segtool.text import shortened
 
 Facts = Mapping[str, Any]
@@ -77,7 +77,7 @@ def _draw_latency(axes: Any, model: Facts, place: float) -> None:
     [mark] = axes.plot(cold, place + 0.12, "D", color=color, markersize=6.5, markeredgecolor=PAPER)
     set_hint(mark, f"cold start {cold:.0f} ms")
     axes.annotate(f"cold {cold:.0f}", (cold, place + 0.12), (-7, -3.5), ha="right", **look)
-    label = shortened(model["label"], _NAME_LIMIT)
+    label = _label(model["label"])
     axes.text(1, place + 0.72, label, transform=axes.get_yaxis_transform(), ha="right", fontsize=11.5)
 
 
@@ -96,7 +96,7 @@ def stages_chart(models: Sequence[Facts]) -> Chart:
     with style(_SIZE):
         figure, axes = _one(92 + 40 * len(shown))
         for place, model in enumerate(reversed(shown)):
-            axes.text(0, place + 0.62, shortened(model["label"], _NAME_LIMIT), va="center")
+            axes.text(0, place + 0.62, _label(model["label"]), va="center")
             done = 0.0
             for role, stage in zip(SERIES, STAGE_NAMES, strict=False):
                 value = float(model["benchmark"]["stages_ms"].get(stage, 0.0))
@@ -147,7 +147,7 @@ def _draw_point(axes: Any, model: Facts) -> None:
     if interval:
         axes.vlines(_p50(model), *interval, color=color, linewidth=1.2)
     look = {"linestyle": "", "color": color, "markersize": 9, "markeredgecolor": PAPER}
-    label = shortened(model["label"], _NAME_LIMIT)
+    label = _label(model["label"])
     [point] = axes.plot(_p50(model), _iou(model), marker, label=label, **look)
     set_hint(point, model["label"])
 
@@ -184,7 +184,7 @@ def sensitivity_chart(sensitivities: Mapping[str, float], float_layers: Sequence
         figure, axes = _one(16 + 30 * len(layers))
         for place, (name, value) in enumerate(reversed(layers)):
             kept = " (kept in float)" if name in float_layers else ""
-            axes.text(0, place + 0.68, shortened(name, 50) + kept, va="center")
+            axes.text(0, place + 0.68, _label(name) + kept, va="center")
             axes.barh(place + 0.25, value, 0.3, color=color_of(1 if kept else 0), alpha=0.8)
             axes.annotate(f"{value:.3g}", (value, place + 0.25), (5, -4), textcoords="offset points", color=MUTED)
         axes.set(ylim=(0, len(layers)), xlim=(0, 1.15 * max(1e-12, layers[0][1])))
@@ -213,6 +213,10 @@ def calibration_chart(calibration: Facts | None) -> Chart | None:
         axes.grid(axis="y")
     words = "; ".join(f"at {confidence:.0f} % sure {accuracy:.0f} % right" for confidence, accuracy in points)
     return Chart("Calibration", f"{words}.", figure)
+
+
+def _label(name: str) -> str:
+    return shortened(clean(name), _NAME_LIMIT)
 
 
 def _one(height: float) -> tuple[Any, Any]:

@@ -33,7 +33,7 @@ _LEGEND_LINE = 26
 _LINE = 27  # pixels of a line of a table
 _TABLE_WIDTH = 400
 _LEAST_LINES, _MOST_COLUMNS = 12, 3
-_LEAST_WIDTH = 1300  # room for the notes
+_LEAST_WIDTH, _LEAST_PANEL = 1300, 170  # room for the notes, and for the headings of columns
 _CHARACTER = 12  # pixels that one takes in a legend, generously
 
 
@@ -73,6 +73,7 @@ def draw_grid(rows: Sequence[Row], heading: Heading, path: str | Path, *, box: i
         The file could not be written.
     """
     width, height = _panel_size(rows[0].pictures[0], box)
+    width = max(width, _LEAST_PANEL)
     columns, lines = _table_shape(rows, height)
     row_height = max(height, _LINE * (lines + 1)) + _GAP + (_LINE if any(row.title for row in rows) else 0)
     pictures = len(heading.columns) * (width + _GAP)
@@ -87,10 +88,10 @@ def draw_grid(rows: Sequence[Row], heading: Heading, path: str | Path, *, box: i
         ratios = [width] * len(heading.columns) + [_TABLE_WIDTH] * columns
         cells = figure.subplots(len(rows), len(ratios), squeeze=False, width_ratios=ratios)
         for row, axes in zip(rows, cells, strict=True):
-            _draw_row(row, axes, heading.columns if row is rows[0] else (), panel=width, width=page_width)
+            _draw_row(row, axes, heading.columns if row is rows[0] else (), panel=width, width=pictures)
             for at in range(columns):
                 part = row.table[at * lines : (at + 1) * lines]
-                _draw_table(axes[len(row.pictures) + at], heading.table, part, lines)
+                _draw_table(axes[len(row.pictures) + at], heading.table, part, max(lines, height // _LINE - 1))
         save_png(figure, path)
 
 
@@ -110,7 +111,7 @@ def _table_shape(rows: Sequence[Row], height: int) -> tuple[int, int]:
         return 0, 0
     lines = max(height // _LINE, _LEAST_LINES)
     columns = min(_MOST_COLUMNS, -(-longest // lines))
-    return columns, max(lines, -(-longest // columns))
+    return columns, min(longest, max(lines, -(-longest // columns)))
 
 
 def _legend_columns(names: Sequence[str], width: int) -> int:
@@ -135,9 +136,9 @@ def _draw_row(row: Row, axes: Any, columns: Sequence[str], *, panel: int, width:
     for at, (pixels, cell) in enumerate(zip(row.pictures, axes, strict=False)):
         # Shrunk pictures are averaged, so that a thin class keeps a trace; enlarged ones keep square pixels.
         cell.imshow(pixels, interpolation="auto" if max(pixels.shape[:2]) > 480 else "nearest")
-        cell.set(xticks=[], yticks=[])
+        cell.set(xticks=[], yticks=[], anchor="NW")
         cell.spines[:].set_visible(True)
-        name = f"{shortened(drawable(columns[at]), panel // 14)}\n" if columns else ""
+        name = f"{shortened(drawable(columns[at]), panel // 13)}\n" if columns else ""
         cell.set_title(name, fontsize=10.5)
     title = shortened(drawable(row.title), width // 11)
     axes[0].annotate(title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points").set_in_layout(False)
@@ -146,6 +147,7 @@ def _draw_row(row: Row, axes: Any, columns: Sequence[str], *, panel: int, width:
 def _draw_table(
     axes: Any, titles: Sequence[str], lines: Sequence[tuple[Color | None, str, Sequence[str]]], most: int
 ) -> None:
+    """Draw lines under their titles, each of the height at which `most` of them fill the axes."""
     axes.axis("off")
     if not lines:
         return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import io
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,8 +43,8 @@ _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on e
 _MAX_PIXELS = 2**16 - 1  # Agg draws no longer side
 _HINT = "hint:"
 _REPLACEMENT = "\ufffd"
-# Characters that turn the direction of the text around them can make one name look like another.
-_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters but tab and new line, marks that turn the direction of text, halves of surrogate pairs.
+_HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Liberation Sans',Arial,sans-serif"
 
 
@@ -156,13 +155,7 @@ def clean(text: object) -> str:
 
     They cannot be written in UTF-8, or would let a name pose as another.
     """
-    return "".join(_REPLACEMENT if _is_hostile(character) else character for character in str(text))
-
-
-def _is_hostile(character: str) -> bool:
-    if character in "\n\t":
-        return False
-    return character in _DIRECTIONS or unicodedata.category(character) in ("Cc", "Cs")
+    return _HOSTILE.sub(_REPLACEMENT, str(text))
 
 
 def drawable(text: str) -> str:

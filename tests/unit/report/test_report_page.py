@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from tiny_models import write_model
 
 from segtool.cli import main
 from segtool.report.page.verdict import choose, judge
+from segtool.runtime.segmenter import Segmenter
 
 VOID = {"br", "col", "img", "input", "link", "meta"}
 
@@ -192,6 +194,40 @@ def test_what_cannot_be_reported_is_one_sentence(tmp_path: Path, change: dict[st
     assert said in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib.figure"])
+def test_a_missing_extra_is_the_pip_line_before_any_work(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    result = run(write_report_run(tmp_path / "run"), "--no-latency")
+    assert result.exit_code == 1
+    assert 'pip install "segtool[report]"' in result.stderr
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_each_model_is_opened_once_and_sees_each_image_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    images: list[int] = []
+    start, predict = Segmenter.__init__, Segmenter.predict_batch
+
+    def counted(self: Segmenter, graph: Any, *arguments: Any, **options: Any) -> None:
+        opened.append("a file")
+        start(self, graph, *arguments, **options)
+
+    def watched(self: Segmenter, batch: Any) -> Any:
+        images.append(len(batch))
+        return predict(self, batch)
+
+    monkeypatch.setattr(Segmenter, "__init__", counted)
+    monkeypatch.setattr(Segmenter, "predict_batch", watched)
+    result = run(folder, "--no-latency", "--samples", 0, "--out", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert len(opened) == 2  # FP32 and INT8
+    assert sum(images) == 2 * (12 + 2)  # of the validation images, and of the golden pair in each file
 
 
 def test_a_model_without_a_contract_or_data_is_refused(tmp_path: Path) -> None:

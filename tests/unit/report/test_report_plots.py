@@ -12,6 +12,7 @@ from segtool.contract import default_palette
 from segtool.data.classes import Classes
 from segtool.errors import DataError, MissingExtraError, OutputWriteError
 from segtool.report import plot_confusion, plot_curves, plot_differences, plot_predictions
+from segtool.report.model_charts import sensitivity_chart
 from segtool.report.style import new_figure, style, to_svg
 from segtool.report.training_charts import column, highest, needs_log, training_charts
 
@@ -190,6 +191,14 @@ def test_a_chart_in_a_page_has_text_the_colours_of_the_page_and_its_own_identifi
     assert not found[0] & found[1]
     used = set(re.findall('href="#([^"]+)"', first))
     assert used == found[0]
+
+
+def test_a_name_that_no_font_and_no_encoding_can_write_is_replaced():
+    hostile = "a\udc80\x01\u202e<b>$x$"
+    svg = to_svg(sensitivity_chart({hostile: 0.3}, []), "x")
+    svg.encode()
+    assert "&lt;b&gt;$x$" in svg
+    assert not any(character in svg for character in "\udc80\x01\u202e")
 
 
 def test_a_chart_on_its_own_brings_the_colours_along():

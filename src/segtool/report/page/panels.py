@@ -135,10 +135,11 @@ def _panel(heading: str, words: str, pixels: Pixels) -> Panel:
 
 def data_uri(pixels: Pixels) -> str:
     """Return uint8 (h, w, 3) pixels as a PNG inside a URI; up to 256 colours are stored as a palette, exactly."""
-    colors, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
+    colors, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
     if len(colors) <= 256:
         image = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), "P")
-        image.putpalette(colors.astype(np.uint8).tobytes())
+        image.putpalette(np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1).astype(np.uint8).tobytes())
     else:
         image = Image.fromarray(pixels)
     stream = io.BytesIO()
