@@ -21,7 +21,7 @@ from segtool.text import percent
 Labels = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]
 
-# Told apart by those who see no red and green, and in grey: Okabe and Ito's blue, orange and vermilion on white.
+# Distinct without red and green, and in grey: Okabe and Ito's blue, orange and vermilion on white.
 _BOTH, _FIRST, _SECOND, _NEITHER = (250, 250, 250), (0, 114, 178), (230, 159, 0), (90, 30, 30)
 
 

@@ -363,15 +363,15 @@ def test_other_data_prove_nothing_of_what_was_trained_on() -> None:
     check = check_of(foreign, "Whether it was trained on")
     assert check["status"] == "note"  # a test set of one's own may earn a plain yes
     assert "another fingerprint" in check["text"]
-    assert "cannot be told" in check["note"]
+    assert "is not known" in check["note"]
     assert check_of({}, "Scored on images it was not trained on")["status"] == "pass"
 
 
 @pytest.mark.parametrize(
     ("images", "interval", "status", "said"),
     [
-        (10, (0.62, 0.95), "unknown", "cannot be told from 10 images"),
-        (1, None, "unknown", "cannot be told from 1 image"),
+        (10, (0.62, 0.95), "unknown", "Too few images (10 images)"),
+        (1, None, "unknown", "Too few images (1 image)"),
         (400, (0.62, 0.95), "pass", ""),
         (400, (0.75, 0.82), "care", "harder, or of another kind"),
         (10, (0.75, 0.82), "care", "harder, or of another kind"),

@@ -17,11 +17,11 @@ from segtool.report.model_charts import (
 )
 from segtool.report.page.collect import Model, collect, open_models
 from segtool.report.page.commands import commands_for
+from segtool.report.page.model_files import ModelFile, find_model_files
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
 from segtool.report.page.panels import change_panels, example_panels
 from segtool.report.page.render import Example, View, render, require_jinja
 from segtool.report.page.scoring import labels_at
-from segtool.report.page.subjects import Subject, find_subjects
 from segtool.report.page.verdict import choose, incomparable, judge
 from segtool.report.style import Chart, require_matplotlib, save_png, style, to_svg
 from segtool.report.training_charts import training_charts
@@ -59,13 +59,13 @@ def report(
     require_matplotlib()
     require_jinja()
     progress = progress or _silent
-    subjects = find_subjects(models)
-    page = options.out or _place(subjects)
+    files = find_model_files(models)
+    page = options.out or _place(files)
     outputs = [page, _figures_beside(page)]
     # Which charts there will be is known only after minutes of measuring, so any that is there refuses now.
     for path in [*outputs, *_charts_in(options.plots)]:
         refuse_existing(path, overwrite=options.overwrite)
-    opened, note = open_models(subjects, options)
+    opened, note = open_models(files, options)
     found = collect(opened, options, graph=graph or _unknown, progress=progress)
     found = {**found, **_judged(found), "selection_note": note}
     found["commands"] = commands_for(found, options)
@@ -84,10 +84,10 @@ def _unknown(path: Path) -> Mapping[str, Any]:  # noqa: ARG001 - as a GraphFacts
     return {}
 
 
-def _place(subjects: Sequence[Subject]) -> Path:
+def _place(files: Sequence[ModelFile]) -> Path:
     """Return where the page goes if nobody says: into the run that all models are of, else the current folder."""
-    runs = {subject.run.path for subject in subjects if subject.run}
-    alone = any(subject.run is None for subject in subjects)
+    runs = {file.run.path for file in files if file.run}
+    alone = any(file.run is None for file in files)
     return runs.pop() / REPORT_NAME if len(runs) == 1 and not alone else Path(REPORT_NAME)
 
 

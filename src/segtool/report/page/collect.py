@@ -24,10 +24,10 @@ from segtool.files import sha256_of
 from segtool.machine.machine import machine_info
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import read_run
+from segtool.report.page.model_files import ModelFile
 from segtool.report.page.options import GraphFacts, Progress, ReportOptions
 from segtool.report.page.scoring import Changes, Labels, extremes, image_scores
 from segtool.report.page.shared_images import same_images, select_images, training_facts
-from segtool.report.page.subjects import Subject
 from segtool.report.page.timing import measure_models, speed_ratio
 
 
@@ -35,7 +35,7 @@ from segtool.report.page.timing import measure_models, speed_ratio
 class Model:
     """A model of the report, opened: what it is, and the images that it is scored on."""
 
-    subject: Subject
+    file: ModelFile
     predictor: Predictor
     selection: Selection
 
@@ -49,12 +49,12 @@ class Pair:
     changes: Changes
 
 
-def open_models(subjects: Sequence[Subject], options: ReportOptions) -> tuple[list[Model], str]:
+def open_models(files: Sequence[ModelFile], options: ReportOptions) -> tuple[list[Model], str]:
     """Open the models and find the images that each is scored on; with a sentence as of `select_images`.
 
     An .onnx file is tried in a process of its own first.
     """
-    predictors = [_open(subject, options) for subject in subjects]
+    predictors = [_open(file, options) for file in files]
     selections, note = select_images(predictors, data=options.data, part=options.split)
     for predictor, selection in zip(predictors, selections, strict=True):
         refuse_other_classes(predictor.contract, selection.data)
@@ -62,15 +62,15 @@ def open_models(subjects: Sequence[Subject], options: ReportOptions) -> tuple[li
             raise DataError(
                 f"{selection.data.spec} has no images in its part {selection.part}; choose another --split."
             )
-    return [Model(*each) for each in zip(subjects, predictors, selections, strict=True)], note
+    return [Model(*each) for each in zip(files, predictors, selections, strict=True)], note
 
 
-def _open(subject: Subject, options: ReportOptions) -> Predictor:
+def _open(file: ModelFile, options: ReportOptions) -> Predictor:
     """Open a model; provider and threads mean nothing to a trained network."""
-    if subject.kind == "keras":
-        return open_predictor(subject.path)
+    if file.kind == "keras":
+        return open_predictor(file.path)
     return open_predictor(
-        subject.path,
+        file.path,
         provider=options.provider,
         threads=options.threads,
         provider_options=options.provider_options,
@@ -101,11 +101,11 @@ def collect(
             **_facts(model, graph),
             "evaluation": evaluations[number].to_dict(),
             **_image_facts(evaluations[number], options.samples),
-            "benchmark": rows.get(model.subject.path),
+            "benchmark": rows.get(model.file.path),
         }
         for number, model in enumerate(models)
     ]
-    runs = dict.fromkeys(model.subject.run.path for model in models if model.subject.run)
+    runs = dict.fromkeys(model.file.run.path for model in models if model.file.run)
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "segtool_version": segtool.__version__,
@@ -163,7 +163,7 @@ def _score_group(
 def _pairs_in(models: Mapping[int, Model], classes: int) -> list[Pair]:
     """Return the pairs of files of which the second says that it was made from the first."""
     digests = {
-        sha256_of(each.subject.path): number
+        sha256_of(each.file.path): number
         for number, each in models.items()
         if each.predictor.contract.precision == "float32"
     }
@@ -178,16 +178,16 @@ def _pairs_in(models: Mapping[int, Model], classes: int) -> list[Pair]:
 
 
 def _facts(model: Model, graph: GraphFacts) -> dict[str, Any]:
-    subject, contract, segmenter = model.subject, model.predictor.contract, model.predictor.segmenter
-    run = subject.run.info if subject.run else {}
-    facts = dict(graph(subject.path)) if segmenter else {}
+    file, contract, segmenter = model.file, model.predictor.contract, model.predictor.segmenter
+    run = file.run.info if file.run else {}
+    facts = dict(graph(file.path)) if segmenter else {}
     return {
-        "label": subject.label,
-        "path": str(subject.path),
-        "kind": subject.kind,
-        "size_bytes": subject.path.stat().st_size,
-        "sha256": sha256_of(subject.path),
-        "run": str(subject.run.path) if subject.run else None,
+        "label": file.label,
+        "path": str(file.path),
+        "kind": file.kind,
+        "size_bytes": file.path.stat().st_size,
+        "sha256": sha256_of(file.path),
+        "run": str(file.run.path) if file.run else None,
         "arch": run.get("arch"),
         "parameters": facts.get("parameters") or run.get("parameters"),
         "graph": facts,

@@ -21,7 +21,7 @@ Labels = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]
 Palette = Sequence[tuple[int, int, int]]
 
-# Told apart with every common kind of colour blindness, and on dark as on light images.
+# Distinct for every common kind of colour blindness, on dark and on light images.
 MISSED, INVENTED, CONFUSED = (255, 176, 0), (100, 143, 255), (220, 38, 127)
 _DIM = 0.35
 _LONGEST = 384  # pixels of a side: larger images are shown smaller

@@ -141,7 +141,7 @@ def _speed(model: Facts, pair: Facts | None) -> Check | None:
         gate = contract["gates"].get("speed")
         recorded = f"At export: {gate['sentence']}, on {gate['cpu']}." if gate else "Its export recorded no times."
         return Check(name, "unknown", recorded, "It was not timed against its FP32 file on this machine.")
-    interval = f"{speed['low']:.2f} to {speed['high']:.2f} times as fast as FP32, measured in turns"
+    interval = f"{speed['low']:.2f} to {speed['high']:.2f} times as fast as FP32, measured interleaved"
     if speed["low"] > 1:
         return Check(name, "pass", f"{interval}.")
     if speed["high"] < 1:
