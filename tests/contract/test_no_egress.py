@@ -120,10 +120,10 @@ class TestTrainingLibraries:
         code = (
             "import os\n"
             "from segtool.cli.extras import need_all; need_all()\n"
-            "import keras.src.backend.config as config, segtool.report.canvas as canvas\n"
+            "import keras.src.backend.config as config, segtool.report.style as style\n"
             "print(sorted(name for name in os.environ if name.startswith(('KERAS', 'MPL'))))\n"
             "print(config.keras_home())\n"
-            "print(canvas.text_width('text', 12) > 10)\n"
+            "print(style.drawable('text') == 'text')\n"
         )
         assert self.run(code, home) == ["[]", str(home / ".keras"), "True"]
         assert [*home.iterdir(), *(home.parent / "temporary").iterdir()] == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtool.cli.common import percent, say
+from segtool.cli.common import say
 from segtool.cli.tables import emit_table
+from segtool.text import percent
 
 Row = Mapping[str, Any]
 Table = tuple[list[str], Sequence[Sequence[object]]]

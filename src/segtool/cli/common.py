@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import math
 import re
 import time
 import unicodedata
@@ -207,11 +206,6 @@ def _rich_handler() -> logging.Handler:
     handler = RichHandler(console=error_console(), show_time=False, show_path=False, markup=False)
     handler.setFormatter(_PrintableFormatter("%(message)s"))
     return handler
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """Return a share as a percentage, or a dash where there is none."""
-    return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, percent, printable
+from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
 from segtool.cli.tables import emit_table
 from segtool.data.messages import counted
+from segtool.text import percent
 
 
 @click.command(cls=Group, name="data")

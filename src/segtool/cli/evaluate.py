@@ -91,6 +91,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
         raise click.UsageError("--confusion draws the matrix of one model; name one, or leave it out.")
     from segtool.evaluate.evaluate import EvaluateOptions, wrong_outputs
     from segtool.metrics import Bootstrap
+    from segtool.report.evaluation import require_drawing
 
     if options["overwrite"] and not any(options[name] for name in ("per_image", "confusion", "pictures")):
         raise click.UsageError(
@@ -99,6 +100,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
     settings = EvaluateOptions(**options, bootstrap=Bootstrap(resamples))
     if wrong := wrong_outputs(settings):
         raise click.UsageError(wrong)
+    require_drawing(settings)
     if len(models) > 1:
         _compare(models, settings, as_json=as_json)
     else:
@@ -109,9 +111,11 @@ def _evaluate(model: Path | None, options: Any, *, as_json: bool) -> None:
     from segtool.cli.progress import progress_bar
     from segtool.cli.scores import report_evaluation
     from segtool.evaluate.evaluate import evaluate
+    from segtool.report.evaluation import draw_evaluation
 
     with progress_bar("images") as progress:
         result = evaluate(model, options=options, progress=progress)
+    result = draw_evaluation(result, options)
     say_provider(result.provider)
     if as_json:
         emit_json("evaluate", result.to_dict())
@@ -124,9 +128,11 @@ def _compare(models: tuple[Path, ...], options: Any, *, as_json: bool) -> None:
     from segtool.cli.progress import progress_bar
     from segtool.cli.scores import report_comparisons
     from segtool.evaluate.compare import compare
+    from segtool.report.evaluation import draw_comparison
 
     with progress_bar("images") as progress:
         result = compare(models, options=options, progress=progress)
+    result = draw_comparison(result, options)
     for evaluation in result.evaluations:
         say_provider(evaluation.provider)
     if as_json:

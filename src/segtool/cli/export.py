@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, say
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.cli.tables import emit_table
 from segtool.errors import ModelFileError
@@ -23,6 +23,7 @@ from segtool.export.options import (
 )
 from segtool.export.presets import PRESET_NAMES
 from segtool.export.verdict import GATES
+from segtool.text import percent
 
 if TYPE_CHECKING:
     from segtool.contract import ModelContract

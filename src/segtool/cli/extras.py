@@ -6,7 +6,7 @@ import os
 
 from segtool.errors import ProviderError
 from segtool.models.backend import BACKENDS, import_quietly
-from segtool.report.canvas import require_matplotlib
+from segtool.report.style import require_matplotlib
 
 
 def need_training() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from segtool.cli.common import error_console, is_quiet, say
+from segtool.text import percent
 from segtool.train.listener import TrainListener
 
 _CHANGES = (
@@ -104,4 +105,4 @@ def _changes(config: Mapping[str, Any]) -> str:
 
 
 def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.2f} %"
+    return "-" if math.isnan(value) else f"{percent(value)} %"

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, say
 from segtool.cli.extras import need_all
 from segtool.cli.options import json_option, seed_option
 from segtool.cli.tables import emit_table
+from segtool.text import percent
 
 
 @click.command(

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, percent, say
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, say
 from segtool.cli.options import data_option, json_option, overwrite_option, provider_option
 from segtool.cli.tables import emit_table
+from segtool.text import percent
 
 
 @click.command(
@@ -39,7 +40,7 @@ from segtool.cli.tables import emit_table
     "--plots",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Also write every drawing to DIR, as SVG and as PNG (needs the extra report).",
+    help="Also write every chart to DIR, as SVG and as PNG.",
 )
 @click.option("--no-latency", is_flag=True, help="Measure no times.")
 @click.option("--runs", type=click.IntRange(10), help="Timed runs of each model.  [default: 200]")
@@ -57,7 +58,7 @@ def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, *
     It says whether to deploy which file on this machine, and why: accuracy with its conventions, the worst and the best
     images, FP32 against INT8, latency, training, contract, and the commands that make it again. The page is one file
     that loads nothing from elsewhere. Of a run folder its exported files are compared. With --data all models are
-    scored on the same images; where models were not, none is named best.
+    scored on the same images; where models were not, none is named best. It needs the extra report.
 
     Exit code 4 where a file fails its built-in golden test; the page is written all the same, and says so.
 

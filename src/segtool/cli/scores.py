@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtool.cli.common import percent, say
+from segtool.cli.common import say
 from segtool.cli.tables import emit_table
 from segtool.evaluate.comparison import Comparison, Comparisons
 from segtool.evaluate.evaluation import Evaluation
+from segtool.text import percent
 
 _FIGURES = {
     "pixel_accuracy": "pixel accuracy",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from segtool.cli.common import Command, arguments_as_given, emit_json, percent, say, say_when_stopped
+from segtool.cli.common import Command, arguments_as_given, emit_json, say, say_when_stopped
 from segtool.cli.extras import need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.cli.tables import emit_table
 from segtool.data.messages import counted
+from segtool.text import percent
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.precision import PRECISIONS
 from segtool.train.recipes import RECIPES

@@ -13,7 +13,7 @@ BASE = ("segtool", "numpy", "pillow", "click", "rich")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("tensorflow", "keras", "mlxtend", "matplotlib"),
     "export": ("tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir", "sympy", "mlxtend"),
-    "report": ("matplotlib",),
+    "report": ("matplotlib", "jinja2"),
 }
 
 

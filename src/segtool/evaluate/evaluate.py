@@ -6,22 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from segtool.contract import default_palette
-from segtool.data.arrays import Labels
-from segtool.data.dataset import Dataset, Indices
 from segtool.data.loading import paths_of
 from segtool.errors import DataError
 from segtool.evaluate.evaluation import Evaluation, per_image_table
-from segtool.evaluate.scoring import Answer, Scored, Tally, tally
+from segtool.evaluate.scoring import Answer, Scored, Seen, Tally, tally
 from segtool.evaluate.selection import Selection, refuse_other_classes, select, spec_of_runs
 from segtool.files import named_twice, refuse_existing, refuse_input_as_output, write_bytes
-from segtool.images.image_io import resize_labels
 from segtool.metrics import Bootstrap, default_width
 from segtool.models.predictor import Images, Predictor, open_predictor
-from segtool.models.resolve import RUN_NAME, run_files
-from segtool.report.canvas import require_matplotlib
+from segtool.models.resolve import run_files
 
 Progress = Callable[[int, int], None]
 
@@ -40,9 +33,9 @@ class EvaluateOptions:
     per_image
         CSV file for the scores of each image.
     confusion
-        PNG file for the confusion matrix.
+        PNG file for the confusion matrix, which `segtool.report.evaluation` draws.
     pictures, samples
-        PNG file for image, truth and prediction side by side, of this many images.
+        PNG file for image, truth and prediction side by side, of this many images; drawn there too.
     boundary_width
         Width in pixels of the boundary that boundary IoU is about; None for 2 % of each image's diagonal.
     bootstrap
@@ -92,22 +85,15 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
     refuse_other_classes(predictor.contract, selection.data)
     [counted] = tally_of([predictor], selection, options, progress)
     evaluation = evaluation_of(predictor, selection, counted, options)
-    written = [
-        *write_per_image([evaluation], options),
-        *_draw_confusion(evaluation, options),
-        *_draw(predictor, selection, options),
-    ]
-    return replace(evaluation, written=written)
+    return replace(evaluation, written=write_per_image([evaluation], options))
 
 
 def check_outputs(options: EvaluateOptions) -> None:
-    """Refuse outputs that are wrong or there already, and pictures that cannot be drawn, before any work is done."""
+    """Refuse outputs that are wrong or there already before any work is done."""
     if wrong := wrong_outputs(options):
         raise DataError(wrong)
     for path in _outputs(options):
         refuse_existing(path, overwrite=options.overwrite)
-    if options.pictures is not None or options.confusion is not None:
-        require_matplotlib()
 
 
 def wrong_outputs(options: EvaluateOptions) -> str | None:
@@ -141,25 +127,36 @@ def open_for(model: str | Path | None, options: EvaluateOptions) -> Predictor:
 
 
 def tally_of(
-    predictors: Sequence[Predictor], selection: Selection, options: EvaluateOptions, progress: Progress | None
+    predictors: Sequence[Predictor],
+    selection: Selection,
+    options: EvaluateOptions,
+    progress: Progress | None,
+    *,
+    seen: Seen | None = None,
 ) -> tuple[Tally, ...]:
-    """Count what models get right on the same images."""
+    """Count what models get right on the same images; `seen` is called as in `segtool.evaluate.scoring.tally`."""
     models = [
         Scored(_answer(each), (each.contract.height, each.contract.width), each.answer_image) for each in predictors
     ]
-    return tally(models, selection.data, selection.indices, boundary_width=options.boundary_width, progress=progress)
+    return tally(
+        models,
+        selection.data,
+        selection.indices,
+        boundary_width=options.boundary_width,
+        progress=progress,
+        seen=seen,
+    )
 
 
 def evaluation_of(predictor: Predictor, selection: Selection, counted: Tally, options: EvaluateOptions) -> Evaluation:
     """Return what was counted of a model as its evaluation."""
     return Evaluation(
-        predictor.path,
+        predictor,
         selection,
         counted,
         options.bootstrap,
         _boundary_widths(selection, options),
         no_probabilities=_why_no_probabilities(predictor),
-        provider=predictor.provider_report,
     )
 
 
@@ -197,56 +194,3 @@ def _boundary_widths(selection: Selection, options: EvaluateOptions) -> tuple[in
         return width, width
     widths = [default_width(*data.label(int(index)).shape) for index in selection.indices]
     return min(widths), max(widths)
-
-
-def shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images, Labels, Labels]:
-    """Return images, truths and predictions (n, h, w) for a picture, at the model's or the first one's size."""
-    if predictor.answer_image is None:
-        images, truths = data.arrays(chosen, size=(predictor.contract.height, predictor.contract.width))
-        return images, truths, predictor.predict_batch(images)
-    height, width = data.label(int(chosen[0])).shape
-    images, truths = data.arrays(chosen, size=(height, width))
-    answers = [predictor.answer_image(data.image(int(index)))[0] for index in chosen]
-    return images, truths, np.stack([resize_labels(labels, height, width) for labels in answers])
-
-
-def _draw_confusion(evaluation: Evaluation, options: EvaluateOptions) -> list[Path]:
-    if options.confusion is None:
-        return []
-    from segtool.report.confusion import plot_confusion
-
-    scores, selection = evaluation.scores, evaluation.selection
-    subject = (
-        f"{short_name(evaluation.model)} on {selection.data.name} ({selection.part}, {len(selection.indices)} images)"
-    )
-    plot_confusion(scores.matrix, scores.class_names, options.confusion, subject=subject)
-    return [options.confusion]
-
-
-def short_name(model: Path) -> str:
-    """Return what a model is called in pictures: its file, with the folder where that is a run's."""
-    in_run = (model.parent / RUN_NAME).is_file()
-    return str(Path(model.resolve().parent.name, model.name)) if in_run else model.name
-
-
-def _draw(predictor: Predictor, selection: Selection, options: EvaluateOptions) -> list[Path]:
-    if options.pictures is None:
-        return []
-    from segtool.report.panels import plot_predictions
-
-    data = selection.data
-    chosen = selection.indices[: options.samples]
-    images, truths, predictions = shown(predictor, data, chosen)
-    plot_predictions(
-        images,
-        truths,
-        predictions,
-        options.pictures,
-        class_names=data.class_names,
-        palette=default_palette(data.num_classes, background_id=data.background_id),
-        background_id=data.background_id,
-        ignore_id=data.ignore_id,
-        title=f"{short_name(predictor.path)} on {data.name}",
-        names=[data.sample_names[index] for index in chosen],
-    )
-    return [options.pictures]

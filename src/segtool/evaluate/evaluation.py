@@ -52,6 +52,7 @@ from segtool.metrics import BOUNDARY_CONVENTION, CALIBRATION_CONVENTION, Bootstr
 from segtool.metrics.figures import FIGURES, figures_of_all, figures_per_image
 from segtool.metrics.overlap import precision_per_class, recall_per_class
 from segtool.metrics.scores import foreground_of
+from segtool.models.predictor import Predictor
 
 IMAGE_CONVENTION = (
     "Image-level figures come from each image's own pixels: a class that an image has in neither truth nor prediction "
@@ -68,8 +69,8 @@ class Evaluation:
 
     Attributes
     ----------
-    model
-        Its file.
+    predictor
+        The model.
     selection
         The images.
     tally
@@ -82,18 +83,25 @@ class Evaluation:
         Why there is no calibration error; empty where there is one.
     written
         Files that were written beside.
-    provider
-        What ran the model; empty for a .keras file.
     """
 
-    model: Path
+    predictor: Predictor
     selection: Selection
     tally: Tally
     bootstrap: Bootstrap
     boundary_widths: tuple[int, int]
     no_probabilities: str = ""
     written: Sequence[Path] = field(default_factory=tuple)
-    provider: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Path:
+        """The model's file."""
+        return self.predictor.path
+
+    @property
+    def provider(self) -> Mapping[str, Any]:
+        """What ran the model; empty for a .keras file."""
+        return self.predictor.provider_report
 
     @property
     def data(self) -> str:

@@ -28,6 +28,7 @@ Predict = Callable[[Images], Labels]
 Progress = Callable[[int, int], None]
 Confidence = npt.NDArray[np.float32]
 Answer = tuple[Labels, Confidence | None]
+Seen = Callable[[int, Sequence[Labels]], None]
 Number = TypeVar("Number", bound=np.number[Any])
 
 
@@ -131,6 +132,7 @@ def tally(
     *,
     boundary_width: int | None = None,
     progress: Progress | None = None,
+    seen: Seen | None = None,
 ) -> tuple[Tally, ...]:
     """Count what each model gets right on the same samples, image by image.
 
@@ -144,6 +146,9 @@ def tally(
         Width in pixels of the boundary that boundary IoU is about; None for each image's `default_width`.
     progress
         Called with (done, total) as images are done.
+    seen
+        Called with the place in `indices` of the first of some images, and the class ids (n, H, W) that each model
+        gave for them.
 
     Raises
     ------
@@ -158,6 +163,8 @@ def tally(
             part.append(_count(truths, labels, confidence, dataset, width, first=answers[0][0]))
             if len(part) == _PARTS:
                 part[:] = [_joined(part)]
+        if seen is not None:
+            seen(done, [labels for labels, _ in answers])
         done += len(truths)
         if progress is not None:
             progress(done, len(indices))

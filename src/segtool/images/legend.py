@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segtool.images.arrays import IntegerArray, UInt8Array, count_labels
+from segtool.text import percent
 
 _INK = (240, 240, 240)
 PAPER = (28, 28, 28)
@@ -98,4 +99,4 @@ def _title(index: int, name: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return "< 0.1 %" if share < 0.001 else f"{share:.1%}".replace("%", " %")
+    return "< 0.1 %" if share < 0.001 else f"{percent(share, 1)} %"

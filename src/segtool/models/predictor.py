@@ -47,6 +47,8 @@ class Predictor:
     answer_image
         The same of one image uint8 (H, W, channels) of any size, by tiles: class ids (H, W) and their probabilities or
         None; None where the contract says to resize images.
+    segmenter
+        What runs an .onnx file; None for a .keras file.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Predictor:
     provider_report: Mapping[str, Any] = field(default_factory=dict)
     answer_batch: Callable[[Images], tuple[Labels, Confidence]] | None = None
     answer_image: Callable[[Images], tuple[Labels, Confidence | None]] | None = None
+    segmenter: Segmenter | None = None
 
 
 def open_predictor(
@@ -64,6 +67,7 @@ def open_predictor(
     provider: str = "auto",
     threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
+    sandbox: bool = False,
 ) -> Predictor:
     """Open a run folder, a .keras file or an .onnx file to predict with.
 
@@ -75,6 +79,8 @@ def open_predictor(
         The model; None for runs/latest.
     provider, threads, provider_options
         As in `segtool.load`; a .keras file runs on Keras's own device and refuses them.
+    sandbox
+        As in `segtool.load`; a .keras file is read without running anything in it.
 
     Raises
     ------
@@ -90,7 +96,9 @@ def open_predictor(
         return _open_keras(source)
     from segtool.runtime.segmenter import load
 
-    segmenter = load(source.path, provider=provider, threads=threads, provider_options=provider_options)
+    segmenter = load(
+        source.path, provider=provider, threads=threads, provider_options=provider_options, sandbox=sandbox
+    )
     return Predictor(
         source.path,
         "onnx",
@@ -99,6 +107,7 @@ def open_predictor(
         provider_report=segmenter.provider_report,
         answer_batch=None if segmenter.contract.head == "labels" else _answer_batch(segmenter),
         answer_image=_answer_image(segmenter) if segmenter.contract.size_policy == "tile" else None,
+        segmenter=segmenter,
     )
 
 

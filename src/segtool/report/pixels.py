@@ -10,7 +10,6 @@ import numpy.typing as npt
 from PIL import Image
 
 IGNORED_COLOR = (222, 222, 222)
-_LEAST_EXACT = 3  # from this enlargement on, whole steps look better than a filled box
 
 
 def gray_to_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -32,22 +31,11 @@ def color_labels(
     return np.take(colors, indices, axis=0)
 
 
-def panel_size(height: int, width: int, *, box: int) -> tuple[int, int]:
-    """Return (height, width) in pixels at which an image fills a square of `box` pixels, its shape kept.
-
-    A small image is enlarged by a whole factor, so that all its pixels stay equally large.
-    """
-    factor = box / max(height, width)
-    if factor >= _LEAST_EXACT:
-        factor = int(factor)
-    return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def fit(pixels: npt.NDArray[np.uint8], size: tuple[int, int], *, smooth: bool) -> npt.NDArray[np.uint8]:
+def fit(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Return uint8 (h, w, 3) `pixels` at `size` (height, width).
 
-    Shrinking averages areas, so that a thin class keeps a trace; enlarging keeps the pixels square,
-    or, with `smooth`, interpolates where the factor is no whole number.
+    Shrinking averages areas, so that a thin class keeps a trace; enlarging by a whole factor keeps the pixels square,
+    by another one it interpolates.
     """
     height, width = size
     if (height, width) == pixels.shape[:2]:
@@ -55,8 +43,6 @@ def fit(pixels: npt.NDArray[np.uint8], size: tuple[int, int], *, smooth: bool) -
     whole = height % pixels.shape[0] == 0 and width % pixels.shape[1] == 0
     if height < pixels.shape[0] or width < pixels.shape[1]:
         method = Image.Resampling.BOX
-    elif smooth and not whole:
-        method = Image.Resampling.BICUBIC
     else:
-        method = Image.Resampling.NEAREST
+        method = Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(pixels).resize((width, height), method))

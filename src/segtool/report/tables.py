@@ -55,7 +55,7 @@ def table_rows(
     -------
     tuple of TableRow
         The classes present in truth or prediction in the order of their ids, the background after them,
-        then the mean. All values come from this image's own confusion matrix (`runtime.metrics`).
+        then the mean. All values come from this image's own confusion matrix (`segtool.metrics`).
     """
     matrix = confusion_matrix(truth, prediction, len(class_names), ignore_id=ignore_id)
     scores = Scores.from_matrix(matrix, class_names=tuple(class_names), background_id=background_id, images=1)
@@ -70,11 +70,3 @@ def table_rows(
 def present_classes(tables: Sequence[Sequence[TableRow]]) -> tuple[int, ...]:
     """Return the ids of the classes that occur in any of the tables, ascending."""
     return tuple(sorted({row.class_id for table in tables for row in table if row.class_id is not None}))
-
-
-def percent(value: float) -> str:
-    """Return a share 0..1 as percent with one decimal; a dash for NaN; "100.0" only where nothing is missing."""
-    if np.isnan(value):
-        return "-"
-    # 0.9996 would round up to a perfect score that it is not.
-    return f"{100 * (value if value >= 1 else min(value, 0.999)):.1f}"

@@ -8,11 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from segtool.contract import default_palette
+from segtool.data.classes import Classes
 from segtool.images.image_io import resize_labels
 from segtool.images.pixels import resize_image
-from segtool.report.curves import plot_curves
-from segtool.report.panels import plot_predictions
+from segtool.report import plot_curves, plot_predictions
 from segtool.train.epoch_end import ValidationSet
 from segtool.train.run_folder import RunFolder
 from segtool.train.validation import predict_labels
@@ -34,9 +33,6 @@ def draw_run(
         np.stack([resize_labels(truth, height, width) for truth in truths]),
         np.stack([resize_labels(prediction, height, width) for prediction in predictions]),
         folder.predictions,
-        class_names=validation.class_names,
-        palette=default_palette(len(validation.class_names), background_id=validation.background_id),
-        background_id=validation.background_id,
-        ignore_id=validation.ignore_id,
+        classes=Classes(validation.class_names, validation.background_id, validation.ignore_id),
         title=f"{folder.path.name}: validation images",
     )

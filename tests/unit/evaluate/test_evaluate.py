@@ -24,6 +24,7 @@ from segtool.files import nan_to_none
 from segtool.metrics import Bootstrap, Calibration
 from segtool.metrics.figures import FIGURES
 from segtool.models.shipped import SHIPPED
+from segtool.report.evaluation import draw_evaluation
 
 Sizes = tuple[int, ...]
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -187,7 +188,7 @@ def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "other.onnx").write_bytes(model.read_bytes())
     for path in (model, tmp_path / "other.onnx"):
         options = EvaluateOptions(data="known.npz", confusion=Path(f"{path.stem}.png"), bootstrap=Bootstrap(100))
-        evaluate(path, options=options)
+        draw_evaluation(evaluate(path, options=options), options)
     with Image.open("labels.png") as first, Image.open("other.png") as second:
         assert first.size == second.size
         assert (np.asarray(first) != np.asarray(second)).any()
@@ -202,7 +203,7 @@ def test_pictures_name_their_images(tmp_path: Path) -> None:
             (tmp_path / name / "own" / kind).mkdir(parents=True)
             Image.fromarray(np.eye(8, 16, dtype=np.uint8)).save(tmp_path / name / "own" / kind / f"{name}.png")
         options = EvaluateOptions(data=str(tmp_path / name / "own"), pictures=tmp_path / f"{name}.png")
-        evaluate(model, options=replace(options, bootstrap=Bootstrap(100)))
+        draw_evaluation(evaluate(model, options=replace(options, bootstrap=Bootstrap(100))), options)
         with Image.open(tmp_path / f"{name}.png") as picture:
             drawn.append(np.asarray(picture.convert("RGB")))
     assert drawn[0].shape == drawn[1].shape

@@ -20,7 +20,7 @@ from segtool.errors import DataError
 from segtool.evaluate.compare import compare
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.metrics import Bootstrap
-from segtool.report.differences import plot_differences, who_is_right
+from segtool.report.pictures import plot_differences, who_is_right
 
 NAMES = ("one", "two", "background")
 BATCH = 12

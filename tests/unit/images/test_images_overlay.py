@@ -57,7 +57,7 @@ def test_only_classes_that_occur_with_their_shares() -> None:
 
 def test_a_long_name_is_cut() -> None:
     (key,) = legend_keys(np.zeros((2, 2), np.uint8), ["n" * 500], PALETTE, None)
-    assert key == Key("0 " + "n" * 31 + "…: 100.0 %", PALETTE[0])
+    assert key == Key("0 " + "n" * 31 + "…: 100 %", PALETTE[0])
 
 
 @pytest.mark.parametrize("width", [1, 336, 3000])

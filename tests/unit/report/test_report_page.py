@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from report_runs import CLASSES, HOSTILE, write_data, write_report_run
+from segtool.report.page.subjects import Subject
 from tiny_models import write_model
 
 from segtool.cli import main
 from segtool.errors import ModelFileError
 from segtool.report.page.collect import open_models
 from segtool.report.page.options import ReportOptions
-from segtool.report.page.subjects import Subject
 from segtool.report.page.verdict import choose, judge
+from segtool.runtime.segmenter import Segmenter
 
 VOID = {"br", "col", "img", "input", "link", "meta"}
 
@@ -207,6 +209,40 @@ def test_what_cannot_be_reported_is_one_sentence(tmp_path: Path, change: dict[st
     assert not (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib.figure"])
+def test_a_missing_extra_is_the_pip_line_before_any_work(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    result = run(write_report_run(tmp_path / "run"), "--no-latency")
+    assert result.exit_code == 1
+    assert 'pip install "segtool[report]"' in result.stderr
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_each_model_is_opened_once_and_sees_each_image_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    images: list[int] = []
+    start, predict = Segmenter.__init__, Segmenter.predict_batch
+
+    def counted(self: Segmenter, graph: Any, *arguments: Any, **options: Any) -> None:
+        opened.append("a file")
+        start(self, graph, *arguments, **options)
+
+    def watched(self: Segmenter, batch: Any) -> Any:
+        images.append(len(batch))
+        return predict(self, batch)
+
+    monkeypatch.setattr(Segmenter, "__init__", counted)
+    monkeypatch.setattr(Segmenter, "predict_batch", watched)
+    result = run(folder, "--no-latency", "--samples", 0, "--out", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert len(opened) == 2  # FP32 and INT8
+    assert sum(images) == 2 * (12 + 2)  # of the validation images, and of the golden pair in each file
+
+
 def test_a_model_without_a_contract_or_data_is_refused(tmp_path: Path) -> None:
     import onnx
 
@@ -340,15 +376,15 @@ def test_other_data_prove_nothing_of_what_was_trained_on() -> None:
     check = check_of(foreign, "Whether it was trained on")
     assert check["status"] == "note"  # a test set of one's own may earn a plain yes
     assert "another fingerprint" in check["text"]
-    assert "cannot be told" in check["note"]
+    assert "is not known" in check["note"]
     assert check_of({}, "Scored on images it was not trained on")["status"] == "pass"
 
 
 @pytest.mark.parametrize(
     ("images", "interval", "status", "said"),
     [
-        (10, (0.62, 0.95), "unknown", "cannot be told from 10 images"),
-        (1, None, "unknown", "cannot be told from 1 image"),
+        (10, (0.62, 0.95), "unknown", "Too few images (10 images)"),
+        (1, None, "unknown", "Too few images (1 image)"),
         (400, (0.62, 0.95), "pass", ""),
         (400, (0.75, 0.82), "care", "harder, or of another kind"),
         (10, (0.75, 0.82), "care", "harder, or of another kind"),

@@ -1,5 +1,6 @@
 """Each picture is a whole PNG of the size that was planned, and what is on it is what was given."""
 
+import re
 import subprocess
 import sys
 
@@ -8,11 +9,12 @@ import pytest
 from PIL import Image
 
 from segtool.contract import default_palette
+from segtool.data.classes import Classes
 from segtool.errors import DataError, MissingExtraError, OutputWriteError
-from segtool.report import plot_confusion, plot_curves, plot_predictions
-from segtool.report.canvas import Page, header_height
-from segtool.report.curves import column, highest, needs_log
-from segtool.report.layout import GAP, MARGIN
+from segtool.report import plot_confusion, plot_curves, plot_differences, plot_predictions
+from segtool.report.model_charts import sensitivity_chart
+from segtool.report.style import new_figure, style, to_svg
+from segtool.report.training_charts import column, highest, needs_log, training_charts
 
 HISTORY = [
     {
@@ -41,8 +43,7 @@ def sample(count=2, size=(12, 16), classes=3, channels=1):
     images = rng.integers(0, 256, (count, *size, channels), dtype=np.uint8)
     truths = rng.integers(0, classes, (count, *size)).astype(np.uint8)
     names = [f"class {index}" for index in range(classes)]
-    look = {"class_names": names, "palette": default_palette(classes, background_id=0), "background_id": 0}
-    return images, truths, np.roll(truths, 1, axis=2), look
+    return images, truths, np.roll(truths, 1, axis=2), Classes(tuple(names), 0)
 
 
 def test_curves_are_a_png_and_the_same_each_time(tmp_path):
@@ -93,17 +94,22 @@ def test_column_highest_and_log():
     assert not needs_log(np.array([1.0, 0.5])) and not needs_log(np.array([1.0, 0.0])) and not needs_log(values[1:2])
 
 
-def test_panels_are_the_image_the_prediction_and_the_truth(tmp_path):
-    images, truths, predictions, look = sample(size=(48, 48))
-    plot_predictions(images, truths, predictions, tmp_path / "p.png", **look)
+def share_of(picture, color):
+    """The share of a picture's pixels that have a colour."""
+    return (picture == color).all(axis=2).mean()
+
+
+def test_the_prediction_and_the_truth_are_drawn_in_the_colours_of_their_classes(tmp_path):
+    images = np.full((1, 48, 48, 1), 77, np.uint8)
+    truths, predictions = np.full((1, 48, 48), 1), np.full((1, 48, 48), 2)
+    plot_predictions(images, truths, predictions, tmp_path / "p.png", classes=Classes(("a", "b", "c"), 0))
     picture = opened(tmp_path / "p.png")
-    top = MARGIN + header_height(["", ""]) + 32 + 64  # header, one line of legend, headings
-    for index, labels in ((1, predictions), (2, truths)):
-        left = MARGIN + index * (480 + GAP)
-        centers = picture[top + 5 : top + 480 : 10, left + 5 : left + 480 : 10]
-        np.testing.assert_array_equal(centers, np.asarray(look["palette"])[labels[0]])
-    centers = picture[top + 5 : top + 480 : 10, MARGIN + 5 : MARGIN + 480 : 10]
-    np.testing.assert_array_equal(centers, images[0].repeat(3, axis=2))
+    palette = default_palette(3, background_id=0)
+    shares = [share_of(picture, color) for color in ((77, 77, 77), palette[2], palette[1])]
+    assert min(shares) > 0.1  # three panels of the same size, each whole
+    assert max(shares) < 1.2 * min(shares)
+    columns = [np.flatnonzero((picture == color).all(axis=2).sum(axis=0) > 100).mean() for color in (77, palette[2])]
+    assert columns[0] < columns[1] < np.flatnonzero((picture == palette[1]).all(axis=2).sum(axis=0) > 100).mean()
 
 
 @pytest.mark.parametrize(
@@ -111,34 +117,42 @@ def test_panels_are_the_image_the_prediction_and_the_truth(tmp_path):
     [(1, (64, 84), 11, 1), (16, (20, 20), 2, 3), (2, (30, 900), 150, 3), (1, (900, 7), 40, 1)],
 )
 def test_panels_of_many_kinds(tmp_path, count, size, classes, channels):
-    images, truths, predictions, look = sample(count, size, classes, channels)
-    plot_predictions(images, truths, predictions, tmp_path / "p.png", **look, title="$Title")
+    images, truths, predictions, known = sample(count, size, classes, channels)
+    plot_predictions(images, truths, predictions, tmp_path / "p.png", classes=known, title="$Title")
     height, width, _ = opened(tmp_path / "p.png").shape
     assert width >= 1300 and height > 300 * count
 
 
 def test_panels_draw_ignored_pixels_and_grey_stacks(tmp_path):
-    images, truths, predictions, look = sample()
+    images, truths, predictions, known = sample()
     truths[:, :4] = 255
-    plot_predictions(images[..., 0], truths, predictions, tmp_path / "p.png", **look, ignore_id=255)
+    known = Classes(known.names, 0, 255)
+    plot_predictions(images[..., 0], truths, predictions, tmp_path / "p.png", classes=known)
     assert (opened(tmp_path / "p.png") == 222).all(axis=2).sum() > 1000
 
 
 def test_panels_refuse_what_does_not_fit(tmp_path):
-    images, truths, predictions, look = sample()
+    images, truths, predictions, known = sample()
     path = tmp_path / "p.png"
     with pytest.raises(DataError, match="uint8"):
-        plot_predictions(images / 255, truths, predictions, path, **look)
-    with pytest.raises(DataError, match="predictions have shape"):
-        plot_predictions(images, truths, predictions[:1], path, **look)
+        plot_predictions(images / 255, truths, predictions, path, classes=known)
+    with pytest.raises(DataError, match="do not belong"):
+        plot_predictions(images, truths, predictions[:1], path, classes=known)
     with pytest.raises(DataError, match="no image"):
-        plot_predictions(images[:0], truths[:0], predictions[:0], path, **look)
-    with pytest.raises(DataError, match="3 class names and 2 colours"):
-        plot_predictions(images, truths, predictions, path, **{**look, "palette": look["palette"][:2]})
+        plot_predictions(images[:0], truths[:0], predictions[:0], path, classes=known)
     truths[:] = 255
     with pytest.raises(DataError, match="expected class ids 0 to 2"):
-        plot_predictions(images, truths, predictions + 1, path, **look, ignore_id=255)
+        plot_predictions(images, truths, predictions + 1, path, classes=Classes(known.names, 0, 255))
     assert not any(tmp_path.iterdir())
+
+
+def test_differences_show_who_is_right(tmp_path):
+    images, truths = np.zeros((1, 40, 40, 3), np.uint8), np.ones((1, 40, 40), int)
+    labels = [truths, np.zeros_like(truths)]
+    look = {"names": ["a.onnx", "b.onnx"], "titles": ["one"], "classes": Classes(("sky", "car"), 0)}
+    plot_differences(images, truths, labels, tmp_path / "d.png", **look)
+    picture = opened(tmp_path / "d.png")
+    assert share_of(picture, (0, 114, 178)) > 0.08  # only the first is right, everywhere
 
 
 @pytest.mark.parametrize("classes", [2, 11, 20, 60])
@@ -162,18 +176,46 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
 
 
 def test_a_picture_that_is_too_large_is_refused():
-    with pytest.raises(DataError, match="fewer images"):
-        Page(100, 70_000)
+    with style(), pytest.raises(DataError, match="fewer images"):
+        new_figure(100, 70_000)
+
+
+def test_a_chart_in_a_page_has_text_the_colours_of_the_page_and_its_own_identifiers():
+    chart = training_charts(HISTORY)["iou"]
+    first, second = to_svg(chart, "first"), to_svg(chart, "second")
+    assert ">epoch</text>" in first
+    assert "var(--s2)" in first
+    assert not re.search("#[0-9a-f]{6}", first)  # a fixed colour would not be readable in the dark
+    found = [set(re.findall(' id="([^"]+)"', svg)) for svg in (first, second)]
+    assert found[0]
+    assert not found[0] & found[1]
+    used = set(re.findall('href="#([^"]+)"', first))
+    assert used == found[0]
+
+
+def test_a_name_that_no_font_and_no_encoding_can_write_is_replaced():
+    hostile = "a\udc80\x01\u202e<b>$x$"
+    svg = to_svg(sensitivity_chart({hostile: 0.3}, []), "x")
+    svg.encode()
+    assert "&lt;b&gt;$x$" in svg
+    assert not any(character in svg for character in "\udc80\x01\u202e")
+
+
+def test_a_chart_on_its_own_brings_the_colours_along():
+    alone = to_svg(training_charts(HISTORY)["loss"], "loss", alone=True)
+    assert alone.startswith("<?xml")
+    assert "prefers-color-scheme:dark" in alone
+    assert "--s0:#0b66b5" in alone
 
 
 def test_missing_matplotlib_is_the_pip_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    images, truths, predictions, look = sample()
+    images, truths, predictions, known = sample()
     expected = r'pip install "segtool\[report\]"'
     with pytest.raises(MissingExtraError, match=expected):
         plot_curves(HISTORY, tmp_path / "a.png")
     with pytest.raises(MissingExtraError, match=expected):
-        plot_predictions(images, truths, predictions, tmp_path / "a.png", **look)
+        plot_predictions(images, truths, predictions, tmp_path / "a.png", classes=known)
     with pytest.raises(MissingExtraError, match=expected):
         plot_confusion(np.eye(2, dtype=int), ["a", "b"], tmp_path / "a.png")
 

@@ -1,4 +1,4 @@
-"""The figures beside the images are those of runtime.metrics, and nothing else."""
+"""The figures beside the images are those of segtool.metrics, and nothing else."""
 
 import math
 
@@ -7,8 +7,8 @@ import pytest
 
 from segtool.errors import DataError
 from segtool.metrics import Scores, confusion_matrix
-from segtool.report.confusion import cell_text, row_shares
-from segtool.report.tables import TableRow, percent, present_classes, table_rows
+from segtool.report.confusion import cell_text, shares_of
+from segtool.report.tables import TableRow, present_classes, table_rows
 
 NAMES = ("cat", "dog", "bird", "sky")
 
@@ -73,14 +73,6 @@ def test_present_classes_are_those_of_all_tables():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.8476, "84.8"), (0.0, "0.0"), (1.0, "100.0"), (0.99996, "99.9"), (0.0004, "0.0"), (float("nan"), "-")],
-)
-def test_percent(value, text):
-    assert percent(value) == text
-
-
-@pytest.mark.parametrize(
     ("share", "text"),
     [(0, ""), (float("nan"), ""), (0.0004, "<0.1"), (0.001, "0.1"), (0.5, "50.0"), (0.99995, ">99.9"), (1, "100")],
 )
@@ -89,7 +81,7 @@ def test_cell_text(share, text):
 
 
 def test_rows_of_the_confusion_matrix_add_up_to_one():
-    shares = row_shares(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 5]]), 3)
+    shares = shares_of(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 5]]), 3)
     np.testing.assert_array_equal(shares[0], [0.75, 0.25, 0])
     assert np.isnan(shares[1]).all()
     np.testing.assert_array_equal(shares[2], [0, 0, 1])
@@ -98,4 +90,4 @@ def test_rows_of_the_confusion_matrix_add_up_to_one():
 @pytest.mark.parametrize("matrix", [np.ones((2, 3), int), np.ones(4, int), -np.ones((3, 3), int)])
 def test_a_matrix_that_does_not_fit_is_refused(matrix):
     with pytest.raises(DataError, match="3 x 3"):
-        row_shares(matrix, 3)
+        shares_of(matrix, 3)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes, write_json
-from segtool.report.canvas import require_matplotlib
-from segtool.report.page.calibration_chart import calibration_chart
-from segtool.report.page.collect import Model, Pair, collect, open_models
+from segtool.report.model_charts import (
+    calibration_chart,
+    latency_chart,
+    sensitivity_chart,
+    stages_chart,
+    tradeoff_chart,
+)
+from segtool.report.page.collect import Model, collect, open_models
 from segtool.report.page.commands import commands_for
-from segtool.report.page.document import render
+from segtool.report.page.model_files import ModelFile, find_model_files
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
 from segtool.report.page.panels import change_panels, example_panels
-from segtool.report.page.plots import drawings_in, plot_paths, write_plots
-from segtool.report.page.scene import Scene
-from segtool.report.page.scoring import ImageScore, labels_at
-from segtool.report.page.speed_charts import latency_chart, sensitivity_chart, stages_chart, tradeoff_chart
-from segtool.report.page.subjects import Subject, find_subjects
-from segtool.report.page.training_charts import training_charts
+from segtool.report.page.render import Example, View, render, require_jinja
+from segtool.report.page.scoring import labels_at
 from segtool.report.page.verdict import choose, incomparable, judge
-from segtool.report.page.view import Example, View, timed
+from segtool.report.style import Chart, require_matplotlib, save_png, style, to_svg
+from segtool.report.training_charts import training_charts
 
 SCHEMA_VERSION = 1
+_PNG_DPI = 216  # of a chart's file: three pixels for one of the page
 
 
 def report(
@@ -51,26 +53,27 @@ def report(
     Raises
     ------
     SegtoolError
-        A model or the data cannot be used, a run is unfinished, or an output is already there.
+        A model or the data cannot be used, a run is unfinished, an output is already there, or a package of the extra
+        ``report`` is missing.
     """
+    require_matplotlib()
+    require_jinja()
     progress = progress or _silent
-    subjects = find_subjects(models)
-    page = options.out or _place(subjects)
+    files = find_model_files(models)
+    page = options.out or _place(files)
     outputs = [page, _figures_beside(page)]
-    # Which drawings there will be is known only after minutes of measuring, so any that is there refuses now.
-    for path in [*outputs, *drawings_in(options.plots)]:
+    # Which charts there will be is known only after minutes of measuring, so any that is there refuses now.
+    for path in [*outputs, *_charts_in(options.plots)]:
         refuse_existing(path, overwrite=options.overwrite)
-    if options.plots is not None:
-        require_matplotlib()
-    opened, note = open_models(subjects, options)
-    found, pairs = collect(opened, options, graph=graph or _unknown, progress=progress)
+    opened, note = open_models(files, options)
+    found = collect(opened, options, graph=graph or _unknown, progress=progress)
     found = {**found, **_judged(found), "selection_note": note}
     found["commands"] = commands_for(found, options)
-    view = View(found, _examples(opened), _changed(pairs, found, options), _scenes(found))
+    charts = {name: chart for name, chart in _charts(found) if chart is not None}
+    view = View(found, _examples(opened, found), _changed(opened, found, options), charts)
     write_bytes(page, render(view).encode())
     write_json(outputs[1], {"schema_version": SCHEMA_VERSION, "command": "report", **found})
-    write_plots(view.scenes, options.plots)
-    return found, [*outputs, *plot_paths(view.scenes, options.plots)]
+    return found, [*outputs, *_write_charts(charts, options.plots)]
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -81,10 +84,10 @@ def _unknown(path: Path) -> Mapping[str, Any]:  # noqa: ARG001 - as a GraphFacts
     return {}
 
 
-def _place(subjects: Sequence[Subject]) -> Path:
+def _place(files: Sequence[ModelFile]) -> Path:
     """Return where the page goes if nobody says: into the run that all models are of, else the current folder."""
-    runs = {subject.run.path for subject in subjects if subject.run}
-    alone = any(subject.run is None for subject in subjects)
+    runs = {file.run.path for file in files if file.run}
+    alone = any(file.run is None for file in files)
     return runs.pop() / REPORT_NAME if len(runs) == 1 and not alone else Path(REPORT_NAME)
 
 
@@ -114,44 +117,40 @@ def _judged(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"models": models, "verdict": {"model": chosen, "answer": answer, "reason": reason}}
 
 
-def _examples(models: Sequence[Model]) -> dict[int, dict[str, list[Example]]]:
+def _examples(models: Sequence[Model], found: Mapping[str, Any]) -> dict[int, dict[str, list[Example]]]:
+    """Return the worst and the best images of each model."""
     return {
-        number: {kind: [_example(model, index) for index in model.facts[kind]] for kind in ("worst", "best")}
-        for number, model in enumerate(models)
+        facts["id"]: {kind: [_example(model, facts, index) for index in facts[kind]] for kind in ("worst", "best")}
+        for model, facts in zip(models, found["models"], strict=True)
     }
 
 
-def _example(model: Model, index: int) -> Example:
-    labels = labels_at(model.predictor, model.data, index)
-    panels = example_panels(model.data, index, labels, model.contract.palette)
-    return Example(panels, asdict(_score_of(model, index)))
+def _example(model: Model, facts: Mapping[str, Any], index: int) -> Example:
+    data = model.selection.data
+    labels = labels_at(model.predictor, data, index)
+    score = next(each for each in facts["per_image"] if each["index"] == index)
+    return Example(example_panels(data, index, labels, model.predictor.contract.palette), score)
 
 
-def _score_of(model: Model, index: int) -> ImageScore:
-    return next(score for score in model.scores if score.index == index)
-
-
-def _changed(pairs: Sequence[Pair], found: Mapping[str, Any], options: ReportOptions) -> dict[int, list[Example]]:
+def _changed(models: Sequence[Model], found: Mapping[str, Any], options: ReportOptions) -> dict[int, list[Example]]:
     """Return the images of each pair on which most labels changed."""
     return {
-        place: [_change(pair, facts) for facts in found["pairs"][place]["images"][: options.samples]]
-        for place, pair in enumerate(pairs)
+        place: [
+            _change(models[pair["float32"]], models[pair["int8"]], facts) for facts in pair["images"][: options.samples]
+        ]
+        for place, pair in enumerate(found["pairs"])
     }
 
 
-def _change(pair: Pair, facts: Mapping[str, Any]) -> Example:
-    data, index = pair.int8.data, int(facts["index"])
-    labels = [labels_at(each.predictor, data, index) for each in (pair.float32, pair.int8)]
-    return Example(change_panels(data, index, labels[0], labels[1], pair.int8.contract.palette), facts)
+def _change(float32: Model, int8: Model, facts: Mapping[str, Any]) -> Example:
+    data, index = int8.selection.data, int(facts["index"])
+    first, second = (labels_at(each.predictor, data, index) for each in (float32, int8))
+    return Example(change_panels(data, index, first, second, int8.predictor.contract.palette), facts)
 
 
-def _scenes(found: Mapping[str, Any]) -> dict[str, Scene]:
-    return {name: scene for name, scene in _named_scenes(found) if scene is not None}
-
-
-def _named_scenes(found: Mapping[str, Any]) -> Iterator[tuple[str, Scene | None]]:
-    """Yield every drawing of the report by the name of its file."""
-    measured = timed(found["models"])
+def _charts(found: Mapping[str, Any]) -> Iterator[tuple[str, Chart | None]]:
+    """Yield every chart of the report by the name of its file."""
+    measured = [model for model in found["models"] if model["benchmark"]]
     if measured:
         yield "latency", latency_chart(measured)
         yield "stages", stages_chart(measured)
@@ -164,5 +163,23 @@ def _named_scenes(found: Mapping[str, Any]) -> Iterator[tuple[str, Scene | None]
             kept = facts.get("float_layers", ())
             yield f"sensitivity-{model['id']}", sensitivity_chart(facts["sensitivities"], kept)
     for number, run in enumerate(found["runs"]):
-        for name, scene in training_charts(run["history"]).items():
-            yield f"training-{number}-{name}", scene
+        for name, chart in training_charts(run["history"]).items():
+            yield f"training-{number}-{name}", chart
+
+
+def _charts_in(folder: Path | None) -> list[Path]:
+    """Return the charts that are in a folder already."""
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in (".svg", ".png"))
+
+
+def _write_charts(charts: Mapping[str, Chart], folder: Path | None) -> Iterator[Path]:
+    """Write every chart as SVG and as PNG, each atomically; yield the files. Without a folder there are none."""
+    if folder is None:
+        return
+    for name, chart in charts.items():
+        write_bytes(folder / f"{name}.svg", to_svg(chart, name, alone=True).encode())
+        with style():
+            save_png(chart.figure, folder / f"{name}.png", dpi=_PNG_DPI)
+        yield from (folder / f"{name}.{kind}" for kind in ("svg", "png"))

@@ -1,76 +1,62 @@
-"""Everything that a report says, as JSON: the figures of the other commands, and what follows from them."""
+"""Everything that a report says, as JSON: the figures of the other commands, and what follows from them.
+
+Each model is opened once and sees each image once; what `evaluate` reports, the scores of single images, and the labels
+that differ between FP32 and INT8 are counted in that one pass.
+"""
 
 from __future__ import annotations
 
 import csv
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import segtool
-from segtool.contract import ModelContract
-from segtool.data.base import Dataset, Indices
 from segtool.errors import DataError, ModelFileError
-from segtool.evaluate.evaluate import EvaluateOptions, evaluation_of, open_for, tally_of
+from segtool.evaluate.evaluate import EvaluateOptions, evaluation_of, tally_of
+from segtool.evaluate.evaluation import Evaluation
 from segtool.evaluate.selection import Selection, refuse_other_classes
 from segtool.files import sha256_of
 from segtool.machine.machine import machine_info
-from segtool.models.predictor import Predictor
+from segtool.models.predictor import Predictor, open_predictor
+from segtool.models.resolve import read_run
+from segtool.report.page.model_files import ModelFile
 from segtool.report.page.options import GraphFacts, Progress, ReportOptions
-from segtool.report.page.scoring import Changes, ImageScore, extremes, score_images
+from segtool.report.page.scoring import Changes, Labels, extremes, image_scores
 from segtool.report.page.shared_images import same_images, select_images, training_facts
-from segtool.report.page.subjects import Subject
 from segtool.report.page.timing import measure_models, speed_ratio
-from segtool.runtime.segmenter import Segmenter, load
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Model:
-    """A model of the report while it is made."""
+    """A model of the report, opened: what it is, and the images that it is scored on."""
 
-    subject: Subject
+    file: ModelFile
     predictor: Predictor
-    segmenter: Segmenter | None
     selection: Selection
-    scores: list[ImageScore] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def data(self) -> Dataset:
-        """The data set that it is scored on."""
-        return self.selection.data
-
-    @property
-    def indices(self) -> Indices:
-        """The images of it that count."""
-        return self.selection.indices
-
-    @property
-    def contract(self) -> ModelContract:
-        """What the model expects and returns."""
-        return self.predictor.contract
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pair:
-    """An FP32 file and the INT8 file that was made from it."""
+    """The numbers of an FP32 file and of the INT8 file that was made from it, and where their labels differ."""
 
-    float32: Model
-    int8: Model
+    float32: int
+    int8: int
     changes: Changes
 
 
-def open_models(subjects: Sequence[Subject], options: ReportOptions) -> tuple[list[Model], str]:
+def open_models(files: Sequence[ModelFile], options: ReportOptions) -> tuple[list[Model], str]:
     """Open the models and find the images that each is scored on; with a sentence as of `select_images`.
 
     An .onnx file is tried in a process of its own first.
     """
-    if not any(subject.kind == "onnx" for subject in subjects):
+    if not any(file.kind == "onnx" for file in files):
         _refuse_device(options)
-    segmenters = [_segmenter(subject, options) for subject in subjects]
-    predictors = [open_for(subject.path, _settings(subject, options)) for subject in subjects]
+    predictors = [_open(file, options) for file in files]
     selections, note = select_images(predictors, data=options.data, part=options.split)
     for predictor, selection in zip(predictors, selections, strict=True):
         refuse_other_classes(predictor.contract, selection.data)
@@ -78,7 +64,7 @@ def open_models(subjects: Sequence[Subject], options: ReportOptions) -> tuple[li
             raise DataError(
                 f"{selection.data.spec} has no images in its part {selection.part}; choose another --split."
             )
-    return [Model(*each) for each in zip(subjects, predictors, segmenters, selections, strict=True)], note
+    return [Model(*each) for each in zip(files, predictors, selections, strict=True)], note
 
 
 def _refuse_device(options: ReportOptions) -> None:
@@ -90,11 +76,12 @@ def _refuse_device(options: ReportOptions) -> None:
         )
 
 
-def _segmenter(subject: Subject, options: ReportOptions) -> Segmenter | None:
-    if subject.kind != "onnx":
-        return None
-    return load(
-        subject.path,
+def _open(file: ModelFile, options: ReportOptions) -> Predictor:
+    """Open a model; provider and threads mean nothing to a trained network."""
+    if file.kind == "keras":
+        return open_predictor(file.path)
+    return open_predictor(
+        file.path,
         provider=options.provider,
         threads=options.threads,
         provider_options=options.provider_options,
@@ -102,23 +89,10 @@ def _segmenter(subject: Subject, options: ReportOptions) -> Segmenter | None:
     )
 
 
-def _settings(subject: Subject, options: ReportOptions) -> EvaluateOptions:
-    """Return how a model is scored; provider and threads mean nothing to a trained network."""
-    if subject.kind == "keras":
-        return EvaluateOptions(data=options.data, split=options.split)
-    return EvaluateOptions(
-        data=options.data,
-        split=options.split,
-        provider=options.provider,
-        threads=options.threads,
-        provider_options=options.provider_options,
-    )
-
-
 def collect(
     models: Sequence[Model], options: ReportOptions, *, graph: GraphFacts, progress: Progress
-) -> tuple[dict[str, Any], list[Pair]]:
-    """Measure everything; return the JSON of the report and the pairs of FP32 and INT8.
+) -> dict[str, Any]:
+    """Measure everything; return the JSON of the report.
 
     Parameters
     ----------
@@ -129,119 +103,135 @@ def collect(
     progress
         Called with what is done, how much of it, and how much there is.
     """
-    pairs = _score(models, progress)
-    rows = _times(models, options, progress)
-    for number, model in enumerate(models):
-        model.facts = {
+    evaluations, pairs = _score(models, progress)
+    segmenters = [model.predictor.segmenter for model in models if model.predictor.segmenter is not None]
+    rows = measure_models(segmenters, options, progress) if options.latency and segmenters else {}
+    facts = [
+        {
             "id": number,
             **_facts(model, graph),
-            "evaluation": _evaluation(model, options, progress),
-            **_image_facts(model, options.samples),
-            "benchmark": rows.get(model.subject.path),
+            "evaluation": evaluations[number].to_dict(),
+            **_image_facts(evaluations[number], options.samples),
+            "benchmark": rows.get(model.file.path),
         }
+        for number, model in enumerate(models)
+    ]
+    runs = dict.fromkeys(model.file.run.path for model in models if model.file.run)
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "segtool_version": segtool.__version__,
         "machine": machine_info(),
-        "models": [model.facts for model in models],
-        "pairs": [_pair_facts(pair, rows) for pair in pairs],
-        "runs": [
-            _run_facts(path) for path in dict.fromkeys(each.subject.run.path for each in models if each.subject.run)
-        ],
-    }, pairs
-
-
-def _score(models: Sequence[Model], progress: Progress) -> list[Pair]:
-    """Score the models, those of the same images together, and pair FP32 with INT8."""
-    found: list[Pair] = []
-    waiting = list(models)
-    while waiting:
-        group = [each for each in waiting if same_images(waiting[0].selection, each.selection)]
-        waiting = [each for each in waiting if each not in group]
-        by_key = {str(models.index(each)): each for each in group}
-        pairs = _pairs_in(by_key)
-        scores, changes = score_images(
-            {key: each.predictor for key, each in by_key.items()},
-            pairs,
-            group[0].data,
-            group[0].indices,
-            progress=lambda done, total: progress("images", done, total),
-        )
-        for key, each in by_key.items():
-            each.scores = scores[key]
-        found += [Pair(by_key[first], by_key[second], changes[first, second]) for first, second in pairs]
-    return found
-
-
-def _pairs_in(models: Mapping[str, Model]) -> list[tuple[str, str]]:
-    """Return (FP32, INT8) keys of files of which the second says that it was made from the first."""
-    digests = {
-        sha256_of(each.subject.path): key for key, each in models.items() if each.contract.precision == "float32"
+        "models": facts,
+        "pairs": [_pair_facts(pair, facts, evaluations[pair.int8].selection.data.class_names) for pair in pairs],
+        "runs": [_run_facts(path) for path in runs],
     }
-    wanted = {key: str(each.contract.quantization.get("float32_sha256")) for key, each in models.items()}
-    return [(digests[digest], key) for key, digest in wanted.items() if digest in digests]
 
 
-def _times(models: Sequence[Model], options: ReportOptions, progress: Progress) -> dict[Path, dict[str, Any]]:
-    segmenters = [each.segmenter for each in models if each.segmenter is not None]
-    return measure_models(segmenters, options, progress) if options.latency and segmenters else {}
+def _score(models: Sequence[Model], progress: Progress) -> tuple[list[Evaluation], list[Pair]]:
+    """Score the models, those of the same images together, and pair FP32 with INT8."""
+    evaluations: dict[int, Evaluation] = {}
+    found: list[Pair] = []
+    waiting = list(range(len(models)))
+    while waiting:
+        first = models[waiting[0]].selection
+        group = [number for number in waiting if same_images(first, models[number].selection)]
+        waiting = [number for number in waiting if number not in group]
+        pairs = _pairs_in({number: models[number] for number in group}, first.data.num_classes)
+        evaluations |= _score_group(models, group, pairs, progress)
+        found += pairs
+    return [evaluations[number] for number in range(len(models))], found
 
 
-def _evaluation(model: Model, options: ReportOptions, progress: Progress) -> dict[str, Any]:
-    """Return the object of ``evaluate --json``."""
-    settings = _settings(model.subject, options)
-    [counted] = tally_of(
-        [model.predictor], model.selection, settings, lambda done, total: progress("images scored", done, total)
+def _score_group(
+    models: Sequence[Model], group: Sequence[int], pairs: Sequence[Pair], progress: Progress
+) -> dict[int, Evaluation]:
+    """Score models on the same images in one pass, in which the labels of each pair are compared too."""
+    selection = models[group[0]].selection
+    names = selection.names
+
+    def compare(at: int, labels: Sequence[Labels]) -> None:
+        for pair in pairs:
+            first, second = (labels[group.index(number)] for number in (pair.float32, pair.int8))
+            for place, maps in enumerate(zip(first, second, strict=True), start=at):
+                pair.changes.add(int(selection.indices[place]), names[place], *maps)
+
+    settings = EvaluateOptions()
+    tallies = tally_of(
+        [models[number].predictor for number in group],
+        selection,
+        settings,
+        lambda done, total: progress("images", done, total),
+        seen=compare,
     )
-    return evaluation_of(model.predictor, model.selection, counted, settings).to_dict()
+    return {
+        number: evaluation_of(
+            models[number].predictor, replace(models[number].selection, indices=selection.indices), counted, settings
+        )
+        for number, counted in zip(group, tallies, strict=True)
+    }
+
+
+def _pairs_in(models: Mapping[int, Model], classes: int) -> list[Pair]:
+    """Return the pairs of files of which the second says that it was made from the first."""
+    digests = {
+        sha256_of(each.file.path): number
+        for number, each in models.items()
+        if each.predictor.contract.precision == "float32"
+    }
+    wanted = {
+        number: str(each.predictor.contract.quantization.get("float32_sha256")) for number, each in models.items()
+    }
+    return [
+        Pair(digests[digest], number, Changes(np.zeros((classes, classes), np.int64)))
+        for number, digest in wanted.items()
+        if digest in digests
+    ]
 
 
 def _facts(model: Model, graph: GraphFacts) -> dict[str, Any]:
-    subject, contract = model.subject, model.contract
-    run = subject.run.info if subject.run else {}
-    golden = model.segmenter.verify().to_dict() if model.segmenter else None
-    facts = dict(graph(subject.path)) if model.segmenter else {}
+    file, contract, segmenter = model.file, model.predictor.contract, model.predictor.segmenter
+    run = file.run.info if file.run else {}
+    facts = dict(graph(file.path)) if segmenter else {}
     return {
-        "label": subject.label,
-        "path": str(subject.path),
-        "kind": subject.kind,
-        "size_bytes": subject.path.stat().st_size,
-        "sha256": sha256_of(subject.path),
-        "run": str(subject.run.path) if subject.run else None,
+        "label": file.label,
+        "path": str(file.path),
+        "kind": file.kind,
+        "size_bytes": file.path.stat().st_size,
+        "sha256": sha256_of(file.path),
+        "run": str(file.run.path) if file.run else None,
         "arch": run.get("arch"),
         "parameters": facts.get("parameters") or run.get("parameters"),
         "graph": facts,
         "contract": {**asdict(contract), "color_order": contract.color_order},
         "provider": dict(model.predictor.provider_report),
-        "golden": golden,
+        "golden": segmenter.verify().to_dict() if segmenter else None,
         **training_facts(contract, model.selection),
     }
 
 
-def _image_facts(model: Model, count: int) -> dict[str, Any]:
-    worst, best = extremes(model.scores, count)
+def _image_facts(evaluation: Evaluation, count: int) -> dict[str, Any]:
+    scores = image_scores(evaluation)
+    worst, best = extremes(scores, count)
     return {
         "worst": [each.index for each in worst],
         "best": [each.index for each in best],
-        "per_image": [asdict(each) for each in model.scores],
+        "per_image": [asdict(each) for each in scores],
     }
 
 
-def _pair_facts(pair: Pair, rows: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
-    first, second = pair.float32.facts, pair.int8.facts
+def _pair_facts(pair: Pair, models: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> dict[str, Any]:
+    first, second = models[pair.float32], models[pair.int8]
     keys = ("foreground_mean_iou", "foreground_mean_dice", "pixel_accuracy")
     return {
-        "float32": first["id"],
-        "int8": second["id"],
+        "float32": pair.float32,
+        "int8": pair.int8,
         "drop_points": {key: 100 * (first["evaluation"][key] - second["evaluation"][key]) for key in keys},
-        **pair.changes.to_dict(pair.int8.data.class_names),
-        "speed": speed_ratio(rows.get(pair.float32.subject.path), rows.get(pair.int8.subject.path)),
+        **pair.changes.to_dict(class_names),
+        "speed": speed_ratio(first["benchmark"], second["benchmark"]),
     }
 
 
 def _run_facts(path: Path) -> dict[str, Any]:
-    from segtool.models.resolve import read_run
-
     history = path / "history.csv"
     rows: list[dict[str, Any]] = []
     if history.is_file():

@@ -33,7 +33,7 @@ class ReportOptions:
         The HTML file; None for report.html in the run's folder where all models are of one run, else in the current
         folder. The same figures are written beside it as JSON, under the page's name and .json.
     plots
-        Folder for the drawings as SVG and PNG; None for none.
+        Folder for the charts as SVG and PNG; None for none.
     overwrite
         Whether files that are there may be replaced.
     """

@@ -21,7 +21,7 @@ Labels = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]
 Palette = Sequence[tuple[int, int, int]]
 
-# Told apart with every common kind of colour blindness, and on dark as on light images.
+# Distinct for every common kind of colour blindness, on dark and on light images.
 MISSED, INVENTED, CONFUSED = (255, 176, 0), (100, 143, 255), (220, 38, 127)
 _DIM = 0.35
 _LONGEST = 384  # pixels of a side: larger images are shown smaller
@@ -105,7 +105,7 @@ def difference_words(matrix: npt.NDArray[np.int64], class_names: Sequence[str], 
 
 def _on(image: Pixels, labels: Labels, layers: Sequence[tuple[npt.NDArray[np.bool_], tuple[int, int, int]]]) -> Pixels:
     """Return the image, dimmed, at the size of `labels`, with the pixels of each layer in its colour."""
-    pixels = fit(gray_to_rgb(image), (labels.shape[0], labels.shape[1]), smooth=True)
+    pixels = fit(gray_to_rgb(image), (labels.shape[0], labels.shape[1]))
     shown: Pixels = np.rint(pixels * _DIM).astype(np.uint8)
     for mask, color in layers:
         shown[mask] = color
@@ -129,16 +129,17 @@ def _panel(heading: str, words: str, pixels: Pixels) -> Panel:
     factor = _LONGEST / max(height, width)
     if factor < 1:
         height, width = max(1, round(height * factor)), max(1, round(width * factor))
-        pixels = fit(pixels, (height, width), smooth=True)
+        pixels = fit(pixels, (height, width))
     return Panel(heading, f"{heading}: {words}", data_uri(pixels), width, height)
 
 
 def data_uri(pixels: Pixels) -> str:
     """Return uint8 (h, w, 3) pixels as a PNG inside a URI; up to 256 colours are stored as a palette, exactly."""
-    colors, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
+    colors, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
     if len(colors) <= 256:
         image = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), "P")
-        image.putpalette(colors.astype(np.uint8).tobytes())
+        image.putpalette(np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1).astype(np.uint8).tobytes())
     else:
         image = Image.fromarray(pixels)
     stream = io.BytesIO()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from segtool.metrics import most_frequent
-from segtool.report.page.view import interval_of
-from segtool.report.page.words import count_of, data_name, percent
+from segtool.report.model_charts import interval_of
+from segtool.text import count_of, data_name, percent
 
 Status = Literal["pass", "note", "care", "fail", "unknown"]
 Facts = Mapping[str, Any]
@@ -32,7 +32,7 @@ class Check:
 
 
 def better_than_constant(model: Facts) -> Check | None:
-    """Compare a model with the answer that needs none: the most frequent class of the truth, everywhere."""
+    """Compare a model with a constant prediction: the most frequent class of the truth, everywhere."""
     trivial, found = most_frequent(model["evaluation"]["classes"]), model["evaluation"]["pixel_accuracy"]
     if trivial is None or found is None:
         return None
@@ -69,7 +69,9 @@ def _elsewhere(evaluation: Facts, there: float, *, lost: float, text: str) -> Ch
     if chance and interval is not None:
         text = f"{text} The 95 % interval here, {interval[0]:.2f} to {interval[1]:.2f}, contains that."
     if evaluation["images"] < FEW_IMAGES and (chance or interval is None):
-        note = f"Whether it does worse here than at its export cannot be told from {count_of(evaluation['images'])}."
+        note = (
+            f"Too few images ({count_of(evaluation['images'])}) to say whether it does worse here than at its export."
+        )
         return Check(name, "unknown", text, note)
     if lost > MUCH_WORSE and not chance:
         harder = "It scores much less here than at its export: these images are harder, or of another kind."
@@ -78,7 +80,7 @@ def _elsewhere(evaluation: Facts, there: float, *, lost: float, text: str) -> Ch
 
 
 def unseen(model: Facts) -> Check:
-    """Say whether the model was trained on these images, which is known of its own training data alone."""
+    """Report whether the model was trained on these images, which is known of its own training data alone."""
     evaluation, trained_on = model["evaluation"], model["trained_on"]
     count, data = evaluation["images"], data_name(evaluation["data"])
     name = "Scored on images it was not trained on"
@@ -95,12 +97,12 @@ def unseen(model: Facts) -> Check:
             name, "unknown", f"It was trained on {data}, and the file does not say which images were left out."
         )
     text = f"{data} has another fingerprint than its training data: it is another set."
-    return Check(name, "note", text, "Whether single images of this set were in its training cannot be told.")
+    return Check(name, "note", text, "Whether single images of this set were in its training is not known.")
 
 
 def enough(model: Facts) -> Check | None:
-    """Say where there are too few images to tell models apart."""
+    """Report where there are too few images to compare models."""
     count = model["evaluation"]["images"]
     if count >= FEW_IMAGES:
         return None
-    return Check("Number of images", "care", f"Only {count_of(count)}: too few to tell models apart.")
+    return Check("Number of images", "care", f"Only {count_of(count)}: too few to compare models.")

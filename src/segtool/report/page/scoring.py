@@ -1,22 +1,21 @@
-"""Running the models of a report over the same images, image by image, in bounded memory."""
+"""Images of a report: the scores of each, the worst and the best, and where two models give other labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.base import Dataset, Indices
-from segtool.evaluate.scoring import images_at_once
+from segtool.data.base import Dataset
+from segtool.evaluate.evaluation import Evaluation
 from segtool.images.image_io import resize_labels
-from segtool.metrics import Scores, confusion_matrix
+from segtool.metrics import confusion_matrix
 from segtool.models.predictor import Predictor
 
 Labels = npt.NDArray[np.integer[Any]]
-Progress = Callable[[int, int], None]
 _LISTED = 12
 
 
@@ -86,39 +85,23 @@ class Changes:
         }
 
 
-def score_images(
-    predictors: Mapping[str, Predictor],
-    pairs: Sequence[tuple[str, str]],
-    dataset: Dataset,
-    indices: Indices,
-    *,
-    progress: Progress | None = None,
-) -> tuple[dict[str, list[ImageScore]], dict[tuple[str, str], Changes]]:
-    """Score models on the same images, and count where those of a pair differ.
-
-    Parameters
-    ----------
-    predictors
-        The models, by any key.
-    pairs
-        Keys of two models whose labels are compared.
-    dataset, indices
-        The images; each is scored at the size of its truth.
-    progress
-        Called with (images done, images in all).
-    """
-    scores: dict[str, list[ImageScore]] = {key: [] for key in predictors}
-    size = dataset.num_classes
-    changes = {pair: Changes(np.zeros((size, size), np.int64)) for pair in pairs}
-    for done, (index, truth, labels) in enumerate(_predicted(predictors, dataset, indices), start=1):
-        name = dataset.sample_names[index]
-        for key, prediction in labels.items():
-            scores[key].append(_score(index, truth, prediction, dataset))
-        for (first, second), change in changes.items():
-            change.add(index, name, labels[first], labels[second])
-        if progress is not None:
-            progress(done, len(indices))
-    return scores, changes
+def image_scores(evaluation: Evaluation) -> list[ImageScore]:
+    """Return the scores of each image from what an evaluation counted."""
+    counts, background = evaluation.tally.counts, evaluation.selection.data.background_id
+    total = counts.truth.sum(axis=1)
+    foreground = total if background is None else total - counts.truth[:, background]
+    columns = (
+        evaluation.selection.indices,
+        evaluation.selection.names,
+        evaluation.per_image["foreground_mean_iou"],
+        evaluation.per_image["pixel_accuracy"],
+        total - counts.hits.sum(axis=1),
+        foreground,
+    )
+    return [
+        ImageScore(int(index), name, float(iou), float(accuracy), wrong=int(wrong), foreground=int(pixels))
+        for index, name, iou, accuracy, wrong, pixels in zip(*columns, strict=True)
+    ]
 
 
 def extremes(scores: Sequence[ImageScore], count: int) -> tuple[list[ImageScore], list[ImageScore]]:
@@ -155,41 +138,5 @@ def labels_at(predictor: Predictor, dataset: Dataset, index: int) -> Labels:
         return predictor.answer_image(dataset.image(index))[0]
     size = predictor.contract.height, predictor.contract.width
     labels = predictor.predict_batch(dataset.images([index], size=size))[0]
-    return _at_size(labels, dataset.label(index))
-
-
-def _predicted(
-    predictors: Mapping[str, Predictor], dataset: Dataset, indices: Indices
-) -> Iterator[tuple[int, Labels, dict[str, Labels]]]:
-    sizes = {key: (each.contract.height, each.contract.width) for key, each in predictors.items()}
-    resizing = {key: each for key, each in predictors.items() if each.answer_image is None}
-    batch = min(images_at_once(size) for size in sizes.values())
-    for start in range(0, len(indices), batch):
-        part = [int(index) for index in indices[start : start + batch]]
-        stacks = {size: dataset.images(part, size=size) for size in {sizes[key] for key in resizing}}
-        answers = {key: each.predict_batch(stacks[sizes[key]]) for key, each in resizing.items()}
-        for place, index in enumerate(part):
-            truth = dataset.label(index)
-            labels = {
-                key: _at_size(answers[key][place], truth) if key in answers else labels_at(each, dataset, index)
-                for key, each in predictors.items()
-            }
-            yield index, truth, labels
-
-
-def _at_size(labels: Labels, truth: Labels) -> Labels:
+    truth = dataset.label(index)
     return labels if labels.shape == truth.shape else resize_labels(labels, *truth.shape)
-
-
-def _score(index: int, truth: Labels, prediction: Labels, dataset: Dataset) -> ImageScore:
-    matrix = confusion_matrix(truth, prediction, dataset.num_classes, ignore_id=dataset.ignore_id)
-    scores = Scores.from_matrix(matrix, class_names=dataset.class_names, background_id=dataset.background_id, images=1)
-    background = 0 if dataset.background_id is None else int(matrix[dataset.background_id].sum())
-    return ImageScore(
-        index,
-        dataset.sample_names[index],
-        scores.foreground_mean_iou,
-        scores.pixel_accuracy,
-        wrong=int(matrix.sum() - np.trace(matrix)),
-        foreground=int(matrix.sum()) - background,
-    )

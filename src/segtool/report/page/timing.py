@@ -21,7 +21,7 @@ Rows = dict[Path, dict[str, Any]]
 def measure_models(segmenters: Sequence[Segmenter], options: ReportOptions, progress: Progress) -> Rows:
     """Return the entry of ``benchmark --json`` of each model by its path, with `samples_ms` and `noise`.
 
-    Models of one input size are measured in turns; others in a measurement of their own, as their times do not
+    Models of one input size are measured interleaved; others in a measurement of their own, as their times do not
     compare.
     """
     groups: dict[tuple[int, int, int], list[Path]] = {}
@@ -36,7 +36,7 @@ def measure_models(segmenters: Sequence[Segmenter], options: ReportOptions, prog
 
 
 def speed_ratio(float32: Mapping[str, Any] | None, int8: Mapping[str, Any] | None) -> dict[str, float] | None:
-    """Return how many times as fast INT8 is, with its 95 % interval, from two entries that took turns; else None."""
+    """Return how many times as fast INT8 is, with its 95 % interval, from two interleaved entries; else None."""
     if not float32 or not int8:
         return None
     return asdict(ratio_of_turns(_turns(float32), _turns(int8)))

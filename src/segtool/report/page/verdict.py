@@ -8,7 +8,7 @@ from typing import Any
 
 from segtool.report.page import score_checks
 from segtool.report.page.score_checks import Check
-from segtool.report.page.words import count_of, data_name, milliseconds, percent, points, threads
+from segtool.text import count_of, data_name, milliseconds, percent, points, threads
 
 Facts = Mapping[str, Any]
 
@@ -141,7 +141,7 @@ def _speed(model: Facts, pair: Facts | None) -> Check | None:
         gate = contract["gates"].get("speed")
         recorded = f"At export: {gate['sentence']}, on {gate['cpu']}." if gate else "Its export recorded no times."
         return Check(name, "unknown", recorded, "It was not timed against its FP32 file on this machine.")
-    interval = f"{speed['low']:.2f} to {speed['high']:.2f} times as fast as FP32, measured in turns"
+    interval = f"{speed['low']:.2f} to {speed['high']:.2f} times as fast as FP32, measured interleaved"
     if speed["low"] > 1:
         return Check(name, "pass", f"{interval}.")
     if speed["high"] < 1:

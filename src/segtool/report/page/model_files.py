@@ -21,7 +21,7 @@ from segtool.models.shipped import default_model
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelFile:
     """A model file that the report is about.
 
     Attributes
@@ -40,7 +40,7 @@ class Subject:
     label: str = ""
 
 
-def find_subjects(models: Sequence[Path]) -> list[Subject]:
+def find_model_files(models: Sequence[Path]) -> list[ModelFile]:
     """Return the model files behind run folders and files, each once, in the order given.
 
     Of a run folder these are its exported files, FP32 first, or its trained model where nothing was exported. Without
@@ -52,7 +52,7 @@ def find_subjects(models: Sequence[Path]) -> list[Subject]:
         There is no such model, or a run is unfinished.
     """
     named = [_without_link(path) for path in models or [_default()]]
-    found = {subject.path.resolve(): subject for path in named for subject in _of(path)}
+    found = {file.path.resolve(): file for path in named for file in _of(path)}
     return _labelled(list(found.values()))
 
 
@@ -73,19 +73,19 @@ def _target(folder: Path) -> Path:
     return folder
 
 
-def _of(path: Path) -> Iterator[Subject]:
+def _of(path: Path) -> Iterator[ModelFile]:
     if not path.is_dir():
         source = find_model(path)
         run = read_run(path.parent) if (path.parent / RUN_NAME).is_file() else None
-        yield Subject(source.path, source.kind, run)
+        yield ModelFile(source.path, source.kind, run)
         return
     run = read_run(path)
     _refuse_unfinished(run)
     exported = [path / name for name in (ONNX_NAME, INT8_NAME) if (path / name).is_file()]
     for file in exported:
-        yield Subject(file, "onnx", run)
+        yield ModelFile(file, "onnx", run)
     if not exported:
-        yield Subject(find_model(path, kind="keras").path, "keras", run)
+        yield ModelFile(find_model(path, kind="keras").path, "keras", run)
 
 
 def _refuse_unfinished(run: Run) -> None:
@@ -101,22 +101,11 @@ def _refuse_unfinished(run: Run) -> None:
     )
 
 
-def _labelled(subjects: Sequence[Subject]) -> list[Subject]:
-    """Return the subjects with the shortest labels that tell them apart."""
-    for naming in (_file_name, _with_folder, _whole):
-        names = [naming(subject) for subject in subjects]
-        if len(set(names)) == len(names):
-            break
-    return [replace(subject, label=name) for subject, name in zip(subjects, names, strict=True)]
-
-
-def _file_name(subject: Subject) -> str:
-    return subject.path.name
-
-
-def _with_folder(subject: Subject) -> str:
-    return f"{subject.path.resolve().parent.name}/{subject.path.name}"
-
-
-def _whole(subject: Subject) -> str:
-    return str(subject.path)
+def _labelled(files: Sequence[ModelFile]) -> list[ModelFile]:
+    """Return the files with the shortest labels that differ: the name, the name with its folder, or the whole path."""
+    names = [file.path.name for file in files]
+    if len(set(names)) < len(names):
+        names = [f"{file.path.resolve().parent.name}/{file.path.name}" for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file.path) for file in files]
+    return [replace(file, label=name) for file, name in zip(files, names, strict=True)]

@@ -1,16 +1,25 @@
-"""Numbers as they are written in a report."""
+"""Numbers and names as people read them: percentages, times, sizes, names that are too long.
+
+Every command, table, picture and page uses these. The module imports nothing heavy, so each layer may use it.
+"""
 
 from __future__ import annotations
 
 import math
 
-NONE, MINUS, TIMES = "\u2013", "\u2212", "\u00d7"  # what stands for a missing value; the signs
+MINUS, TIMES = "\u2212", "\u00d7"
+NONE = "\u2013"
+"""What stands for a missing value on a page."""
 
 
-def percent(share: float | None, digits: int = 2) -> str:
-    """Return a share as a percentage; a dash where there is none, and never 100 where something is missing."""
+def percent(share: float | None, digits: int = 2, *, none: str = "-") -> str:
+    """Return a share 0..1 as a percentage; `none` for None and NaN, and never 100 where something is missing.
+
+    >>> percent(0.5), percent(0.99999), percent(1)
+    ('50.00', '99.99', '100')
+    """
     if share is None or math.isnan(share):
-        return NONE
+        return none
     if share == 1:
         return "100"
     text = f"{100 * share:.{digits}f}"
@@ -20,7 +29,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def points(difference: float | None, digits: int = 2) -> str:
-    """Return a difference in points of a hundred, with its sign."""
+    """Return a difference in percentage points, with its sign."""
     if difference is None or math.isnan(difference):
         return NONE
     text = f"{abs(difference):.{digits}f}"
@@ -46,9 +55,14 @@ def figures(value: float | None) -> str:
     return f"{value:,.{digits}f}"
 
 
-def megabytes(count: int | float | None) -> str:
+def megabytes(count: float | None) -> str:
     """Return bytes as megabytes of 10^6 bytes."""
     return NONE if count is None else f"{count / 1e6:.2f}"
+
+
+def whole(count: float | None) -> str:
+    """Return a count, rounded, in groups of three digits."""
+    return NONE if count is None else f"{round(count):,}"
 
 
 def threads(count: int | None) -> str:
@@ -56,16 +70,19 @@ def threads(count: int | None) -> str:
     return "its own threads" if count is None else "one thread" if count == 1 else f"{count} threads"
 
 
-def data_name(spec: str) -> str:
-    """Return the last part of a data set's spec, where the whole path would be too long to read."""
-    return spec.rstrip("/").rsplit("/", maxsplit=1)[-1] or spec
-
-
 def count_of(images: int) -> str:
     """Return a number of images in words."""
     return "1 image" if images == 1 else f"{images:,} images"
 
 
-def whole(count: int | None) -> str:
-    """Return a whole number in groups of three digits."""
-    return NONE if count is None else f"{count:,}"
+def data_name(spec: str) -> str:
+    """Return the last part of a data set's spec, where the whole path would be too long to read."""
+    return spec.rstrip("/").rsplit("/", maxsplit=1)[-1] or spec
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return at most `limit` characters: a longer text loses its middle, because paths differ at both ends."""
+    if len(text) <= limit:
+        return text
+    kept = max(limit - 1, 2)
+    return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"

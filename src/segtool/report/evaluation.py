@@ -1,0 +1,140 @@
+"""What `segtool evaluate` draws: the confusion matrix, sample predictions, and where two models differ."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segtool.data.arrays import Labels
+from segtool.data.base import Images, Indices, Size
+from segtool.data.dataset import Dataset
+from segtool.evaluate.comparison import Comparisons
+from segtool.evaluate.evaluate import EvaluateOptions
+from segtool.evaluate.evaluation import Evaluation
+from segtool.images.image_io import resize_labels
+from segtool.models.predictor import Predictor
+from segtool.models.resolve import RUN_NAME
+from segtool.report.confusion import plot_confusion
+from segtool.report.pictures import plot_differences, plot_predictions
+from segtool.report.style import require_matplotlib
+from segtool.text import percent
+
+logger = logging.getLogger(__name__)
+
+
+def require_drawing(options: EvaluateOptions) -> None:
+    """Refuse pictures that cannot be drawn before any work is done.
+
+    Raises
+    ------
+    MissingExtraError
+        Pictures are asked for and matplotlib is not installed.
+    """
+    if options.pictures is not None or options.confusion is not None:
+        require_matplotlib()
+
+
+def draw_evaluation(evaluation: Evaluation, options: EvaluateOptions) -> Evaluation:
+    """Draw what the options name of one model; return the evaluation with these files among `written`.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed.
+    OutputWriteError
+        A file could not be written.
+    """
+    selection = evaluation.selection
+    if options.confusion is not None:
+        model, count = short_name(evaluation.model), len(selection.indices)
+        subject = f"{model} on {selection.data.name} ({selection.part}, {count} images)"
+        plot_confusion(evaluation.scores.matrix, evaluation.scores.class_names, options.confusion, subject=subject)
+    if options.pictures is not None:
+        chosen = selection.indices[: options.samples]
+        plot_predictions(
+            *_shown(evaluation.predictor, selection.data, chosen),
+            options.pictures,
+            classes=selection.data.classes,
+            title=f"{short_name(evaluation.model)} on {selection.data.name}",
+            names=[selection.data.sample_names[index] for index in chosen],
+        )
+    drawn = [path for path in (options.confusion, options.pictures) if path is not None]
+    return replace(evaluation, written=[*evaluation.written, *drawn])
+
+
+def draw_comparison(result: Comparisons, options: EvaluateOptions) -> Comparisons:
+    """Draw the images on which the second model differs most from the first; nothing where there is none.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed.
+    OutputWriteError
+        The file could not be written.
+    """
+    if options.pictures is None:
+        return result
+    comparison = result.comparisons[0]
+    places = comparison.differing[: options.samples]
+    if not places:
+        logger.warning("No picture was written: the models label every pixel alike.")
+        return result
+    predictors = [comparison.first.predictor, comparison.second.predictor]
+    selection = comparison.first.selection
+    chosen = selection.indices[places]
+    size = predictors[0].contract.height, predictors[0].contract.width
+    images, truths = selection.data.arrays(chosen, size=size)
+    plot_differences(
+        images,
+        truths,
+        [_labels(predictor, selection.data, chosen, size) for predictor in predictors],
+        options.pictures,
+        names=_names(predictors),
+        titles=[_row_title(comparison.image(at)) for at in places],
+        classes=selection.data.classes,
+    )
+    return replace(result, written=[*result.written, options.pictures])
+
+
+def short_name(model: Path) -> str:
+    """Return what a model is called in pictures: its file, with the folder where that is a run's."""
+    in_run = (model.parent / RUN_NAME).is_file()
+    return str(Path(model.resolve().parent.name, model.name)) if in_run else model.name
+
+
+def _shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images, Labels, Labels]:
+    """Return images, truths and predictions (n, h, w) for a picture, at the model's or the first one's size."""
+    if predictor.answer_image is None:
+        images, truths = data.arrays(chosen, size=(predictor.contract.height, predictor.contract.width))
+        return images, truths, predictor.predict_batch(images)
+    height, width = data.label(int(chosen[0])).shape
+    images, truths = data.arrays(chosen, size=(height, width))
+    answers = [predictor.answer_image(data.image(int(index)))[0] for index in chosen]
+    return images, truths, np.stack([resize_labels(labels, height, width) for labels in answers])
+
+
+def _labels(predictor: Predictor, data: Dataset, chosen: Indices, size: Size) -> Labels:
+    """Return what a model labels some images, (n, H, W), at another model's size."""
+    return np.stack([resize_labels(labels, *size) for labels in _shown(predictor, data, chosen)[2]])
+
+
+def _names(predictors: Sequence[Predictor]) -> list[str]:
+    """Return the names of the models' files, with their folders where they would be the same."""
+    names = [short_name(predictor.path) for predictor in predictors]
+    if len(set(names)) == len(names):
+        return names
+    return [str(Path(predictor.path.parent.name, predictor.path.name)) for predictor in predictors]
+
+
+def _row_title(image: Mapping[str, Any]) -> str:
+    """Return what is written above the pictures of one image."""
+    figure = image["ranked_by"].replace("_", " ").replace("iou", "IoU")
+    return (
+        f"{image['image']}: {percent(image['label_agreement'], 1)} % of the labels alike; {figure} of this image "
+        f"{percent(image['first'], 1)} % and {percent(image['second'], 1)} %"
+    )

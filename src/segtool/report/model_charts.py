@@ -1,0 +1,225 @@
+"""Charts of models: latency, its stages, accuracy against latency, sensitivity of layers, and calibration.
+
+A model is an entry of the report's ``models``; its number gives its colour and its marker in every chart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, Chart, clean, new_figure, set_hint, style
+from segtool.text import shortened
+
+Facts = Mapping[str, Any]
+
+SHAPES = ("circle", "square", "triangle", "diamond", "down", "circle")
+STAGE_NAMES = {"decode": "decode PNG", "pre": "prepare", "run": "network", "post": "label map"}
+
+_MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "down": "v"}
+_WIDTH = 400  # pixels; on a phone a chart is shown at about this size, so that its words stay readable
+_SIZE = 10.5
+_NAME_LIMIT = 44
+_BINS = 112
+_MOST_LAYERS = 24
+
+
+def color_of(number: int) -> str:
+    """Return the colour of a model in charts."""
+    return LIGHT[SERIES[number % len(SERIES)]]
+
+
+def interval_of(evaluation: Facts, figure: str) -> tuple[float, float] | None:
+    """Return the 95 % interval of a figure in percent, where the evaluation gives one."""
+    found = ((evaluation.get("intervals") or {}).get("figures") or {}).get(figure)
+    if not found or None in found:
+        return None
+    return 100 * float(found[0]), 100 * float(found[1])
+
+
+def latency_chart(models: Sequence[Facts]) -> Chart:
+    """Draw the distribution of each model's latency and its cold start, on one logarithmic scale."""
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    with style(_SIZE):
+        figure, axes = _one(62 + 66 * len(models))
+        axes.set_xscale("log")
+        for place, model in enumerate(reversed(models)):
+            _draw_latency(axes, model, place)
+        axes.set(ylim=(0, len(models)), yticks=[], xlabel="milliseconds, logarithmic")
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,), numticks=12))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    return Chart("Latency and cold start", "; ".join(map(_latency_words, models)) + ".", figure)
+
+
+def _draw_latency(axes: Any, model: Facts, place: float) -> None:
+    """Draw one model between `place` and `place` + 1: histogram, percentiles, cold start, and its name."""
+    row, color = model["benchmark"], color_of(model["id"])
+    latency, cold = row["latency_ms"], row["cold_start_ms"]
+    samples = np.asarray(row.get("samples_ms") or [latency[key] for key in ("min", "p50", "p99")], np.float64)
+    edges = np.geomspace(samples.min() * 0.999, samples.max() * 1.001, _BINS // 2)
+    counts, _ = np.histogram(samples, edges)
+    shares = np.where(counts, np.maximum(counts / counts.max(), 0.03), 0)
+    axes.stairs(place + 0.45 * shares, edges, baseline=place, fill=True, color=color, alpha=0.45, linewidth=0)
+    axes.hlines(place + 0.01, samples.min(), samples.max(), color=color, linewidth=2)
+    for key, height in (("p50", 0.52), ("p90", 0.21), ("p99", 0.21)):
+        axes.vlines(latency[key], place, place + height, color=color, linewidth=2.2 if key == "p50" else 1.4)
+    look = {"textcoords": "offset points", "color": color}
+    axes.annotate(f"p50 {latency['p50']:.3g}", (latency["p50"], place + 0.54), (0, 2), ha="center", **look)
+    [mark] = axes.plot(cold, place + 0.12, "D", color=color, markersize=6.5, markeredgecolor=PAPER)
+    set_hint(mark, f"cold start {cold:.0f} ms")
+    axes.annotate(f"cold {cold:.0f}", (cold, place + 0.12), (-7, -3.5), ha="right", **look)
+    label = _label(model["label"])
+    axes.text(1, place + 0.72, label, transform=axes.get_yaxis_transform(), ha="right", fontsize=11.5)
+
+
+def _latency_words(model: Facts) -> str:
+    row, latency = model["benchmark"], model["benchmark"]["latency_ms"]
+    return (
+        f"{model['label']}: half of {row['n']} runs within {latency['p50']:.3g} ms, 90 % within "
+        f"{latency['p90']:.3g}, 99 % within {latency['p99']:.3g}; {row['cold_start_ms']:.0f} ms from the start "
+        "of a new process to its first labels"
+    )
+
+
+def stages_chart(models: Sequence[Facts]) -> Chart:
+    """Draw what each model's time goes into: the median of each stage, one after the other."""
+    shown = [model for model in models if set(STAGE_NAMES) & set(model["benchmark"]["stages_ms"])]
+    with style(_SIZE):
+        figure, axes = _one(92 + 40 * len(shown))
+        for place, model in enumerate(reversed(shown)):
+            axes.text(0, place + 0.62, _label(model["label"]), va="center")
+            done = 0.0
+            for role, stage in zip(SERIES, STAGE_NAMES, strict=False):
+                value = float(model["benchmark"]["stages_ms"].get(stage, 0.0))
+                label = STAGE_NAMES[stage] if place == 0 else None
+                [bar] = axes.barh(place + 0.2, value, 0.38, left=done, color=LIGHT[role], alpha=0.75, label=label)
+                set_hint(bar, f"{STAGE_NAMES[stage]} {value:.3g} ms")
+                done += value
+        axes.set(ylim=(-0.1, len(shown)), yticks=[], xlabel="milliseconds, median of each stage")
+        axes.set_xlim(left=0)
+        axes.spines["left"].set_visible(False)
+        figure.legend(loc="outside upper left", ncols=4, handlelength=1, handleheight=1, columnspacing=1.2)
+    words = [f"{model['label']}: {_stage_words(model)}" for model in shown]
+    return Chart("Where the time goes", "; ".join(words) + ".", figure)
+
+
+def _stage_words(model: Facts) -> str:
+    stages = model["benchmark"]["stages_ms"]
+    return ", ".join(f"{name} {stages[stage]:.3g} ms" for stage, name in STAGE_NAMES.items() if stage in stages)
+
+
+def tradeoff_chart(models: Sequence[Facts]) -> Chart | None:
+    """Draw accuracy against latency, one marker a model; None where fewer than two models have both."""
+    shown = [model for model in models if not math.isnan(_iou(model))]
+    if len(shown) < 2:
+        return None
+    with style(_SIZE):
+        figure, axes = _one(235 + 17 * len(shown))
+        axes.set_xscale("log")
+        for model in shown:
+            _draw_point(axes, model)
+        axes.set_title("foreground mean IoU, %", fontsize=_SIZE, fontweight="normal", color=MUTED)
+        axes.set_xlabel("p50 of one image, milliseconds, logarithmic")
+        axes.grid()
+        axes.margins(x=0.15)
+        # A point of a hundred at least, so that differences nobody would notice look like that.
+        low, high = axes.get_ylim()
+        missing = max(0.0, 1.0 - (high - low)) / 2
+        axes.set_ylim(low - missing, min(high + missing, 100.5))
+        _plain_ticks(axes)
+        figure.legend(loc="outside lower left", labelcolor="linecolor", handlelength=1)
+    words = [f"{model['label']}: {_iou(model):.2f} % in {_p50(model):.3g} ms" for model in shown]
+    return Chart("Accuracy against latency", "; ".join(words) + ". Up and to the left is better.", figure)
+
+
+def _draw_point(axes: Any, model: Facts) -> None:
+    color, marker = color_of(model["id"]), _MARKERS[SHAPES[model["id"] % len(SHAPES)]]
+    interval = interval_of(model["evaluation"], "foreground_mean_iou")
+    if interval:
+        axes.vlines(_p50(model), *interval, color=color, linewidth=1.2)
+    look = {"linestyle": "", "color": color, "markersize": 9, "markeredgecolor": PAPER}
+    label = _label(model["label"])
+    [point] = axes.plot(_p50(model), _iou(model), marker, label=label, **look)
+    set_hint(point, model["label"])
+
+
+def _plain_ticks(axes: Any) -> None:
+    """Write a few values at a logarithmic scale, also where it spans less than a power of ten."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    low, high = axes.get_xlim()
+    ticks = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
+    inside = [value for value in ticks if low <= value <= high]
+    axes.set_xticks(inside if len(inside) > 1 else _inside(MaxNLocator(5).tick_values(low, high), low, high))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _inside(values: Any, low: float, high: float) -> list[float]:
+    return [float(value) for value in values if low <= value <= high]
+
+
+def _iou(model: Facts) -> float:
+    found = model["evaluation"]["foreground_mean_iou"]
+    return math.nan if found is None else 100 * float(found)
+
+
+def _p50(model: Facts) -> float:
+    return float(model["benchmark"]["latency_ms"]["p50"])
+
+
+def sensitivity_chart(sensitivities: Mapping[str, float], float_layers: Sequence[str]) -> Chart:
+    """Draw how much each layer alone loses in INT8, the most sensitive first."""
+    layers = sorted(sensitivities.items(), key=lambda item: -item[1])[:_MOST_LAYERS]
+    with style(_SIZE):
+        figure, axes = _one(16 + 30 * len(layers))
+        for place, (name, value) in enumerate(reversed(layers)):
+            kept = " (kept in float)" if name in float_layers else ""
+            axes.text(0, place + 0.68, _label(name) + kept, va="center")
+            axes.barh(place + 0.25, value, 0.3, color=color_of(1 if kept else 0), alpha=0.8)
+            axes.annotate(f"{value:.3g}", (value, place + 0.25), (5, -4), textcoords="offset points", color=MUTED)
+        axes.set(ylim=(0, len(layers)), xlim=(0, 1.15 * max(1e-12, layers[0][1])))
+        axes.axis("off")
+    words = ", ".join(f"{name} {value:.3g}" for name, value in layers)
+    return Chart("Sensitivity of each layer to INT8", f"The most sensitive first: {words}.", figure)
+
+
+def calibration_chart(calibration: Facts | None) -> Chart | None:
+    """Draw accuracy against confidence of the bins of ``evaluate --json``; None where there are none."""
+    bins = [each for each in (calibration or {}).get("bins", ()) if each["pixels"] and each["accuracy"] is not None]
+    if not bins:
+        return None
+    points = [(100 * each["confidence"], 100 * each["accuracy"]) for each in bins]
+    most = max(each["pixels"] for each in bins)
+    with style(_SIZE):
+        figure, axes = _one(266)
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(*zip(*points, strict=True), color=color_of(0))
+        for each, point in zip(bins, points, strict=True):
+            size = 5 + 8 * (each["pixels"] / most) ** 0.25
+            [mark] = axes.plot(*point, "o", color=color_of(0), markersize=size, markeredgecolor=PAPER)
+            set_hint(mark, f"{each['pixels']:,} pixels")
+        axes.set(xlim=(-2, 102), ylim=(-2, 102), xlabel="probability of the label, %")
+        axes.set_title("labels that are right, %", fontsize=_SIZE, fontweight="normal", color=MUTED)
+        axes.grid(axis="y")
+    words = "; ".join(f"at {confidence:.0f} % sure {accuracy:.0f} % right" for confidence, accuracy in points)
+    return Chart("Calibration", f"{words}.", figure)
+
+
+def _label(name: str) -> str:
+    return shortened(clean(name), _NAME_LIMIT)
+
+
+def _one(height: float) -> tuple[Any, Any]:
+    """Return a figure for the page, `height` pixels high, and its axes."""
+    figure = new_figure(_WIDTH, height, dpi=72)
+    return figure, figure.subplots()

@@ -1,0 +1,28 @@
+"""Numbers and names as people read them."""
+
+import pytest
+
+from segtool.text import percent, points, shortened
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [
+        (0.8476, 1, "84.8"), (0.0, 1, "0.0"), (1.0, 1, "100"), (0.99996, 1, "99.9"), (0.0004, 1, "0.0"),
+        (0.99999, 2, "99.99"), (float("nan"), 2, "-"), (None, 2, "-"),
+    ],
+)  # fmt: skip
+def test_a_percentage_is_never_100_where_something_is_missing(share: float | None, digits: int, text: str) -> None:
+    assert percent(share, digits) == text
+
+
+def test_points_have_a_sign() -> None:
+    assert [points(value) for value in (0.5, -0.5, 0.001)] == ["+0.50 points", "\u22120.50 points", "\u00b10.00 points"]
+
+
+def test_a_long_name_keeps_both_ends() -> None:
+    assert shortened("model.onnx", 10) == "model.onnx"
+    cut = shortened("runs/2026-11-28/model.int8.onnx", 20)
+    assert len(cut) == 20
+    assert cut.startswith("runs")
+    assert cut.endswith("int8.onnx")
