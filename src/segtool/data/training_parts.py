@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segtool.data.base import Dataset, Indices
-from segtool.data.split import Split, split_indices
+from segtool.data.split import VAL_SPLIT, Split, split_indices
 from segtool.data.wording import counted
 from segtool.errors import DataError
-
-VAL_SPLIT = 0.2
 
 
 def training_split(

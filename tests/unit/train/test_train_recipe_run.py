@@ -15,9 +15,8 @@ import pytest
 
 from segtool.errors import TrainingError
 from segtool.train import architectures, faster
-from segtool.train.averaging import averaged
+from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.epoch_end import Progress
-from segtool.train.listener import TrainListener
 from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train

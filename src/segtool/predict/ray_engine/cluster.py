@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent, whatever the user's Ray is set to
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's processes log to files; on stderr they would warn of Ray Data's own work
+    # Ray's processes log to files; on stderr they would warn of Ray Data's own work.
+    "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
 }
 """Set in this process, the Ray processes that it starts, and each actor, before Ray or onnxruntime is imported."""
 
