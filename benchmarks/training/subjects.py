@@ -18,11 +18,11 @@ WARM_STEPS, TIMED_STEPS = 5, 10
 """Steps of each turn. Whoever ran before has emptied the caches, so the first do not count. Whole calls: of batches of
 32 images of M2NIST, segtool takes five steps a call."""
 
-PIECES: dict[str, tuple[str, str | int]] = {
+PIECES: dict[str, tuple[str, Any]] = {
     "fused normalization": ("FusedBatchNormalization", "BatchNormalization"),
     "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
     "leaky ReLU by its output": ("OutputLeakyReLU", "LeakyReLU"),
-    "taps on padding left out": ("TrimmedConv2D", "Conv2D"),
+    "accuracy from the scores": ("scores_behind", lambda _: None),
     "several steps a call": ("_STEPS_A_CALL", 1),
 }
 """The pieces of `segtool.train.faster`: what each is called there, and what Keras has in its place."""

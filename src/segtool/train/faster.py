@@ -43,8 +43,6 @@ def replaced(layer: keras.Layer) -> keras.Layer:
         kind = SlicedCropping2D
     elif kind is layers.LeakyReLU and 0 < float(layer.negative_slope) < 1:
         kind = OutputLeakyReLU
-    elif kind is layers.Conv2D and _can_be_trimmed(layer):
-        kind = TrimmedConv2D
     return kind.from_config(layer.get_config())
 
 
@@ -113,47 +111,15 @@ class OutputLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries 
         return activate(inputs)
 
 
-class TrimmedConv2D(layers.Conv2D):  # type: ignore[misc]  # keras carries no types
-    """A convolution without the taps that only ever meet padding.
-
-    On a map of h rows, a tap more than h - 1 rows away from the middle sees nothing but zeros: its product is 0 and so
-    is its gradient. fcn8's 7 x 7 kernel on its 2 x 3 map keeps 3 x 5 taps.
-    """
-
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        """Return the convolution without bias."""
-        import tensorflow as tf
-
-        (rows, _), (columns, _) = margins = _margins(self.kernel_size, inputs.shape[1:3])
-
-        @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def cut(whole: Any) -> Any:
-            inner = whole[rows : whole.shape[0] - rows, columns : whole.shape[1] - columns]
-            return inner, lambda dy: tf.pad(dy, [*margins, (0, 0), (0, 0)])
-
-        return super().convolution_op(inputs, cut(tf.convert_to_tensor(kernel)))
-
-
 def _is_fused(layer: Any) -> bool:
     plain = layer.center and layer.scale and not layer.synchronized and not layer.renorm
     return bool(plain and layer.axis in (-1, 3) and len(layer.input.shape) == 4)
 
 
-def _can_be_trimmed(layer: Any) -> bool:
-    plain = (layer.padding, layer.strides, layer.dilation_rate, layer.groups) == ("same", (1, 1), (1, 1), 1)
-    odd = all(size % 2 for size in layer.kernel_size)
-    return plain and odd and any(cut != (0, 0) for cut in _margins(layer.kernel_size, layer.input.shape[1:3]))
-
-
-def _margins(kernel: Any, size: Any) -> list[tuple[int, int]]:
-    """Return how many taps see only padding, at both ends of each side."""
-    return [(max(k // 2 - (s - 1), 0),) * 2 for k, s in zip(kernel, size, strict=True)]
-
-
 def scores_behind(probabilities: Any) -> Any:
     """Return the scores that a softmax was taken of, float32 (N, H, W, K); None where that is not known.
 
-    With loss and accuracy from the scores, TensorFlow leaves the softmax out.
+    Keras takes the cross-entropy from them. With the accuracy from them too, TensorFlow leaves the softmax out.
     """
     if keras.backend.backend() != "tensorflow":
         return None
@@ -164,29 +130,17 @@ def scores_behind(probabilities: Any) -> Any:
     return probabilities.op.inputs[0]
 
 
-@cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of tensors that XLA compiles into one loop, as it does its gradient."""
-    import tensorflow as tf
-
-    compile_: Callable[..., Any] = tf.function(jit_compile=True, autograph=False)
-    return cast("Callable[..., Any]", compile_(function))
-
-
-def cross_entropy(scores: Any, labels: Any) -> Any:
-    """Return -log softmax(scores)[label] of each pixel, in nats: scores (N, H, W, K), labels integers (N, H, W)."""
-    import tensorflow as tf
-
-    # Class by class, because loops over the pixels fill vector registers, and those over a few classes do not.
-    z = tf.transpose(tf.reshape(scores, (-1, scores.shape[-1])))
-    z -= tf.stop_gradient(tf.reduce_max(z, axis=0))
-    is_label = tf.range(z.shape[0], dtype=labels.dtype)[:, None] == tf.reshape(labels, (1, -1))
-    own = tf.reduce_sum(tf.where(is_label, z, 0.0), axis=0)
-    return tf.reshape(tf.math.log(tf.reduce_sum(tf.exp(z), axis=0)) - own, tf.shape(labels))
-
-
 def hits(scores: Any, labels: Any) -> Any:
     """Return 1 for each pixel whose largest score is that of its label, the first of equal ones, and 0 elsewhere."""
+    return _compiled_hits()(scores, labels)
+
+
+@cache
+def _compiled_hits() -> Callable[[Any, Any], Any]:
+    """Return the function, which XLA compiles into one loop."""
     import tensorflow as tf
 
-    return tf.cast(tf.argmax(scores, -1, output_type=labels.dtype) == labels, tf.float32)
+    def compute(scores: Any, labels: Any) -> Any:
+        return tf.cast(tf.argmax(scores, -1, output_type=labels.dtype) == labels, tf.float32)
+
+    return cast("Callable[[Any, Any], Any]", tf.function(compute, jit_compile=True, autograph=False))

@@ -69,7 +69,7 @@ class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no ty
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss (1,) of labels and weights (N, H, W, 2) and probabilities (N, H, W, K)."""
-        # Not flattened: on TensorFlow the scores behind `y_pred` are found, and logarithms taken of those.
+        # Not flattened: on TensorFlow, Keras finds the scores behind `y_pred`, and takes logarithms of those.
         labels = ops.cast(y_true[..., 0], "int32")
         class_weights = None if self._class_weights is None else ops.convert_to_tensor(self._class_weights)
         return ops.reshape(self._term(y_pred, labels, y_true[..., 1], class_weights), (1,))
@@ -87,7 +87,7 @@ class PixelAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # keras carries 
         if scores is None:
             right = ops.cast(ops.equal(ops.argmax(y_pred, axis=-1), labels), "float32")
         else:
-            right = faster.compiled(faster.hits)(scores, labels)
+            right = faster.hits(scores, labels)
         super().update_state(right, sample_weight)
 
 
@@ -177,8 +177,6 @@ def _surprise(p: Any, y: Any) -> Any:
         # lie channels first in memory ("grad_input must be contiguous"); Keras's lie channels last.
         chosen = ops.take_along_axis(p, ops.expand_dims(y, -1), axis=-1)
         return -ops.log(ops.clip(ops.squeeze(chosen, axis=-1), keras.config.epsilon(), 1.0 - keras.config.epsilon()))
-    if (scores := faster.scores_behind(p)) is not None:
-        return faster.compiled(faster.cross_entropy)(scores, y)
     return ops.sparse_categorical_crossentropy(y, p)
 
 

@@ -16,7 +16,6 @@ from segtool.train.faster import (
     FusedBatchNormalization,
     OutputLeakyReLU,
     SlicedCropping2D,
-    TrimmedConv2D,
     faster_network,
     replaced,
     steps_a_call,
@@ -45,8 +44,6 @@ def _trained(model: keras.Model, x: Any) -> list[np.ndarray]:
 CASES = [
     (lambda: layers.BatchNormalization(momentum=0.7), FusedBatchNormalization, (5, 6, 3)),
     (layers.LeakyReLU, OutputLeakyReLU, (5, 6, 3)),
-    (lambda: layers.Conv2D(4, 7, padding="same"), TrimmedConv2D, (2, 3, 3)),
-    (lambda: layers.Conv2D(4, (3, 7), padding="same", activation="relu"), TrimmedConv2D, (5, 1, 3)),
     (lambda: layers.Cropping2D(((0, 2), (1, 0))), SlicedCropping2D, (5, 6, 3)),
 ]
 
@@ -67,9 +64,6 @@ def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int
     "layer",
     [
         layers.Conv2D(4, 3, padding="same"),
-        layers.Conv2D(4, 7, padding="valid"),
-        layers.Conv2D(4, 7, strides=2, padding="same"),
-        layers.Conv2D(4, 8, padding="same"),
         layers.BatchNormalization(center=False),
         layers.BatchNormalization(axis=1),
         layers.Cropping2D(1, data_format="channels_first"),
