@@ -61,18 +61,14 @@ class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no ty
         self._class_weights = None if class_weights is None else np.asarray(class_weights, np.float32)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the loss of the whole batch, a scalar."""
-        labels = ops.cast(y_true, "float32")
-        weights = ops.ones_like(labels) if sample_weight is None else ops.cast(sample_weight, "float32")
-        # Keras's own weighting is a sum over pixels, which Dice is not: the weights go in with the labels.
-        return super().__call__(ops.stack([labels, weights], axis=-1), y_pred)
+        """Return the loss of the whole batch, a scalar.
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss (1,) of labels and weights (N, H, W, 2) and probabilities (N, H, W, K)."""
-        # Not flattened: on TensorFlow, Keras finds the scores behind `y_pred`, and takes logarithms of those.
-        labels = ops.cast(y_true[..., 0], "int32")
+        Keras's own weighting is a sum over pixels, which Dice is not, so nothing is left to the base class.
+        """
+        labels, probabilities = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
+        weights = ops.ones_like(labels, "float32") if sample_weight is None else ops.cast(sample_weight, "float32")
         class_weights = None if self._class_weights is None else ops.convert_to_tensor(self._class_weights)
-        return ops.reshape(self._term(y_pred, labels, y_true[..., 1], class_weights), (1,))
+        return self._term(probabilities, labels, weights, class_weights)
 
 
 class PixelAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # keras carries no types
@@ -177,7 +173,7 @@ def _surprise(p: Any, y: Any) -> Any:
         # lie channels first in memory ("grad_input must be contiguous"); Keras's lie channels last.
         chosen = ops.take_along_axis(p, ops.expand_dims(y, -1), axis=-1)
         return -ops.log(ops.clip(ops.squeeze(chosen, axis=-1), keras.config.epsilon(), 1.0 - keras.config.epsilon()))
-    return ops.sparse_categorical_crossentropy(y, p)
+    return ops.sparse_categorical_crossentropy(y, p)  # on TensorFlow, from the scores behind the softmax of `p`
 
 
 def _weights(w: Any, c: Any, y: Any) -> Any:
