@@ -18,6 +18,15 @@ WARM_STEPS, TIMED_STEPS = 5, 10
 """Steps of each turn. Whoever ran before has emptied the caches, so the first do not count. Whole calls: of batches of
 32 images of M2NIST, segtool takes five steps a call."""
 
+PIECES: dict[str, tuple[str, Any]] = {
+    "fused normalization": ("FusedBatchNormalization", "BatchNormalization"),
+    "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
+    "leaky ReLU by its output": ("OutputLeakyReLU", "LeakyReLU"),
+    "accuracy from the scores": ("scores_behind", lambda _: None),
+    "several steps a call": ("_STEPS_A_CALL", 1),
+}
+"""The pieces of `segtool.train.faster`: what each is called there, and what Keras has in its place."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -52,20 +61,24 @@ class OursSubject:
 
     It may take several steps a call; each of them counts with the call's mean.
 
-    With `ready`, the batches are made beforehand: the difference is what the steps wait for them.
+    With `ready`, the batches are made beforehand: the difference is what the steps wait for them. `without` is one of
+    `PIECES`, which is left out.
     """
 
-    def __init__(self, work: Work, *, ready: bool = False) -> None:
+    def __init__(self, work: Work, *, ready: bool = False, without: str = "") -> None:
         os.environ["KERAS_BACKEND"] = "tensorflow"
         from segtool.models.backend import import_quietly
 
         import_quietly("tensorflow", extra="train")
         import keras
 
-        from segtool.train import trainer
-        from segtool.train.memory import keep_freed_memory
+        from segtool.train import faster, trainer
+        from segtool.train.callbacks import keep_freed_memory
 
         keep_freed_memory()
+        if without:
+            name, plain = PIECES[without]
+            setattr(faster, name, getattr(keras.layers, plain) if isinstance(plain, str) else plain)
         keras.utils.set_random_seed(0)
         plan = work.plan()
         self._model = trainer._build(plan)[0]
@@ -73,16 +86,13 @@ class OursSubject:
         if ready:
             made = [self._batches[index] for index in range(len(self._batches))]
             self._batches.__class__ = type("Ready", (type(self._batches),), {"__getitem__": lambda _, i: made[i]})
-        self._clock, self._plan = _clock(keras, len(self._batches)), plan
+        self._clock = _clock(keras, len(self._batches))
 
     def turn(self, number: int) -> list[float]:
         """Return the seconds of each timed step."""
-        from segtool.train.faster import faster_batches
-
         self._batches.start_epoch(number)
         self._clock.ends.clear()
-        data = faster_batches(self._batches, self._plan.device)
-        self._model.fit(data, callbacks=[self._clock], shuffle=False, verbose=0)
+        self._model.fit(self._batches, callbacks=[self._clock], shuffle=False, verbose=0)
         return _between(self._clock.ends)
 
 

@@ -19,7 +19,7 @@ from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
 from segtool.predict.predict import Manifest, PredictOptions, predict_paths
 from segtool.runtime.segmenter import load
-from segtool.train.listener import TrainListener
+from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.trainer import train
 
@@ -74,7 +74,7 @@ def quickstart(
         f"1/5  Train {TrainOptions.arch} on {counted(options.images, 'generated image')} for "
         f"{counted(options.epochs, 'epoch')}"
     )
-    data = f"m2nist-synthetic:{options.images}"
+    data = f"{TrainOptions.data}:{options.images}"
     trained = train(
         TrainOptions(data=data, epochs=options.epochs, seed=options.seed),
         out=options.out / "run",

@@ -226,7 +226,7 @@ def test_another_run_in_the_same_folder_is_refused(cluster: Any, work: Path) -> 
 
 def test_usage_statistics_are_off(work: Path) -> None:
     code = (
-        "from segtool.predict.ray_engine.extra import import_ray; import_ray();"
+        "from segtool.predict.ray_engine.cluster import import_ray; import_ray();"
         "from ray._common.usage.usage_lib import usage_stats_enabled; print(usage_stats_enabled())"
     )
     env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "1"}

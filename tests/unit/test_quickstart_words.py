@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segtool.quickstart import QuickstartOptions, quickstart
-from segtool.train.listener import TrainListener
+from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainOptions
 
 

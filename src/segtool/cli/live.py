@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from segtool.cli.common import error_console, is_quiet, say
 from segtool.text import percent
-from segtool.train.listener import TrainListener
+from segtool.train.callbacks import TrainListener
 
 _CHANGES = (
     "augment", "loss", "class_weights", "optimizer", "schedule", "learning_rate", "weight_decay", "ema", "patience",

@@ -10,10 +10,8 @@ import click
 from segtool.cli.options import FiniteRange
 from segtool.errors import TrainingError
 from segtool.train.augmentation import AUGMENTATIONS, NONE, parse_augmentations
-from segtool.train.losses import LOSSES
-from segtool.train.losses.weights import BALANCED, parse_weights
 from segtool.train.optimizers import OPTIMIZERS, SCHEDULES
-from segtool.train.recipes import RECIPES
+from segtool.train.recipes import BALANCED, LOSSES, RECIPES, parse_weights
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

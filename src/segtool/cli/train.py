@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -18,17 +18,15 @@ from segtool.cli.tables import emit_table
 from segtool.data.messages import counted
 from segtool.text import percent
 from segtool.train.architectures import ARCHITECTURES
+from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.precision import PRECISIONS
 from segtool.train.recipes import RECIPES
-
-if TYPE_CHECKING:
-    from segtool.train.options import TrainResult
 
 
 @click.command(cls=Command, name="train", short_help="Train a network and write a run folder.")
 @click.option(
     "--data",
-    default="m2nist-synthetic",
+    default=TrainOptions.data,
     show_default=True,
     metavar="SPEC",
     help="What to train on: a folder with combined.npy and segmented.npy, an .npz with images and labels, a folder "
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--arch",
     type=click.Choice(list(ARCHITECTURES)),
-    default="fcn8-edge",
+    default=TrainOptions.arch,
     show_default=True,
     help="The network: fcn8-edge is made for small machines, -half and -double have half (16 at least) and twice the "
     "channels; fcn8 is the classic.",
@@ -45,14 +43,14 @@ if TYPE_CHECKING:
 @click.option(
     "--width",
     type=FiniteRange(0.05, 16),
-    default=1.0,
+    default=TrainOptions.width,
     show_default=True,
     help="Multiplier of the number of channels of each layer (rounded to multiples of 8).",
 )
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    default="standard",
+    default=TrainOptions.recipe,
     show_default=True,
     help=recipe_help(),
 )
@@ -64,14 +62,14 @@ if TYPE_CHECKING:
 @click.option(
     "--val-split",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
-    default=0.2,
+    default=TrainOptions.val_split,
     show_default=True,
     help="Share of the images for validation, on which the best epoch is chosen.",
 )
 @click.option(
     "--test-split",
     type=FiniteRange(0, 1, max_open=True),
-    default=0.0,
+    default=TrainOptions.test_split,
     show_default=True,
     help="Share of the images for a test that nothing is chosen on.",
 )
@@ -86,7 +84,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rare-crops",
     type=FiniteRange(0, 1),
-    default=0.0,
+    default=TrainOptions.rare_crops,
     show_default=True,
     metavar="SHARE",
     help="Share of the crops drawn around a random class of the image rather than anywhere; shows rare classes more.",
@@ -95,14 +93,14 @@ if TYPE_CHECKING:
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
+    default=TrainOptions.device,
     show_default=True,
     help="auto takes a GPU where there is one; gpu fails where there is none.",
 )
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    default="auto",
+    default=TrainOptions.precision,
     show_default=True,
     help="auto takes what the machine does well and says why.",
 )
@@ -140,7 +138,6 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
         _refuse_combinations(options)
     need_training()
     from segtool.cli.live import LiveTraining
-    from segtool.train.options import TrainOptions
     from segtool.train.trainer import resume as resume_run
     from segtool.train.trainer import train
 
@@ -193,14 +190,13 @@ def _report_follower(result: TrainResult, *, as_json: bool) -> None:
 def _write_sample_images(result: TrainResult) -> None:
     """After a training on built-in data, leave a few of its validation images in images/, unless that is there."""
     from segtool.data.dataset import split
-    from segtool.data.loading import load_dataset
+    from segtool.data.loading import is_generated, load_dataset
     from segtool.data.make import write_samples
-    from segtool.train.options import BUILT_IN_DATA
     from segtool.train.run_folder import RunFolder
 
     config: Mapping[str, Any] = RunFolder(result.folder).read_info()["config"]
     folder = Path("images")
-    if not config["data"].startswith(BUILT_IN_DATA) or folder.exists():
+    if not is_generated(config["data"]) or folder.exists():
         return
     seed, val, test = (config[key] for key in ("seed", "val_split", "test_split"))
     data = load_dataset(config["data"], seed=seed, val_split=val, test_split=test)

@@ -17,7 +17,7 @@ from segtool.data.array_dataset import SPLIT_NAMES, ArrayDataset
 from segtool.data.base import Source
 from segtool.data.classes import M2NIST_BACKGROUND, M2NIST_CLASSES
 from segtool.data.digits import DIGIT_SIZE, DigitArray, digits_origin, load_digits
-from segtool.data.split import part_sizes
+from segtool.data.split import VAL_SPLIT, part_sizes
 from segtool.errors import DataError
 
 GENERATOR_NAME = "m2nist-synthetic"
@@ -50,7 +50,7 @@ def parse_count(spec: str) -> int:
 
 
 def generate(
-    count: int = DEFAULT_COUNT, *, seed: int = 0, val_split: float = 0.2, test_split: float = 0.0
+    count: int = DEFAULT_COUNT, *, seed: int = 0, val_split: float = VAL_SPLIT, test_split: float = 0.0
 ) -> ArrayDataset:
     """Compose a data set whose training, validation and test images share no digit.
 

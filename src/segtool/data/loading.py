@@ -14,11 +14,12 @@ from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist
 from segtool.data.metadata import FILE_NAME
 from segtool.data.npz import load_npz
 from segtool.data.outline_forms import outlines_problem
+from segtool.data.split import VAL_SPLIT
 from segtool.errors import DataError
 
 
 def load_dataset(
-    spec: str, *, seed: int = 0, val_split: float = 0.2, test_split: float = 0.0, classes: Classes | None = None
+    spec: str, *, seed: int = 0, val_split: float = VAL_SPLIT, test_split: float = 0.0, classes: Classes | None = None
 ) -> Dataset:
     """Load a data set, recognised by what is there.
 

@@ -11,6 +11,9 @@ from segtool.data.base import Dataset, Indices
 from segtool.data.messages import counted
 from segtool.errors import DataError
 
+VAL_SPLIT = 0.2
+"""Fraction of the images held out for validation, where the data have no validation part and no option says else."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -36,7 +39,7 @@ class Split:
         return parts[name]
 
 
-def split(dataset: Dataset, *, val_fraction: float = 0.2, test_fraction: float = 0.0, seed: int) -> Split:
+def split(dataset: Dataset, *, val_fraction: float = VAL_SPLIT, test_fraction: float = 0.0, seed: int) -> Split:
     """Split a data set.
 
     Predefined parts are used as they are. Without any, all samples are permuted by ``Generator(PCG64(seed))``;

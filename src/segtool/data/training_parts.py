@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 from segtool.data.base import Dataset, Indices
 from segtool.data.messages import counted
-from segtool.data.split import Split, split_indices
+from segtool.data.split import VAL_SPLIT, Split, split_indices
 from segtool.errors import DataError
-
-VAL_SPLIT = 0.2
 
 
 def training_split(

@@ -14,12 +14,12 @@ from segtool.data.base import Indices
 from segtool.data.classes import Classes
 from segtool.data.dataset import Dataset, split
 from segtool.data.loading import is_generated, load_dataset
+from segtool.data.split import VAL_SPLIT
 from segtool.errors import DataError
 from segtool.models.predictor import Predictor
 from segtool.models.resolve import RUN_NAME, read_run
 
 logger = logging.getLogger(__name__)
-DEFAULT_VAL_SPLIT = 0.2  # the share that --split val takes of data that comes without parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def _selected(data: Dataset, part: str | None, division: Mapping[str, Any]) -> S
         return Selection(data, part, np.arange(len(data)))
     parts = split(
         data,
-        val_fraction=division.get("val_split", DEFAULT_VAL_SPLIT),
+        val_fraction=division.get("val_split", VAL_SPLIT),
         test_fraction=division.get("test_split", 0.0),
         seed=division.get("seed", 0),
     )

@@ -16,7 +16,7 @@ from segtool.data.base import show_size
 from segtool.data.classes import numbered_classes
 from segtool.data.dataset import Dataset
 from segtool.data.loading import load_dataset
-from segtool.data.split import Split, split
+from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError, ExportError
 from segtool.evaluate import scoring
 from segtool.export.inputs import model_inputs
@@ -88,7 +88,7 @@ def open_data(run: Run | None, spec: str | None) -> ExportData:
             spec,
         )
         return ExportData(dataset, split(dataset, seed=0))
-    division = {"seed": 0, "val_split": 0.2, "test_split": 0.0, **run.split}
+    division = {"seed": 0, "val_split": VAL_SPLIT, "test_split": 0.0, **run.split}
     seed, val, test = (division[key] for key in ("seed", "val_split", "test_split"))
     dataset = load_dataset(spec or str(run.data["spec"]), seed=seed, val_split=val, test_split=test)
     _check_same(dataset, run.data, given=spec is not None)

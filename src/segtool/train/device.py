@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
 from segtool.errors import ProviderError
-from segtool.train.cluster import ALONE, Cluster, read_cluster
 from segtool.train.precision import Processor
+from segtool.train.tf_config import ALONE, Cluster, read_cluster
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -56,12 +54,7 @@ def choose_device(requested: str) -> Device:
             f"A GPU was asked for and the {backend} backend sees none; install a {backend} build for your GPU and its "
             "driver, or train with --device cpu."
         )
-    device = replace(gpu or Device("cpu", f"CPU ({backend})"), cluster=_cluster(backend))
-    if device.cluster.workers > 1:
-        from segtool.train.distributed import strategy_of
-
-        strategy_of(device)  # TensorFlow wants it before anything else
-    return device
+    return replace(gpu or Device("cpu", f"CPU ({backend})"), cluster=_cluster(backend))
 
 
 def _cluster(backend: str) -> Cluster:
@@ -72,16 +65,6 @@ def _cluster(backend: str) -> Cluster:
             f"backend is {backend}; unset TF_CONFIG or KERAS_BACKEND."
         )
     return cluster
-
-
-@contextmanager
-def strategy_scope(device: Device) -> Iterator[None]:
-    """Build and compile a model inside this: on TensorFlow it is copied to each of several GPUs and machines."""
-    from segtool.train.distributed import strategy_of
-
-    strategy = strategy_of(device)
-    with strategy.scope() if strategy else nullcontext():
-        yield
 
 
 def _tensorflow_gpu(wanted: bool) -> Device | None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from segtool.errors import TrainingError
 from segtool.files import nan_to_none, write_with
 from segtool.metrics import Scores
-from segtool.train.averaging import averaged
 from segtool.train.batches import TrainingBatches
+from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.checkpoint import save_checkpoint
-from segtool.train.listener import TrainListener
 from segtool.train.run_folder import RunFolder
-from segtool.train.validation import score_network
+from segtool.train.validation import ValidationSet
 
 
 @dataclass
@@ -55,27 +53,6 @@ class Progress:
     def from_dict(cls, values: Mapping[str, Any]) -> Progress:
         """Read what `to_dict` wrote."""
         return cls(list(values["rows"]), int(values["best_epoch"]), float(values["best_score"]))
-
-
-@dataclass(frozen=True)
-class ValidationSet:
-    """The images and labels that epochs are scored on, as of `score_network`, and what their classes are."""
-
-    images: Sequence[npt.NDArray[np.uint8]]
-    labels: Sequence[npt.NDArray[np.integer[Any]]]
-    class_names: tuple[str, ...]
-    background_id: int | None
-    ignore_id: int | None
-
-    def score(self, model: keras.Model) -> tuple[Scores, float]:
-        """Return the scores of `model` and its mean cross-entropy a pixel in nats."""
-        matrix, loss = score_network(
-            model, self.images, self.labels, num_classes=len(self.class_names), ignore_id=self.ignore_id
-        )
-        scores = Scores.from_matrix(
-            matrix, class_names=self.class_names, background_id=self.background_id, images=len(self.images)
-        )
-        return scores, loss
 
 
 class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries no types

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from segtool.data.generator import GENERATOR_NAME
+from segtool.data.split import VAL_SPLIT
 from segtool.errors import TrainingError
 
 MAX_SEED = 2**32 - 1  # what numpy, Keras and TensorFlow all take
-BUILT_IN_DATA = "m2nist-synthetic"
 _RANGES = (
     ("width", 0.05, 16),
     ("learning_rate", 1e-8, 100),
@@ -61,12 +62,12 @@ class TrainOptions:
         See `choose_device` and `choose_precision`.
     """
 
-    data: str = BUILT_IN_DATA
+    data: str = GENERATOR_NAME
     arch: str = "fcn8-edge"
     recipe: str = "standard"
     epochs: int | None = None
     batch_size: int | None = None
-    val_split: float = 0.2
+    val_split: float = VAL_SPLIT
     test_split: float = 0.0
     size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None

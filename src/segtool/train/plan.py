@@ -14,17 +14,18 @@ import keras
 import segtool
 from segtool.data.base import show_size
 from segtool.data.dataset import Dataset, Split
-from segtool.data.loading import load_dataset
+from segtool.data.loading import is_generated, load_dataset
 from segtool.data.training_parts import require_labelled, training_split
 from segtool.errors import DataError, TrainingError
 from segtool.train.architectures import build
 from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far
+from segtool.train.callbacks import make_deterministic
 from segtool.train.crops import crops_in
-from segtool.train.determinism import make_deterministic
 from segtool.train.device import Device, choose_device
 from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
-from segtool.train.losses.weights import class_weights
-from segtool.train.options import BUILT_IN_DATA, TrainOptions
+from segtool.train.losses import class_weights
+from segtool.train.multi_worker import strategy_of
+from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
 from segtool.train.recipes import Recipe
 from segtool.train.resolve import recipe_values, resolve_recipe
@@ -89,6 +90,7 @@ def make_plan(options: TrainOptions) -> Plan:
     size = _crop_size(options.crop, data) if options.crop else options.size or _common_size(data)
     _check_augmentations(options, recipe, data, size)
     device = choose_device(options.device)
+    strategy_of(device)  # TensorFlow connects the workers before it runs anything
     precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
     return Plan(
         options=options,
@@ -129,7 +131,7 @@ def _teacher(options: TrainOptions, data: Dataset, size: tuple[int, int]) -> Tea
 def _refuse_unused_shares(options: TrainOptions, data: Dataset) -> None:
     """Refuse shares of data that come in parts of their own: they would be ignored."""
     given = data.splits or {}
-    if options.data.startswith(BUILT_IN_DATA):
+    if is_generated(options.data):
         return  # the generator makes its parts by these shares
     if ("val" in given and options.val_split != TrainOptions.val_split) or ("test" in given and options.test_split):
         raise DataError(

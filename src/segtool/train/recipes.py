@@ -1,11 +1,23 @@
-"""Training recipes by name; the command line's choices come from `RECIPES`."""
+"""Training recipes and losses by name; the command line's choices come from `RECIPES` and `LOSSES`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segtool.errors import TrainingError
+
+LOSSES: Mapping[str, str] = {
+    "cross-entropy": "the usual choice",
+    "dice": "the overlap of each class, rare ones as much as frequent ones",
+    "focal": "cross-entropy in which pixels that are right already hardly count",
+    "combined": "cross-entropy plus dice",
+}
+"""Name -> what it is for; `segtool.train.losses` has the losses themselves."""
+
+NONE, BALANCED = "none", "balanced"
+"""Class weights by name."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +44,9 @@ class Recipe:
         The augmentations and their strengths, as in `segtool.train.augmentation`; each image changes anew
         in each epoch.
     loss
-        Name from the registry of `segtool.train.losses`.
+        Name from `LOSSES`.
     class_weights
-        What each class counts for in the loss, as in `segtool.train.losses.weights`.
+        The weight of each class in the loss, as in `segtool.train.losses.class_weights`.
     ema
         Decay a step of the moving average of the weights that is scored and kept; 0 for the weights themselves.
     patience
@@ -96,3 +108,23 @@ def get_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise TrainingError(f"There is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def parse_weights(text: str) -> list[float]:
+    """Return the numbers of a list of class weights, each at least 0 and one of them above.
+
+    Raises
+    ------
+    TrainingError
+        The text is no such list.
+    """
+    try:
+        given = [float(part) for part in text.split(",")]
+    except ValueError:
+        given = []
+    if not any(weight > 0 for weight in given) or any(weight < 0 or not math.isfinite(weight) for weight in given):
+        raise TrainingError(
+            f"Class weights are {NONE}, {BALANCED}, or a number for each class with commas between them, each 0 or "
+            f"more and one at least above 0; found {text!r}."
+        )
+    return given

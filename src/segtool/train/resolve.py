@@ -7,11 +7,9 @@ from typing import Any
 
 from segtool.errors import TrainingError
 from segtool.train.augmentation import parse_augmentations, spell
-from segtool.train.losses import LOSSES
-from segtool.train.losses.weights import BALANCED, NONE, parse_weights
 from segtool.train.optimizers import OPTIMIZERS, SCHEDULES, refuse_unknown
 from segtool.train.options import TrainOptions
-from segtool.train.recipes import Recipe, get_recipe
+from segtool.train.recipes import BALANCED, LOSSES, NONE, Recipe, get_recipe, parse_weights
 
 _NAMES_AND_NUMBERS = ("epochs", "batch_size", "schedule", "loss", "class_weights", "ema", "patience")
 

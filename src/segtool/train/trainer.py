@@ -15,24 +15,21 @@ from segtool.files import write_json
 from segtool.models import load_keras_file
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
+from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
 from segtool.train.checkpoint import load_checkpoint
 from segtool.train.crops import CropBatches, CropRule
-from segtool.train.device import strategy_scope
 from segtool.train.distillation import with_teacher
-from segtool.train.distributed import Team, strategy_of
-from segtool.train.epoch_end import EpochEnd, Progress, ValidationSet, publish
-from segtool.train.faster import faster_batches, faster_network, faster_optimizer, steps_a_call
-from segtool.train.listener import TrainListener
-from segtool.train.losses import make_loss
-from segtool.train.memory import keep_freed_memory
+from segtool.train.epoch_end import EpochEnd, Progress, publish
+from segtool.train.faster import faster_network, steps_a_call
+from segtool.train.losses import PixelAccuracy, make_loss
+from segtool.train.multi_worker import Team, strategy_of, strategy_scope
 from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
-from segtool.train.pictures import draw_run
-from segtool.train.pixels import PixelAccuracy
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
 from segtool.train.rare import warn_of_rare_classes
 from segtool.train.resolve import recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
+from segtool.train.validation import ValidationSet
 
 
 def train(
@@ -171,8 +168,7 @@ def _train_epochs(
         if team:
             team.fit(batches, epochs=plan.epochs, first=first, callback=callback)
         else:
-            data = faster_batches(batches, plan.device)
-            model.fit(data, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
+            model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
     return first
 
 
@@ -185,8 +181,8 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
             network = faster_network(build_network(plan), plan.device)
             model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
-                optimizer=faster_optimizer(_optimizer(plan), plan.device),
-                loss=make_loss(plan.recipe.loss, num_classes=plan.data.num_classes, class_weights=plan.class_weights),
+                optimizer=_optimizer(plan),
+                loss=make_loss(plan.recipe.loss, class_weights=plan.class_weights),
                 weighted_metrics=[PixelAccuracy()],
                 steps_per_execution=_steps_a_call(plan),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from segtool.evaluate.scoring import images_at_once
 from segtool.images.pixels import ArrayPixels
-from segtool.metrics import confusion_matrix
+from segtool.metrics import Scores, confusion_matrix
 from segtool.runtime.tiling import cut_tile, predict_tiled, spans
 
 
@@ -44,6 +45,27 @@ def score_network(
         loss_sum -= float(np.log(np.maximum(of_truth[counted], 1e-7), dtype=np.float64).sum())
         pixels += int(counted.sum())
     return matrix, loss_sum / max(pixels, 1)
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """The images and labels that epochs are scored on, as in `score_network`, and their classes."""
+
+    images: Sequence[npt.NDArray[np.uint8]]
+    labels: Sequence[npt.NDArray[np.integer[Any]]]
+    class_names: tuple[str, ...]
+    background_id: int | None
+    ignore_id: int | None
+
+    def score(self, model: keras.Model) -> tuple[Scores, float]:
+        """Return the scores of `model` and its mean cross-entropy a pixel in nats."""
+        matrix, loss = score_network(
+            model, self.images, self.labels, num_classes=len(self.class_names), ignore_id=self.ignore_id
+        )
+        scores = Scores.from_matrix(
+            matrix, class_names=self.class_names, background_id=self.background_id, images=len(self.images)
+        )
+        return scores, loss
 
 
 def predict_labels(model: keras.Model, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:

@@ -21,8 +21,8 @@ from segtool.cli import main, progress
 from segtool.contract import GoldenPair
 from segtool.images.decoding import MAX_PIXELS
 from segtool.train.augmentation import AUGMENTATIONS
-from segtool.train.losses import LOSSES
 from segtool.train.optimizers import OPTIMIZERS
+from segtool.train.recipes import LOSSES
 
 
 def run(*arguments: str) -> Result:

@@ -23,7 +23,7 @@ PROGRAM = """
 import json, sys
 import numpy as np
 from segtool.models import load_keras_file
-from segtool.train.listener import TrainListener
+from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import resume, train
 

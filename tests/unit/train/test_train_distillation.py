@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data, write_run
+from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data, write_run
 
 from segtool.errors import ModelFileError, TrainingError
 from segtool.models.resolve import Run
@@ -44,7 +44,7 @@ def test_the_loss_is_the_divergence_of_the_softened_answers(temperature: float) 
 def _student(teacher: keras.Model | None) -> keras.Model:
     found = None if teacher is None else Teacher(teacher, "")
     model = with_teacher(build_tiny(seed=1), found, temperature=2.0)
-    model.compile(keras.optimizers.SGD(0.5), make_loss("cross-entropy", num_classes=CLASSES))
+    model.compile(keras.optimizers.SGD(0.5), make_loss("cross-entropy"))
     return model
 
 

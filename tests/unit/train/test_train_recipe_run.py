@@ -15,9 +15,8 @@ import pytest
 
 from segtool.errors import TrainingError
 from segtool.train import architectures, faster
-from segtool.train.averaging import averaged
+from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.epoch_end import Progress
-from segtool.train.listener import TrainListener
 from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train
@@ -214,7 +213,7 @@ except KeyboardInterrupt:
 
 
 def test_a_deterministic_run_ends_with_the_same_bits_twice_even_through_a_stop(squares: Path) -> None:
-    code = _TWICE.format(tests=str(Path(__file__).parents[1]), data=str(squares))
+    code = _TWICE.format(tests=str(Path(__file__).parent), data=str(squares))
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for ours, theirs in zip(_weights("first"), _weights("second"), strict=True):

@@ -16,8 +16,8 @@ import pytest
 from segtool.errors import DataError, OutputExistsError, OutputWriteError, TrainingError
 from segtool.train import architectures, faster
 from segtool.train.batches import TrainingBatches
+from segtool.train.callbacks import TrainListener
 from segtool.train.checkpoint import load_checkpoint, save_checkpoint
-from segtool.train.listener import TrainListener
 from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train
@@ -293,16 +293,17 @@ def test_a_best_model_that_a_kill_prevented_is_made_by_the_resume(finished: RunF
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_shares_that_would_be_ignored_are_refused(squares: Path) -> None:
+@pytest.mark.parametrize("file", ["parts.npz", "m2nist-synthetic.npz"])  # not the generator, whatever its name
+def test_shares_that_would_be_ignored_are_refused(squares: Path, file: str) -> None:
     with np.load(squares) as stored:
-        np.savez("parts.npz", **stored)
+        np.savez(file, **stored)
     names = [{"name": name} for name in ("nothing", "bright", "dim")]
     Path("dataset.json").write_text(json.dumps({"classes": names, "splits": {"train": [0, 30], "val": [30, 48]}}))
     with pytest.raises(DataError, match="comes in parts of its own"):
-        train(_options(Path("parts.npz"), val_split=0.3), out="run")
+        train(_options(Path(file), val_split=0.3), out="run")
     Path("dataset.json").write_text(json.dumps({"classes": names, "splits": {"train": [0, 30], "val": [20, 48]}}))
     with pytest.raises(DataError, match=r"train \[0, 30\] and val \[20, 48\] of splits in .* share 10 images"):
-        train(_options(Path("parts.npz")), out="run")
+        train(_options(Path(file)), out="run")
 
 
 def test_a_run_of_another_recipe_is_not_resumed(finished: RunFolder) -> None:

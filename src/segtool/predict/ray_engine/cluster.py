@@ -1,25 +1,33 @@
-"""Connecting to a Ray cluster, and how many actors it has room for."""
+"""The connection to a Ray cluster, and the number of actors it has room for."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
-from segtool.errors import ProviderError
+from segtool.errors import MissingExtraError, ProviderError
 from segtool.machine.processors import available_cpus
-from segtool.predict.ray_engine.extra import import_ray
 
 logger = logging.getLogger(__name__)
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent, whatever the user's Ray is set to
+    # Ray's processes log to files; on stderr they would warn of Ray Data's own work.
+    "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
+}
+"""Set in this process, the Ray processes that it starts, and each actor, before Ray or onnxruntime is imported."""
 
 _LOCAL = "local"
 _GPU_PROVIDERS = ("cuda", "tensorrt", "rocm", "migraphx")
 _CONNECT_SECONDS = 10
-_OBJECT_STORE_BYTES = 256 << 20  # names and the model go through it, no pixels
+_OBJECT_STORE_BYTES = 256 << 20  # names and the model pass through it, no pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +37,10 @@ class ClusterOptions:
     Attributes
     ----------
     address
-        Of the cluster, as in `ray.init`; None for what RAY_ADDRESS says, or else a cluster of this machine alone that
-        ends with the run.
+        Of the cluster, as in `ray.init`; None for RAY_ADDRESS, or else a cluster of this machine alone that ends with
+        the run.
     workers
-        Actors, each with one segmenter; None for as many as the cluster has room for when it begins.
+        Actors, each with one segmenter; None for as many as the cluster has room for at the start.
     provider
         As in `segtool.load`; with a GPU's provider each actor gets a GPU.
     provider_options
@@ -53,47 +61,62 @@ class ClusterOptions:
         return int(self.provider.lower().removesuffix("executionprovider") in _GPU_PROVIDERS)
 
 
+def import_ray() -> ModuleType:
+    """Set `ENVIRONMENT`, and import Ray with Ray Data; errors as in `import_extra`."""
+    os.environ.update(ENVIRONMENT)
+    import_extra("ray.data")
+    return import_extra("ray")
+
+
+def import_extra(name: str) -> ModuleType:
+    """Import a module of the extra `ray`.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{name} could not be imported ({error}); install it with pip install "segtool[ray]".'
+        ) from error
+
+
 @contextmanager
 def connected(options: ClusterOptions) -> Iterator[Any]:
-    """Connect to the cluster and give the module `ray`; a connection that was there already is used and left open.
+    """Connect to the cluster and give the module `ray`; an existing connection is used and stays open.
 
     Raises
     ------
     MissingExtraError
         Ray is not installed.
     ProviderError
-        There is no cluster at the address.
+        There is no cluster at the address, or it fails within the block.
     """
     ray = import_ray()
-    if ray.is_initialized():
-        yield ray
-        return
-    address = options.address or os.environ.get("RAY_ADDRESS") or _LOCAL
-    _require_listener(address)
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == _LOCAL:
-        settings |= {
-            "num_cpus": max(available_cpus(), options.threads),
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-    try:
-        ray.init(address, **settings)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise _no_cluster(address, error) from error
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        _connect(ray, options)
     try:
         yield ray
+    except ray.exceptions.RayError as error:
+        raise ProviderError(
+            f"The Ray cluster failed ({_last_line(error)}); see `ray status` and the logs on its head node."
+        ) from error
     finally:
-        ray.shutdown()
+        if is_ours:
+            ray.shutdown()
 
 
 def count_workers(ray: Any, options: ClusterOptions) -> int:
-    """Return how many actors the run has.
+    """Return the number of actors of the run.
 
     Raises
     ------
     ProviderError
-        No node has what one actor needs, and without a number of workers nothing says that one will come.
+        No node has what one actor needs, and no number of workers was given to wait for.
     """
     room = sum(_room(node["Resources"], options) for node in ray.nodes() if node["Alive"])
     if room == 0 and (options.workers is None or options.gpus):
@@ -108,35 +131,34 @@ def count_workers(ray: Any, options: ClusterOptions) -> int:
     return options.workers or room
 
 
-@contextmanager
-def sentences(ray: Any) -> Iterator[None]:
-    """Turn what Ray raises into one sentence.
-
-    Raises
-    ------
-    ProviderError
-        The cluster failed.
-    """
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        raise ProviderError(
-            f"The Ray cluster failed ({_last_line(error)}); see `ray status` and the logs on its head node."
-        ) from error
-
-
 def _room(resources: dict[str, float], options: ClusterOptions) -> int:
     by_cpu = int(resources.get("CPU", 0) // options.threads)
     return min(by_cpu, int(resources.get("GPU", 0) // options.gpus)) if options.gpus else by_cpu
 
 
+def _connect(ray: Any, options: ClusterOptions) -> None:
+    address = options.address or os.environ.get("RAY_ADDRESS") or _LOCAL
+    _require_listener(address)
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == _LOCAL:
+        settings |= {
+            "num_cpus": max(available_cpus(), options.threads),
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
+    try:
+        ray.init(address, **settings)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise _no_cluster(address, error) from error
+
+
 def _require_listener(address: str) -> None:
-    """Refuse an address where nobody listens; Ray would wait for minutes and then end the process.
+    """Refuse an address where nothing listens; Ray would wait for minutes and then end the process.
 
     Raises
     ------
     ProviderError
-        It is one, or one of Ray Client, through which Ray Data does not run.
+        It is one, or an address for Ray Client.
     """
     if address.startswith("ray://"):
         raise ProviderError(

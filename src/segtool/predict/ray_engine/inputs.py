@@ -1,4 +1,4 @@
-"""Which inputs a prediction on a cluster has, local files and URLs, and what their outputs are called."""
+"""The inputs of a prediction on a cluster, local files and URLs, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
-from segtool.predict.missing import named, nothing_found
+from segtool.predict.missing import named
 from segtool.predict.naming import find_sources, output_stems
 from segtool.predict.ray_engine.storage import Place, is_url, open_url, without_password
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
@@ -24,13 +24,13 @@ class Input:
     Attributes
     ----------
     name
-        What it is called in the manifest and in errors.
+        Its name in the manifest and in errors.
     place
-        The file: a local path, absolute, or a place of fsspec.
+        The file: an absolute local path, or a place of fsspec.
     stem
-        Its outputs' path under the output folder, without the suffix of the kind.
+        The path of its outputs under the output folder, without the suffix of the kind.
     index
-        Its place in a .npy stack; None where the file is one image.
+        Its position in a .npy stack; None where the file is one image.
     """
 
     name: str
@@ -39,21 +39,12 @@ class Input:
     index: int | None = None
 
 
-@dataclass(frozen=True)
-class _Found:
-    """An image before its outputs have a name; `source` is what they are named by."""
-
-    name: str
-    place: Path | Place
-    source: Source
-
-
 def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[str]]:
     """Return the images that the arguments name, and the arguments that name nothing.
 
-    Paths are searched and outputs named as by `segtool.predict.naming`, and URLs likewise: a folder is searched below
-    for image suffixes, without the output folder, a pattern is expanded, a file is taken whatever its suffix. Paths
-    come first, then URLs.
+    Paths are searched and outputs named as in `segtool.predict.naming`. URLs follow the same rules: a folder is
+    searched for image suffixes, without the output folder `out`, a pattern is expanded, and a file is taken whatever
+    its suffix. Paths come first, then URLs.
 
     Raises
     ------
@@ -62,68 +53,64 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
     MissingExtraError
         A package that a protocol needs is not installed.
     """
-    remote: dict[str, _Found] = {}
-    missing: list[str] = []
-    for url in filter(is_url, inputs):
+    paths, urls = [text for text in inputs if not is_url(text)], list(filter(is_url, inputs))
+    sources, missing = _find_paths(paths, out, alone=not urls)
+    found = {source.name: (source.path.absolute(), source) for source in sources}
+    places: dict[str, tuple[Path | Place, Source]] = dict(found)
+    for url in urls:
         listed = list(_expand(url, out))
         if not listed:
             missing.append(without_password(url))
-        for one in listed:
-            remote.setdefault(one.name, one)
-    local, missing_paths = _local([text for text in inputs if not is_url(text)], out)
-    found = [*local, *remote.values()]
-    missing = [*missing_paths, *missing]
-    if not found:
-        raise _nothing_found(inputs, missing)
-    stems = output_stems([one.source for one in found])
-    images = [Input(one.name, one.place, stem, one.source.index) for one, stem in zip(found, stems, strict=True)]
-    return images, missing
+        for place, source in listed:
+            places.setdefault(place.url, (place, source))
+    if not places:
+        raise DataError(
+            f"No image was found in {named(missing)}; expected image files, folders of them, patterns or URLs."
+        )
+    stems = output_stems([source for _, source in places.values()])
+    return [
+        Input(name, place, stem, source.index)
+        for (name, (place, source)), stem in zip(places.items(), stems, strict=True)
+    ], missing
 
 
-def _nothing_found(inputs: Sequence[str], missing: Sequence[str]) -> DataError:
-    if not any(map(is_url, inputs)):
-        return nothing_found(inputs)
-    return DataError(
-        f"No image was found in {named(missing)}; expected image files, folders of them, patterns or URLs."
-    )
-
-
-def _local(paths: Sequence[str], out: str) -> tuple[list[_Found], list[str]]:
+def _find_paths(paths: list[str], out: str, *, alone: bool) -> tuple[Sequence[Source], list[str]]:
+    """Return the sources that paths name, and the paths that name nothing; without URLs, one of them must."""
     try:
         sources, missing = find_sources(paths, out=Path(out))
-    except DataError:  # nothing was found, which is for the caller to say: there may be URLs
-        return [], list(paths)
-    return [_Found(source.name, source.path.absolute(), source) for source in sources], missing
+    except DataError:
+        if alone:
+            raise
+        return [], paths
+    return list(sources), missing
 
 
-def _expand(url: str, out: str) -> Iterator[_Found]:
+def _expand(url: str, out: str) -> Iterator[tuple[Place, Source]]:
+    """Yield the images of a URL, each with the source that its outputs are named by."""
     place = open_url(url)
     if place.is_file():
-        yield _found(place, base=_parent(place.key))
+        yield place, _source(place, base=_parent(place.key))
     elif not _MAGIC.search(place.path):
         skipped = None if place.url == out else out + "/"
-        for one in map(place.at, place.files_below()):
+        for one in place.files_below():
             is_output = skipped and one.url.startswith(skipped)
             if _is_image(one.key) and not is_output and not _is_hidden(one.key, place.key):
-                yield _found(one, base=place.key)
+                yield one, _source(one, base=place.key)
     else:
         fixed = _parent(_MAGIC.split(place.key, maxsplit=1)[0])
-        for one in map(place.at, place.matching()):
+        for one in place.matching():
             if not _is_hidden(one.key, fixed):  # as a pattern of paths leaves them out
-                yield _found(one, base=_parent(one.key))
+                yield one, _source(one, base=_parent(one.key))
 
 
-def _found(place: Place, *, base: str) -> _Found:
-    """Return an image that is named as if each protocol were a folder of the root."""
+def _source(place: Place, *, base: str) -> Source:
+    """Return the name of an image as if each protocol were a folder of the root."""
     if ".." in place.key.split("/"):
-        raise DataError(f"{place.url} has .. in its name, which would lead its outputs out of their folder; rename it.")
+        raise DataError(f"{place.url} has .. in its name, so its outputs could leave their folder; rename it.")
     if PurePosixPath(place.key).suffix.lower() == ARRAY_SUFFIX:
         raise DataError(f"{place.url} is a .npy file, which is not read from a URL; give it as a path on all nodes.")
-    return _Found(place.url, place, Source(str(_path_of(place.key, place)), str(_path_of(base, place))))
-
-
-def _path_of(key: str, place: Place) -> Path:
-    return Path("/", place.protocol, *filter(None, key.replace("://", "/").split("/")))
+    file, folder = (Path("/", place.protocol, *key.replace("://", "/").split("/")) for key in (place.key, base))
+    return Source(str(file), str(folder))
 
 
 def _parent(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the outputs of a prediction on a cluster go: a folder that all nodes share, or a place of fsspec."""
+"""The output folder of a prediction on a cluster: a folder that all nodes share, or a place of fsspec."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class OutputFolder:
     place
         An absolute path, or a place of fsspec.
     scratch
-        The folder in it for what is not finished, of this run alone, so that what a lost node leaves can be removed; by
-        it a node also sees that the folder is the same one there. Empty where nothing is to be written.
+        The folder in it for unfinished files of this run alone. The run removes it, with what a lost node left there,
+        and a node sees by it that the folder is shared. Empty where nothing is written.
     """
 
     place: Path | Place
@@ -37,7 +37,7 @@ class OutputFolder:
         return str(self.place) if isinstance(self.place, Path) else self.place.url
 
     def write(self, names: Iterable[str], write: Callable[[Path], object]) -> None:
-        """Have `write` write the files `names` into a folder, and bring them here, each whole or not at all.
+        """Have `write` write the files `names` into a folder, and move them here, each whole or not at all.
 
         Raises
         ------
@@ -54,10 +54,9 @@ class OutputFolder:
                 self.place.below(name).put(Path(folder, name), through=unfinished)
 
     def _write_local(self, place: Path, names: Iterable[str], write: Callable[[Path], object]) -> None:
-        folder = place / self.scratch / secrets.token_hex(8)
-        target = folder
+        folder = target = place / self.scratch / secrets.token_hex(8)
         try:
-            folder.mkdir()  # without parents: once the run is over, a node that was taken for lost writes nothing
+            folder.mkdir()  # without parents: after the run, a node that was taken for lost writes nothing
             write(folder)
             for target in map(place.joinpath, names):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,12 +67,12 @@ class OutputFolder:
             shutil.rmtree(folder, ignore_errors=True)
 
     def require_shared(self) -> None:
-        """Refuse a node on which this is another folder, so that nothing is written where nobody looks for it.
+        """Refuse a node where this path is another folder.
 
         Raises
         ------
         OutputWriteError
-            It is.
+            The scratch folder is not there.
         """
         if isinstance(self.place, Path) and not (self.place / self.scratch).is_dir():
             raise OutputWriteError(
@@ -88,7 +87,7 @@ def open_output(out: str) -> OutputFolder:
     Raises
     ------
     DataError
-        It is a URL that cannot be opened, or of something that several processes cannot write to.
+        It is a URL that cannot be opened, or where several processes cannot write.
     MissingExtraError
         A package that its protocol needs is not installed.
     """
@@ -96,65 +95,62 @@ def open_output(out: str) -> OutputFolder:
         return OutputFolder(Path(out).absolute())
     place = open_url(out)
     if "::" in out or place.protocol in ("memory", "zip", "tar"):
-        raise DataError(f"{out} is no place that several processes can write to; choose a folder or a bucket.")
+        raise DataError(f"{out} cannot be written by several processes; choose a folder or a bucket.")
     return OutputFolder(place)
 
 
 def refuse_outputs(
     folder: OutputFolder, names: Iterable[str], inputs: Iterable[Path | Place], *, overwrite: bool
 ) -> None:
-    """Refuse, before anything runs, outputs that are also inputs and outputs that are there.
+    """Refuse, before anything runs, outputs that exist and outputs that are also inputs.
 
     Raises
     ------
     DataError
         An output would replace an input.
     OutputExistsError
-        One is there, and `overwrite` is false.
+        One exists, and `overwrite` is false.
     """
     place = folder.place
     if isinstance(place, Path):
-        taken = {path.resolve() for path in inputs if isinstance(path, Path)}
-        for target in (place / name for name in names):
-            _refuse_input(target, is_input=target.resolve() in taken)
-            refuse_existing(target, overwrite=overwrite)
+        files = {path.resolve() for path in inputs if isinstance(path, Path)}
+        for path in map(place.joinpath, names):
+            _refuse_input(path, is_input=path.resolve() in files)
+            refuse_existing(path, overwrite=overwrite)
         return
     urls = {one.url for one in inputs if isinstance(one, Place)}
-    there = set(place.files_below())
-    for one in map(place.below, names):
-        _refuse_input(one.url, is_input=one.url in urls)
-        if one.path in there and not overwrite:
+    existing = {one.path for one in place.files_below()}
+    for target in map(place.below, names):
+        _refuse_input(target.url, is_input=target.url in urls)
+        if target.path in existing and not overwrite:
             raise OutputExistsError(
-                f"{one.url} already exists and is left as it is; pass --overwrite to replace it, or choose another "
+                f"{target.url} already exists and is left as it is; pass --overwrite to replace it, or choose another "
                 "--out."
             )
 
 
 @contextmanager
 def with_scratch(folder: OutputFolder) -> Iterator[OutputFolder]:
-    """Give the folder with a scratch folder in it, which is removed behind the block with what nodes left there.
+    """Give the folder with a scratch folder in it, which is removed at the end of the block.
 
     Raises
     ------
     OutputWriteError
         It could not be made.
     """
-    scratch = f"{TEMPORARY}{secrets.token_hex(8)}"
-    if isinstance(folder.place, Place):
+    scratch, place = f"{TEMPORARY}{secrets.token_hex(8)}", folder.place
+    if isinstance(place, Path):
         try:
-            yield OutputFolder(folder.place, scratch)
-        finally:
-            folder.place.below(scratch).remove()
-        return
-    path = folder.place / scratch
+            (place / scratch).mkdir(parents=True)
+        except OSError as error:
+            raise write_error(place / scratch, error) from error
     try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise write_error(path, error) from error
-    try:
-        yield OutputFolder(folder.place, scratch)
+        yield OutputFolder(place, scratch)
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        if isinstance(place, Path):
+            shutil.rmtree(place / scratch, ignore_errors=True)
+        else:
+            place.below(scratch).remove()
 
 
 def _refuse_input(target: object, *, is_input: bool) -> None:

@@ -1,31 +1,35 @@
-"""Predicting many images on a Ray cluster: Ray Data schedules, retries and copes with lost nodes; we predict, write."""
+"""Prediction of many images on a Ray cluster: Ray Data schedules and retries, segtool reads, predicts and writes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segtool.errors import OutputWriteError
 from segtool.files import remove_unfinished
 from segtool.predict.journal import Journal, open_journal
-from segtool.predict.manifest import MANIFEST_NAME, Entry
+from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, read_manifest, write_manifest
 from segtool.predict.outputs import output_names
 from segtool.predict.predict import check_options, missing_entry
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers, sentences
+from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output, refuse_outputs, with_scratch
-from segtool.predict.ray_engine.record import Record
-from segtool.predict.ray_engine.worker import Predictor, Work, to_rows
+from segtool.predict.ray_engine.worker import Outcome, Predictor, Work
 from segtool.predict.resume import run_header
 from segtool.runtime.segmenter import load
 
 Progress = Callable[[int, int], None]
 
-# Images that an actor is given at a time, and that are done again where it is lost: few, so that all end together.
+logger = logging.getLogger(__name__)
+
+# Images in a batch, which is done again where its actor is lost: few, so that all actors end together.
 _BATCH = 32
 _BATCHES_PER_WORKER = 8
 
@@ -39,11 +43,11 @@ def predict_on_cluster(
     cluster: ClusterOptions,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Predict files, folders, patterns and URLs on a Ray cluster, and write what the options ask for.
+    """Predict files, folders, patterns and URLs on a Ray cluster, and write the outputs that the options name.
 
-    Files are those of `segtool.predict.predict.predict_paths`, bit for bit. What a lost node had in work is done again
-    on another one by Ray. The manifest is written last, also after an interruption (Ctrl-C); a run into a folder that
-    did not end can be completed by `predict_paths` with `resume`.
+    Files are those of `segtool.predict.predict.predict_paths`, bit for bit. Ray repeats the batches of a lost node on
+    another one. The manifest is written last, also after an interruption (Ctrl-C). `predict_paths` with `resume`
+    completes a run into a folder that did not end.
 
     Parameters
     ----------
@@ -58,12 +62,12 @@ def predict_on_cluster(
     cluster
         Where it runs.
     progress
-        Called with (inputs dealt with, inputs in all) after each batch.
+        Called with (finished inputs, all inputs) after each batch.
 
     Returns
     -------
     dict
-        The manifest as it stands in its file.
+        The content of the manifest.
 
     Raises
     ------
@@ -72,9 +76,9 @@ def predict_on_cluster(
     MissingExtraError
         Ray, fsspec or what a protocol needs is not installed.
     ModelFileError
-        The model cannot be opened, or probabilities were asked for and it gives none.
+        The model cannot be opened, or probabilities were requested and it gives none.
     OutputExistsError
-        An output, the manifest or the journal of a run that is not complete is there; then nothing has been run.
+        An output, the manifest or the journal of an incomplete run exists; then nothing has been run.
     OutputWriteError
         An output could not be written.
     ProviderError
@@ -83,63 +87,128 @@ def predict_on_cluster(
     folder = open_output(out)
     options = replace(options, out=Path(folder.name), resume=False)
     found, missing = find_inputs(inputs, out=folder.name)
-    header = _header(model, folder, options, cluster)
-    names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
-    with _journal(folder) as journal:
+    # check_options looks at local files; at a URL, refuse_outputs finds what exists.
+    is_local = isinstance(folder.place, Path)
+    segmenter = load(model, provider="cpu", threads=cluster.threads)
+    check_options(segmenter, options if is_local else replace(options, overwrite=True))
+    header = {**run_header(segmenter, options), "engine": "ray"}
+    planned = [Entry(one.name, "writing", output_names(one.stem, options.kinds)) for one in found]
+    names = [name for entry in planned for name in entry.outputs.values()]
+    with open_journal(options.out) if is_local else nullcontext() as journal:
         refuse_outputs(folder, [*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
         with connected(cluster) as ray:
             workers = count_workers(ray, cluster)
             header |= {"ray_version": ray.__version__, "workers": workers}
-            with with_scratch(folder) as shared, Record(shared, header, journal, progress) as record, sentences(ray):
-                _begin(record, found, missing, options)
-                rows, systems = to_rows(found)
-                work = Work(shared, options, cluster, systems)
-                record.follow(_dataset(ray, model, rows, work, workers))
+            record = _Record(header, journal, progress)
+            with with_scratch(folder) as shared, _manifest_at_end(record, shared):
+                record.begin(planned)
+                if is_local:
+                    remove_unfinished({options.out, *((options.out / name).parent for name in names)})
+                for text in missing:
+                    record.set(len(record.entries), missing_entry(text))
+                with closing(_batches(ray, model, found, Work(shared, options, cluster), workers)) as batches:
+                    for outcome in (outcome for batch in batches for outcome in batch["outcome"]):
+                        record.add(outcome)
     return record.manifest
 
 
-def _header(model: Path, folder: OutputFolder, options: PredictOptions, cluster: ClusterOptions) -> dict[str, Any]:
-    """Open the model here, refuse what it cannot do, and return what the manifest says of the run."""
-    segmenter = load(model, provider="cpu", threads=cluster.threads)
-    # At a URL nothing is there by this name; what is there is refused with the outputs.
-    check_options(segmenter, options if isinstance(folder.place, Path) else replace(options, overwrite=True))
-    return {**run_header(segmenter, options), "engine": "ray"}
-
-
-@contextmanager
-def _journal(folder: OutputFolder) -> Iterator[Journal | None]:
-    """Hold the journal of a folder, so that no other run writes there; a URL has none."""
-    if not isinstance(folder.place, Path):
-        yield None
-        return
-    with open_journal(folder.place) as journal:
-        yield journal
-
-
-def _begin(record: Record, found: Sequence[Input], missing: Sequence[str], options: PredictOptions) -> None:
-    """Note all inputs, those that are missing as failed; what killed runs left unfinished in a folder is gone."""
-    planned = [Entry(one.name, "writing", output_names(one.stem, options.kinds)) for one in found]
-    record.begin(planned)
-    if record.is_local:
-        outputs = (options.out / name for entry in planned for name in entry.outputs.values())
-        remove_unfinished({options.out, *(target.parent for target in outputs)})
-    for text in missing:
-        record.add(missing_entry(text))
-
-
-def _dataset(ray: Any, model: Path, rows: list[dict[str, Any]], work: Work, workers: int) -> Any:
-    """Return the Ray dataset of what becomes of each row; nothing runs before it is read."""
-    size = max(1, min(_BATCH, len(rows) // (workers * _BATCHES_PER_WORKER)))
+def _batches(ray: Any, model: Path, inputs: Sequence[Input], work: Work, workers: int) -> Any:
+    """Return an iterator over the outcomes of an actor pool; closing it ends the actors at once."""
+    size = max(1, min(_BATCH, len(inputs) // (workers * _BATCHES_PER_WORKER)))
+    rows = [{"number": number, "input": one} for number, one in enumerate(inputs)]
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     results = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
         Predictor,
         fn_constructor_kwargs={"model": ray.put(model.read_bytes()), "work": work},
         batch_size=None,
         batch_format="numpy",
-        # A range and no fixed size, so that a cluster that has become smaller goes on with the actors it has room for.
+        # A range and no fixed size: a cluster that has lost a node goes on with the actors that it has room for.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=work.cluster.threads,
         num_gpus=work.cluster.gpus or None,
     )
     results.context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    return results
+    return iter(results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0))
+
+
+class _Record:
+    """The status of each input: in the folder's journal as it comes, in the manifest at the end; a URL has no journal.
+
+    Attributes
+    ----------
+    entries
+        The planned inputs in their order, then the arguments that name nothing.
+    manifest
+        The content of the manifest, once it is written.
+    """
+
+    def __init__(self, header: Mapping[str, Any], journal: Journal | None, progress: Progress | None) -> None:
+        self.entries: list[Entry] = []
+        self.manifest: dict[str, Any] = {}
+        self._header, self._journal, self._progress = header, journal, progress
+        self._began, self._finished = time.perf_counter(), 0
+        self._nodes: Counter[str] = Counter()
+        self._reports: dict[str, Mapping[str, Any]] = {}
+
+    def begin(self, planned: Sequence[Entry]) -> None:
+        """Write the planned inputs to the journal; from now on their outputs may exist."""
+        self.entries = [Entry(entry.input) for entry in planned]
+        if self._journal is not None:
+            self._journal.begin(self._header)
+            for entry in planned:
+                self._journal.append(entry)
+
+    def set(self, number: int, entry: Entry) -> None:
+        """Note the status of an input."""
+        self.entries[number : number + 1] = [entry]
+        self._finished += 1
+        if self._journal is not None:
+            self._journal.append(entry)
+        if entry.status == "failed":
+            logger.error("%s", entry.error)
+
+    def add(self, outcome: Outcome) -> None:
+        """Note the outcome of a batch, and raise the error that stopped it."""
+        for number, entry in outcome.entries.items():
+            self.set(number, entry)
+        self._nodes[outcome.node] += len(outcome.entries)
+        if outcome.provider:
+            self._reports.setdefault(outcome.provider["provider"], outcome.provider)
+        if self._progress is not None:
+            self._progress(self._finished, len(self.entries))
+        if outcome.error is not None:
+            raise outcome.error
+
+    def write(self, folder: OutputFolder, *, interrupted: bool) -> None:
+        """Write the manifest into the output folder."""
+        counts = Counter(entry.status for entry in self.entries)
+        header = {
+            **self._header,
+            **next(iter(self._reports.values()), {}),
+            "provider": ", ".join(sorted(self._reports)),
+            "nodes": dict(+self._nodes),
+            "seconds": round(time.perf_counter() - self._began, 3),
+        }
+
+        def write(scratch: Path) -> None:
+            manifest = Manifest(scratch / MANIFEST_NAME, counts["done"], 0, counts["failed"], counts["not run"])
+            manifest.interrupted = interrupted or manifest.not_run > 0
+            write_manifest(manifest, header, self.entries)
+            self.manifest = read_manifest(manifest.path)
+
+        folder.write([MANIFEST_NAME], write)
+        if self._journal is not None:
+            self._journal.is_over = self.manifest["status"] == "complete"
+
+
+@contextmanager
+def _manifest_at_end(record: _Record, folder: OutputFolder) -> Iterator[None]:
+    """Write the manifest of a run at its end, whatever ends it."""
+    try:
+        yield
+    except BaseException:
+        # The error to report is the one that stopped the run, not that the manifest could not be written after it.
+        with suppress(OutputWriteError):
+            record.write(folder, interrupted=True)
+        raise
+    record.write(folder, interrupted=False)

@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import DataError, MissingExtraError, OutputWriteError
-from segtool.predict.ray_engine.extra import import_extra
+from segtool.predict.ray_engine.cluster import import_extra
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"(?<=://)[^/@]*@")
 
-# The network libraries below some file systems raise errors that are no OSError, with no base class in common.
+# The network libraries of some file systems raise errors that are no OSError and share no base class.
 _FOREIGN_ERRORS = (("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCoreError"))
 
 
 def is_url(text: str) -> bool:
-    """Tell whether an argument is a URL and not a path."""
+    """Return whether an argument is a URL and not a path."""
     return _URL.match(text) is not None
 
 
 def without_password(url: str) -> str:
-    """Return a URL without the user and the password in it, for messages and manifests."""
+    """Return a URL without user and password, for messages and manifests."""
     return _USER.sub("", url)
 
 
@@ -37,7 +37,7 @@ class Place:
     Attributes
     ----------
     fs
-        The fsspec.AbstractFileSystem; it can be pickled, with what it needs to connect again elsewhere.
+        The fsspec.AbstractFileSystem. A pickle of it holds what a node needs to connect.
     path
         The path in it, without a slash at its end.
     """
@@ -47,56 +47,52 @@ class Place:
 
     @property
     def url(self) -> str:
-        """The path with its protocol, for messages and manifests; a password is never part of it."""
+        """The path with its protocol and without a password."""
         return without_password(str(self.fs.unstrip_protocol(self.path)))
 
     @property
     def protocol(self) -> str:
-        """The protocol by its usual name, such as "s3"."""
+        """The usual name of the protocol, such as "s3"."""
         protocol = self.fs.protocol
         return protocol if isinstance(protocol, str) else str(protocol[0])
 
     @property
     def key(self) -> str:
-        """The path without the query of a web address: what its outputs are named by."""
+        """The path without the query of a web address; outputs are named by it."""
         return self.path.partition("?")[0] if self.protocol.startswith("http") else self.path
-
-    def at(self, path: str) -> Place:
-        """Return another place of the same file system."""
-        return Place(self.fs, path)
 
     def below(self, name: str) -> Place:
         """Return the place of a relative name in this folder."""
-        return self.at(f"{self.path}/{name}")
+        return Place(self.fs, f"{self.path}/{name}")
 
     def is_file(self) -> bool:
-        """Tell whether there is a file; errors as in `files_below`."""
+        """Return whether there is a file; errors as in `files_below`."""
         with _reading(self):
             return bool(self.fs.isfile(self.path))
 
-    def files_below(self) -> list[str]:
-        """Return the paths of all files in this folder and its sub-folders, in order; none where it is missing.
+    def files_below(self) -> list[Place]:
+        """Return all files in this folder and its sub-folders, sorted; none where the folder is missing.
 
         Raises
         ------
         DataError
-            It cannot be listed.
+            The folder cannot be listed.
         """
         with _reading(self):
             self.fs.invalidate_cache()
             with suppress(FileNotFoundError):
-                return sorted(self.fs.find(self.path))
+                return [Place(self.fs, path) for path in sorted(self.fs.find(self.path))]
             return []
 
-    def matching(self) -> list[str]:
-        """Return the paths of all files that this path matches as a pattern, in order; errors as in `files_below`."""
+    def matching(self) -> list[Place]:
+        """Return all files that this path matches as a pattern, sorted; errors as in `files_below`."""
         with _reading(self):
             self.fs.invalidate_cache()
             found = self.fs.glob(self.path, detail=True)
-            return sorted(path for path, facts in found.items() if facts["type"] == "file")
+            return [Place(self.fs, path) for path, facts in sorted(found.items()) if facts["type"] == "file"]
 
     def fetch(self, target: Path) -> None:
-        """Copy this file to a local one.
+        """Copy this file to a local path.
 
         Raises
         ------
@@ -107,7 +103,10 @@ class Place:
             self.fs.get_file(self.path, str(target))
 
     def put(self, source: Path, *, through: Place) -> None:
-        """Copy a local file to the place `through`, which is then given this name.
+        """Copy a local file here, whole or not at all; a file that is here is replaced.
+
+        Where the file system renames, the file is uploaded to the place `through` first. Object stores have no rename,
+        and show an upload only once it is complete.
 
         Raises
         ------
@@ -115,39 +114,39 @@ class Place:
             It could not be written.
         """
         try:
-            for path in (through.path, self.path) if self._renames else ():
+            if not self._renames:
+                self.fs.put_file(str(source), self.path)
+                return
+            for path in (through.path, self.path):
                 self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.fs.put_file(str(source), through.path)
-            self._rename(through.path)
+            self._take_from(through.path)
         except _failures() as error:
             raise OutputWriteError(
                 f"Could not write {self.url}: {_reason(error)}; free space, check permissions or choose another place."
             ) from error
 
     def remove(self) -> None:
-        """Remove this folder with all that is in it, as far as that can be done."""
+        """Remove this folder and its files, as far as possible."""
+        if not self._renames:  # an object store has no folders, and `put` left nothing unfinished
+            return
         with suppress(DataError, *_failures()):
-            for path in self.files_below():  # one by one, because rm would expand patterns
-                self.fs.rm_file(path)
-            if self._renames:
-                self.fs.rmdir(self.path)
+            for one in self.files_below():  # one by one, because rm would expand patterns
+                self.fs.rm_file(one.path)
+            self.fs.rmdir(self.path)
 
     @property
     def _renames(self) -> bool:
-        """Whether it has folders and a rename of its own, unlike S3, where making a folder would make a bucket."""
+        """Whether the file system has folders and a rename of its own; S3 has neither."""
         from fsspec.spec import AbstractFileSystem
 
         return type(self.fs).mv is not AbstractFileSystem.mv
 
-    def _rename(self, temporary: str) -> None:
-        """Give a file this name; a file of this name is replaced."""
-        if not self._renames:  # not with mv, which would expand patterns
-            self.fs.cp_file(temporary, self.path)
-            self.fs.rm_file(temporary)
-            return
+    def _take_from(self, temporary: str) -> None:
+        """Rename a file to this place."""
         try:
             self.fs.mv(temporary, self.path)
-        except OSError:  # several do not rename over a file, such as SFTP and HDFS
+        except OSError:  # SFTP, HDFS and others do not rename over a file
             self.fs.rm_file(self.path)
             self.fs.mv(temporary, self.path)
 
@@ -158,7 +157,7 @@ def open_url(url: str) -> Place:
     Raises
     ------
     DataError
-        The protocol is not known, or what the URL names cannot be opened.
+        The protocol is not known, or the URL cannot be opened.
     MissingExtraError
         A package that the protocol needs is not installed.
     """
@@ -186,7 +185,7 @@ def _reading(place: Place) -> Iterator[None]:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """Return what a file system raises; of libraries that are not loaded, nothing can have been raised."""
+    """Return what a file system raises; a library that is not loaded cannot have raised anything."""
     loaded = ((sys.modules.get(module), name) for module, name in _FOREIGN_ERRORS)
     return (OSError, ValueError, *(getattr(module, name) for module, name in loaded if module is not None))
 

@@ -1,13 +1,12 @@
-"""What runs on the nodes: an actor that holds one segmenter and predicts the images it is given."""
+"""The actor on a node: one segmenter, which predicts the images it is given and writes their outputs."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from segtool.predict.entries import entry_of
 from segtool.predict.manifest import Entry
 from segtool.predict.outputs import output_names, write_outputs
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.ray_engine.cluster import ClusterOptions
-from segtool.predict.ray_engine.extra import import_ray
+from segtool.predict.ray_engine.cluster import ClusterOptions, import_ray
 from segtool.predict.ray_engine.inputs import Input
 from segtool.predict.ray_engine.outputs import OutputFolder
 from segtool.predict.ray_engine.storage import Place
@@ -28,13 +26,13 @@ from segtool.runtime.segmenter import Segmenter, load
 from segtool.runtime.sources import Source
 from segtool.runtime.stream import Result, StreamOptions, ordered_map
 
-# Images on their way from or to another machine at a time; they wait for the network, the model runs one at a time.
+# Images read from or written to another machine at the same time; the model runs one at a time.
 _TRANSFERS = 8
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all actors of a run do; it is pickled to each.
+    """What each actor of a run does; it is pickled to all of them.
 
     Attributes
     ----------
@@ -43,9 +41,7 @@ class Work:
     options
         What is written; `out`, `workers` and `resume` in it are not used.
     cluster
-        Which provider each actor has, and how many threads.
-    systems
-        The file systems of the inputs that are no local paths.
+        The provider of each actor and its number of threads.
     version
         Of segtool on the machine that started the run.
     """
@@ -53,14 +49,35 @@ class Work:
     out: OutputFolder
     options: PredictOptions
     cluster: ClusterOptions
-    systems: tuple[Any, ...] = ()
     version: str = __version__
+
+
+@dataclass
+class Outcome:
+    """The result of a batch of inputs.
+
+    Attributes
+    ----------
+    node
+        Where it ran.
+    entries
+        Entries of the manifest by the number of the input; up to the one that stopped the run.
+    provider
+        The segmenter's report of its provider; empty where it did not start.
+    error
+        What stopped the run.
+    """
+
+    node: str
+    entries: dict[int, Entry] = field(default_factory=dict)
+    provider: Mapping[str, Any] = field(default_factory=dict)
+    error: SegtoolError | None = None
 
 
 class Predictor:
     """One segmenter on one node; Ray Data calls it with batches of inputs.
 
-    What stops the run is not raised but returned: Ray would take it for a fault of the node and try again.
+    An error that stops the run is not raised but returned: Ray would take it for a fault of the node and try again.
 
     Parameters
     ----------
@@ -82,67 +99,46 @@ class Predictor:
         except SegtoolError as error:
             self._refusal = error
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Outcome]]:
         """Predict inputs and write their outputs.
 
         Parameters
         ----------
         batch
-            The columns of `to_rows`, each (N,).
+            Columns `number` and `input`, each (N,); the latter has `Input`s.
 
         Returns
         -------
         dict
-            `index` as it came; `entry`, the manifest's entries as JSON; `provider`, the segmenter's report as JSON, and
-            `node`, by which and where they were made; `error` and `kind`, the message and the class of what stopped
-            the run, from which input on `entry` is empty; else empty.
+            Column `outcome` with one `Outcome` for the batch.
         """
-        columns = (batch[name] for name in ("name", "path", "stem", "frame", "system"))
-        inputs = [self._input(*values) for values in zip(*columns, strict=True)]
-        entries, error = self._entries(inputs)
-        provider = "" if self._segmenter is None else json.dumps(self._segmenter.provider_report)
-        return {
-            "index": list(batch["index"]),
-            "entry": entries + [""] * (len(inputs) - len(entries)),
-            "provider": [provider] * len(inputs),
-            "node": [self._node] * len(inputs),
-            "error": [str(error or "")] * len(inputs),
-            "kind": ["" if error is None else type(error).__name__] * len(inputs),
-        }
+        outcome = Outcome(self._node, error=self._refusal)
+        if self._segmenter is not None:
+            outcome.provider = self._segmenter.provider_report
+            entries = self._entries(self._segmenter, list(batch["input"]))
+            try:
+                outcome.entries.update(zip(map(int, batch["number"]), entries, strict=True))
+            except SegtoolError as error:
+                outcome.error = error
+        return {"outcome": [outcome]}
 
-    def _entries(self, inputs: Sequence[Input]) -> tuple[list[str], SegtoolError | None]:
-        """Return the entries of inputs as JSON, up to what stopped the run."""
-        entries: list[str] = []
-        if self._segmenter is None:
-            return entries, self._refusal
-        predict = partial(self._predict, self._segmenter)
-        results = ordered_map(predict, inputs, workers=self._transfers(inputs), ahead=1)
-        try:
-            entries.extend(json.dumps(entry.to_dict()) for entry in results)
-        except SegtoolError as error:
-            return entries, error
-        return entries, None
-
-    def _input(self, name: str, path: str, stem: str, frame: int, system: int) -> Input:
-        place = Path(path) if system < 0 else Place(self._work.systems[system], path)
-        return Input(name, place, stem, None if frame < 0 else int(frame))
-
-    def _transfers(self, inputs: Sequence[Input]) -> int:
-        is_remote = not isinstance(self._work.out.place, Path) or any(isinstance(one.place, Place) for one in inputs)
-        return _TRANSFERS if is_remote else 1
+    def _entries(self, segmenter: Segmenter, inputs: Sequence[Input]) -> Iterator[Entry]:
+        is_remote = any(isinstance(place, Place) for place in (self._work.out.place, *(one.place for one in inputs)))
+        predict = partial(self._predict, segmenter)
+        return ordered_map(predict, inputs, workers=_TRANSFERS if is_remote else 1, ahead=1)
 
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
         try:
             with _as_file(one) as path:
-                source = Source(str(path), str(path.parent), one.index)
-                result = self._run(segmenter, source)
+                result = self._run(segmenter, Source(str(path), str(path.parent), one.index))
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))
         entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
         if isinstance(one.place, Place):
             entry.mtime_ns = None  # of the copy
         if result.labels is None:
-            entry.status, entry.error = "failed", _renamed(str(entry.error), source, one.name)
+            of_file = one.name if one.index is None else one.name.removesuffix(f"[{one.index}]")
+            entry.status, entry.error = "failed", str(entry.error).replace(str(result.path), of_file)
             return entry
         entry.outputs = output_names(one.stem, self._work.options.kinds)
         entry.output_sha256 = self._write(result, entry.outputs, segmenter)
@@ -163,25 +159,6 @@ class Predictor:
         return digests
 
 
-def to_rows(inputs: Iterable[Input]) -> tuple[list[dict[str, Any]], tuple[Any, ...]]:
-    """Return inputs as rows of plain values, and the file systems that column `system` points to (-1: local paths).
-
-    Column `frame` is the place in a stack, -1 where the file is one image.
-    """
-    systems: dict[int, tuple[int, Any]] = {}
-    rows = []
-    for index, one in enumerate(inputs):
-        if isinstance(one.place, Path):
-            number, path = -1, str(one.place)
-        else:
-            number, path = systems.setdefault(id(one.place.fs), (len(systems), one.place.fs))[0], one.place.path
-        frame = -1 if one.index is None else one.index
-        rows.append(
-            {"index": index, "name": one.name, "path": path, "stem": one.stem, "frame": frame, "system": number}
-        )
-    return rows, tuple(fs for _, fs in systems.values())
-
-
 def _open(model: bytes, work: Work) -> Segmenter:
     """Open a model from its bytes, where this node is fit for the work.
 
@@ -199,17 +176,11 @@ def _open(model: bytes, work: Work) -> Segmenter:
             f"A node has segtool {__version__}, the run was started with {work.version}; install the same on all."
         )
     work.out.require_shared()
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:  # onnxruntime keeps all of it in memory
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:  # onnxruntime keeps the model in memory
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
         cluster = work.cluster
         return load(path, provider=cluster.provider, threads=cluster.threads, provider_options=cluster.provider_options)
-
-
-def _renamed(error: str, source: Source, name: str) -> str:
-    """Return an error of the file on the node with what the user calls it."""
-    of_file = name if source.index is None else name.removesuffix(f"[{source.index}]")
-    return error.replace(str(source.path), of_file)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import numpy as np
 
 from segtool.contract import ModelContract
 from segtool.data.dataset import Split, split
-from segtool.evaluate.selection import DEFAULT_VAL_SPLIT, Selection, select
+from segtool.data.split import VAL_SPLIT
+from segtool.evaluate.selection import Selection, select
 from segtool.models.predictor import Predictor
 
 
@@ -61,7 +62,7 @@ def training_facts(contract: ModelContract, selection: Selection) -> dict[str, A
         return {"own_data": own, "own_part": own, "trained_on": None}
     parts = split(
         data,
-        val_fraction=contract.split.get("val_split", DEFAULT_VAL_SPLIT),
+        val_fraction=contract.split.get("val_split", VAL_SPLIT),
         test_fraction=contract.split.get("test_split", 0.0),
         seed=contract.split.get("seed", 0),
     )

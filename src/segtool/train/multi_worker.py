@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -51,6 +51,14 @@ def strategy_of(device: Device) -> Any:
             f"The {device.cluster.workers} workers of TF_CONFIG could not be brought together "
             f"({str(error).splitlines()[0]}); start all of them, with addresses that they reach each other at."
         ) from error
+
+
+@contextmanager
+def strategy_scope(device: Device) -> Iterator[None]:
+    """Build and compile a model inside this: on TensorFlow it is copied to each of several GPUs and machines."""
+    strategy = strategy_of(device)
+    with strategy.scope() if strategy else nullcontext():
+        yield
 
 
 class Team:

@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import resource
-from segtool.train.memory import keep_freed_memory
+from segtool.train.callbacks import keep_freed_memory
 kept = {keep} and keep_freed_memory()
 for _ in range(20):
     block = bytearray(64 * 2**20)

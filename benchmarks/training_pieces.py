@@ -1,0 +1,96 @@
+"""What each piece of `segtool.train.faster` saves of a training step: results/training_pieces.json.
+
+The training steps of `segtool train` with all pieces, and without each of them. Each subject has a process of its own,
+pinned to as many processors as it has threads; they run interleaved, in another order each round, and the others are
+stopped. Ratios are those of one round: wall time, and processor time of the whole process, which other work on the
+machine disturbs less. A piece that saves less than a tenth of the step is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from commands import write_result
+from engines.worker import workers
+from training.subjects import PIECES, TIMED_STEPS, WARM_STEPS, OursSubject, Work
+
+from segtool.machine.machine import package_versions
+from segtool.machine.processors import available_cpus
+
+ALL = "all pieces"
+
+
+class PieceSubject(OursSubject):
+    """A training without one of the pieces."""
+
+    def turn_seconds(self, number: int) -> tuple[float, float]:
+        """Return wall and processor seconds of a step: the median of the timed ones, and the mean of all."""
+        before = _processor_seconds()
+        wall = statistics.median(self.turn(number))
+        return wall, (_processor_seconds() - before) / (WARM_STEPS + TIMED_STEPS)
+
+
+def main() -> None:
+    """Measure each network, and write the result."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", help="what to train on, as for `segtool train`")
+    parser.add_argument("--networks", nargs="+", default=["fcn8-edge:16", "fcn8:32"], help="ARCH:IMAGES A STEP")
+    parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=min(2, available_cpus()))
+    arguments = parser.parse_args()
+    networks = [_measured(*network.split(":"), arguments) for network in arguments.networks]
+    write_result(
+        "training_pieces",
+        {
+            "versions": package_versions(("tensorflow", "keras", "numpy")),
+            "method": {"description": (__doc__ or "").split("\n\n")[1], **vars(arguments)},
+            "networks": networks,
+        },
+    )
+
+
+def _measured(arch: str, batch: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    work = Work(arch, arguments.data, int(batch), arguments.precision, Path(tempfile.gettempdir(), "unused"))
+    makers = {name: partial(PieceSubject, work, without=name if name in PIECES else "") for name in (ALL, *PIECES)}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}
+    with workers(threads=dict.fromkeys(makers, arguments.threads), makers=makers) as team:
+        for number in range(arguments.rounds + 1):
+            for name in random.Random(number).sample(list(team), len(team)):  # noqa: S311
+                found = team[name].ask("turn_seconds", number)
+                times[name] += [found] if number else []  # the first round warms up
+    return {
+        "arch": arch,
+        "batch_size": int(batch),
+        "step_ms": {kind: 1e3 * _quartiles([one[k] for one in times[ALL]])[1] for k, kind in enumerate(_KINDS)},
+        "time_without_over_time_with": {
+            name: {
+                kind: _quartiles([one[k] / all_[k] for one, all_ in zip(times[name], times[ALL], strict=True)])
+                for k, kind in enumerate(_KINDS)
+            }
+            for name in PIECES
+        },
+    }
+
+
+_KINDS = ("wall", "processor")
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    return [round(value, 4) for value in statistics.quantiles(values, n=4)]
+
+
+def _processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()

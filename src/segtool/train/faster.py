@@ -1,0 +1,146 @@
+"""Faster training steps for TensorFlow on a CPU: the same mathematics in fewer passes over the memory.
+
+Each piece takes at least a tenth of a step away, measured by benchmarks/training_pieces.py; the figures are in
+results/training_pieces.json. The pieces compute the same numbers as Keras, up to rounding. The weights, their order and
+the saved model are Keras's own. Other backends and GPUs, which Keras compiles with XLA, keep Keras's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+import keras
+from keras import layers
+
+if TYPE_CHECKING:
+    from segtool.train.device import Device
+
+_PIXELS_A_CALL, _STEPS_A_CALL = 1_000_000, 8
+
+
+def can_be_faster(device: Device) -> bool:
+    """Return whether a training on `device` has faster forms."""
+    return keras.backend.backend() == "tensorflow" and device.processor == "cpu"
+
+
+def faster_network(network: keras.Model, device: Device) -> keras.Model:
+    """Return a copy of the network with faster layers, with the same weights; itself where there are none."""
+    if not can_be_faster(device):
+        return network
+    copy = keras.models.clone_model(network, clone_function=replaced)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def replaced(layer: keras.Layer) -> keras.Layer:
+    """Return a new layer for a copy of a network: a faster one that does the same, or one of its own class."""
+    kind: Any = type(layer)
+    if kind is layers.BatchNormalization and _is_fused(layer):
+        kind = FusedBatchNormalization
+    elif kind is layers.Cropping2D and layer.data_format == "channels_last":
+        kind = SlicedCropping2D
+    elif kind is layers.LeakyReLU and 0 < float(layer.negative_slope) < 1:
+        kind = OutputLeakyReLU
+    return kind.from_config(layer.get_config())
+
+
+def steps_a_call(pixels: int, device: Device) -> int:
+    """Return how many steps Keras takes before it returns to Python, given the pixels of a batch.
+
+    Between two calls both processors wait for 1.4 ms. With calls of more than about a second, nobody could see or stop
+    the progress.
+    """
+    return max(1, min(_STEPS_A_CALL, _PIXELS_A_CALL // pixels)) if can_be_faster(device) else 1
+
+
+class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # keras carries no types
+    """Batch normalization whose training step is one operation (oneDNN's) forward and one backward.
+
+    Ioffe, Szegedy: Batch Normalization (ICML 2015). The moving variance takes the batch's biased variance, as Keras's
+    own does; the operation returns the unbiased one.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the normalized map; in training, move the averages."""
+        if not training or not self.trainable:
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
+        )
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        # One value has no unbiased variance: the operation divides by 1 there.
+        biased = variance * tf.maximum(count - 1.0, 1.0) / count
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, biased)):
+            average.assign(average * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum))
+        return outputs
+
+
+class SlicedCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carries no types
+    """A crop by `tf.slice`, whose gradient runs in all threads; that of Keras's strided slice runs in one."""
+
+    def call(self, inputs: Any) -> Any:
+        """Return the map without its margins, float32, which is what a softmax takes."""
+        import tensorflow as tf
+
+        (top, _), (left, _) = self.cropping
+        size = [-1, *self.compute_output_shape(inputs.shape)[1:]]
+        return tf.cast(tf.slice(inputs, [0, top, left, 0], size), tf.float32)
+
+
+class OutputLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries no types
+    """Leaky ReLU whose gradient takes the sign of its output, which is that of its input.
+
+    The input is not needed any more, so TensorFlow computes convolution, bias and activation in one pass.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return max(x, slope x)."""
+        import tensorflow as tf
+
+        slope = float(self.negative_slope)
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def activate(x: Any) -> Any:
+            y = tf.nn.leaky_relu(x, slope)
+            return y, lambda dy: tf.raw_ops.LeakyReluGrad(gradients=dy, features=y, alpha=slope)
+
+        return activate(inputs)
+
+
+def _is_fused(layer: Any) -> bool:
+    plain = layer.center and layer.scale and not layer.synchronized and not layer.renorm
+    return bool(plain and layer.axis in (-1, 3) and len(layer.input.shape) == 4)
+
+
+def scores_behind(probabilities: Any) -> Any:
+    """Return the scores that a softmax was taken of, float32 (N, H, W, K); None where that is not known.
+
+    Keras takes the cross-entropy from them. With the accuracy from them too, TensorFlow leaves the softmax out.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    if not isinstance(probabilities, tf.Tensor) or tf.executing_eagerly() or probabilities.op.type != "Softmax":
+        return None
+    return probabilities.op.inputs[0]
+
+
+def hits(scores: Any, labels: Any) -> Any:
+    """Return 1 for each pixel whose largest score is that of its label, the first of equal ones, and 0 elsewhere."""
+    return _compiled_hits()(scores, labels)
+
+
+@cache
+def _compiled_hits() -> Callable[[Any, Any], Any]:
+    """Return the function, which XLA compiles into one loop."""
+    import tensorflow as tf
+
+    def compute(scores: Any, labels: Any) -> Any:
+        return tf.cast(tf.argmax(scores, -1, output_type=labels.dtype) == labels, tf.float32)
+
+    return cast("Callable[[Any, Any], Any]", tf.function(compute, jit_compile=True, autograph=False))

@@ -1,0 +1,184 @@
+"""The losses and the accuracy of label maps, and the weights of classes; their names are in `segtool.train.recipes`.
+
+The losses are written in keras.ops and run on every backend. In all of them p float32 (N, H, W, K) are the
+probabilities of the pixels, y int32 (N, H, W) their true classes, w float32 (N, H, W) the weights of the pixels
+(0: ignored), c float32 (K,) the weights of the classes, None for 1 each. They return scalars; means over nothing are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from segtool.data.arrays import Labels
+from segtool.errors import TrainingError
+from segtool.train import faster
+from segtool.train.recipes import BALANCED, LOSSES, NONE, parse_weights
+
+_SMOOTHING = 1e-5  # of dice: far below one pixel, so it changes no figure and avoids a division by 0
+
+
+def make_loss(name: str, class_weights: Sequence[float] | None = None) -> PixelLoss:
+    """Return a loss by name, as a `keras.losses.Loss` of label maps, probabilities and pixel weights.
+
+    Parameters
+    ----------
+    name
+        One of `LOSSES`.
+    class_weights
+        The weight of a pixel of each class (in dice: of each class), K numbers; None for 1 each.
+
+    Raises
+    ------
+    TrainingError
+        The name is not in the registry.
+    """
+    if name not in LOSSES:
+        raise TrainingError(f"There is no loss {name!r}; choose one of {', '.join(LOSSES)}.")
+    return PixelLoss(name, class_weights)
+
+
+class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no types
+    """A loss of a batch of label maps.
+
+    Called with labels (N, H, W), probabilities (N, H, W, K) and optional pixel weights (N, H, W).
+
+    Parameters
+    ----------
+    name
+        One of `LOSSES`.
+    class_weights
+        The weight of each class, K numbers; None for 1 each.
+    """
+
+    def __init__(self, name: str, class_weights: Sequence[float] | None) -> None:
+        super().__init__(name=name.replace("-", "_"))
+        self._term = _TERMS[name]
+        self._class_weights = None if class_weights is None else np.asarray(class_weights, np.float32)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the loss of the whole batch, a scalar.
+
+        Keras's own weighting is a sum over pixels, which Dice is not, so nothing is left to the base class.
+        """
+        labels, probabilities = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
+        weights = ops.ones_like(labels, "float32") if sample_weight is None else ops.cast(sample_weight, "float32")
+        class_weights = None if self._class_weights is None else ops.convert_to_tensor(self._class_weights)
+        return self._term(probabilities, labels, weights, class_weights)
+
+
+class PixelAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # keras carries no types
+    """The fraction of pixels whose most probable class is the true one, by their weights."""
+
+    def __init__(self) -> None:
+        super().__init__(name="accuracy")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: labels (N, H, W), probabilities (N, H, W, K) and weights (N, H, W)."""
+        labels, scores = ops.cast(y_true, "int32"), faster.scores_behind(y_pred)
+        if scores is None:
+            right = ops.cast(ops.equal(ops.argmax(y_pred, axis=-1), labels), "float32")
+        else:
+            right = faster.hits(scores, labels)
+        super().update_state(right, sample_weight)
+
+
+def class_weights(text: str, labels: Iterable[Labels], *, num_classes: int) -> list[float] | None:
+    """Return the weight of a pixel of each class.
+
+    Parameters
+    ----------
+    text
+        "none"; "balanced": all pixels / (K x pixels of the class), so that all classes have the same total weight
+        (King, Zeng: Logistic Regression in Rare Events Data, Political Analysis 9, 2001), 0 for a class without pixels;
+        or K numbers with commas between them.
+    labels
+        The training labels, integers (H, W) each; ids from `num_classes` on (the ignore id) are left out.
+    num_classes
+        Number of classes K.
+
+    Returns
+    -------
+    list or None
+        K numbers; None for "none".
+
+    Raises
+    ------
+    TrainingError
+        The text is none of these, or does not have K numbers.
+    """
+    if text == NONE:
+        return None
+    if text == BALANCED:
+        counts = np.zeros(num_classes, np.int64)
+        for label in labels:
+            counts += np.bincount(label.reshape(-1), minlength=num_classes)[:num_classes]
+        weights = np.divide(counts.sum(), num_classes * counts, where=counts > 0, out=np.zeros(num_classes))
+        return [float(f"{weight:.6g}") for weight in weights]
+    given = parse_weights(text)
+    if len(given) != num_classes:
+        raise TrainingError(
+            f"--class-weights gives {len(given)} numbers and the data have {num_classes} classes; give one for each."
+        )
+    return given
+
+
+def _cross_entropy(p: Any, y: Any, w: Any, c: Any) -> Any:
+    """Return sum(w c_y (-log p_y)) / sum(w c_y), in nats."""
+    return _mean(_surprise(p, y), _weights(w, c, y))
+
+
+def _focal(p: Any, y: Any, w: Any, c: Any) -> Any:
+    """Return sum(w c_y (1 - p_y)^2 (-log p_y)) / sum(w c_y).
+
+    Lin, Goyal, Girshick, He, Dollar: Focal Loss for Dense Object Detection (ICCV 2017), equation 5, with gamma 2, the
+    value that they found best; c is its alpha.
+    """
+    missed = _surprise(p, y)
+    # From the cross-entropy, not from p: on TensorFlow that comes from the scores and is exact where p rounds to 0.
+    return _mean(ops.square(1.0 - ops.exp(-missed)) * missed, _weights(w, c, y))
+
+
+def _dice(p: Any, y: Any, w: Any, c: Any) -> Any:
+    """Return 1 - mean_k(2 sum(w p_k [y = k]) / (sum(w p_k) + sum(w [y = k]))), the classes' mean weighted by c.
+
+    Soft Dice over the whole batch: Milletari, Navab, Ahmadi: V-Net (3DV 2016), section 3, in the form without squares
+    of Drozdzal et al.: The Importance of Skip Connections (DLMIA 2016), equation 2. Classes that are not in the batch's
+    truth are left out of the mean: their Dice would be 0 for every prediction. A prediction of such a class lowers the
+    Dice of the classes that are there.
+    """
+    counted = ops.expand_dims(w, -1)
+    truth = ops.one_hot(y, p.shape[-1], dtype="float32") * counted
+    overlap, true, predicted = (ops.sum(item, axis=(0, 1, 2)) for item in (truth * p, truth, p * counted))
+    present = ops.cast(true > 0, "float32") * (1.0 if c is None else c)
+    return _mean(1.0 - 2.0 * overlap / (true + predicted + _SMOOTHING), present)
+
+
+def _combined(p: Any, y: Any, w: Any, c: Any) -> Any:
+    """Return cross-entropy plus dice: Isensee et al.: nnU-Net (Nature Methods 18, 2021), online methods."""
+    return _cross_entropy(p, y, w, c) + _dice(p, y, w, c)
+
+
+_TERMS = {"cross-entropy": _cross_entropy, "dice": _dice, "focal": _focal, "combined": _combined}
+
+
+def _surprise(p: Any, y: Any) -> Any:
+    """Return -log p_y of each pixel (N, H, W), in nats."""
+    if keras.backend.backend() == "torch":
+        # Keras 3.15's own ends in torch's nll_loss2d, whose gradient torch 2.13 computes on a CPU only for maps that
+        # lie channels first in memory ("grad_input must be contiguous"); Keras's lie channels last.
+        chosen = ops.take_along_axis(p, ops.expand_dims(y, -1), axis=-1)
+        return -ops.log(ops.clip(ops.squeeze(chosen, axis=-1), keras.config.epsilon(), 1.0 - keras.config.epsilon()))
+    return ops.sparse_categorical_crossentropy(y, p)  # on TensorFlow, from the scores behind the softmax of `p`
+
+
+def _weights(w: Any, c: Any, y: Any) -> Any:
+    return w if c is None else w * ops.take(c, y)
+
+
+def _mean(values: Any, weights: Any) -> Any:
+    return ops.divide_no_nan(ops.sum(values * weights), ops.sum(weights))
