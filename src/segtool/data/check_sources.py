@@ -23,10 +23,10 @@ from segtool.data.mask_files import read_raw_mask
 from segtool.data.mask_values import SoftMasksError
 from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.npz import open_npz_arrays
-from segtool.data.pairs import Pair, read_pair
 from segtool.data.pixel_faults import pixel_problems, size_problems
 from segtool.data.problem import Problem
 from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
+from segtool.data.sample_headers import Pair, read_pair
 from segtool.errors import DataError
 from segtool.images.image_io import read_image, read_mask
 

@@ -30,9 +30,9 @@ from segtool.data.lossy import lossy_masks
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
 from segtool.data.mask_values import SoftMasksError, refuse_differing_palettes
 from segtool.data.metadata import FILE_NAME, Metadata
-from segtool.data.pairs import files_like, read_pair
 from segtool.data.pixel_faults import pixel_problems, size_problems
 from segtool.data.problem import refuse
+from segtool.data.sample_headers import files_like, read_pair
 from segtool.errors import DataError
 from segtool.images.image_io import read_image
 
