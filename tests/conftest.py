@@ -12,6 +12,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before segtool
+for name in ("COLUMNS", "LINES"):  # readline sets them for pytest's workers; tables of a pipe are 120 characters wide
+    os.environ.pop(name, None)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the processors: one thread each, also in the processes that tests start.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

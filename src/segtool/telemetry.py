@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Literal
+
+TYPE_CHECKING = False  # not typing's, whose import would take most of the time until signals are handled
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    State = Literal["none", "off", "on"]
 
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 
 _FIRST = (1, 29)
 _TRUE = ("1", "true", "yes", "on", "y")  # what onnxruntime takes for yes
-
-State = Literal["none", "off", "on"]
 
 
 def switch_off() -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segtool.doctor.findings import (
     BROKEN,
@@ -24,7 +24,10 @@ from segtool.errors import ProviderError, SegtoolError
 from segtool.machine.machine import machine_info
 from segtool.machine.processors import default_threads
 from segtool.stopping import run_process
-from segtool.telemetry import State, usage_events
+from segtool.telemetry import usage_events
+
+if TYPE_CHECKING:
+    from segtool.telemetry import State
 
 _EVENTS: Mapping[State, str] = {"none": "this version has none", "off": "off", "on": "on"}
 

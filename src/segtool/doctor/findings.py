@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from segtool.runtime.providers import REMOTE
-from segtool.telemetry import VARIABLE, State
+from segtool.telemetry import VARIABLE
+
+if TYPE_CHECKING:
+    from segtool.telemetry import State
 
 Severity = Literal["broken", "warning", "note"]
 
@@ -60,7 +62,7 @@ def provider_findings(providers: Mapping[str, str | None], gpus: Sequence[str]) 
     """
     findings = []
     for name, refusal in providers.items():
-        if refusal is not None and name != REMOTE:
+        if refusal is not None:
             finding = f"{name} is listed and does not start: {refusal}"
             findings.append(Finding(_severity(name, gpus), finding, _remedy(name, gpus)))
     if gpus and _CUDA not in providers:

@@ -10,7 +10,7 @@ import numpy as np
 
 from segtool.errors import ProviderError, SegtoolError
 from segtool.runtime.native_log import plain_message
-from segtool.runtime.providers import available_providers
+from segtool.runtime.providers import REMOTE, available_providers
 from segtool.runtime.session import ORT_ERRORS, open_session
 
 # b = relu(the mean over 4 channels of a), 1 x 4 x 8 x 8 floats, as a 1 x 1 convolution (opset 13): what every provider
@@ -28,7 +28,7 @@ def probe_providers() -> dict[str, str | None]:
     with tempfile.TemporaryDirectory(prefix="segtool-doctor-") as folder:
         path = Path(folder) / "probe.onnx"
         path.write_bytes(_MODEL)
-        return {name: _refusal(path, name) for name in available_providers()}
+        return {name: _refusal(path, name) for name in available_providers() if name != REMOTE}
 
 
 def _refusal(path: Path, provider: str) -> str | None:

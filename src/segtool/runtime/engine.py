@@ -7,6 +7,7 @@ from typing import Any
 from segtool.errors import MissingExtraError
 
 try:
+    import numpy  # noqa: F401  first: where numpy fails inside onnxruntime's import, that prints a traceback
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
