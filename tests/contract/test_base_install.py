@@ -20,7 +20,19 @@ ALLOWED = {
     "coloredlogs", "humanfriendly", "sympy", "mpmath", "pyreadline3",
     "click", "colorama", "rich", "markdown-it-py", "mdurl", "pygments",
 }  # fmt: skip
-NEVER = {"tensorflow", "keras", "onnx", "tf2onnx", "onnx-ir", "torch", "jax", "scipy", "matplotlib", "mlxtend"}
+NEVER = {
+    "tensorflow",
+    "keras",
+    "onnx",
+    "tf2onnx",
+    "onnx-ir",
+    "torch",
+    "jax",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "mlxtend",
+}
 
 
 def base_dependencies() -> list[str]:

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from tiny_models import write_model
 
-HEAVY = ("tensorflow", "keras", "onnx", "tf2onnx", "onnx_ir", "matplotlib", "scipy", "sklearn", "jax", "torch")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "onnx",
+    "tf2onnx",
+    "onnx_ir",
+    "matplotlib",
+    "jinja2",
+    "scipy",
+    "sklearn",
+    "jax",
+    "torch",
+)
 
 PREDICT = """
 import sys
