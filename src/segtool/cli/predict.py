@@ -6,13 +6,13 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import EXIT_PARTLY, Command, emit_json, error_console, say
+from segtool.cli.common import EXIT_PARTLY, Command, emit_json, say
 from segtool.cli.options import (
     FiniteRange,
     TileType,
@@ -25,12 +25,12 @@ from segtool.cli.options import (
 from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
 from segtool.cli.tables import emit_table
 from segtool.errors import DataError
-from segtool.gc_pause import gc_paused
 from segtool.stopping import end, finish_work
 
 if TYPE_CHECKING:
     from segtool.predict.manifest import Manifest
-    from segtool.runtime.segmenter import Segmenter
+    from segtool.predict.predict_options import PredictOptions
+    from segtool.runtime.tiling import TileOption
 
 logger = logging.getLogger(__name__)
 
@@ -103,9 +103,7 @@ logger = logging.getLogger(__name__)
 @overwrite_option
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context, /, *, images: tuple[str, ...], model: Path | None, as_json: bool, **options: Any
-) -> None:
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Segment IMAGES and write a label map PNG for each.
 
     IMAGES are files, folders (searched below), patterns, .npy files of uint8 images (N, H, W) or (N, H, W, C), or - for
@@ -114,7 +112,7 @@ def command(
     .npy files there, and names that begin with a dot, are not.
 
     A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
-    says for each input what became of it. An input that cannot be read does not stop the others (exit code 3). Ctrl-C
+    has the status of each input. An input that cannot be read does not stop the others (exit code 3). Ctrl-C
     and SIGTERM finish the images in work (exit code 3), a second one ends at once; --resume does the rest.
 
     \b
@@ -125,112 +123,120 @@ def command(
       segtool predict --watch incoming/ --out masks/
       segtool predict s3://bucket/photos --engine ray --ray-address auto --out s3://bucket/masks
     """
-    manifest, is_watch = _run(ctx, images, model, options, as_json=as_json)
-    _report(manifest, as_json=as_json)
-    ctx.exit(_exit_code(manifest, is_watch=is_watch))
-
-
-def _run(
-    ctx: click.Context, images: Sequence[str], model: Path | None, options: dict[str, Any], *, as_json: bool
-) -> tuple[Manifest, bool]:
-    """Do what was asked; return the manifest, and whether a folder was watched."""
-    with gc_paused():
-        segmenter, inputs, watch = _start(ctx, images, model, options, as_json=as_json)
-    return _predict(segmenter, inputs, watch, options), watch is not None
-
-
-def _start(
-    ctx: click.Context, images: Sequence[str], model: Path | None, options: dict[str, Any], *, as_json: bool
-) -> tuple[Segmenter, list[str], Path | None]:
-    """Open the model and import what is needed; return the segmenter, the inputs and the folder to watch."""
     from segtool.models.resolve import find_model
     from segtool.models.shipped import default_model
-    from segtool.runtime.opening import open_model
 
-    engine, address = options.pop("engine"), options.pop("ray_address")
-    if engine == "ray":
-        refuse_for_ray(options)
-    watch = _watched(images, options.pop("watch"), options["watch_idle"])
-    inputs = _with_stdin(images)
-    if engine == "local":
-        refuse_for_local(inputs, options["out"], address)
-    path = default_model() if model is None else find_model(model, kind="onnx").path
-    if engine == "ray":
-        predict_with_ray(ctx, path, inputs, {**options, "address": address}, as_json=as_json)
-    options["out"] = Path(options["out"])
-    settings = {name: options.pop(name) for name in ("provider", "provider_options")}
-    threads = _threads(options.pop("threads"), inputs, settings["provider_options"])
-    if not _is_one(inputs):
-        from segtool.machine.allocator import share_memory
-
-        share_memory()
-    with ThreadPoolExecutor(1) as opener:  # onnxruntime lets Python go on while it opens a model
-        opening = opener.submit(open_model, path, threads=threads, **settings)
-        _import_the_rest()
-        from segtool.runtime.segmenter import Segmenter
-
-        segmenter = Segmenter(opening.result())
-    say(f"{path}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
-    return segmenter, inputs, watch
+    request = Request(**options)
+    inputs = _inputs(request)
+    path = default_model() if request.model is None else find_model(request.model, kind="onnx").path
+    if request.engine == "ray":
+        predict_with_ray(ctx, path, inputs, request)
+    manifest = _predict(path, inputs, request)
+    _report(manifest, as_json=request.as_json)
+    ctx.exit(_exit_code(manifest, is_watch=request.watch is not None))
 
 
-def _import_the_rest() -> None:
-    """Import what is needed once the model is open."""
-    import rich.table  # noqa: F401
-    from PIL import Image
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of `segtool predict`, as click parsed them."""
 
-    import segtool.cli.progress
-    import segtool.predict.predict  # noqa: F401
+    images: tuple[str, ...]
+    model: Path | None
+    out: str
+    provider: str
+    provider_options: Mapping[str, str]
+    threads: int | None
+    workers: int | None
+    overlay: bool
+    color: bool
+    contours: bool
+    probabilities: bool
+    tile: TileOption
+    max_pixels: int | None
+    resume: bool
+    watch: Path | None
+    watch_idle: float | None
+    engine: str
+    ray_address: str | None
+    overwrite: bool
+    as_json: bool
 
-    error_console()
-    # The limit is --max-pixels; Pillow would also warn, from half of its default on.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    def options(self, out: Path) -> PredictOptions:
+        """Return what is written, and how."""
+        from segtool.predict.predict_options import PredictOptions
+
+        return PredictOptions(
+            out=out,
+            overlay=self.overlay,
+            color=self.color,
+            contours=self.contours,
+            probabilities=self.probabilities,
+            tile=self.tile,
+            max_pixels=self.max_pixels or PredictOptions.max_pixels,
+            workers=self.workers,
+            overwrite=self.overwrite,
+            resume=self.resume,
+        )
 
 
-def _watched(images: Sequence[str], watch: Path | None, idle: float | None) -> Path | None:
-    """Return the folder to watch, None for none; refuse options that do not go together."""
-    if watch is None and not images:
+def _inputs(request: Request) -> list[str]:
+    """Return the images that are named, with the list on stdin in the place of a dash; refuse wrong usage."""
+    if request.engine == "ray":
+        refuse_for_ray(request)
+    if request.watch is None and not request.images:
         raise click.UsageError("Missing argument 'IMAGES...'; name images, or a folder with --watch.")
-    if watch is not None and images:
+    if request.watch is not None and request.images:
         raise click.UsageError("IMAGES and --watch exclude each other.")
-    if watch is None and idle is not None:
+    if request.watch is None and request.watch_idle is not None:
         raise click.UsageError("--watch-idle needs --watch.")
-    return watch
-
-
-def _with_stdin(images: Sequence[str]) -> list[str]:
-    """Return the arguments, with the list on stdin in the place of a dash."""
-    if images.count("-") > 1:
+    if request.images.count("-") > 1:
         raise click.UsageError("- can be given once: there is one stdin.")
-    if "-" not in images:
-        return list(images)
+    inputs = list(request.images)
+    if "-" in inputs:
+        place = inputs.index("-")
+        inputs[place : place + 1] = _listed_on_stdin()
+    if request.engine == "local":
+        refuse_for_local(inputs, request)
+    return inputs
+
+
+def _listed_on_stdin() -> list[str]:
     from segtool.predict.naming import parse_path_list
 
     listed = parse_path_list(sys.stdin.buffer.read())
     if not listed:
         raise DataError("There was no path on stdin; write one a line, or leave out the dash.")
-    place = images.index("-")
-    return [*images[:place], *listed, *images[place + 1 :]]
+    return listed
 
 
-def _predict(segmenter: Segmenter, inputs: Sequence[str], watch: Path | None, options: dict[str, Any]) -> Manifest:
+def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
+    """Open the model and predict on this machine."""
+    from PIL import Image
+
     from segtool.cli.progress import progress_bar
-    from segtool.predict.predict import PredictOptions, predict_paths
+    from segtool.predict.predict import predict_paths
+    from segtool.predict.watch import WatchOptions, watch_folder
+    from segtool.runtime.segmenter import load
 
-    idle = options.pop("watch_idle")
-    given = PredictOptions(**{key: value for key, value in options.items() if value is not None})
+    # The limit is --max-pixels; Pillow would also warn, from half of its default on.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    segmenter = load(
+        model,
+        provider=request.provider,
+        threads=_threads(inputs, request),
+        provider_options=request.provider_options,
+    )
+    say(f"{model}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
+    options = request.options(Path(request.out))
     with finish_work() as stop, progress_bar("images") as progress:
-        if watch is None:
-            return predict_paths(segmenter, inputs, options=given, progress=progress, stop=stop)
-        from segtool.predict.watch import WatchOptions, watch_folder
-
-        say(f"Watching {watch}; Ctrl-C ends it.")
-        return watch_folder(
-            segmenter, watch, options=given, watch=WatchOptions(idle=idle), progress=progress, stop=stop
-        )
+        if request.watch is None:
+            return predict_paths(segmenter, inputs, options=options, progress=progress, stop=stop)
+        say(f"Watching {request.watch}; Ctrl-C ends it.")
+        watch = WatchOptions(idle=request.watch_idle)
+        return watch_folder(segmenter, request.watch, options=options, watch=watch, progress=progress, stop=stop)
 
 
-def _threads(asked: int | None, images: Sequence[str], provider_options: Mapping[str, str]) -> int | None:
+def _threads(inputs: Sequence[str], request: Request) -> int | None:
     """Return the threads that --threads, the provider's own option or OMP_NUM_THREADS asks for, in this order.
 
     Else one thread for several images, which then run side by side; None (all) for the least time of one.
@@ -241,9 +247,9 @@ def _threads(asked: int | None, images: Sequence[str], provider_options: Mapping
     from segtool.machine.processors import environment_threads
     from segtool.runtime.providers import sets_threads
 
-    if asked is not None or sets_threads(provider_options):
-        return asked
-    return environment_threads() or (None if _is_one(images) else 1)
+    if request.threads is not None or sets_threads(request.provider_options):
+        return request.threads
+    return environment_threads() or (None if _is_one(inputs) else 1)
 
 
 def _is_one(images: Sequence[str]) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -14,11 +15,12 @@ from segtool.cli.common import EXIT_PARTLY, emit_json, say
 from segtool.cli.tables import emit_table
 from segtool.stopping import end
 
+if TYPE_CHECKING:
+    from segtool.cli.predict import Request
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 logger = logging.getLogger(__name__)
-
-_CLUSTER_OPTIONS = ("address", "workers", "provider", "provider_options", "threads")
 
 
 def engine_options(command: Command) -> Command:
@@ -41,7 +43,7 @@ def engine_options(command: Command) -> Command:
     return engine(address(command))
 
 
-def refuse_for_local(images: Sequence[str], out: str, address: str | None) -> None:
+def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
     """Refuse what the local engine cannot do.
 
     Raises
@@ -49,14 +51,14 @@ def refuse_for_local(images: Sequence[str], out: str, address: str | None) -> No
     click.UsageError
         URLs or an address were given.
     """
-    if address is not None:
+    if request.ray_address is not None:
         raise click.UsageError("--ray-address needs --engine ray.")
-    for text in (*images, out):
+    for text in (*inputs, request.out):
         if "://" in text and _is_url(text):
             raise click.UsageError(f"{text} is a URL, which needs --engine ray.")
 
 
-def refuse_for_ray(options: Mapping[str, Any]) -> None:
+def refuse_for_ray(request: Request) -> None:
     """Refuse options that a run on a cluster does not have.
 
     Raises
@@ -66,40 +68,41 @@ def refuse_for_ray(options: Mapping[str, Any]) -> None:
     """
     from segtool.runtime.providers import sets_threads
 
-    if options["watch"] is not None or options["watch_idle"] is not None:
+    if request.watch is not None or request.watch_idle is not None:
         raise click.UsageError("--watch needs --engine local; a cluster predicts what is there when it begins.")
-    if options["resume"]:
+    if request.resume:
         raise click.UsageError("--resume needs --engine local, which also completes what a cluster left in a folder.")
-    if sets_threads(options["provider_options"]):
+    if sets_threads(request.provider_options):
         raise click.UsageError("With --engine ray, threads are set with --threads: each actor gets as many processors.")
 
 
-def predict_with_ray(
-    ctx: click.Context, model: Path, images: Sequence[str], options: dict[str, Any], *, as_json: bool
-) -> NoReturn:
+def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], request: Request) -> NoReturn:
     """Run the prediction, report it and end with its exit code."""
     from segtool.cli.progress import progress_bar
     from segtool.machine.processors import environment_threads
-    from segtool.predict.predict_options import PredictOptions
     from segtool.predict.ray_engine.cluster import ClusterOptions
     from segtool.predict.ray_engine.predict import predict_on_cluster
 
-    given = {key: value for key, value in options.items() if value is not None}
-    given.setdefault("threads", environment_threads() or 1)
-    out = given.pop("out")
-    cluster = ClusterOptions(**{key: given.pop(key) for key in _CLUSTER_OPTIONS if key in given})
+    out = request.out
+    cluster = ClusterOptions(
+        address=request.ray_address,
+        workers=request.workers,
+        provider=request.provider,
+        provider_options=request.provider_options,
+        threads=request.threads or environment_threads() or 1,
+    )
     say(f"{model}: on Ray, one segmenter of {cluster.threads} threads in each worker.")
     try:
         with progress_bar("images") as progress:
-            asked = PredictOptions(out=Path(), **given)
-            manifest = predict_on_cluster(model, images, out=out, options=asked, cluster=cluster, progress=progress)
+            options = replace(request.options(Path()), workers=None)
+            manifest = predict_on_cluster(model, inputs, out=out, options=options, cluster=cluster, progress=progress)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # which Ray's own handler makes of SIGTERM
             raise
         end()
         logger.error("Stopped: if anything was written, %s/manifest.json says what.", out.rstrip("/"))  # noqa: TRY400
         ctx.exit(EXIT_PARTLY)
-    _report(manifest, out, as_json=as_json)
+    _report(manifest, out, as_json=request.as_json)
     counts = manifest["counts"]
     is_partly = counts["failed"] or counts["not_run"]
     ctx.exit((EXIT_PARTLY if counts["done"] else 1) if is_partly else 0)

@@ -5,7 +5,9 @@ Keras is imported only where it is used: the command line imports `TrainListener
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,6 @@ import numpy as np
 from segtool.data.classes import Classes
 from segtool.images.image_io import resize_labels
 from segtool.images.pixels import resize_image
-from segtool.machine.allocator import set_glibc
 from segtool.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -122,3 +123,15 @@ def draw_run(
         classes=Classes(validation.class_names, validation.background_id, validation.ignore_id),
         title=f"{folder.path.name}: validation images",
     )
+
+
+def set_glibc(settings: Mapping[int, int]) -> bool:
+    """Set parameters of glibc's mallopt for this process; return whether it took all, other C libraries none.
+
+    Parameters
+    ----------
+    settings
+        Values by the numbers of parameters in glibc's malloc.h.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    return mallopt is not None and all(bool(mallopt(*setting)) for setting in settings.items())
