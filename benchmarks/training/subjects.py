@@ -21,7 +21,6 @@ WARM_STEPS, TIMED_STEPS = 5, 10
 PIECES: dict[str, tuple[str, Any]] = {
     "fused normalization": ("FusedBatchNormalization", "BatchNormalization"),
     "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
-    "leaky ReLU by its output": ("OutputLeakyReLU", "LeakyReLU"),
     "accuracy from the scores": ("scores_behind", lambda _: None),
     "several steps a call": ("_STEPS_A_CALL", 1),
 }

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import TEMPORARY, refuse_existing, write_error
 from segtool.predict.ray_engine.storage import Place, is_url, open_url
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,10 @@ class OutputFolder:
         """The path, or the URL without a password."""
         return str(self.place) if isinstance(self.place, Path) else self.place.url
 
-    def write(self, names: Iterable[str], write: Callable[[Path], object]) -> None:
+    def write(self, names: Iterable[str], write: Callable[[Path], Result]) -> Result:
         """Have `write` write the files `names` into a folder, and move them here, each whole or not at all.
+
+        Returns what `write` returns.
 
         Raises
         ------
@@ -45,19 +50,19 @@ class OutputFolder:
             One could not be written.
         """
         if isinstance(self.place, Path):
-            self._write_local(self.place, names, write)
-            return
+            return self._write_local(self.place, names, write)
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-            write(Path(folder))
+            result = write(Path(folder))
             for name in names:
                 unfinished = self.place.below(f"{self.scratch}/{secrets.token_hex(8)}{PurePosixPath(name).suffix}")
                 self.place.below(name).put(Path(folder, name), through=unfinished)
+        return result
 
-    def _write_local(self, place: Path, names: Iterable[str], write: Callable[[Path], object]) -> None:
+    def _write_local(self, place: Path, names: Iterable[str], write: Callable[[Path], Result]) -> Result:
         folder = target = place / self.scratch / secrets.token_hex(8)
         try:
             folder.mkdir()  # without parents: after the run, a node that was taken for lost writes nothing
-            write(folder)
+            result = write(folder)
             for target in map(place.joinpath, names):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (folder / target.relative_to(place)).replace(target)
@@ -65,6 +70,7 @@ class OutputFolder:
             raise write_error(target, error) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        return result
 
     def require_shared(self) -> None:
         """Refuse a node where this path is another folder.

@@ -24,7 +24,7 @@ from segtool.predict.ray_engine.outputs import OutputFolder
 from segtool.predict.ray_engine.storage import Place
 from segtool.runtime.segmenter import Segmenter, load
 from segtool.runtime.sources import Source
-from segtool.runtime.stream import Result, StreamOptions, ordered_map
+from segtool.runtime.stream import StreamOptions, ordered_map
 
 # Images read from or written to another machine at the same time; the model runs one at a time.
 _TRANSFERS = 8
@@ -91,6 +91,10 @@ class Predictor:
         ray = import_ray()
         self._work = work
         self._node = ray.get_runtime_context().get_node_id()
+        options = work.options
+        self._wanted = StreamOptions(
+            options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True
+        )
         self._running = threading.Lock()
         self._segmenter: Segmenter | None = None
         self._refusal: SegtoolError | None = None
@@ -129,8 +133,9 @@ class Predictor:
 
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
         try:
-            with _as_file(one) as path:
-                result = self._run(segmenter, Source(str(path), str(path.parent), one.index))
+            with _as_file(one) as path, self._running:
+                source = Source(str(path), str(path.parent), one.index)
+                result = segmenter.work_on(0, source, options=self._wanted)
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))
         entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
@@ -140,23 +145,12 @@ class Predictor:
             of_file = one.name if one.index is None else one.name.removesuffix(f"[{one.index}]")
             entry.status, entry.error = "failed", str(entry.error).replace(str(result.path), of_file)
             return entry
-        entry.outputs = output_names(one.stem, self._work.options.kinds)
-        entry.output_sha256 = self._write(result, entry.outputs, segmenter)
+        entry.outputs = names = output_names(one.stem, self._work.options.kinds)
+        entry.output_sha256 = self._work.out.write(
+            names.values(), lambda folder: write_outputs(result, names, folder, segmenter.contract)
+        )
         entry.status = "done"
         return entry
-
-    def _run(self, segmenter: Segmenter, source: Source) -> Result:
-        options = self._work.options
-        wanted = StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
-        with self._running:
-            return segmenter.work_on(0, source, options=wanted)
-
-    def _write(self, result: Result, outputs: Mapping[str, str], segmenter: Segmenter) -> dict[str, str]:
-        digests: dict[str, str] = {}
-        self._work.out.write(
-            outputs.values(), lambda folder: digests.update(write_outputs(result, outputs, folder, segmenter.contract))
-        )
-        return digests
 
 
 def _open(model: bytes, work: Work) -> Segmenter:
