@@ -48,6 +48,7 @@ class Stop(KeyboardInterrupt):
         if _state.phase == WORK and hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, _raise_again)
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+            _state.is_timed = True
 
 
 class _State:
@@ -58,6 +59,7 @@ class _State:
         self.came: list[int] = []
         self.replaced: dict[int, Any] = {}
         self.is_program = False
+        self.is_timed = False  # whether an alarm was set that raises a dropped `Stop` again
         self.is_held = False
 
 
@@ -96,6 +98,9 @@ def end() -> None:
     A host program that called the command gets its handlers back.
     """
     _state.phase = END
+    if _state.is_timed:  # after Python's handlers are gone, an alarm would end the process
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _state.is_timed = False
     if not _state.is_program:
         for number, handler in _state.replaced.items():
             signal.signal(number, handler)

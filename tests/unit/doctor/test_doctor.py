@@ -62,7 +62,7 @@ def machine(**changes: Any) -> dict[str, Any]:
 def test_this_machine() -> None:
     report = examine()
     assert report["providers"]["CPUExecutionProvider"] is None
-    assert set(ort.get_available_providers()) <= set(report["providers"])
+    assert set(ort.get_available_providers()) - {"AzureExecutionProvider"} <= set(report["providers"])
     assert report["facts"]["numpy"] == np.__version__
     assert "CPUExecutionProvider" in report["facts"]["providers that start"]
     assert all(set(item) == {"severity", "finding", "remedy"} for item in report["findings"])

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from report_runs import CLASSES, HOSTILE, write_data, write_report_run
-from segtool.report.page.subjects import Subject
 from tiny_models import write_model
 
 from segtool.cli import main
 from segtool.errors import ModelFileError
 from segtool.report.page.collect import open_models
+from segtool.report.page.model_files import ModelFile
 from segtool.report.page.options import ReportOptions
 from segtool.report.page.verdict import choose, judge
 from segtool.runtime.segmenter import Segmenter
@@ -169,7 +169,7 @@ def test_the_commands_are_those_of_the_run(made: dict[str, Any], folder: Path) -
 
 @pytest.mark.parametrize("change", [{"provider": "cpu"}, {"threads": 2}, {"runs": 50}])
 def test_how_to_run_is_refused_where_no_model_is_exported(tmp_path: Path, change: dict[str, Any]) -> None:
-    trained = Subject(tmp_path / "model.keras", "keras", None)
+    trained = ModelFile(tmp_path / "model.keras", "keras", None)
     with pytest.raises(ModelFileError, match="leave them out"):
         open_models([trained], ReportOptions(**change))
 
