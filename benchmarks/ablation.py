@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from commands import RESULTS, write_result
 
-from segtool.data.dataset import split
 from segtool.data.loading import load_dataset
+from segtool.data.split import split
 
 SPLIT = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}  # that of the shipped model
 # The network that every variant starts from: as it was before its results were taken over (see the table's text).

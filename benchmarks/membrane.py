@@ -22,8 +22,9 @@ import numpy as np
 from commands import segtool_json, write_result
 from PIL import Image
 
-from segtool.data.dataset import Dataset, split
+from segtool.data.base import Dataset
 from segtool.data.loading import load_dataset
+from segtool.data.split import split
 from segtool.images.image_io import read_mask
 from segtool.metrics import Scores, confusion_matrix
 

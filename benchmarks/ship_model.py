@@ -19,7 +19,7 @@ import onnx
 import segtool
 from segtool.contract import GoldenPair
 from segtool.data.generator import generate
-from segtool.export.metadata import with_metadata
+from segtool.export.stamp import with_metadata
 from segtool.files import write_bytes
 from segtool.models.shipped import SHIPPED
 from segtool.runtime.model_file import sealed

@@ -9,16 +9,17 @@ from typing import Any
 
 from segtool.benchmark.measure import MeasureOptions, measure
 from segtool.contract import ModelContract
-from segtool.data.dataset import Dataset, split
+from segtool.data.base import Dataset
 from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
-from segtool.data.messages import counted
+from segtool.data.split import split
 from segtool.errors import OutputExistsError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
 from segtool.predict.predict import Manifest, PredictOptions, predict_paths
 from segtool.runtime.segmenter import load
+from segtool.text import counted
 from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.trainer import train

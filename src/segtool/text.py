@@ -6,6 +6,8 @@ Every command, table, picture and page uses these. The module imports nothing he
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 MINUS, TIMES = "\u2212", "\u00d7"
 NONE = "\u2013"
@@ -86,3 +88,14 @@ def shortened(text: str, limit: int) -> str:
         return text
     kept = max(limit - 1, 2)
     return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 image", "2 images"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def some(things: Sequence[Path | str]) -> str:
+    """Return the first three of several names, of paths their last part, and a sign that there are more."""
+    names = [thing if isinstance(thing, str) else thing.name for thing in things[:3]]
+    return ", ".join(names) + (", ..." if len(things) > 3 else "")

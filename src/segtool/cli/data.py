@@ -10,8 +10,7 @@ import click
 from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
 from segtool.cli.tables import emit_table
-from segtool.data.messages import counted
-from segtool.text import percent
+from segtool.text import counted, percent
 
 
 @click.command(cls=Group, name="data")

@@ -15,8 +15,7 @@ from segtool.cli.extras import need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.cli.tables import emit_table
-from segtool.data.messages import counted
-from segtool.text import percent
+from segtool.text import counted, percent
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.precision import PRECISIONS
@@ -189,9 +188,9 @@ def _report_follower(result: TrainResult, *, as_json: bool) -> None:
 
 def _write_sample_images(result: TrainResult) -> None:
     """After a training on built-in data, leave a few of its validation images in images/, unless that is there."""
-    from segtool.data.dataset import split
     from segtool.data.loading import is_generated, load_dataset
     from segtool.data.make import write_samples
+    from segtool.data.split import split
     from segtool.train.run_folder import RunFolder
 
     config: Mapping[str, Any] = RunFolder(result.folder).read_info()["config"]

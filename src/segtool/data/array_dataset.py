@@ -11,8 +11,8 @@ import numpy.typing as npt
 from segtool.data.arrays import AnyArray, Labels, blocks, narrow_labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Dataset, Images, Indices, Size, Source, show_size
 from segtool.data.classes import Classes
-from segtool.data.messages import counted
 from segtool.errors import DataError
+from segtool.text import counted
 
 SPLIT_NAMES = ("train", "val", "test")
 

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from segtool.data.arrays import AnyArray
-from segtool.data.messages import counted
 from segtool.data.problem import Problem
 from segtool.data.sample_headers import Pair, files_like, grouped, has_or_have
 from segtool.errors import DataError
 from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
 from segtool.images.image_io import read_mask_pixels
+from segtool.text import counted
 
 _MOST_LOOKED_AT = 16
 """Images that are decoded to find their range or what their alpha is, spread evenly over those that may have it."""

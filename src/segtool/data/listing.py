@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask_beside
-from segtool.data.messages import counted, some
 from segtool.data.outline_forms import outlines_problem
 from segtool.data.pairing import Pairs, pair
 from segtool.data.problem import Problem
 from segtool.data.unmatched import unmatched
+from segtool.text import counted, some
 
 Files = dict[str, list[Path]]
 """Files by their path below a folder, without suffix; more than one where only their suffixes differ."""

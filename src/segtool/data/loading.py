@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segtool.data.base import Dataset
 from segtool.data.class_lists import class_list_files
 from segtool.data.classes import Classes
-from segtool.data.dataset import Dataset
 from segtool.data.folder import is_image_folder, load_folder
 from segtool.data.generator import GENERATOR_NAME, generate, parse_count
 from segtool.data.layout import find_places, folders_in

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from segtool.data.messages import counted
 from segtool.errors import DataError
 from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
+from segtool.text import counted
 
 _ALWAYS = ("JPEG", "MPO", "AVIF")
 _HEAD = 4096  # bytes in which the marks below stand, unless a large colour profile comes before them

@@ -13,8 +13,8 @@ from PIL import Image
 
 from segtool.data.arrays import AnyArray, Labels
 from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, UndescribedError, binary_classes
-from segtool.data.messages import counted
 from segtool.errors import DataError
+from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 _FLAT = 0.5

@@ -25,8 +25,8 @@ import numpy as np
 
 from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors, unpack_color
 from segtool.data.description import EXAMPLE, check_description
-from segtool.data.messages import counted
 from segtool.errors import DataError
+from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 FILE_NAME = "dataset.json"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from segtool.data.base import show_size
 from segtool.data.channel_faults import bands_in_alpha, masks_in_alpha, small_range
-from segtool.data.messages import counted
 from segtool.data.problem import Problem
 from segtool.data.sample_headers import Pair, files_like, grouped, has_or_have
+from segtool.text import counted
 
 
 def size_problems(pairs: Sequence[Pair]) -> list[Problem]:

@@ -18,12 +18,12 @@ from segtool.data.listing import is_image_folder, list_samples
 from segtool.data.lossy import lossy_masks
 from segtool.data.mask_files import ColorMaskError, survey_masks
 from segtool.data.mask_values import refuse_differing_palettes
-from segtool.data.messages import counted
 from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.problem import refuse
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes
 from segtool.images.image_io import read_image
+from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 _VOC_BORDER = 0xE0E0C0  # the colour of Pascal VOC around objects, which nobody is judged on

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtool.data.base import Dataset, Indices
-from segtool.data.messages import counted
 from segtool.errors import DataError
+from segtool.text import counted
 
 VAL_SPLIT = 0.2
 """Fraction of the images held out for validation, where the data have no validation part and no option says else."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segtool.data.base import Dataset, Indices
-from segtool.data.messages import counted
 from segtool.data.split import VAL_SPLIT, Split, split_indices
 from segtool.errors import DataError
+from segtool.text import counted
 
 
 def training_split(

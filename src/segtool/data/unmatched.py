@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segtool.data.layout import Place
-from segtool.data.messages import counted, some
 from segtool.data.pairing import Pairs
 from segtool.data.problem import Problem
+from segtool.text import counted, some
 
 Named = Mapping[str, Path]
 """The file of each name: a path below a folder, without suffix."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segtool.data.layout import find_places, image_files
-from segtool.data.messages import counted
 from segtool.data.outlines import Drawing, Outlines, Shape, points_of
 from segtool.errors import DataError
+from segtool.text import counted
 
 _NAMES_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from segtool.contract import ModelContract
-from segtool.data.base import Indices
+from segtool.data.base import Dataset, Indices
 from segtool.data.classes import Classes
-from segtool.data.dataset import Dataset, split
 from segtool.data.loading import is_generated, load_dataset
-from segtool.data.split import VAL_SPLIT
+from segtool.data.split import VAL_SPLIT, split
 from segtool.errors import DataError
 from segtool.models.predictor import Predictor
 from segtool.models.resolve import RUN_NAME, read_run

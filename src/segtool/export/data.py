@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.contract import ModelContract
-from segtool.data.base import show_size
+from segtool.data.base import Dataset, show_size
 from segtool.data.classes import numbered_classes
-from segtool.data.dataset import Dataset
 from segtool.data.loading import load_dataset
 from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError, ExportError

@@ -1,4 +1,4 @@
-"""The gates of an export: what must hold before a file gets its name. Parity and accuracy here, speed in `speed`.
+"""The gates of an export: parity, accuracy and speed, which must hold before a file gets its name.
 
 What a gate measured judges itself; `verdict.judge` refuses, or records that the user waived it.
 """
@@ -8,20 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from segtool.benchmark.latency import Ratio, compare_interleaved
 from segtool.contract import ModelContract
 from segtool.errors import GateError
+from segtool.export.presets import Preset, is_own
 from segtool.export.verdict import GateName, Refusal
+from segtool.machine.machine import machine_info
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
 MIN_AGREEMENT = 0.9999  # share of pixels with the same label
 Images = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
+Verdict = Literal["faster", "no difference", "slower"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,48 @@ class Accuracy:
         )
 
 
+@dataclass(frozen=True)
+class Speed:
+    """How INT8 compares with FP32 at batch 1 on this machine.
+
+    Attributes
+    ----------
+    ratio, low, high
+        How many times as fast INT8 is, with the 95 % interval.
+    verdict
+        What the interval says.
+    sentence
+        The same in words.
+    threads, cpu
+        Where it was measured.
+    target
+        Name of the preset: the kind of processor that the file is for.
+    on_target
+        Whether this machine is one; only then a slower file is refused.
+    """
+
+    gate: ClassVar[GateName] = "speed"
+    ratio: float
+    low: float
+    high: float
+    verdict: Verdict
+    sentence: str
+    threads: int
+    cpu: str
+    target: str
+    on_target: bool
+
+    def refusal(self) -> Refusal | None:
+        """Refuse what is slower with confidence on the processor that it is for."""
+        if self.verdict != "slower" or not self.on_target:
+            return None
+        return Refusal(
+            f"Speed gate: on this machine the INT8 file is {self.sentence} "
+            f"(it takes {1 / self.high:.2f} to {1 / self.low:.2f} times as long)",
+            "the INT8 file was not written, --waive speed writes it all the same",
+        )
+
+
 def compare_parity(
     images: Images,
     *,
@@ -157,6 +203,37 @@ def compare_accuracy(float32: float, int8: float, *, images: int, max_drop: floa
     return Accuracy(float32, int8, (float32 - int8) * 100, max_drop, images, label_agreement)
 
 
+def measure_speed(
+    float32: Callable[[], Any], int8: Callable[[], Any], *, threads: int, preset: Preset, rounds: int = 60
+) -> Speed:
+    """Time both alternately and return how they compare.
+
+    Parameters
+    ----------
+    float32, int8
+        One run of each.
+    threads
+        What both were opened with.
+    preset
+        What the INT8 file is for.
+    rounds
+        Measured pairs.
+    """
+    return describe_speed(compare_interleaved(float32, int8, rounds=rounds), threads=threads, preset=preset)
+
+
+def describe_speed(ratio: Ratio, *, threads: int, preset: Preset) -> Speed:
+    """Put the ratio of the FP32 time to the INT8 time in words; its interval decides, not its middle."""
+    verdict, on_target = _verdict(ratio), is_own(preset)
+    words = _faster(ratio) if verdict == "faster" else verdict
+    if not on_target:
+        words += f" (timed on another kind of processor; the file is for {preset.processors})"
+    elif verdict == "slower":
+        words += ": use the FP32 file"
+    cpu = str(machine_info()["cpu"])
+    return Speed(ratio.median, ratio.low, ratio.high, verdict, words, threads, cpu, preset.name, on_target)
+
+
 def check_golden(contract: ModelContract, *, expected: Labels, found: Labels) -> None:
     """Refuse a finished file that no longer gives the labels of its own golden pair."""
     if found.dtype != contract.label_dtype or not np.array_equal(expected, found):
@@ -174,3 +251,14 @@ def _difference(a: Scores, b: Scores) -> float:
 def agreement(a: Labels, b: Labels) -> float:
     """Return the share of pixels, 0..1, with the same label; 0 for maps of different sizes."""
     return float((a == b).mean()) if a.shape == b.shape else 0.0
+
+
+def _verdict(ratio: Ratio) -> Verdict:
+    if ratio.low > 1:
+        return "faster"
+    return "slower" if ratio.high < 1 else "no difference"
+
+
+def _faster(ratio: Ratio) -> str:
+    digits = 2 if ratio.low < 1.1 else 1
+    return f"{ratio.low:.{digits}f}x to {ratio.high:.{digits}f}x faster"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.contract import ModelContract
-from segtool.data.dataset import Dataset, Indices
+from segtool.data.base import Dataset, Indices
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.tiling import cut_tile, spans, uses_tiles
 

@@ -20,13 +20,13 @@ from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
 from segtool.export.data import images_at_once
+from segtool.export.gates import measure_speed
 from segtool.export.job import Job, Made, measure, publish, save
 from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.presets import Preset
 from segtool.export.pruning import Pruned, prune
 from segtool.export.quantize import Batches, Quantized, layers_of, quantize, sensitivities
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
-from segtool.export.speed import measure_speed
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
 
 logger = logging.getLogger(__name__)

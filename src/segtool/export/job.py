@@ -15,10 +15,9 @@ from segtool.contract import GoldenPair, ModelContract
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export import gates
 from segtool.export.data import ExportData, images_at_once
-from segtool.export.golden import golden_images
-from segtool.export.metadata import with_metadata
 from segtool.export.options import ExportOptions
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
+from segtool.export.stamp import golden_images, with_metadata
 from segtool.export.verdict import as_stored
 from segtool.files import nan_to_none, write_bytes
 from segtool.images.pixels import ArrayPixels

@@ -26,10 +26,9 @@ from segtool.export.options import ExportOptions, ExportResult
 from segtool.export.passes import SHARED_REWRITES, log_outcomes, rewrite
 from segtool.export.preflight import check_int8_data, check_options
 from segtool.export.presets import preset_for
-from segtool.export.respecialize import check_size, respecialize
+from segtool.export.resize.rebuild import check_size, rebuild
+from segtool.export.resize.warnings import size_warning, untrained_taps
 from segtool.export.runners import as_labels, as_probabilities, keras_runner, onnx_runner
-from segtool.export.scale import size_warning
-from segtool.export.untrained import untrained_taps
 from segtool.export.verdict import judge, useless
 from segtool.files import refuse_existing
 from segtool.models import ModelSource, find_model, load_keras_file
@@ -129,7 +128,7 @@ def _resized(
     if size in (None, own):
         return model, contract, ()
     height, width = size
-    rebuilt = respecialize(model, size)
+    rebuilt = rebuild(model, size)
     resized = replace(contract, height=height, width=width, trained_size=own)
     found = (_untrained(untrained_taps(model, rebuilt), resized), size_warning(model, resized))
     warnings = tuple(text for text in found if text)

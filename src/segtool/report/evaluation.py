@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from segtool.data.arrays import Labels
-from segtool.data.base import Images, Indices, Size
-from segtool.data.dataset import Dataset
+from segtool.data.base import Dataset, Images, Indices, Size
 from segtool.evaluate.comparison import Comparisons
 from segtool.evaluate.evaluate import EvaluateOptions
 from segtool.evaluate.evaluation import Evaluation

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 
 import segtool
-from segtool.data.base import show_size
-from segtool.data.dataset import Dataset, Split
+from segtool.data.base import Dataset, show_size
 from segtool.data.loading import is_generated, load_dataset
+from segtool.data.split import Split
 from segtool.data.training_parts import require_labelled, training_split
 from segtool.errors import DataError, TrainingError
 from segtool.train.architectures import build

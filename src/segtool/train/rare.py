@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.dataset import Dataset
-from segtool.data.messages import counted
+from segtool.data.base import Dataset
+from segtool.text import counted
 
 RARE_SHARE = 0.001  # of the pixels that count
 FEW_IMAGES = 3

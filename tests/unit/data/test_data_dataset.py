@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from segtool.data.dataset import ArrayDataset, Classes, Split, split
+from segtool.data.array_dataset import ArrayDataset
+from segtool.data.classes import Classes
+from segtool.data.split import Split, split
 from segtool.errors import DataError
 
 CLASSES = Classes(("sky", "road", "car"), background_id=0, ignore_id=255)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from segtool.data import arrays
-from segtool.data.dataset import ArrayDataset, Classes
+from segtool.data.array_dataset import ArrayDataset
+from segtool.data.classes import Classes
 from segtool.data.describe import describe
 from segtool.data.generator import generate
 from segtool.data.loading import load_dataset

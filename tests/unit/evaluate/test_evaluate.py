@@ -16,8 +16,8 @@ from tiny_nets import KERAS_WARNING, build_tiny, tiny_data
 import segtool
 from segtool.benchmark.measure import MeasureOptions, measure
 from segtool.cli import main
-from segtool.data.dataset import split
 from segtool.data.loading import load_dataset
+from segtool.data.split import split
 from segtool.errors import DataError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.files import nan_to_none

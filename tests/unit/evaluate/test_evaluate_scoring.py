@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtool.data.dataset import ArrayDataset, Classes
+from segtool.data.array_dataset import ArrayDataset
+from segtool.data.classes import Classes
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 from segtool.evaluate.scoring import Scored, evaluate_labels, tally

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from tiny_models import tiny_contract
 
-from segtool.data.dataset import ArrayDataset, Classes
+from segtool.data.array_dataset import ArrayDataset
+from segtool.data.classes import Classes
 from segtool.data.split import split
 from segtool.export.data import ExportData
-from segtool.export.golden import MAX_BYTES, golden_images
 from segtool.export.inputs import model_inputs
 from segtool.export.options import ExportOptions
+from segtool.export.stamp import MAX_BYTES, golden_images
 
 
 def _data(count: int, size: tuple[int, int], *, channels: int = 3) -> ArrayDataset:

@@ -20,8 +20,8 @@ from segtool.data.split import split
 from segtool.errors import OutputExistsError
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export import ExportOptions, export_model, pipeline
-from segtool.export.respecialize import respecialize
-from segtool.export.scale import size_warning, total_stride
+from segtool.export.resize.rebuild import rebuild
+from segtool.export.resize.warnings import size_warning, total_stride
 from segtool.models import latest_exported, load_keras_file
 from segtool.train.architectures import build
 
@@ -84,7 +84,7 @@ def test_the_figures_are_those_at_that_size(exported):
         return evaluate_labels(lambda x: np.asarray(model(x)).argmax(-1), data, val, size=size).foreground_mean_iou
 
     found = result.contract.metrics["float32"]["foreground_mean_iou"]
-    assert found == pytest.approx(score(respecialize(network, SIZE), SIZE))
+    assert found == pytest.approx(score(rebuild(network, SIZE), SIZE))
     assert found != pytest.approx(score(network, (HEIGHT, WIDTH)))
     assert result.int8_contract.gates["parity"]["images"] == 12
     assert result.int8_contract.quantization["images"] == 36
@@ -131,7 +131,7 @@ def test_a_size_that_cannot_be_is_refused_and_nothing_is_left(run, size, code, w
 
 
 def test_its_own_size_is_no_other_network(run, monkeypatch):
-    monkeypatch.setattr(pipeline, "respecialize", None)
+    monkeypatch.setattr(pipeline, "rebuild", None)
     result = export_model(run, options=ExportOptions(size=(HEIGHT, WIDTH)))
     assert result.float32 == run / "model.16x20.onnx"
     assert result.contract.trained_size is None

@@ -10,9 +10,8 @@ from tiny_nets import KERAS_WARNING, names, scaled, with_wrong_ranges
 from segtool.benchmark.latency import Ratio
 from segtool.errors import GateError
 from segtool.export import ExportOptions, export_model, pipeline
-from segtool.export.gates import Parity, compare_accuracy
+from segtool.export.gates import Parity, compare_accuracy, describe_speed
 from segtool.export.presets import preset_for
-from segtool.export.speed import describe_speed
 from segtool.export.verdict import GATES, judge, recommend, useless, warnings_of
 from segtool.models import open_predictor
 

@@ -15,7 +15,7 @@ from segtool.contract import GoldenPair, ModelContract, default_palette
 from segtool.errors import ModelFileError
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
-from segtool.export.metadata import with_metadata
+from segtool.export.stamp import with_metadata
 from segtool.models import find_model, latest_exported, open_predictor, read_run
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)

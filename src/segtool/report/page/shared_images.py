@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from segtool.contract import ModelContract
-from segtool.data.dataset import Split, split
-from segtool.data.split import VAL_SPLIT
+from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.evaluate.selection import Selection, select
 from segtool.models.predictor import Predictor
 

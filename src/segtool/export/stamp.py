@@ -1,4 +1,4 @@
-"""The images of a file's golden pair: real ones, and small enough that they do not outweigh the network."""
+"""What an export adds to a file: the contract and the golden pair, whose images are real and small."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
-from segtool.contract import ModelContract
+from segtool.contract import GOLDEN_KEY, METADATA_KEY, GoldenPair, ModelContract
 from segtool.export.data import ExportData
 from segtool.images.pixels import resize_image
 
 MAX_IMAGES = 4
 MAX_BYTES = 1 << 17  # of all images before compression: photographs hardly shrink in it
+
+
+def with_metadata(model: onnx.ModelProto, contract: ModelContract, golden: GoldenPair) -> onnx.ModelProto:
+    """Return a copy of `model` that carries the contract and the golden pair, and names its maker."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    result.producer_name = "segtool"
+    result.producer_version = contract.versions.get("segtool", "")
+    onnx.helper.set_model_props(result, {METADATA_KEY: contract.to_json(), GOLDEN_KEY: golden.to_json()})
+    return result
 
 
 def golden_images(data: ExportData, contract: ModelContract) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from keras import layers
 from tiny_nets import KERAS_WARNING
 
 from segtool.errors import ExportError
-from segtool.export.respecialize import MAX_PIXELS, check_size, respecialize
+from segtool.export.resize.rebuild import MAX_PIXELS, check_size, rebuild
 from segtool.models import load_keras_file
 from segtool.train.architectures import fcn8
 
@@ -62,7 +62,7 @@ def test_fcn8_is_bit_for_bit_the_one_built_for_that_size(thin, trained, size):
     expected = fcn8.build_fcn8(*size, 1, 5)
     expected.set_weights(model.get_weights())
     before = answers(model)
-    assert_same_network(respecialize(model, size), expected)
+    assert_same_network(rebuild(model, size), expected)
     np.testing.assert_array_equal(answers(model), before)  # and the trained one is as it was
 
 
@@ -71,7 +71,7 @@ def test_the_real_fcn8_from_its_file(tmp_path):
     model.save(tmp_path / "model.keras")
     expected = fcn8.build_fcn8(48, 100, 3, 11)
     expected.set_weights(model.get_weights())
-    assert_same_network(respecialize(load_keras_file(tmp_path / "model.keras"), (48, 100)), expected)
+    assert_same_network(rebuild(load_keras_file(tmp_path / "model.keras"), (48, 100)), expected)
 
 
 def encoder_decoder(size, *, nested=False, sequential=False, padding=((0, 0), (0, 0)), middle=None, scaled=True):
@@ -110,13 +110,13 @@ def test_other_kinds_of_networks(kind):
     model = randomized(encoder_decoder((16, 20), **kind))
     expected = encoder_decoder((24, 12), **kind)
     expected.set_weights(model.get_weights())
-    assert_same_network(respecialize(model, (24, 12)), expected)
+    assert_same_network(rebuild(model, (24, 12)), expected)
 
 
 @pytest.mark.parametrize("kind", [{}, {"nested": True}, {"sequential": True}], ids=str)
 def test_a_size_between_two_that_fit_is_padded_with_zeros_behind_the_scaling(kind):
     model = randomized(encoder_decoder((16, 20), **kind))
-    found = respecialize(model, (13, 21))
+    found = rebuild(model, (13, 21))
     expected = encoder_decoder((13, 21), padding=((0, 3), (0, 3)), **kind)
     expected.set_weights(model.get_weights())
     assert_same_network(found, expected)
@@ -132,7 +132,7 @@ def test_a_layer_that_is_used_twice_stays_one():
     model = randomized(build((8, 8)))
     expected = build((9, 30))
     expected.set_weights(model.get_weights())
-    found = respecialize(model, (9, 30))
+    found = rebuild(model, (9, 30))
     assert len(found.weights) == len(model.weights) == 4
     assert_same_network(found, expected)
 
@@ -146,11 +146,11 @@ def test_padding_on_both_sides_is_kept_and_the_sizes_that_fit_it_are_named(borde
     model = randomized(encoder_decoder(trained, padding=border))
     expected = encoder_decoder(size, padding=border)
     expected.set_weights(model.get_weights())
-    assert_same_network(respecialize(model, size), expected)
+    assert_same_network(rebuild(model, size), expected)
     height, width = size
     message = rf"a height of {height} or {height + 4} and a width of {width}, or train"
     with pytest.raises(ExportError, match=message):
-        respecialize(model, (height + 1, width))
+        rebuild(model, (height + 1, width))
 
 
 def test_more_padding_than_needed_is_kept():
@@ -158,14 +158,14 @@ def test_more_padding_than_needed_is_kept():
     model = randomized(encoder_decoder((16, 20), padding=((0, 0), (0, 4))))
     expected = encoder_decoder((12, 28), padding=((0, 0), (0, 4)))
     expected.set_weights(model.get_weights())
-    assert_same_network(respecialize(model, (12, 28)), expected)
+    assert_same_network(rebuild(model, (12, 28)), expected)
     with pytest.raises(ExportError, match="a height of 12 and a width of 28 or 32"):
-        respecialize(model, (12, 30))
+        rebuild(model, (12, 30))
 
 
 def test_where_zeros_cannot_go_only_sizes_that_fit_are_taken():
     with pytest.raises(ExportError, match="a height of 16 and a width of 20 or 24"):
-        respecialize(encoder_decoder((16, 20), scaled=False), (16, 22))
+        rebuild(encoder_decoder((16, 20), scaled=False), (16, 22))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_where_zeros_cannot_go_only_sizes_that_fit_are_taken():
 )
 def test_layers_that_fix_the_size_are_refused(middle, message):
     with pytest.raises(ExportError, match=message):
-        respecialize(encoder_decoder((16, 20), middle=middle), (24, 12))
+        rebuild(encoder_decoder((16, 20), middle=middle), (24, 12))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_layers_that_fix_the_size_are_refused(middle, message):
 )
 def test_absurd_sizes_are_refused_before_anything_is_built(size, message):
     with pytest.raises(ExportError, match=message):
-        respecialize(None, size)
+        rebuild(None, size)
 
 
 def test_the_largest_size_is_allowed():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segtool.errors import ExportError
-from segtool.export.frame import Frame, Layer, Size, find_frame, with_frame
+from segtool.export.resize.frame import Frame, Layer, Size, find_frame, with_frame
 
 MAX_PIXELS = 2**21
 """Largest input, such as 1024 x 2048. The parity gate runs two images at once: fcn8 took Keras 2.8 GB for two of
@@ -23,7 +23,7 @@ MAX_PIXELS = 2**21
 _REACH = 512  # pixels up to which a size that fits is looked for; twice the stride of any network known here
 
 
-def respecialize(model: Any, size: Size) -> Any:
+def rebuild(model: Any, size: Size) -> Any:
     """Rebuild a network for another input size.
 
     Parameters

@@ -111,7 +111,7 @@ def _pad_and_crop(frame: Frame, padding: Size) -> tuple[Layer, Layer]:
 
     if not any(padding):
         return _unchanged, _unchanged
-    names = (frame.pad_at, frame.crop_at) if frame.is_own else ("respecialized_pad", "respecialized_crop")
+    names = (frame.pad_at, frame.crop_at) if frame.is_own else ("resized_pad", "resized_crop")
     amounts = tuple((0, amount) for amount in padding)
     return layers.ZeroPadding2D(amounts, name=names[0]), layers.Cropping2D(amounts, name=names[1])
 

@@ -1,0 +1,1 @@
+"""A trained network at another input size: rebuilt with the same weights, framed with zeros, with its warnings."""
