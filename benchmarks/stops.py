@@ -1,4 +1,4 @@
-"""Each command is stopped by SIGTERM and SIGINT at each of 200 moments of its first second: results/stops.json.
+"""Each command is stopped at 200 moments of its first second, by SIGTERM and SIGINT alternately: results/stops.json.
 
 What is right: exit code 1, one sentence, no traceback, no unfinished file, no process left over. A command that had its
 result before ends with its own exit code, and `predict`, which finishes the images in work, with 3. Before segtool has
@@ -62,7 +62,12 @@ def main() -> None:
         inputs = Path(name) / "inputs"
         _write_inputs(inputs, training="export" in names)
         times = np.linspace(0.0, seconds, moments, endpoint=False)
-        found = {each: {"moments": moments, "seconds": seconds, **_swept(each, inputs, times)} for each in names}
+        for each in names:
+            _write({each: {"moments": moments, "seconds": seconds, **_swept(each, inputs, times)}})
+
+
+def _write(found: dict[str, Any]) -> None:
+    """Write the outcomes of one command beside those of the others."""
     file = RESULTS / "stops.json"
     before = json.loads(file.read_bytes())["commands"] if file.exists() else {}
     write_result("stops", {"commands": {**before, **found}})
@@ -81,13 +86,13 @@ def _write_inputs(folder: Path, *, training: bool) -> None:
 
 
 def _swept(name: str, inputs: Path, times: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Return the outcomes of one command by kind for each signal, and the faults with their moments."""
+    """Return the outcomes of one command by kind for each signal, each at every second moment, and the faults."""
     arguments = COMMANDS[name]
     found: dict[str, Any] = {"command": " ".join(["segtool", *arguments])}
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number, own in ((signal.SIGTERM, times[::2]), (signal.SIGINT, times[1::2])):
         kinds: Counter[str] = Counter()
         faults, early = [], 0.0
-        for moment in times.tolist():
+        for moment in own.tolist():
             kind, seen = _stopped(arguments, inputs, number, moment)
             kinds[kind] += 1
             if kind == "fault":
