@@ -120,7 +120,7 @@ def _require_range(labels: Labels, classes: Classes, *, source: str) -> None:
             ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
             raise DataError(
                 f"The label map of image {sample} of {source} holds {np.unique(block[wrong]).tolist()[:12]}, expected "
-                f"class ids 0..{count - 1}{ignored}; mend the labels, or name the missing classes or the ignore id."
+                f"class ids 0..{count - 1}{ignored}; correct the labels, or name the missing classes or the ignore id."
             )
 
 

@@ -34,12 +34,12 @@ class CheckReport:
     images
         How many samples were looked at.
     classes
-        The class names; empty where they could not be told.
+        The class names; empty where they are not known.
     problems
         Everything that was found, in the order of the samples; empty where nothing is wrong.
     background, background_note
         The class that foreground means leave out, None where there is none; and a sentence on why it is that one and
-        how to say otherwise, empty where the classes could not be told.
+        how to change it; empty where the classes are not known.
     """
 
     spec: str

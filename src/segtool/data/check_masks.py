@@ -1,4 +1,4 @@
-"""Masks with the same fault, told in one sentence instead of one for each."""
+"""Masks with the same fault, reported in one sentence."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def find_class_list(folder: Path) -> ClassList | None:
 
 
 def is_grey(mask: Path) -> bool:
-    """Return whether a mask has one channel and no palette; False where it cannot be read, which is said later."""
+    """Return whether a mask has one channel and no palette; False where it cannot be read (reported later)."""
     try:
         with opened(mask) as stream, decoding(str(mask)):
             return open_checked(stream, str(mask), MAX_PIXELS).mode in ("1", "L", "I", "I;16", "I;16B", "I;16L")

@@ -151,7 +151,7 @@ class Encoding:
         soft = not self.colors and between.size >= _MANY_BETWEEN
         cause = " (many values between those of two classes: soft edges, as interpolation and JPEG leave them)"
         return (
-            f"{self._show(unknown)}, expected only {self._show(self.keys)}{cause if soft else ''}; mend the mask or "
+            f"{self._show(unknown)}, expected only {self._show(self.keys)}{cause if soft else ''}; correct the mask or "
             f"describe what it holds in {self.described_in} (classes, {'ignore_color' if self.colors else 'ignore_id'})"
         )
 

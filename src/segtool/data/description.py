@@ -39,7 +39,9 @@ def check_description(raw: Any) -> list[str]:
     entries = raw.get("classes")
     if not isinstance(entries, list):
         found = f"is {_show(entries)}" if "classes" in raw else "is missing"
-        raise DataError(f'"classes" {found}, expected a list with an entry for each class, such as {EXAMPLE}; mend it.')
+        raise DataError(
+            f'"classes" {found}, expected a list with an entry for each class, such as {EXAMPLE}; correct it.'
+        )
     for position, entry in enumerate(entries):
         foreign += _check_class(entry, position)
     _check_names([_name(entry) for entry in entries])
@@ -56,7 +58,7 @@ def _foreign_keys(found: Mapping[str, Any], known: Sequence[str], where: str) ->
         if close := difflib.get_close_matches(key.lower(), known, 1):
             raise DataError(
                 f"There is no key {_show(key)}{where} (did you mean {close[0]!r}?), the keys are {', '.join(known)}; "
-                "mend it."
+                "correct it."
             )
     return foreign
 
@@ -66,7 +68,7 @@ def _check_class(entry: Any, position: int) -> list[str]:
     foreign: list[str] = []
     where = f"Class {position}"
     if not isinstance(entry, str | dict):
-        raise DataError(f'{where} is {_show(entry)}, expected a name or {{"name": ..., "value": ...}}; mend it.')
+        raise DataError(f'{where} is {_show(entry)}, expected a name or {{"name": ..., "value": ...}}; correct it.')
     if isinstance(entry, dict):
         foreign = _foreign_keys(entry, CLASS_KEYS, f" of a class (found in class {position})")
         if entry.get("id", position) != position and not {"value", "color"} & entry.keys():
@@ -89,7 +91,7 @@ def _check_key_of_class(entry: Mapping[str, Any], where: str) -> None:
     if "value" in entry and not _is_whole(entry["value"], 0):
         raise DataError(
             f"{where} has the value {_show(entry['value'])}, expected the whole number, 0 or above, that its pixels "
-            "have in the masks; mend it."
+            "have in the masks; correct it."
         )
     if "color" in entry:
         _check_color(entry["color"], f"{where} has the colour")
@@ -112,7 +114,7 @@ def _check_keys_of_masks(raw: Mapping[str, Any], entries: Sequence[Mapping[str, 
         )
     ignore_id, ignore_color = raw.get("ignore_id"), raw.get("ignore_color")
     if ignore_id is not None and not _is_whole(ignore_id, -_LARGEST):
-        raise DataError(f'"ignore_id" is {_show(ignore_id)}, expected a whole number or null; mend it.')
+        raise DataError(f'"ignore_id" is {_show(ignore_id)}, expected a whole number or null; correct it.')
     if ignore_color is not None:
         _check_color(ignore_color, '"ignore_color" is')
     if with_color and ignore_id is not None and ignore_color is None:
@@ -129,16 +131,16 @@ def _check_background(raw: Mapping[str, Any], names: Sequence[str]) -> None:
     guess = f" (did you mean {close[0]!r}?)" if close else ""
     raise DataError(
         f'"background" is {_show(wanted)}, which is no class{guess}, expected one of {_show(names)}, its number, or '
-        "null for none; mend it."
+        "null for none; correct it."
     )
 
 
 def _check_rest(raw: Mapping[str, Any]) -> None:
     channels, splits, provenance = raw.get("channels"), raw.get("splits"), raw.get("provenance")
     if channels is not None and (not _is_whole(channels, 1, 3) or channels == 2):
-        raise DataError(f'"channels" is {_show(channels)}, expected 1 (grey) or 3 (RGB); mend it or leave it out.')
+        raise DataError(f'"channels" is {_show(channels)}, expected 1 (grey) or 3 (RGB); correct it or leave it out.')
     if provenance is not None and not isinstance(provenance, dict):
-        raise DataError(f'"provenance" is {_show(provenance)}, expected an object {{...}}; mend it or leave it out.')
+        raise DataError(f'"provenance" is {_show(provenance)}, expected an object {{...}}; correct it or leave it out.')
     if splits is not None:
         _check_splits(splits)
 
@@ -146,22 +148,22 @@ def _check_rest(raw: Mapping[str, Any]) -> None:
 def _check_splits(splits: Any) -> None:
     expected = '{"train": [0, 3200], "val": [3200, 4000]}, each from and up to'
     if not isinstance(splits, dict):
-        raise DataError(f'"splits" is {_show(splits)}, expected {expected}; mend it or leave it out.')
+        raise DataError(f'"splits" is {_show(splits)}, expected {expected}; correct it or leave it out.')
     for name, part in splits.items():
         if name not in PARTS:
             raise DataError(f'"splits" has the part {_show(name)}, expected train, val or test; rename it.')
         if not isinstance(part, list) or len(part) != 2 or not all(_is_whole(number, 0) for number in part):
-            raise DataError(f'The part {name!r} of "splits" is {_show(part)}, expected {expected}; mend it.')
+            raise DataError(f'The part {name!r} of "splits" is {_show(part)}, expected {expected}; correct it.')
         if part[0] >= part[1]:
             raise DataError(
                 f'The part {name!r} of "splits" is {_show(part)} and holds no image, expected [start, stop] with start '
-                "below stop; mend it."
+                "below stop; correct it."
             )
 
 
 def _check_color(color: Any, what: str) -> None:
     if not isinstance(color, list) or len(color) != 3 or not all(_is_whole(part, 0, 255) for part in color):
-        raise DataError(f"{what} {_show(color)}, expected [red, green, blue], each 0..255; mend it.")
+        raise DataError(f"{what} {_show(color)}, expected [red, green, blue], each 0..255; correct it.")
 
 
 def _is_whole(value: Any, least: int, most: int = _LARGEST) -> bool:

@@ -123,7 +123,7 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
         logger.warning(note)
     lossy = lossy_masks([sample.mask for sample in listing.samples])
     pairs = [read_pair(sample) for sample in listing.samples]
-    # Before the classes are told from all masks, which hides a fault of one behind what all of them hold.
+    # Before the classes are derived from all masks, which would hide the fault of one mask.
     refuse(size_problems(pairs), spec=spec)
     problems = pixel_problems(folder, pairs)
     refuse([problem for problem in problems if not problem.warning], spec=spec)
@@ -171,7 +171,7 @@ def describe_command(folder: Path) -> str:
 
 
 def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | None) -> Description:
-    """Tell how to read masks that nothing describes, but for a list of names."""
+    """Return how to read masks that nothing describes, except a list of names."""
     survey = survey_masks(sample.mask for sample in samples)
     refuse_differing_palettes(survey.colors, source=str(folder))
     survey.values.refuse_soft(source=str(folder), files=files_like([sample.mask for sample in samples]))
@@ -201,7 +201,7 @@ def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:
     ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
     raise DataError(
         f"The mask {first} holds {', '.join(map(str, held[:12]))}{more}, expected the model's class ids "
-        f"0..{len(classes.names) - 1}{ignored}; mend the mask, or say which value is which class in a dataset.json: "
+        f"0..{len(classes.names) - 1}{ignored}; correct the mask, or say which value is which class in a dataset.json: "
         '{"classes": [{"name": "...", "value": 0}, ...]}.'
     )
 

@@ -32,7 +32,7 @@ def load_dataset(
         Seed and shares for the generator, which composes each part of digits of its own. Files are not split here.
     classes
         Those of the model that the data are for: what the ids of data mean that do not say it themselves. None to
-        tell the classes from the ids.
+        derive the classes from the ids.
 
     Raises
     ------

@@ -64,7 +64,7 @@ class Metadata:
         parts = list((self.splits or {}).items())
         found = [
             f"The part {name!r} of splits in {self.file} is {list(part)}, and there are {counted(count, 'image')}, "
-            f"expected numbers up to {count}; mend it."
+            f"expected numbers up to {count}; correct it."
             for name, part in parts
             if part[1] > count
         ]
@@ -74,7 +74,7 @@ class Metadata:
                 if shared > 0:
                     found.append(
                         f"The parts {other} {list(others)} and {name} {list(part)} of splits in {self.file} share "
-                        f"{counted(shared, 'image')}, expected each in one part at most; mend it, or a validation "
+                        f"{counted(shared, 'image')}, expected each in one part at most; correct it, or a validation "
                         "would score images that were trained on."
                     )
         return found
@@ -128,7 +128,9 @@ def _read_json(path: Path) -> Any:
         reason = error.strerror or "it cannot be read"
     except ValueError as error:  # a number of thousands of digits, or a key that is there twice
         reason = str(error)
-    raise DataError(f"{path} is no JSON that can be read ({reason}), expected such as {EXAMPLE}; mend it or remove it.")
+    raise DataError(
+        f"{path} is no JSON that can be read ({reason}), expected such as {EXAMPLE}; correct it or remove it."
+    )
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def form_of(folder: Path) -> str | None:
 
 
 def outlines_problem(folder: Path) -> Problem | None:
-    """Return what is said of a folder that has outlines in place of masks; None where it has none."""
+    """Return the message for a folder that has outlines in place of masks; None where it has none."""
     form = form_of(folder)
     if form is None:
         return None

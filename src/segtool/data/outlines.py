@@ -39,7 +39,7 @@ class Drawing:
     shapes
         The objects.
     shares
-        Whether their points are shares of the image's width and height, not pixels.
+        Whether their points are fractions of the image's width and height, not pixels.
     """
 
     part: str

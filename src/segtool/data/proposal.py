@@ -26,7 +26,7 @@ from segtool.images.image_io import read_image
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
-_VOC_BORDER = 0xE0E0C0  # the colour of Pascal VOC around objects, which nobody is judged on
+_VOC_BORDER = 0xE0E0C0  # the colour of Pascal VOC around objects, which is ignored in scores
 _MOST = 256  # values or colours: more are no classes
 
 

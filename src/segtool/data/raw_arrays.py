@@ -89,7 +89,7 @@ def description_problems(raw: RawArrays, images: AnyArray) -> list[str]:
     if raw.metadata.channels not in (None, images.shape[-1]):
         found.append(
             f"{raw.metadata.file} says that the images have {raw.metadata.channels} channel(s), and they have "
-            f"{images.shape[-1]}, expected the same; mend it or leave channels out."
+            f"{images.shape[-1]}, expected the same; correct it or leave channels out."
         )
     return found
 
@@ -101,7 +101,7 @@ def classes_of(
 
     In this order: the dataset.json; the names inside the file; M2NIST's layout (grey 64 x 84, ids up to 10, the
     background 10 among them, or 11 one-hot channels); the classes `assumed` where they are given; as many numbered
-    classes as a one-hot array has channels; what the values themselves tell.
+    classes as a one-hot array has channels; what the values themselves show.
     """
     if raw.metadata is not None:
         if raw.metadata.encoding.colors:
@@ -124,14 +124,14 @@ def classes_of(
 
 
 def _is_m2nist(images: AnyArray, values: AnyArray, channels: int | None, source: str) -> bool:
-    """Return whether undescribed arrays are M2NIST; refuse those that are but for ids out of its range."""
+    """Return whether undescribed arrays are M2NIST; refuse those with ids out of its range."""
     if images.shape[1:] != (*M2NIST_SIZE, 1) or not (M2NIST_BACKGROUND in values or channels == M2NIST_BACKGROUND + 1):
         return False
     if values.min() < 0 or values.max() > M2NIST_BACKGROUND:
         raise DataError(
             f"{source} is laid out like M2NIST (grey 64 x 84, background 10) but holds the ids "
-            f"{values[(values < 0) | (values > M2NIST_BACKGROUND)].tolist()[:12]}, expected 0..10; mend the labels, or "
-            "name the classes in a dataset.json beside it."
+            f"{values[(values < 0) | (values > M2NIST_BACKGROUND)].tolist()[:12]}, expected 0..10; correct the "
+            "labels, or name the classes in a dataset.json beside it."
         )
     return True
 

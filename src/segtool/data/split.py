@@ -89,15 +89,15 @@ def part_sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[i
     held_fraction = val_fraction + test_fraction
     if not (0 <= val_fraction < 1 and 0 <= test_fraction < 1 and held_fraction < 1):
         raise DataError(
-            f"The shares {val_fraction:g} (validation) and {test_fraction:g} (test) are not usable, "
+            f"The fractions {val_fraction:g} (validation) and {test_fraction:g} (test) are not usable, "
             "expected each in [0, 1) and both together below 1; choose others."
         )
     # The small term keeps 10 * (1 - 0.9) = 0.999... from taking one sample too few.
     train = int(count * (1 - held_fraction) + 1e-9)
     if not train:
         raise DataError(
-            f"With {counted(count, 'image')} the shares {val_fraction:g} (validation) and {test_fraction:g} (test) "
-            "leave none for training, expected one at least; add images or lower the shares."
+            f"With {counted(count, 'image')} the fractions {val_fraction:g} (validation) and {test_fraction:g} (test) "
+            "leave none for training, expected one at least; add images or lower the fractions."
         )
     val = round((count - train) * val_fraction / held_fraction) if held_fraction else 0
     return train, val, count - train - val

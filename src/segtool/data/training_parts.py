@@ -71,6 +71,6 @@ def unlabelled(spec: str, part: str, ignore_id: int | None) -> str:
     """Return the sentence on a part, or with "" on a data set, of which every pixel is ignored."""
     where = f"the {part} part of {spec}" if part else spec
     return (
-        f"No pixel of {where} has a class, all are ignored (label {ignore_id}), expected some pixels of a class; mend "
-        "the masks, or what the dataset.json says is ignored."
+        f"No pixel of {where} has a class, all are ignored (label {ignore_id}), expected some pixels of a class; "
+        "correct the masks, or what the dataset.json says is ignored."
     )

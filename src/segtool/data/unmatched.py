@@ -1,4 +1,4 @@
-"""What is said of images without a mask and of masks without an image: one sentence for each cause."""
+"""Messages for images without a mask and masks without an image: one sentence for each cause."""
 
 from __future__ import annotations
 

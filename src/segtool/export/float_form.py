@@ -1,7 +1,7 @@
 """The form of the FP32 graph: with Winograd's convolutions (`passes.winograd`) where they were measured to be faster.
 
 They have fewer multiplications and more steps, so whether they pay depends on the processor and the network: both
-forms are timed in turns, on one thread, as `predict` runs several sessions of one thread side by side.
+forms are timed interleaved, on one thread, as `predict` runs several sessions of one thread side by side.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def float_form(base: onnx.ModelProto, images: Images, job: Job) -> FloatForm:
     if job.options.winograd == "on":
         return FloatForm(shorter, every, both, {"algorithm": "winograd"})
     if not is_own(preset_for(job.options.preset)):
-        return direct  # it is for another processor, on which nobody has timed it
+        return direct  # it is for another processor, where it was not timed
     ratio = _speedup(direct.graph, shorter, images[:1], job)
     cpu = str(machine_info()["cpu"])
     facts = {"winograd_speedup": ratio.median, "low": ratio.low, "high": ratio.high, "threads": 1, "cpu": cpu}

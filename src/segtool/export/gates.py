@@ -21,7 +21,7 @@ from segtool.export.verdict import GateName, Refusal
 from segtool.machine.machine import machine_info
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
-MIN_AGREEMENT = 0.9999  # share of pixels with the same label
+MIN_AGREEMENT = 0.9999  # fraction of pixels with the same label
 Images = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
@@ -142,7 +142,7 @@ class Speed:
         return Refusal(
             f"Speed gate: on this machine the INT8 file is {self.sentence} "
             f"(it takes {1 / self.high:.2f} to {1 / self.low:.2f} times as long)",
-            "the INT8 file was not written, --waive speed writes it all the same",
+            "the INT8 file was not written, --waive speed writes it anyway",
         )
 
 
@@ -249,7 +249,7 @@ def _difference(a: Scores, b: Scores) -> float:
 
 
 def agreement(a: Labels, b: Labels) -> float:
-    """Return the share of pixels, 0..1, with the same label; 0 for maps of different sizes."""
+    """Return the fraction of pixels, 0..1, with the same label; 0 for maps of different sizes."""
     return float((a == b).mean()) if a.shape == b.shape else 0.0
 
 

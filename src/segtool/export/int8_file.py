@@ -1,7 +1,7 @@
 """The INT8 file of an export: quantized, held to the accuracy of FP32, timed against it, published.
 
 Where INT8 loses too much, layers go back to float one by one, the most sensitive first, until it holds; where even
-the last layer does not help, the gate refuses. Where that is waived, the file is the one with every layer in INT8:
+the last layer does not help, the gate refuses. Where the gate is waived, the file is the one with every layer in INT8:
 layers in float that did not help would only make it slow.
 
 Which layers is decided by calibration images, but how many by the validation images that the drop is then reported on.
@@ -101,7 +101,7 @@ def _pruned(made: Made, job: Job) -> Pruned | None:
     if (found := sum(map(len, batches))) < MIN_PRUNING_IMAGES:
         raise DataError(
             f"{job.data.dataset.name} has {found} training images to prune on, expected {MIN_PRUNING_IMAGES} or more: "
-            "which channels can go is told by images; name more data with --data, or export without --prune. "
+            "images show which channels are redundant; name more data with --data, or export without --prune. "
             "The FP32 file was written."
         )
     return prune(made.base, batches, allowed=allowed / 100, progress=job.progress)

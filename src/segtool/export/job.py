@@ -54,7 +54,7 @@ class Made:
     digest
         SHA-256 of the file.
     warned
-        What the user was told of it.
+        Warnings that were logged.
     """
 
     base: onnx.ModelProto

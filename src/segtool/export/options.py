@@ -109,7 +109,7 @@ class ExportResult:
     contract, int8_contract
         Their contracts, with the metrics and the gates' figures; here also the times that the files leave out.
     warned
-        What the user was told while the files were made: of a network that was rebuilt for another size, of a request
+        Warnings that were logged during the export: a network that was rebuilt for another size, a request
         that nothing could be done about.
     """
 
@@ -121,7 +121,7 @@ class ExportResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know: of the size, vain requests, waived gates, slow INT8, a useless network."""
+        """Warnings: the size, requests without effect, waived gates, slow INT8, a useless network."""
         poor = useless(self._last.metrics)
         return (*self.warned, *warnings_of(self._last.gates), *([poor] if poor else []))
 
@@ -129,7 +129,7 @@ class ExportResult:
     def recommendation(self) -> Recommendation:
         """Which of the files to deploy, and why."""
         if useless(self._last.metrics):
-            return Recommendation(None, "neither yet, as saying one class everywhere is right as often")
+            return Recommendation(None, "neither yet, because one class everywhere is right as often")
         return recommend(self._last.gates)
 
     @property

@@ -101,7 +101,7 @@ def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Pat
 
 
 def _default_name(size: tuple[int, int] | None) -> str:
-    """Return the FP32 file's name: one for a size is told from model.onnx, and is not what predict takes unasked."""
+    """Return the FP32 file's name: model.onnx, predict's default, or another name for another size."""
     if size is None:
         return ONNX_NAME
     return f"{Path(ONNX_NAME).stem}.{size[0]}x{size[1]}.onnx"

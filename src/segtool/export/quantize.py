@@ -16,7 +16,7 @@ whole graph takes 4500 in stock FP32):
 
 What was measured and left out (whole file, Zen 4, one thread and two): convolutions on the 2 x 3 map as matrix
 products, which two threads can share: 1.018, 0.993; batch normalization's shift in integers: 1.007, 1.019; a table in
-place of the first convolution's maximum: 0.989, 0.984, but 99.86 % of the labels and dearer on Zen 5; the first
+place of the first convolution's maximum: 0.989, 0.984, but 99.86 % of the labels and slower on Zen 5; the first
 convolution with two taps in place of three, on padded pixels: 1.000, 1.001; TopK or MaxPool in place of ArgMax: 1.02,
 1.07; the crop in front of the change of places: 1.002, 1.002.
 
@@ -97,7 +97,7 @@ def quantize(
     model
         Float model with input ``image`` uint8 (N, H, W, C), rewritten by `SHARED_REWRITES` for speed.
     batches
-        Gives the calibration images, uint8 (n, H, W, C) each, from the training split alone, anew at every call.
+        Gives the calibration images, uint8 (n, H, W, C) each, from the training split only, again at every call.
     preset
         The integers to use.
     calibration
@@ -136,7 +136,7 @@ def sensitivities(
     strength: float,
     layers: Sequence[str],
 ) -> dict[str, float]:
-    """Return for each layer the share of calibration pixels, 0..1, whose label changes when it alone is in INT8.
+    """Return for each layer the fraction of calibration pixels, 0..1, whose label changes when it alone is in INT8.
 
     The most sensitive first. `calibration` is as in `quantize`; ranges are from the few images compared on.
     """
@@ -173,7 +173,7 @@ def _watched(model: onnx.ModelProto, keep_float: frozenset[str]) -> tuple[tuple[
 
 
 def _shaped(model: onnx.ModelProto) -> ir.Model:
-    """Return a model for reading with the shapes of its values, which tell where the scores of the classes begin."""
+    """Return a model for reading with the shapes of its values, which show where the scores of the classes begin."""
     work = ir.from_proto(model)
     ShapeInferencePass(strict_mode=False)(work)
     return work

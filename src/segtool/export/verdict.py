@@ -1,4 +1,4 @@
-"""What becomes of a gate's figures: the export goes on, is refused, or goes on because the user waived that gate.
+"""The decision of a gate: the export continues, is refused, or continues because the user waived the gate.
 
 A waiver by name (``--waive speed``) turns that gate's refusal into a warning, and the contract records both. It
 cannot waive what leaves nothing sound to publish: figures that are not numbers, outputs of another shape, too few
@@ -56,7 +56,7 @@ class Figures(Protocol):
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Which file to deploy, "float32" or "int8", and why; None where what was measured does not tell."""
+    """Which file to deploy, "float32" or "int8", and why; None where the measurements do not decide."""
 
     file: str | None
     reason: str
@@ -124,8 +124,8 @@ def useless(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     if found > constant or constant == 1:
         return ""
     return (
-        f"The network is no better than none: {found:.2%} of the validation pixels are right, and {usual} "
-        f"everywhere would have {constant:.2%}; train it longer, or on other data, before you deploy it."
+        f"The network is not better than one class everywhere: {found:.2%} of the validation pixels are right, and "
+        f"{usual} everywhere would have {constant:.2%}; train it longer, or on other data, before you deploy it."
     )
 
 
@@ -163,4 +163,4 @@ def as_stored(contract: ModelContract) -> ModelContract:
 
 
 def _waived(gate: str, record: Mapping[str, Any]) -> str:
-    return f"{record['refusal']}; it was written all the same, because the {gate} gate was waived (--waive {gate})."
+    return f"{record['refusal']}; it was written because the {gate} gate was waived (--waive {gate})."

@@ -19,7 +19,7 @@ def check_versions() -> None:
     Raises
     ------
     ExportError
-        Libraries are older or newer than tested; the message has the pip line that mends it.
+        Libraries are older or newer than tested; the message has the pip line that fixes it.
     MissingExtraError
         The package `packaging` is not installed.
     """

@@ -67,7 +67,7 @@ def test_equal_faults_of_masks_are_one_problem_and_their_files_are_named(tmp_pat
     save(tmp_path / "masks" / "4_L.png", np.full((4, 6), 9))
     shared, single = check_dataset(str(tmp_path)).problems
     assert shared.samples == ("0.png", "1.png", "2.png", "3.png")
-    assert shared.message.startswith("4 masks hold the value 2, expected only the values 0, 1; mend")
+    assert shared.message.startswith("4 masks hold the value 2, expected only the values 0, 1; correct")
     assert shared.message.endswith(f"; the first is {tmp_path / 'masks' / '0_L.png'}.")
     assert single.message.startswith(f"The mask {tmp_path / 'masks' / '4_L.png'} holds the value 9, expected")
     for index in range(5):

@@ -103,7 +103,7 @@ def test_a_network_no_better_than_one_class_everywhere_is_named():
 def test_an_export_of_a_useless_network_recommends_no_file(run, caplog):
     spoil(run)
     result = export_model(run, options=ExportOptions())
-    assert "no better than none" in result.warnings[-1]
+    assert "not better than one class everywhere" in result.warnings[-1]
     assert result.warnings[-1] in caplog.text
     assert result.to_dict()["recommendation"] is None
 

@@ -34,7 +34,7 @@ def correct_biases(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Sou
     int8
         Not changed.
     batches
-        Gives the calibration images, uint8 (n, H, W, C) each, anew at every call.
+        Gives the calibration images, uint8 (n, H, W, C) each, again at every call.
     """
     result = onnx.ModelProto()
     result.CopyFrom(int8)

@@ -76,7 +76,7 @@ class Histogram(_MinMax):
 
 
 class _Percentile(Histogram):
-    """The range that holds all but a share of the values on each side."""
+    """The range that holds all but a fraction of the values on each side."""
 
     def bounds(self) -> tuple[float, float]:
         """Return the range, which holds 0."""

@@ -44,7 +44,7 @@ def run_labels(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]])
 
 
 def label_agreement(ones: Iterable[Array], others: Iterable[Array]) -> float:
-    """Return the share of all pixels, 0..1, with the same label in both; batches (n, H, W) count by their pixels."""
+    """Return the fraction of all pixels, 0..1, with the same label in both; batches (n, H, W) count by their pixels."""
     same = pixels = 0
     for one, other in zip(ones, others, strict=True):
         same += int(np.count_nonzero(one == other))

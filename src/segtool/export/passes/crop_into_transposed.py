@@ -42,7 +42,7 @@ def crop_of(node: ir.Node) -> tuple[list[int], list[int]]:
     begins, ends = [0, 0], [0, 0]
     for start, stop, axis, step in zip(starts, stops, axes, steps, strict=True):
         if step != 1:
-            raise Refused("it takes every so many rows or columns")
+            raise Refused("it takes every n-th row or column")
         if axis % 4 < 2:
             if (start == 0 and stop >= 2**31 - 1) or (axis % 4 == 1 and before[0] == after[0]):
                 continue

@@ -1,4 +1,4 @@
-"""Questions to a graph that the rewrites share, and small changes to it. A question without the answer refuses."""
+"""Queries of a graph and small changes to it, for all rewrites. A query without a result refuses the rewrite."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Additions of 0 and multiplications by 1 are dropped.
 
-x + 0 = x and 1 x = x for every finite x and infinity (x = -0 becomes +0, which no later operation here tells apart).
+x + 0 = x and 1 x = x for every finite x and infinity (x = -0 becomes +0, which no later operation here distinguishes).
 Keras's Rescaling always adds its offset, which is mostly 0.
 """
 

@@ -22,7 +22,7 @@ logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # it logs every unused n
 MOST_SWEEPS = 50  # a list of rewrites that is still changing the graph after this many does not terminate
 
 
-class Refused(Exception):  # noqa: N818  a refusal is an answer, not an error
+class Refused(Exception):  # noqa: N818  a refusal is a result, not an error
     """The pattern is there and a precondition is not; the message says which."""
 
 

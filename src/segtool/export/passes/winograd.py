@@ -89,7 +89,7 @@ def _layers(pool: ir.Node) -> list[_Layer]:
     if last is None:
         return []
     if len(pool.outputs) != 1 or any(g.explicit_pads(pool)) or g.ints(pool, "dilations", [1, 1]) != [1, 1]:
-        raise Refused("the pooling is padded or dilated, or tells where its values are from")
+        raise Refused("the pooling is padded or dilated, or returns the places of its values")
     if last.activation is not None and not g.is_monotone(last.activation):
         raise Refused(f"{last.activation.name} decreases somewhere")
     _check(last)

@@ -7,7 +7,7 @@ and W the weights (one row for each output and tap), removing channel c costs
 
     |W_c|^2 / (H^-1)_cc,   and the others take over   W <- W - W_c (H^-1)_c / (H^-1)_cc.
 
-Then the weights of the channels that stay are fitted anew, by least squares, to what the untouched network's
+Then the weights of the channels that stay are fitted again, by least squares, to what the original network's
 convolution gives: that also takes back what was lost in the layers before (Y. He, X. Zhang and J. Sun, Channel Pruning
 for Accelerating Very Deep Neural Networks, ICCV 2017).
 """

@@ -3,7 +3,7 @@
 Wide networks that were trained on few images have channels that others can stand in for. Each group of channels
 (`groups`) is tried alone first, at a few sizes: how many labels change on images that nothing was fitted to. Then
 sizes are taken, the cheapest labels a multiply-accumulate first, until their changes add up to what is allowed;
-the graph is built with them from front to back, every reader fitted to the answers of the untouched network
+the graph is built with them from front to back, every reader fitted to the outputs of the original network
 (`fitting`), and looked at again. Where more labels change together than alone, less is taken.
 
 Images come from the training split; a quarter of them is only looked at.
@@ -63,7 +63,7 @@ class Pruned:
 
 @dataclass(frozen=True)
 class _Size:
-    """A size of a group: the channels that stay, and the share of the labels that this alone changes."""
+    """A size of a group: the channels that stay, and the fraction of the labels that this alone changes."""
 
     kept: int
     changed: float
@@ -72,7 +72,7 @@ class _Size:
 def prune(
     model: onnx.ModelProto, batches: Sequence[Images], *, allowed: float, progress: Progress | None = None
 ) -> Pruned:
-    """Remove channels while at most a share of the labels changes.
+    """Remove channels while at most a given fraction of the labels changes.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def prune(
 
 @dataclass(frozen=True)
 class _Built:
-    """A graph with its groups at the sizes of a plan, its multiply-accumulates, and the share of labels it changes."""
+    """A graph with its groups at the sizes of a plan, its MACs, and the fraction of labels it changes."""
 
     model: onnx.ModelProto
     plan: Mapping[str, int]
@@ -178,7 +178,7 @@ class _Work:
         return model
 
     def agreement(self, model: onnx.ModelProto) -> float:
-        """Return the share of the pixels that keep their label."""
+        """Return the fraction of the pixels that keep their label."""
         return label_agreement(run_labels(model, iter(self.checked)), self.labels)
 
     def _moments(self, model: onnx.ModelProto, group: Group) -> dict[str, Moments]:

@@ -2,7 +2,7 @@
 
 The zeros go below and to the right of the image. A network has such layers itself (fcn8 does, where its size needs
 them), or there are places where they may go: behind the scaling of the pixels, where a zero is what convolutions pad
-with too, and in front of the last layer, where that answers for each pixel by itself, so that a crop before it and
+with too, and in front of the last layer, where that layer computes each pixel by itself, so that a crop before it and
 one behind it give the same.
 """
 

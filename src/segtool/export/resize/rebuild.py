@@ -1,6 +1,6 @@
 """A trained network, rebuilt for another input size with the very same weights.
 
-Every layer is made anew from its configuration, so that nothing of the old size is left in it, and gets the old one's
+Every layer is built again from its configuration, so that nothing depends on the old size, and gets the old layer's
 weights. What a network takes is asked of the network: a copy without a frame (see `frame`) and without a size works
 out, from the shapes alone, what comes out for what goes in. The frame is the least that makes a size fit. For fcn8
 that is the padding up to a multiple of 32 that it is built with, so the rebuilt network is bit for bit the one that
