@@ -150,7 +150,8 @@ def _refuse_unnamed(path: Path) -> None:
     if path.suffix:
         return
     raise ModelFileError(
-        f"{path} has no suffix, expected .onnx (exported model) or .keras (trained model); rename the file."
+        f"{path} has no suffix that shows its kind, expected .onnx (exported model) or .keras (trained model); rename "
+        "the file."
     )
 
 
