@@ -42,7 +42,7 @@ def load_teacher(path: str | Path, *, size: tuple[int, int], channels: int, clas
     Raises
     ------
     ModelFileError
-        There is no such model, or it is of another kind.
+        The model does not exist or is of another kind.
     TrainingError
         Its image size, channels or classes differ from those of the student.
     """
@@ -92,8 +92,8 @@ def warn_of_leaks(teacher: Teacher, fingerprint: str, split: Mapping[str, Any]) 
 
 
 def softened(probabilities: Any, temperature: float) -> Any:
-    """Return the probabilities (..., K) of the scores behind others, divided by a temperature, and their logarithms."""
-    # Scores are the logarithms of the probabilities but for a constant, which a softmax does not see.
+    """Return probabilities (..., K) softened by a temperature, and their logarithms."""
+    # Scores are the logarithms of the probabilities up to a constant, which a softmax ignores.
     scores = ops.log(ops.maximum(probabilities, 1e-7)) / temperature
     return ops.softmax(scores), ops.log_softmax(scores)
 

@@ -79,7 +79,7 @@ def _graph(graph: Facts) -> str | None:
         return None
     share = f", {percent(graph['int8_share'], 1)} % of them in INT8" if graph.get("int8_share") else ""
     nodes, work = sum(graph["nodes"].values()), graph["macs"] / 1e6
-    return f"{nodes} nodes, {graph['parameters']:,} parameters, {work:.1f} million multiply-adds an image{share}"
+    return f"{nodes} nodes, {graph['parameters']:,} parameters, {work:.1f} million multiply-adds per image{share}"
 
 
 def _gates(gates: Facts) -> str:

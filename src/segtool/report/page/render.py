@@ -142,7 +142,7 @@ def _summary(view: View, model: Facts) -> str:
     evaluation, row, machine = model["evaluation"], model["benchmark"], view.report["machine"]
     time = ""
     if row:
-        time = f", in {figures(row['latency_ms']['p50'])} ms an image on {threads(row['threads'])} of {machine['cpu']}"
+        time = f", in {figures(row['latency_ms']['p50'])} ms per image on {threads(row['threads'])} of {machine['cpu']}"
     count = len(view.report["models"])
     choice = f"The best of {count} files: " if count > 1 and view.chosen else ""
     found = (
