@@ -1,10 +1,10 @@
-"""What each part of the recipe `standard` and of fcn8-edge is worth: results/ablation.json and .md.
+"""The contribution of each part of the recipe `standard` and of fcn8-edge: results/ablation.json and .md.
 
-`python benchmarks/ablation.py DATA` trains named variants for a few epochs each, from the most informative on, all on
-the same images and scored on the same validation images; the test images of the shipped model's split take no part.
-A finished variant is kept in --work and one that was stopped goes on, so the command can be given again and again;
-what an earlier results/ablation.json holds of the same images and epochs counts as finished. `--only` picks variants,
-`--report` writes what is finished.
+`python benchmarks/ablation.py DATA` trains named variants for a few epochs each, the most informative first. All use
+the same training and validation images; the test images of the shipped model's split are not used. Finished variants
+are kept in --work and stopped ones continue, so the command can be repeated. Variants of an earlier
+results/ablation.json with the same images and epochs count as finished. `--only` selects variants, `--report` writes
+the finished ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bad inputs tried through the real command line: results/bad_inputs.json and results/bad_inputs.md."""
+"""Run the real command line on bad inputs: results/bad_inputs.json and results/bad_inputs.md."""
 
 from __future__ import annotations
 

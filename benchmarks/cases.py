@@ -1,10 +1,10 @@
-"""What segtool does with the failing inputs of other people: results/cases.json and results/cases.md.
+"""Run segtool on failing inputs from public bug reports: results/cases.json and results/cases.md.
 
-`python benchmarks/cases.py [CASES] [--only NAME ...] [--again]` runs the commands of every case in CASES (by default
-../shared/cases), one after the other, each in a process of its own. Of a data set these are `data check`, `data info`,
-`train --epochs 1` and `evaluate` of what was trained; of a model the export that CASES/README.md names, with each of
-its options. The table has what is right, from the same README, beside what each command says. A case that
-results/cases.json has already is not run again, unless with --only or --again.
+`python benchmarks/cases.py [CASES] [--only NAME ...] [--again]` runs the commands of every case in CASES (default:
+../shared/cases) one after the other, each in its own process. For a data set these are `data check`, `data info`,
+`train --epochs 1` and `evaluate` of the result. For a model it is the export that CASES/README.md names, with each of
+its options. The table shows the expected result, from the same README, beside the messages of each command. Cases that
+are in results/cases.json are skipped, except with --only or --again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Running the command line as a user does, and keeping what it said."""
+"""Running the command line as a user does, and recording its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages of docs/ say of the code, read from the code: fields, presets, gates, recipes, layers, rewrites."""
+"""Facts for the pages of docs/, read from the code: fields, presets, gates, recipes, layers, rewrites."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gates() -> str:
          f"probabilities within {MAX_DIFFERENCE:g}, {MIN_AGREEMENT:.2%} of the labels equal"),
         ("accuracy", "INT8 with FP32, on all validation images",
          f"at most {ExportOptions().max_drop:g} points of foreground mean IoU lost (`--max-drop`)"),
-        ("speed", "INT8 with FP32, one image, in turns, on this machine",
+        ("speed", "INT8 with FP32, one image, interleaved, on this machine",
          "not slower with confidence, where this machine is of the preset's kind"),
     ]  # fmt: skip
     return _table(("gate", "compares", "asks for"), rows)

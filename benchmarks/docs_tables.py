@@ -1,6 +1,6 @@
-"""What the pages of docs/ show of results/*.json and of the code; benchmarks/figures.py writes it into them.
+"""The generated parts of the pages of docs/, from results/*.json and the code; benchmarks/figures.py writes them.
 
-A page has it between `<!-- figures: NAME -->` and `<!-- /figures -->`; NAME is one of `PARTS`.
+A part is between `<!-- figures: NAME -->` and `<!-- /figures -->` in a page; NAME is one of `PARTS`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What each command sends, and what it writes where nobody asked it to, as strace sees it: results/egress.json.
+"""Trace each command with strace: sent data, and files outside of the requested ones: results/egress.json.
 
-`python benchmarks/egress.py` runs the commands with an empty home. Each process is kept alive for 20 s after its work,
-as libraries send from time to time what they have gathered. What is seen with this onnxruntime is added to what was
-seen with others: run it once in an environment with each. With Ray installed, `predict --engine ray` is tried as well.
+`python benchmarks/egress.py` runs the commands with an empty home. Each process stays alive for 20 s after its work,
+because libraries send collected data periodically. The results for this version of onnxruntime are added to those for
+other versions: run the script once in an environment with each. With Ray installed, it also runs `predict --engine
+ray`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What each engine takes on a disk and to start, with the same network: results/engines_footprint.json.
+"""Disk size and cold start of each engine with the same network: results/engines_footprint.json.
 
-`python benchmarks/engines_footprint.py WORK --ours model.int8.onnx --keras model.keras` takes the models that
-`export_engines.py` converted into its folder WORK. Each engine is installed into a fresh environment of its own;
-its cold start is that of a fresh process there, which imports, opens the INT8 model (TensorFlow the trained file) and
-predicts one image: the median of 10, the engines in turns, the first round not counted.
+`python benchmarks/engines_footprint.py WORK --ours model.int8.onnx --keras model.keras` uses the models that
+`export_engines.py` converted into the folder WORK. Each engine is installed into a separate fresh environment. Its cold
+start is that of a fresh process, which imports, opens the INT8 model (TensorFlow the trained file) and predicts one
+image: the median of 10, with the engines interleaved and without the first round.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The same trained network on every engine, raw uint8 pixels in and uint8 class ids out: results/export_engines.json.
 
-Every engine has a process of its own, pinned to as many processors as it has threads; they take turns, and those
-whose turn it is not are stopped. A turn begins with runs that are not timed, because whoever ran before has emptied
-the caches. No time is taken out.
+Every engine has its own process, pinned to as many processors as it has threads. The measurement is interleaved, and
+all other processes are stopped. Each turn begins with runs that are not timed, because the previous engine has emptied
+the caches. No outlier is removed.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _graphs(comparison: Comparison) -> dict[str, Path]:
 
 
 def _throughput(comparison: Comparison, rounds: int) -> list[dict[str, Any]]:
-    """Measure images a second on all processors, the modes in turns."""
+    """Measure images per second on all processors, with the modes interleaved."""
     processors = available_cpus()
     modes = throughput.modes(comparison.engines)
     makers = {

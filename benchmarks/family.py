@@ -1,9 +1,9 @@
 """Accuracy against INT8 latency over the family: results/family.json, from which `figures.py` draws docs/family.svg.
 
-`python benchmarks/family.py RUN... --data DATA` scores finished, exported runs (`segtool export RUN --quantize`) on
-the test images of their own split, which took no part in training, in the choice of the epoch, in calibration or in a
-gate, and measures their INT8 files in turns, one thread, with `segtool benchmark`. Runs of the same --seed and splits
-have the same test images.
+`python benchmarks/family.py RUN... --data DATA` scores finished, exported runs (`segtool export RUN --quantize`) on the
+test images of their own split. Training, the choice of the epoch, calibration and the gates do not use these images.
+The INT8 files are measured interleaved, one thread, with `segtool benchmark`. Runs of the same --seed and splits have
+the same test images.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write every table and plot of the README and the docs from results/*.json: `python benchmarks/figures.py [--check]`.
 
-With --check nothing is written: it ends with 1 where a file is not what the results say.
+With --check nothing is written, and the exit code is 1 if a file differs from the results.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A folder of images through `segtool predict`: images a second against one worker and OpenVINO, and its memory.
+"""Throughput and memory of `segtool predict` on a folder of images, against one worker and OpenVINO.
 
-`python benchmarks/folder_throughput.py MODEL [--count 2000] [--rounds 5] [--openvino XML]`. The commands take turns;
-their time is that of the whole process, and includes decoding the PNGs and writing the label maps; "after the start"
-is the time that the manifest has, without the start of Python and of the model. OpenVINO, in its throughput mode, is
-given the images already decoded and writes nothing. XML is the same network, which `export_engines.py` leaves in its
-work folder. `--only memory` measures the memory alone, which no other work disturbs, and keeps the other figures.
+`python benchmarks/folder_throughput.py MODEL [--count 2000] [--rounds 5] [--openvino XML]`. The commands are
+interleaved. The time is that of the full process, including decoding the PNGs and writing the label maps. "After the
+start" is the time in the manifest, without the start of Python and of the model. OpenVINO runs in its throughput mode
+on decoded images and writes nothing. XML is the same network, from the work folder of `export_engines.py`. `--only
+memory` measures only the memory, which other load does not disturb, and keeps the other figures.
 """
 
 from __future__ import annotations

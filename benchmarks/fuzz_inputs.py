@@ -1,4 +1,4 @@
-"""Damaged images and models by the thousand, through the code that reads them: results/fuzz_inputs.json."""
+"""Run the readers on thousands of damaged images and models: results/fuzz_inputs.json."""
 
 from __future__ import annotations
 

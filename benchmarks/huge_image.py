@@ -1,8 +1,8 @@
-"""Images far larger than the model, and the memory and time that they take: results/huge_image.json.
+"""Memory and time for images far larger than the model: results/huge_image.json.
 
-A grey image of SIDE x SIDE pixels is drawn on the spot and predicted by `segtool predict`: refused at the default
-limit, by tiles, and resized with both pictures; then the largest colour image that the default limit allows.
-Memory is the peak of the whole process (VmHWM of Linux).
+A grey image of SIDE x SIDE pixels is generated and predicted by `segtool predict`: refused at the default limit, in
+tiles, and resized with both pictures. Then follows the largest colour image that the default limit allows. Memory is
+the peak of the full process (VmHWM of Linux).
 """
 
 from __future__ import annotations

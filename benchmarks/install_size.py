@@ -1,4 +1,4 @@
-"""What the base takes on a disk, package by package, in a fresh environment: results/install_size.json and .md."""
+"""Disk size of the base install in a fresh environment, by package: results/install_size.json and .md."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What segtool adds to onnxruntime: to an import, to one prediction, and to one whole process.
+"""The overhead of segtool over onnxruntime: for an import, one prediction, and a full process.
 
-`python benchmarks/light_runtime.py MODEL [--rounds 20]`, in an environment with the base install alone,
-writes results/light_runtime.json. A whole process is timed with MODEL and with the model in the package, which is the
-harder case: the less a model takes, the more weighs what is around it.
+`python benchmarks/light_runtime.py MODEL [--rounds 20]`, in an environment with only the base install, writes
+results/light_runtime.json. A full process is timed with MODEL and with the model in the package. The latter is the
+harder case, because the overhead matters more for a small model.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RUNS_A_TURN = 20
 
 
 def main() -> None:
-    """Measure in turns and write the result."""
+    """Measure interleaved and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--rounds", type=int, default=20)

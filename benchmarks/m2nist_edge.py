@@ -1,8 +1,8 @@
 """fcn8-edge on real M2NIST beside fcn8: accuracy over seeds, INT8 latency, time to the source's figures.
 
-`python benchmarks/m2nist_edge.py DATA RUN... --fcn8 RUN` scores finished runs of the training command below, one a
-seed, each exported with --quantize. The test images take no part in training, in the choice of the epoch, in
-calibration or in a gate; architecture and recipe were chosen on the validation images of seed 0's split.
+`python benchmarks/m2nist_edge.py DATA RUN... --fcn8 RUN` scores finished runs of the training command below, one per
+seed, each exported with --quantize. Training, the choice of the epoch, calibration and the gates do not use the test
+images. Architecture and recipe were chosen on the validation images of seed 0's split.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _spread(scores: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def _latency(edge: Path, fcn8: Path, data: str) -> dict[str, Any]:
-    """Time both INT8 files on one image, one thread each, in turns."""
+    """Time both INT8 files on one image, one thread each, interleaved."""
     dataset = load_dataset(data)
     image = np.asarray(dataset.image(0))
     ours, theirs = (segtool.load(path, provider="cpu", threads=1) for path in (edge, fcn8))

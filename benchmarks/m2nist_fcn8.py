@@ -1,6 +1,6 @@
 """FCN-8 on real M2NIST, from training to INT8: results/m2nist_fcn8.json and results/m2nist_fcn8_history.csv.
 
-The test images take no part in training, in the choice of the epoch, in calibration or in a gate.
+Training, the choice of the epoch, calibration and the gates do not use the test images.
 """
 
 from __future__ import annotations

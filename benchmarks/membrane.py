@@ -1,10 +1,10 @@
-"""A folder of images from start to end: the 30 membranes of ISBI 2012, 6 of them held out.
+"""The full pipeline on a folder of images: the 30 micrographs of ISBI 2012, 6 of them held out.
 
 `python benchmarks/membrane.py DATA [--work DIR]` splits by a seed, trains on crops, exports with --quantize, predicts
-and evaluates the FP32 and the INT8 file on the 6 held-out images, on which nothing was chosen; then it writes
+and evaluates the FP32 and the INT8 file on the 6 held-out images, which selected nothing. Then it writes
 results/membrane.json and docs/membrane.png. DATA is a folder with images/ and masks/ (0 membrane, 255 cell; Arganda-
 Carreras et al., Frontiers in Neuroanatomy 9, 2015). The data may be used for research but are not part of this project:
-the picture in docs/ shows predictions and their errors at a third of the size. One with images and truth is left in
+the picture in docs/ shows predictions and their errors at a third of the size. A picture with images and truth stays in
 the work folder.
 """
 

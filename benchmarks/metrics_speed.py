@@ -1,8 +1,8 @@
-"""How fast the metrics are, and how much memory they take: `python benchmarks/metrics_speed.py [--rounds 15]`.
+"""Speed and memory of the metrics: `python benchmarks/metrics_speed.py [--rounds 15]`.
 
-Time: 5,000 pairs of label maps of 64 x 84 pixels with 11 classes, in turns with a bare `numpy.bincount` of the same
-pixels, whole and image by image (the faster of the two is what counts). Measured apart are the confusion matrix with
-all scores that follow from it, everything with boundaries and image-level figures, and the intervals.
+Time: 5,000 pairs of label maps of 64 x 84 pixels with 11 classes, interleaved with a bare `numpy.bincount` of the same
+pixels, at once and image by image (the faster of the two is the baseline). Three parts are measured separately: the
+confusion matrix with the scores from it, everything with boundaries and image-level figures, and the intervals.
 
 Memory: the peak of a fresh process that evaluates 100 and 1,000 images of 1024 x 1024, generated on the fly.
 Writes results/metrics_speed.json.
@@ -48,7 +48,7 @@ print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
 def main() -> None:
-    """Measure in turns and write the result."""
+    """Measure interleaved and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--images", type=int, default=5000)
@@ -79,7 +79,7 @@ def label_maps(count: int) -> tuple[Labels, Labels]:
 
 
 def times(truths: Labels, predictions: Labels, rounds: int) -> dict[str, Any]:
-    """Time each way of counting in turns; the ratios are of the same turn."""
+    """Time all ways of counting interleaved; each ratio is from one turn."""
     counted = count_images(truths, predictions, CLASSES, boundary_width=default_width(64, 84))
     calls: dict[str, Callable[[], Any]] = {
         "bincount_whole": lambda: bincount(truths, predictions),

@@ -1,8 +1,8 @@
-"""What `export --prune` takes and costs: results/pruning.json.
+"""The effect of `export --prune` on size, time and accuracy: results/pruning.json.
 
 `python benchmarks/pruning.py RUN --data DATA [--percent 0.05,0.1,0.2]` exports a trained run in INT8 without and with
-pruning, scores each file on test images of the run's own split, which took no part in training, in choosing channels,
-in calibration or in a gate, and times the INT8 files in turns, one image, one thread.
+pruning. Each file is scored on the test images of the run's split. Training, the choice of channels, calibration and
+the gates do not use these images. The INT8 files are timed interleaved, one image, one thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A prediction on two Ray nodes, one of them killed in the middle, against the local engine: results/ray_cluster.json.
+"""A prediction on two Ray nodes, one of which is killed, against the local engine: results/ray_cluster.json.
 
-Needs pip install -e ".[ray,train]", the latter for the digits of the generated images; nothing else may run beside it.
+Needs pip install -e ".[ray,train]"; `train` has the digits of the generated images. No other load may run meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of docs/figures.md, and the two of the README, from results/*.json; `figures.py` writes them."""
+"""The tables of docs/figures.md and the two tables of the README, from results/*.json; `figures.py` writes them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def figures() -> str:
         "",
         result["test_note"],
         "",
-        f"INT8 against FP32, one image, {speed['threads']} threads, measured in turns by the export: "
+        f"INT8 against FP32, one image, {speed['threads']} threads, measured interleaved by the export: "
         f"{speed['sentence']}.",
     ]
     more = (engines.throughput_table, footprint.table, family.table, scaling.table)
@@ -119,7 +119,7 @@ def _engines() -> list[str]:
     result: dict[str, Any] = json.loads((RESULTS / "export_engines.json").read_text(encoding="utf-8"))
     lines = [
         "",
-        "The same network in other engines, one image from raw pixels to class ids, one thread, in turns within "
+        "The same network in other engines, one image from raw pixels to class ids, one thread, interleaved in "
         "one run "
         f"({processor(result['machine'])}; `benchmarks/export_engines.py`):",
         "",

@@ -1,6 +1,6 @@
 """Draw docs/report.png: the first screen of the shipped model's report on generated images, in a real Chromium.
 
-`python benchmarks/report_picture.py [REPORT.html]`; without a page it makes one (some minutes on a slow machine).
+`python benchmarks/report_picture.py [REPORT.html]`; without a page it creates one (some minutes on a slow machine).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Time and peak memory of `segtool report` on one run, with two checkouts interleaved: results/report_time.json.
 
-`python benchmarks/report_time.py RUN BEFORE [AFTER]`: RUN is a run folder with exported files; BEFORE and AFTER are
-folders that hold the package, such as the src of a checkout of an earlier commit. AFTER is this checkout's own src
-where it is left out. Latency is not measured (--no-latency): its time is that of `segtool benchmark`.
+`python benchmarks/report_time.py RUN BEFORE [AFTER]`: RUN is a run folder with exported files. BEFORE and AFTER are
+folders with the package, such as the src of a checkout of an earlier commit. The default of AFTER is the src of this
+checkout. Latency is not measured (--no-latency), because its time is that of `segtool benchmark`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What larger images and more of them cost: results/scaling.json, from which `figures.py` draws docs/scaling.svg.
+"""Latency and memory against image size: results/scaling.json, from which `figures.py` draws docs/scaling.svg.
 
 `python benchmarks/scaling.py RUN...` takes finished runs of `segtool train` and measures, one thread, FP32 and INT8
-where it is there:
+if available:
 
 - whole: the run exported at that size (`segtool export RUN --size SxS`, up to 2,097,152 pixels) and run on one image;
-- tiled: the run's own file at the size of its training, cut into overlapping tiles, up to 2048 x 2048.
+- tiled: the file of the run at its training size, on overlapping tiles, up to 2048 x 2048.
 
-Latency is of `Segmenter(image)`, in turns between all; memory is the peak of a fresh process that opens the file and
-predicts one image.
+Latency is that of `Segmenter(image)`, with all files interleaved. Memory is the peak of a fresh process that opens the
+file and predicts one image.
 """
 
 from __future__ import annotations

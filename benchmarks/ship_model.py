@@ -1,9 +1,9 @@
 """Put a run's INT8 file into the package: `python benchmarks/ship_model.py RUN`.
 
-Export it with `--preset x86` first: its 7-bit weights are right on every processor, with VNNI or without.
+Export it with `--preset x86` first: 7-bit weights are correct on every processor, with or without VNNI.
 
-The images that the file verifies itself with are made by the generator here, whatever it was trained on: no image of
-a data set goes into the package.
+The golden images of the file come from the generator, for any training data, so the package contains no image of a data
+set.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Each command is stopped at 200 moments of its first second, by SIGTERM and SIGINT alternately: results/stops.json.
+"""Stop each command at 200 moments of its first second, by SIGTERM and SIGINT alternately: results/stops.json.
 
-What is right: exit code 1, one sentence, no traceback, no unfinished file, no process left over. A command that had its
-result before ends with its own exit code, and `predict`, which finishes the images in work, with 3. Before segtool has
-handlers, Python's are in place, or none: `last_before_handlers_ms` is the latest moment at which a signal found those.
+Expected: exit code 1, one sentence, no traceback, no unfinished file, no remaining process. A command that is already
+done ends with its own exit code. `predict` finishes the images in work and ends with 3. Until segtool sets its
+handlers, those of Python are active, or none; `last_before_handlers_ms` is the latest moment of a signal in this phase.
 
-Usage: stops.py [MOMENTS [SECONDS [COMMAND...]]]. What the file has of other commands is kept.
+Usage: stops.py [MOMENTS [SECONDS [COMMAND...]]]. The results of other commands in the file are kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a command and all that it starts send and write, as the kernel sees it: system calls, read from strace."""
+"""The network and file system calls of a command and its child processes, read from strace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three commands, exactly as the README has them, in an empty folder: results/three_commands.json."""
+"""Run the three commands of the README, unchanged, in an empty folder: results/three_commands.json."""
 
 from __future__ import annotations
 

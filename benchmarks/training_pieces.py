@@ -1,9 +1,9 @@
-"""What each piece of `segtool.train.faster` saves of a training step: results/training_pieces.json.
+"""The time that each piece of `segtool.train.faster` saves of a training step: results/training_pieces.json.
 
-The training steps of `segtool train` with all pieces, and without each of them. Each subject has a process of its own,
-pinned to as many processors as it has threads; they run interleaved, in another order each round, and the others are
-stopped. Ratios are those of one round: wall time, and processor time of the whole process, which other work on the
-machine disturbs less. A piece that saves less than a tenth of the step is not kept.
+The script measures training steps of `segtool train` with all pieces, and without each of them. Each subject has its
+own process, pinned to as many processors as it has threads. They run interleaved, in another order each round, and the
+others are stopped. Ratios are computed per round, for wall time and for processor time of the full process, which other
+load disturbs less. A piece that saves less than a tenth of the step is not kept.
 """
 
 from __future__ import annotations

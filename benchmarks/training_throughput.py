@@ -1,10 +1,10 @@
 """The same network, data and batches trained by segtool and in PyTorch: results/training_throughput.json.
 
-Every subject has a process of its own, pinned to as many processors as it has threads; they take turns, and those whose
-turn it is not are stopped. A turn begins with steps that are not timed. segtool's steps are those of `segtool train`:
-`keras.Model.fit` with its batches, augmentation, loss, accuracy, optimizer and several steps a call. PyTorch has the
-same weights and batches (from a thread that is two ahead), channels_last, autocast where the precision is bfloat16, the
-same optimizer, and no accuracy to compute. No time is taken out.
+Every subject has its own process, pinned to as many processors as it has threads. The measurement is interleaved, and
+all other processes are stopped. Each turn begins with steps that are not timed. segtool's steps are those of `segtool
+train`: `keras.Model.fit` with its batches, augmentation, loss, accuracy, optimizer and several steps per call. PyTorch
+uses the same weights and batches (from a thread that is two batches ahead), channels_last, autocast for bfloat16, and
+the same optimizer. It computes no accuracy. No outlier is removed.
 """
 
 from __future__ import annotations

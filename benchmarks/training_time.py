@@ -1,7 +1,7 @@
 """Training time against the number of images, on generated data: results/training_time.json.
 
 `python benchmarks/training_time.py` runs the real `segtool train` for a few epochs on 250, 500, 1000 and 2000 images
-and takes the seconds of each epoch but the first (which also compiles) from its history.csv.
+and reads the seconds of each epoch from its history.csv, except the first, which also compiles.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ def throughput_table() -> list[str]:
     rows = result("export_engines")["throughput"]
     lines = [
         "",
-        f"Images a second of the INT8 files on {rows[0]['processors']} processors, in turns within the same run:",
+        f"Images a second of the INT8 files on {rows[0]['processors']} processors, interleaved in one run:",
         "",
         "| how | images/s (95 % interval) |",
         "| --- | --- |",

@@ -44,7 +44,7 @@ def table() -> list[str]:
     images = found["members"][0]["images"]
     lines = [
         "",
-        f"The family in INT8 on {images} {found['split']} images of real M2NIST, one thread, in turns within one run "
+        f"The family in INT8 on {images} {found['split']} images of real M2NIST, one thread, interleaved in one run "
         f"({processor(found['machine'])}; `benchmarks/family.py`): another processor than in some tables above, so "
         f"compare times within a table. {found['note']}".rstrip(),
         "",

@@ -1,1 +1,1 @@
-"""Score a model on a data set; compare models on the same images."""
+"""Scoring a model on a data set, and comparing models on the same images."""

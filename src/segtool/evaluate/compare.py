@@ -1,4 +1,4 @@
-"""Comparing models on the same images: what `segtool evaluate A B` does."""
+"""Comparing models on the same images: the implementation of `segtool evaluate A B`."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def compare(models: Sequence[str | Path], *, options: EvaluateOptions, progress:
     Parameters
     ----------
     models
-        Two .onnx or .keras files or run folders, or more.
+        At least two .onnx or .keras files or run folders.
     options
-        On what, and what to write; `segtool.report.evaluation.draw_comparison` draws the pictures.
+        The data and the outputs; `segtool.report.evaluation.draw_comparison` draws the pictures.
     progress
-        Called with (images done, images in all).
+        Called with (images done, total images).
 
     Raises
     ------
     SegtoolError
-        A model or the data cannot be used, the models' classes differ, they were trained on different parts of the
-        data, or an output is already there, is one of the inputs, or is named twice.
+        A model or the data cannot be used, or the models have different classes or training parts. An output exists
+        already, is one of the inputs, or is named twice.
     """
     if len(models) < 2 or options.confusion is not None:
         raise DataError(
-            "A comparison takes two models or more and draws no confusion matrix; evaluate them one by one."
+            "A comparison takes at least two models and draws no confusion matrix; evaluate the models one by one."
         )
     check_outputs(options)
     predictors = [open_for(model, options) for model in models]

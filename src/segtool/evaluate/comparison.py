@@ -1,25 +1,25 @@
-"""How two models differ on the same images, and how that is written down: the JSON of `segtool evaluate A B`.
+"""The differences between models on the same images, and their output format: the JSON of `segtool evaluate A B`.
 
 The object of ``segtool evaluate A B [C ...] --json`` (`Comparisons.to_dict`):
 
 ``data``, ``split``, ``data_fingerprint``, ``images``
-    The images that all were scored on.
+    The data that all models were scored on.
 ``models``
-    A list of the objects of `segtool.evaluate.evaluation`, one a model, in the order given.
+    A list of objects of `segtool.evaluate.evaluation`, one per model, in the order given.
 ``comparisons``
-    One of each further model against the first: ``first`` and ``second`` are the files; ``label_agreement`` is the
-    share of counted pixels with the same label in both, ``images_alike`` the number of images without a differing
-    pixel; ``figures`` is ``{FIGURE: {first, second, difference, interval: [low, high], verdict}}`` at the level of the
-    data set, ``classes`` a list of ``{id, name, iou, dice, boundary_iou}`` with the same entries; ``differ_most`` up
-    to ten images ``{index, image, label_agreement, ranked_by, first, second, difference}`` (image-level figures),
-    those with the most differing pixels first; images without any are left out.
+    One entry for each further model against the first. ``first`` and ``second`` are the files. ``label_agreement`` is
+    the fraction of counted pixels with the same label in both, ``images_alike`` the number of images without a
+    differing pixel. ``figures`` is ``{FIGURE: {first, second, difference, interval: [low, high], verdict}}`` at
+    data-set level; ``classes`` is a list of ``{id, name, iou, dice, boundary_iou}`` with the same entries.
+    ``differ_most`` has up to ten images ``{index, image, label_agreement, ranked_by, first, second, difference}``
+    (image-level figures), those with the most differing pixels first; identical images are excluded.
 ``convention``, ``boundary``
-    As of each model: one paragraph on how the figures are defined, and the widths of the boundaries.
+    As for each model: the definition of the figures, and the widths of the boundaries.
 ``intervals``
-    How they are made: ``{method, level, resamples, seed, convention}``.
+    How intervals are computed: ``{method, level, resamples, seed, convention}``.
 
-A difference is second minus first; its interval is paired: both models are scored on the same resamples. The verdict is
-"better" or "worse" (of the second) where the interval leaves out 0, else "no difference shown"; null without interval.
+A difference is second minus first. Its interval is paired: both models are scored on the same resamples. The verdict on
+the second model is "better" or "worse" if the interval excludes 0, else "no difference shown"; null without interval.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ from segtool.metrics.figures import FIGURES, PER_CLASS
 from segtool.metrics.overlap import ratio
 
 PAIRED_CONVENTION = (
-    "Differences are second minus first. Their intervals are paired: the images are drawn with replacement, both "
-    "models are scored on the same draws, and the difference of each draw counts. They tell how much the choice of "
-    "images moves the result, not how much another training would; of twenty intervals of models that are alike, about "
-    "one leaves out 0."
+    "Differences are second minus first. Their intervals are paired: images are drawn with replacement, both models "
+    "are scored on the same draws, and the difference is computed for each draw. They show the effect of the choice of "
+    "images, not that of another training. For equal models, about one of twenty intervals excludes 0."
 )
 
 
@@ -54,7 +53,7 @@ class Comparison:
     first, second
         Their evaluations.
     same
-        int64 (N,): counted pixels of each image with the same label in both.
+        int64 (N,): counted pixels of each image with the same label in both models.
     """
 
     first: Evaluation
@@ -63,24 +62,24 @@ class Comparison:
 
     @cached_property
     def agreement(self) -> Floats:
-        """Share of counted pixels of each image with the same label in both, float64 (N,); NaN without any pixel."""
+        """Fraction of counted pixels of each image with the same label in both, float64 (N,); NaN without any pixel."""
         counted = self._counted
         return ratio(self.same.astype(np.float64), counted.astype(np.float64))
 
     @property
     def label_agreement(self) -> float:
-        """The same over all images."""
+        """The same fraction over all images."""
         total = int(self._counted.sum())
         return int(self.same.sum()) / total if total else float("nan")
 
     @cached_property
     def differing(self) -> list[int]:
-        """The places in the selection of the images with a differing pixel, those with the largest share first."""
+        """The positions in the selection of images with a differing pixel, those with the largest fraction first."""
         order = np.argsort(np.where(self._counted > 0, self.agreement, 1.0), kind="stable")
         return [int(at) for at in order if self.same[at] < self._counted[at]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the comparison as one of ``comparisons`` in the module's description."""
+        """Return the comparison as an entry of ``comparisons``, described at the top of the module."""
         return {
             "first": str(self.first.model),
             "second": str(self.second.model),
@@ -112,7 +111,7 @@ class Comparison:
         return rows
 
     def image(self, at: int) -> dict[str, Any]:
-        """Return how the models differ on one image of the selection."""
+        """Return the differences between the models on one image of the selection."""
         ranked_by = self.first.ranked_by
         first, second = (float(each.per_image[ranked_by][at]) for each in (self.first, self.second))
         return {
@@ -149,16 +148,16 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
-    """Several models on the same images, each against the first.
+    """Several models on the same images, each compared with the first.
 
     Attributes
     ----------
     evaluations
-        One a model.
+        One per model.
     comparisons
-        Of each further model against the first.
+        One for each further model, against the first.
     written
-        Files that were written beside.
+        Files that were also written.
     """
 
     evaluations: Sequence[Evaluation]
@@ -166,7 +165,7 @@ class Comparisons:
     written: Sequence[Path] = field(default_factory=tuple)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object that the module describes."""
+        """Return the JSON object, described at the top of the module."""
         first = self.evaluations[0]
         models = [each.to_dict() for each in self.evaluations]
         return {

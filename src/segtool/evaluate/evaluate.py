@@ -1,4 +1,4 @@
-"""Scoring a model file on a data set: what `segtool evaluate` does."""
+"""Scoring a model file on a data set: the implementation of `segtool evaluate`."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to score on and what to write beside the figures.
+    """The data of an evaluation, and what to write in addition to the figures.
 
     Attributes
     ----------
     data
-        A data set's spec; None for the data of the run that the model lies in.
+        The spec of a data set; None for the data of the model's run.
     split
-        "train", "val", "test" or "all"; None for "val" of the data that the model was trained on and of files that
-        come in parts, else "all".
+        "train", "val", "test" or "all". None means "val" for the training data of the model and for data with given
+        parts, else "all".
     per_image
         CSV file for the scores of each image.
     confusion
-        PNG file for the confusion matrix, which `segtool.report.evaluation` draws.
+        PNG file for the confusion matrix, drawn by `segtool.report.evaluation`.
     pictures, samples
-        PNG file for image, truth and prediction side by side, of this many images; drawn there too.
+        PNG file for image, truth and prediction side by side, and the number of images; drawn by the same module.
     boundary_width
-        Width in pixels of the boundary that boundary IoU is about; None for 2 % of each image's diagonal.
+        Width in pixels of the boundary for boundary IoU; None for 2 % of the diagonal of each image.
     bootstrap
-        How intervals are made.
+        How intervals are computed.
     provider, threads, provider_options
-        As in `segtool.load`; they concern .onnx files only.
+        As in `segtool.load`, for .onnx files only.
     overwrite
-        Whether files that are there may be replaced; never those that are read.
+        Whether existing files may be replaced; input files are never replaced.
     """
 
     data: str | None = None
@@ -68,15 +68,15 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
     model
         An .onnx or .keras file or a run folder; None for the latest run.
     options
-        On what, and what to write.
+        The data and the outputs.
     progress
-        Called with (images done, images in all).
+        Called with (images done, total images).
 
     Raises
     ------
     SegtoolError
-        The model or the data cannot be used, their classes differ, or an output is already there, is one of the
-        inputs, or is named twice.
+        The model or the data cannot be used, or their classes differ. An output exists already, is one of the inputs,
+        or is named twice.
     """
     check_outputs(options)
     predictor = open_for(model, options)
@@ -89,7 +89,7 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
 
 
 def check_outputs(options: EvaluateOptions) -> None:
-    """Refuse outputs that are wrong or there already before any work is done."""
+    """Refuse wrong or existing outputs before any work is done."""
     if wrong := wrong_outputs(options):
         raise DataError(wrong)
     for path in _outputs(options):
@@ -97,17 +97,17 @@ def check_outputs(options: EvaluateOptions) -> None:
 
 
 def wrong_outputs(options: EvaluateOptions) -> str | None:
-    """Return the sentence on what is wrong with the names of the outputs; None where nothing is."""
+    """Return the message for wrong output names; None if they are valid."""
     if twice := named_twice(_outputs(options)):
-        return f"{twice} is named for two outputs, expected a file of its own for each; choose another name."
+        return f"{twice} is named for two outputs, expected a different file for each; choose another name."
     for what, path in (("confusion matrix", options.confusion), ("pictures", options.pictures)):
         if path is not None and path.suffix.lower() != ".png":
-            return f"{path} is no name of a PNG file, which the {what} would be; give one that ends in .png."
+            return f"The output {path} for the {what} does not end in .png, expected a PNG file; change its name."
     return None
 
 
 def refuse_inputs(predictors: Sequence[Predictor], options: EvaluateOptions) -> None:
-    """Refuse outputs that are a model, a file of its run, or of the data, whether they may be replaced or not."""
+    """Refuse outputs that are a model, a file of its run or of the data, even with `overwrite`."""
     outputs = _outputs(options)
     if outputs:
         spec = options.data or spec_of_runs(predictors)
@@ -120,7 +120,7 @@ def _outputs(options: EvaluateOptions) -> list[Path]:
 
 
 def open_for(model: str | Path | None, options: EvaluateOptions) -> Predictor:
-    """Open a model with the options' provider."""
+    """Open a model with the provider and threads of the options."""
     return open_predictor(
         model, provider=options.provider, threads=options.threads, provider_options=options.provider_options
     )
@@ -134,7 +134,7 @@ def tally_of(
     *,
     seen: Seen | None = None,
 ) -> tuple[Tally, ...]:
-    """Count what models get right on the same images; `seen` is called as in `segtool.evaluate.scoring.tally`."""
+    """Count the correct pixels of models on the same images; `seen` as in `segtool.evaluate.scoring.tally`."""
     models = [
         Scored(_answer(each), (each.contract.height, each.contract.width), each.answer_image) for each in predictors
     ]
@@ -149,7 +149,7 @@ def tally_of(
 
 
 def evaluation_of(predictor: Predictor, selection: Selection, counted: Tally, options: EvaluateOptions) -> Evaluation:
-    """Return what was counted of a model as its evaluation."""
+    """Return the evaluation of a model from its counts."""
     return Evaluation(
         predictor,
         selection,
@@ -161,7 +161,7 @@ def evaluation_of(predictor: Predictor, selection: Selection, counted: Tally, op
 
 
 def write_per_image(evaluations: Sequence[Evaluation], options: EvaluateOptions) -> list[Path]:
-    """Write the CSV of `per_image_table` where it was asked for; return what was written."""
+    """Write the CSV of `per_image_table` if requested; return the written files."""
     if options.per_image is None:
         return []
     write_bytes(options.per_image, per_image_table(evaluations).encode())
@@ -178,10 +178,10 @@ def _why_no_probabilities(predictor: Predictor) -> str:
     if predictor.answer_batch is not None:
         return ""
     if predictor.kind == "keras":
-        return f"The output of {predictor.path} does not add up to 1 over the classes, so it is no probability."
+        return f"The outputs of {predictor.path} do not sum to 1 over the classes, so they are not probabilities."
     return (
         f"{predictor.path} has the labels head, which gives class ids only; export it with --head probabilities (or "
-        "logits), or evaluate the .keras file that it was made from."
+        "logits), or evaluate the .keras file that it was exported from."
     )
 
 

@@ -1,35 +1,35 @@
-"""What an evaluation found, and how it is written down: the JSON of `segtool evaluate`, and its CSV.
+"""The result of an evaluation, and its output formats: the JSON and the CSV of `segtool evaluate`.
 
-The object of ``segtool evaluate MODEL --json`` (`Evaluation.to_dict`; shares are 0..1, null where nothing counts):
+The object of ``segtool evaluate MODEL --json`` (`Evaluation.to_dict`; fractions are 0..1, undefined values are null):
 
 ``model``, ``data``, ``split``, ``data_fingerprint``, ``images``
-    What was scored on what; ``images`` is a number. ``provider`` and the like for an .onnx file.
+    The model and the scored data; ``images`` is a count. ``provider`` and related keys for an .onnx file.
 ``pixel_accuracy``, ``mean_iou``, ``mean_dice``, ``foreground_mean_iou``, ``foreground_mean_dice``,
 ``frequency_weighted_iou``, ``mean_boundary_iou``, ``foreground_mean_boundary_iou``
-    Data-set-level figures: from one confusion matrix over all images (``level`` says "data set").
+    Data-set-level figures, from one confusion matrix over all images (``level`` is "data set").
 ``classes``
     A list of ``{id, name, iou, dice, support, precision, recall, predicted, boundary_iou, images, intervals}``:
-    ``support`` and ``predicted`` are true and predicted pixels, ``images`` how many images have the class in their
-    truth, ``intervals`` ``{iou, dice, boundary_iou}`` of ``[low, high]``.
+    ``support`` and ``predicted`` are counts of true and predicted pixels. ``images`` is the number of images with the
+    class in their truth. ``intervals`` is ``{iou, dice, boundary_iou}`` of ``[low, high]``.
 ``confusion_matrix``, ``confusion_matrix_normalized``
-    K rows (truth) of K numbers (prediction): pixels, and shares of each row; a row without a true pixel is null.
+    K rows (truth) of K numbers (prediction): pixels, and fractions of each row; a row without a true pixel is null.
 ``convention``
-    One paragraph on how the figures are defined.
+    One paragraph with the definition of the figures.
 ``boundary``
-    ``{width_pixels: [least, most], convention}``: the widths that boundary IoU was computed at.
+    ``{width_pixels: [least, most], convention}``: the boundary widths of boundary IoU.
 ``calibration``
     ``{available: true, expected_calibration_error, bins: [{low, high, pixels, accuracy, confidence}], convention}``
     or ``{available: false, reason, convention}``.
 ``intervals``
-    ``{method, level, resamples, seed, figures: {FIGURE: [low, high]}}``; ``figures`` is null, and ``reason`` says why,
-    where there are fewer than two images.
+    ``{method, level, resamples, seed, figures: {FIGURE: [low, high]}}``. With fewer than two images ``figures`` is null
+    and ``reason`` says why.
 ``per_image``
     Image-level figures: ``{level: "image", convention, mean: {FIGURE}, median: {FIGURE}, counted: {FIGURE}, ranked_by,
-    worst: [...], best: [...]}``; ``counted`` is the number of images in which the figure exists, ``worst`` and ``best``
-    hold up to ten of ``{index, image, FIGURE...}`` by the figure that ``ranked_by`` names (those without it left out);
-    ``index`` is the place in the data set. All images are in the CSV of ``--per-image``.
+    worst: [...], best: [...]}``. ``counted`` is the number of images in which the figure is defined. ``worst`` and
+    ``best`` hold up to ten of ``{index, image, FIGURE...}``, ranked by the figure ``ranked_by``; images without it are
+    excluded. ``index`` is the position in the data set. The CSV of ``--per-image`` has all images.
 
-FIGURE is each of the eight names above. With two models or more the object is that of `segtool.evaluate.comparison`.
+FIGURE is each of the eight names above. With two or more models the object is that of `segtool.evaluate.comparison`.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ from segtool.metrics.scores import foreground_of
 from segtool.models.predictor import Predictor
 
 IMAGE_CONVENTION = (
-    "Image-level figures come from each image's own pixels: a class that an image has in neither truth nor prediction "
-    "is left out of its means, so they are not comparable with the data-set-level figures."
+    "Image-level figures come from the pixels of each image. A class in neither truth nor prediction of an image is "
+    "excluded from its means, so they are not comparable with the data-set-level figures."
 )
-LISTED = 10  # best and worst images in the JSON
+LISTED = 10  # number of best and of worst images in the JSON
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The scores of a model, with what they were measured on.
+    """The scores of a model, and the images that they were measured on.
 
     Attributes
     ----------
@@ -74,15 +74,15 @@ class Evaluation:
     selection
         The images.
     tally
-        What was counted of each.
+        The counts of each image.
     bootstrap
-        How intervals are made.
+        How intervals are computed.
     boundary_widths
-        Least and largest width of the boundaries, in pixels.
+        Smallest and largest width of the boundaries, in pixels.
     no_probabilities
-        Why there is no calibration error; empty where there is one.
+        Why there is no calibration error; empty if there is one.
     written
-        Files that were written beside.
+        Files that were also written.
     """
 
     predictor: Predictor
@@ -100,7 +100,7 @@ class Evaluation:
 
     @property
     def provider(self) -> Mapping[str, Any]:
-        """What ran the model; empty for a .keras file."""
+        """The provider report of the model; empty for a .keras file."""
         return self.predictor.provider_report
 
     @property
@@ -110,12 +110,12 @@ class Evaluation:
 
     @property
     def split(self) -> str:
-        """The part of it that was scored."""
+        """The scored part of the data set."""
         return self.selection.part
 
     @property
     def fingerprint(self) -> str:
-        """The data set's."""
+        """The fingerprint of the data set."""
         return self.selection.data.fingerprint()
 
     @cached_property
@@ -141,34 +141,34 @@ class Evaluation:
 
     @cached_property
     def per_image(self) -> dict[str, Floats]:
-        """`FIGURES` of each image by itself, float64 (N,), in the order of the selection."""
+        """`FIGURES` of each image, float64 (N,), in the order of the selection."""
         return figures_per_image(self.tally.counts, self.foreground)
 
     @cached_property
     def resampled(self) -> tuple[dict[str, Floats], dict[str, Floats]]:
-        """The figures of every resample of the images, (resamples,), and those of each class, (resamples, K)."""
+        """The figures of each resample of the images, (resamples,), and per class, (resamples, K)."""
         return self.bootstrap.figures(self.tally.counts, self.foreground)
 
     @property
     def foreground(self) -> npt.NDArray[np.bool_]:
-        """Which classes foreground means are over."""
+        """The classes in foreground means, bool (K,)."""
         data = self.selection.data
         return foreground_of(data.num_classes, data.background_id)
 
     @property
     def ranked_by(self) -> str:
-        """The figure that images are ranked by: the foreground's, unless no image has one."""
+        """The figure that images are ranked by: foreground mean IoU, or mean IoU if no image has the former."""
         usual = "foreground_mean_iou"
         return usual if not np.isnan(self.per_image[usual]).all() else "mean_iou"
 
     def intervals(self) -> dict[str, list[float]] | None:
-        """Return [low, high] of every figure; None where there are too few images to draw from."""
+        """Return [low, high] of every figure; None with fewer than two images."""
         if len(self.tally.counts) < 2:
             return None
         return {name: self.bootstrap.interval(values).to_list() for name, values in self.resampled[0].items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures under the keys of ``evaluate --json``, which the module describes."""
+        """Return the object of ``evaluate --json``, described at the top of the module."""
         return {
             "model": str(self.model),
             "data": self.data,
@@ -223,7 +223,7 @@ class Evaluation:
 
     def _intervals(self) -> dict[str, Any]:
         figures = self.intervals()
-        reason = {} if figures else {"reason": "An interval needs two images or more to draw from."}
+        reason = {} if figures else {"reason": "An interval needs at least two images to resample."}
         return {**self.bootstrap.describe(), "figures": figures, **reason}
 
     def _per_image(self) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class Evaluation:
         }
 
     def _ranked(self) -> list[int]:
-        """Return the places of the images in the selection, worst first; those without the figure left out."""
+        """Return the positions of the images in the selection, worst first, without those that lack the figure."""
         values = self.per_image[self.ranked_by]
         order = np.argsort(values, kind="stable")
         return [int(at) for at in order if not np.isnan(values[at])]
@@ -252,7 +252,7 @@ class Evaluation:
 
 
 def per_image_table(evaluations: Sequence[Evaluation]) -> str:
-    """Return the figures of each image as CSV, a row an image and model; the model is named where there are several."""
+    """Return the figures of each image as CSV, one row per image and model; several models add a column `model`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     several = len(evaluations) > 1

@@ -22,8 +22,8 @@ from segtool.metrics import (
     default_width,
 )
 
-PIXELS_AT_ONCE = 2**19  # of a batch: what a network holds for each is some hundred times as much memory
-_PARTS = 16  # batches counted before they are joined: each holds a whole confusion matrix
+PIXELS_AT_ONCE = 2**19  # per batch: a network needs some hundred times the memory of the input
+_PARTS = 16  # batches that are counted before they are joined, since each holds a confusion matrix
 Predict = Callable[[Images], Labels]
 Progress = Callable[[int, int], None]
 Confidence = npt.NDArray[np.float32]
@@ -34,18 +34,18 @@ Number = TypeVar("Number", bound=np.number[Any])
 
 @dataclass(frozen=True)
 class Scored:
-    """A model as an evaluation sees it.
+    """A model to score.
 
     Attributes
     ----------
     answer
-        Takes images uint8 (n, h, w, C); returns class ids (n, h, w) and the probability of each, float32 (n, h, w), or
-        None where the model gives none.
+        Takes images uint8 (n, h, w, C). Returns class ids (n, h, w) and their probabilities float32 (n, h, w), or None
+        if the model gives none.
     size
-        (h, w) that the images are resized to for it.
+        (h, w) that the images are resized to.
     whole
-        For a model that tiles images, in place of `answer`: takes one image uint8 (H, W, C) of any size; returns its
-        class ids (H, W) and their probabilities (H, W), or None. None where images are resized.
+        For a model that tiles images, used instead of `answer`. Takes one image uint8 (H, W, C) of any size; returns
+        its class ids (H, W) and their probabilities (H, W), or None. None for a model that resizes images.
     """
 
     answer: Callable[[Images], Answer]
@@ -55,16 +55,16 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """What was counted of one model.
+    """The counts of one model.
 
     Attributes
     ----------
     counts
-        Of each image, in the order of the indices.
+        Counts of each image, in the order of the indices.
     calibration
-        Over all images; None where the model gives no probabilities.
+        Calibration over all images; None if the model gives no probabilities.
     same
-        int64 (N,): counted pixels of each image that have the label that the first model gave.
+        int64 (N,): counted pixels of each image whose label equals that of the first model.
     """
 
     counts: ImageCounts
@@ -73,7 +73,7 @@ class Tally:
 
 
 def images_at_once(size: Size, *, most: int = 32) -> int:
-    """Return how many images of `size` (height, width) to run in one batch: fewer where they are large."""
+    """Return the batch size for images of `size` (height, width); smaller for large images."""
     return max(1, min(most, PIXELS_AT_ONCE // (size[0] * size[1])))
 
 
@@ -87,22 +87,22 @@ def evaluate_labels(
     whole: Predict | None = None,
     progress: Progress | None = None,
 ) -> Scores:
-    """Score `predict` on some samples by one confusion matrix over all of them.
+    """Score `predict` on samples of a data set with one confusion matrix over all of them.
 
     Parameters
     ----------
     predict
         Takes images uint8 (n, h, w, C) and returns class ids (n, h, w).
     dataset, indices
-        Which samples.
+        The samples.
     size
-        (h, w) of the model. Images of another size are resized for it, and its labels are brought back to the
-        truth's own size by nearest neighbour, so that every score counts the truth's own pixels.
+        (h, w) of the model. Images of another size are resized to it. The labels are resized back to the size of the
+        truth by nearest neighbour, so that every score counts the pixels of the truth.
     batch
-        Images per call; None for as many as `images_at_once` says.
+        Images per call; None for the number of `images_at_once`.
     whole
-        For a model that tiles images, in place of `predict`: takes one image uint8 (H, W, C) of any size and returns
-        its class ids (H, W). None to resize.
+        For a model that tiles images, used instead of `predict`: takes one image uint8 (H, W, C) of any size and
+        returns its class ids (H, W). None to resize.
     progress
         Called with (done, total) as images are done.
 
@@ -134,21 +134,21 @@ def tally(
     progress: Progress | None = None,
     seen: Seen | None = None,
 ) -> tuple[Tally, ...]:
-    """Count what each model gets right on the same samples, image by image.
+    """Count the correct pixels of each model on the same samples, per image.
 
     Parameters
     ----------
     models
-        One or more; each sees the same images, at its own size.
+        One or more models; each sees the same images, at its own input size.
     dataset, indices
-        Which samples; each truth is compared at its own size, as in `evaluate_labels`.
+        The samples; each truth is compared at its own size, as in `evaluate_labels`.
     boundary_width
-        Width in pixels of the boundary that boundary IoU is about; None for each image's `default_width`.
+        Width in pixels of the boundary for boundary IoU; None for the `default_width` of each image.
     progress
         Called with (done, total) as images are done.
     seen
-        Called with the place in `indices` of the first of some images, and the class ids (n, H, W) that each model
-        gave for them.
+        Called for each group of images, with the position of its first image in `indices` and the class ids (n, H, W)
+        of each model.
 
     Raises
     ------
@@ -174,9 +174,9 @@ def tally(
 def _answers(
     models: Sequence[Scored], dataset: Dataset, indices: Indices, batch: int | None
 ) -> Iterator[tuple[Labels, list[Answer]]]:
-    """Yield truths (n, H, W), and what each model answers at that size; n is 1 where sizes differ or are large."""
+    """Yield truths (n, H, W) and the predictions of each model at that size; n is 1 for large or different sizes."""
     if not len(indices):
-        raise DataError(f"{dataset.name} has no images to evaluate on, expected one at least; choose another split.")
+        raise DataError(f"{dataset.name} has no images to evaluate on, expected at least one; choose another split.")
     batch = batch or min(images_at_once(model.size) for model in models)
     for start in range(0, len(indices), batch):
         part = [int(index) for index in indices[start : start + batch]]
@@ -196,21 +196,21 @@ def _answers(
 
 
 def _images(models: Sequence[Scored], dataset: Dataset, part: Sequence[int]) -> dict[Size, Images]:
-    """Return the images at each size that a model takes them resized to."""
+    """Return the images at each input size of the models that resize."""
     return {size: dataset.images(part, size=size) for size in {model.size for model in models if not model.whole}}
 
 
 def _of_whole(model: Scored, dataset: Dataset, group: Sequence[int]) -> Answer:
-    """Return what a model that tiles answers on images of one size, each by itself."""
+    """Return the predictions of a model that tiles, image by image, for images of one size."""
     if model.whole is None:
-        raise TypeError("The model has images resized.")
+        raise TypeError("The model resizes images and has no `whole`.")
     answers = [model.whole(dataset.image(index)) for index in group]
     confidence = [share for _, share in answers if share is not None]
     return np.stack([labels for labels, _ in answers]), np.stack(confidence) if confidence else None
 
 
 def _groups(dataset: Dataset, count: int) -> Iterator[slice]:
-    """Yield the images of a batch that are compared together: all where they are small and of one size, else each."""
+    """Yield the images of a batch that are compared together: all if they are small and of one size, else one each."""
     size = dataset.image_size
     if size is not None and count * size[0] * size[1] <= PIXELS_AT_ONCE:
         yield slice(0, count)

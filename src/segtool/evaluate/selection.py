@@ -1,4 +1,4 @@
-"""Which images models are scored on: never those that one of them was trained on, unless asked for."""
+"""The choice of the images that models are scored on: by default none that a model was trained on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """A data set, the name of a part of it ("train", "val", "test" or "all"), and the part's images."""
+    """A data set, the name of one of its parts ("train", "val", "test" or "all"), and the images of the part."""
 
     data: Dataset
     part: str
@@ -36,23 +36,23 @@ class Selection:
 
 
 def select(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> Selection:
-    """Return the images that all of some models are scored on.
+    """Return the images that all models are scored on.
 
-    On the data that a model was trained on the parts are those of its training; otherwise an evaluation on "val"
-    would score images that were trained on.
+    For the training data of a model, the parts are those of its training. With other parts, "val" could contain
+    training images.
 
     Parameters
     ----------
     data
-        A data set's spec; None for that of the run that the models lie in.
+        The spec of a data set; None for the data of the models' run.
     part
-        "train", "val", "test" or "all"; None for "val" of the data that a model was trained on and of files that come
-        in parts, else "all".
+        "train", "val", "test" or "all". None means "val" for the training data of a model and for data with given
+        parts, else "all".
 
     Raises
     ------
     DataError
-        There is no data or no such part, or the models were trained on different parts of the same data.
+        The data or the part does not exist, or the models were trained on different parts of the same data.
     """
     spec = data or spec_of_runs(predictors)
     divisions = _distinct([predictor.contract.split for predictor in predictors])
@@ -75,7 +75,7 @@ def select(predictors: Sequence[Predictor], *, data: str | None, part: str | Non
 
 
 def classes_of(contract: ModelContract) -> Classes | None:
-    """Return a model's classes, for data that do not name their own; None where no data set could have them."""
+    """Return the classes of a model, for data without class names; None if they are not valid for a data set."""
     try:
         return Classes(contract.class_names, contract.background_id, contract.ignore_id)
     except DataError:
@@ -83,16 +83,16 @@ def classes_of(contract: ModelContract) -> Classes | None:
 
 
 def refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
-    """Refuse data with another number of classes or channels than the model's; warn where only the names differ."""
+    """Refuse data whose number of classes or channels differs from the model's; warn if only the names differ."""
     if contract.num_classes != data.num_classes or contract.channels != data.channels:
         raise DataError(
             f"The model has {contract.num_classes} classes and {contract.channels} channels, {data.spec} has "
-            f"{data.num_classes} and {data.channels}; evaluate on data of the kind that the model was trained on."
+            f"{data.num_classes} and {data.channels}; evaluate on data with those of the model."
         )
     if (contract.class_names, contract.background_id) != (data.class_names, data.background_id):
         logger.warning(
-            "The model's classes are %s (background %s), those of %s are %s (background %s): they are compared by "
-            "their ids, under the data's names.",
+            "The model's classes are %s (background %s); those of %s are %s (background %s). They are compared by id, "
+            "under the names of the data.",
             ", ".join(contract.class_names),
             contract.background_id,
             data.spec,
@@ -102,17 +102,17 @@ def refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
 
 
 def spec_of_runs(predictors: Sequence[Predictor]) -> str:
-    """Return the data that the runs of the models name."""
+    """Return the spec of the training data of the models' runs."""
     folders = [predictor.path.parent for predictor in predictors if (predictor.path.parent / RUN_NAME).is_file()]
     specs = {str(read_run(folder).data["spec"]) for folder in folders}
     if not specs:
         raise DataError(
-            f"{predictors[0].path} does not lie in a run folder, so there is no data to score it on; pass --data SPEC."
+            f"{predictors[0].path} is not in a run folder, so there is no data to score it on; pass --data SPEC."
         )
     if len(specs) > 1:
         raise DataError(
-            f"The models' runs were trained on different data ({', '.join(sorted(specs))}); pass --data SPEC to say "
-            "what to compare them on."
+            f"The runs of the models were trained on different data ({', '.join(sorted(specs))}); pass --data SPEC to "
+            "choose the data for the comparison."
         )
     return specs.pop()
 
@@ -126,8 +126,8 @@ def _distinct(divisions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _selected(data: Dataset, part: str | None, division: Mapping[str, Any]) -> Selection:
-    """Return a part of the data by a training's division of it; an empty one where no model was trained on it."""
-    # Generated data come in parts for a training's sake: to a model that was not trained on them all are new.
+    """Return a part of the data, split as in a training; `division` is empty if no model was trained on the data."""
+    # The parts of generated data exist for training only: for a model trained on other data, all images are new.
     given = data.splits and not is_generated(data.spec)
     part = part or ("val" if division or given else "all")
     if part == "all":
@@ -146,5 +146,5 @@ def _refuse_other_images(first: Selection, other: Selection, spec: str) -> None:
     if not same or not np.array_equal(np.sort(first.indices), np.sort(other.indices)):
         raise DataError(
             f"The models were trained on different parts of {spec}, so the {first.part} images of one are training "
-            "images of another; compare them on other data (--data), or pass --split all and mind that."
+            "images of another; compare them on other data (--data), or accept this with --split all."
         )

@@ -1,4 +1,4 @@
-"""Opening the models that a user names: Keras files safely, run folders, exported files; all as predictors."""
+"""Opening the models that a user names as predictors: run folders, Keras files (safely) and exported files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "read_run",
 ]
 
-# Imported at first use: `segtool predict` finds its model without what opens others.
+# Imported at first use, because `segtool predict` needs only a part of these modules.
 _LAZY = {
     "ModelSource": "resolve",
     "Predictor": "predictor",

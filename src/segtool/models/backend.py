@@ -1,4 +1,4 @@
-"""Importing Keras, TensorFlow and matplotlib without the lines and the files that they write while they load."""
+"""Importing Keras, TensorFlow and matplotlib without the messages and files that they write during import."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from types import ModuleType
 from segtool.errors import MissingExtraError
 
 BACKENDS = ("tensorflow", "jax", "torch")
-"""What Keras trains on; TensorFlow comes with the extra `train`, the others are installed by their own name."""
+"""The Keras backends for training; TensorFlow is in the extra `train`, the others are packages of these names."""
 
 _SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # oneDNN's convolutions are planned once, not in each step again: 3 % of a step, and no more memory at its peak.
+    # Plan oneDNN's convolutions once instead of in each step: saves 3 % of a step, at the same peak memory.
     "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE": "0",
 }
-"""Environment variables that TensorFlow reads when it is loaded; a user's own values stay."""
+"""Environment variables that TensorFlow reads when it is loaded; values set by the user are kept."""
 
 
 def import_quietly(name: str, *, extra: str) -> ModuleType:
-    """Import the module `name`, which the optional dependencies `extra` bring.
+    """Import the module `name`, which belongs to the optional dependencies `extra`.
 
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        The module is not installed.
     """
     if name in sys.modules:
         return sys.modules[name]
@@ -48,7 +48,7 @@ def import_quietly(name: str, *, extra: str) -> ModuleType:
 
 @contextmanager
 def without_advice() -> Iterator[None]:
-    """Ignore what Keras warns of while it builds or runs a model: advice on how to write it, with paths of files."""
+    """Ignore the warnings of Keras about the code of a model that it builds or runs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -56,10 +56,10 @@ def without_advice() -> Iterator[None]:
 
 @contextmanager
 def no_files_at_home() -> Iterator[None]:
-    """Keep libraries that are imported within the block from making files in the user's home.
+    """Prevent libraries that are imported within the block from creating files in the user's home folder.
 
-    Keras makes ~/.keras/keras.json, and matplotlib, which Keras imports, a list of fonts and two folders. Where the
-    user has these already, or says by KERAS_HOME or MPLCONFIGDIR where they belong, they are read and written as ever.
+    Keras creates ~/.keras/keras.json. matplotlib, which Keras imports, creates a font list and two folders. If these
+    files exist already, or KERAS_HOME or MPLCONFIGDIR sets their place, they are read and written as usual.
     """
     with _no_keras_json(), _temporary_font_list():
         yield
@@ -71,12 +71,12 @@ def _no_keras_json() -> Iterator[None]:
     if "keras" in sys.modules or "KERAS_HOME" in os.environ or (home / "keras.json").exists():
         yield
         return
-    # Nothing can be made below it, and Keras goes on without.
+    # No file can be created below it, and Keras works without one.
     with _environment({"KERAS_HOME": os.devnull}):
         yield
     config = sys.modules.get("keras.src.backend.config")
     if config is not None:
-        vars(config)["_KERAS_DIR"] = str(home)  # where keras.utils.get_file puts what a host program downloads
+        vars(config)["_KERAS_DIR"] = str(home)  # the download folder of keras.utils.get_file in a host program
 
 
 @contextmanager
@@ -90,18 +90,18 @@ def _temporary_font_list() -> Iterator[None]:
     if "matplotlib" in sys.modules or "MPLCONFIGDIR" in os.environ or any(folder.exists() for folder in own):
         yield
         return
-    # Made again in each process: 0.3 s with few fonts.
+    # The font list is built again in each process: 0.3 s with few fonts.
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder, _environment({"MPLCONFIGDIR": folder}):
         yield
 
 
 def _home() -> Path:
-    return Path(os.path.expanduser("~"))  # noqa: PTH111 (a user without a home is no error)
+    return Path(os.path.expanduser("~"))  # noqa: PTH111 (Path.home() raises for a user without a home)
 
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that were not set, for the block alone."""
+    """Set variables that are not set yet, within the block only."""
     os.environ.update(values)
     try:
         yield
@@ -112,8 +112,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _native_stderr_closed() -> Iterator[None]:
-    # TensorFlow's first lines come before its log level is read, from C++: only the file descriptor stops them.
-    # Python's own errors are exceptions and still get out.
+    # TensorFlow prints its first lines from C++ before it reads its log level; only closing the file descriptor stops
+    # them. Python errors are exceptions and still reach the user.
     sys.stderr.flush()
     try:
         kept = os.dup(2)

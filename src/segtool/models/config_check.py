@@ -1,8 +1,8 @@
-"""The allow-list of what a model.keras file may name.
+"""The allow-list of objects that a model.keras file may name.
 
-Keras rebuilds a model by importing and calling what ``config.json`` names. Its own safe mode refuses serialized
-lambdas but still lets a file choose among thousands of Keras objects, some of which read files or fetch from the
-network. segtool's networks need a few layers; only those pass, and the check runs before Keras sees the file.
+Keras rebuilds a model by importing and calling the objects that ``config.json`` names. Its safe mode refuses serialized
+lambdas, but still allows thousands of Keras objects, and some of these read files or access the network. Segmentation
+networks need few layers, so only these pass. The check runs before Keras sees the file.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ _ALLOWED: dict[str, frozenset[str]] = {
     "keras.constraints": frozenset({"MaxNorm", "NonNeg", "UnitNorm"}),
     "keras.dtype_policies": frozenset({"DTypePolicy"}),
 }
-# Notation of Keras's format for the place of a tensor in the graph; it names no code.
+# Notation of the Keras format for the position of a tensor in the graph; it names no code.
 _NOTATION = frozenset({"__keras_tensor__"})
 _MAX_DEPTH = 64
 
 
 def check_config(config: Any, *, source: str) -> None:
-    """Refuse a model's configuration that names anything outside the allow-list.
+    """Refuse a model configuration that names an object outside the allow-list.
 
     Parameters
     ----------
     config
-        The parsed ``config.json``; what is under its own ``compile_config`` must have been taken out.
+        The parsed ``config.json``, without its top-level ``compile_config``.
     source
-        Name of the file, for the error.
+        Name of the file, for error messages.
 
     Raises
     ------
     ModelFileError
-        Something is not allowed; its name is in the message. Nothing was imported or run.
+        An object is not allowed; the message names it. Nothing was imported or run.
     """
     if not isinstance(config, dict) or config.get("class_name") not in ("Functional", "Sequential"):
         found = config.get("class_name") if isinstance(config, dict) else type(config).__name__
         raise ModelFileError(
-            f"{source} holds {found!r} where a Functional or Sequential Keras model was expected; it was not opened."
+            f"{source} holds {found!r}, expected a Functional or Sequential Keras model; it was not opened."
         )
     _walk(config, source, depth=0)
 
@@ -75,7 +75,7 @@ def _walk(value: Any, source: str, *, depth: int, place: str = "") -> None:
 
 
 def _layer_place(item: Any, number: int, count: int, outer: str) -> str:
-    """Return where a list's item is: for a layer its name and number, else where the list is."""
+    """Return the location of a list item: for a layer its name and number, else that of the list."""
     config = item.get("config") if isinstance(item, dict) else None
     if not isinstance(config, dict) or not isinstance(config.get("name"), str):
         return outer
@@ -83,7 +83,7 @@ def _layer_place(item: Any, number: int, count: int, outer: str) -> str:
 
 
 def _check_object(value: dict[str, Any], source: str, place: str) -> None:
-    """Check one dictionary of the configuration: whatever looks like a named object must be allowed."""
+    """Check one dictionary of the configuration: if it names an object, the object must be allowed."""
     if not {"class_name", "module", "registered_name"} & value.keys():
         return
     name, module, registered = value.get("class_name"), value.get("module"), value.get("registered_name")
@@ -91,12 +91,12 @@ def _check_object(value: dict[str, Any], source: str, place: str) -> None:
     if named and name in _NOTATION and module is None and registered is None:
         return
     known = named and isinstance(module, str) and name in _ALLOWED.get(module, ())
-    # A registered name other than the class's own would make Keras look the object up among custom ones.
+    # With another registered name, Keras would look the object up among custom objects.
     if not known or registered not in (None, name):
         raise ModelFileError(
-            f"{source} names {_spell(module, name, registered)}{place}, which is not among the layers that "
-            "segtool opens; a model file can run code through such an object, so it was not "
-            "opened: rebuild the model without it."
+            f"{source} names {_spell(module, name, registered)}{place}, which is not one of the objects that "
+            "segtool allows. A model file can run code through such an object, so it was not opened; rebuild the "
+            "model without it."
         )
 
 

@@ -1,4 +1,4 @@
-"""The exported files behind what a user named: files, and run folders."""
+"""Resolving the files and run folders that a user names to exported files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from segtool.models.resolve import INT8_NAME, ONNX_NAME, latest_exported, read_r
 
 
 def exported_files(named: Sequence[Path]) -> list[Path]:
-    """Return the files that were named, and in the place of each run folder those exported there, FP32 first.
+    """Return the named files, with each run folder replaced by its exported files, FP32 first.
 
     Raises
     ------
     ModelFileError
-        A folder is no run folder, or nothing was exported there.
+        A folder is not a run folder, or has no exported file.
     """
     return [file for path in named for file in _of(path)]
 

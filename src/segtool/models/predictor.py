@@ -1,4 +1,4 @@
-"""One way to get label maps from a model, whatever kind of file it is."""
+"""One interface to get label maps from a model file of any kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Images = npt.NDArray[np.uint8]
 Confidence = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.integer[Any]]
-_ROUNDING = 1e-2  # of shares that add up to 1, in bfloat16 too
+_ROUNDING = 1e-2  # of the sum of probabilities, also in bfloat16
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,22 @@ class Predictor:
     Attributes
     ----------
     path, kind
-        The file and what it is.
+        The model file and its kind.
     contract
-        What the model expects and returns; for a .keras file made from its run, or from its shapes alone.
+        What the model expects and returns; for a .keras file derived from its run, or from its shapes only.
     predict_batch
         uint8 (N, height, width, channels) to class ids (N, height, width).
     provider_report
-        As of a `Segmenter`; empty for a .keras file.
+        The same as of a `Segmenter`; empty for a .keras file.
     answer_batch
-        uint8 (N, height, width, channels) to class ids (N, height, width) and the probability of each, float32 of the
-        same shape; None where the model gives no probabilities: an .onnx file with the labels head, a .keras file whose
-        output is none.
+        uint8 (N, height, width, channels) to class ids (N, height, width) and their probabilities, float32 of the same
+        shape. None if the model gives no probabilities: an .onnx file with the labels head, or a .keras file with
+        another output.
     answer_image
-        The same of one image uint8 (H, W, channels) of any size, by tiles: class ids (H, W) and their probabilities or
-        None; None where the contract says to resize images.
+        One image uint8 (H, W, channels) of any size, in tiles, to class ids (H, W) and their probabilities or None.
+        None if the contract says that images are resized.
     segmenter
-        What runs an .onnx file; None for a .keras file.
+        The segmenter of an .onnx file; None for a .keras file.
     """
 
     path: Path
@@ -71,27 +71,27 @@ def open_predictor(
 ) -> Predictor:
     """Open a run folder, a .keras file or an .onnx file to predict with.
 
-    Of a run folder the trained model is opened. Keras is imported only for it and for .keras files.
+    For a run folder this opens the trained model. Keras is imported only for run folders and .keras files.
 
     Parameters
     ----------
     path
         The model; None for runs/latest.
     provider, threads, provider_options
-        As in `segtool.load`; a .keras file runs on Keras's own device and refuses them.
+        As in `segtool.load`; an error for a .keras file, which runs on the device of Keras.
     sandbox
-        As in `segtool.load`; a .keras file is read without running anything in it.
+        As in `segtool.load`, for .onnx files; a .keras file is always read without running code from it.
 
     Raises
     ------
     ModelFileError
-        There is no such model or it cannot be opened.
+        The model does not exist or cannot be opened.
     """
     source = find_model(path, kind="keras") if path is None or Path(path).is_dir() else find_model(path)
     if source.kind == "keras":
         if provider != "auto" or threads is not None or provider_options:
             raise ModelFileError(
-                f"{source.path} is run by Keras, where provider and threads mean nothing; leave them out, or export it."
+                f"{source.path} runs in Keras, which has no provider or threads option; remove them, or export it."
             )
         return _open_keras(source)
     from segtool.runtime.segmenter import load
@@ -114,28 +114,29 @@ def open_predictor(
 def contract_of(
     model: Any, *, data: Mapping[str, Any], source: str, split: Mapping[str, Any] | None = None
 ) -> ModelContract:
-    """Return the contract of a Keras model: its sizes from its shapes, the classes from its data.
+    """Return the contract of a Keras model: sizes from its shapes, classes from its data.
 
     Parameters
     ----------
     data
-        class_names, background_id, ignore_id and fingerprint, as in run.json; what is missing is left open, and
-        classes without names are called "class 0", ...
+        class_names, background_id, ignore_id and fingerprint, as in run.json; all are optional. Classes without names
+        are called "class 0", "class 1", ...
     source
-        Name of the file, for errors.
+        Name of the file, for error messages.
     split
-        How the training split the data: seed, val_split, test_split; None where it is not known.
+        How the training split the data: seed, val_split, test_split; None if unknown.
 
     Raises
     ------
     ModelFileError
-        The model has no single image input and (N, H, W, K) output, or the data name another number of classes.
+        The model does not have one image input and one (N, H, W, K) output, or the data have another number of
+        classes.
     """
     height, width, channels, count = _shapes(model, source=source)
     names = tuple(data.get("class_names") or (f"class {index}" for index in range(count)))
     if len(names) != count:
         raise ModelFileError(
-            f"{source} scores {count} classes and its data name {len(names)}; the two do not belong together."
+            f"{source} predicts {count} classes and its data have {len(names)}; use the model and run.json of one run."
         )
     background = data.get("background_id")
     return ModelContract.of_file(
@@ -197,14 +198,14 @@ def _open_keras(source: ModelSource) -> Predictor:
 
 
 def _packed(labels: Labels, shares: Confidence) -> npt.NDArray[np.void]:
-    """Return class ids and their probabilities as one array of records, which a tiling takes as one answer."""
+    """Return class ids and their probabilities as one array of records, so that they are tiled together."""
     packed = np.empty(labels.shape, [("id", labels.dtype), ("share", np.float32)])
     packed["id"], packed["share"] = labels, shares
     return packed
 
 
 def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
-    """Whether a Keras model ends in shares that add up to 1 over the classes, tried on one black image."""
+    """Return whether the outputs of a Keras model sum to 1 over the classes, tested on one black image."""
     from keras import ops
 
     image = np.zeros((1, contract.height, contract.width, contract.channels), np.uint8)

@@ -1,4 +1,4 @@
-"""What a user means by a model: a run folder, a .keras file, an .onnx file, or nothing (the latest)."""
+"""Finding the model that a user names: a run folder, a .keras file, an .onnx file, or none (the latest run)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Run:
     path
         The folder.
     info
-        What run.json says.
+        The content of run.json.
     """
 
     path: Path
@@ -39,19 +39,19 @@ class Run:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What the run was trained on: spec, fingerprint, class_names, background_id, ignore_id, ..."""
+        """The training data of the run: spec, fingerprint, class_names, background_id, ignore_id, ..."""
         data: Mapping[str, Any] = self.info["data"]
         return data
 
     @property
     def split(self) -> Mapping[str, Any]:
-        """How the run split its data: seed, val_split, test_split; empty where run.json does not say."""
+        """How the run split its data: seed, val_split, test_split; empty if run.json does not contain them."""
         return {key: self.info[key] for key in ("seed", "val_split", "test_split") if key in self.info}
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model file, what kind it is, and the run that it belongs to (None for a file on its own)."""
+    """A model file, its kind, and its run (None for a file outside of a run)."""
 
     path: Path
     kind: Kind
@@ -66,41 +66,41 @@ def find_model(path: str | Path | None, *, kind: Kind | None = None) -> ModelSou
     path
         A run folder, a .keras file, an .onnx file; None for runs/latest.
     kind
-        "keras" (to export), "onnx" (to run on a device) or None for either: of a run folder that is the trained
-        model for "keras" and the exported one for "onnx"; for None the exported one where there is one.
+        "keras" (to export), "onnx" (to run on a device), or None for either. For a run folder "keras" selects the
+        trained model and "onnx" the exported one; None prefers the exported one.
 
     Raises
     ------
     ModelFileError
-        There is no such model, or it is of another kind; the message says what to run.
+        The model does not exist or is of another kind; the message says what to run.
     """
     target = LATEST if path is None else Path(path)
     if target.is_dir():
         return _in_folder(target, kind)
     if path is None:
-        raise ModelFileError("There is no run at runs/latest; train one with `segtool train`, or name a model.")
+        raise ModelFileError("There is no run at runs/latest; train one with `segtool train`, or pass a model.")
     if not target.is_file():
-        raise ModelFileError(f"There is no model at {target}; give a run folder, a .keras or an .onnx file.")
+        raise ModelFileError(f"There is no model at {target}; pass a run folder, a .keras file or an .onnx file.")
     _refuse_unnamed(target)
     found = file_kind(target)
     if kind not in (None, found):
         wanted = "a trained model (.keras or a run folder)" if kind == "keras" else "an exported model (.onnx)"
-        hint = "name the run it was exported from" if kind == "keras" else "export one with `segtool export`"
-        raise ModelFileError(f"{target} is a {target.suffix} file where {wanted} was expected; {hint}.")
+        hint = "pass the run that it was exported from" if kind == "keras" else "export one with `segtool export`"
+        raise ModelFileError(f"{target} is a {target.suffix} file, expected {wanted}; {hint}.")
     belongs = found == "keras" and target.name == KERAS_NAME and (target.parent / RUN_NAME).is_file()
     return ModelSource(target, found, read_run(target.parent) if belongs else None)
 
 
 def latest_exported(folder: str | Path = LATEST) -> Path:
-    """Return the exported model of a run that its export recommended.
+    """Return the exported model of a run that the export recommended.
 
-    Where it recommended none (INT8 was made for another processor), that is INT8 unless it was measured slower. An INT8
-    file that was made from another FP32 file than the one beside it (one that was exported again since) is not taken.
+    Without a recommendation (INT8 was made for another processor), this is INT8 unless it was measured to be slower. An
+    INT8 file that was made from another FP32 file than the one in the folder is not used.
 
     Raises
     ------
     ModelFileError
-        Nothing was exported there.
+        The run has no exported model.
     """
     folder = Path(folder)
     float32, int8 = folder / ONNX_NAME, folder / INT8_NAME
@@ -117,41 +117,41 @@ def read_run(folder: str | Path) -> Run:
     Raises
     ------
     ModelFileError
-        The folder is no run folder, or its run.json is damaged or incomplete.
+        The folder is not a run folder, or its run.json is damaged or incomplete.
     """
     path = Path(folder, RUN_NAME)
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelFileError(
-            f"{folder} is not a run folder (it has no {RUN_NAME}); give one that `segtool train` wrote."
+            f"{folder} is not a run folder (it has no {RUN_NAME}); pass one that `segtool train` wrote."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} cannot be read ({error}); train again.") from error
     data = info.get("data") if isinstance(info, dict) else None
     if not isinstance(data, dict) or not {"spec", "fingerprint", "class_names"} <= data.keys():
-        raise ModelFileError(f"{path} does not say what data the run was trained on; train again.")
+        raise ModelFileError(f"{path} does not describe the data that the run was trained on; train again.")
     return Run(Path(folder), info)
 
 
 def run_files(folder: Path) -> list[Path]:
-    """Return the files of a run folder that commands read; none where it is no run folder."""
+    """Return the files of a run folder that commands read; an empty list for another folder."""
     names = (RUN_NAME, KERAS_NAME, ONNX_NAME, INT8_NAME)
     return [folder / name for name in names] if (folder / RUN_NAME).is_file() else []
 
 
 def file_kind(path: Path) -> Kind:
-    """Return what kind of model a file is, by its name; what is inside is checked when it is opened."""
+    """Return the kind of a model file by its name; opening it checks the content."""
     return "onnx" if path.suffix.lower() == ".onnx" else "keras"
 
 
 def _refuse_unnamed(path: Path) -> None:
-    """Refuse a file whose name says nothing of its kind; a .h5 and the like are refused for what is in them."""
+    """Refuse a file without a suffix; files with other suffixes are checked by their content."""
     if path.suffix:
         return
     raise ModelFileError(
-        f"{path} has no suffix that says what kind of model it is, expected .onnx (exported) or .keras (trained); "
-        "rename it."
+        f"{path} has no suffix that shows its kind, expected .onnx (exported model) or .keras (trained model); rename "
+        "the file."
     )
 
 
@@ -168,26 +168,26 @@ def _in_folder(folder: Path, kind: Kind | None) -> ModelSource:
 
 
 def _not_exported(folder: Path) -> str:
-    """Return what there is in place of an exported model, and what to do."""
+    """Return the message for a folder without an exported model: what is there, and what to do."""
     name = f"{folder} ({folder.resolve()})" if folder.is_symlink() else str(folder)
     if folder.is_symlink() and not folder.exists():
-        return f"{name} leads nowhere, the run it names is gone; train again with `segtool train`, or name a model."
+        return f"{name} is a link to a run that no longer exists; train again with `segtool train`, or pass a model."
     if (folder / KERAS_NAME).is_file():
         command = "segtool export" if folder == LATEST else f"segtool export {shlex.quote(str(folder))}"
         sized = sorted(path.name for path in folder.glob("model.*x*.onnx"))
-        other = f"{sized[0]}, which is for a size of its own" if sized else "another model"
-        own = " at its own size" if sized else ""
-        return f"The run {name} was not exported{own} yet; run `{command}` first, or name {other}."
+        other = f"{sized[0]}, which was exported for another size" if sized else "another model"
+        own = " at its training size" if sized else ""
+        return f"The run {name} is not exported{own} yet; run `{command}` first, or pass {other}."
     if (folder / RUN_NAME).is_file():
         return (
-            f"The run {name} has no trained model yet; let its training end (`segtool train --resume` goes on with it) "
-            "and run `segtool export`, or name another model."
+            f"The run {name} has no trained model yet; finish its training (`segtool train --resume` continues it) "
+            "and run `segtool export`, or pass another model."
         )
-    return f"There is no exported model in {name}; run `segtool train` and `segtool export`, or name a model."
+    return f"There is no exported model in {name}; run `segtool train` and `segtool export`, or pass a model."
 
 
 def _to_be_preferred(int8: Path, float32: Path) -> bool:
-    """Whether an INT8 file was made from this very FP32 file and its export did not recommend that one."""
+    """Return whether an INT8 file was made from this FP32 file and its export does not recommend FP32."""
     from segtool.contract import ModelContract
     from segtool.runtime.model_file import check_model_file
 

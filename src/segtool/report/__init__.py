@@ -1,4 +1,4 @@
-"""Pictures of a training and of predictions, and the HTML report; matplotlib is imported only when one is drawn."""
+"""Pictures of trainings and predictions, and the HTML report; matplotlib is imported only for drawing."""
 
 from segtool.report.confusion import plot_confusion
 from segtool.report.pictures import plot_differences, plot_predictions

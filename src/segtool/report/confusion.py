@@ -14,12 +14,12 @@ from segtool.metrics import row_shares
 from segtool.report.style import INK, MUTED, RULE, drawable, drawable_names, new_figure, save_png, style, write_heading
 from segtool.text import percent, shortened
 
-_MAX_WRITTEN = 24  # above this many classes the cells are too small for figures
-_FEW, _LEVEL = 12, 12  # classes, and characters of a name, up to which the names above are level
+_MAX_WRITTEN = 24  # with more classes the cells are too small for numbers
+_FEW, _LEVEL = 12, 12  # largest class count and name length for horizontal column names
 _NAME_LIMIT = 28  # characters
 _NOTES = (
-    "Each row is one true class and adds up to 100 %: where its pixels went, in percent.",
-    "The diagonal is what was found (recall); empty is exactly 0, grey rows have no true pixel.",
+    "Each row is one true class and sums to 100 %: the predictions for its pixels, in percent.",
+    "The diagonal is the recall. Empty cells are exactly 0; grey rows have no true pixel.",
 )
 
 
@@ -44,7 +44,7 @@ def plot_confusion(
     title
         Heading of the picture.
     subject
-        Of what model on what data it is, for the first line under the heading.
+        The model and the data, for the first line under the heading.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def plot_confusion(
     shares = shares_of(matrix, count)
     names = [shortened(name, _NAME_LIMIT) for name in drawable_names(class_names)]
     longest = max(map(len, names))
-    upright = count > _FEW or longest > _LEVEL  # else the names stand level above cells that are as wide
+    upright = count > _FEW or longest > _LEVEL  # else the names are horizontal, and the cells as wide as they are
     cell = 24 if count > _MAX_WRITTEN else max(68, 340 // count, 0 if upright else 11 * longest + 20)
     side = max(cell * count, 760)
     notes = [shortened(drawable(subject), side // 10)] if subject else []
@@ -78,14 +78,14 @@ def shares_of(matrix: npt.NDArray[np.integer[Any]], count: int) -> npt.NDArray[n
     counts = np.asarray(matrix)
     if counts.shape != (count, count) or count == 0 or (counts < 0).any():
         raise DataError(
-            f"A confusion matrix of {count} classes holds {count} x {count} counts of 0 or more, "
+            f"A confusion matrix of {count} classes holds {count} x {count} counts of at least 0, "
             f"found shape {counts.shape}; pass the names of all classes."
         )
     return row_shares(counts)
 
 
 def cell_text(share: float) -> str:
-    """Return a share as percent: nothing for 0, "<0.1" below that, never 100 where a pixel is missing."""
+    """Return a fraction as percent: empty for 0, "<0.1" for small values, "100" only for exactly 1."""
     if np.isnan(share) or share == 0:
         return ""
     if share < 0.001:
@@ -98,7 +98,7 @@ def _draw_cells(axes: Any, shares: npt.NDArray[np.float64], names: Sequence[str]
     from matplotlib.colors import PowerNorm
 
     colors = colormaps["Blues"].with_extremes(bad="#e6e8eb")
-    # A confusion of one percent matters and would be white on a linear scale.
+    # A confusion of one percent matters, but would look white on a linear scale.
     axes.imshow(shares, cmap=colors, norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation="nearest")
     places = np.arange(len(names))
     axes.set_xticks(places, names, rotation=90 if upright else 0)

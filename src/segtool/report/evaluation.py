@@ -1,4 +1,4 @@
-"""What `segtool evaluate` draws: the confusion matrix, sample predictions, and where two models differ."""
+"""The pictures of `segtool evaluate`: the confusion matrix, sample predictions, and differences of two models."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ logger = logging.getLogger(__name__)
 
 
 def require_drawing(options: EvaluateOptions) -> None:
-    """Refuse pictures that cannot be drawn before any work is done.
+    """Check that requested pictures can be drawn, before any work is done.
 
     Raises
     ------
     MissingExtraError
-        Pictures are asked for and matplotlib is not installed.
+        Pictures are requested and matplotlib is not installed.
     """
     if options.pictures is not None or options.confusion is not None:
         require_matplotlib()
 
 
 def draw_evaluation(evaluation: Evaluation, options: EvaluateOptions) -> Evaluation:
-    """Draw what the options name of one model; return the evaluation with these files among `written`.
+    """Draw the requested pictures of one model; return the evaluation with these files added to `written`.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def draw_evaluation(evaluation: Evaluation, options: EvaluateOptions) -> Evaluat
 
 
 def draw_comparison(result: Comparisons, options: EvaluateOptions) -> Comparisons:
-    """Draw the images on which the second model differs most from the first; nothing where there is none.
+    """Draw the images on which the second model differs most from the first; nothing if there is none.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def draw_comparison(result: Comparisons, options: EvaluateOptions) -> Comparison
     comparison = result.comparisons[0]
     places = comparison.differing[: options.samples]
     if not places:
-        logger.warning("No picture was written: the models label every pixel alike.")
+        logger.warning("No picture was written: the models give every pixel the same label.")
         return result
     predictors = [comparison.first.predictor, comparison.second.predictor]
     selection = comparison.first.selection
@@ -101,13 +101,13 @@ def draw_comparison(result: Comparisons, options: EvaluateOptions) -> Comparison
 
 
 def short_name(model: Path) -> str:
-    """Return what a model is called in pictures: its file, with the folder where that is a run's."""
+    """Return the name of a model in pictures: its file name, with the folder for a file of a run."""
     in_run = (model.parent / RUN_NAME).is_file()
     return str(Path(model.resolve().parent.name, model.name)) if in_run else model.name
 
 
 def _shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images, Labels, Labels]:
-    """Return images, truths and predictions (n, h, w) for a picture, at the model's or the first one's size."""
+    """Return images, truths and predictions (n, h, w), at the size of the model, or of the first image if it tiles."""
     if predictor.answer_image is None:
         images, truths = data.arrays(chosen, size=(predictor.contract.height, predictor.contract.width))
         return images, truths, predictor.predict_batch(images)
@@ -118,12 +118,12 @@ def _shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images
 
 
 def _labels(predictor: Predictor, data: Dataset, chosen: Indices, size: Size) -> Labels:
-    """Return what a model labels some images, (n, H, W), at another model's size."""
+    """Return the labels (n, H, W) of a model for some images, at the size of another model."""
     return np.stack([resize_labels(labels, *size) for labels in _shown(predictor, data, chosen)[2]])
 
 
 def _names(predictors: Sequence[Predictor]) -> list[str]:
-    """Return the names of the models' files, with their folders where they would be the same."""
+    """Return the file names of the models, with their folders if the names are equal."""
     names = [short_name(predictor.path) for predictor in predictors]
     if len(set(names)) == len(names):
         return names
@@ -131,9 +131,9 @@ def _names(predictors: Sequence[Predictor]) -> list[str]:
 
 
 def _row_title(image: Mapping[str, Any]) -> str:
-    """Return what is written above the pictures of one image."""
+    """Return the title above the pictures of one image."""
     figure = image["ranked_by"].replace("_", " ").replace("iou", "IoU")
     return (
-        f"{image['image']}: {percent(image['label_agreement'], 1)} % of the labels alike; {figure} of this image "
+        f"{image['image']}: {percent(image['label_agreement'], 1)} % of the labels are equal; {figure} of this image "
         f"{percent(image['first'], 1)} % and {percent(image['second'], 1)} %"
     )

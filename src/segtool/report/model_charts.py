@@ -1,6 +1,6 @@
 """Charts of models: latency, its stages, accuracy against latency, sensitivity of layers, and calibration.
 
-A model is an entry of the report's ``models``; its number gives its colour and its marker in every chart.
+A model is an entry of ``models`` in the report. Its number selects its colour and its marker in all charts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHAPES = ("circle", "square", "triangle", "diamond", "down", "circle")
 STAGE_NAMES = {"decode": "decode PNG", "pre": "prepare", "run": "network", "post": "label map"}
 
 _MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "down": "v"}
-_WIDTH = 400  # pixels; on a phone a chart is shown at about this size, so that its words stay readable
+_WIDTH = 400  # pixels: about the width of a chart on a phone, so that its text stays readable
 _SIZE = 10.5
 _NAME_LIMIT = 44
 _BINS = 112
@@ -33,7 +33,7 @@ def color_of(number: int) -> str:
 
 
 def interval_of(evaluation: Facts, figure: str) -> tuple[float, float] | None:
-    """Return the 95 % interval of a figure in percent, where the evaluation gives one."""
+    """Return the 95 % interval of a figure in percent; None if the evaluation has none."""
     found = ((evaluation.get("intervals") or {}).get("figures") or {}).get(figure)
     if not found or None in found:
         return None
@@ -41,7 +41,7 @@ def interval_of(evaluation: Facts, figure: str) -> tuple[float, float] | None:
 
 
 def latency_chart(models: Sequence[Facts]) -> Chart:
-    """Draw the distribution of each model's latency and its cold start, on one logarithmic scale."""
+    """Draw the latency distribution and the cold start of each model on one logarithmic scale."""
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     with style(_SIZE):
@@ -62,7 +62,7 @@ def latency_chart(models: Sequence[Facts]) -> Chart:
 
 
 def _draw_latency(axes: Any, model: Facts, place: float) -> None:
-    """Draw one model between `place` and `place` + 1: histogram, percentiles, cold start, and its name."""
+    """Draw one model between y = `place` and `place` + 1: histogram, percentiles, cold start, name."""
     row, color = model["benchmark"], color_of(model["id"])
     latency, cold = row["latency_ms"], row["cold_start_ms"]
     samples = np.asarray(row.get("samples_ms") or [latency[key] for key in ("min", "p50", "p99")], np.float64)
@@ -92,7 +92,7 @@ def _latency_words(model: Facts) -> str:
 
 
 def stages_chart(models: Sequence[Facts]) -> Chart:
-    """Draw what each model's time goes into: the median of each stage, one after the other."""
+    """Draw the median time of each stage of each model, stacked."""
     shown = [model for model in models if set(STAGE_NAMES) & set(model["benchmark"]["stages_ms"])]
     with style(_SIZE):
         figure, axes = _one(92 + 40 * len(shown))
@@ -119,7 +119,7 @@ def _stage_words(model: Facts) -> str:
 
 
 def tradeoff_chart(models: Sequence[Facts]) -> Chart | None:
-    """Draw accuracy against latency, one marker a model; None where fewer than two models have both."""
+    """Draw accuracy against latency, one marker per model; None if fewer than two models have both."""
     shown = [model for model in models if not math.isnan(_iou(model))]
     if len(shown) < 2:
         return None
@@ -132,7 +132,7 @@ def tradeoff_chart(models: Sequence[Facts]) -> Chart | None:
         axes.set_xlabel("p50 of one image, milliseconds, logarithmic")
         axes.grid()
         axes.margins(x=0.15)
-        # A point of a hundred at least, so that differences nobody would notice look like that.
+        # Span at least one percentage point, so that negligible differences look small.
         low, high = axes.get_ylim()
         missing = max(0.0, 1.0 - (high - low)) / 2
         axes.set_ylim(low - missing, min(high + missing, 100.5))
@@ -154,7 +154,7 @@ def _draw_point(axes: Any, model: Facts) -> None:
 
 
 def _plain_ticks(axes: Any) -> None:
-    """Write a few values at a logarithmic scale, also where it spans less than a power of ten."""
+    """Label a few values of a logarithmic axis, also if it spans less than a power of ten."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     low, high = axes.get_xlim()
@@ -179,7 +179,7 @@ def _p50(model: Facts) -> float:
 
 
 def sensitivity_chart(sensitivities: Mapping[str, float], float_layers: Sequence[str]) -> Chart:
-    """Draw how much each layer alone loses in INT8, the most sensitive first."""
+    """Draw the loss of each single layer in INT8, the most sensitive first."""
     layers = sorted(sensitivities.items(), key=lambda item: -item[1])[:_MOST_LAYERS]
     with style(_SIZE):
         figure, axes = _one(16 + 30 * len(layers))
@@ -195,7 +195,7 @@ def sensitivity_chart(sensitivities: Mapping[str, float], float_layers: Sequence
 
 
 def calibration_chart(calibration: Facts | None) -> Chart | None:
-    """Draw accuracy against confidence of the bins of ``evaluate --json``; None where there are none."""
+    """Draw accuracy against confidence for the bins of ``evaluate --json``; None if there are none."""
     bins = [each for each in (calibration or {}).get("bins", ()) if each["pixels"] and each["accuracy"] is not None]
     if not bins:
         return None
@@ -210,9 +210,9 @@ def calibration_chart(calibration: Facts | None) -> Chart | None:
             [mark] = axes.plot(*point, "o", color=color_of(0), markersize=size, markeredgecolor=PAPER)
             set_hint(mark, f"{each['pixels']:,} pixels")
         axes.set(xlim=(-2, 102), ylim=(-2, 102), xlabel="probability of the label, %")
-        axes.set_title("labels that are right, %", fontsize=_SIZE, fontweight="normal", color=MUTED)
+        axes.set_title("correct labels, %", fontsize=_SIZE, fontweight="normal", color=MUTED)
         axes.grid(axis="y")
-    words = "; ".join(f"at {confidence:.0f} % sure {accuracy:.0f} % right" for confidence, accuracy in points)
+    words = "; ".join(f"at {confidence:.0f} % probability {accuracy:.0f} % correct" for confidence, accuracy in points)
     return Chart("Calibration", f"{words}.", figure)
 
 

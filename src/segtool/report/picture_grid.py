@@ -1,4 +1,4 @@
-"""Rows of pictures under a heading and a legend: what the pictures of predictions and of differences share."""
+"""Rows of pictures under a heading and a legend, for pictures of predictions and of differences."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from segtool.text import shortened
 
 Color = tuple[int, int, int]
 MAX_LEGEND = 24
-"""With more classes than this only those that occur are explained."""
+"""With more classes than this, the legend has only those that occur."""
 
 _GAP = 28  # pixels between pictures
 _LEGEND_LINE = 26
-_LINE = 27  # pixels of a line of a table
+_LINE = 27  # height of a table line in pixels
 _TABLE_WIDTH = 400
 _LEAST_LINES, _MOST_COLUMNS = 12, 3
-_LEAST_WIDTH, _LEAST_PANEL = 1300, 170  # room for the notes, and for the headings of columns
-_CHARACTER = 12  # pixels that one takes in a legend, generously
+_LEAST_WIDTH, _LEAST_PANEL = 1300, 170  # room for the notes and the column headings
+_CHARACTER = 12  # upper bound of the width of a legend character in pixels
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of pictures: uint8 (h, w, 3) each, what is written above them, and a table beside them.
+    """A row of pictures uint8 (h, w, 3), the title above them, and a table beside them.
 
-    A line of the table is its colour, None for a line that is bold, its name, and its numbers as text.
+    A line of the table is (colour, name, numbers as text); the colour None makes the line bold.
     """
 
     pictures: Sequence[npt.NDArray[np.uint8]]
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Heading:
-    """What stands above all rows: the title, notes, the legend's colours with names, and the columns' names."""
+    """The heading above all rows: title, notes, legend of (name, colour), column names, and titles of the table."""
 
     title: str
     notes: Sequence[str]
@@ -66,7 +66,7 @@ def draw_grid(rows: Sequence[Row], heading: Heading, path: str | Path, *, box: i
     Raises
     ------
     DataError
-        The picture would be too large to draw.
+        The picture is too large to draw.
     MissingExtraError
         matplotlib is not installed.
     OutputWriteError
@@ -96,7 +96,7 @@ def draw_grid(rows: Sequence[Row], heading: Heading, path: str | Path, *, box: i
 
 
 def _panel_size(pixels: npt.NDArray[np.uint8], box: int) -> tuple[int, int]:
-    """Return (width, height) in pixels at which a picture fills a square of `box` pixels; small ones by whole steps."""
+    """Return (width, height) in pixels that fill a square of `box` pixels; small pictures grow by whole factors."""
     height, width = pixels.shape[:2]
     factor = box / max(height, width)
     if factor >= 3:
@@ -105,7 +105,7 @@ def _panel_size(pixels: npt.NDArray[np.uint8], box: int) -> tuple[int, int]:
 
 
 def _table_shape(rows: Sequence[Row], height: int) -> tuple[int, int]:
-    """Return columns and lines of the tables: as high as the pictures where three columns at most are enough."""
+    """Return columns and lines of the tables: at the height of the pictures if at most three columns suffice."""
     longest = max(len(row.table) for row in rows)
     if not longest:
         return 0, 0
@@ -115,13 +115,13 @@ def _table_shape(rows: Sequence[Row], height: int) -> tuple[int, int]:
 
 
 def _legend_columns(names: Sequence[str], width: int) -> int:
-    """Return how many columns of a legend fit: all names on one line, else as many as the longest leaves room for."""
+    """Return the number of columns of a legend: all names on one line if they fit, else by the longest name."""
     widths = [_CHARACTER * len(name) + 62 for name in names] or [0]
     return max(1, len(names) if sum(widths) <= width else width // max(widths))
 
 
 def _draw_legend(figure: Any, heading: Heading, across: int) -> None:
-    """Draw the colours with their names below the notes, in `across` columns at most."""
+    """Draw the colours with their names below the notes, in at most `across` columns."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=_rgb(color), edgecolor=RULE, label=drawable(name)) for name, color in heading.legend]
@@ -134,7 +134,7 @@ def _draw_legend(figure: Any, heading: Heading, across: int) -> None:
 
 def _draw_row(row: Row, axes: Any, columns: Sequence[str], *, panel: int, width: int) -> None:
     for at, (pixels, cell) in enumerate(zip(row.pictures, axes, strict=False)):
-        # Shrunk pictures are averaged, so that a thin class keeps a trace; enlarged ones keep square pixels.
+        # Averaging while shrinking keeps thin classes visible; enlarged pictures keep square pixels.
         cell.imshow(pixels, interpolation="auto" if max(pixels.shape[:2]) > 480 else "nearest")
         cell.set(xticks=[], yticks=[], anchor="NW")
         cell.spines[:].set_visible(True)
@@ -147,7 +147,7 @@ def _draw_row(row: Row, axes: Any, columns: Sequence[str], *, panel: int, width:
 def _draw_table(
     axes: Any, titles: Sequence[str], lines: Sequence[tuple[Color | None, str, Sequence[str]]], most: int
 ) -> None:
-    """Draw lines under their titles, each of the height at which `most` of them fill the axes."""
+    """Draw lines under their titles; `most` lines fill the axes."""
     axes.axis("off")
     if not lines:
         return

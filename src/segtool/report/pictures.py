@@ -1,4 +1,4 @@
-"""Label maps as pictures: sample predictions with each image's own scores, and where two models differ."""
+"""Label maps as pictures: sample predictions with the scores of each image, and differences of two models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segtool.text import percent
 Labels = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]
 
-# Distinct without red and green, and in grey: Okabe and Ito's blue, orange and vermilion on white.
+# Distinct for red-green colour blindness and in grey: blue, orange and a dark red, after Okabe and Ito.
 _BOTH, _FIRST, _SECOND, _NEITHER = (250, 250, 250), (0, 114, 178), (230, 159, 0), (90, 30, 30)
 
 
@@ -35,27 +35,27 @@ def plot_predictions(
     title: str = "Sample predictions",
     names: Sequence[str] | None = None,
 ) -> None:
-    """Write one row an image to a PNG: image, prediction, truth, and the IoU and Dice of each class in it.
+    """Write one row per image to a PNG: image, prediction, truth, and the IoU and Dice of each class.
 
     Parameters
     ----------
     images
-        uint8 (n, h, w, C) with C 1 (grey) or 3 (RGB), or (n, h, w); n from 1 on, meant for up to 16.
+        uint8 (n, h, w, C) with C 1 (grey) or 3 (RGB), or (n, h, w); n is at least 1, and best at most 16.
     truths, predictions
-        Class ids (n, h, w); `truths` may hold the ignore id, which is drawn light grey and counts nowhere.
+        Class ids (n, h, w); `truths` may hold the ignore id, which is light grey and does not count.
     path
         The PNG to write, atomically.
     classes
-        What the ids are.
+        The classes of the ids.
     title
         Heading of the picture.
     names
-        What each image is called, for the line above it; None for no such line.
+        Name of each image, for the line above it; None for no such line.
 
     Raises
     ------
     DataError
-        Shapes do not belong together, there is no image, or a class id is out of range.
+        Shapes do not match, there is no image, or a class id is out of range.
     MissingExtraError
         matplotlib is not installed.
     OutputWriteError
@@ -104,12 +104,12 @@ def plot_differences(
     titles: Sequence[str],
     classes: Classes,
 ) -> None:
-    """Write one row an image to a PNG: image, truth, both predictions, and which model is right where.
+    """Write one row per image to a PNG: image, truth, both predictions, and a map of the model that is right.
 
     Parameters
     ----------
     images
-        uint8 (n, h, w, C) with C 1 (grey) or 3 (RGB); n from 1 on, meant for up to 16.
+        uint8 (n, h, w, C) with C 1 (grey) or 3 (RGB); n is at least 1, and best at most 16.
     truths
         Class ids (n, h, w); the classes' ignore id is drawn light grey.
     predictions
@@ -117,14 +117,14 @@ def plot_differences(
     path
         The PNG to write, atomically.
     names, titles
-        What the two models are called; what is written above each row.
+        Names of the two models; title above each row.
     classes
-        What the ids are.
+        The classes of the ids.
 
     Raises
     ------
     DataError
-        Shapes do not belong together, or there is no image.
+        Shapes do not match, or there is no image.
     MissingExtraError
         matplotlib is not installed.
     OutputWriteError
@@ -148,13 +148,13 @@ def plot_differences(
     legend += [("neither is", _NEITHER)] + ([("ignored", IGNORED_COLOR)] if classes.ignore_id is not None else [])
     if len(classes.names) <= MAX_LEGEND:
         legend += list(zip(drawable_names(classes.names), palette, strict=True))
-    notes = ("The images with the most differing labels first; each picture at the first model's size.",)
+    notes = ("Images with the most differing labels first; each picture has the size of the first model.",)
     columns = ("Image", "Truth", *names, "Who is right")
     draw_grid(rows, Heading(f"Where {names[0]} and {names[1]} differ", notes, legend, columns), path, box=360)
 
 
 def who_is_right(truth: Labels, first: Labels, second: Labels, *, ignore_id: int | None) -> Pixels:
-    """Return a picture uint8 (h, w, 3) of which of two label maps has the true class where; ignored pixels grey."""
+    """Return a picture uint8 (h, w, 3) that shows which of two label maps is right; ignored pixels are grey."""
     palette: Pixels = np.asarray([_NEITHER, _FIRST, _SECOND, _BOTH, IGNORED_COLOR], np.uint8)
     states = (first == truth).astype(np.intp) + 2 * (second == truth)
     if ignore_id is not None:
@@ -168,21 +168,27 @@ def _palette(classes: Classes) -> Sequence[Color]:
 
 
 def _check(images: Pixels, labels: Sequence[Labels]) -> None:
-    """Refuse arrays that do not belong together."""
+    """Refuse arrays whose shapes do not match."""
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise DataError(f"Images are drawn from uint8 (n, h, w, 1 or 3), found {images.dtype} {images.shape}.")
+        raise DataError(
+            f"Images to draw must be uint8 (n, h, w, 1 or 3), found {images.dtype} {images.shape}; convert them."
+        )
     if 0 in images.shape:
         raise DataError(f"There is no image to draw in an array of shape {images.shape}; pass at least one.")
     shapes = [each.shape for each in labels]
     if any(shape != images.shape[:3] for shape in shapes):
-        raise DataError(f"Label maps of shapes {shapes} do not belong to images of shape {images.shape}.")
+        raise DataError(
+            f"Label maps of shapes {shapes} do not match images of shape {images.shape}; pass maps of the same size."
+        )
 
 
 def _check_range(predictions: Labels, count: int) -> None:
-    """Refuse predictions that have no colour; the metrics look only where the truth counts."""
+    """Refuse predictions out of range, which have no colour; the metrics check only counted pixels."""
     low, high = int(predictions.min()), int(predictions.max())
     if low < 0 or high >= count:
-        raise DataError(f"The predictions hold ids {low} to {high}, expected class ids 0 to {count - 1}.")
+        raise DataError(
+            f"The predictions hold ids {low} to {high}, expected class ids 0 to {count - 1}; pass the right classes."
+        )
 
 
 def _line(row: TableRow, palette: Sequence[Color]) -> tuple[Color | None, str, Sequence[str]]:
@@ -191,8 +197,8 @@ def _line(row: TableRow, palette: Sequence[Color]) -> tuple[Color | None, str, S
 
 
 def _notes(classes: int, present: int, *, ignored: bool) -> Sequence[str]:
-    parts = ["Listed are the classes in its truth or prediction"]
-    parts += ["ignored pixels count nowhere"] if ignored else []
+    parts = ["The table lists the classes in the truth or the prediction of the image"]
+    parts += ["ignored pixels do not count"] if ignored else []
     parts += [f"{present} of {classes} classes occur here"] if classes > MAX_LEGEND else []
-    first = "IoU and Dice in percent, per image: from that image's own pixels, not averaged over the data set."
+    first = "IoU and Dice in percent, per image: from the pixels of this image, not averaged over the data set."
     return first, "; ".join(parts) + "."

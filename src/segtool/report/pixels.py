@@ -1,4 +1,4 @@
-"""Images and label maps as pixels of a picture."""
+"""Conversion of images and label maps to the pixels of a picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def gray_to_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def color_labels(
     labels: npt.NDArray[np.integer[Any]], palette: Sequence[tuple[int, int, int]], *, ignore_id: int | None
 ) -> npt.NDArray[np.uint8]:
-    """Return class ids (h, w) in their colours, uint8 (h, w, 3); pixels of `ignore_id` in light grey.
+    """Return the colours of class ids (h, w) as uint8 (h, w, 3); pixels of `ignore_id` are light grey.
 
     The ids must be below ``len(palette)`` or equal to `ignore_id`.
     """
@@ -34,8 +34,8 @@ def color_labels(
 def fit(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Return uint8 (h, w, 3) `pixels` at `size` (height, width).
 
-    Shrinking averages areas, so that a thin class keeps a trace; enlarging by a whole factor keeps the pixels square,
-    by another one it interpolates.
+    Shrinking averages areas, so that thin classes stay visible. Enlarging keeps square pixels for a whole factor, and
+    interpolates for another factor.
     """
     height, width = size
     if (height, width) == pixels.shape[:2]:

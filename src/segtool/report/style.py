@@ -1,8 +1,8 @@
-"""The look of every chart and picture, and how a figure of matplotlib becomes a PNG or an SVG.
+"""The style of all charts and pictures, and the conversion of a matplotlib figure to PNG or SVG.
 
-Colours are roles (ink, muted, s0, ...). A PNG has the light ones. In an SVG they are CSS variables, so the page, or the
-file itself, gives them for light and dark. Figures are made with the object API: neither a display nor ``pyplot``
-is needed, and no figure outlives its call.
+Colours are roles (ink, muted, s0, ...). A PNG uses the light colours. In an SVG they are CSS variables, so the page or
+the file defines them for light and dark mode. Figures use the object API of matplotlib: they need no display and no
+``pyplot``, and no figure stays in memory after its call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from segtool.files import write_with
 from segtool.models.backend import no_files_at_home
 from segtool.text import shortened
 
-# Distinct for the common kinds of colour blindness (after Okabe and Ito) and at least 4.5 : 1 on the page's ground.
+# Distinct for the common kinds of colour blindness (after Okabe and Ito) with a contrast of at least 4.5 : 1.
 LIGHT = {
     "paper": "#fcfcfa", "ink": "#1c1e21", "muted": "#5b6168", "rule": "#dcdad3",
     "s0": "#0b66b5", "s1": "#b84a06", "s2": "#00735a", "s3": "#9a3f82", "s4": "#7a5d00", "s5": "#4b5560",
@@ -35,23 +35,23 @@ INK, MUTED, RULE, PAPER = LIGHT["ink"], LIGHT["muted"], LIGHT["rule"], LIGHT["pa
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 
 DPI = 150
-"""Dots per inch of a picture; the size of a figure in pixels is its size in inches times this."""
+"""Dots per inch of a picture: pixels of a figure = inches x DPI."""
 
 MARGIN = 40
-"""Pixels left and right of a picture."""
+"""Margin left and right of a picture in pixels."""
 
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
-_MAX_PIXELS = 2**16 - 1  # Agg draws no longer side
+_MAX_PIXELS = 2**16 - 1  # the largest side that Agg can draw
 _HINT = "hint:"
 _REPLACEMENT = "\ufffd"
-# Control characters but tab and new line, marks that turn the direction of text, halves of surrogate pairs.
+# Control characters except tab and newline, text direction marks, lone surrogates.
 _HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Liberation Sans',Arial,sans-serif"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: its figure, what it is, and what can be read off it in words for those who do not see it."""
+    """A chart: its title, a description in words for screen readers, and its figure."""
 
     title: str
     description: str
@@ -59,7 +59,7 @@ class Chart:
 
 
 def require_matplotlib() -> None:
-    """Raise MissingExtraError with the line that installs matplotlib where it is missing."""
+    """Raise MissingExtraError with the install command if matplotlib is missing."""
     try:
         with no_files_at_home():
             import matplotlib.figure  # noqa: F401
@@ -71,7 +71,7 @@ def require_matplotlib() -> None:
 
 @contextmanager
 def style(size: float = 9) -> Iterator[None]:
-    """Set the look of the figures that are made or saved inside; `size` is that of the text, in points.
+    """Set the style of figures that are created or saved in this context; `size` is the text size in points.
 
     Raises
     ------
@@ -91,41 +91,41 @@ def style(size: float = 9) -> Iterator[None]:
         "svg.hashsalt": "segtool",
     }  # fmt: skip
     with matplotlib.rc_context(look), warnings.catch_warnings():
-        # A name in a script that the font lacks: a browser has fonts of its own, and a PNG shows boxes.
+        # The font may lack the script of a name: a browser then uses another font, and a PNG shows boxes.
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         yield
 
 
 def new_figure(width: float, height: float, *, dpi: float = DPI) -> Any:
-    """Return a figure of `width` x `height` pixels whose parts matplotlib lays out, inside `style`.
+    """Return a figure of `width` x `height` pixels with constrained layout; call it inside `style`.
 
     Raises
     ------
     DataError
-        A side is longer than matplotlib can draw.
+        A side is too long for matplotlib.
     """
     from matplotlib.figure import Figure
 
     if max(width, height) > _MAX_PIXELS:
         raise DataError(
-            f"The picture would be {width:.0f} x {height:.0f} pixels, at most {_MAX_PIXELS} a side can be drawn; "
-            "plot fewer images or classes."
+            f"The picture would be {width:.0f} x {height:.0f} pixels, expected at most {_MAX_PIXELS} per side; plot "
+            "fewer images or classes."
         )
     return Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout="constrained")
 
 
 def heading_height(notes: Sequence[str]) -> int:
-    """Return the height in pixels that `write_heading` takes."""
+    """Return the height of `write_heading` in pixels."""
     return 84 + 22 * len(notes)
 
 
 def write_heading(figure: Any, title: str, notes: Sequence[str], *, room: int = 0) -> None:
-    """Write a bold title and small notes at the top of a figure, and lay its axes out below them.
+    """Write a bold title and small notes at the top of a figure, and place its axes below them.
 
     Parameters
     ----------
     room
-        Pixels that are left free below the notes.
+        Free space below the notes in pixels.
     """
     width, height = figure.bbox.size
     left, used = MARGIN / width, (heading_height(notes) + room) / height
@@ -137,37 +137,37 @@ def write_heading(figure: Any, title: str, notes: Sequence[str], *, room: int = 
 
 
 def save_png(figure: Any, path: str | Path, *, dpi: float = DPI) -> None:
-    """Write a figure as PNG to `path`, atomically, inside `style`; errors as in `segtool.files.write_with`."""
+    """Write a figure as PNG to `path` atomically; call it inside `style`; errors as in `segtool.files.write_with`."""
     _lay_out(figure)
     write_with(path, lambda place: figure.savefig(place, format="png", dpi=dpi))
 
 
 def _lay_out(figure: Any) -> None:
-    """Place the parts of a figure for good; left to itself matplotlib draws all of it once more to do that."""
+    """Fix the layout of a figure; otherwise matplotlib draws everything a second time to compute it."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine(None)
-        for axes in figure.axes:  # its solver differs in the last bit from time to time
+        for axes in figure.axes:  # the layout solver is not exactly deterministic
             axes.set_position([round(float(side), 6) for side in axes.get_position(original=True).bounds])
 
 
 def clean(text: object) -> str:
-    """Return text without control characters, halves of surrogate pairs and marks of direction.
+    """Return text without control characters, lone surrogates and direction marks.
 
-    They cannot be written in UTF-8, or would let a name pose as another.
+    These cannot be written in UTF-8, or can make a name look like another one.
     """
     return _HOSTILE.sub(_REPLACEMENT, str(text))
 
 
 def drawable(text: str) -> str:
-    """Return `text` on one line, with a question mark for each character that the font of pictures lacks."""
+    """Return `text` on one line; characters that the font of pictures lacks become question marks."""
     known = _known_characters()
     return "".join(character if ord(character) in known else "?" for character in " ".join(text.split()))
 
 
 def drawable_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the classes as they can be drawn; "class 3" for one that the font cannot write."""
+    """Return class names that can be drawn; "class 3" replaces a name that the font cannot write."""
     known = _known_characters()
     names = [" ".join(str(name).split()) for name in class_names]
     return tuple(
@@ -184,29 +184,29 @@ def _known_characters() -> Any:
 
 
 def set_hint(artist: Any, text: str) -> None:
-    """Have `text` shown where the pointer rests on a part of an SVG."""
+    """Set `text` as the tooltip of a part of an SVG."""
     artist.set_gid(_HINT + text)
 
 
 def to_svg(chart: Chart, name: str, *, alone: bool = False) -> str:
-    """Return a chart as an SVG element in the colours of the page, or as a file of its own that brings them along.
+    """Return a chart as an SVG element with the colours of the page, or as a stand-alone SVG file.
 
     Parameters
     ----------
     name
-        Prefix of the identifiers in it, unique in the page.
+        Prefix of its identifiers, unique in the page.
     alone
-        Whether it is a file of its own.
+        Whether it is a stand-alone file, which includes the colours.
     """
     stream = io.StringIO()
     for artist in chart.figure.findobj():
-        artist.set_clip_on(False)  # nothing lies outside, and no clip path needs an identifier
+        artist.set_clip_on(False)  # nothing lies outside, so clip paths and their identifiers are not needed
     with style():
         _lay_out(chart.figure)
         chart.figure.savefig(stream, format="svg", facecolor="none", metadata=dict.fromkeys(_METADATA))
     found = _ROOT.search(stream.getvalue())
     if found is None:
-        raise TypeError("matplotlib wrote no SVG element.")
+        raise TypeError("matplotlib wrote no <svg> element.")
     title, description = (html.escape(clean(text)) for text in (chart.title, chart.description))
     attributes = f'viewBox="{found["box"]}" role="img" aria-label="{title}. {description}" class="chart"'
     words = f"<title>{title}</title><desc>{description}</desc>"
@@ -219,7 +219,7 @@ def to_svg(chart: Chart, name: str, *, alone: bool = False) -> str:
 
 
 def color_rules() -> str:
-    """Return the CSS that gives every role its colour, light or dark as the reader prefers."""
+    """Return the CSS that defines the colour of each role for light and dark mode."""
     light, dark = ("".join(f"--{role}:{value};" for role, value in each.items()) for each in (LIGHT, DARK))
     return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
@@ -232,7 +232,7 @@ _ROLES = {value: role for role, value in LIGHT.items()}
 
 
 def _of_the_page(body: str, name: str) -> str:
-    """Return the inside of matplotlib's SVG with roles for colours, hints, and no identifiers but those it uses."""
+    """Return the body of a matplotlib SVG with roles for colours, tooltips, and only the identifiers in use."""
     used = frozenset(re.findall(r'href="#([^"]+)"', body))
     tagged = re.sub(r"<[^>]+>", lambda found: _tag_of_the_page(found[0], name, used), clean(body))
     return re.sub(r">\s+<", "><", tagged)

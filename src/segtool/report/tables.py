@@ -1,4 +1,4 @@
-"""The figures beside each image: pure functions, so that what is drawn can be checked."""
+"""The table of scores beside each image, as pure functions that tests can check."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class TableRow:
     class_id
         Id of the class; None for a mean over classes.
     name
-        What the line is called.
+        Name of the line.
     iou, dice
-        Per-image values, 0..1; NaN where nothing counts.
+        Per-image values, 0..1; NaN if no pixel counts.
     """
 
     class_id: int | None
@@ -45,17 +45,17 @@ def table_rows(
     Parameters
     ----------
     truth, prediction
-        Class ids (h, w); `truth` may hold `ignore_id`, whose pixels count nowhere.
+        Class ids (h, w); `truth` may hold `ignore_id`, whose pixels do not count.
     class_names
         Name of class 0, 1, ...
     background_id
-        The class that the mean leaves out and that is listed last; None for none.
+        The class that the mean excludes and the table lists last; None for none.
 
     Returns
     -------
     tuple of TableRow
-        The classes present in truth or prediction in the order of their ids, the background after them,
-        then the mean. All values come from this image's own confusion matrix (`segtool.metrics`).
+        The classes present in truth or prediction in the order of their ids, then the background, then the mean. All
+        values come from the confusion matrix of this image (`segtool.metrics`).
     """
     matrix = confusion_matrix(truth, prediction, len(class_names), ignore_id=ignore_id)
     scores = Scores.from_matrix(matrix, class_names=tuple(class_names), background_id=background_id, images=1)

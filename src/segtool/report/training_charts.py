@@ -1,4 +1,4 @@
-"""The curves of a training: one picture for the run folder, and single charts for the page."""
+"""The curves of a training: one picture for the run folder, and single charts for the report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, styl
 
 Values = npt.NDArray[np.float64]
 History = Sequence[Mapping[str, Any]]
-_LOG_RATIO = 20  # curves that span more than this are unreadable on a linear axis
+_LOG_RATIO = 20  # curves with a larger ratio of maximum to minimum need a logarithmic axis
 _NOTE = "IoU and Dice: mean over the foreground classes, from one confusion matrix over all validation images"
-_FEW = 12  # epochs; with so few, a line alone may have nothing to connect
+_FEW = 12  # up to this number of epochs, points are marked
 _DASHES = ("-", (0, (4, 1.5)))
 
 
@@ -63,9 +63,9 @@ def plot_curves(history: History, path: str | Path, *, title: str = "Training an
     Parameters
     ----------
     history
-        One mapping an epoch with the columns of ``history.csv``: epoch, loss, accuracy, val_loss,
-        val_pixel_accuracy, val_foreground_mean_iou, val_foreground_mean_dice, learning_rate. Numbers or
-        text of numbers; a value that is missing, empty or not finite leaves a gap.
+        One mapping per epoch with the columns of ``history.csv``: epoch, loss, accuracy, val_loss,
+        val_pixel_accuracy, val_foreground_mean_iou, val_foreground_mean_dice, learning_rate. Values are numbers or
+        their text; a missing, empty or non-finite value leaves a gap.
     path
         The PNG to write, atomically.
     title
@@ -81,7 +81,7 @@ def plot_curves(history: History, path: str | Path, *, title: str = "Training an
         The file could not be written.
     """
     if not history:
-        raise DataError("The history holds no epoch, so there is no curve to draw; train at least one epoch.")
+        raise DataError("The history has no epochs, so there is no curve to draw; train at least one epoch.")
     with style():
         figure = new_figure(1750, 1240)
         write_heading(figure, title, [_NOTE])
@@ -92,12 +92,12 @@ def plot_curves(history: History, path: str | Path, *, title: str = "Training an
 
 
 def training_charts(history: History) -> dict[str, Chart]:
-    """Return the charts that the history has numbers for, by name; none for an empty history.
+    """Return the charts that the history has values for, by name; none for an empty history.
 
     Raises
     ------
     DataError
-        A value of the history is no number.
+        A value of the history is not a number.
     """
     found = {}
     for chart in _AXES if history else ():
@@ -112,17 +112,19 @@ def training_charts(history: History) -> dict[str, Chart]:
 
 
 def column(history: History, name: str) -> Values:
-    """Return one column of the history as float64 (epochs,), NaN where it is missing or not finite."""
+    """Return one column of the history as float64 (epochs,); missing and non-finite values are NaN."""
     try:
         values = [float("nan" if row.get(name) in (None, "") else row[name]) for row in history]
     except (TypeError, ValueError) as error:
-        raise DataError(f"Column {name!r} of the history holds something that is no number ({error}).") from error
+        raise DataError(
+            f"Column {name!r} of the history holds a value that is not a number ({error}); correct history.csv."
+        ) from error
     array = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(array), array, np.nan)
 
 
 def highest(epochs: Values, values: Values) -> tuple[float, float] | None:
-    """Return (epoch, value) of the first highest value; None where no value is finite."""
+    """Return (epoch, value) of the first highest value; None if no value is finite."""
     if not np.isfinite(values).any():
         return None
     index = int(np.nanargmax(values))
@@ -130,7 +132,7 @@ def highest(epochs: Values, values: Values) -> tuple[float, float] | None:
 
 
 def needs_log(values: Values) -> bool:
-    """Return whether finite, positive `values` span so much that only a logarithmic axis shows them."""
+    """Return whether the finite `values` are positive and span more than `_LOG_RATIO`."""
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() / finite.min() > _LOG_RATIO)
 
@@ -140,7 +142,7 @@ def _values(history: History, chart: _Axes, curve: _Curve) -> Values:
 
 
 def _epochs(history: History) -> Values:
-    """Return the epochs as the history numbers them; 1, 2, ... where it does not."""
+    """Return the epoch numbers of the history; 1, 2, ... if they are missing."""
     epochs = column(history, "epoch")
     return epochs if np.isfinite(epochs).all() else np.arange(1, len(history) + 1, dtype=np.float64)
 

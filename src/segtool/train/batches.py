@@ -1,4 +1,4 @@
-"""Batches of training images: shuffled and augmented anew in each epoch, the same after a resume."""
+"""Batches of training images, shuffled and augmented differently in each epoch; a resume gives the same ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Taken = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]]]
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no types
     """Seeded batches of (images, labels, pixel weights) for `keras.Model.fit`.
 
-    The order and the augmentation of epoch e depend on (seed, e) alone, so a resumed run sees what an
-    uninterrupted one would have seen.
+    The order and the augmentation of epoch e depend only on (seed, e), so a resumed run sees the same batches as a run
+    without interruption.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
     labels
         integers (N, H, W); pixels equal to `ignore_id` get weight 0.
     batch_size
-        Images a batch; the last batch of an epoch may be smaller.
+        Images per batch; the last batch of an epoch may be smaller.
     augmenter
-        Changes the images of each batch; None for none. Pixels that come in from outside get weight 0.
+        Applied to each batch; None for no augmentation. Pixels from outside the image get weight 0.
     ignore_id
-        Label that counts nowhere; None where there is none.
+        Label of pixels that do not count; None if there is none.
     seed
-        Seed of order and augmentation.
+        Seed of the order and the augmentation.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras car
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Set order and augmentation for epoch `epoch` (0, 1, ...)."""
+        """Set the order and the augmentation for epoch `epoch` (0, 1, ...)."""
         self.epoch = epoch
         self._order = np.random.default_rng([self.seed, epoch]).permutation(self.count())
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch; Keras calls this."""
+        """Start the next epoch; Keras calls this."""
         self.start_epoch(self.epoch + 1)
 
     def count(self) -> int:
-        """Return the number of images that an epoch shows."""
+        """Return the number of images in an epoch."""
         return len(self.images)
 
-    def take(self, chosen: npt.NDArray[np.intp], index: int) -> Taken:  # noqa: ARG002 - what is drawn depends on it
+    def take(self, chosen: npt.NDArray[np.intp], index: int) -> Taken:  # noqa: ARG002 - subclasses use it
         """Return the images `chosen` for batch `index`, before augmentation."""
         return np.asarray(self.images)[chosen], np.asarray(self.labels)[chosen]
 

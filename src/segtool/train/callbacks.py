@@ -1,6 +1,6 @@
-"""What happens around the steps of a training: settings of the process before, reports and averages, pictures after.
+"""What surrounds the training steps: process settings, the progress listener, averaged weights, pictures of the run.
 
-Keras is imported only where it is used: the command line imports `TrainListener`.
+Keras is imported only where it is used, because the command line imports `TrainListener`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from segtool.train.validation import ValidationSet
 
 SHOWN = 6
-"""Validation images in predictions.png."""
+"""Number of validation images in predictions.png."""
 
 # glibc's mallopt parameters (malloc.h).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
@@ -33,10 +33,10 @@ _NEVER, _STEP = 2**31 - 1, 64 * 2**20
 
 
 class TrainListener:
-    """Receives the progress of a training; the methods do nothing unless overridden."""
+    """Receives the progress of a training; override the methods of interest."""
 
     def started(self, info: Mapping[str, Any], *, epochs: int, first_epoch: int, steps: int) -> None:
-        """Receive the start of a run with the run.json `info` at epoch `first_epoch` (0-based)."""
+        """Receive the start of a run: the content `info` of run.json and the first epoch (0-based)."""
 
     def step(self, epoch: int, step: int, loss: float) -> None:
         """Receive the end of a step of an epoch (both 1-based); `loss` is the epoch's mean so far."""
@@ -46,10 +46,10 @@ class TrainListener:
 
 
 def make_deterministic() -> None:
-    """Let the Keras backend of this process compute the same bits from the same values, at some cost in speed.
+    """Make the Keras backend of this process deterministic, at some cost in speed.
 
-    Call it before the backend has placed anything. On TensorFlow and PyTorch an operation that cannot do so raises an
-    error. On JAX a CPU always does, and on a GPU this sets XLA's flag.
+    Call it before the backend places any tensor. On TensorFlow and PyTorch, an operation without a deterministic form
+    raises an error. JAX is always deterministic on a CPU; for a GPU this sets a flag of XLA.
     """
     import keras
 
@@ -70,26 +70,27 @@ def make_deterministic() -> None:
 def keep_freed_memory() -> bool:
     """Let glibc reuse freed blocks in this process instead of returning them to the kernel after each step.
 
-    TensorFlow allocates the activations of each step anew. glibc maps blocks of that size from the kernel and unmaps
-    them when they are freed, so each step faults in, and has the kernel zero, all its pages again. Measured on fcn8 in
-    bfloat16, 40 steps of 8 images on two cores: 2,868 page faults instead of 355,297, 0.26 s of system time instead of
-    0.86 s, the same peak memory.
+    TensorFlow allocates the activations again in each step. glibc maps blocks of this size from the kernel and unmaps
+    them when they are freed. Each step then causes a page fault for every page, and the kernel zeroes it again.
+    Measured on fcn8 in bfloat16, 40 steps of 8 images on two cores: 2,868 page faults instead of 355,297, 0.26 s of
+    system time instead of 0.86 s, the same peak memory.
 
     Returns
     -------
     bool
-        Whether it was done; only Linux with glibc has it.
+        Whether the settings were applied; only Linux with glibc supports them.
     """
     return set_glibc({_MMAP_MAX: 0, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: _STEP})
 
 
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
-    """Within the block, the trainable weights of the compiled `model` are their moving averages.
+    """Replace the trainable weights of the compiled `model` by their moving averages within the block.
 
-    The means and variances of normalizations are averages already and stay. Without a moving average nothing changes.
+    The means and variances of normalizations stay, because they are averages already. Without a moving average nothing
+    changes.
     """
-    # float16 training wraps the optimizer in one that scales the loss.
+    # With float16, a loss-scaling optimizer wraps the real one.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not optimizer.use_ema:
         yield
@@ -106,7 +107,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 def draw_run(
     folder: RunFolder, rows: Sequence[Mapping[str, Any]], validation: ValidationSet, model: keras.Model
 ) -> None:
-    """Write curves.png and predictions.png of a run; the latter shows the first `SHOWN` validation images."""
+    """Write curves.png and predictions.png of a run; the pictures show the first `SHOWN` validation images."""
     from segtool.report import plot_curves, plot_predictions
     from segtool.train.validation import predict_labels
 
@@ -126,12 +127,12 @@ def draw_run(
 
 
 def set_glibc(settings: Mapping[int, int]) -> bool:
-    """Set parameters of glibc's mallopt for this process; return whether it took all, other C libraries none.
+    """Set parameters of glibc's mallopt for this process; return whether all were accepted, False without glibc.
 
     Parameters
     ----------
     settings
-        Values by the numbers of parameters in glibc's malloc.h.
+        Parameter number in glibc's malloc.h -> value.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return mallopt is not None and all(bool(mallopt(*setting)) for setting in settings.items())

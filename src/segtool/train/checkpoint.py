@@ -1,7 +1,7 @@
-"""The state of a training after an epoch, as one .npz file: it is there whole or not at all.
+"""The state of a training after an epoch, as one .npz file, written atomically.
 
-It holds every weight, every variable of the optimizer (the step count that drives the schedule among them) and,
-as JSON, the history. Nothing in it can run code.
+It holds all weights, all variables of the optimizer (including the step count that drives the schedule) and the history
+as JSON. Nothing in it can run code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _READ_ERRORS = (
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: Mapping[str, Any]) -> None:
-    """Write the weights and optimizer of `model`, and the JSON-able `state`, to `path` atomically."""
+    """Write the weights and optimizer of `model` and the JSON-serializable `state` to `path` atomically."""
     arrays: dict[str, Any] = {
         f"v{index}": np.asarray(variable.numpy()) for index, variable in enumerate(_variables(model))
     }
@@ -45,7 +45,7 @@ def load_checkpoint(path: Path, model: keras.Model) -> dict[str, Any]:
         The file is damaged or belongs to another model.
     """
     try:
-        # Opened here: numpy leaves a file that is no archive open.
+        # Open the file here: numpy does not close a file that is not an archive.
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             state: dict[str, Any] = json.loads(stored[_STATE].tobytes())
             values = [stored[f"v{index}"] for index in range(len(stored.files) - 1)]

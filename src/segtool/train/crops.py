@@ -1,8 +1,8 @@
-"""Batches of random crops, for images that are larger than the network's input or differ in size.
+"""Batches of random crops, for images larger than the network's input or of different sizes.
 
-An epoch has as many crops as fit into the images, so that it sees about as many pixels as they have; where each crop
-lies is drawn anew. An image that is smaller than a crop goes on with its border pixels below and on the right, as it
-does for tiles in a prediction; what is made up has no weight.
+The number of crops in an epoch is chosen so that they have about as many pixels as the images. Each epoch draws new
+positions. An image smaller than a crop is extended with its border pixels at the bottom and on the right, as for tiles
+in a prediction. These added pixels have no weight.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class CropRule:
-    """Which crops are drawn.
+    """How crops are drawn.
 
     Attributes
     ----------
@@ -31,8 +31,8 @@ class CropRule:
     num_classes
         Number of classes K.
     rare_share
-        Share of the crops, 0..1, that are drawn around a pixel of a class that is drawn first, each class of the image
-        alike; the others lie anywhere. It shows classes of few pixels more often than they occur.
+        Fraction of the crops, 0..1, that are drawn around a pixel of a random class. Each class of the image has the
+        same probability, so rare classes are shown more often than they occur. The other crops lie anywhere.
     """
 
     size: Size
@@ -41,18 +41,20 @@ class CropRule:
 
 
 class CropBatches(TrainingBatches):
-    """`TrainingBatches` of random crops; the same crops for the same seed and epoch, so that a resume sees them too.
+    """`TrainingBatches` of random crops.
+
+    The same seed and epoch give the same crops, so a resume sees them too.
 
     Parameters
     ----------
     images, labels
         uint8 (H, W, C) and integers (H, W) each, of any size.
     rule
-        Which crops are drawn.
+        How the crops are drawn.
     ignore_id
-        Label that counts nowhere; where there is none, what is made up gets one of its own.
+        Label of pixels that do not count. If None, the added pixels get an unused label.
     options
-        As of `TrainingBatches`.
+        The other parameters of `TrainingBatches`.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class CropBatches(TrainingBatches):
         return cut(self.images[owner], label, (top, left), self._rule.size, nothing=self._nothing)
 
     def _focus(self, owner: int, rng: np.random.Generator) -> Size | None:
-        """Return a random pixel (y, x) of a random class of an image; None where it has none but ignored pixels."""
+        """Return a random pixel (y, x) of a random class of an image; None if all its pixels are ignored."""
         present = self._present[owner]
         if not present.size:
             return None
@@ -101,12 +103,12 @@ class CropBatches(TrainingBatches):
 
 
 def crops_in(shape: tuple[int, ...], crop: Size) -> int:
-    """Return how many crops have about as many pixels as an image (H, W), one at least."""
+    """Return the number of crops that have about as many pixels as an image (H, W), at least one."""
     return max(1, round(shape[0] * shape[1] / (crop[0] * crop[1])))
 
 
 def draw_start(length: int, crop: int, focus: int | None, rng: np.random.Generator) -> int:
-    """Return where a crop begins along an axis of `length` pixels, such that it holds the pixel `focus` where given."""
+    """Return a random start of a crop on an axis of `length` pixels; the crop holds the pixel `focus` unless None."""
     first, last = 0, max(0, length - crop)
     if focus is not None:
         first, last = max(first, focus - crop + 1), min(last, focus)
@@ -116,7 +118,7 @@ def draw_start(length: int, crop: int, focus: int | None, rng: np.random.Generat
 def cut(
     image: npt.NDArray[np.uint8], label: npt.NDArray[np.integer[Any]], start: Size, size: Size, *, nothing: int
 ) -> Taken:
-    """Return the crop of `size` that begins at `start` (y, x) and its labels, `nothing` beyond the image."""
+    """Return the crop of `size` at `start` (y, x) and its labels; labels outside the image are `nothing`."""
     window = tuple(slice(begin, begin + length) for begin, length in zip(start, size, strict=True))
     part, ids = image[window], label[window]
     if ids.shape == size:
@@ -127,7 +129,7 @@ def cut(
 
 
 def _free_label(num_classes: int) -> int:
-    """Return a label that is no class."""
+    """Return a label that is not a class id."""
     return USUAL_IGNORE if num_classes <= USUAL_IGNORE else MAX_LABEL
 
 

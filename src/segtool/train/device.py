@@ -1,4 +1,4 @@
-"""The device to train on, for each Keras backend; a GPU asked for and not there is an error."""
+"""The device to train on, for each Keras backend; a requested GPU that is absent is an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEVICES = ("auto", "cpu", "gpu")
 
 @dataclass(frozen=True)
 class Device:
-    """Where a training runs: the processor, what it is, how many, the GPU's CUDA compute capability, the machines."""
+    """The device of a training: processor, description, count, CUDA compute capability of a GPU, and the machines."""
 
     processor: Processor
     description: str
@@ -26,32 +26,31 @@ class Device:
 
 
 def choose_device(requested: str) -> Device:
-    """Return the device to train on, and set the backend up for it.
+    """Return the device to train on, and configure the backend for it.
 
-    GPU memory grows as needed. Call it before the backend has placed anything.
+    GPU memory grows as needed. Call it before the backend places any tensor.
 
     Parameters
     ----------
     requested
-        "auto" (a GPU where there is one), "cpu" or "gpu".
+        "auto" (a GPU if there is one, else the CPU), "cpu" or "gpu".
 
     Raises
     ------
     ProviderError
-        "gpu" was asked for and the backend sees none, or TF_CONFIG cannot be used.
+        "gpu" is requested and the backend finds none, or TF_CONFIG cannot be used.
     """
     if requested not in DEVICES:
         raise ProviderError(f"There is no device {requested!r}; choose one of {', '.join(DEVICES)}.")
     backend = keras.backend.backend()
     if backend not in _PROBES:
         raise ProviderError(
-            f"Keras is set to the backend {backend}, which does not train; set KERAS_BACKEND to one of "
-            f"{', '.join(_PROBES)}."
+            f"Keras uses the backend {backend}, which cannot train; set KERAS_BACKEND to one of {', '.join(_PROBES)}."
         )
     gpu = _PROBES[backend](requested != "cpu")
     if gpu is None and requested == "gpu":
         raise ProviderError(
-            f"A GPU was asked for and the {backend} backend sees none; install a {backend} build for your GPU and its "
+            f"A GPU was requested and the {backend} backend finds none; install a {backend} build for your GPU and its "
             "driver, or train with --device cpu."
         )
     return replace(gpu or Device("cpu", f"CPU ({backend})"), cluster=_cluster(backend))
@@ -61,8 +60,8 @@ def _cluster(backend: str) -> Cluster:
     cluster = read_cluster()
     if cluster.workers > 1 and backend != "tensorflow":
         raise ProviderError(
-            f"TF_CONFIG names {cluster.workers} workers, which only the TensorFlow backend trains with, and the "
-            f"backend is {backend}; unset TF_CONFIG or KERAS_BACKEND."
+            f"TF_CONFIG names {cluster.workers} workers, which only the TensorFlow backend supports, and the backend "
+            f"is {backend}; unset TF_CONFIG or KERAS_BACKEND."
         )
     return cluster
 

@@ -1,4 +1,4 @@
-"""What happens after each epoch: check the weights, score, keep the best model, save the state."""
+"""The end of an epoch: check the weights, score the model, keep the best one, save the state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segtool.train.validation import ValidationSet
 
 @dataclass
 class Progress:
-    """What a resume needs to know beside the weights: the rows of history.csv and the best epoch so far."""
+    """What a resume needs besides the weights: the rows of history.csv and the best epoch so far."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
@@ -35,18 +35,18 @@ class Progress:
         return bool(self.rows) and self.best_epoch == self.rows[-1]["epoch"]
 
     def add(self, row: dict[str, Any], score: float) -> None:
-        """Add a finished epoch; NaN scores below all others."""
+        """Add a finished epoch; a NaN score ranks below all others."""
         self.rows.append(row)
         score = -1.0 if math.isnan(score) else score
         if score > self.best_score:
             self.best_epoch, self.best_score = row["epoch"], score
 
     def exhausted(self, patience: int) -> bool:
-        """Return whether the last `patience` epochs were all no better than one before them; never where it is 0."""
+        """Return whether the last `patience` epochs brought no better score; False if `patience` is 0."""
         return bool(patience and self.rows) and self.rows[-1]["epoch"] - self.best_epoch >= patience
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-able values."""
+        """Return the progress as JSON-serializable values."""
         return dict(nan_to_none(asdict(self)))
 
     @classmethod
@@ -58,25 +58,25 @@ class Progress:
 class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries no types
     """Scores, checks and saves after each epoch.
 
-    The order makes a kill at any moment harmless: first the checkpoint, the truth that a resume starts from; then what
-    `publish` makes from it, which a resume makes again.
+    The order makes a kill at any moment harmless. The checkpoint comes first: a resume starts from it. The files that
+    `publish` derives from it follow, and a resume writes them again.
 
     Parameters
     ----------
     folder
         The run folder.
     best_model
-        The same network in float32, which is what model.keras holds.
+        The same network in float32, as saved in model.keras.
     batches
-        The training batches; each epoch is given its own.
+        The training batches; they change with each epoch.
     validation
-        What to score on.
+        The images that each epoch is scored on.
     progress
         The history so far; this class adds to it.
     listener
-        Hears of it.
+        Receives the steps and epochs.
     patience
-        The training ends after so many epochs in a row without a better one; 0 for never.
+        The training ends after this number of epochs in a row without a better score; 0 for never.
     """
 
     def __init__(
@@ -96,23 +96,24 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         self._patience, self._begun = patience, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Start the epoch's clock and choose its batches: how often Keras goes through them is its own business."""
+        """Start the clock of the epoch and set its batches, independent of how often Keras iterates over them."""
         self._batches.start_epoch(epoch)
         self._begun = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Tell of the step, the last of several at once on a CPU; stop where the loss is no number any more."""
+        """Report the step; raise an error if the loss is not finite. On a CPU one call covers several steps."""
         loss = float((logs or {})["loss"])
-        step = min(batch + 1, len(self._batches))  # Keras counts whole calls
+        step = min(batch + 1, len(self._batches))  # Keras rounds up to whole calls
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss became {loss} in epoch {len(self._progress.rows) + 1}, by step {step}; "
-                "train with --precision float32, or with fewer classes or a cleaner data set if it stays."
+                f"The loss became {loss} in epoch {len(self._progress.rows) + 1}, by step {step}, expected a finite "
+                "number; train with --precision float32. If that does not help, use fewer classes or a cleaner data "
+                "set."
             )
         self._listener.step(len(self._progress.rows) + 1, step, loss)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Check, score, keep the best, save."""
+        """Check the weights, score the model, save the state, keep the best model."""
         check_finite(self.model)
         with averaged(self.model):
             scores, val_loss = self._validation.score(self.model)
@@ -139,7 +140,7 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
 
 
 def publish(folder: RunFolder, progress: Progress, *, model: keras.Model, best_model: keras.Model) -> None:
-    """Write what follows from a checkpoint: model.keras, where its epoch is the best so far, and history.csv."""
+    """Write the files derived from a checkpoint: history.csv, and model.keras if its epoch is the best so far."""
     if progress.last_is_best:
         with averaged(model):
             best_model.set_weights(model.get_weights())
@@ -148,7 +149,7 @@ def publish(folder: RunFolder, progress: Progress, *, model: keras.Model, best_m
 
 
 def check_finite(model: keras.Model) -> None:
-    """Refuse weights that are not numbers: every quantizer breaks on them, even where the outputs look right.
+    """Refuse weights that are not finite: every quantizer fails on them, even if the outputs look right.
 
     Raises
     ------
@@ -159,6 +160,6 @@ def check_finite(model: keras.Model) -> None:
         bad = int(np.size(value := np.asarray(weight.numpy())) - np.isfinite(value).sum())
         if bad:
             raise TrainingError(
-                f"{bad} values of the weight {weight.path} are not finite numbers; train with --precision float32 "
-                "and report this."
+                f"{bad} values of the weight {weight.path} are not finite numbers; train with --precision float32, "
+                "and report this as a bug."
             )

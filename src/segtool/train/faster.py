@@ -1,8 +1,8 @@
-"""Faster training steps for TensorFlow on a CPU: the same mathematics in fewer passes over the memory.
+"""Faster training steps for TensorFlow on a CPU: the same mathematics with fewer passes over the memory.
 
-Each layer, and the accuracy from the scores, saves more than a tenth of fcn8-edge's step
-(benchmarks/results/training_pieces.json). They compute the same numbers as Keras, up to rounding. The weights, their
-order and the saved model are Keras's own. Other backends and GPUs, which Keras compiles with XLA, keep Keras's code.
+Each replacement saves more than a tenth of an fcn8-edge training step (benchmarks/results/training_pieces.json). The
+results equal those of Keras up to rounding. The weights, their order and the saved model are those of Keras. Other
+backends and GPUs, where Keras compiles with XLA, use Keras's code.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _PIXELS_A_CALL, _STEPS_A_CALL = 1_000_000, 8
 
 
 def can_be_faster(device: Device) -> bool:
-    """Return whether a training on `device` has faster forms."""
+    """Return whether faster layers exist for training on `device`."""
     return keras.backend.backend() == "tensorflow" and device.processor == "cpu"
 
 
 def faster_network(network: keras.Model, device: Device) -> keras.Model:
-    """Return a copy of the network with faster layers, with the same weights; itself where there are none."""
+    """Return a copy of the network with faster layers and the same weights; the network itself if none exist."""
     if not can_be_faster(device):
         return network
     copy = keras.models.clone_model(network, clone_function=replaced)
@@ -35,7 +35,7 @@ def faster_network(network: keras.Model, device: Device) -> keras.Model:
 
 
 def replaced(layer: keras.Layer) -> keras.Layer:
-    """Return a new layer for a copy of a network: a faster one that does the same, or one of its own class."""
+    """Return a new layer for a copy of a network: an equivalent faster one, or one of the same class."""
     kind: Any = type(layer)
     if kind is layers.BatchNormalization and _is_fused(layer):
         kind = FusedBatchNormalization
@@ -45,23 +45,23 @@ def replaced(layer: keras.Layer) -> keras.Layer:
 
 
 def steps_a_call(pixels: int, device: Device) -> int:
-    """Return how many steps Keras takes before it returns to Python, given the pixels of a batch.
+    """Return the number of steps that Keras runs per call, given the pixels of a batch.
 
-    Between two calls both processors wait for 1.4 ms. With calls of more than about a second, nobody could see or stop
-    the progress.
+    Between two calls both CPU cores are idle for 1.4 ms. Calls longer than about a second would delay the progress
+    display and an interrupt.
     """
     return max(1, min(_STEPS_A_CALL, _PIXELS_A_CALL // pixels)) if can_be_faster(device) else 1
 
 
 class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # keras carries no types
-    """Batch normalization whose training step is one operation (oneDNN's) forward and one backward.
+    """Batch normalization that trains with one fused operation (oneDNN) forward and one backward.
 
-    Ioffe, Szegedy: Batch Normalization (ICML 2015). The moving variance takes the batch's biased variance, as Keras's
-    own does; the operation returns the unbiased one.
+    Ioffe, Szegedy: Batch Normalization (ICML 2015). As in Keras, the moving variance averages the biased variance
+    of the batch; the operation returns the unbiased one.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return the normalized map; in training, move the averages."""
+        """Return the normalized map; in training, update the moving averages."""
         if not training or not self.trainable:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
@@ -70,7 +70,7 @@ class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc] 
             x=inputs, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
         )
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-        # One value has no unbiased variance: the operation divides by 1 there.
+        # A single value has no unbiased variance; the operation then divides by 1.
         biased = variance * tf.maximum(count - 1.0, 1.0) / count
         for average, value in ((self.moving_mean, mean), (self.moving_variance, biased)):
             average.assign(average * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum))
@@ -78,10 +78,10 @@ class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc] 
 
 
 class SlicedCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carries no types
-    """A crop by `tf.slice`, whose gradient runs in all threads; that of Keras's strided slice runs in one."""
+    """A crop with `tf.slice`: its gradient uses all threads, that of Keras's strided slice only one."""
 
     def call(self, inputs: Any) -> Any:
-        """Return the map without its margins, float32, which is what a softmax takes."""
+        """Return the map without its margins, float32 for the softmax that follows."""
         import tensorflow as tf
 
         (top, _), (left, _) = self.cropping
@@ -95,9 +95,9 @@ def _is_fused(layer: Any) -> bool:
 
 
 def scores_behind(probabilities: Any) -> Any:
-    """Return the scores that a softmax was taken of, float32 (N, H, W, K); None where that is not known.
+    """Return the input of the softmax, float32 (N, H, W, K); None if `probabilities` is no softmax output.
 
-    Keras takes the cross-entropy from them. With the accuracy from them too, TensorFlow leaves the softmax out.
+    Keras computes the cross-entropy from these scores. If the accuracy uses them too, TensorFlow skips the softmax.
     """
     if keras.backend.backend() != "tensorflow":
         return None
@@ -109,13 +109,13 @@ def scores_behind(probabilities: Any) -> Any:
 
 
 def hits(scores: Any, labels: Any) -> Any:
-    """Return 1 for each pixel whose largest score is that of its label, the first of equal ones, and 0 elsewhere."""
+    """Return 1 for each pixel whose label has the largest score, 0 elsewhere; the first of equal scores wins."""
     return _compiled_hits()(scores, labels)
 
 
 @cache
 def _compiled_hits() -> Callable[[Any, Any], Any]:
-    """Return the function, which XLA compiles into one loop."""
+    """Return the function, compiled by XLA into one loop."""
     import tensorflow as tf
 
     def compute(scores: Any, labels: Any) -> Any:

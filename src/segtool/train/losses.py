@@ -1,8 +1,13 @@
-"""The losses and the accuracy of label maps, and the weights of classes; their names are in `segtool.train.recipes`.
+"""The losses and the accuracy of label maps, and the class weights; `segtool.train.recipes` has their names.
 
-The losses are written in keras.ops and run on every backend. In all of them p float32 (N, H, W, K) are the
-probabilities of the pixels, y int32 (N, H, W) their true classes, w float32 (N, H, W) the weights of the pixels
-(0: ignored), c float32 (K,) the weights of the classes, None for 1 each. They return scalars; means over nothing are 0.
+The losses are written in keras.ops and run on every backend. They share these arguments:
+
+- p float32 (N, H, W, K): the predicted probabilities.
+- y int32 (N, H, W): the true classes.
+- w float32 (N, H, W): the weights of the pixels, 0 for ignored pixels.
+- c float32 (K,): the weights of the classes; None for 1 each.
+
+They return scalars. A mean over no pixels is 0.
 """
 
 from __future__ import annotations
@@ -19,18 +24,18 @@ from segtool.errors import TrainingError
 from segtool.train import faster
 from segtool.train.recipes import BALANCED, LOSSES, NONE, parse_weights
 
-_SMOOTHING = 1e-5  # of dice: far below one pixel, so it changes no figure and avoids a division by 0
+_SMOOTHING = 1e-5  # of dice: far below one pixel, so it only avoids a division by 0
 
 
 def make_loss(name: str, class_weights: Sequence[float] | None = None) -> PixelLoss:
-    """Return a loss by name, as a `keras.losses.Loss` of label maps, probabilities and pixel weights.
+    """Return a loss by name, as a `keras.losses.Loss` for label maps, probabilities and pixel weights.
 
     Parameters
     ----------
     name
         One of `LOSSES`.
     class_weights
-        The weight of a pixel of each class (in dice: of each class), K numbers; None for 1 each.
+        K numbers, the weight of each class: of its pixels, or in dice of its Dice; None for 1 each.
 
     Raises
     ------
@@ -45,7 +50,7 @@ def make_loss(name: str, class_weights: Sequence[float] | None = None) -> PixelL
 class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no types
     """A loss of a batch of label maps.
 
-    Called with labels (N, H, W), probabilities (N, H, W, K) and optional pixel weights (N, H, W).
+    Call it with labels (N, H, W), probabilities (N, H, W, K) and optional pixel weights (N, H, W).
 
     Parameters
     ----------
@@ -63,7 +68,7 @@ class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no ty
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss of the whole batch, a scalar.
 
-        Keras's own weighting is a sum over pixels, which Dice is not, so nothing is left to the base class.
+        The base class weights a sum over pixels. Dice is not such a sum, so this method replaces it.
         """
         labels, probabilities = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
         weights = ops.ones_like(labels, "float32") if sample_weight is None else ops.cast(sample_weight, "float32")
@@ -72,7 +77,7 @@ class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no ty
 
 
 class PixelAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # keras carries no types
-    """The fraction of pixels whose most probable class is the true one, by their weights."""
+    """The weighted fraction of pixels whose most probable class is the true one."""
 
     def __init__(self) -> None:
         super().__init__(name="accuracy")
@@ -93,11 +98,11 @@ def class_weights(text: str, labels: Iterable[Labels], *, num_classes: int) -> l
     Parameters
     ----------
     text
-        "none"; "balanced": all pixels / (K x pixels of the class), so that all classes have the same total weight
-        (King, Zeng: Logistic Regression in Rare Events Data, Political Analysis 9, 2001), 0 for a class without pixels;
-        or K numbers with commas between them.
+        "none", "balanced" or K comma-separated numbers. "balanced" is all pixels / (K x pixels of the class), so all
+        classes have the same total weight (King, Zeng: Logistic Regression in Rare Events Data, Political Analysis 9,
+        2001); 0 for a class without pixels.
     labels
-        The training labels, integers (H, W) each; ids from `num_classes` on (the ignore id) are left out.
+        The training labels, integers (H, W) each; ids of `num_classes` and above (the ignore id) are skipped.
     num_classes
         Number of classes K.
 
@@ -109,7 +114,7 @@ def class_weights(text: str, labels: Iterable[Labels], *, num_classes: int) -> l
     Raises
     ------
     TrainingError
-        The text is none of these, or does not have K numbers.
+        The text is not valid, or does not have K numbers.
     """
     if text == NONE:
         return None
@@ -122,34 +127,34 @@ def class_weights(text: str, labels: Iterable[Labels], *, num_classes: int) -> l
     given = parse_weights(text)
     if len(given) != num_classes:
         raise TrainingError(
-            f"--class-weights gives {len(given)} numbers and the data have {num_classes} classes; give one for each."
+            f"--class-weights has {len(given)} numbers and the data have {num_classes} classes; give one per class."
         )
     return given
 
 
 def _cross_entropy(p: Any, y: Any, w: Any, c: Any) -> Any:
     """Return sum(w c_y (-log p_y)) / sum(w c_y), in nats."""
-    return _mean(_surprise(p, y), _weights(w, c, y))
+    return _mean(_negative_log(p, y), _weights(w, c, y))
 
 
 def _focal(p: Any, y: Any, w: Any, c: Any) -> Any:
     """Return sum(w c_y (1 - p_y)^2 (-log p_y)) / sum(w c_y).
 
     Lin, Goyal, Girshick, He, Dollar: Focal Loss for Dense Object Detection (ICCV 2017), equation 5, with gamma 2, the
-    value that they found best; c is its alpha.
+    best value there; c is its alpha.
     """
-    missed = _surprise(p, y)
-    # From the cross-entropy, not from p: on TensorFlow that comes from the scores and is exact where p rounds to 0.
+    missed = _negative_log(p, y)
+    # Use the cross-entropy, not p: on TensorFlow it comes from the scores and is exact even if p rounds to 0.
     return _mean(ops.square(1.0 - ops.exp(-missed)) * missed, _weights(w, c, y))
 
 
 def _dice(p: Any, y: Any, w: Any, c: Any) -> Any:
-    """Return 1 - mean_k(2 sum(w p_k [y = k]) / (sum(w p_k) + sum(w [y = k]))), the classes' mean weighted by c.
+    """Return 1 - mean_k(2 sum(w p_k [y = k]) / (sum(w p_k) + sum(w [y = k]))); c weights the mean over classes.
 
     Soft Dice over the whole batch: Milletari, Navab, Ahmadi: V-Net (3DV 2016), section 3, in the form without squares
-    of Drozdzal et al.: The Importance of Skip Connections (DLMIA 2016), equation 2. Classes that are not in the batch's
-    truth are left out of the mean: their Dice would be 0 for every prediction. A prediction of such a class lowers the
-    Dice of the classes that are there.
+    of Drozdzal et al.: The Importance of Skip Connections (DLMIA 2016), equation 2. The mean excludes classes that are
+    absent from the truth of the batch, because their Dice is 0 for every prediction. Predicting such a class still
+    lowers the Dice of the classes that are present.
     """
     counted = ops.expand_dims(w, -1)
     truth = ops.one_hot(y, p.shape[-1], dtype="float32") * counted
@@ -166,14 +171,14 @@ def _combined(p: Any, y: Any, w: Any, c: Any) -> Any:
 _TERMS = {"cross-entropy": _cross_entropy, "dice": _dice, "focal": _focal, "combined": _combined}
 
 
-def _surprise(p: Any, y: Any) -> Any:
+def _negative_log(p: Any, y: Any) -> Any:
     """Return -log p_y of each pixel (N, H, W), in nats."""
     if keras.backend.backend() == "torch":
-        # Keras 3.15's own ends in torch's nll_loss2d, whose gradient torch 2.13 computes on a CPU only for maps that
-        # lie channels first in memory ("grad_input must be contiguous"); Keras's lie channels last.
+        # Keras 3.15 calls torch's nll_loss2d here. On a CPU, torch 2.13 computes its gradient only for maps that are
+        # channels first in memory ("grad_input must be contiguous"); those of Keras are channels last.
         chosen = ops.take_along_axis(p, ops.expand_dims(y, -1), axis=-1)
         return -ops.log(ops.clip(ops.squeeze(chosen, axis=-1), keras.config.epsilon(), 1.0 - keras.config.epsilon()))
-    return ops.sparse_categorical_crossentropy(y, p)  # on TensorFlow, from the scores behind the softmax of `p`
+    return ops.sparse_categorical_crossentropy(y, p)  # on TensorFlow, from the input of the softmax
 
 
 def _weights(w: Any, c: Any, y: Any) -> Any:

@@ -1,10 +1,12 @@
 """Data-parallel training with TensorFlow: several GPUs of a machine, or several machines.
 
-Keras 3's own `fit` does not run under `MultiWorkerMirroredStrategy`, so the loop is here: each replica takes its share
-of the batch through the model's own training step, the gradients are summed over all replicas, and all apply the same
-update. Each replica normalizes by its own share of the batch, as in other data-parallel training; the moving averages
-are averaged over the replicas at the end of an epoch, which is the same as after each step, because they are linear in
-what they average.
+Keras 3's own `fit` does not run under `MultiWorkerMirroredStrategy`, so this module holds the loop. Each replica runs
+the model's own training step on its part of the batch. The gradients are summed over all replicas, and every replica
+applies the same update.
+
+Each replica normalizes by the statistics of its own part of the batch, as in other data-parallel training. The moving
+averages are averaged over the replicas at the end of each epoch. They are linear in the batch statistics, so the result
+equals an average after every step.
 """
 
 from __future__ import annotations
@@ -30,12 +32,12 @@ logger = logging.getLogger(__name__)
 
 @cache
 def strategy_of(device: Device) -> Any:
-    """Return the tf.distribute strategy for a device; None where it is a single one or Keras does it otherwise.
+    """Return the tf.distribute strategy for a device; None for a single one, and on other backends than TensorFlow.
 
     Raises
     ------
     ProviderError
-        The other workers cannot be reached.
+        The other workers are not reachable.
     """
     if keras.backend.backend() != "tensorflow" or (device.count == 1 and device.cluster.workers == 1):
         return None
@@ -43,33 +45,35 @@ def strategy_of(device: Device) -> Any:
 
     if device.cluster.workers == 1:
         return tf.distribute.MirroredStrategy([f"{device.processor}:{index}" for index in range(device.count)])
-    logger.warning("Worker %d of %d; waiting for the others.", device.cluster.rank + 1, device.cluster.workers)
+    logger.warning(
+        "Worker %d of %d: waiting for the other workers to connect.", device.cluster.rank + 1, device.cluster.workers
+    )
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise ProviderError(
-            f"The {device.cluster.workers} workers of TF_CONFIG could not be brought together "
-            f"({str(error).splitlines()[0]}); start all of them, with addresses that they reach each other at."
+            f"The {device.cluster.workers} workers of TF_CONFIG could not connect to each other "
+            f"({str(error).splitlines()[0]}); start all of them, with addresses that every worker can reach."
         ) from error
 
 
 @contextmanager
 def strategy_scope(device: Device) -> Iterator[None]:
-    """Build and compile a model inside this: on TensorFlow it is copied to each of several GPUs and machines."""
+    """Build and compile a model in this context; on TensorFlow each GPU and machine then holds a copy of it."""
     strategy = strategy_of(device)
     with strategy.scope() if strategy else nullcontext():
         yield
 
 
-class Team:
-    """The replicas of a model that train together.
+class ReplicaTrainer:
+    """Trains the replicas of a model together.
 
     Parameters
     ----------
     strategy
-        Of `strategy_of`.
+        The result of `strategy_of`.
     model
-        Built and compiled in the strategy's scope.
+        The model, built and compiled in the strategy's scope.
     """
 
     def __init__(self, strategy: Any, model: keras.Model) -> None:
@@ -81,14 +85,14 @@ class Team:
         self._of_chief = tf.function(partial(self._all_reduced, of_chief=True))
         self._sum_of_statistics = tf.function(lambda: self._all_reduced(self._statistics(), of_chief=False))
         self._step: Callable[..., Any] = tf.function(lambda batch: strategy.run(model.train_step, args=(batch,)))
-        # Of its layers alone: a copy of a compiled model would be compiled too.
+        # Clone the layers only: the clone of a compiled model is compiled too.
         local = keras.models.clone_model(keras.Model(model.inputs, model.outputs))
 
         def predict_on_batch(images: Any) -> Any:
             local.set_weights(model.get_weights())
             return local.predict_on_batch(images)
 
-        # Keras gathers predictions from all workers, and only the chief predicts.
+        # Keras collects predictions from all workers, but only the chief predicts.
         model.predict_on_batch = predict_on_batch
 
     def agree(self, description: Mapping[str, Any]) -> None:
@@ -97,20 +101,20 @@ class Team:
         Raises
         ------
         TrainingError
-            They differ; all workers raise it.
+            They differ. All workers raise the error.
         """
         digest = hashlib.sha256(json.dumps(dict(description), sort_keys=True, default=str).encode()).digest()
         mine = np.frombuffer(digest[:6], np.uint8).astype(np.float64)
         with self._lost_workers():
             total = self._run(self._sum, [mine, mine**2])
-        if not np.array_equal(total[0] ** 2, total[1] * self._replicas):  # equal exactly where all are equal
+        if not np.array_equal(total[0] ** 2, total[1] * self._replicas):  # true only if all values are equal
             raise TrainingError(
-                "The workers were not started with the same options, data and precision; run the same command on each, "
-                "with data of the same content."
+                "The workers were started with different options, data or precision; run the same command on each "
+                "worker, with data of the same content."
             )
 
     def start_from_chief(self, epoch: int) -> int:
-        """Give all replicas the chief's weights and optimizer; return the chief's epoch."""
+        """Copy the chief's weights and optimizer to all replicas; return the chief's epoch."""
         with self._lost_workers():
             variables = self._variables()
             values = self._run(self._tf.function(lambda: self._all_reduced(variables, of_chief=True)))
@@ -121,21 +125,21 @@ class Team:
     def fit(
         self, batches: TrainingBatches, *, epochs: int, first: int, callback: keras.callbacks.Callback | None
     ) -> None:
-        """Train for the epochs from `first` on (0-based).
+        """Train the epochs `first` to `epochs` - 1 (0-based).
 
         Parameters
         ----------
         batches
-            The same on every worker; each takes its share of every batch.
+            The same on every worker; each replica takes its part of every batch.
         epochs, first
-            As of `keras.Model.fit`.
+            The same as `epochs` and `initial_epoch` of `keras.Model.fit`.
         callback
-            Hears of steps and epochs, on the chief alone.
+            Receives the steps and epochs; only the chief has one.
 
         Raises
         ------
         TrainingError
-            Another worker was lost.
+            The connection to another worker was lost.
         """
         if callback:
             callback.set_model(self._model)
@@ -155,30 +159,30 @@ class Team:
         if callback:
             callback.on_epoch_begin(epoch)
         logs: dict[str, float] = {}
-        for index, shares in enumerate(self._shares(batches)):
-            self._step(shares)
-            # Sums over the workers, where they are read: all of them have to.
+        for index, parts in enumerate(self._split_batches(batches)):
+            self._step(parts)
+            # Reading a metric sums it over the workers, so every worker must read it.
             logs = {name: float(np.asarray(value)) for name, value in self._model.get_metrics_result().items()}
             if callback:
                 callback.on_train_batch_end(index, logs)
         return logs
 
-    def _shares(self, batches: TrainingBatches) -> Iterator[Any]:
-        """Yield each batch, cut for the replicas of this worker; the next one is made meanwhile."""
+    def _split_batches(self, batches: TrainingBatches) -> Iterator[Any]:
+        """Yield each batch, split for the replicas of this worker; a thread prepares the next one meanwhile."""
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(batches.__getitem__, 0)
             for index in range(len(batches)):
                 batch = coming.result()
                 if index + 1 < len(batches):
                     coming = pool.submit(batches.__getitem__, index + 1)
-                yield self._cut(batch)
+                yield self._split(batch)
 
-    def _cut(self, batch: Any) -> Any:
-        def share_of(context: Any) -> Any:
+    def _split(self, batch: Any) -> Any:
+        def part_of(context: Any) -> Any:
             rows = share(len(batch[0]), context.replica_id_in_sync_group, self._replicas)
             return tuple(self._tf.constant(part[rows]) for part in batch)
 
-        return self._strategy.experimental_distribute_values_from_function(share_of)
+        return self._strategy.experimental_distribute_values_from_function(part_of)
 
     def _average_statistics(self) -> None:
         for variable, total in zip(self._statistics(), self._run(self._sum_of_statistics), strict=True):
@@ -194,19 +198,19 @@ class Team:
         return [*self._model.variables, *self._model.optimizer.variables]
 
     def _all_reduced(self, values: list[Any], *, of_chief: bool) -> Any:
-        """Return, in a replica, the sums of values over all replicas, or what the first of them has; float64."""
+        """Return, in a replica, the sums of values over all replicas, or the values of the first replica; float64."""
         tf = self._tf
         context = tf.distribute.get_replica_context()
         counts = tf.logical_or(not of_chief, tf.equal(context.replica_id_in_sync_group, 0))
         numbers = [tf.cast(tf.convert_to_tensor(value), tf.float64) for value in values]
-        # Not multiplied by 0: what another worker has may be no number.
+        # Select instead of multiplying by 0: the values of another worker may be NaN.
         return context.all_reduce("sum", [tf.where(counts, item, tf.zeros_like(item)) for item in numbers])
 
     def _run(self, function: Any, *arguments: Any) -> list[Any]:
-        """Call a function in all replicas; return the arrays that the first one here has of its answers."""
+        """Call a function in all replicas; return the results of this worker's first replica as arrays."""
         tensors = self._tf.nest.map_structure(self._tf.constant, arguments)
-        answers = self._strategy.run(function, args=tensors)
-        return [np.asarray(self._strategy.experimental_local_results(answer)[0]) for answer in answers]
+        results = self._strategy.run(function, args=tensors)
+        return [np.asarray(self._strategy.experimental_local_results(result)[0]) for result in results]
 
     @contextmanager
     def _lost_workers(self) -> Iterator[None]:
@@ -214,11 +218,14 @@ class Team:
             yield
         except self._tf.errors.OpError as error:
             raise TrainingError(
-                f"The training of {self._replicas} replicas stopped ({str(error.message).splitlines()[0]}); another "
-                "worker was probably lost: start all of them again with --resume."
+                f"The training of {self._replicas} replicas stopped ({str(error.message).splitlines()[0]}); the "
+                "connection to a worker was probably lost: start all workers again with --resume."
             ) from error
 
 
 def share(count: int, replica: int, replicas: int) -> Any:
-    """Return which of the `count` images of a batch a replica takes: at least one, so some twice in a small batch."""
+    """Return the indices of the images of a batch of `count` that a replica takes.
+
+    Each replica takes at least one image, so a small batch gives some images to two replicas.
+    """
     return np.arange(replica, max(count, replica + 1), replicas) % count

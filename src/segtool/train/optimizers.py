@@ -1,4 +1,4 @@
-"""The optimizers and the schedules of the learning rate by name; the command line's choices come from here."""
+"""The registries of optimizers and learning rate schedules; the command line takes its choices from them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from segtool.errors import TrainingError
 
 @dataclass(frozen=True)
 class OptimizerKind:
-    """An optimizer that a recipe can name.
+    """An optimizer for recipes.
 
     Attributes
     ----------
     make
-        (learning rate or schedule, weight decay, further arguments) -> keras optimizer.
+        (learning rate or schedule, weight decay, further arguments) -> Keras optimizer.
     summary
-        For people.
+        One line for users.
     weight_decay
-        Its weight decay where none is given; None for one that has none.
+        The default weight decay; None for an optimizer without weight decay.
     rate_scale
-        What a learning rate that suits Adam is multiplied by to suit this one.
+        Factor from a learning rate that suits Adam to one that suits this optimizer.
     """
 
     make: Callable[..., Any]
@@ -41,7 +41,7 @@ def _adamw(rate: Any, weight_decay: float, **more: Any) -> Any:
     import keras
 
     optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay, **more)
-    # Scales and shifts are no slopes that could grow with what they fit.
+    # Weight decay is for kernels: scales, offsets and biases do not overfit by growing.
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer
 
@@ -57,7 +57,7 @@ OPTIMIZERS: Mapping[str, OptimizerKind] = {
     "adamw": OptimizerKind(
         _adamw, "Adam with weight decay; Loshchilov, Hutter: Decoupled Weight Decay, ICLR 2019", 1e-4
     ),
-    "sgd": OptimizerKind(_sgd, "momentum 0.9, Nesterov's form; at 25 times the rate of the others", None, 25.0),
+    "sgd": OptimizerKind(_sgd, "Nesterov momentum 0.9; learning rate 25 times that of the others", None, 25.0),
 }
 
 
@@ -81,11 +81,11 @@ def _cosine(rate: float, *, warmup: int, steps: int) -> Any:
 
 
 SCHEDULES: Mapping[str, Callable[..., Any]] = {"constant": _constant, "cosine": _cosine}
-"""Name -> maker (peak rate, warmup=, steps=) of a rate or schedule, in optimizer steps.
+"""Name -> maker (peak rate, warmup=, steps=) of a rate or schedule; warmup and steps are optimizer steps.
 
-A schedule lives in the optimizer's step count and so survives a resume. Both rise linearly from a tenth of the peak
-while warming up; "constant" then stays there, "cosine" falls to zero on a half cosine (Loshchilov, Hutter: SGDR, ICLR
-2017).
+A schedule depends on the optimizer's step count, so a resume continues it. Both rise linearly from a tenth of the peak
+during warm-up. "constant" then stays at the peak; "cosine" falls to zero on a half cosine (Loshchilov, Hutter: SGDR,
+ICLR 2017).
 """
 
 
@@ -97,16 +97,16 @@ def make_optimizer(
     Parameters
     ----------
     name, schedule
-        From the registries.
+        Names from the registries.
     learning_rate
         Peak learning rate.
     weight_decay
-        Share of each weight taken off a step, times the learning rate.
+        Fraction of each weight subtracted per step, multiplied by the learning rate.
     warmup, steps
-        Steps in which the rate rises, and of the whole training.
+        Number of steps of the warm-up, and of the whole training.
     ema
-        Decay of the moving average of the weights a step (Polyak, Juditsky: Acceleration of Stochastic Approximation
-        by Averaging, 1992); 0 for none. It is kept among the optimizer's variables.
+        Decay per step of the moving average of the weights (Polyak, Juditsky: Acceleration of Stochastic Approximation
+        by Averaging, 1992); 0 for no average. The average is a variable of the optimizer.
     """
     rate = SCHEDULES[schedule](learning_rate, warmup=warmup, steps=steps)
     return OPTIMIZERS[name].make(rate, weight_decay, **({"use_ema": True, "ema_momentum": ema} if ema else {}))

@@ -1,4 +1,4 @@
-"""What a training is asked to do, and what it leaves behind."""
+"""The options of a training, and its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segtool.data.generator import GENERATOR_NAME
 from segtool.data.split import VAL_SPLIT
 from segtool.errors import TrainingError
 
-MAX_SEED = 2**32 - 1  # what numpy, Keras and TensorFlow all take
+MAX_SEED = 2**32 - 1  # the range that numpy, Keras and TensorFlow accept
 _RANGES = (
     ("width", 0.05, 16),
     ("learning_rate", 1e-8, 100),
@@ -29,33 +29,33 @@ class TrainOptions:
     Attributes
     ----------
     data
-        What to train on, as in `segtool.data.loading.load_dataset`.
+        The spec of the training data, as in `segtool.data.loading.load_dataset`.
     arch, recipe
         Names from the registries.
     epochs
-        Passes over the training images; None for the recipe's own.
+        Passes over the training images; None for the recipe's value.
     batch_size
-        Images a step; None for the recipe's own.
+        Images per step; None for the recipe's value.
     width
-        Multiplier of the number of channels of each layer.
+        Factor on the number of channels of each layer.
     augment, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
-        In place of the recipe's own values (see `Recipe`); None to keep those.
+        Replace the recipe's values (see `Recipe`); None to keep them.
     teacher
-        A run or .keras file whose answers the network learns as well; None for none.
+        A run or .keras file whose predictions the network also learns; None for no teacher.
     temperature
-        How soft the teacher's answers are made, see `segtool.train.distillation`; None for its default.
+        Softening of the teacher's predictions, see `segtool.train.distillation`; None for its default.
     deterministic
-        Whether two runs with the same options on one machine end with the same bits.
+        Whether two runs with the same options on one machine give bit-identical results.
     val_split, test_split
-        Shares of the images held out for validation (the best epoch is chosen on them) and for a test that nothing
-        is chosen on.
+        Fractions of the images held out for validation (they select the best epoch) and for a test (they select
+        nothing).
     size
-        (height, width) in pixels that images are resized to; None for the data's own.
+        (height, width) in pixels that images are resized to; None for the size of the data.
     crop
-        (height, width) of random crops to train on at the images' own scale, which makes it the network's input; larger
-        images are then predicted by tiles. None to train on whole images.
+        (height, width) in pixels of random crops to train on, at the scale of the images. It becomes the input size of
+        the network, and larger images are predicted in tiles. None to train on whole images.
     rare_crops
-        Share of the crops, 0..1, that are drawn around a pixel of a class that is drawn first.
+        Fraction of the crops, 0..1, that are drawn around a pixel of a random class.
     seed
         Seed of the split, the weights, the order and the augmentation.
     device, precision
@@ -92,23 +92,28 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if any(number is not None and number < 1 for number in (self.batch_size, self.epochs)):
             raise TrainingError(
-                f"Epochs and batch size must be at least 1, found {self.epochs} and {self.batch_size}; pass "
-                "positive numbers."
+                f"Epochs and batch size must be at least 1, found {self.epochs} and {self.batch_size}; pass positive "
+                "numbers."
             )
         if self.temperature is not None and self.teacher is None:
-            raise TrainingError("A temperature was given without a teacher, whose answers it softens; name a teacher.")
+            raise TrainingError(
+                "A temperature was given without a teacher, whose predictions it softens; name a teacher."
+            )
         for name, least, most in _RANGES:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise TrainingError(
-                    f"The option {name} takes a number from {least:g} to {most:g}, found {value}; pass one of these."
+                    f"The option {name} takes a number from {least:g} to {most:g}, found {value}; "
+                    "pass a value in this range."
                 )
         if not 0 <= self.seed <= MAX_SEED:
-            raise TrainingError(f"A seed is a number from 0 to {MAX_SEED}, found {self.seed}; pass another.")
+            raise TrainingError(
+                f"A seed is a number from 0 to {MAX_SEED}, found {self.seed}; pass a seed in this range."
+            )
         if not 0 < self.val_split < 1 or not 0 <= self.test_split < 1 - self.val_split:
             raise TrainingError(
-                "The validation share must lie above 0, the test share at 0 or above, and both together below 1, "
-                f"found {self.val_split} and {self.test_split}."
+                "The validation fraction must be above 0, the test fraction at least 0, and their sum below 1, "
+                f"found {self.val_split} and {self.test_split}; change --val-split or --test-split."
             )
 
         self._check_crop()
@@ -116,22 +121,22 @@ class TrainOptions:
     def _check_crop(self) -> None:
         if self.crop and self.size:
             raise TrainingError(
-                "A size to resize to and a size of crops were given, which a prediction could not follow: it tiles "
-                "images at their own scale; leave one of them out, or resize the files."
+                "Both --size and --crop were given. A prediction with crops tiles images at their own scale and cannot "
+                "resize them; remove one of the two options, or resize the files."
             )
         if not 0 <= self.rare_crops <= 1:
             raise TrainingError(
-                f"A share of crops around rare classes is a number from 0 to 1, found {self.rare_crops:g}; pass "
-                "another."
+                f"The fraction of crops around rare classes is a number from 0 to 1, found {self.rare_crops:g}; pass "
+                "a value in this range."
             )
         if self.rare_crops and not self.crop:
             raise TrainingError(
-                f"A share of crops around rare classes ({self.rare_crops:g}) was given without a size of crops; give "
-                "that too, or leave the share out."
+                f"A fraction of crops around rare classes ({self.rare_crops:g}) was given without a crop size; add "
+                "--crop HxW, or remove --rare-crops."
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options as JSON-able values."""
+        """Return the options as JSON-serializable values."""
         return asdict(self)
 
     @classmethod
@@ -141,12 +146,12 @@ class TrainOptions:
         Raises
         ------
         TrainingError
-            There are options that this version does not know.
+            An option is unknown to this version.
         """
         unknown = values.keys() - {item.name for item in fields(cls)}
         if unknown:
             raise TrainingError(
-                f"The run has options that this segtool does not know ({', '.join(unknown)}); upgrade it."
+                f"The run has options that this segtool does not know ({', '.join(unknown)}); upgrade segtool."
             )
         sizes = {name: tuple(values[name]) for name in ("size", "crop") if values.get(name)}
         return cls(**{**values, **sizes})
@@ -154,24 +159,24 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training left behind.
+    """The result of a training.
 
     Attributes
     ----------
     folder
         The run folder.
     epochs
-        Epochs in its history.
+        Number of epochs in its history.
     best_epoch
-        The epoch that model.keras is from, 1-based.
+        The epoch of model.keras, 1-based.
     metrics
-        What metrics.json holds: figures on "val" and, where there is a test part, on "test".
+        The content of metrics.json: scores on "val" and, if there is a test part, on "test".
     seconds
-        Time spent in the epochs, over all resumes.
+        Duration of all epochs in seconds, over all resumes.
     stopped_early
-        Whether it ended before its last epoch because no better one came.
+        Whether the training ended early because the score did not improve.
     is_chief
-        Whether this process wrote the run; the other workers of TF_CONFIG write nothing and have no metrics.
+        Whether this process wrote the run. The other workers of TF_CONFIG write nothing and have no metrics.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""A training, planned: its options resolved to data, parts, size, device and precision."""
+"""The plan of a training: options resolved to data, split, size, device and precision."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a training needs, resolved.
+    """Everything that a training needs.
 
-    The options' values are in `recipe`; `size` is (height, width) of the network's input in pixels; `class_weights` are
-    K numbers, None for 1 each.
+    `recipe` includes the values of the options. `size` is (height, width) of the network's input in pixels.
+    `class_weights` are K numbers; None for 1 each.
     """
 
     options: TrainOptions
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def batch_size(self) -> int:
-        """Images a step."""
+        """Images per step."""
         return self.recipe.batch_size
 
 
@@ -75,7 +75,7 @@ def make_plan(options: TrainOptions) -> Plan:
     if options.deterministic:
         make_deterministic()
     data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
-    _refuse_unused_shares(options, data)
+    _refuse_unused_fractions(options, data)
     parts = training_split(
         len(data),
         data.splits or {},
@@ -90,7 +90,7 @@ def make_plan(options: TrainOptions) -> Plan:
     size = _crop_size(options.crop, data) if options.crop else options.size or _common_size(data)
     _check_augmentations(options, recipe, data, size)
     device = choose_device(options.device)
-    strategy_of(device)  # TensorFlow connects the workers before it runs anything
+    strategy_of(device)  # TensorFlow must connect the workers before it runs anything
     precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
     return Plan(
         options=options,
@@ -108,14 +108,14 @@ def make_plan(options: TrainOptions) -> Plan:
 
 
 def _check_augmentations(options: TrainOptions, recipe: Recipe, data: Dataset, size: tuple[int, int]) -> None:
-    """Refuse augmentations that the data or their size do not allow; warn of the recipe's own that are too strong."""
+    """Refuse augmentations that the data or the size do not allow; only warn of too strong ones of the recipe."""
     steps = parse_augmentations(recipe.augment)
     check_augmentations(steps, data.classes, cropped=options.crop is not None)
-    if (sentence := too_far(steps, size)) is None:
+    if (message := too_far(steps, size)) is None:
         return
     if options.augment is not None:
-        raise TrainingError(sentence)
-    logger.warning(sentence)
+        raise TrainingError(message)
+    logger.warning(message)
 
 
 def _teacher(options: TrainOptions, data: Dataset, size: tuple[int, int]) -> Teacher | None:
@@ -128,31 +128,31 @@ def _teacher(options: TrainOptions, data: Dataset, size: tuple[int, int]) -> Tea
     return teacher
 
 
-def _refuse_unused_shares(options: TrainOptions, data: Dataset) -> None:
-    """Refuse shares of data that come in parts of their own: they would be ignored."""
+def _refuse_unused_fractions(options: TrainOptions, data: Dataset) -> None:
+    """Refuse split fractions for data with given splits, because they would be ignored."""
     given = data.splits or {}
     if is_generated(options.data):
-        return  # the generator makes its parts by these shares
+        return  # the generator uses these fractions
     if ("val" in given and options.val_split != TrainOptions.val_split) or ("test" in given and options.test_split):
         raise DataError(
-            f"{options.data} comes in parts of its own ({', '.join(given)}), so --val-split and --test-split would be "
-            "ignored; leave them out."
+            f"{options.data} has its own splits ({', '.join(given)}), so --val-split and --test-split would be "
+            "ignored; remove these options."
         )
 
 
 def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
-    """Return the size of crops; refuse one that no image holds, and tell of images that do not."""
+    """Return the crop size; refuse it if all images are smaller, and warn if some are."""
     sizes = data.sizes()
     small = sum(height < crop[0] or width < crop[1] for height, width in sizes)
     if small == len(sizes):
         raise DataError(
-            f"Crops of {show_size(crop)} were asked for, and the images of {data.spec} are smaller (the largest is "
+            f"Crops of {show_size(crop)} were requested, and all images of {data.spec} are smaller (the largest is "
             f"{show_size(max(sizes))}); choose a smaller --crop."
         )
     if small:
         logger.warning(
-            "%d of %d images are smaller than the crops of %s: they are continued with their border pixels, which do "
-            "not count.",
+            "%d of %d images are smaller than the crops of %s. They are extended with their border pixels, and the "
+            "added pixels do not count.",
             small,
             len(sizes),
             show_size(crop),
@@ -161,14 +161,14 @@ def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
 
 
 def _common_size(data: Dataset) -> tuple[int, int]:
-    """Return the size of all images, or where they differ the one that occurs most often."""
+    """Return the size of all images; if the sizes differ, the most frequent one."""
     if data.image_size:
         return data.image_size
     sizes = data.sizes()
     height, width = max(set(sizes), key=lambda size: (sizes.count(size), size))
     logger.warning(
-        "The images have %d sizes; all are resized to the most frequent, %d x %d (height x width); "
-        "--size chooses another.",
+        "The images have %d sizes. All are resized to the most frequent one, %d x %d (height x width); "
+        "choose another with --size.",
         len(set(sizes)),
         height,
         width,
@@ -177,7 +177,7 @@ def _common_size(data: Dataset) -> tuple[int, int]:
 
 
 def steps_an_epoch(plan: Plan) -> int:
-    """Return how many batches an epoch has."""
+    """Return the number of batches in an epoch."""
     crop, chosen = plan.options.crop, plan.split.train
     sizes = plan.data.sizes() if crop else []
     count = sum(crops_in(sizes[int(index)], crop) for index in chosen) if crop else len(chosen)
@@ -185,7 +185,7 @@ def steps_an_epoch(plan: Plan) -> int:
 
 
 def build_network(plan: Plan) -> keras.Model:
-    """Build the plan's architecture in the current Keras precision."""
+    """Build the architecture of the plan in the current Keras precision."""
     return build(
         plan.options.arch,
         size=plan.size,
@@ -196,7 +196,7 @@ def build_network(plan: Plan) -> keras.Model:
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
-    """Return what run.json says: enough to know, repeat and resume the run."""
+    """Return the content of run.json: enough to describe, repeat and resume the run."""
     data, options = plan.data, plan.options
     parameters = int(build_network(plan).count_params())
     return {

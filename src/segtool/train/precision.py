@@ -1,4 +1,4 @@
-"""The precision to train in: what the machine does well, and why."""
+"""The choice of the training precision by what the machine supports."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def choose_precision(requested: str, *, processor: Processor, capability: tuple[
     Parameters
     ----------
     requested
-        "auto", "float32", "bfloat16" or "float16". Weights are float32 in each.
+        "auto", "float32", "bfloat16" or "float16". Weights are float32 with each of them.
     processor
-        Where the training runs.
+        "cpu" or "gpu".
     capability
-        CUDA compute capability of the GPU, where it is known.
+        CUDA compute capability of the GPU; None if unknown.
 
     Raises
     ------
     TrainingError
-        An unknown name, or float16 on a CPU (no CPU computes it natively in TensorFlow, and it overflows).
+        The name is unknown, or float16 is requested on a CPU (TensorFlow emulates it there, and it overflows).
     """
     if requested not in PRECISIONS:
         raise TrainingError(f"There is no precision {requested!r}; choose one of {', '.join(PRECISIONS)}.")
     if requested == "float16" and processor == "cpu":
         raise TrainingError(
-            "float16 training was asked for on a CPU, which has no fast float16; use bfloat16 or float32."
+            "float16 training was requested on a CPU, which has no fast float16; use bfloat16 or float32."
         )
     if requested != "auto":
-        return Precision(requested, _POLICIES[requested], "asked for")
+        return Precision(requested, _POLICIES[requested], "requested")
     name, reason = _for_gpu(capability) if processor == "gpu" else _for_cpu()
     return Precision(name, _POLICIES[name], reason)
 
@@ -71,7 +71,7 @@ def _for_gpu(capability: tuple[int, int] | None) -> tuple[str, str]:
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return the processor's feature flags as Linux names them; empty where the system does not say."""
+    """Return the processor's feature flags under their Linux names; empty if the system does not report them."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Classes that a training has too little of, said before it begins."""
+"""Warnings before a training about classes with too little data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segtool.data.base import Dataset
 from segtool.text import counted
 
-RARE_SHARE = 0.001  # of the pixels that count
+RARE_SHARE = 0.001  # fraction of the counted pixels
 FEW_IMAGES = 3
 logger = logging.getLogger(__name__)
 
@@ -20,23 +20,23 @@ logger = logging.getLogger(__name__)
 def warn_of_rare_classes(
     data: Dataset, labels: Sequence[npt.NDArray[np.integer[Any]]], *, shown_more: bool = False
 ) -> None:
-    """Warn of the classes that the training part has not, or in few pixels or images.
+    """Warn of classes that are absent from the training part, or that have few pixels or images.
 
     Parameters
     ----------
     data
-        For the names of the classes.
+        The data set, for the names of the classes.
     labels
-        Of the training part, integers (H, W) each.
+        The labels of the training part, integers (H, W) each.
     shown_more
-        Whether crops are drawn around them already, which is what the warning tells to do otherwise.
+        Whether crops are drawn around rare classes; if not, the warning suggests it.
     """
     counts = np.array([np.bincount(label.ravel(), minlength=data.num_classes)[: data.num_classes] for label in labels])
     pixels, images = counts.sum(0), (counts > 0).sum(0)
     if absent := [name for name, count in zip(data.class_names, images, strict=True) if not count]:
         logger.warning(
-            "No training image shows %s: the network will not learn that; add images of it, or take it out of the "
-            "classes. In figures it scores 0 where it is seen or predicted, and is left out elsewhere.",
+            "No training image shows %s: the network cannot learn an absent class; add images of it, or remove it from "
+            "the classes. It scores 0 if the truth or a prediction contains it; otherwise it is excluded from means.",
             ", ".join(absent),
         )
     shares = pixels / max(1, int(pixels.sum()))
@@ -47,8 +47,8 @@ def warn_of_rare_classes(
             for i in np.flatnonzero(rare)
         ]
         logger.warning(
-            "Rare in the %s: %s; expect the network to miss them often%s.",
+            "Rare classes in the %s: %s; expect that the network often misses them%s.",
             counted(len(labels), "training image"),
             ", ".join(found),
-            "" if shown_more else ", less so with --crop HxW --rare-crops 0.5",
+            "" if shown_more else ", less often with --crop HxW --rare-crops 0.5",
         )

@@ -1,4 +1,4 @@
-"""Training recipes and losses by name; the command line's choices come from `RECIPES` and `LOSSES`."""
+"""The registries of recipes and losses; the command line takes its choices from `RECIPES` and `LOSSES`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from segtool.errors import TrainingError
 
 LOSSES: Mapping[str, str] = {
-    "cross-entropy": "the usual choice",
-    "dice": "the overlap of each class, rare ones as much as frequent ones",
-    "focal": "cross-entropy in which pixels that are right already hardly count",
+    "cross-entropy": "the default choice",
+    "dice": "overlap of each class; rare and frequent classes count the same",
+    "focal": "cross-entropy in which well-classified pixels hardly count",
     "combined": "cross-entropy plus dice",
 }
-"""Name -> what it is for; `segtool.train.losses` has the losses themselves."""
+"""Name -> one line for users; `segtool.train.losses` implements them."""
 
 NONE, BALANCED = "none", "balanced"
 """Class weights by name."""
@@ -27,11 +27,11 @@ class Recipe:
     Attributes
     ----------
     summary
-        One line for people.
+        One line for users.
     epochs
         Passes over the training images.
     batch_size
-        Images a step.
+        Images per step.
     learning_rate
         Peak learning rate.
     warmup_epochs
@@ -39,18 +39,18 @@ class Recipe:
     schedule, optimizer
         Names from the registries of `segtool.train.optimizers`.
     weight_decay
-        Share of each weight that is taken off a step, times the learning rate; 0 for none.
+        Fraction of each weight that is subtracted per step, multiplied by the learning rate; 0 for none.
     augment
-        The augmentations and their strengths, as in `segtool.train.augmentation`; each image changes anew
-        in each epoch.
+        The augmentations and their strengths, as in `segtool.train.augmentation`; drawn again for each image in each
+        epoch.
     loss
         Name from `LOSSES`.
     class_weights
         The weight of each class in the loss, as in `segtool.train.losses.class_weights`.
     ema
-        Decay a step of the moving average of the weights that is scored and kept; 0 for the weights themselves.
+        Decay per step of the moving average of the weights, which is scored and saved; 0 for the weights themselves.
     patience
-        The training ends after so many epochs in a row without a better one; 0 for never.
+        The training ends after this number of epochs in a row without a better score; 0 for never.
     """
 
     summary: str
@@ -111,12 +111,12 @@ def get_recipe(name: str) -> Recipe:
 
 
 def parse_weights(text: str) -> list[float]:
-    """Return the numbers of a list of class weights, each at least 0 and one of them above.
+    """Return the numbers of a list of class weights; each is at least 0, and at least one is above 0.
 
     Raises
     ------
     TrainingError
-        The text is no such list.
+        The text is not such a list.
     """
     try:
         given = [float(part) for part in text.split(",")]
@@ -124,7 +124,7 @@ def parse_weights(text: str) -> list[float]:
         given = []
     if not any(weight > 0 for weight in given) or any(weight < 0 or not math.isfinite(weight) for weight in given):
         raise TrainingError(
-            f"Class weights are {NONE}, {BALANCED}, or a number for each class with commas between them, each 0 or "
-            f"more and one at least above 0; found {text!r}."
+            f"Class weights are {NONE}, {BALANCED}, or a comma-separated list with one number per class, each at least "
+            f"0 and at least one above 0; found {text!r}."
         )
     return given

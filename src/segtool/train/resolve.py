@@ -1,4 +1,4 @@
-"""A recipe with what the user changed in it: what a run really does, and what run.json keeps of it."""
+"""Apply the user's options to a recipe; the result is what a run does, and what run.json records."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NAMES_AND_NUMBERS = ("epochs", "batch_size", "schedule", "loss", "class_weights
 
 
 def resolve_recipe(options: TrainOptions) -> Recipe:
-    """Return the recipe that `options` name, with every value that they give in place of its own.
+    """Return the recipe that `options` name, with the values that `options` override.
 
     Raises
     ------
     TrainingError
-        A name that is in no registry, or values that do not go together.
+        A name is in no registry, or values contradict each other.
     """
     recipe = get_recipe(options.recipe)
     given = {name: value for name in _NAMES_AND_NUMBERS if (value := getattr(options, name)) is not None}
@@ -34,12 +34,14 @@ def resolve_recipe(options: TrainOptions) -> Recipe:
 
 
 def _optimization(options: TrainOptions, recipe: Recipe) -> dict[str, Any]:
-    """Return optimizer, rate and decay; those of the recipe's own optimizer do not hold for another one."""
+    """Return optimizer, rate and decay; an optimizer other than the recipe's has its own values."""
     name = options.optimizer or recipe.optimizer
     refuse_unknown("optimizer", name, OPTIMIZERS)
     kind, own = OPTIMIZERS[name], name == recipe.optimizer
     if options.weight_decay is not None and kind.weight_decay is None:
-        raise TrainingError(f"The optimizer {name} has no weight decay, found {options.weight_decay:g}; use adamw.")
+        raise TrainingError(
+            f"The optimizer {name} has no weight decay, found {options.weight_decay:g}; use the optimizer adamw."
+        )
     decay = recipe.weight_decay if own else kind.weight_decay or 0.0
     rate = recipe.learning_rate * kind.rate_scale / OPTIMIZERS[recipe.optimizer].rate_scale
     return {
@@ -50,7 +52,7 @@ def _optimization(options: TrainOptions, recipe: Recipe) -> dict[str, Any]:
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
-    """Return the values of a resolved recipe, JSON-able; its summary is that of the recipe it began as."""
+    """Return the values of a resolved recipe, JSON-serializable; without the summary, which describes the original."""
     values = asdict(recipe)
     del values["summary"]
     return values

@@ -1,4 +1,4 @@
-"""The folder of one training run: where its files are, its lock, and which run is the latest."""
+"""The folder of a training run: its files, its lock, and the link to the latest run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HISTORY_COLUMNS = (
 
 
 class RunFolder:
-    """The paths of one run, and its small files; `path` is the folder."""
+    """The paths of a run, and access to its small files; `path` is the folder."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -49,24 +49,24 @@ class RunFolder:
         Raises
         ------
         TrainingError
-            The folder is no run folder.
+            The folder is not a run folder.
         """
         try:
             info = json.loads(self.info.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise TrainingError(
-                f"{self.path} is no run folder (it has no run.json); start one with `segtool train`."
+                f"{self.path} is not a run folder (it has no run.json); start a run with `segtool train`."
             ) from None
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"{self.info} cannot be read ({error}); start a new run with `segtool train`."
             ) from error
         if not isinstance(info, dict) or not set(INFO_KEYS) <= info.keys():
-            raise TrainingError(f"{self.info} does not hold a run's description; start a new run with `segtool train`.")
+            raise TrainingError(f"{self.info} does not describe a run; start a new run with `segtool train`.")
         return info
 
     def remove_unfinished(self) -> None:
-        """Remove the unfinished files that a kill left behind."""
+        """Remove the unfinished files of a killed run."""
         for path in self.path.glob(f"{TEMPORARY}*"):
             path.unlink(missing_ok=True)
 
@@ -75,7 +75,7 @@ class RunFolder:
         write_json(self.info, dict(info))
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write history.csv atomically, one row an epoch."""
+        """Write history.csv atomically, one row per epoch."""
         text = io.StringIO()
         writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -86,7 +86,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process; the system lets go of it even after a kill -9.
+        """Lock the run for this process; the system releases the lock even after a kill -9.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class RunFolder:
         """
         try:
             import fcntl
-        except ImportError:  # no such lock on Windows; two trainings in one folder are then not noticed
+        except ImportError:  # Windows has no such lock, so two trainings in one folder are not detected
             yield
             return
         with (self.path / ".lock").open("w") as handle:
@@ -103,43 +103,43 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise TrainingError(
-                    f"Another process is training in {self.path}; wait for it or stop it first."
+                    f"Another process is training in {self.path}; wait until it ends, or stop it."
                 ) from None
             yield
 
 
 def create_run_folder(path: str | Path | None, *, arch: str) -> RunFolder:
-    """Make a new run folder, `path` or runs/<arch>-<date>-<time>.
+    """Create a new run folder, `path` or runs/<arch>-<date>-<time>.
 
     Raises
     ------
     OutputExistsError
         `path` exists and is not an empty folder.
     OutputWriteError
-        The folder cannot be made.
+        The folder cannot be created.
     """
     target = Path(path) if path else _free_name(RUNS / f"{arch}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise OutputExistsError(
-                f"{target} already exists and is left as it is; choose another --out, or continue a run there with "
+                f"{target} already exists and is not overwritten; choose another --out, or continue the run there with "
                 "--resume."
             )
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputWriteError(
-            f"Could not make the run folder {target}: {error.strerror}; choose another --out."
+            f"Could not create the run folder {target} ({error.strerror}); choose another --out."
         ) from error
     return RunFolder(target)
 
 
 def point_latest(folder: RunFolder) -> None:
-    """Let runs/latest name `folder`; a run outside runs/ is linked by its absolute path.
+    """Point the link runs/latest to `folder`; a run outside runs/ is linked by its absolute path.
 
     Raises
     ------
     OutputWriteError
-        It cannot be made, for example because runs is a file.
+        The link cannot be created, for example because runs is a file.
     """
     link, latest = RUNS / f".latest-{os.getpid()}", RUNS / "latest"
     try:
@@ -152,8 +152,8 @@ def point_latest(folder: RunFolder) -> None:
         with suppress(OSError):
             link.unlink(missing_ok=True)
         raise OutputWriteError(
-            f"{latest} could not be pointed at {folder.path} ({error.strerror}); expected a symbolic link or nothing "
-            "there: move away what is there."
+            f"{latest} could not be linked to {folder.path} ({error.strerror}); expected a symbolic link or no file "
+            f"there: move or remove {latest}."
         ) from error
 
 
@@ -163,11 +163,11 @@ def open_run_folder(path: str | Path | None) -> RunFolder:
     Raises
     ------
     TrainingError
-        There is none.
+        The folder does not exist.
     """
     target = Path(path) if path else RUNS / "latest"
     if not target.is_dir():
-        raise TrainingError(f"There is no run at {target} to resume; start one with `segtool train`.")
+        raise TrainingError(f"There is no run to resume at {target}; start one with `segtool train`.")
     return RunFolder(target)
 
 

@@ -1,4 +1,4 @@
-"""Which machines train together: TF_CONFIG, as TensorFlow's multi-worker strategies read it."""
+"""The machines that train together, from TF_CONFIG, as TensorFlow's multi-worker strategies read it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = ("chief", "worker")
 
 @dataclass(frozen=True)
 class Cluster:
-    """How many processes train together, and which of them this is; 0 is the chief, which writes the run."""
+    """The number of processes that train together, and the rank of this one; rank 0, the chief, writes the run."""
 
     workers: int = 1
     rank: int = 0
@@ -32,12 +32,12 @@ ALONE = Cluster()
 
 
 def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """Return the cluster that TF_CONFIG names; one of this process alone where it is not set.
+    """Return the cluster that TF_CONFIG describes; this process alone if it is not set.
 
     Raises
     ------
     ProviderError
-        It is not what TensorFlow's multi-worker training takes.
+        TF_CONFIG is not valid for TensorFlow's multi-worker training.
     """
     text = environment.get(VARIABLE)
     if not text:
@@ -45,7 +45,7 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
     addresses, task = _parse(text)
     kind, index = task.get("type"), task.get("index")
     members = [(name, number) for name in _KINDS for number in range(len(addresses.get(name, [])))]
-    # bool is an int in Python, and no index.
+    # bool is a subclass of int, but not a valid index.
     if not isinstance(index, int) or isinstance(index, bool) or (kind, index) not in members:
         raise _refused(
             f"its task is {kind!r} {index!r}", "one of " + ", ".join(f"{name} {number}" for name, number in members)
@@ -54,22 +54,22 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
 
 
 def _parse(text: str) -> tuple[dict[str, list[str]], dict[str, Any]]:
-    """Return the addresses by kind of task, and the task of this process."""
+    """Return the addresses by task type, and the task of this process."""
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise _refused(f"it is no JSON ({error})", _EXAMPLE) from error
+        raise _refused(f"it is not valid JSON ({error})", _EXAMPLE) from error
     if not isinstance(value, dict) or not all(isinstance(value.get(key), dict) for key in ("cluster", "task")):
-        raise _refused("it has no cluster and task", _EXAMPLE)
+        raise _refused("it has no objects cluster and task", _EXAMPLE)
     cluster: dict[str, list[str]] = value["cluster"]
     if odd := sorted(cluster.keys() - set(_KINDS)):
-        raise _refused(f"its cluster has {odd[0]} tasks", "workers alone, or a chief and workers")
+        raise _refused(f"its cluster has {odd[0]} tasks", "only workers, or a chief and workers")
     every = [cluster[kind] for kind in cluster]
     if not every or not all(isinstance(part, list) and part and all(map(_is_address, part)) for part in every):
         raise _refused("its cluster has no list of addresses host:port", _EXAMPLE)
     addresses = [address for part in every for address in part]
     if len(set(addresses)) != len(addresses) or len(cluster.get("chief", [])) > 1:
-        raise _refused("its cluster has an address twice, or two chiefs", "each process once and at most one chief")
+        raise _refused("its cluster has a duplicate address or two chiefs", "each process once and at most one chief")
     return cluster, value["task"]
 
 
@@ -81,5 +81,5 @@ def _is_address(value: Any) -> bool:
 def _refused(found: str, expected: str) -> ProviderError:
     return ProviderError(
         f"{VARIABLE} cannot be used: {found}, expected {expected}; correct it, or unset it to train on this machine "
-        "alone."
+        "only."
     )

@@ -1,4 +1,4 @@
-"""Training from data to run folder, and going on with a run that was stopped."""
+"""Training from the data to the run folder, and resuming a stopped run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from segtool.train.distillation import with_teacher
 from segtool.train.epoch_end import EpochEnd, Progress, publish
 from segtool.train.faster import faster_network, steps_a_call
 from segtool.train.losses import PixelAccuracy, make_loss
-from segtool.train.multi_worker import Team, strategy_of, strategy_scope
+from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
 from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
@@ -45,20 +45,20 @@ def train(
     Parameters
     ----------
     options
-        What to train, on what, and how.
+        The network, the data and the training options.
     out
-        The run folder; runs/<arch>-<date>-<time> where it is None.
+        The run folder; None for runs/<arch>-<date>-<time>.
     latest
-        Whether runs/latest points at it, from the start.
+        Whether runs/latest points to it; set before training begins.
     listener
-        Hears of the progress.
+        Receives the progress.
     arguments
-        The command line behind `segtool train`, as given, for run.json: a report says with it how to repeat the run.
+        The arguments of `segtool train` as given. run.json keeps them, so that a report shows how to repeat the run.
 
     Raises
     ------
     SegtoolError
-        The data, the device, the options or the output cannot be used; each says what to do.
+        The data, the device, the options or the output cannot be used.
     """
     plan = make_plan(options)
     if not plan.device.cluster.is_chief:
@@ -77,23 +77,23 @@ def train(
 def resume(
     path: str | Path | None = None, *, expected: Mapping[str, Any] | None = None, listener: TrainListener | None = None
 ) -> TrainResult:
-    """Go on with a run that was stopped, killed at any moment included.
+    """Resume a run that was stopped or killed at any moment.
 
-    It ends with the same number of epochs and the same learning rates as an uninterrupted run.
+    It ends with the same number of epochs and the same learning rates as a run without interruption.
 
     Parameters
     ----------
     path
-        The run folder; runs/latest where it is None.
+        The run folder; None for runs/latest.
     expected
-        Options that the caller believes the run has, by `TrainOptions`' names; another value in the run is an error.
+        Expected option values of the run, under the names of `TrainOptions`; another value in the run is an error.
     listener
-        Hears of the progress.
+        Receives the progress.
 
     Raises
     ------
     TrainingError
-        There is no such run, it was started with other options, or its data has changed.
+        The run does not exist, was started with other options, or its data have changed.
     """
     folder = open_run_folder(path)
     info = folder.read_info()
@@ -102,18 +102,18 @@ def resume(
     with folder.lock() if plan.device.cluster.is_chief else nullcontext():
         if recipe_values(plan.recipe) != info["recipe_values"]:
             raise TrainingError(
-                f"The recipe {plan.options.recipe} of this segtool is not the one that {folder.path} was started with; "
-                f"resume it with segtool {info['segtool_version']}, or start a new run."
+                f"The recipe {plan.options.recipe} of this segtool differs from the one that {folder.path} was started "
+                f"with; resume it with segtool {info['segtool_version']}, or start a new run."
             )
         if plan.teacher and plan.teacher.sha256 != info["teacher"]["sha256"]:
             raise TrainingError(
-                f"The teacher at {plan.options.teacher} is not the one that {folder.path} was started with (another "
-                "SHA-256); bring the old one back, or start a new run."
+                f"The teacher at {plan.options.teacher} differs from the one that {folder.path} was started with "
+                "(another SHA-256); restore the old file, or start a new run."
             )
         if plan.data.fingerprint() != info["data"]["fingerprint"]:
             raise TrainingError(
-                f"The data at {plan.options.data} is not what {folder.path} was trained on (another fingerprint); "
-                "bring the old data back, or start a new run."
+                f"The data at {plan.options.data} differ from those that {folder.path} was started with (another "
+                "fingerprint); restore the old data, or start a new run."
             )
         return _fit(plan, folder, listener or TrainListener()) if plan.device.cluster.is_chief else _follow(plan)
 
@@ -146,7 +146,7 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
 
 
 def _follow(plan: Plan) -> TrainResult:
-    """Train as one of the workers that write nothing."""
+    """Train as a worker that writes nothing."""
     started = time.perf_counter()
     keep_freed_memory()
     keras.utils.set_random_seed(plan.options.seed)
@@ -157,23 +157,23 @@ def _follow(plan: Plan) -> TrainResult:
 def _train_epochs(
     plan: Plan, model: keras.Model, batches: TrainingBatches, *, first: int, callback: EpochEnd | None
 ) -> int:
-    """Train from epoch `first` (0-based) on, or from the chief's where there are several workers; return which."""
-    team = None
+    """Train from epoch `first` (0-based), or with several workers from the chief's epoch; return the first epoch."""
+    replicas = None
     if strategy := strategy_of(plan.device):
-        team = Team(strategy, model)
-        team.agree({"config": plan.options.to_dict(), "data": plan.data.fingerprint(), **vars(plan.precision)})
-        first = team.start_from_chief(first)
+        replicas = ReplicaTrainer(strategy, model)
+        replicas.agree({"config": plan.options.to_dict(), "data": plan.data.fingerprint(), **vars(plan.precision)})
+        first = replicas.start_from_chief(first)
     if first < plan.epochs:
         batches.start_epoch(first)
-        if team:
-            team.fit(batches, epochs=plan.epochs, first=first, callback=callback)
+        if replicas:
+            replicas.fit(batches, epochs=plan.epochs, first=first, callback=callback)
         else:
             model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
     return first
 
 
 def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
-    """Return the compiled network in the training's precision, and its float32 twin without an optimizer."""
+    """Return the compiled network in the training precision, and a float32 copy without an optimizer."""
     previous = keras.config.dtype_policy()
     try:
         with strategy_scope(plan.device):
@@ -226,7 +226,7 @@ def _batches(plan: Plan) -> TrainingBatches:
 
 
 def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:
-    """Return images and labels at the network's size, or lists of whole ones where it is trained on crops."""
+    """Return images and labels at the network's size, or lists of them at their own sizes for training on crops."""
     if not plan.options.crop:
         return plan.data.arrays(indices, size=plan.size)
     return [plan.data.image(int(index)) for index in indices], [plan.data.label(int(index)) for index in indices]
@@ -239,7 +239,7 @@ def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
 
 
 def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:
-    """Score the best model in float32, draw the pictures, and mark the run as complete."""
+    """Score the best model in float32, draw the pictures, mark the run as complete."""
     best = load_keras_file(folder.model)
     metrics: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "best_epoch": progress.best_epoch}
     metrics["val"] = validation.score(best)[0].to_dict()
@@ -261,13 +261,12 @@ def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: Valid
 
 
 def _refuse_other_options(folder: RunFolder, info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse to resume with options that the run was not started with: they would be ignored."""
+    """Refuse to resume with options that differ from those of the run, because they would be ignored."""
     config = info["config"]
     for name, value in expected.items():
         wanted = list(value) if isinstance(value, tuple) else value
         if config.get(name) != wanted:
             raise TrainingError(
                 f"{folder.path} was started with {name} = {config.get(name)}, and --resume was given {wanted}; "
-                "leave the "
-                "option out to go on as before, or start a new run."
+                "leave the option out to continue with the run's value, or start a new run."
             )

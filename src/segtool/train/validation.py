@@ -1,4 +1,4 @@
-"""Scoring a network in training on images that it does not train on."""
+"""Scoring a network during training on images that it is not trained on."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def score_network(
     num_classes: int,
     ignore_id: int | None = None,
 ) -> tuple[npt.NDArray[np.int64], float]:
-    """Return the confusion matrix int64 (K, K) over all images, and the mean cross-entropy a pixel in nats.
+    """Return the confusion matrix int64 (K, K) over all images, and the mean cross-entropy per pixel in nats.
 
     Parameters
     ----------
     model
         Maps uint8 (N, H, W, C) to probabilities (N, H, W, K).
     images
-        uint8 (N, H, W, C); or a list of images (H, W, C) of any sizes, which are scored by tiles as in a prediction.
+        uint8 (N, H, W, C), or a list of images (H, W, C) of any sizes, which are scored in tiles as in a prediction.
     labels
-        integers (N, H, W), or a list of (H, W); pixels equal to `ignore_id` count in neither figure.
+        integers (N, H, W), or a list of (H, W); pixels equal to `ignore_id` do not count.
     """
     matrix = np.zeros((num_classes, num_classes), np.int64)
     loss_sum, pixels = 0.0, 0
@@ -49,7 +49,7 @@ def score_network(
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """The images and labels that epochs are scored on, as in `score_network`, and their classes."""
+    """The images and labels that each epoch is scored on, as in `score_network`, and their classes."""
 
     images: Sequence[npt.NDArray[np.uint8]]
     labels: Sequence[npt.NDArray[np.integer[Any]]]
@@ -58,7 +58,7 @@ class ValidationSet:
     ignore_id: int | None
 
     def score(self, model: keras.Model) -> tuple[Scores, float]:
-        """Return the scores of `model` and its mean cross-entropy a pixel in nats."""
+        """Return the scores of `model` and its mean cross-entropy per pixel in nats."""
         matrix, loss = score_network(
             model, self.images, self.labels, num_classes=len(self.class_names), ignore_id=self.ignore_id
         )
@@ -69,14 +69,14 @@ class ValidationSet:
 
 
 def predict_labels(model: keras.Model, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    """Return the class ids (H, W) of an image uint8 (H, W, C), by tiles where it has not the network's size."""
+    """Return the class ids (H, W) of an image uint8 (H, W, C), in tiles if its size differs from the network's."""
     return predict_tiled(ArrayPixels(image), _size(model), lambda tiles: model.predict_on_batch(tiles).argmax(-1))
 
 
 def _pairs(
     model: keras.Model, images: Sequence[npt.NDArray[np.uint8]], labels: Sequence[npt.NDArray[np.integer[Any]]]
 ) -> Iterator[tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float32]]]:
-    """Yield labels (..., H, W) and the network's probabilities float32 (..., H, W, K) of them, a part at a time."""
+    """Yield labels (..., H, W) and the network's probabilities float32 (..., H, W, K), in parts."""
 
     def predict(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return np.asarray(model.predict_on_batch(batch), np.float32)
@@ -87,16 +87,16 @@ def _pairs(
             yield np.asarray(labels[start : start + count]), predict(images[start : start + count])
         return
     tiles = (tile for pair in zip(images, labels, strict=True) for tile in _tiles(*pair, _size(model)))
-    while group := list(islice(tiles, count)):  # of many images at once: a graph is traced for each number of tiles
-        answers = predict(np.stack([tile for tile, _, _ in group]))
-        for answer, (_, truth, inner) in zip(answers, group, strict=True):
-            yield truth, answer[inner]
+    while group := list(islice(tiles, count)):  # groups span images, because each batch size traces a graph
+        predictions = predict(np.stack([tile for tile, _, _ in group]))
+        for prediction, (_, truth, inner) in zip(predictions, group, strict=True):
+            yield truth, prediction[inner]
 
 
 def _tiles(
     image: npt.NDArray[np.uint8], label: npt.NDArray[np.integer[Any]], size: tuple[int, int]
 ) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]], tuple[slice, slice]]]:
-    """Yield the tiles of an image, the labels for which each answers, and where in the tile those are."""
+    """Yield the tiles of an image, the labels that each tile covers, and their position in the tile."""
     rows, columns = (spans(length, tile) for length, tile in zip(label.shape, size, strict=True))
     for row, column in product(rows, columns):
         tile = cut_tile(ArrayPixels(image), row.start, column.start, size)

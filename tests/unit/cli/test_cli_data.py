@@ -58,7 +58,7 @@ def test_check_shows_which_class_is_the_background(parts: str) -> None:
     [
         (["--rare-crops", "0.5"], "--rare-crops chooses where crops are drawn, and there are none; add --crop HxW."),
         (["--crop", "8x8", "--size", "8x8"], "--size resizes images and --crop leaves them at their own scale"),
-        (["--augment", "none,shift"], "The word none stands alone, found 'none,shift'"),
+        (["--augment", "none,shift"], "The word none cannot be combined, found 'none,shift'"),
     ],
 )
 def test_options_that_mean_nothing_together_are_wrong_usage(parts: str, options: list[str], says: str) -> None:

@@ -325,7 +325,7 @@ def test_a_network_that_ends_in_logits_is_scored_without_a_calibration_error(tmp
     assert evaluate(tmp_path / "shares.keras", options=options).to_dict()["calibration"]["available"]
     found = evaluate(tmp_path / "logits.keras", options=options).to_dict()["calibration"]
     assert not found["available"]
-    assert "does not add up to 1" in found["reason"]
+    assert "do not sum to 1" in found["reason"]
 
 
 def known_model(folder: Path, head: str) -> Path:

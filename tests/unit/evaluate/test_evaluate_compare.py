@@ -197,7 +197,7 @@ class TestCommand:
         result = run("evaluate", "good.onnx", "good.onnx", "--data", "data.npz", "--pictures", "none.png")
         assert result.exit_code == 0
         lines = result.stderr.splitlines()
-        assert any("No picture was written: the models label every pixel alike." in line for line in lines)
+        assert any("No picture was written: the models give every pixel the same label." in line for line in lines)
         assert not Path("none.png").exists()
 
     def test_no_output_is_an_input(self) -> None:
@@ -227,7 +227,7 @@ class TestPicture:
     def test_label_maps_of_another_size_are_refused(self) -> None:
         images, labels = np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4), int)
         classes = load_dataset("data.npz").classes
-        with pytest.raises(DataError, match="do not belong"):
+        with pytest.raises(DataError, match="do not match"):
             plot_differences(
                 images, labels, [labels, labels[:, :2]], "x.png", names=["a", "b"], titles=["t"], classes=classes
             )

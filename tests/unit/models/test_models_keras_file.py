@@ -147,7 +147,7 @@ def test_a_truncated_file_is_refused(saved, tmp_path, share):
     data = saved.read_bytes()
     path = tmp_path / "model.keras"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ModelFileError, match="damaged or cut off"):
+    with pytest.raises(ModelFileError, match="damaged or truncated"):
         load_keras_file(path)
 
 

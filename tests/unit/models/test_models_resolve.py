@@ -106,7 +106,7 @@ def test_what_the_export_recommended_is_taken(run, publish, verdict, recommendat
 
 def test_a_file_for_another_size_is_named_and_not_taken_unasked(run, publish):
     publish(run / "model.24x28.onnx")
-    with pytest.raises(ModelFileError, match=r"not exported at its own size yet; .*, or name model\.24x28\.onnx"):
+    with pytest.raises(ModelFileError, match=r"not exported at its training size yet; .*, or pass model\.24x28\.onnx"):
         latest_exported(run)
 
 
@@ -124,7 +124,7 @@ def test_nothing_there_says_what_to_run(tmp_path, monkeypatch):
 
 def test_the_wrong_kind_is_refused_with_a_way_out(run, publish):
     publish(run / "model.onnx")
-    with pytest.raises(ModelFileError, match="name the run"):
+    with pytest.raises(ModelFileError, match="pass the run"):
         find_model(run / "model.onnx", kind="keras")
     with pytest.raises(ModelFileError, match="segtool export"):
         find_model(run / "model.keras", kind="onnx")
@@ -172,7 +172,7 @@ def test_keras_and_onnx_predict_alike(run, publish):
 
 
 def test_a_keras_file_refuses_the_options_of_onnxruntime(run):
-    with pytest.raises(ModelFileError, match="leave them out"):
+    with pytest.raises(ModelFileError, match="remove them"):
         open_predictor(run, threads=2)
 
 
@@ -180,7 +180,7 @@ def test_a_run_of_other_classes_is_refused(run):
     info = json.loads((run / "run.json").read_text())
     info["data"]["class_names"] = ["a", "b"]
     (run / "run.json").write_text(json.dumps(info))
-    with pytest.raises(ModelFileError, match="scores 3 classes"):
+    with pytest.raises(ModelFileError, match="predicts 3 classes"):
         open_predictor(run)
 
 

@@ -41,7 +41,7 @@ def test_it_is_taken_where_there_is_no_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert default_model() == SHIPPED
-    assert "ships with segtool" in caplog.text
+    assert "model of the package" in caplog.text
 
 
 def test_a_run_that_was_not_exported_is_no_reason_to_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +61,10 @@ def test_the_error_says_where_the_latest_run_is_and_what_to_do(tmp_path: Path, m
     with pytest.raises(ModelFileError, match=rf"runs/latest \({elsewhere}\) has no trained model yet; .*--resume"):
         default_model()
     (elsewhere / "model.keras").write_bytes(b"x")
-    with pytest.raises(ModelFileError, match=rf"\({elsewhere}\) was not exported yet; .*, or name another model"):
+    with pytest.raises(ModelFileError, match=rf"\({elsewhere}\) is not exported yet; .*, or pass another model"):
         default_model()
     elsewhere.rename(tmp_path / "gone")
-    with pytest.raises(ModelFileError, match="leads nowhere"):
+    with pytest.raises(ModelFileError, match="link to a run that no longer exists"):
         default_model()
     help_text = " ".join(CliRunner().invoke(main, ["predict", "--help"]).output.split())
     assert "where there is no runs/latest, the model that ships with segtool" in help_text

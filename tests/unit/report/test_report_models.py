@@ -94,7 +94,7 @@ def test_the_generator_composes_the_same_images_for_all(tmp_path: Path) -> None:
     found = found_in(page)
     assert [model["evaluation"]["images"] for model in found["models"]] == [12, 12]
     assert len({model["evaluation"]["data_fingerprint"] for model in found["models"]}) == 1
-    assert f"12 images of m2nist-synthetic:60, part val, as {first} divides them" in found["selection_note"]
+    assert f"12 images of m2nist-synthetic:60, part val, as split for {first}" in found["selection_note"]
     assert found["selection_note"] in page.read_text(encoding="utf-8")
 
 
@@ -111,10 +111,10 @@ def test_where_one_model_saw_the_images_no_winner_is_named(data: Path) -> None:
     assert images_of(one) == images_of(two)
     assert (one["trained_on"], two["trained_on"]) == (0, len(images_of(two)))
     assert (found["verdict"]["model"], found["verdict"]["answer"]) == (None, "open")
-    assert "none is named best" in result.stderr.replace("\n", " ")
+    assert "no model is named best" in result.stderr.replace("\n", " ")
     text = page.read_text(encoding="utf-8")
     assert "Which file to deploy is open" in text
-    assert "The best choice" not in text
+    assert "The best of" not in text
 
 
 def test_without_data_runs_on_other_images_are_not_ranked(tmp_path: Path) -> None:

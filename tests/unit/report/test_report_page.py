@@ -170,7 +170,7 @@ def test_the_commands_are_those_of_the_run(made: dict[str, Any], folder: Path) -
 @pytest.mark.parametrize("change", [{"provider": "cpu"}, {"threads": 2}, {"runs": 50}])
 def test_how_to_run_is_refused_where_no_model_is_exported(tmp_path: Path, change: dict[str, Any]) -> None:
     trained = ModelFile(tmp_path / "model.keras", "keras", None)
-    with pytest.raises(ModelFileError, match="leave them out"):
+    with pytest.raises(ModelFileError, match="remove them"):
         open_models([trained], ReportOptions(**change))
 
 
@@ -261,7 +261,7 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     folder = write_report_run(tmp_path / "run")
     for name in ("page.json", "page.pdf", "page"):
         refused = run(folder, "--out", tmp_path / name)
-        assert (refused.exit_code, "no .html or .htm file" in refused.stderr) == (1, True)
+        assert (refused.exit_code, "not an .html or .htm file" in refused.stderr) == (1, True)
         assert not (tmp_path / name).exists()
 
 
@@ -330,7 +330,7 @@ PAIR = {
             {"golden": {"passed": False, "agreement": 0.5, "pixels": 9, "required_agreement": 0.999}},
             {},
             "no",
-            "Computes",
+            "Reproduces",
         ),
         ({"kind": "keras", "golden": None}, {}, "no", "Model file"),
         ({}, {"drop_points": {"foreground_mean_iou": 0.6}}, "no", "INT8 keeps"),
@@ -339,10 +339,10 @@ PAIR = {
         ({}, {"speed": None}, "care", None),
         ({"benchmark": None}, {}, "care", None),
         ({"benchmark": {**model_facts()["benchmark"], "noise": {**QUIET, "quiet": False}}}, {}, "care", None),
-        ({"evaluation": scored(foreground_mean_iou=0.8)}, {}, "no", "Scores"),
+        ({"evaluation": scored(foreground_mean_iou=0.8)}, {}, "no", "Reproduces"),
         ({"evaluation": scored(split="all", images=500), "trained_on": 400}, {}, "care", None),
         ({"evaluation": scored(images=9)}, {}, "care", None),
-        ({"evaluation": scored(pixel_accuracy=0.94)}, {}, "no", "Better than one class everywhere"),
+        ({"evaluation": scored(pixel_accuracy=0.94)}, {}, "no", "Better than a constant prediction"),
         ({"own_data": False, "own_part": False, "trained_on": None}, {}, "yes", None),
     ],
 )
@@ -361,19 +361,19 @@ def check_of(model: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_a_model_is_held_against_the_most_frequent_class() -> None:
-    poor = check_of({"evaluation": scored(pixel_accuracy=0.569)}, "Better than one class")
+    poor = check_of({"evaluation": scored(pixel_accuracy=0.569)}, "Better than a constant")
     assert poor["status"] == "fail"
     assert "56.90 %" in poor["text"]
     assert "sky everywhere would have 94.00 %" in poor["text"]
-    assert check_of({}, "Better than one class")["status"] == "pass"
+    assert check_of({}, "Better than a constant")["status"] == "pass"
     alone = scored(classes=CLASSES_OF_TRUTH[:1], pixel_accuracy=1.0)
-    assert check_of({"evaluation": alone}, "Better than one class")["status"] == "unknown"
+    assert check_of({"evaluation": alone}, "Better than a constant")["status"] == "unknown"
 
 
 def test_other_data_prove_nothing_of_what_was_trained_on() -> None:
     """A part of the training's own file is another set by its fingerprint, and all of it was trained on."""
     foreign = {"own_data": False, "own_part": False, "trained_on": None}
-    check = check_of(foreign, "Whether it was trained on")
+    check = check_of(foreign, "Trained on these images")
     assert check["status"] == "note"  # a test set of one's own may earn a plain yes
     assert "another fingerprint" in check["text"]
     assert "is not known" in check["note"]

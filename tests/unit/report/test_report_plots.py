@@ -136,7 +136,7 @@ def test_panels_refuse_what_does_not_fit(tmp_path):
     path = tmp_path / "p.png"
     with pytest.raises(DataError, match="uint8"):
         plot_predictions(images / 255, truths, predictions, path, classes=known)
-    with pytest.raises(DataError, match="do not belong"):
+    with pytest.raises(DataError, match="do not match"):
         plot_predictions(images, truths, predictions[:1], path, classes=known)
     with pytest.raises(DataError, match="no image"):
         plot_predictions(images[:0], truths[:0], predictions[:0], path, classes=known)

@@ -294,7 +294,7 @@ def test_augmentations_are_written_with_strengths_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("blur", "no augmentation 'blur'; write none, or some of recompose, flip-horizontal"),
+        ("blur", "no augmentation 'blur'; write none, or a comma-separated list of recompose, flip-horizontal"),
         ("", "no augmentation ''"),
         ("shift,shift:3", "shift is given twice"),
         ("shift:1.5", "a whole number above 0"),
@@ -303,7 +303,7 @@ def test_augmentations_are_written_with_strengths_in_any_order() -> None:
         ("noise:nan", "found 'nan'"),
         ("brightness:1.5", "up to 1, found '1.5'"),
         ("flip-vertical:2", "has no strength"),
-        ("none,shift", "The word none stands alone, found 'none,shift'"),
+        ("none,shift", "The word none cannot be combined, found 'none,shift'"),
     ],
 )
 def test_what_is_no_augmentation_is_refused(text: str, says: str) -> None:

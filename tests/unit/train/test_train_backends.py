@@ -89,7 +89,7 @@ def test_workers_need_tensorflow(squares: Path, tmp_path: Path) -> None:
         "from segtool.train.device import choose_device\nchoose_device('cpu')"
     )
     result = _run("jax", tmp_path, "-c", program)
-    assert "TF_CONFIG names 2 workers, which only the TensorFlow backend trains with" in result.stderr
+    assert "TF_CONFIG names 2 workers, which only the TensorFlow backend supports" in result.stderr
 
 
 def test_a_backend_that_is_missing_is_installed_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:

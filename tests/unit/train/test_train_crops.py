@@ -234,7 +234,7 @@ def test_classes_that_are_absent_or_rare_are_named(scenes: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING):
         warn_of_rare_classes(data, labels)
     assert "No training image shows bicyclist:" in caplog.text
-    assert "Rare in the 9 training images: sign (0.050% in 9 images), car (0.222% in 2 images);" in caplog.text
+    assert "Rare classes in the 9 training images: sign (0.050% in 9 images), car (0.222% in 2 images);" in caplog.text
     caplog.clear()
     warn_of_rare_classes(data, [np.arange(11, dtype=np.uint8)[None]] * 3)
     assert not caplog.records

@@ -94,9 +94,9 @@ def test_a_teacher_is_a_run_or_its_keras_file(run: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"size": (32, 32)}, "takes images of 16 x 20 x 1 and the student is to take 32 x 32 x 1"),
-        ({"channels": 3}, "is to take 16 x 20 x 3"),
-        ({"class_names": ("class 0", "class 1")}, r"tells \['class 0', 'class 1', 'class 2'\] and the data have"),
+        ({"size": (32, 32)}, "takes images of 16 x 20 x 1, and the student takes 32 x 32 x 1"),
+        ({"channels": 3}, "the student takes 16 x 20 x 3"),
+        ({"class_names": ("class 0", "class 1")}, r"predicts \['class 0', 'class 1', 'class 2'\], and the data have"),
         ({"class_names": ("class 0", "class 2", "class 1")}, "on the same classes"),
     ],
 )

@@ -172,7 +172,7 @@ def test_weights_are_none_or_a_list_as_given() -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("1,2", "2 numbers and the data have 3 classes"), ("a", "found 'a'"), ("0,0,0", "one at least above 0"),
+    [("1,2", "2 numbers and the data have 3 classes"), ("a", "found 'a'"), ("0,0,0", "at least one above 0"),
      ("1,-1,2", "found '1,-1,2'"), ("1,nan,2", "found"), ("inf,1,1", "found"), ("", "found ''")],
 )  # fmt: skip
 def test_what_is_no_list_of_weights_is_refused(text: str, says: str) -> None:

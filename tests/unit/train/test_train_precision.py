@@ -41,7 +41,7 @@ def test_a_gpu_gets_what_it_does_well(capability: tuple[int, int] | None, name: 
 
 def test_what_is_asked_for_is_taken_or_refused() -> None:
     assert choose_precision("bfloat16", processor="cpu").policy == "mixed_bfloat16"
-    with pytest.raises(TrainingError, match="float16 training was asked for on a CPU"):
+    with pytest.raises(TrainingError, match="float16 training was requested on a CPU"):
         choose_precision("float16", processor="cpu")
     with pytest.raises(TrainingError, match="no precision 'int4'"):
         choose_precision("int4", processor="gpu")
@@ -55,7 +55,7 @@ def test_cpu_flags_are_read_as_linux_writes_them(tmp_path: Path) -> None:
 
 
 def test_a_gpu_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ProviderError, match="A GPU was asked for and the tensorflow backend sees none"):
+    with pytest.raises(ProviderError, match="A GPU was requested and the tensorflow backend finds none"):
         choose_device("gpu")
     assert choose_device("auto").processor == choose_device("cpu").processor == "cpu"
 

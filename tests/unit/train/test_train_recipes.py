@@ -77,7 +77,7 @@ def test_another_optimizer_brings_its_own_decay_and_scale_of_rates() -> None:
      ({"class_weights": "many"}, "found 'many'"),
      ({"augment": "blur"}, "no augmentation 'blur'"),
      ({"recipe": "best"}, "no recipe 'best'"),
-     ({"optimizer": "adam", "weight_decay": 0.1}, "adam has no weight decay, found 0.1; use adamw")],
+     ({"optimizer": "adam", "weight_decay": 0.1}, "adam has no weight decay, found 0.1; use the optimizer adamw")],
 )  # fmt: skip
 def test_what_is_in_no_registry_or_does_not_go_together_is_refused(given: Mapping[str, Any], says: str) -> None:
     with pytest.raises(TrainingError, match=says):

@@ -48,8 +48,8 @@ def test_a_worker_knows_its_place(cluster: Any, task: tuple[str, int], rank: int
         ({"worker": ["a"]}, {"type": "worker", "index": 0}, "no list of addresses host:port"),
         ({"worker": "a:1"}, {"type": "worker", "index": 0}, "no list of addresses host:port"),
         ({}, {"type": "worker", "index": 0}, "no list of addresses host:port"),
-        ({"worker": ["a:1", "a:1"]}, {"type": "worker", "index": 0}, "an address twice"),
-        ([], {}, "it has no cluster and task"),
+        ({"worker": ["a:1", "a:1"]}, {"type": "worker", "index": 0}, "a duplicate address"),
+        ([], {}, "it has no objects cluster and task"),
     ],
 )
 def test_what_cannot_be_used_is_said(cluster: Any, task: Any, found: str) -> None:
@@ -58,7 +58,7 @@ def test_what_cannot_be_used_is_said(cluster: Any, task: Any, found: str) -> Non
 
 
 def test_what_is_no_json_is_said() -> None:
-    with pytest.raises(ProviderError, match="TF_CONFIG cannot be used: it is no JSON"):
+    with pytest.raises(ProviderError, match="TF_CONFIG cannot be used: it is not valid JSON"):
         read_cluster({"TF_CONFIG": "{worker"})
 
 

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page on a run or on model files, drawn from the JSON of the other commands."""
+"""The report: one self-contained HTML page on a run or on model files, from the JSON of the other commands."""
 
 from segtool.report.page.build import report
 from segtool.report.page.options import ReportOptions

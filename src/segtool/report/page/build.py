@@ -1,4 +1,4 @@
-"""Making a report: what `segtool report` does."""
+"""Creating a report: the implementation of `segtool report`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from segtool.report.style import Chart, require_matplotlib, save_png, style, to_
 from segtool.report.training_charts import training_charts
 
 SCHEMA_VERSION = 1
-_PNG_DPI = 216  # of a chart's file: three pixels for one of the page
+_PNG_DPI = 216  # of chart files: three times the resolution of the page
 
 
 def report(
@@ -37,23 +37,23 @@ def report(
     graph: GraphFacts | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Write the report on some models; return its JSON and the files that were written, the page first.
+    """Write the report on models; return its JSON and the written files, the page first.
 
     Parameters
     ----------
     models
-        Run folders, .onnx and .keras files; none for the latest run, or the model that ships with segtool.
+        Run folders, .onnx and .keras files; empty for the latest run, or the model that ships with segtool.
     options
-        On what, and where to.
+        The data, the measurements and the outputs.
     graph
-        Gives what the graph of an .onnx file is made of, such as its parameters; None where nobody knows.
+        Returns facts on the graph of an .onnx file, such as its parameters; None if they are not available.
     progress
-        Called with what is done, how much of it, and how much there is.
+        Called with (name of the work, amount done, total amount).
 
     Raises
     ------
     SegtoolError
-        A model or the data cannot be used, a run is unfinished, an output is already there, or a package of the extra
+        A model or the data cannot be used, a run is unfinished, an output exists already, or a package of the extra
         ``report`` is missing.
     """
     require_matplotlib()
@@ -62,7 +62,7 @@ def report(
     files = find_model_files(models)
     page = options.out or _place(files)
     outputs = [page, _figures_beside(page)]
-    # Which charts there will be is known only after minutes of measuring, so any that is there refuses now.
+    # The names of the charts are known only after minutes of measurement, so refuse any existing chart now.
     for path in [*outputs, *_charts_in(options.plots)]:
         refuse_existing(path, overwrite=options.overwrite)
     opened, note = open_models(files, options)
@@ -80,29 +80,31 @@ def _silent(what: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
-def _unknown(path: Path) -> Mapping[str, Any]:  # noqa: ARG001 - as a GraphFacts is called
+def _unknown(path: Path) -> Mapping[str, Any]:  # noqa: ARG001 - the signature of GraphFacts
     return {}
 
 
 def _place(files: Sequence[ModelFile]) -> Path:
-    """Return where the page goes if nobody says: into the run that all models are of, else the current folder."""
+    """Return the default path of the page: in the run folder if all models are of one run, else the current folder."""
     runs = {file.run.path for file in files if file.run}
     alone = any(file.run is None for file in files)
     return runs.pop() / REPORT_NAME if len(runs) == 1 and not alone else Path(REPORT_NAME)
 
 
 def _figures_beside(page: Path) -> Path:
-    """Return where the figures go; refuse a page whose figures would be taken for something else.
+    """Return the path of the figures; refuse a page whose figures could be mistaken for a data description.
 
-    `NAME.json` beside `NAME.npz` describes data, and `dataset.json` all data of a folder.
+    `NAME.json` beside `NAME.npz` describes this data set, and `dataset.json` all data of a folder.
     """
     if page.suffix.lower() not in (".html", ".htm"):
-        raise DataError(f"The page {page} is no .html or .htm file; name it such as {page.with_suffix('.html')}.")
+        raise DataError(
+            f"The page {page} is not an .html or .htm file; use a name such as {page.with_suffix('.html')}."
+        )
     figures = page.with_name(f"{page.name}.json")
     if figures.with_suffix(".npz").exists():
         raise DataError(
-            f"The figures would go to {figures}, where the description of {figures.with_suffix('.npz')} is looked for; "
-            "give the page another name with --out."
+            f"The figures would be written to {figures}, which is the description of {figures.with_suffix('.npz')}; "
+            "choose another name for the page with --out."
         )
     return figures
 
@@ -133,7 +135,7 @@ def _example(model: Model, facts: Mapping[str, Any], index: int) -> Example:
 
 
 def _changed(models: Sequence[Model], found: Mapping[str, Any], options: ReportOptions) -> dict[int, list[Example]]:
-    """Return the images of each pair on which most labels changed."""
+    """Return the images of each pair with the most changed labels."""
     return {
         place: [
             _change(models[pair["float32"]], models[pair["int8"]], facts) for facts in pair["images"][: options.samples]
@@ -168,14 +170,14 @@ def _charts(found: Mapping[str, Any]) -> Iterator[tuple[str, Chart | None]]:
 
 
 def _charts_in(folder: Path | None) -> list[Path]:
-    """Return the charts that are in a folder already."""
+    """Return the existing charts in a folder."""
     if folder is None or not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix in (".svg", ".png"))
 
 
 def _write_charts(charts: Mapping[str, Chart], folder: Path | None) -> Iterator[Path]:
-    """Write every chart as SVG and as PNG, each atomically; yield the files. Without a folder there are none."""
+    """Write every chart as SVG and PNG, atomically; yield the files. Without a folder write nothing."""
     if folder is None:
         return
     for name, chart in charts.items():

@@ -1,7 +1,7 @@
-"""Everything that a report says, as JSON: the figures of the other commands, and what follows from them.
+"""The JSON of a report: the figures of the other commands, and the results derived from them.
 
-Each model is opened once and sees each image once; what `evaluate` reports, the scores of single images, and the labels
-that differ between FP32 and INT8 are counted in that one pass.
+Each model is opened once and sees each image once. This pass counts the figures of `evaluate`, the scores of single
+images, and the labels that differ between FP32 and INT8.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from segtool.report.page.timing import measure_models, speed_ratio
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model of the report, opened: what it is, and the images that it is scored on."""
+    """An opened model of the report, and the images that it is scored on."""
 
     file: ModelFile
     predictor: Predictor
@@ -42,7 +42,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Pair:
-    """The numbers of an FP32 file and of the INT8 file that was made from it, and where their labels differ."""
+    """The ids of an FP32 file and of the INT8 file made from it, and the differences between their labels."""
 
     float32: int
     int8: int
@@ -50,9 +50,9 @@ class Pair:
 
 
 def open_models(files: Sequence[ModelFile], options: ReportOptions) -> tuple[list[Model], str]:
-    """Open the models and find the images that each is scored on; with a sentence as of `select_images`.
+    """Open the models and select the images that each is scored on; also return the note of `select_images`.
 
-    An .onnx file is tried in a process of its own first.
+    An .onnx file is first tried in a separate process.
     """
     if not any(file.kind == "onnx" for file in files):
         _refuse_device(options)
@@ -62,22 +62,22 @@ def open_models(files: Sequence[ModelFile], options: ReportOptions) -> tuple[lis
         refuse_other_classes(predictor.contract, selection.data)
         if not len(selection.indices):
             raise DataError(
-                f"{selection.data.spec} has no images in its part {selection.part}; choose another --split."
+                f"{selection.data.spec} has no images in the part {selection.part}; choose another --split."
             )
     return [Model(*each) for each in zip(files, predictors, selections, strict=True)], note
 
 
 def _refuse_device(options: ReportOptions) -> None:
-    """Refuse what says how an exported model is run, where there is none: it would be ignored."""
+    """Refuse options for exported models if there is none, because they would be ignored."""
     if (options.provider, options.threads, options.runs) != ("auto", None, ReportOptions.runs):
         raise ModelFileError(
-            "A provider, threads or timed runs were given, but no model is an exported .onnx file, which they are "
-            "about; leave them out, or export the model."
+            "A provider, threads or timed runs were given, but they need an exported .onnx file and there is none; "
+            "remove them, or export the model."
         )
 
 
 def _open(file: ModelFile, options: ReportOptions) -> Predictor:
-    """Open a model; provider and threads mean nothing to a trained network."""
+    """Open a model; a trained network takes no provider or threads."""
     if file.kind == "keras":
         return open_predictor(file.path)
     return open_predictor(
@@ -92,16 +92,16 @@ def _open(file: ModelFile, options: ReportOptions) -> Predictor:
 def collect(
     models: Sequence[Model], options: ReportOptions, *, graph: GraphFacts, progress: Progress
 ) -> dict[str, Any]:
-    """Measure everything; return the JSON of the report.
+    """Score and time the models; return the JSON of the report.
 
     Parameters
     ----------
     models
-        The models, opened.
+        The opened models.
     graph
-        Gives what a file's graph is made of; an empty mapping where that is not known.
+        Returns facts on the graph of a file; an empty mapping if they are unknown.
     progress
-        Called with what is done, how much of it, and how much there is.
+        Called with (name of the work, amount done, total amount).
     """
     evaluations, pairs = _score(models, progress)
     segmenters = [model.predictor.segmenter for model in models if model.predictor.segmenter is not None]
@@ -128,7 +128,7 @@ def collect(
 
 
 def _score(models: Sequence[Model], progress: Progress) -> tuple[list[Evaluation], list[Pair]]:
-    """Score the models, those of the same images together, and pair FP32 with INT8."""
+    """Score the models, together if they use the same images, and pair FP32 with INT8."""
     evaluations: dict[int, Evaluation] = {}
     found: list[Pair] = []
     waiting = list(range(len(models)))
@@ -145,7 +145,7 @@ def _score(models: Sequence[Model], progress: Progress) -> tuple[list[Evaluation
 def _score_group(
     models: Sequence[Model], group: Sequence[int], pairs: Sequence[Pair], progress: Progress
 ) -> dict[int, Evaluation]:
-    """Score models on the same images in one pass, in which the labels of each pair are compared too."""
+    """Score models on the same images in one pass that also compares the labels of each pair."""
     selection = models[group[0]].selection
     names = selection.names
 
@@ -172,7 +172,7 @@ def _score_group(
 
 
 def _pairs_in(models: Mapping[int, Model], classes: int) -> list[Pair]:
-    """Return the pairs of files of which the second says that it was made from the first."""
+    """Return the pairs of an FP32 file and the INT8 file whose contract names it."""
     digests = {
         sha256_of(each.file.path): number
         for number, each in models.items()

@@ -1,4 +1,4 @@
-"""The exact commands that make a report again, from the training on."""
+"""The exact commands that reproduce a report, starting with the training."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from segtool.report.page.options import ReportOptions
 from segtool.report.page.verdict import DEFAULT_MAX_DROP
 
-# What run.json says outside of its configuration as well.
+# Options that run.json also has outside of its configuration.
 _OF_RUN = ("arch", "recipe", "epochs", "batch_size", "val_split", "test_split", "seed")
 
-_NOT_KEPT = " (its arguments were not kept; these are the options that the {} states)"
+_NOT_KEPT = " (its arguments were not kept; these options come from the {})"
 
 
 def commands_for(report: Mapping[str, Any], options: ReportOptions) -> list[dict[str, str]]:
-    """Return the commands in their order, each with what it does: `what` and `command`."""
+    """Return the commands in order, each as `what` (its purpose) and `command`."""
     steps = []
     for run in report["runs"]:
         steps.append(_step(*_train(run)))
@@ -24,13 +24,13 @@ def commands_for(report: Mapping[str, Any], options: ReportOptions) -> list[dict
     paths = [model["path"] for model in report["models"]]
     onnx = [model["path"] for model in report["models"] if model["kind"] == "onnx"]
     steps += [_step(f"Check {path} on a device, without data", ["segtool", "verify", path]) for path in onnx]
-    if not report["selection_note"]:  # else the score of one model alone is on other images
+    if not report["selection_note"]:  # otherwise single models would be scored on other images
         steps += [_step(f"Score {path}", ["segtool", "evaluate", path, *_data(options), "--json"]) for path in paths]
     if onnx and options.latency:
         runs = ["--runs", str(options.runs), *_device(options), "--json"]
-        steps.append(_step("Measure the times", ["segtool", "benchmark", *onnx, *runs]))
+        steps.append(_step("Measure latency", ["segtool", "benchmark", *onnx, *runs]))
     runs = [] if options.latency else ["--no-latency"]
-    steps.append(_step("Make this report", ["segtool", "report", *paths, *_data(options), *_device(options), *runs]))
+    steps.append(_step("Create this report", ["segtool", "report", *paths, *_data(options), *_device(options), *runs]))
     return steps
 
 
@@ -39,18 +39,18 @@ def _step(what: str, command: Sequence[str]) -> dict[str, str]:
 
 
 def _train(run: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Return what the command of a run does, and the command: its arguments as given, where they were kept."""
+    """Return the purpose of a run's command, and the command with its arguments as given if they were kept."""
     kept, what = run["info"].get("arguments"), "Train the network"
     if isinstance(kept, list):
         arguments = [str(item) for item in kept]
-    else:  # a program trained it, or an earlier segtool
+    else:  # trained from Python, or by an earlier segtool
         arguments, what = _train_options(run["info"]), what + _NOT_KEPT.format("run")
     out = [] if any(item == "--out" or item.startswith("--out=") for item in arguments) else ["--out", run["path"]]
     return what, ["segtool", "train", *arguments, *out]
 
 
 def _train_options(info: Mapping[str, Any]) -> list[str]:
-    """Return the options of a run from its configuration, without what was left to its default."""
+    """Return the options of a run from its configuration, without defaults."""
     values = {**{name: info.get(name) for name in _OF_RUN}, **info.get("config", {})}
     options: list[str] = []
     for name, value in values.items():
@@ -65,20 +65,20 @@ def _train_options(info: Mapping[str, Any]) -> list[str]:
 
 
 def _exports(run: str, models: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Return what each command does that exported files of a run, and the command; FP32 and INT8 share one."""
+    """Return purpose and command of each export of a run; FP32 and INT8 share one command."""
     own = [model["contract"] for model in models if model["run"] == run and model["kind"] == "onnx"]
     given = dict.fromkeys(tuple(each["arguments"]) for each in own if each["arguments"])
-    found = [("Export and prove it", ["segtool", "export", *arguments]) for arguments in given]
+    found = [("Export and verify it", ["segtool", "export", *arguments]) for arguments in given]
     others = [each for each in own if not each["arguments"]]
     for size in dict.fromkeys((each["height"], each["width"]) for each in others):
         of_size = [each for each in others if (each["height"], each["width"]) == size]
-        what = "Export and prove it" + _NOT_KEPT.format("file")
+        what = "Export and verify it" + _NOT_KEPT.format("file")
         found.append((what, ["segtool", "export", run, *_export_options(of_size)]))
     return found
 
 
 def _export_options(contracts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the options that are not the defaults, as the contracts record them."""
+    """Return the non-default options that the contracts record."""
     first = contracts[0]
     options: list[str] = []
     if first["trained_size"]:

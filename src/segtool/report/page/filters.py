@@ -1,4 +1,4 @@
-"""Filters of the templates: figures of the report's JSON as the rows and the words that a section shows."""
+"""Filters of the templates: they format figures of the report's JSON as rows and text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Facts = Mapping[str, Any]
 
 _CLASS_COLUMNS = {"precision": "precision %", "recall": "recall %", "boundary_iou": "boundary IoU %"}
 _PERCENTILES = ("min", "p50", "p90", "p99", "p999", "max", "mean")
-_MAX_CLASSES = 40  # a matrix of more is not read by anybody; its figures are in the JSON
-_STRONGEST = 0.5  # of the heat colour, so that the figures on it stay readable
+_MAX_CLASSES = 40  # a larger matrix is unreadable on the page; the JSON has it
+_STRONGEST = 0.5  # opacity limit of the heat colour, so that numbers on it stay readable
 
 
 def _confusion(model: Facts) -> dict[str, Any]:
-    """Return the largest entries of a model's matrix, the names of its classes, and its rows as text; none of many."""
+    """Return the largest entries of a model's matrix, the class names, and the rows as text (none for many classes)."""
     evaluation = model["evaluation"]
     names = [str(item["name"]) for item in evaluation["classes"]]
     matrix = np.asarray(evaluation["confusion_matrix"], np.int64)
@@ -42,7 +42,7 @@ def _confusion(model: Facts) -> dict[str, Any]:
 
 
 def _cell(count: int, share: float) -> dict[str, str]:
-    # A confusion of one percent matters and would not be seen on a linear scale.
+    # A confusion of one percent matters, but would be invisible on a linear scale.
     heat = "" if math.isnan(share) or not share else f"{_STRONGEST * math.sqrt(share):.3f}"
     return {"share": cell_text(share), "pixels": f"{count:,}" if count else "", "heat": heat}
 
@@ -58,7 +58,7 @@ def _weakest_iou(model: Facts) -> float | None:
 
 
 def _both_ious(models: tuple[Facts, Facts]) -> Iterator[tuple[Facts, Facts]]:
-    """Yield the classes of two models that have an IoU in both."""
+    """Yield the pairs of classes of two models that have an IoU in both."""
     for pair in zip(*(model["evaluation"]["classes"] for model in models), strict=True):
         if all(item["iou"] is not None and not math.isnan(item["iou"]) for item in pair):
             yield pair
@@ -79,7 +79,7 @@ def _graph(graph: Facts) -> str | None:
         return None
     share = f", {percent(graph['int8_share'], 1)} % of them in INT8" if graph.get("int8_share") else ""
     nodes, work = sum(graph["nodes"].values()), graph["macs"] / 1e6
-    return f"{nodes} nodes, {graph['parameters']:,} parameters, {work:.1f} million multiply-adds an image{share}"
+    return f"{nodes} nodes, {graph['parameters']:,} parameters, {work:.1f} million multiply-adds per image{share}"
 
 
 def _gates(gates: Facts) -> str:

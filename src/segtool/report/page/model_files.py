@@ -1,4 +1,4 @@
-"""Which model files a report is about: those that a user named, and those of the runs that a user named."""
+"""The model files of a report: the files that a user names, and those of the runs that a user names."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from segtool.models.shipped import default_model
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file that the report is about.
+    """A model file of the report.
 
     Attributes
     ----------
     path, kind
-        The file, and what it is.
+        The file and its kind.
     run
-        The run that it belongs to; None for a file on its own.
+        The run of the file; None for a file outside of a run.
     label
-        What it is called in the report, unique in it.
+        Its name in the report, unique there.
     """
 
     path: Path
@@ -41,15 +41,15 @@ class ModelFile:
 
 
 def find_model_files(models: Sequence[Path]) -> list[ModelFile]:
-    """Return the model files behind run folders and files, each once, in the order given.
+    """Return the model files of run folders and files, each once, in the order given.
 
-    Of a run folder these are its exported files, FP32 first, or its trained model where nothing was exported. Without
-    any model it is the latest run, or the file that ships with segtool where there is no run.
+    A run folder gives its exported files, FP32 first, or its trained model if there is no exported file. Without models
+    the latest run is used, or the file that ships with segtool if there is no run.
 
     Raises
     ------
     ModelFileError
-        There is no such model, or a run is unfinished.
+        A model does not exist, or a run is unfinished.
     """
     named = [_without_link(path) for path in models or [_default()]]
     found = {file.path.resolve(): file for path in named for file in _of(path)}
@@ -61,7 +61,7 @@ def _default() -> Path:
 
 
 def _without_link(path: Path) -> Path:
-    """Return a run folder, or a file in one, under its own name: runs/latest is another run tomorrow."""
+    """Return a run folder, or a file in one, without symbolic links: runs/latest changes over time."""
     if (path / RUN_NAME).is_file():
         return _target(path)
     return _target(path.parent) / path.name if (path.parent / RUN_NAME).is_file() else path
@@ -89,20 +89,20 @@ def _of(path: Path) -> Iterator[ModelFile]:
 
 
 def _refuse_unfinished(run: Run) -> None:
-    """Refuse a run whose training has not come to its end; a run.json that does not say is taken as finished."""
+    """Refuse a run whose training is unfinished; a run.json without a status counts as finished."""
     if run.info.get("status", "complete") == "complete":
         return
     history = run.path / "history.csv"
     done = max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
     total = run.info.get("epochs")
     raise ModelFileError(
-        f"The run {run.path} is unfinished ({done} of {total} epochs), so there is nothing final to report; finish it "
+        f"The run {run.path} is unfinished ({done} of {total} epochs), so there is no final result; finish it "
         f"with `segtool train --resume --out {run.path}`."
     )
 
 
 def _labelled(files: Sequence[ModelFile]) -> list[ModelFile]:
-    """Return the files with the shortest labels that differ: the name, the name with its folder, or the whole path."""
+    """Return the files with the shortest unique labels: the name, the name with its folder, or the full path."""
     names = [file.path.name for file in files]
     if len(set(names)) < len(names):
         names = [f"{file.path.resolve().parent.name}/{file.path.name}" for file in files]

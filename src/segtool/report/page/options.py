@@ -1,4 +1,4 @@
-"""What a report is asked for."""
+"""The options of a report."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ GraphFacts = Callable[[Path], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What to report on, how, and where to.
+    """The data, the measurements and the outputs of a report.
 
     Attributes
     ----------
     data, split
         As in `segtool.evaluate.evaluate.EvaluateOptions`, for every model.
     provider, provider_options, threads
-        As in `segtool.load`; for the scores and for the times. Without `threads` the times are of OMP_NUM_THREADS
-        threads, else of one.
+        As in `segtool.load`, for scores and latency. Without `threads`, latency is measured with OMP_NUM_THREADS
+        threads if that is set, else with one.
     latency
-        Whether times are measured; they take most of the time of a report.
+        Whether latency is measured, which takes most of the time of a report.
     runs
-        Timed runs of each model.
+        Number of timed runs of each model.
     samples
-        How many of the worst and of the best images are shown, and of those on which INT8 differs most.
+        Number of worst, of best, and of most changed images (FP32 against INT8) to show.
     out
-        The HTML file; None for report.html in the run's folder where all models are of one run, else in the current
-        folder. The same figures are written beside it as JSON, under the page's name and .json.
+        The HTML file. None means report.html, in the run folder if all models are of one run, else in the current
+        folder. The figures are also written as JSON, to the name of the page plus .json.
     plots
-        Folder for the charts as SVG and PNG; None for none.
+        Folder for the charts as SVG and PNG; None for no chart files.
     overwrite
-        Whether files that are there may be replaced.
+        Whether existing files may be replaced.
     """
 
     data: str | None = None

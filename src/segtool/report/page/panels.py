@@ -1,4 +1,4 @@
-"""Images of a report: truth, prediction and difference as PNG inside the page, each with its words."""
+"""Pictures of a report: image, truth, prediction and difference as embedded PNG, each with a text alternative."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Labels = npt.NDArray[np.integer[Any]]
 Pixels = npt.NDArray[np.uint8]
 Palette = Sequence[tuple[int, int, int]]
 
-# Distinct for every common kind of colour blindness, on dark and on light images.
+# Distinct for all common kinds of colour blindness, on dark and light images.
 MISSED, INVENTED, CONFUSED = (255, 176, 0), (100, 143, 255), (220, 38, 127)
 _DIM = 0.35
-_LONGEST = 384  # pixels of a side: larger images are shown smaller
+_LONGEST = 384  # largest side in pixels; larger images are shrunk
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Panel:
     Attributes
     ----------
     heading
-        What it is, in a word.
+        Its name, one word.
     alternative
-        What is seen on it.
+        Its text alternative.
     data
         The PNG as a data URI.
     width, height
@@ -65,7 +65,7 @@ def example_panels(dataset: Dataset, index: int, prediction: Labels, palette: Pa
 
 
 def change_panels(dataset: Dataset, index: int, first: Labels, second: Labels, palette: Palette) -> list[Panel]:
-    """Return image, the labels of two models, and where these differ."""
+    """Return image, the labels of two models, and their difference."""
     image = dataset.image(index)
     matrix = confusion_matrix(first, second, dataset.num_classes)
     changed = _on(image, second, [(first != second, CONFUSED)])
@@ -81,8 +81,8 @@ def change_panels(dataset: Dataset, index: int, first: Labels, second: Labels, p
 def difference(image: Pixels, truth: Labels, prediction: Labels, dataset: Dataset) -> Pixels:
     """Return the dimmed image with wrong pixels in colour, uint8 (h, w, 3).
 
-    Foreground that was taken for background is `MISSED`, background that was taken for foreground `INVENTED`, one class
-    taken for another `CONFUSED`; ignored pixels are never wrong.
+    Foreground predicted as background is `MISSED`. Background predicted as foreground is `INVENTED`. One class
+    predicted as another is `CONFUSED`. Ignored pixels are never wrong.
     """
     wrong = truth != prediction
     if dataset.ignore_id is not None:
@@ -93,8 +93,8 @@ def difference(image: Pixels, truth: Labels, prediction: Labels, dataset: Datase
     return _on(image, truth, [(wrong, CONFUSED), (missed, MISSED), (invented, INVENTED)])
 
 
-def difference_words(matrix: npt.NDArray[np.int64], class_names: Sequence[str], *, verb: str = "taken for") -> str:
-    """Return in words how many pixels differ, and between which classes most of them."""
+def difference_words(matrix: npt.NDArray[np.int64], class_names: Sequence[str], *, verb: str = "predicted as") -> str:
+    """Return a text with the number of differing pixels and the most frequent pairs of classes."""
     total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
     if not wrong:
         return f"none of {total:,} pixels differ"
@@ -104,7 +104,7 @@ def difference_words(matrix: npt.NDArray[np.int64], class_names: Sequence[str], 
 
 
 def _on(image: Pixels, labels: Labels, layers: Sequence[tuple[npt.NDArray[np.bool_], tuple[int, int, int]]]) -> Pixels:
-    """Return the image, dimmed, at the size of `labels`, with the pixels of each layer in its colour."""
+    """Return the dimmed image at the size of `labels`, with the pixels of each layer in its colour."""
     pixels = fit(gray_to_rgb(image), (labels.shape[0], labels.shape[1]))
     shown: Pixels = np.rint(pixels * _DIM).astype(np.uint8)
     for mask, color in layers:
@@ -115,7 +115,7 @@ def _on(image: Pixels, labels: Labels, layers: Sequence[tuple[npt.NDArray[np.boo
 def _labels_panel(heading: str, labels: Labels, dataset: Dataset, palette: Palette) -> Panel:
     present = [int(value) for value in np.unique(labels) if value not in (dataset.background_id, dataset.ignore_id)]
     names = [dataset.class_names[value] for value in present]
-    words = f"classes {', '.join(names)}" if names else "background alone"
+    words = f"classes {', '.join(names)}" if names else "only background"
     return _panel(heading, words, color_labels(labels, palette, ignore_id=dataset.ignore_id))
 
 
@@ -134,7 +134,7 @@ def _panel(heading: str, words: str, pixels: Pixels) -> Panel:
 
 
 def data_uri(pixels: Pixels) -> str:
-    """Return uint8 (h, w, 3) pixels as a PNG inside a URI; up to 256 colours are stored as a palette, exactly."""
+    """Return uint8 (h, w, 3) pixels as a data URI with a PNG; up to 256 colours are stored losslessly as a palette."""
     red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
     colors, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
     if len(colors) <= 256:

@@ -1,4 +1,4 @@
-"""The page from what is known, by the templates beside this file. Everything that they print is escaped."""
+"""Rendering of the page with the templates in this folder. All values that they print are escaped."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ FIGURE_NAMES = {
     "pixel_accuracy": "pixel accuracy",
 }
 _DIFFERENCES = (
-    (MISSED, "missed: foreground taken for background"),
-    (INVENTED, "invented: background taken for foreground"),
-    (CONFUSED, "confused: one class taken for another"),
+    (MISSED, "missed: foreground predicted as background"),
+    (INVENTED, "invented: background predicted as foreground"),
+    (CONFUSED, "confused: one class predicted as another"),
 )
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image of the report: its panels, and the entry of `per_image` or of a pair's `images` that it belongs to."""
+    """An image of the report: its panels, and its entry in `per_image` or in the `images` of a pair."""
 
     panels: Sequence[Panel]
     facts: Facts
@@ -50,9 +50,9 @@ class View:
     report
         The JSON of the report.
     examples
-        The worst and the best images ("worst", "best") of each model, by its id.
+        The worst and the best images ("worst", "best") by model id.
     changed
-        The images on which INT8 differs most, by the place of their pair in the report.
+        The images on which INT8 differs most, by the index of the pair in the report.
     charts
         The charts by name.
     """
@@ -64,18 +64,18 @@ class View:
 
     @property
     def chosen(self) -> Facts | None:
-        """The model to deploy; None where there is none."""
+        """The model to deploy; None if there is none."""
         found = self.report["verdict"]["model"]
         return None if found is None else self.report["models"][found]
 
     @property
     def shown(self) -> Facts:
-        """The model that the page is about first of all."""
+        """The model that the page shows first."""
         return self.chosen or self.report["models"][-1]
 
 
 def require_jinja() -> None:
-    """Raise MissingExtraError with the line that installs jinja2 where it is missing."""
+    """Raise MissingExtraError with the install command if jinja2 is missing."""
     try:
         import jinja2  # noqa: F401
     except ImportError as error:
@@ -102,7 +102,7 @@ def render(view: View) -> str:
     )
     environment.filters |= {
         **FILTERS,
-        "svg": lambda chart, name: Markup(to_svg(chart, name)),  # noqa: S704 - its words are escaped there
+        "svg": lambda chart, name: Markup(to_svg(chart, name)),  # noqa: S704 - to_svg escapes its text
         "summary": lambda model: _summary(view, model),
         "numbers": lambda model: list(_numbers(view, model)),
     }
@@ -126,7 +126,7 @@ def render(view: View) -> str:
 
 
 def _sections(models: Sequence[Facts]) -> Iterator[tuple[str, str]]:
-    """Yield the identifier, which is also the template's name, and the title of each section."""
+    """Yield the identifier and the title of each section; the identifier is also the name of its template."""
     yield from (("models", "Models"), ("accuracy", "Accuracy"), ("images", "Images"))
     if any(model["contract"]["precision"] == "int8" for model in models):
         yield "int8", "FP32 against INT8"
@@ -134,7 +134,7 @@ def _sections(models: Sequence[Facts]) -> Iterator[tuple[str, str]]:
 
 
 def _summary(view: View, model: Facts) -> str:
-    """Return the reasons in a sentence: what speaks against it first."""
+    """Return the summary of a model: its main figures, then the failed or open checks."""
     checks = model["verdict"]["checks"]
     against = [item for item in checks if item["status"] == "fail"] or [
         item for item in checks if item["status"] in ("care", "unknown")
@@ -142,9 +142,9 @@ def _summary(view: View, model: Facts) -> str:
     evaluation, row, machine = model["evaluation"], model["benchmark"], view.report["machine"]
     time = ""
     if row:
-        time = f", in {figures(row['latency_ms']['p50'])} ms an image on {threads(row['threads'])} of {machine['cpu']}"
+        time = f", in {figures(row['latency_ms']['p50'])} ms per image on {threads(row['threads'])} of {machine['cpu']}"
     count = len(view.report["models"])
-    choice = f"The best choice of {count} files: " if count > 1 and view.chosen else ""
+    choice = f"The best of {count} files: " if count > 1 and view.chosen else ""
     found = (
         f"{choice}{percent(evaluation['foreground_mean_iou'], none=NONE)} % foreground mean IoU on "
         f"{evaluation['images']} images of {data_name(evaluation['data'])}{time}, from a file of "
@@ -154,7 +154,7 @@ def _summary(view: View, model: Facts) -> str:
 
 
 def _numbers(view: View, model: Facts) -> Iterator[tuple[str, str, str]]:
-    """Yield the figures that matter most, each with its unit and what it is."""
+    """Yield the key figures: value, unit and name."""
     evaluation, row = model["evaluation"], model["benchmark"]
     interval = interval_of(evaluation, "foreground_mean_iou")
     span = f", {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
@@ -163,7 +163,7 @@ def _numbers(view: View, model: Facts) -> Iterator[tuple[str, str, str]]:
     if row:
         latency = row["latency_ms"]
         yield figures(latency["p50"]), "ms", f"p50 latency, p99 {figures(latency['p99'])}"
-        yield whole(row["cold_start_ms"]), "ms", "cold start, to the first labels"
+        yield whole(row["cold_start_ms"]), "ms", "cold start to the first labels"
     yield megabytes(model["size_bytes"]), "MB", f"{whole(model['parameters'])} parameters"
     speed = next((pair["speed"] for pair in view.report["pairs"] if pair["int8"] == model["id"]), None)
     if speed:
@@ -171,7 +171,7 @@ def _numbers(view: View, model: Facts) -> Iterator[tuple[str, str, str]]:
 
 
 def _comparison(view: View) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the rows of the table of models that have a figure: the title, and a cell for each model."""
+    """Yield the rows of the table of models that have a value: the title, and a cell per model."""
     columns = [_cells(model, chosen=model is view.chosen) for model in view.report["models"]]
     for name in columns[0]:
         cells = [column[name] for column in columns]

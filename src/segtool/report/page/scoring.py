@@ -1,4 +1,4 @@
-"""Images of a report: the scores of each, the worst and the best, and where two models give other labels."""
+"""Images of a report: their scores, the worst and the best, and the label changes between two models."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _LISTED = 12
 
 @dataclass(frozen=True)
 class ImageScore:
-    """What one model scored on one image.
+    """The scores of one model on one image.
 
     Attributes
     ----------
     index, name
-        Which image of the data set.
+        Index and name of the image in the data set.
     foreground_mean_iou, pixel_accuracy
-        From this image's own pixels, 0..1; NaN where nothing counts.
+        From the pixels of this image, 0..1; NaN if no pixel counts.
     wrong
-        Pixels with another class than the truth's.
+        Number of wrong pixels.
     foreground
-        True pixels that are not background.
+        Number of true pixels that are not background.
     """
 
     index: int
@@ -45,12 +45,12 @@ class ImageScore:
 
 @dataclass
 class Changes:
-    """Where two models give different labels.
+    """The differences between the labels of two models.
 
     Attributes
     ----------
     pixels, changed
-        Compared, and different.
+        Numbers of compared and of different pixels.
     images
         (index, name, changed pixels) of the images with a change.
     moves
@@ -73,7 +73,7 @@ class Changes:
             self.moves += confusion_matrix(first[differ], second[differ], len(self.moves))
 
     def to_dict(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return the counts for JSON, with the images and the classes that changed most."""
+        """Return the counts as JSON values, with the images and classes that changed most."""
         most = sorted(self.images, key=lambda item: (-item[2], item[0]))[:_LISTED]
         return {
             "pixels": self.pixels,
@@ -86,7 +86,7 @@ class Changes:
 
 
 def image_scores(evaluation: Evaluation) -> list[ImageScore]:
-    """Return the scores of each image from what an evaluation counted."""
+    """Return the scores of each image from the counts of an evaluation."""
     counts, background = evaluation.tally.counts, evaluation.selection.data.background_id
     total = counts.truth.sum(axis=1)
     foreground = total if background is None else total - counts.truth[:, background]
@@ -107,8 +107,9 @@ def image_scores(evaluation: Evaluation) -> list[ImageScore]:
 def extremes(scores: Sequence[ImageScore], count: int) -> tuple[list[ImageScore], list[ImageScore]]:
     """Return the worst and the best images, at most `count` of each, no image in both.
 
-    The worst have the lowest foreground IoU, and of equal ones most wrong pixels; of the best equal ones those with
-    most foreground come first, as an empty image shows little. Images where nothing counts are in neither.
+    The worst have the lowest foreground IoU; ties are ordered by the number of wrong pixels. The best have the highest
+    IoU and the fewest wrong pixels; ties are ordered by the amount of foreground, because an empty image shows little.
+    Images without a foreground IoU are in neither.
     """
     usable = [score for score in scores if score.foreground_mean_iou == score.foreground_mean_iou]
     worst = sorted(usable, key=lambda each: (each.foreground_mean_iou, -each.wrong, each.index))[:count]
@@ -133,7 +134,7 @@ def largest_confusions(
 
 
 def labels_at(predictor: Predictor, dataset: Dataset, index: int) -> Labels:
-    """Return what a model says of one image, (h, w) at the size of its truth."""
+    """Return the labels of a model for one image, (h, w) at the size of its truth."""
     if predictor.answer_image is not None:
         return predictor.answer_image(dataset.image(index))[0]
     size = predictor.contract.height, predictor.contract.width

@@ -1,4 +1,4 @@
-"""The images that the models of a report are scored on: the same for all of them where the user names the data."""
+"""The images that the models of a report are scored on; with `data` they are the same for all models."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from segtool.models.predictor import Predictor
 def select_images(
     predictors: Sequence[Predictor], *, data: str | None, part: str | None
 ) -> tuple[list[Selection], str]:
-    """Return the images that each model is scored on, and a sentence where the models' trainings divide them otherwise.
+    """Return the images that each model is scored on, and a note if the trainings of the models split them differently.
 
-    Without `data` each model is scored on that of its own run. With `data` all are scored on the same images: on those
-    that the part holds in the division of every model that was trained on these data, else on the part in the division
-    of one model.
+    Without `data` each model is scored on the data of its own run. With `data` all models are scored on the same
+    images: those that are in the part for every model that was trained on these data. If there are none, the split of
+    one model decides.
 
     Raises
     ------
     DataError
-        There is no data or no such part.
+        The data or the part does not exist.
     """
     own = _own(predictors, data=data, part=part)
     if data is None:
@@ -36,11 +36,11 @@ def select_images(
     if all(same_images(shared, each) for each in own):
         return [shared] * len(own), ""
     if len(trained) > 1 and not same_images(shared, own[first]):
-        rule = "which are in this part for each model that was trained on them"
+        rule = "which are in this part for each model that was trained on the data"
     else:
-        rule = f"as {predictors[first].path} divides them"
+        rule = f"as split for {predictors[first].path}"
     images = f"{len(shared.indices)} images of {data}, part {shared.part}"
-    return [shared] * len(own), f"The models divide the data differently; all are scored on {images}, {rule}."
+    return [shared] * len(own), f"The models use different splits of the data; all are scored on {images}, {rule}."
 
 
 def same_images(first: Selection, second: Selection) -> bool:
@@ -50,10 +50,10 @@ def same_images(first: Selection, second: Selection) -> bool:
 
 
 def training_facts(contract: ModelContract, selection: Selection) -> dict[str, Any]:
-    """Return what is known of a model's training on the images that it is scored on.
+    """Return whether a model was trained on the images that it is scored on.
 
-    ``own_data`` says whether it was trained on these very data, ``own_part`` whether these images are a part of them as
-    its training divided them, ``trained_on`` how many of them were in its training, None where that is not known.
+    ``own_data`` is whether the data are its training data. ``own_part`` is whether the images are a part of its own
+    split of them. ``trained_on`` is the number of images that were in its training, None if unknown.
     """
     own, data = _is_own(contract, selection), selection.data
     known = contract.split or {"train", "val"} <= (data.splits or {}).keys()
@@ -70,7 +70,7 @@ def training_facts(contract: ModelContract, selection: Selection) -> dict[str, A
 
 
 def _own(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> list[Selection]:
-    """Return the images of each model by its own division; models of one run share them."""
+    """Return the images of each model by its own split; models of one run share them."""
     found: dict[str, Selection] = {}
     keys = [repr((each.path.parent, each.contract.split, each.contract.data_fingerprint)) for each in predictors]
     for key, predictor in zip(keys, predictors, strict=True):
@@ -80,7 +80,7 @@ def _own(predictors: Sequence[Predictor], *, data: str | None, part: str | None)
 
 
 def _common(selections: Sequence[Selection]) -> Selection | None:
-    """Return the images that several selections of the same data share; None where there are none."""
+    """Return the images that several selections of the same data have in common; None if there are none."""
     if not selections or len({each.data.fingerprint() for each in selections}) > 1:
         return None
     first = selections[0]

@@ -1,4 +1,4 @@
-"""The times of a report's models: the figures of ``segtool benchmark``, with every timed run."""
+"""The latency of the models of a report: the figures of ``segtool benchmark``, with all timed runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Rows = dict[Path, dict[str, Any]]
 def measure_models(segmenters: Sequence[Segmenter], options: ReportOptions, progress: Progress) -> Rows:
     """Return the entry of ``benchmark --json`` of each model by its path, with `samples_ms` and `noise`.
 
-    Models of one input size are measured interleaved; others in a measurement of their own, as their times do not
-    compare.
+    Models of the same input size are measured interleaved. Other sizes are measured separately, because their times are
+    not comparable.
     """
     groups: dict[tuple[int, int, int], list[Path]] = {}
     for each in segmenters:
@@ -36,7 +36,7 @@ def measure_models(segmenters: Sequence[Segmenter], options: ReportOptions, prog
 
 
 def speed_ratio(float32: Mapping[str, Any] | None, int8: Mapping[str, Any] | None) -> dict[str, float] | None:
-    """Return how many times as fast INT8 is, with its 95 % interval, from two interleaved entries; else None."""
+    """Return the speed-up of INT8 with its 95 % interval, from two interleaved entries; None if one is missing."""
     if not float32 or not int8:
         return None
     return asdict(ratio_of_turns(_turns(float32), _turns(int8)))

@@ -1,4 +1,4 @@
-"""Yes or no: what speaks for a model file on this machine and what against it, from the figures of the report."""
+"""The verdict on a model file on this machine, yes or no, from the figures of the report."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from segtool.text import count_of, data_name, milliseconds, percent, points, thr
 
 Facts = Mapping[str, Any]
 
-DEFAULT_MAX_DROP = 0.5  # points of foreground mean IoU that INT8 may lose, as `segtool export` has it
-SAME_ACCURACY = 0.5  # points within which the faster of two models is the better choice
+DEFAULT_MAX_DROP = 0.5  # points of foreground mean IoU that INT8 may lose; the default of `segtool export`
+SAME_ACCURACY = 0.5  # models within this many points count as equally accurate
 
 
 def judge(model: Facts, pair: Facts | None) -> dict[str, Any]:
-    """Return the verdict on one model: "yes", "care" (yes, but) or "no", and the checks behind it.
+    """Return the verdict on one model: "yes", "care" (yes, but) or "no", and its checks.
 
     Parameters
     ----------
     model
         An entry of the report's `models`.
     pair
-        The entry of its `pairs` in which it is the INT8 file; None where there is none.
+        The entry of `pairs` in which it is the INT8 file; None if there is none.
     """
-    checks = [check for look in _LOOKS if (check := look(model, pair)) is not None]
+    checks = [check for run in _CHECKS if (check := run(model, pair)) is not None]
     found = {check.status for check in checks}
     answer = "no" if "fail" in found else "care" if found & {"care", "unknown"} else "yes"
     return {"answer": answer, "checks": [asdict(check) for check in checks]}
 
 
 def choose(models: Sequence[Facts]) -> int | None:
-    """Return the id of the model to deploy; None where none may be.
+    """Return the id of the model to deploy; None if all are refused.
 
-    Of the models that are not refused and whose foreground mean IoU is within half a point of the best of these, it is
-    the fastest, or the smallest where times were not measured. Those with open questions come after those without.
+    Candidates are the accepted models whose foreground mean IoU is within half a point of the best. The fastest is
+    chosen, or the smallest if times were not measured. Models without a measured time rank last.
     """
     usable = [each for each in models if each["verdict"]["answer"] != "no" and _iou(each) == _iou(each)]
     if not usable:
@@ -47,20 +47,20 @@ def choose(models: Sequence[Facts]) -> int | None:
 
 
 def incomparable(models: Sequence[Facts]) -> str:
-    """Return why the accuracies of the models that are not refused do not compare; empty where they do."""
+    """Return why the accuracies of the accepted models are not comparable; empty if they are."""
     usable = [each for each in models if each["verdict"]["answer"] != "no"]
     if len({_images_of(each) for each in usable}) > 1:
         scored = "; ".join(f"{each['label']} on {_scored_on(each['evaluation'])}" for each in usable)
         return (
-            f"The models were scored on different images ({scored}), so their accuracies do not compare and none is "
-            "named best; pass --data to score all on the same."
+            f"The models were scored on different images ({scored}), so their accuracies are not comparable and no "
+            "model is named best; pass --data to score all on the same images."
         )
     seen = [each for each in usable if each["trained_on"]]
     if not seen or len(seen) == len(usable):
         return ""
     return (
-        f"{', '.join(each['label'] for each in seen)} had some of these images in its training and others had not, so "
-        "their accuracies do not compare and none is named best; score them on other images with --data."
+        f"{', '.join(each['label'] for each in seen)} had some of these images in the training and other models did "
+        "not, so their accuracies are not comparable and no model is named best; pass other images with --data."
     )
 
 
@@ -81,10 +81,12 @@ def _iou(model: Facts) -> float:
     return float(model["evaluation"]["foreground_mean_iou"])
 
 
-def _kind(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001 - all looks are called alike
+def _kind(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001 - all checks have one signature
     if model["kind"] == "onnx":
         return None
-    return Check("Model file", "fail", "This is a trained network, not a file for a device; run segtool export first.")
+    return Check(
+        "Model file", "fail", "This is a trained network, not an exported file for a device; run segtool export first."
+    )
 
 
 def _golden(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
@@ -95,22 +97,22 @@ def _golden(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
         f"{percent(golden['agreement'], 4)} % of {golden['pixels']:,} golden pixels have the label recorded at export"
     )
     needed = f"{percent(golden['required_agreement'])} % needed"
-    return Check("Computes here what it should", "pass" if golden["passed"] else "fail", f"{text} ({needed}).")
+    return Check("Reproduces its golden labels here", "pass" if golden["passed"] else "fail", f"{text} ({needed}).")
 
 
 def _parity(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
     if model["kind"] != "onnx":
         return None
     gate = model["contract"]["gates"].get("parity")
-    name = "Is the network that was trained"
+    name = "Matches the trained network"
     if not gate:
         return Check(name, "unknown", "Its contract records no comparison with the trained network.")
     text = (
-        f"At export its probabilities differed from Keras by {gate['max_difference']:.1g} at most, and "
+        f"At export its probabilities differed from Keras by at most {gate['max_difference']:.1g}, and "
         f"{percent(gate['label_agreement'])} % of labels agreed, on {gate['images']} images."
     )
     if gate.get("waived"):
-        return Check(name, "fail", text, "The parity gate refused and was waived, so nothing proves this file.")
+        return Check(name, "fail", text, "The parity gate failed and was waived, so this file is not verified.")
     return Check(name, "pass", text)
 
 
@@ -122,12 +124,12 @@ def _drop(model: Facts, pair: Facts | None) -> Check | None:
     allowed = float(gate.get("max_drop", DEFAULT_MAX_DROP))
     if pair is None:
         if "drop_points" not in gate:
-            return Check(name, "unknown", "No FP32 file to compare with was given, and none was recorded.")
+            return Check(name, "unknown", "No FP32 file was given for a comparison, and the export recorded none.")
         text = f"{points(-gate['drop_points'])} of foreground mean IoU against FP32, as recorded at export"
         passed = gate["drop_points"] <= allowed and not gate.get("waived")
         return Check(name, "pass" if passed else "fail", f"{text} (a loss of {allowed:g} allowed).")
     drop = pair["drop_points"]["foreground_mean_iou"]
-    same = f"{percent(pair['agreement'], 4)} % of labels the same"
+    same = f"{percent(pair['agreement'], 4)} % of labels are the same"
     text = f"{points(-drop)} of foreground mean IoU against FP32 here (a loss of {allowed:g} allowed), {same}."
     return Check(name, "pass" if drop <= allowed else "fail", text)
 
@@ -139,7 +141,7 @@ def _speed(model: Facts, pair: Facts | None) -> Check | None:
     name, speed = "INT8 is faster here", pair and pair["speed"]
     if not speed:
         gate = contract["gates"].get("speed")
-        recorded = f"At export: {gate['sentence']}, on {gate['cpu']}." if gate else "Its export recorded no times."
+        recorded = f"At export: {gate['sentence']}, on {gate['cpu']}." if gate else "Its export recorded no latency."
         return Check(name, "unknown", recorded, "It was not timed against its FP32 file on this machine.")
     interval = f"{speed['low']:.2f} to {speed['high']:.2f} times as fast as FP32, measured interleaved"
     if speed["low"] > 1:
@@ -154,16 +156,16 @@ def _latency(model: Facts, pair: Facts | None) -> Check | None:  # noqa: ARG001
     if model["kind"] != "onnx":
         return None
     if row is None:
-        return Check("Latency", "unknown", "Its times were not measured (--no-latency).")
+        return Check("Latency", "unknown", "Latency was not measured (--no-latency).")
     latency = row["latency_ms"]
     text = f"p50 {milliseconds(latency['p50'])}, p99 {milliseconds(latency['p99'])} over {row['n']} runs"
     noise = row["noise"]
-    text = f"{text}, {threads(row['threads'])}, one image; against itself within {percent(noise['band'], 1)} %."
-    note = "" if noise["quiet"] else "This machine was too busy to rank models by their times: measure again."
+    text = f"{text}, {threads(row['threads'])}, one image; repeated runs agree within {percent(noise['band'], 1)} %."
+    note = "" if noise["quiet"] else "This machine was too busy to rank models by latency: measure again."
     return Check("Latency", "pass" if noise["quiet"] else "care", text, note)
 
 
-_LOOKS: tuple[Callable[[Facts, Facts | None], Check | None], ...] = (
+_CHECKS: tuple[Callable[[Facts, Facts | None], Check | None], ...] = (
     _kind,
     _golden,
     _parity,

@@ -1,4 +1,4 @@
-"""The architectures by name; the command line's choices come from `ARCHITECTURES`."""
+"""The registry of architectures; the command line takes its choices from `ARCHITECTURES`."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ ARCHITECTURES: Mapping[str, Builder] = {
 }
 """Name -> builder (height, width, channels, num_classes) -> keras.Model.
 
-For another width than its own it is given `multiplier=` as well, of the number of channels of each layer. Keras is
-imported when one is called.
+For a non-default width the builder also receives `multiplier=`, a factor on the number of channels of each layer. A
+builder imports Keras when it is called.
 """
 
 
 def build(name: str, *, size: tuple[int, int], channels: int, num_classes: int, width: float = 1.0) -> keras.Model:
     """Build an architecture by name for images of `size` (height, width) pixels.
 
-    `width` multiplies the number of channels of each layer.
+    `width` is a factor on the number of channels of each layer.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """FCN-8, the network of the project's source.
 
 Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation (CVPR 2015), with an encoder of
-five small blocks. For 64 x 84 grey images and 11 classes it has 9,061,985 parameters, 2,354,784 of them in the
-encoder.
+five small blocks. For 64 x 84 grey images and 11 classes it has 9,061,985 parameters; the encoder has 2,354,784 of
+them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from segtool.train.architectures.framed import framed, scaled
 
 ENCODER_FILTERS = (32, 64, 128, 256, 256)
 FULLY_CONNECTED_FILTERS = 512
-STRIDE = 32  # the deepest map is this many times smaller than the padded image
+STRIDE = 32  # size of the padded image divided by that of the deepest map
 
 
 def build_fcn8(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1.0) -> keras.Model:
     """Build FCN-8 for one image size.
 
-    The image is padded with zeros at the bottom and on the right up to multiples of 32, and the scores are cropped
-    at the bottom and on the right again, so that pixel (y, x) of the output belongs to pixel (y, x) of the input.
+    The image is padded with zeros at the bottom and on the right up to multiples of 32. The scores are cropped at the
+    same sides, so pixel (y, x) of the output belongs to pixel (y, x) of the input.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def build_fcn8(height: int, width: int, channels: int, num_classes: int, *, mult
     num_classes
         Number of classes K.
     multiplier
-        Of the number of channels of each layer but the scores, above 0.
+        Factor on the number of channels of each layer except the scores, above 0.
 
     Returns
     -------
@@ -74,16 +74,16 @@ def _encoder(x: Any, multiplier: float) -> list[Any]:
 def _fully_connected(x: Any, num_classes: int, multiplier: float) -> Any:
     """Return the class scores of the deepest map, through a 7x7 and a 1x1 convolution."""
     filters = scaled(FULLY_CONNECTED_FILTERS, multiplier)
-    # In float32: on a 2 x 3 map most of the 7x7 taps only ever meet padding, and TensorFlow's bfloat16 gradient
-    # on a CPU leaves NaN in just those taps. It costs no time (the map is tiny).
+    # float32, because on a 2 x 3 map most of the 7x7 taps see only padding, and TensorFlow's bfloat16 gradient on a
+    # CPU leaves NaN in these taps. The map is tiny, so float32 costs no time.
     x = layers.Conv2D(filters, 7, padding="same", activation="relu", dtype="float32", name="conv6")(x)
     x = layers.Conv2D(filters, 1, activation="relu", name="conv7")(x)
     return layers.Conv2D(num_classes, 1, name="score7")(x)
 
 
 def _decoder(x: Any, pool4: Any, pool3: Any, num_classes: int) -> Any:
-    """Return full-size scores: twice up and add pool 4, twice up and add pool 3, eight times up."""
-    # padding="same" on a 4x4/2 transposed convolution cuts one pixel on each side: exactly twice the size.
+    """Return full-size scores: upsample by 2, add pool 4, upsample by 2, add pool 3, upsample by 8."""
+    # padding="same" on a 4x4/2 transposed convolution cuts one pixel on each side, so the size exactly doubles.
     up = {"padding": "same", "use_bias": False}
     x = layers.Conv2DTranspose(num_classes, 4, strides=2, **up, name="up4")(x)
     x = layers.Add(name="skip4")([x, layers.Conv2D(num_classes, 1, name="score4")(pool4)])

@@ -1,17 +1,26 @@
-"""fcn8-edge: an FCN-8 descendant for small machines.
+"""fcn8-edge: a network derived from FCN-8 for small machines.
 
-FCN-8 rebuilds each 8 x 8 block of pixels from one score a class, so it cannot draw an edge, and two thirds of its
-weights see a 2 x 3 map. Here the skips enter as features at half size, beside an embedding of the image itself, and
-one convolution draws the edges; the deepest map is an eighth of the image. What INT8 does well decides the rest:
-strided convolutions in place of poolings, ReLU, which costs nothing behind an INT8 convolution, normalizations
-directly behind convolutions, which leave no trace in the exported file, transposed convolutions whose kernel is their
-stride, which are matrix products, and no layer of few channels at full size but the first.
+FCN-8 rebuilds each 8 x 8 block of pixels from one score per class, so it cannot draw sharp edges. Two thirds of its
+weights see only a 2 x 3 map. fcn8-edge differs in three points:
 
-That first layer is a tone curve: each intensity x as x, max(0, 1 - 4 x), max(0, 1 - 16 x) and max(0, 1 - 64 x), learned
-from there. Faint and dark differ by a few of 255 steps, which a network that sees x alone tells apart late.
+- The skips enter as features at half size, together with an embedding of the image.
+- One convolution at half size draws the edges.
+- The deepest map is an eighth of the image.
 
-For 64 x 84 grey images and 11 classes it has 302,600 parameters and 58 million multiply-accumulates; fcn8 has 9,061,985
-and 383 million.
+The layers are those that INT8 runs fast:
+
+- Strided convolutions replace poolings.
+- ReLU is free after an INT8 convolution.
+- Each normalization follows a convolution, so the export folds it into the weights.
+- The kernel of each transposed convolution equals its stride, which makes it a matrix product.
+- Only the first layer has few channels at full size.
+
+The first layer is a tone curve. It starts as x, max(0, 1 - 4 x), max(0, 1 - 16 x) and max(0, 1 - 64 x) of each
+intensity x, and is trained from there. Faint and dark pixels differ by a few of 255 steps. A network that sees only x
+learns this difference late.
+
+For 64 x 84 grey images and 11 classes it has 302,600 parameters and 58 million multiply-accumulates. fcn8 has 9,061,985
+parameters and 383 million multiply-accumulates.
 """
 
 from __future__ import annotations
@@ -24,11 +33,11 @@ from keras import layers
 
 from segtool.train.architectures.framed import framed, scaled
 
-STRIDE = 8  # the deepest map is this many times smaller than the padded image
+STRIDE = 8  # size of the padded image divided by that of the deepest map
 LEAST_CHANNELS = 16
 DEEP_LAYERS = 3  # convolutions on the deepest map
 REFINEMENT = (32,)  # channels of the convolution that draws the edges, at half size
-TONES = (1.0, -4.0, -16.0, -64.0)  # slopes of the tone curve at the start; the falling ones begin at 1
+TONES = (1.0, -4.0, -16.0, -64.0)  # initial slopes of the tone curve; negative ones have offset 1
 
 
 def build_fcn8_edge(
@@ -45,7 +54,7 @@ def build_fcn8_edge(
     num_classes
         Number of classes K.
     multiplier
-        Of the number of channels of each layer, above 0; none has fewer than 16.
+        Factor on the number of channels of each layer, above 0; no layer has fewer than 16.
 
     Returns
     -------
@@ -66,7 +75,7 @@ def _network(x: Any, channels: int, num_classes: int, multiplier: float) -> Any:
     """Return the full-size scores of a padded image."""
 
     def count(filters: int) -> int:
-        # With 8 channels through which eleven classes must pass, it stayed with the background for 20 epochs.
+        # With a bottleneck of 8 channels for eleven classes, it predicted only background for 20 epochs.
         return max(min(filters, LEAST_CHANNELS), scaled(filters, multiplier))
 
     half = _convolution(_tones(x, channels), count(16), 4, 2, name="half")
@@ -79,12 +88,12 @@ def _network(x: Any, channels: int, num_classes: int, multiplier: float) -> Any:
     x = layers.Concatenate(name="skips")(parts)
     for index, filters in enumerate(REFINEMENT, start=1):
         x = _convolution(x, count(filters), 3, 1, name=f"refine{index}")
-    # No bias: the normalization in front of it has one, and an addition at full size is not free.
+    # No bias: the normalization before it has one, and an addition at full size costs time.
     return layers.Conv2DTranspose(num_classes, 2, strides=2, use_bias=False, name="scores")(x)
 
 
 def _tones(x: Any, channels: int) -> Any:
-    """Return the tone curve of each channel; in float32, as its slopes are steep."""
+    """Return the tone curve of each channel; float32 because its slopes are steep."""
     layer = layers.Conv2D(len(TONES) * channels, 1, activation="relu", dtype="float32", name="tones")
     y = layer(x)
     slopes = np.kron(np.eye(channels, dtype=np.float32), np.array(TONES, np.float32))

@@ -1,4 +1,4 @@
-"""What the architectures share: raw pixels in, padding up to a stride, a crop, probabilities out, and a width."""
+"""The common frame of the architectures: raw pixels in, padding to a stride, crop, probabilities out; and the width."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from keras import layers
 def framed(
     size: tuple[int, int], channels: int, *, stride: int, name: str, network: Callable[[Any], Any]
 ) -> keras.Model:
-    """Build a network around what maps padded images to scores of their size.
+    """Build a model around a network that maps padded images to scores of the same size.
 
-    The image is padded with zeros at the bottom and on the right up to multiples of `stride`, and the scores are
-    cropped at the bottom and on the right again, so that pixel (y, x) of the output belongs to pixel (y, x) of the
-    input.
+    The image is padded with zeros at the bottom and on the right up to multiples of `stride`. The scores are cropped at
+    the same sides, so pixel (y, x) of the output belongs to pixel (y, x) of the input.
 
     Parameters
     ----------
@@ -25,9 +24,9 @@ def framed(
     channels
         1 (grey) or 3 (RGB).
     stride
-        The deepest map is this many times smaller than the padded image.
+        Size of the padded image divided by that of the deepest map.
     name
-        Of the model.
+        Name of the model.
     network
         Maps float (N, H, W, channels), 0..1, to scores (N, H, W, K); H and W are multiples of `stride`.
 
@@ -45,12 +44,12 @@ def framed(
     x = network(x)
     if bottom or right:
         x = layers.Cropping2D(((0, bottom), (0, right)), name="crop")(x)
-    # float32 whatever the precision of the rest: the loss takes logarithms of these.
+    # Always float32: the loss takes the logarithm of the probabilities.
     return keras.Model(image, layers.Softmax(dtype="float32", name="probabilities")(x), name=name)
 
 
 def scaled(filters: int, multiplier: float) -> int:
-    """Return a number of channels times a multiplier, as a multiple of 8, which is what matrix units are filled by."""
+    """Return a number of channels times a multiplier, rounded to a multiple of 8, which matrix units need."""
     if multiplier == 1:
         return filters
     return max(8, round(filters * multiplier / 8) * 8)

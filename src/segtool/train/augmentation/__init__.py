@@ -1,4 +1,4 @@
-"""Random changes of training images, in numpy, so that they are the same on every Keras backend."""
+"""Random changes of training images; written in numpy, so they are the same on every Keras backend."""
 
 from segtool.train.augmentation.registry import (
     AUGMENTATIONS,

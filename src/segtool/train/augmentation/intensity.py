@@ -1,4 +1,4 @@
-"""Changes of what is seen, not where: brightness, contrast, noise. Unknown pixels stay 0."""
+"""Changes of pixel values: brightness, contrast, noise. Unknown pixels stay 0."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def brightness(samples: Samples, strength: float, rng: np.random.Generator) -> S
 
 
 def contrast(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
-    """Move the pixels of each image away from or towards the image's mean.
+    """Change the contrast of each image about its mean.
 
-    Their distance is multiplied by a factor drawn uniformly from [1 - strength, 1 + strength].
+    The distance of each pixel from the mean is multiplied by a factor from [1 - strength, 1 + strength].
     """
     mean = samples.images.mean((1, 2, 3), dtype=np.float32, keepdims=True)
     return _with_pixels(samples, mean + (samples.images - mean) * _factors(samples, strength, rng))
 
 
 def noise(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
-    """Add Gaussian noise to each pixel; each image's standard deviation is drawn uniformly from [0, strength]."""
+    """Add Gaussian noise to each pixel; the standard deviation of each image is drawn from [0, strength]."""
     deviation = rng.uniform(0, strength, (len(samples.images), 1, 1, 1)).astype(np.float32)
     drawn = rng.standard_normal(samples.images.shape, np.float32)
     return _with_pixels(samples, samples.images + deviation * drawn)

@@ -1,4 +1,4 @@
-"""Changes of place that need no interpolation: flips and shifts by whole pixels."""
+"""Changes of position without interpolation: flips, and shifts by whole pixels."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def shift(samples: Samples, strength: float, rng: np.random.Generator) -> Sample
     Parameters
     ----------
     samples
-        What to move.
+        The batch.
     strength
-        Largest shift in pixels, each direction drawn uniformly from [-strength, strength]; cut to the image's size.
+        Largest shift in pixels, clipped to the image size; drawn uniformly from [-strength, strength] per axis.
     rng
         Source of randomness.
     """
@@ -55,5 +55,5 @@ def shift(samples: Samples, strength: float, rng: np.random.Generator) -> Sample
 
 
 def _window(offset: int, size: int) -> slice:
-    """Return where a line of `size` pixels lies in itself after a move by `offset`."""
+    """Return the part of a line of `size` pixels that is covered after a shift by `offset`."""
     return slice(max(offset, 0), size + min(offset, 0))

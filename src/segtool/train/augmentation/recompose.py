@@ -1,7 +1,7 @@
-"""New images from the objects of old ones, for data in the manner of M2NIST: bright objects on an even, dark ground.
+"""New images from the objects of others, for data like M2NIST: bright objects on a uniform dark background.
 
-An object is what a mask says, never what is bright: the pixels of one class, taken apart where some columns in a row
-hold none of it.
+Masks define the objects, not brightness. An object is a group of pixels of one class. Several adjacent columns without
+the class separate two objects.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from segtool.train.augmentation.samples import Images, Labels, Mask, Samples
 
-GAP = 3  # so many empty columns are a gap between two objects of one class
+GAP = 3  # empty columns that separate two objects of one class
 
 
 @dataclass(frozen=True)
 class Piece:
-    """An object: its pixels uint8 (h, w, C), 0 where it is not; its mask bool (h, w); class; its left edge."""
+    """An object: pixels uint8 (h, w, C), 0 outside its mask; mask bool (h, w); class id; left edge in pixels."""
 
     pixels: Images
     mask: Mask
@@ -28,11 +28,11 @@ class Piece:
 
 
 def recompose(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
-    """Compose each image anew from its own objects and those of another image of the batch.
+    """Compose each image from its own objects and those of another image of the batch.
 
-    From left to right, each object is kept or, with probability 1/2, exchanged for the one of that rank in the other
-    image. It then moves to any height, and sideways by up to `strength` pixels. Where objects overlap, the image is
-    their maximum and the label the lower class, as in M2NIST; the ground is 0.
+    From left to right, each object is kept or, with probability 1/2, replaced by the object of the same rank in the
+    other image. The object then moves to a random height, and sideways by up to `strength` pixels. Where objects
+    overlap, the pixel is their maximum and the label is the lower class id, as in M2NIST. The background is 0.
     """
     ground = samples.background_id or 0
     pieces = [_pieces(image, label, ground) for image, label in zip(samples.images, samples.labels, strict=True)]
@@ -55,7 +55,7 @@ def _pieces(image: Images, label: Labels, ground: int) -> list[Piece]:
 
 
 def _runs(filled: npt.NDArray[np.bool_]) -> list[slice]:
-    """Return where a line is filled, as slices that lie `GAP` or more apart."""
+    """Return the filled ranges of a line as slices; gaps of fewer than `GAP` places are closed."""
     places = np.flatnonzero(filled)
     parts: list[npt.NDArray[Any]] = np.split(places, np.flatnonzero(np.diff(places) > GAP) + 1)
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
@@ -73,7 +73,7 @@ def _exchanged(own: list[Piece], others: list[Piece], rng: np.random.Generator) 
 
 
 def _place(piece: Piece, shape: tuple[int, ...], *, limit: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Return where in an image of `shape` a piece goes: any height, sideways at most `limit` pixels from its own."""
+    """Return the new place of a piece in an image of `shape`: any height, at most `limit` pixels sideways."""
     height, width = piece.mask.shape
     top = int(rng.integers(0, shape[0] - height + 1))
     left = int(np.clip(piece.left + rng.integers(-limit, limit + 1), 0, shape[1] - width))
@@ -81,7 +81,7 @@ def _place(piece: Piece, shape: tuple[int, ...], *, limit: int, rng: np.random.G
 
 
 def _paste(piece: Piece, image: Images, label: Labels, *, ground: int) -> None:
-    """Put a piece into a part of an image and its labels, of its own size."""
+    """Draw a piece into a window of an image and its labels; the window has the size of the piece."""
     np.maximum(image, piece.pixels, out=image)
     lower = (label == ground) | (label > piece.class_id)
     label[piece.mask & lower] = piece.class_id

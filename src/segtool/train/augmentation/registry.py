@@ -1,4 +1,4 @@
-"""The augmentations by name, and how a user writes them: `shift:12,noise`."""
+"""The registry of augmentations, and the parser of texts such as `shift:12,noise`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Augmentation:
     Attributes
     ----------
     change
-        What does it.
+        The function that applies it.
     summary
-        What it does, for people; `strength` is spoken of as S.
+        What it does, in one line for users; S stands for `strength`.
     strength
-        Its strength where none is given; None for one that has none.
+        The default strength; None for an augmentation without one.
     most
-        Largest strength that makes sense.
+        The largest allowed strength.
     whole
-        Whether the strength is a whole number.
+        Whether the strength must be a whole number.
     in_pixels
-        Whether the strength is how far something moves, in pixels.
+        Whether the strength is a distance in pixels.
     """
 
     change: Change
@@ -46,41 +46,41 @@ class Augmentation:
     in_pixels: bool = False
 
 
-# In the order in which they are applied, whatever order they are asked for in.
+# In the order of application, independent of the order in which a user names them.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "recompose": Augmentation(
-        recompose, "new images from the objects of two, each moved up to S pixels sideways and to any height; for "
-        "bright objects on black, as in M2NIST", 9, 4096, whole=True,
+        recompose, "new images from the objects of two, each moved by up to S pixels sideways and to any height; "
+        "for bright objects on black, as in M2NIST", 9, 4096, whole=True,
         in_pixels=True,
     ),
     "flip-horizontal": Augmentation(
-        flip_horizontal, "mirrored left to right, half of the images; only where no class has a handedness (digits, "
-        "letters and lanes have)",
+        flip_horizontal, "half of the images mirrored left to right; only if mirroring keeps each class (not "
+        "for digits, letters or lanes)",
     ),
     "flip-vertical": Augmentation(
-        flip_vertical, "mirrored top to bottom, half of the images; only where up means nothing",
+        flip_vertical, "half of the images mirrored top to bottom; only if up and down are equivalent",
     ),
-    "scale": Augmentation(scale, "zoomed by a factor from 1 / (1 + S) to 1 + S", 0.15, 3),
-    "elastic": Augmentation(elastic, "bent smoothly, by up to S pixels", 4, 64, in_pixels=True),
+    "scale": Augmentation(scale, "zoom by a factor from 1 / (1 + S) to 1 + S", 0.15, 3),
+    "elastic": Augmentation(elastic, "smooth deformation by up to S pixels", 4, 64, in_pixels=True),
     "shift": Augmentation(
-        shift, "moved by up to S pixels up, down, left and right, half a side at most", 12, 4096, whole=True,
-        in_pixels=True,
+        shift, "shift by up to S pixels up, down, left and right, at most half a side", 12, 4096,
+        whole=True, in_pixels=True,
     ),
     "brightness": Augmentation(brightness, "pixels times a factor from 1 - S to 1 + S", 0.3, 1),
-    "contrast": Augmentation(contrast, "distance from the image's mean times a factor from 1 - S to 1 + S", 0.3, 1),
-    "noise": Augmentation(noise, "Gaussian noise with a deviation of up to S grey levels", 10, 128),
+    "contrast": Augmentation(contrast, "distance from the image mean times a factor from 1 - S to 1 + S", 0.3, 1),
+    "noise": Augmentation(noise, "Gaussian noise with a standard deviation of up to S grey levels", 10, 128),
 }  # fmt: skip
 
 
 class Augmenter:
-    """Changes batches by some augmentations; the same source of randomness gives the same batch.
+    """Applies augmentations to batches; the same state of the random generator gives the same batch.
 
     Parameters
     ----------
     steps
-        (name, strength) as `parse_augmentations` gives them.
+        (name, strength) of each, as returned by `parse_augmentations`.
     background_id
-        The class of what is no object; None where there is none.
+        The background class; None if there is none.
     """
 
     def __init__(self, steps: tuple[tuple[str, float], ...], *, background_id: int | None = None) -> None:
@@ -99,12 +99,12 @@ class Augmenter:
 
 
 def parse_augmentations(text: str) -> tuple[tuple[str, float], ...]:
-    """Return (name, strength) of each augmentation in a text such as `shift:12,noise`, in the order of use.
+    """Return (name, strength) of each augmentation in a text such as `shift:12,noise`, in the order of application.
 
     Raises
     ------
     TrainingError
-        An unknown name, one given twice, or a strength that is none.
+        A name is unknown or given twice, or a strength is not valid.
     """
     if text.strip() == NONE:
         return ()
@@ -112,11 +112,13 @@ def parse_augmentations(text: str) -> tuple[tuple[str, float], ...]:
     for part in text.split(","):
         name, colon, strength = (item.strip() for item in part.partition(":"))
         if name == NONE:
-            raise TrainingError(f"The word {NONE} stands alone, found {text!r}; leave it out, or write {NONE} only.")
+            raise TrainingError(
+                f"The word {NONE} cannot be combined, found {text!r}; remove it, or write {NONE} alone."
+            )
         if name not in AUGMENTATIONS:
             raise TrainingError(
-                f"There is no augmentation {name!r}; write {NONE}, or some of {', '.join(AUGMENTATIONS)} with commas "
-                "between them, each with a strength behind a colon if you like (shift:12,noise)."
+                f"There is no augmentation {name!r}; write {NONE}, or a comma-separated list of "
+                f"{', '.join(AUGMENTATIONS)}, each with an optional strength after a colon (shift:12,noise)."
             )
         if name in found:
             raise TrainingError(f"The augmentation {name} is given twice in {text!r}; give it once.")
@@ -125,7 +127,7 @@ def parse_augmentations(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def spell(steps: tuple[tuple[str, float], ...]) -> str:
-    """Return augmentations as the text that `parse_augmentations` reads, each strength written out."""
+    """Return the text of augmentations, with all strengths; the inverse of `parse_augmentations`."""
     parts = [name if AUGMENTATIONS[name].strength is None else f"{name}:{strength:g}" for name, strength in steps]
     return ",".join(parts) or NONE
 
@@ -136,45 +138,45 @@ def check_augmentations(steps: tuple[tuple[str, float], ...], classes: Classes, 
     Raises
     ------
     TrainingError
-        `recompose` for data without a background class, or with pixels that count nowhere, which it would lose; or for
+        `recompose` is used with data without a background class or with an ignore id, which it would lose, or with
         crops, which hold parts of objects.
     """
     if "recompose" not in dict(steps):
         return
     if cropped:
         raise TrainingError(
-            "The augmentation recompose takes whole images, and --crop was given; leave out one of them."
+            "The augmentation recompose takes whole images, and --crop was given; remove one of the two."
         )
     if classes.background_id is None or classes.ignore_id is not None:
         raise TrainingError(
-            "The augmentation recompose needs data with a background class and no ignored pixels, and found "
-            f"background {classes.background_id} and ignore id {classes.ignore_id}; leave it out."
+            "The augmentation recompose needs data with a background class and no ignored pixels, found "
+            f"background {classes.background_id} and ignore id {classes.ignore_id}; remove recompose."
         )
 
 
 def too_far(steps: tuple[tuple[str, float], ...], size: tuple[int, int]) -> str | None:
-    """Return a sentence on the first augmentation that moves what it changes by more than half a side; None for none.
+    """Return a message for the first augmentation that moves pixels by more than half a side; None if there is none.
 
     Parameters
     ----------
     steps
-        (name, strength) as `parse_augmentations` gives them.
+        (name, strength) of each, as returned by `parse_augmentations`.
     size
-        (height, width) in pixels of what is trained on.
+        (height, width) of the training images or crops in pixels.
     """
     most = min(size) // 2
     for name, strength in steps:
         if AUGMENTATIONS[name].in_pixels and strength > most:
             return (
                 f"The augmentation {name}:{strength:g} moves by up to {strength:g} pixels in images of {size[0]} x "
-                f"{size[1]} (height x width), expected half of a side at most, or little is left of them; write "
-                f"--augment with {name}:{max(most, 1)} or less."
+                f"{size[1]} (height x width), expected half of a side or less, so that enough of the image remains; "
+                f"write --augment with {name}:{max(most, 1)} or less."
             )
     return None
 
 
 def _strength(name: str, text: str) -> float:
-    """Return the strength that a user wrote behind the name."""
+    """Return the strength that a user wrote after the name."""
     augmentation = AUGMENTATIONS[name]
     if augmentation.strength is None:
         raise TrainingError(f"The augmentation {name} has no strength, found {name}:{text}; write {name} alone.")
@@ -186,6 +188,6 @@ def _strength(name: str, text: str) -> float:
         kind = "a whole number" if augmentation.whole else "a number"
         raise TrainingError(
             f"The strength of {name} is {kind} above 0 and up to {augmentation.most:g}, found {text!r}; "
-            f"{augmentation.strength:g} is its own."
+            f"the default is {augmentation.strength:g}."
         )
     return value

@@ -1,4 +1,4 @@
-"""What an augmentation changes: a batch of images with their labels, and which of their pixels are known."""
+"""The input and output of an augmentation: images, their labels, and a mask of the known pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Samples:
-    """A batch in training.
+    """A training batch.
 
     Attributes
     ----------
@@ -25,10 +25,10 @@ class Samples:
     labels
         integers (N, H, W).
     known
-        bool (N, H, W): False for pixels that came in from outside. Those are 0 in image and label, and nobody knows
-        what they show, so they count nowhere.
+        bool (N, H, W): False for pixels from outside the image. They are 0 in image and label, and do not count in
+        the loss.
     background_id
-        The class of what is no object; None where the data have none.
+        The background class; None if the data have none.
     """
 
     images: Images
@@ -38,4 +38,4 @@ class Samples:
 
 
 Change = Callable[[Samples, float, np.random.Generator], Samples]
-"""(samples, strength, source of randomness) -> changed samples of the same shapes and dtypes; nothing in place."""
+"""(samples, strength, random generator) -> changed samples of the same shapes and dtypes; not in place."""

@@ -1,4 +1,4 @@
-"""Changes of shape: images are sampled bilinearly, labels by nearest neighbour, from the same places."""
+"""Geometric changes: images are sampled bilinearly and labels by nearest neighbour, at the same positions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def scale(samples: Samples, strength: float, rng: np.random.Generator) -> Sample
     Parameters
     ----------
     samples
-        What to zoom.
+        The batch.
     strength
-        The factor is drawn from [1 / (1 + strength), 1 + strength], its logarithm uniformly.
+        The factor is drawn log-uniformly from [1 / (1 + strength), 1 + strength].
     rng
         Source of randomness.
     """
@@ -34,17 +34,17 @@ def scale(samples: Samples, strength: float, rng: np.random.Generator) -> Sample
 
 
 def elastic(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
-    """Bend each image smoothly, as if it were drawn on rubber.
+    """Deform each image smoothly.
 
-    Random displacements on a coarse grid, made smooth by cubic B-splines: Ronneberger, Fischer, Brox: U-Net (MICCAI
-    2015), section 3.1, after Simard, Steinkraus, Platt (ICDAR 2003).
+    Random displacements on a coarse grid are interpolated by cubic B-splines: Ronneberger, Fischer, Brox: U-Net
+    (MICCAI 2015), section 3.1, after Simard, Steinkraus, Platt (ICDAR 2003).
 
     Parameters
     ----------
     samples
-        What to bend.
+        The batch.
     strength
-        No pixel moves by more than this many pixels down or right.
+        Largest displacement in pixels along each axis.
     rng
         Source of randomness.
     """
@@ -60,18 +60,18 @@ def elastic(samples: Samples, strength: float, rng: np.random.Generator) -> Samp
 
 
 def warp(samples: Samples, rows: Field, columns: Field) -> Samples:
-    """Return what is seen when pixel (y, x) of image n shows the place (rows[n, y, x], columns[n, y, x]).
+    """Resample a batch: pixel (y, x) of image n takes the value at (rows[n, y, x], columns[n, y, x]).
 
     Parameters
     ----------
     samples
-        What is seen.
+        The batch to sample from.
     rows, columns
-        Source places in pixels, float32, broadcastable to (N, H, W); a whole number is the centre of a pixel. A place
-        nearest to no pixel of the image, or to an unknown one, is unknown.
+        Source positions in pixels, float32, broadcastable to (N, H, W); a whole number is the centre of a pixel. A
+        position outside the image, or nearest to an unknown pixel, gives an unknown pixel.
     """
     _, height, width = samples.labels.shape
-    # Half a pixel beyond the outermost centre is where the image ends.
+    # The image ends half a pixel beyond the outermost pixel centres.
     inside = (rows >= -0.5) & (rows < height - 0.5) & (columns >= -0.5) & (columns < width - 0.5)
     nearest = _flat(np.rint(rows), np.rint(columns), samples.labels.shape)
     known = inside & samples.known.reshape(-1)[nearest]
@@ -93,7 +93,7 @@ def _bilinear(samples: Samples, rows: Field, columns: Field) -> npt.NDArray[np.u
 
 
 def _flat(rows: Field, columns: Field, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
-    """Return indices (N, H, W) into the pixels of all images; places outside are drawn to the edge."""
+    """Return indices (N, H, W) into the pixels of all images; positions outside are clipped to the edge."""
     count, height, width = shape
     y = np.clip(rows, 0, height - 1).astype(np.intp)
     x = np.clip(columns, 0, width - 1).astype(np.intp)
@@ -105,7 +105,7 @@ def _about_centre(size: int) -> Field:
 
 
 def _spline_weights(size: int) -> Field:
-    """Return float32 (size, nodes): the share of each node in each pixel, by uniform cubic B-splines; rows sum to 1."""
+    """Return float32 (size, nodes): weights of the nodes for each pixel, uniform cubic B-splines; rows sum to 1."""
     place = np.arange(size) / GRID
     first = place.astype(np.intp)
     t = (place - first)[:, None]
