@@ -90,7 +90,7 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
     elif report.problems:
         emit_table(["problem", "sample", "what"], [[p.kind, p.sample, p.message] for p in report.problems], text=True)
     else:
-        click.echo(f"{printable(spec)}: {counted(report.images, 'image')}, no fault found.")
+        click.echo(f"{printable(spec)}: {counted(report.images, 'image')}, nothing wrong found.")
     if report.background_note and not as_json:
         click.echo(printable(report.background_note))
     if not as_json:

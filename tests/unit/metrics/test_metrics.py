@@ -72,7 +72,7 @@ class TestConfusionMatrix:
             confusion_matrix(TRUTH, PREDICTION[:1], 3)
         with pytest.raises(DataError, match="float64"):
             confusion_matrix(TRUTH.astype(float), PREDICTION, 3)
-        with pytest.raises(DataError, match="at least one class"):
+        with pytest.raises(DataError, match="number of classes is 0"):
             confusion_matrix(TRUTH, PREDICTION, 0)
 
 

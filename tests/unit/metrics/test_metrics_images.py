@@ -47,7 +47,7 @@ class TestBoundaryBand:
         np.testing.assert_array_equal(boundary_band(labels, 1), expected)
 
     def test_a_width_below_one_is_refused(self) -> None:
-        with pytest.raises(DataError, match="0 pixels wide"):
+        with pytest.raises(DataError, match="width is 0 pixels"):
             boundary_band(np.zeros((3, 3), int), 0)
 
     @pytest.mark.parametrize(("size", "width"), [((64, 84), 2), ((1024, 1024), 29), ((8, 8), 1), ((480, 640), 16)])

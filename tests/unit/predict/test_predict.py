@@ -222,7 +222,7 @@ class TestRefusals:
         self, segmenter: Segmenter, images: Path, tmp_path: Path, out: str
     ) -> None:
         (tmp_path / "file").write_text("mine")
-        with pytest.raises(OutputWriteError, match=rf"go into a folder, and {tmp_path}/file is a file; choose another"):
+        with pytest.raises(OutputWriteError, match=rf"{tmp_path}/file is a file, expected a folder"):
             predict_paths(segmenter, [str(images)], options=PredictOptions(out=tmp_path / out))
         assert (tmp_path / "file").read_text() == "mine"
 

@@ -276,7 +276,7 @@ class TestWhatTheGraphGives:
             model, lambda proto: helper.set_model_props(proto, {METADATA_KEY: contract.to_json()})
         )
         assert segmenter(np.full((64, 84), 50, np.uint8)).max() == 2
-        with pytest.raises(ContractError, match="gave the label 3, its contract names 3 classes"):
+        with pytest.raises(ContractError, match="has the label 3, but its contract has 3 classes"):
             segmenter(np.full((64, 84), 75, np.uint8))
 
     def test_a_label_map_of_another_size(self, model: Path) -> None:
@@ -287,7 +287,7 @@ class TestWhatTheGraphGives:
             proto.graph.node.append(helper.make_node("Slice", ["whole", "first", "last", "axis"], ["labels"]))
             proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 10
 
-        with pytest.raises(ContractError, match=r"gave uint8 \(1, 10, 84\), its contract says uint8 \(1, 64, 84\)"):
+        with pytest.raises(ContractError, match=r"is uint8 \(1, 10, 84\), but its contract has uint8 \(1, 64, 84\)"):
             self.rewritten(model, change)(np.zeros((64, 84), np.uint8))
 
 
