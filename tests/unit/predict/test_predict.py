@@ -198,7 +198,7 @@ class TestRefusals:
         (tmp_path / "folder").mkdir()
         np.save(tmp_path / "folder/stack.npy", np.zeros((2, 4, 4), np.uint8))
         (tmp_path / "link.png").symlink_to("nowhere")
-        cases = {"no.png": "no.png does not exist", "folder": "folder has no images in it", "link.png": "leads nowhere"}
+        cases = {"no.png": "no.png does not exist", "folder": "folder contains no image files", "link.png": "broken link"}
         for name, words in cases.items():
             with pytest.raises(DataError, match=words):
                 predict_paths(segmenter, [str(tmp_path / name)], options=PredictOptions(out=tmp_path / "out"))

@@ -275,7 +275,7 @@ class TestDamage:
     def test_names_that_are_no_text(self, path: Path) -> None:
         data = path.read_bytes().replace(b"image", b"\xff\xfe\xfd\xfc\xfb")
         path.write_bytes(data)
-        with pytest.raises(ModelFileError, match="no text"):
+        with pytest.raises(ModelFileError, match="are not text"):
             segtool.load(path)
 
     @pytest.mark.usefixtures("opens")

@@ -113,7 +113,7 @@ class TestInputs:
         memory.store["/bucket/../../evil.png"] = memory.open("/x", "wb")
         place = Place(memory, "/bucket/../../evil.png")
         assert place.is_file()
-        with pytest.raises(DataError, match=r"has \.\. in its name"):
+        with pytest.raises(DataError, match=r"contains \.\. in its name"):
             find_inputs(["memory://bucket/../../evil.png"], out="/elsewhere")
 
 
