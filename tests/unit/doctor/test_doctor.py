@@ -197,7 +197,7 @@ class TestFolders:
         assert "TMPDIR" in temporary.remedy
 
     def test_no_folder(self) -> None:
-        assert folder_findings({"working": None})[0].finding == "the working folder (there is none) cannot be written"
+        assert folder_findings({"working": None})[0].finding == "the working folder (none) is not writable"
 
 
 def test_the_worst() -> None:

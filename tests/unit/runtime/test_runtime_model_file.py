@@ -171,7 +171,7 @@ def test_a_file_above_the_limit_is_refused_unread(path: Path) -> None:
         segtool.load(path, max_bytes=1000)
     check_model_file(path, max_bytes=size)
     os.truncate(path, 2**31)  # sparse: nothing of it is on the disk
-    with pytest.raises(ModelFileError, match="at most 2,147,483,647"):
+    with pytest.raises(ModelFileError, match="limit is 2,147,483,647"):
         segtool.load(path)
 
 

@@ -248,7 +248,7 @@ class TestLoad:
     @pytest.mark.parametrize("changes", [{"height": 32}, {"channels": 3}, {"head": "logits"}])
     def test_a_contract_that_does_not_fit_the_graph(self, model: Path, changes: dict[str, object]) -> None:
         rewrite_metadata(model, {METADATA_KEY: tiny_contract(**changes).to_json()})
-        with pytest.raises(ContractError, match="its contract says"):
+        with pytest.raises(ContractError, match="its contract has"):
             load(model)
 
     def test_a_provider_that_is_not_there(self, model: Path) -> None:
@@ -256,7 +256,7 @@ class TestLoad:
             load(model, provider="tensorrt")
 
     def test_no_threads(self, model: Path) -> None:
-        with pytest.raises(ProviderError, match="1 to 1024 threads"):
+        with pytest.raises(ProviderError, match="threads is .*expected 1 to 1024"):
             load(model, threads=0)
 
 

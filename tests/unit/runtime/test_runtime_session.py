@@ -161,7 +161,7 @@ class TestOpenSession:
             open_session(model, provider="cpu", provider_options={"use_arena": 1})
 
     def test_options_without_a_provider(self, model: Path) -> None:
-        with pytest.raises(ProviderError, match=r"Options \(device_type\) .* name it"):
+        with pytest.raises(ProviderError, match=r"options \(device_type\) .* name it"):
             open_session(model, provider_options={"device_type": "GPU"})
 
     def test_a_file_that_is_no_model_is_not_blamed_on_the_provider(self, tmp_path: Path) -> None:
