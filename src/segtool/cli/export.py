@@ -188,7 +188,7 @@ def _report(result: ExportResult, *, data: str | None) -> None:
             for name, path in files.items()
             if path
         ],
-        title="Exported and verified; accuracy on validation images",
+        title="Exported and proven; accuracy on validation images",
     )
     parity = result.contract.gates["parity"]
     say(

@@ -27,13 +27,13 @@ def best(output: npt.NDArray[Any], contract: ModelContract) -> IntegerArray:
     """Return the class ids of a head's output with any leading dimensions."""
     if contract.head == "labels":
         return output
-    return _ids(_to_shares(output, contract), contract)
+    return _ids(_to_probabilities(output, contract), contract)
 
 
 def best_and_share(output: FloatArray, contract: ModelContract) -> tuple[IntegerArray, FloatArray]:
     """Return the class ids of logits or probabilities (..., K), and their probabilities, float32 (...)."""
-    shares = _to_shares(output, contract)
-    return _ids(shares, contract), shares.max(axis=-1)
+    probabilities = _to_probabilities(output, contract)
+    return _ids(probabilities, contract), probabilities.max(axis=-1)
 
 
 def label(pixels: Pixels, contract: ModelContract, run: Run, tile: TileOption) -> IntegerArray:
@@ -51,10 +51,10 @@ def label_and_score(
 ) -> tuple[IntegerArray, FloatArray]:
     """Return the class ids (H, W) as in `label`, and the probabilities float32 (H, W, K), from one run."""
     if uses_tiles(contract, pixels.size, tile):
-        shares = np.empty((*pixels.size, contract.num_classes), dtype=np.float32)
-        return _merge(pixels, contract, run, shares=shares), shares
-    shares = _to_shares(_run_resized(pixels, contract, run), contract)
-    return resize_labels(_ids(shares, contract), *pixels.size), resize_labels(shares, *pixels.size)
+        probabilities = np.empty((*pixels.size, contract.num_classes), dtype=np.float32)
+        return _merge(pixels, contract, run, probabilities=probabilities), probabilities
+    probabilities = _to_probabilities(_run_resized(pixels, contract, run), contract)
+    return resize_labels(_ids(probabilities, contract), *pixels.size), resize_labels(probabilities, *pixels.size)
 
 
 def _run_resized(pixels: Pixels, contract: ModelContract, run: Run) -> npt.NDArray[Any]:
@@ -63,23 +63,25 @@ def _run_resized(pixels: Pixels, contract: ModelContract, run: Run) -> npt.NDArr
     return output
 
 
-def _merge(pixels: Pixels, contract: ModelContract, run: Run, *, shares: FloatArray | None = None) -> IntegerArray:
-    """Return the class ids of an image from merged tiles; fill `shares` (H, W, K), the probabilities, if given."""
+def _merge(
+    pixels: Pixels, contract: ModelContract, run: Run, *, probabilities: FloatArray | None = None
+) -> IntegerArray:
+    """Return the class ids of an image from merged tiles; fill `probabilities` (H, W, K) if given."""
     labels: IntegerArray = np.empty(pixels.size, dtype=contract.label_dtype)
     for rows, columns, scores in merged_scores(pixels, (contract.height, contract.width), run):
-        found = _to_shares(scores, contract)
+        found = _to_probabilities(scores, contract)
         labels[rows, columns] = _ids(found, contract)
-        if shares is not None:
-            shares[rows, columns] = found
+        if probabilities is not None:
+            probabilities[rows, columns] = found
     return labels
 
 
-def _ids(shares: FloatArray, contract: ModelContract) -> IntegerArray:
-    ids: IntegerArray = np.argmax(shares, axis=-1).astype(contract.label_dtype)
+def _ids(probabilities: FloatArray, contract: ModelContract) -> IntegerArray:
+    ids: IntegerArray = np.argmax(probabilities, axis=-1).astype(contract.label_dtype)
     return ids
 
 
-def _to_shares(output: FloatArray, contract: ModelContract) -> FloatArray:
+def _to_probabilities(output: FloatArray, contract: ModelContract) -> FloatArray:
     return softmax(output) if contract.head == "logits" else output
 
 

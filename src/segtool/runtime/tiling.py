@@ -27,7 +27,7 @@ from segtool.images.pixels import Pixels
 TileOption = Literal["auto", "never"] | tuple[int, int]
 """How to process an image larger than the model's input: "auto" (contract), "never" (resize), or (h, w) of tiles."""
 
-Answers = TypeVar("Answers", bound=np.generic)
+Output = TypeVar("Output", bound=np.generic)
 
 # Neighbouring tiles overlap by a quarter of a tile on each border.
 _OVERLAP_SHARE = 4
@@ -135,8 +135,8 @@ def spans(length: int, tile: int) -> list[Span]:
 
 
 def predict_tiled(
-    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
-) -> npt.NDArray[Answers]:
+    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Output]]
+) -> npt.NDArray[Output]:
     """Predict an image tile by tile; each pixel comes from the tile whose border is farthest from it.
 
     Parameters
@@ -153,11 +153,11 @@ def predict_tiled(
     numpy.ndarray
         (H, W), of the outputs' dtype.
     """
-    result: npt.NDArray[Answers] | None = None
-    for row, column, answer in _answers(pixels, tile_size, predict):
+    result: npt.NDArray[Output] | None = None
+    for row, column, output in _tile_outputs(pixels, tile_size, predict):
         if result is None:
-            result = np.empty(pixels.size, dtype=answer.dtype)
-        result[row.image_slice, column.image_slice] = answer[row.tile_slice, column.tile_slice]
+            result = np.empty(pixels.size, dtype=output.dtype)
+        result[row.image_slice, column.image_slice] = output[row.tile_slice, column.tile_slice]
     if result is None:
         raise DataError(f"The image has size {pixels.size}; expected at least one pixel.")
     return result
@@ -182,8 +182,8 @@ def merged_scores(
     """
     left: FloatArray | None = None
     above: dict[int, FloatArray] = {}  # by column: the lines of the fade-out of the row of tiles above
-    for row, column, answer in _answers(pixels, tile_size, predict):
-        scores = answer[row.merge_slice, column.merge_slice]
+    for row, column, output in _tile_outputs(pixels, tile_size, predict):
+        scores = output[row.merge_slice, column.merge_slice]
         if column.rise and left is not None:
             _fade_in(scores.swapaxes(0, 1), left.swapaxes(0, 1))
         width, height = column.settled - column.begin, row.settled - row.begin
@@ -197,22 +197,22 @@ def merged_scores(
 def _fade_in(scores: FloatArray, before: FloatArray) -> None:
     """Blend the first lines of `scores` with the scores `before`, in place: linear, along the first axis."""
     count = len(before)
-    shares = ((np.arange(count, dtype=np.float32) + 0.5) / count).reshape(-1, 1, 1)
-    scores[:count] = before + (scores[:count] - before) * shares  # in this form, equal scores stay exactly equal
+    weights = ((np.arange(count, dtype=np.float32) + 0.5) / count).reshape(-1, 1, 1)
+    scores[:count] = before + (scores[:count] - before) * weights  # in this form, equal scores stay exactly equal
 
 
-def _answers(
-    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
-) -> Iterator[tuple[Span, Span, npt.NDArray[Answers]]]:
+def _tile_outputs(
+    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Output]]
+) -> Iterator[tuple[Span, Span, npt.NDArray[Output]]]:
     """Predict all tiles, a few in a run; yield the rows, columns and outputs of each, row by row of the grid."""
     height, width = pixels.size
     columns = spans(width, tile_size[1])
     grid = ((row, column) for row in spans(height, tile_size[0]) for column in columns)
     per_run = max(1, min(_TILES_PER_RUN, _PIXELS_PER_RUN // (tile_size[0] * tile_size[1])))
     while group := list(islice(grid, per_run)):
-        answers = predict(np.stack([cut_tile(pixels, row.start, column.start, tile_size) for row, column in group]))
-        for (row, column), answer in zip(group, answers, strict=True):
-            yield row, column, answer
+        outputs = predict(np.stack([cut_tile(pixels, row.start, column.start, tile_size) for row, column in group]))
+        for (row, column), output in zip(group, outputs, strict=True):
+            yield row, column, output
 
 
 def cut_tile(pixels: Pixels, top: int, left: int, size: tuple[int, int]) -> UInt8Array:

@@ -256,7 +256,7 @@ class TestLoad:
             load(model, provider="tensorrt")
 
     def test_no_threads(self, model: Path) -> None:
-        with pytest.raises(ProviderError, match="threads is .*expected 1 to 1024"):
+        with pytest.raises(ProviderError, match=r"threads is .*expected 1 to 1024"):
             load(model, threads=0)
 
 
