@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
     type=click.Path(path_type=Path),
     metavar="OLD.json",
     help="Compare with the --out file of an earlier run. Exit code 4 if a case is slower by more than the noise (10 %, "
-    "or the difference of a file to itself); 3 if the noise is greater than 10 % and hides a difference.",
+    "or the difference of a file to itself); 3 if the noise is too great to decide.",
 )
 @click.option("--compare-anyway", is_flag=True, help="Compare results of different machines or providers.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write the JSON result to a file.")

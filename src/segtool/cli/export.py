@@ -73,7 +73,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     "--prune",
     type=FiniteRange(0, MOST_PRUNING, min_open=True),
     metavar="PERCENT",
-    help="Remove redundant channels (feature maps) from the INT8 file, without training, while at most this fraction "
+    help="Remove redundant channels (feature maps) from the INT8 file, without training, while at most this percentage "
     "of the labels changes. The labels are compared on training images that the pruning does not use. The gates check "
     "the result after quantization. Start with 0.1 for a wide network; takes minutes.",
 )

@@ -28,7 +28,7 @@ _provider_name = click.option(
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="auto selects the fastest provider that starts on this machine. A named provider (cpu, cuda, tensorrt, "
+    help="auto selects the best provider that starts on this machine. A named provider (cpu, cuda, tensorrt, "
     "openvino, directml, coreml, xnnpack, qnn, ...) that does not start is an error.",
 )
 
