@@ -55,7 +55,7 @@ def model_files() -> Iterator[Case]:
         lambda: Path("z.onnx").symlink_to("/dev/zero"),
     )
     yield Case("a folder that is no run", ("info", "some"), 1, "not a run folder", lambda: Path("some").mkdir())
-    yield Case("a model of 2 GiB", ("info", "big.onnx"), 1, "at most", _sparse)
+    yield Case("a model of 2 GiB", ("info", "big.onnx"), 1, "the limit is", _sparse)
 
 
 def _sparse() -> None:
@@ -77,10 +77,10 @@ def contracts() -> Iterator[Case]:
             "export it again",
         ),
         "a contract of 10^12 pixels": (lambda: models.model(models.contract(height=10**6, width=10**6)), "at most"),
-        "a colour of 300": (lambda: models.model(models.contract(palette=[[300, 0, 0]] * 3)), "no colour"),
+        "a colour of 300": (lambda: models.model(models.contract(palette=[[300, 0, 0]] * 3)), "not a colour"),
         "a class name that clears the terminal": (
             lambda: models.model(models.contract(class_names=["\x1b[2J", "b", "c"])),
-            "no name of a class",
+            "not a class name",
         ),
     }
     for what, (data, words) in table.items():

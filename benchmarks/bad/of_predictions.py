@@ -67,7 +67,7 @@ def inputs() -> Iterator[Case]:
     predict = ("predict", "good.png")
     yield Case("a missing image", (*predict, "none.png"), 3, "none.png does not exist")
     yield Case("a pattern that matches nothing", (*predict, "none*.png"), 3, "does not exist")
-    yield Case("an empty folder", (*predict, "empty"), 3, "no images in it", lambda: Path("empty").mkdir())
+    yield Case("an empty folder", (*predict, "empty"), 3, "no image files", lambda: Path("empty").mkdir())
     yield Case("a name of 300 characters", (*predict, "n" * 300 + ".png"), 3, "n" * 300)
     yield Case(
         "a link to itself", (*predict, "loop.png"), 3, "loop.png", lambda: Path("loop.png").symlink_to("loop.png")

@@ -1,4 +1,4 @@
-"""segtool: train a segmentation network, export it to a proven ONNX file, and run it on small machines.
+"""segtool: train a segmentation network, export it to a verified ONNX file, and run it on small machines.
 
 >>> import segtool
 >>> segmenter = segtool.load("model.int8.onnx", threads=1)  # doctest: +SKIP
@@ -22,7 +22,7 @@ from segtool.errors import (
 )
 from segtool.telemetry import switch_off
 
-TYPE_CHECKING = False  # not typing's, whose import would take most of the time until signals are handled
+TYPE_CHECKING = False  # not from typing, whose import would take most of the time until signals are handled
 if TYPE_CHECKING:
     from typing import Any
 
@@ -51,7 +51,7 @@ __all__ = [
 
 switch_off()
 
-# Imported at first use: `import segtool` stays cheap, and works where only the version or an error is wanted.
+# Imported at the first use, so that `import segtool` is fast, also if only the version or an error class is needed.
 _LAZY = {
     "Result": "segtool.runtime.stream",
     "Segmenter": "segtool.runtime.segmenter",

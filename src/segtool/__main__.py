@@ -1,4 +1,4 @@
-"""`python -m segtool` is the command line, and so is the script `segtool`."""
+"""The entry point of `python -m segtool` and of the script `segtool`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segtool.gc_pause import gc_paused
 
 
 def run() -> None:
-    """Run the command line as the program of this process, and end it."""
+    """Run the command line, and end the process."""
     handle_signals(starting=True)
     with gc_paused():
         from segtool.cli import main
@@ -20,7 +20,7 @@ def run() -> None:
         main(prog_name="segtool")
     finally:
         if "segtool.cli.predict" in sys.modules:
-            # The process ends: Python would look through all modules for garbage, a tenth of the time of one image.
+            # The process ends: a garbage collection of all modules would take a tenth of the time of one image.
             gc.freeze()
 
 

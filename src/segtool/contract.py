@@ -1,8 +1,8 @@
-"""The contract of a model file: what it expects, what it returns, and what was proven of it.
+"""The contract of a model file: its input, its output, and the results of its gates.
 
-The contract travels inside the ONNX file, as JSON in ``metadata_props["segtool"]``, together with a
-golden pair (``metadata_props["segtool.golden"]``): a few images and the labels that the exported model gave
-for them, so that a device can prove itself offline. Everything that runs a model reads this and nothing else.
+The contract is stored inside the ONNX file, as JSON in ``metadata_props["segtool"]``, together with a golden pair
+(``metadata_props["segtool.golden"]``): a few images and the labels of the exported model for them. A device uses the
+pair to verify the file offline. Code that runs a model reads only this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from segtool.errors import ContractError
 CONTRACT_VERSION = 1
 METADATA_KEY = "segtool"
 GOLDEN_KEY = "segtool.golden"
-_MAX_GOLDEN_BYTES = 2**30  # of the images of one pair
+_MAX_GOLDEN_BYTES = 2**30  # limit for the images of one pair
 
 PIXEL_RULES = {
     "orientation": "as the EXIF tag says",
@@ -34,7 +34,7 @@ PIXEL_RULES = {
     "16-bit colour": "the upper 8 bits",
     "colour to grey": "luma of ITU-R BT.601",
 }
-"""How a file's pixels become the 8 bits of the input, told in the contract for those who feed the model otherwise."""
+"""How the pixels of a file become the 8-bit input; in the contract for programs that run the model without segtool."""
 
 Head = Literal["labels", "logits", "probabilities"]
 ColorOrder = Literal["gray", "rgb"]
@@ -43,7 +43,7 @@ SizePolicy = Literal["resize", "tile"]
 
 @dataclass(frozen=True)
 class ModelContract:
-    """What one model file expects and returns.
+    """The input, output and measured results of one model file.
 
     Attributes
     ----------
@@ -54,41 +54,41 @@ class ModelContract:
     palette
         One (red, green, blue) per class, 0..255.
     background_id
-        The class that foreground means leave out; None where there is none.
+        The class that foreground means exclude; None for none.
     ignore_id
-        The label value that counts nowhere in training and metrics; None where there is none.
+        The label value that training and metrics ignore; None for none.
     head
         "labels": output ``labels`` (N, H, W), uint8 (uint16 above 256 classes);
         "logits" / "probabilities": output of that name, float32 (N, H, W, K).
     size_policy
-        What is done with an image larger than the input: "resize" (bilinear; labels and probabilities
-        back by nearest, so that the labels are the arg-max of the probabilities) or
-        "tile" (overlapping tiles, merged on the scores where the head gives them; a side that is smaller is continued
-        with its border pixels). With "resize" smaller images are resized too.
+        How to process an image larger than the input. "resize": bilinear; labels and probabilities are resized back
+        by nearest neighbour, so that the labels are the arg-max of the probabilities; smaller images are resized too.
+        "tile": overlapping tiles, merged on the scores if the head gives them; a smaller side is padded with its
+        border pixels.
     precision
         "float32" or "int8".
     quantization
         Preset and calibration of an INT8 file (preset, method, images, fingerprint); empty for float32.
     convolutions
-        How an FP32 file computes its 3x3 convolutions ("algorithm": "winograd" or "direct"), and on which processor
-        they were timed; empty where there was nothing to choose.
+        How an FP32 file computes its 3x3 convolutions ("algorithm": "winograd" or "direct"), and the processor on
+        which they were timed; empty without a choice.
     data_fingerprint
-        SHA-256 over the training data set; empty where it is not known.
+        SHA-256 over the training data set; empty if unknown.
     split
-        How the training split that data set: "seed", "val_split", "test_split"; empty where it is not known. With the
-        fingerprint it keeps an evaluation on the same data from scoring images that were trained on.
+        How the training split this data set: "seed", "val_split", "test_split"; empty if unknown. With the
+        fingerprint, an evaluation on the same data excludes the training images.
     metrics
         Measured figures, by name ("float32", "int8"), each with its convention and data.
     gates
-        The figures of the export's gates, by name ("parity", "accuracy", "speed"; of speed the verdict, not the times).
+        The figures of the export's gates, by name ("parity", "accuracy", "speed"; for speed the verdict, no times).
     versions
-        segtool's version and those of the libraries that made the file.
+        Versions of segtool and of the libraries that created the file.
     trained_size
-        (height, width) that the network was trained at, where the file was rebuilt for another (`segtool export
-        --size`): metrics and gates are those at the file's own size. None where the two are the same.
+        (height, width) of the training, if the file was rebuilt for another size (`segtool export --size`): metrics
+        and gates are at the size of the file. None if both sizes are equal.
     arguments
-        The command line behind `segtool export` that made the file, as given, so that the export can be repeated;
-        without the options that change no byte of it (-v, -q, --debug, --json). Empty where a program made it.
+        The arguments of `segtool export` as given, so that the export can be repeated; without the options that do
+        not change the file (-v, -q, --debug, --json). Empty if the file was created from Python.
     """
 
     height: int
@@ -134,13 +134,13 @@ class ModelContract:
         return np.dtype(np.uint8 if self.num_classes <= 256 else np.uint16)
 
     def to_json(self) -> str:
-        """Return the contract as JSON, the form in which it travels in the file."""
-        told = {"color_order": self.color_order, "scaling": "in the graph", "pixels": PIXEL_RULES}
-        return json.dumps({**asdict(self), **told}, sort_keys=True)
+        """Return the contract as JSON, as it is stored in the file."""
+        derived = {"color_order": self.color_order, "scaling": "in the graph", "pixels": PIXEL_RULES}
+        return json.dumps({**asdict(self), **derived}, sort_keys=True)
 
     @classmethod
     def of_file(cls, source: str, **values: Any) -> ModelContract:
-        """Make the contract of a file, which errors name.
+        """Create the contract of a file; errors name the file.
 
         Raises
         ------
@@ -156,12 +156,12 @@ class ModelContract:
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "the model") -> ModelContract:
-        """Read a contract; fields that this version does not know are left out. `source` names the file in errors.
+        """Read a contract; unknown fields are ignored. `source` is the name of the file in errors.
 
         Raises
         ------
         ContractError
-            The text is no contract, or one of a newer version.
+            The text is not a contract, or has a newer version.
         """
         try:
             raw = read_json(text)
@@ -172,7 +172,7 @@ class ModelContract:
             ) from error
         if version > CONTRACT_VERSION:
             raise ContractError(
-                f"The segtool contract of {source} has version {version}, this segtool reads up to "
+                f"The segtool contract of {source} has version {version}, but this segtool reads up to "
                 f"{CONTRACT_VERSION}; upgrade segtool."
             )
         known = {item.name for item in fields(cls)}
@@ -190,18 +190,18 @@ class ModelContract:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, source: str) -> ModelContract:
-        """Read the contract from an ONNX file's metadata; `source` names the file in errors."""
+        """Read the contract from the metadata of an ONNX file; `source` is the name of the file in errors."""
         if METADATA_KEY not in metadata:
             raise ContractError(
                 f"{source} has no segtool contract, so its input and classes are unknown; "
-                "export the trained model with `segtool export` and use that file."
+                "export the trained model with `segtool export` and use the exported file."
             )
         return cls.from_json(metadata[METADATA_KEY], source=source)
 
 
 @dataclass(frozen=True)
 class GoldenPair:
-    """A few inputs and the labels that the exported model gave for them.
+    """A few inputs and the labels of the exported model for them.
 
     Attributes
     ----------
@@ -220,9 +220,9 @@ class GoldenPair:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, source: str) -> GoldenPair:
-        """Read the pair from an ONNX file's metadata; `source` names the file in errors."""
+        """Read the pair from the metadata of an ONNX file; `source` is the name of the file in errors."""
         if GOLDEN_KEY not in metadata:
-            raise ContractError(f"{source} carries no golden pair to verify against; export the model again.")
+            raise ContractError(f"{source} has no golden pair for the verification; export the model again.")
         try:
             raw = read_json(metadata[GOLDEN_KEY])
             return cls(images=_unpack(raw["images"]), labels=_unpack(raw["labels"]))
@@ -240,7 +240,7 @@ def default_palette(count: int, *, background_id: int | None = None) -> tuple[tu
     count
         Number of classes.
     background_id
-        Class that is drawn black; None for none.
+        The black class; None for none.
     """
     colors = []
     for index in range(count):
@@ -265,22 +265,22 @@ def _unpack(value: Mapping[str, Any]) -> npt.NDArray[Any]:
     shape = value["shape"]
     if not 3 <= len(shape) <= 4 or not all(isinstance(side, int) and side > 0 for side in shape):
         raise ValueError(f"shape {str(shape)[:60]} in a golden pair")
-    # To zlib a limit of 0 is none, so no size is given before it is known to be positive and bounded.
+    # For zlib, a limit of 0 means no limit, so the size is first checked to be positive and bounded.
     size = math.prod(shape) * dtype.itemsize
     if size > _MAX_GOLDEN_BYTES:
-        raise ValueError(f"{size:,} bytes in a golden pair, at most {_MAX_GOLDEN_BYTES:,} are read")
+        raise ValueError(f"{size:,} bytes in a golden pair, but the limit is {_MAX_GOLDEN_BYTES:,}")
     data = zlib.decompressobj().decompress(base64.b64decode(value["zlib_base64"]), size)
     return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"{str(value)[:60]!r} is no list")
+        raise TypeError(f"{str(value)[:60]!r} is not a list")
     return tuple(value)
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong in words; a KeyError is only the name of what is missing."""
+    """Return the reason as text; a KeyError contains only the name of the missing key."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 

@@ -1,4 +1,4 @@
-"""Whether the fields of a contract are what they should be: a file that others made may hold anything there."""
+"""Check the fields of a contract: an untrusted file may contain any values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_JSON = 16 << 20
-"""Longest JSON text of a contract, in characters; one of a thousand classes has some hundred thousand."""
+"""Maximum length of the JSON text of a contract, in characters; a thousand classes need about a hundred thousand."""
 
 _MAX_DEPTH = 32
-_MAX_PIXELS = 2**28  # of one input: beyond any that a segmentation network was trained on
-_MAX_CLASSES = 65_535  # labels are 16 bits, and one value is left to ignore
+_MAX_PIXELS = 2**28  # limit of one input: more than any segmentation network was trained on
+_MAX_CLASSES = 65_535  # labels have 16 bits, and one value is reserved for the ignore id
 _MAX_NAME = 1000
 _MAX_ARGUMENTS, _MAX_ARGUMENT = 1000, 1 << 16
 _MAX_VERSION = 1_000_000
@@ -24,15 +24,15 @@ _MAPPINGS = ("quantization", "convolutions", "split", "metrics", "gates", "versi
 
 
 def read_json(text: str) -> Any:
-    """Return what a JSON text says; NaN and Infinity, which JSON has not, become None.
+    """Return the value of a JSON text; NaN and Infinity, which JSON does not have, become None.
 
     Raises
     ------
     ValueError
-        It is no JSON, too long, or nested too deep.
+        It is not JSON, too long, or nested too deep.
     """
     if len(text) > MAX_JSON:
-        raise ValueError(f"it has {len(text):,} characters, at most {MAX_JSON:,} are read")
+        raise ValueError(f"it has {len(text):,} characters, but the limit is {MAX_JSON:,}")
     try:
         value = json.loads(text, parse_constant=lambda _: None)
     except RecursionError:
@@ -51,7 +51,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError
-        What was found and what was expected, without a full stop.
+        The found and the expected value, without a full stop.
     """
     _check_size(fields)
     _check_trained_size(fields["trained_size"])
@@ -61,7 +61,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         if fields[name] not in allowed:
             raise ValueError(f"its {name} is {_short(fields[name])}, expected {', '.join(allowed)}")
     if not _is_id(fields["version"], 1, _MAX_VERSION):
-        raise ValueError(f"its version is {_short(fields['version'])}, expected a whole number from 1")
+        raise ValueError(f"its version is {_short(fields['version'])}, expected an integer from 1")
     if not isinstance(fields["data_fingerprint"], str) or not _FINGERPRINT.fullmatch(fields["data_fingerprint"]):
         raise ValueError(
             f"its data_fingerprint is {_short(fields['data_fingerprint'])}, expected a SHA-256 in hexadecimal, or none"
@@ -71,7 +71,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
 
 
 def _check_mapping(name: str, value: Any) -> None:
-    """Refuse what is no mapping from texts; of figures the values are mappings too, and of versions texts."""
+    """Refuse fields that are not mappings from texts; the values are mappings for figures and texts for versions."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(f"its {name} is {_short(value)}, expected names and values")
     inner = {"metrics": Mapping, "gates": Mapping, "versions": str}.get(name)
@@ -102,7 +102,7 @@ def _check_trained_size(value: Any) -> None:
 
 
 def _check_arguments(value: Any) -> None:
-    """Refuse what is no list of texts; what they say is made printable where it is shown."""
+    """Refuse fields that are not lists of texts; the texts are escaped when they are printed."""
     texts = isinstance(value, tuple) and all(isinstance(item, str) and len(item) <= _MAX_ARGUMENT for item in value)
     if not texts or len(value) > _MAX_ARGUMENTS:
         raise TypeError(
@@ -115,12 +115,12 @@ def _check_classes(fields: Mapping[str, Any]) -> None:
     names, palette = fields["class_names"], fields["palette"]
     if not 2 <= len(names) <= _MAX_CLASSES or len(palette) != len(names):
         raise ValueError(
-            f"it has {len(names)} classes and {len(palette)} colours, expected 2 to {_MAX_CLASSES} and as many"
+            f"it has {len(names)} classes and {len(palette)} colours, expected 2 to {_MAX_CLASSES} of each"
         )
     if wrong := [name for name in names if not _is_name(name)]:
-        raise ValueError(f"{_short(wrong[0])} is no name of a class, expected printable text")
+        raise ValueError(f"{_short(wrong[0])} is not a class name, expected printable text")
     if wrong := [color for color in palette if len(color) != 3 or not all(_is_id(part, 0, 255) for part in color)]:
-        raise ValueError(f"{_short(wrong[0])} is no colour, expected red, green and blue of 0..255")
+        raise ValueError(f"{_short(wrong[0])} is not a colour, expected red, green and blue in 0..255")
     if fields["background_id"] is not None and not _is_id(fields["background_id"], 0, len(names) - 1):
         raise ValueError(f"its background is {_short(fields['background_id'])}, expected a class id")
     if fields["ignore_id"] is not None and not _is_id(fields["ignore_id"], 0, _MAX_CLASSES):
@@ -132,7 +132,7 @@ def _is_id(value: Any, lowest: int, highest: int) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a text can be shown in one line: control characters could rewrite the terminal that shows them."""
+    """Return whether a text can be printed on one line: control characters could manipulate the terminal."""
     return (
         isinstance(value, str)
         and len(value) <= _MAX_NAME
@@ -141,7 +141,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """Return how many levels of lists and objects a value has."""
+    """Return the number of nested levels of lists and objects in a value."""
     depth, level = 0, [value]
     while level:
         inner = [item for item in level if isinstance(item, dict | list)]

@@ -1,18 +1,17 @@
-"""The errors that segtool raises on purpose.
+"""The errors of segtool.
 
-Each message is one sentence that a user can act on: what was found, what was expected, what to do.
-``exit_code`` is what the command line returns for it.
+Each message states what was found, what was expected, and what to do. ``exit_code`` is the exit code of the command.
 """
 
 
 class SegtoolError(Exception):
-    """Something that the user can mend; the base of every error segtool raises on purpose."""
+    """An error that the user can fix; the base class of all errors of segtool."""
 
     exit_code = 1
 
 
 class DataError(SegtoolError):
-    """A data set or an image that cannot be used as it is."""
+    """A data set or an image that cannot be used."""
 
 
 class ModelFileError(SegtoolError):
@@ -24,11 +23,11 @@ class ContractError(ModelFileError):
 
 
 class ProviderError(SegtoolError):
-    """An execution provider or a device that was asked for and does not run."""
+    """A requested execution provider or device that does not run."""
 
 
 class TrainingError(SegtoolError):
-    """A training run that cannot start, continue or go on."""
+    """A training run that cannot start, resume or continue."""
 
 
 class ExportError(SegtoolError):
@@ -36,7 +35,7 @@ class ExportError(SegtoolError):
 
 
 class OutputExistsError(SegtoolError):
-    """An output that is already there and was not to be overwritten."""
+    """An output that exists and must not be overwritten."""
 
 
 class OutputWriteError(SegtoolError):
@@ -44,7 +43,7 @@ class OutputWriteError(SegtoolError):
 
 
 class MissingExtraError(SegtoolError):
-    """An optional dependency that this command needs and that is not installed."""
+    """An optional dependency of this command that is not installed."""
 
 
 class GateError(SegtoolError):

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Write files atomically, so that a reader never sees a partial file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 
 TEMPORARY = ".segtool-"
-"""How the names of unfinished files begin; a kill can leave them behind."""
+"""Prefix of the names of unfinished files; a kill can leave them behind."""
 
 _ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)), "free space or choose another place"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions or choose another place"),
+    **dict.fromkeys((errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)), "free disk space or choose another path"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions or choose another path"),
 }
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
-    """Return `path` as a Path, or refuse where something is there that may not be replaced.
+    """Return `path` as a Path, or refuse an existing file that must not be replaced.
 
     Raises
     ------
@@ -34,13 +34,13 @@ def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
     target = Path(path)
     if not overwrite and (target.exists() or target.is_symlink()):
         raise OutputExistsError(
-            f"{target} already exists and is left as it is; pass --overwrite to replace it, or choose another path."
+            f"{target} already exists and was not changed; pass --overwrite to replace it, or choose another path."
         )
     return target
 
 
 def named_twice(paths: Iterable[str | Path]) -> Path | None:
-    """Return the first of some outputs that is the same file as one before it; None where each is its own."""
+    """Return the first output that is the same file as an earlier one; None if all differ."""
     seen: set[str] = set()
     for path in paths:
         real = os.path.realpath(path)
@@ -51,33 +51,33 @@ def named_twice(paths: Iterable[str | Path]) -> Path | None:
 
 
 def refuse_input_as_output(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
-    """Refuse outputs that would replace what a command reads; --overwrite is no leave for that.
+    """Refuse outputs that would replace an input of a command, also with --overwrite.
 
     Parameters
     ----------
     outputs
         Files that will be written.
     inputs
-        Files that are read, and folders of which every file is; those that are not there are left out. Files are the
-        same whatever they are called: links count as what they lead to.
+        Input files, and folders whose files are all inputs; missing ones are ignored. Files are compared by identity,
+        not by name: links are followed.
 
     Raises
     ------
     DataError
-        An output is one of the inputs, or would lie in a folder of them.
+        An output is an input, or would lie in a folder of inputs.
     """
     read = [Path(path) for path in inputs]
     for path in outputs:
         for one in read:
             if _is_or_holds(one, Path(path)):
                 raise DataError(
-                    f"The output {path} would replace or join what is read ({one}); choose another path, also with "
+                    f"The output {path} would replace or join the input {one}; choose another path, also with "
                     "--overwrite."
                 )
 
 
 def _is_or_holds(read: Path, output: Path) -> bool:
-    """Tell whether an output is a file that is read, or lies in a folder that is."""
+    """Return whether an output is an input file, or lies in an input folder."""
     if not read.is_dir():
         return _same(read, output)
     if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(read)):
@@ -88,20 +88,20 @@ def _is_or_holds(read: Path, output: Path) -> bool:
 def _same(first: Path, second: Path) -> bool:
     try:
         return first.samefile(second)
-    except OSError:  # one of them is not there
+    except OSError:  # one of them does not exist
         return False
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it to `path`, its content on disk, when the block ends well.
+    """Yield a temporary path beside `path`; after success, sync it to disk and move it to `path`.
 
-    When the block raises, the temporary file is removed and `path` is left untouched.
+    If the block raises, the temporary file is removed and `path` is not changed.
 
     Raises
     ------
     OutputWriteError
-        The operating system refused to write (disk full, no permission, no such folder).
+        The operating system refused the write (disk full, no permission, no such folder).
     """
     with _removed_on_failure(os.fspath(path)) as (temporary, descriptor):
         os.close(descriptor)
@@ -113,17 +113,17 @@ def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Write `data` to `path` atomically; errors as in `atomic_path`."""
     with _removed_on_failure(os.fspath(path)) as (_, descriptor), os.fdopen(descriptor, "wb", buffering=0) as handle:
         left = memoryview(data)
-        while left:  # an unbuffered file may take a part of them
+        while left:  # an unbuffered file may write only a part
             left = left[handle.write(left) :]
         os.fsync(descriptor)
 
 
-# Names are strings from here on: a folder of small images costs a quarter more time with a Path at each step.
+# Names are strings from here on: with a Path at each step, a folder of small images takes a quarter more time.
 
 
 @contextmanager
 def _removed_on_failure(target: str) -> Iterator[tuple[str, int]]:
-    """Give a new file beside `target` and its descriptor; it becomes `target` when the block ends well."""
+    """Yield a new file beside `target` and its descriptor; it becomes `target` after success."""
     try:
         temporary, descriptor = _new_beside(target)
     except OSError as error:
@@ -140,7 +140,7 @@ def _removed_on_failure(target: str) -> Iterator[tuple[str, int]]:
 
 
 def _new_beside(target: str) -> tuple[str, int]:
-    """Create a file of an unused name in the folder of `target`, made where it is missing; the umask applies."""
+    """Create a file with an unused name in the folder of `target`, and the folder if missing; the umask applies."""
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
     folder, name = os.path.split(target)
     suffix = os.path.splitext(name)[1]  # noqa: PTH122
@@ -153,10 +153,10 @@ def _new_beside(target: str) -> tuple[str, int]:
 
 
 def remove_unfinished(folders: Iterable[str | Path]) -> int:
-    """Remove the temporary files that killed processes left in some folders; return how many there were.
+    """Remove the temporary files of killed processes in some folders; return their number.
 
-    Those of a process that still runs are left, so that nobody's work is taken away, but for this one's own: a
-    process in a container has the number of the one before it.
+    Files of other running processes are kept. Files with the number of this process are removed, because a process in
+    a container often has the number of an earlier one.
     """
     removed = 0
     for folder in folders:
@@ -169,7 +169,7 @@ def remove_unfinished(folders: Iterable[str | Path]) -> int:
 
 
 def _temporary_files(folder: str | Path) -> list[Path]:
-    """Return the temporary files in a folder, which may hold very many others; none where it may not be read."""
+    """Return the temporary files in a folder, which may contain very many files; none if it is not readable."""
     try:
         with os.scandir(folder) as entries:
             return [Path(entry.path) for entry in entries if entry.name.startswith(TEMPORARY)]
@@ -178,7 +178,7 @@ def _temporary_files(folder: str | Path) -> list[Path]:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal; an OSError is the caller's."""
+    """Return the SHA-256 of the bytes of a file in hexadecimal; the caller handles OSError."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -188,13 +188,13 @@ def write_json(path: str | Path, value: Any) -> None:
     text = json.dumps(nan_to_none(value), indent=2, ensure_ascii=False) + "\n"
     try:
         data = text.encode()
-    except UnicodeEncodeError:  # a file name that is no UTF-8: escaped, it is valid JSON
+    except UnicodeEncodeError:  # a file name that is not UTF-8: escaped, it is valid JSON
         data = (json.dumps(nan_to_none(value), indent=2) + "\n").encode()
     write_bytes(path, data)
 
 
 def nan_to_none(value: Any) -> Any:
-    """Return a copy of a JSON-like value in which every NaN is None (JSON has no NaN)."""
+    """Return a copy of a JSON-like value with None in place of NaN (JSON has no NaN)."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, dict):
@@ -205,13 +205,13 @@ def nan_to_none(value: Any) -> Any:
 
 
 def write_with(path: str | Path, writer: Callable[[Path], Any]) -> None:
-    """Call `writer` with a temporary path beside `path`, then move what it wrote to `path` atomically."""
+    """Call `writer` with a temporary path beside `path`, then move the file to `path` atomically."""
     with atomic_path(path) as temporary:
         writer(temporary)
 
 
 def _of_another_process(path: Path) -> bool:
-    """Tell whether a temporary file belongs to another process that runs; on Windows nobody can be asked."""
+    """Return whether a temporary file belongs to another running process; on Windows this is unknown."""
     number = path.name.removeprefix(TEMPORARY).split("-", maxsplit=1)[0]
     if os.name == "nt" or not number.isdecimal() or int(number) in (0, os.getpid()):
         return False
@@ -225,10 +225,10 @@ def _of_another_process(path: Path) -> bool:
 
 
 def write_error(target: str | Path, error: OSError) -> OutputWriteError:
-    """Return the error of one sentence for what the operating system refused."""
+    """Return the error for a refusal of the operating system, as one sentence."""
     reason = error.strerror or str(error)
-    advice = _ADVICE.get(error.errno or 0, "choose another place")
-    return OutputWriteError(f"Could not write {target}: {reason}; {advice}, nothing was left half-written.")
+    advice = _ADVICE.get(error.errno or 0, "choose another path")
+    return OutputWriteError(f"Could not write {target}: {reason}; {advice}. No partial file was left.")
 
 
 def _sync(path: str) -> None:

@@ -1,4 +1,4 @@
-"""When Python looks for garbage that only its search for cycles finds."""
+"""Control of Python's cyclic garbage collection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Put the search off while modules are imported: they stay, and it would go through them again and again."""
+    """Disable the collection while modules are imported: they stay in memory, and each collection would scan them."""
     was_on = gc.isenabled()
     gc.disable()
     try:

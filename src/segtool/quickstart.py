@@ -1,4 +1,4 @@
-"""The whole road in a few minutes: train, export, quantize, predict, measure, on built-in data."""
+"""The full pipeline in a few minutes: train, export, quantize, predict, measure, on built-in data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAMPLES = 6
 
 @dataclass(frozen=True)
 class QuickstartOptions:
-    """Where the road goes, how much data and how many epochs; the defaults take a few minutes on two cores."""
+    """Output folder, amount of data and epochs; the defaults take a few minutes on two cores."""
 
     out: Path = Path("quickstart")
     images: int = 2000
@@ -43,34 +43,32 @@ def quickstart(
     listener: TrainListener | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Walk the road and return its summary, which is also written to summary.json in the folder.
+    """Run the pipeline and return its summary, which is also written to summary.json in the folder.
 
     Parameters
     ----------
     options
         See `QuickstartOptions`.
     listener
-        Hears of the training's progress.
+        Receives the progress of the training.
     say
-        Called with one line before each step.
+        Called with one line of text before each step.
 
     Returns
     -------
     dict
-        "models": for "float32" and "int8" the file, its accuracy on validation and its latency; "speed": what the
-        export's gate said; "files": what was written.
+        "models": for "float32" and "int8" the file, its accuracy on validation and its latency; "speed": the verdict
+        of the export's gate; "files": the written files.
 
     Raises
     ------
     OutputExistsError
-        The folder is there already.
+        The folder exists.
     SegtoolError
         A step failed.
     """
     if options.out.exists():
-        raise OutputExistsError(
-            f"{options.out} already exists and is left as it is; remove it or choose another --out."
-        )
+        raise OutputExistsError(f"{options.out} already exists and was not changed; remove it or choose another --out.")
     say(
         f"1/5  Train {TrainOptions.arch} on {counted(options.images, 'generated image')} for "
         f"{counted(options.epochs, 'epoch')}"
@@ -82,15 +80,15 @@ def quickstart(
         latest=False,
         listener=listener,
     )
-    say("2/5  Export to ONNX, FP32 and INT8, and prove both against the trained network")
-    # Here both files are to be seen and timed: a slower INT8 is said so in the summary, and does not end the road.
+    say("2/5  Export to ONNX, FP32 and INT8, and compare both with the trained network")
+    # The quickstart shows both files: a slower INT8 is reported in the summary and does not stop the pipeline.
     exported = export_model(trained.folder, options=ExportOptions(quantize=True, waive=("speed",)))
-    say("3/5  Segment images that the network has not seen")
+    say("3/5  Segment images that were not used for training")
     manifest = _predict(exported, load_dataset(data, seed=options.seed), options)
-    say("4/5  Draw predictions beside the truth")
+    say("4/5  Draw predictions beside the ground truth")
     picture = options.out / "predictions.png"
     evaluate(exported.int8, options=EvaluateOptions(pictures=picture, samples=SAMPLES))
-    say("5/5  Measure latency, FP32 and INT8 in turns")
+    say("5/5  Measure latency, FP32 and INT8 interleaved")
     summary = _summary(trained, exported, manifest, measure(_files(exported), options=MeasureOptions(seconds=3.0)))
     summary["files"] = {"run": str(trained.folder), "picture": str(picture), "labels": str(options.out / "labels")}
     write_json(options.out / "summary.json", summary)

@@ -1,14 +1,14 @@
 """SIGINT and SIGTERM: one set of handlers and one state, from the entry point to the end of the process.
 
-The state says what a signal does:
+The state determines the effect of a signal:
 
-- START: modules are imported and nothing is written. The handler prints the sentence and ends the process.
-- WORK: the handler raises `Stop`, so that what the command began is taken back on the way out.
-- FINISH: the signal is noted, and the command finishes what is in work. A second one ends the process.
-- END: the command has its result or its message. The signal is noted, and the process ends with its own exit code.
+- START: modules are imported and nothing is written. The handler prints the message and ends the process.
+- WORK: the handler raises `Stop`, so that the command undoes its unfinished work.
+- FINISH: the signal is recorded, and the command finishes the work in progress. A second signal ends the process.
+- END: the command has its result or its message. The signal is recorded, and the process keeps its own exit code.
 
-A signal that comes before `handle_signals` was called finds Python's handlers: the program starts, and it is not yet
-segtool that runs. `segtool.__main__` therefore imports this module first, and this module imports little.
+A signal before the call of `handle_signals` is handled by Python. `segtool.__main__` therefore imports this module
+first, and this module imports little.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import signal
 import sys
 from contextlib import contextmanager
 
-TYPE_CHECKING = False  # not typing's, whose import takes longer than all else here
+TYPE_CHECKING = False  # not from typing, whose import takes longer than all other imports here
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from subprocess import CompletedProcess
@@ -36,15 +36,15 @@ _AGAIN_SECONDS = 0.02
 class Stop(KeyboardInterrupt):
     """A signal asked the command to stop.
 
-    Not KeyboardInterrupt itself: after one of those has gone through an `exec` of a string, as the definition of a
-    dataclass or a named tuple runs one, CPython ends the process with SIGINT's default, although it was caught
+    Not KeyboardInterrupt itself: if one passes through an `exec` of a string, as in the definition of a dataclass or a
+    named tuple, CPython ends the process with SIGINT's default action, although the exception was caught
     (`unhandled_keyboard_interrupt` in its pythonrun.c).
 
-    A library may drop it: in a callback of the garbage collector, in a bare `except`. It is then raised again.
+    A library may drop it, in a callback of the garbage collector or a bare `except`. It is then raised again.
     """
 
     def __del__(self) -> None:
-        """Ask for another one where this one was dropped before the command saw it."""
+        """Raise it again if it was dropped before the command handled it."""
         if _state.phase == WORK and hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, _raise_again)
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
@@ -52,7 +52,7 @@ class Stop(KeyboardInterrupt):
 
 
 class _State:
-    """What a signal does now, and which ones came."""
+    """The present effect of a signal, and the received signals."""
 
     def __init__(self) -> None:
         self.phase = END
@@ -69,8 +69,8 @@ _state = _State()
 def handle_signals(*, starting: bool = False) -> None:
     """Handle SIGINT and SIGTERM from now on; with `starting`, modules are still imported for the command.
 
-    A signal that the process was started to ignore, or that a host program handles in its own way, is left as it is;
-    so is everything off the main thread, where Python handles no signals.
+    A signal that the process ignores from its start, or that a host program handles, is not changed. The same holds
+    outside the main thread, where Python handles no signals.
     """
     if starting:
         _state.phase, _state.is_program = START, True
@@ -87,18 +87,18 @@ def handle_signals(*, starting: bool = False) -> None:
 
 
 def begin() -> None:
-    """Note that a command begins to work: until `end`, a signal raises `Stop`."""
+    """Record that a command begins its work: until `end`, a signal raises `Stop`."""
     _state.came.clear()
     _state.phase = WORK
 
 
 def end() -> None:
-    """Note that a command has its result or its message: a signal changes nothing any more.
+    """Record that a command has its result or its message: signals have no effect any more.
 
-    A host program that called the command gets its handlers back.
+    The handlers of a host program that called the command are restored.
     """
     _state.phase = END
-    if _state.is_timed:  # after Python's handlers are gone, an alarm would end the process
+    if _state.is_timed:  # without Python's handlers, an alarm would end the process
         signal.setitimer(signal.ITIMER_REAL, 0)
         _state.is_timed = False
     if not _state.is_program:
@@ -114,9 +114,9 @@ def was_stopped() -> bool:
 
 @contextmanager
 def finish_work() -> Iterator[Callable[[], bool]]:
-    """Give a function that returns whether a signal came, which raises nothing in this block.
+    """Yield a function that returns whether a signal arrived; in this block, a signal raises no exception.
 
-    The second one ends the process at once.
+    A second signal ends the process at once.
     """
     noted: list[int] = []
     came, _state.came = _state.came, noted
@@ -143,14 +143,14 @@ def _postponed() -> Iterator[None]:
 
 
 def run_process(command: Sequence[str], *, seconds: float | None = None) -> CompletedProcess[str]:
-    """Run another program to its end; return its exit code and what it wrote. A stop ends it as well.
+    """Run another program to its end; return its exit code and its output. A stop also ends the program.
 
-    `subprocess.run` would leave it alone where a signal comes while it is being started.
+    `subprocess.run` would leave the program running if a signal arrives during its start.
 
     Raises
     ------
     subprocess.TimeoutExpired
-        It took longer than `seconds`; it is ended.
+        It took longer than `seconds` and was ended.
     OSError
         It cannot be started.
     """
@@ -177,7 +177,7 @@ def _handle(number: int, _: FrameType | None) -> None:
         if not _state.is_held:
             raise Stop
         return
-    _set(signal.SIG_DFL)  # the system's own, which nothing in this process can hold up
+    _set(signal.SIG_DFL)  # the default of the system, which nothing in this process can delay
 
 
 def _raise_again(*_: object) -> None:
@@ -186,9 +186,9 @@ def _raise_again(*_: object) -> None:
 
 
 def _end_now() -> None:
-    """End a process that has written nothing. An exception could be dropped by the code that is imported."""
+    """End a process that has written nothing. The imported code could drop an exception."""
     named = " ".join(["segtool", *(word for word in sys.argv[1:2] if word.isidentifier())])
-    os.write(2, f"Stopped: `{named}` did not come to its end; {NOTHING_KEPT}.\n".encode())
+    os.write(2, f"Stopped: `{named}` did not finish; {NOTHING_KEPT}.\n".encode())
     os._exit(1)
 
 
@@ -198,12 +198,12 @@ def _set(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> 
 
 
 def _ignore() -> None:
-    """Let nothing end the last steps of the interpreter, which take its handlers away and free the libraries."""
+    """Ignore signals in the last steps of the interpreter, which remove its handlers and free the libraries."""
     if not _state.came:
         _set(signal.SIG_IGN)
 
 
 def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Print what Python prints, but for a `Stop` that was raised where nothing can be: it comes again."""
+    """Print an unraisable exception as Python does, except a `Stop`, which is raised again."""
     if not isinstance(unraisable.exc_value, Stop):
         sys.__unraisablehook__(unraisable)

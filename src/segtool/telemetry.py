@@ -1,7 +1,7 @@
-"""The usage events of onnxruntime: off before it is imported, in this process and in those that it starts.
+"""Disable the usage events of onnxruntime before its import, in this process and its child processes.
 
-Since 1.29 its official packages send events from the moment of the import, and leave a device id and a database in the
-user's cache folder. `disable_telemetry_events()` can only be called after the import and does not prevent that. The
+Since 1.29, its official packages send events from the import on, and write a device id and a database to the user's
+cache folder. `disable_telemetry_events()` can only be called after the import, so it does not prevent this. The
 environment variable does, if it is set before the import; onnxruntime reads it once.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False  # not typing's, whose import would take most of the time until signals are handled
+TYPE_CHECKING = False  # not from typing, whose import would take most of the time until signals are handled
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 
 _FIRST = (1, 29)
-_TRUE = ("1", "true", "yes", "on", "y")  # what onnxruntime takes for yes
+_TRUE = ("1", "true", "yes", "on", "y")  # the values that onnxruntime accepts as yes
 
 
 def switch_off() -> None:
-    """Set the variable where the user has not, and log a warning where onnxruntime was imported without it.
+    """Set the variable unless the user has, and log a warning if onnxruntime was imported without it.
 
-    The variable stays set: processes that are started later inherit it, and import onnxruntime themselves.
+    The variable stays set, because child processes inherit it and import onnxruntime themselves.
     """
     if os.environ.get(VARIABLE):
         return
@@ -38,7 +38,7 @@ def switch_off() -> None:
         import logging
 
         logging.getLogger(__name__).warning(
-            "onnxruntime %s was imported before segtool and may send usage events from this process; import segtool "
+            "onnxruntime %s was imported before segtool, so this process may send usage events; import segtool "
             "first, or set %s=1 in the environment.",
             version,
             VARIABLE,
@@ -46,17 +46,17 @@ def switch_off() -> None:
 
 
 def usage_events(version: str | None, environment: Mapping[str, str] = os.environ) -> State:
-    """Return what an onnxruntime that is imported in this environment does.
+    """Return whether an onnxruntime that is imported in this environment sends usage events.
 
     Parameters
     ----------
     version
-        Of onnxruntime; None where it is not installed.
+        Version of onnxruntime; None if it is not installed.
 
     Returns
     -------
     str
-        "none" where this version has no usage events that leave the machine; "off" or "on" where it has.
+        "none" if this version sends no usage events over the network; otherwise "off" or "on".
 
     Examples
     --------

@@ -1,6 +1,7 @@
-"""Numbers and names as people read them: percentages, times, sizes, names that are too long.
+"""Format numbers and names for people: percentages, times, sizes, shortened names.
 
-Every command, table, picture and page uses these. The module imports nothing heavy, so each layer may use it.
+All commands, tables, pictures and pages use these functions. The module imports nothing heavy, so each layer may use
+it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from pathlib import Path
 
 MINUS, TIMES = "\u2212", "\u00d7"
 NONE = "\u2013"
-"""What stands for a missing value on a page."""
+"""The text for a missing value on a page."""
 
 
 def percent(share: float | None, digits: int = 2, *, none: str = "-") -> str:
-    """Return a share 0..1 as a percentage; `none` for None and NaN, and never 100 where something is missing.
+    """Return a fraction 0..1 as a percentage; `none` for None and NaN. A fraction below 1 is never shown as 100.
 
     >>> percent(0.5), percent(0.99999), percent(1)
     ('50.00', '99.99', '100')
@@ -41,14 +42,14 @@ def points(difference: float | None, digits: int = 2) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Return a time with its unit, to three digits."""
+    """Return a time with its unit, with three digits."""
     if value is None:
         return NONE
     return f"{value / 1e3:.2f} s" if value >= 1e4 else f"{figures(value)} ms"
 
 
 def figures(value: float | None) -> str:
-    """Return a number to three digits, without an exponent."""
+    """Return a number with three digits, without an exponent."""
     if value is None or math.isnan(value):
         return NONE
     if value == 0:
@@ -63,27 +64,27 @@ def megabytes(count: float | None) -> str:
 
 
 def whole(count: float | None) -> str:
-    """Return a count, rounded, in groups of three digits."""
+    """Return a rounded count in groups of three digits."""
     return NONE if count is None else f"{round(count):,}"
 
 
 def threads(count: int | None) -> str:
-    """Return a number of threads in words."""
+    """Return a number of threads as text."""
     return "its own threads" if count is None else "one thread" if count == 1 else f"{count} threads"
 
 
 def count_of(images: int) -> str:
-    """Return a number of images in words."""
+    """Return a number of images as text."""
     return "1 image" if images == 1 else f"{images:,} images"
 
 
 def data_name(spec: str) -> str:
-    """Return the last part of a data set's spec, where the whole path would be too long to read."""
+    """Return the last part of a data set's spec, because the full path would be too long."""
     return spec.rstrip("/").rsplit("/", maxsplit=1)[-1] or spec
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return at most `limit` characters: a longer text loses its middle, because paths differ at both ends."""
+    """Return at most `limit` characters; a longer text is cut in the middle, because paths differ at both ends."""
     if len(text) <= limit:
         return text
     kept = max(limit - 1, 2)

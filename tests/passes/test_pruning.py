@@ -293,4 +293,4 @@ def test_what_makes_no_sense_is_refused(wide):
             export_model(wide, options=ExportOptions(quantize=quantize, prune=prune_to))
     done = CliRunner().invoke(command, [str(wide), "--prune", "0.1"])
     assert done.exit_code == 2
-    assert "--prune is an option of INT8; give --quantize too" in done.output
+    assert "--prune is an option of INT8; add --quantize" in done.output

@@ -1,4 +1,4 @@
-"""Whether a batch fits the memory that is left: asked before it is run, because the kernel kills without a word."""
+"""Check before a run that a batch fits in memory, because the kernel would kill the process without a message."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from segtool.errors import DataError
 from segtool.machine.memory import available_memory
 from segtool.runtime.segmenter import Segmenter
 
-# What a network holds at once beside its input and output, in units of those: known to be less for every
-# architecture here. Only where a batch might not fit by it is the network itself asked.
+# Upper bound of the memory of a network beside its input and output, in units of these, for all architectures here. The
+# network itself is measured only if a batch might not fit by this bound.
 _MOST_ACTIVATIONS = 500
 _PROBE_BATCH = 17
 
 
 def require_memory(case: BenchmarkCase, segmenter: Segmenter, *, sessions: int = 1) -> None:
-    """Refuse a batch that takes more memory than is left.
+    """Refuse a batch that needs more memory than is available.
 
-    Its images and answers are counted. Where the rest of the network could make the difference, what an image more
-    takes is measured in fresh processes with small batches.
+    Its images and outputs are counted. If the memory of the network is decisive, the memory per image is measured in
+    new processes with small batches.
 
     Parameters
     ----------
     case
-        What is to be run.
+        The case to run.
     segmenter
         Its open model.
     sessions
-        How many run it side by side.
+        Number of parallel sessions.
 
     Raises
     ------
     DataError
-        It does not fit; nothing was run.
+        The batch does not fit; nothing was run.
     """
     memory = available_memory()
     if memory is None:
@@ -43,22 +43,22 @@ def require_memory(case: BenchmarkCase, segmenter: Segmenter, *, sessions: int =
     images = case.batch * sessions
     least = images * _io_bytes(segmenter.contract)
     if least > memory:
-        raise _refusal(case, sessions, least, memory, "for its images and answers alone")
+        raise _refusal(case, sessions, least, memory, "for its images and outputs alone")
     if least * _MOST_ACTIVATIONS > memory and case.batch > _PROBE_BATCH:
         likely = images * _measured_bytes(case, segmenter.threads)
         if likely > memory:
-            raise _refusal(case, sessions, likely, memory, "by what small batches take")
+            raise _refusal(case, sessions, likely, memory, "estimated from small batches")
 
 
 def _io_bytes(contract: ModelContract) -> int:
-    """Return the bytes of one image as it is decoded, of its place in the batch, and of its answer."""
+    """Return the bytes of one decoded image, of its place in the batch, and of its output."""
     pixels = contract.height * contract.width
     answer = contract.label_dtype.itemsize if contract.head == "labels" else 4 * contract.num_classes
     return pixels * (2 * contract.channels + answer)
 
 
 def _measured_bytes(case: BenchmarkCase, threads: int) -> int:
-    """Return the bytes by which the peak grows with each image of a batch; 0 where the system does not say."""
+    """Return the growth of the memory peak per image of a batch in bytes; 0 if the system does not report it."""
     peaks = [
         measure_cold_start(
             case.path,
@@ -76,8 +76,8 @@ def _measured_bytes(case: BenchmarkCase, threads: int) -> int:
 
 
 def _refusal(case: BenchmarkCase, sessions: int, needed: int, memory: int, by: str) -> DataError:
-    side = f" in each of {sessions} sessions side by side" if sessions > 1 else ""
+    side = f" in each of {sessions} parallel sessions" if sessions > 1 else ""
     return DataError(
-        f"A batch of {case.batch}{side} takes {needed / 1e6:,.0f} MB {by}, and {memory / 1e6:,.0f} MB are left; "
-        "measure a smaller --batch."
+        f"A batch of {case.batch}{side} needs {needed / 1e6:,.0f} MB {by}, but {memory / 1e6:,.0f} MB are available; "
+        "use a smaller --batch."
     )

@@ -1,4 +1,4 @@
-"""What a model costs a process that does nothing else: the time to its first labels and the memory it takes."""
+"""Cold start of a model in a new process: time to the first labels, and peak memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from segtool.stopping import run_process
 REPEATS = 5
 
 PHASES = ("start", "import", "load", "first")
-"""Python's own start; importing the runtime; opening the model; the first inference."""
+"""Start of Python; import of the runtime; opening the model; first inference."""
 
-# Run by a new interpreter, which imports the runtime alone. The peak is VmHWM where there is one: ru_maxrss of a
-# child starts at what its parent held when it forked, so that a large parent would be measured instead.
+# Run by a new interpreter, which imports only the runtime. The peak is VmHWM if available: ru_maxrss of a child starts
+# at the memory of its parent at the fork, so that a large parent would be measured instead.
 _PROBE = """
 import time
 marks = [time.time()]
@@ -51,28 +51,28 @@ print(json.dumps([marks, peak]))
 
 @dataclass(frozen=True)
 class ColdStart:
-    """What fresh processes took.
+    """The measurements of new processes.
 
     Attributes
     ----------
     milliseconds
-        Of each process (processes, `PHASES`).
+        Time of each phase of each process (processes, `PHASES`).
     peaks
-        Each one's peak of resident memory in bytes; empty where the system does not tell.
+        Peak resident memory of each process in bytes; empty if the system does not report it.
     """
 
     milliseconds: npt.NDArray[np.float64]
     peaks: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a benchmark says of it.
+        """Return the figures for a benchmark.
 
         Returns
         -------
         dict
-            `cold_start_ms`, the median from the start of the process to its first labels; `cold_start`, the number
-            `n` of processes, their `min` and `max`, and the median of each of `PHASES`, all in ms; `peak_rss_mb`, the
-            largest peak of memory in MB (10^6 bytes), or None.
+            `cold_start_ms`, the median time from the start of the process to its first labels; `cold_start`, the
+            number `n` of processes, their `min` and `max`, and the median of each of `PHASES`, all in ms;
+            `peak_rss_mb`, the largest peak of memory in MB (10^6 bytes), or None.
         """
         totals = self.milliseconds.sum(axis=1)
         medians = np.median(self.milliseconds, axis=0).tolist()

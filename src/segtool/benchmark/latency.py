@@ -1,7 +1,7 @@
-"""Measuring models in turns: latency, and whether one is faster than another.
+"""Interleaved measurement of models: latency, and whether one is faster than another.
 
-Every comparison is interleaved (A, B, A, B, ...), so that a clock or a neighbour that changes during the
-measurement changes all of them; percentiles are of every run after the warm-up, none is taken out.
+All comparisons are interleaved (A, B, A, B, ...), so that a change of the clock or of other load affects all models.
+Percentiles include each run after the warm-up; no outlier is removed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNS_A_TURN = 5
-"""Timed runs of a turn. Whoever ran before has emptied the caches, so one run before them is not timed."""
+"""Timed runs of a turn. The previous case has replaced the caches, so one run before them is not timed."""
 
 _LEAST_RUNS = 10
 
@@ -40,11 +40,11 @@ class Length:
     Attributes
     ----------
     seconds
-        Of timed turns for each case.
+        Total time of the timed turns for each case.
     runs
-        Timed runs of each case in place of `seconds`.
+        Timed runs of each case, instead of `seconds`.
     warmup
-        Rounds before that, not counted; None to run until the times have settled.
+        Warm-up rounds, not counted; None to run until the times are stable.
     """
 
     seconds: float = 10.0
@@ -60,35 +60,35 @@ def measure_latency(
     samples: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure the latency of every case, their turns interleaved, with a second session of the first model's cases.
+    """Measure the latency of all cases, interleaved, with a second session of the first model's cases.
 
     Parameters
     ----------
     cases
-        What to measure.
+        The cases to measure.
     images
-        uint8 (N, h, w, C) or (N, h, w), taken in turn; those of another size than a model's are resized, and
-        that is counted.
+        uint8 (N, h, w, C) or (N, h, w), used cyclically; images of another size than the model's input are resized,
+        and this time is included.
     length
-        How long.
+        How long to measure.
     samples
-        Also return the time of every run.
+        Also return the time of each run.
     progress
-        Called with (done, in all), in runs or seconds, between the turns.
+        Called with (done, total), in runs or seconds, between the turns.
 
     Returns
     -------
     dict
-        Ready for JSON. `models`, for each case what ran (`segtool.benchmark.target.describe`), `n`; `latency_ms` (p50
-        with its bootstrap 95 % interval p50_low and p50_high, p90, p99, p999, mean, min, max) of one batch from
-        pixels to label maps; `stages_ms`, the median of each of `STAGES`, of which decode is not in the latency;
+        Ready for JSON. `models` has for each case its description (`segtool.benchmark.target.describe`); `n`;
+        `latency_ms` (p50 with its bootstrap 95 % interval p50_low and p50_high, p90, p99, p999, mean, min, max) of one
+        batch from pixels to label maps; `stages_ms`, the median of each of `STAGES` (the latency excludes decode);
         `throughput_ips`, images a second at the mean latency, one run after the other; with `samples`, `samples_ms`.
-        `warmup`; `noise`, what the same model against itself showed; `ranking`, None where that forbids one.
+        `warmup`; `noise`, the comparison of a model with itself; `ranking`, None if the noise is too great.
 
     Raises
     ------
     SegtoolError
-        A model cannot be opened, or a batch takes more memory than is left.
+        A model cannot be opened, or a batch needs more memory than is available.
     """
     _check(cases, images, length)
     subjects = [Subject(case, images) for case in cases]
@@ -113,7 +113,7 @@ def measure_latency(
 
 
 def compare_interleaved(a: Callable[[], Any], b: Callable[[], Any], *, rounds: int, warmup: int = 3) -> Ratio:
-    """Compare the time of two calls, run in turn; which of them goes first changes from round to round.
+    """Compare the time of two interleaved calls; the first call of a round alternates.
 
     Parameters
     ----------
@@ -122,10 +122,10 @@ def compare_interleaved(a: Callable[[], Any], b: Callable[[], Any], *, rounds: i
     rounds
         Measured pairs.
     warmup
-        Pairs before that, not counted.
+        Warm-up pairs, not counted.
     """
     if rounds < 1:
-        raise DataError(f"A comparison needs at least one round, {rounds} were asked for.")
+        raise DataError(f"The number of rounds is {rounds}; expected at least 1.")
     ratios = []
     for number in range(-warmup, rounds):
         if number % 2:
@@ -141,7 +141,8 @@ def _check(cases: Sequence[BenchmarkCase], images: UInt8Array, length: Length) -
     runs = 1 if length.runs is None else length.runs
     if not cases or len(images) == 0 or runs < 1 or (length.warmup or 0) < 0 or any(case.batch < 1 for case in cases):
         raise DataError(
-            "A benchmark needs at least one case, one image, one run and batches of at least one image; ask for more."
+            "A benchmark needs at least one case, one image, one run and batches of at least one image; add what is "
+            "missing."
         )
 
 
@@ -151,7 +152,7 @@ def _warm(team: Sequence[Subject], length: Length) -> WarmUp:
 
 
 def _take_turns(team: Sequence[Subject], length: Length, cases: int, progress: Progress) -> None:
-    """Let all take turns until there were enough; another one begins each round."""
+    """Run interleaved rounds until there are enough; the first case of a round rotates."""
     started, done, number = time.perf_counter(), 0, 0
     wanted, seconds = length.runs or _LEAST_RUNS, length.seconds * cases
     while done < wanted or (length.runs is None and time.perf_counter() - started < seconds):
@@ -167,7 +168,7 @@ def _take_turns(team: Sequence[Subject], length: Length, cases: int, progress: P
 
 
 def _nothing(done: float, total: float) -> None:
-    """Take note of no progress."""
+    """Ignore the progress."""
 
 
 def _timed(call: Callable[[], Any]) -> float:

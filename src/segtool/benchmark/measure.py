@@ -1,4 +1,4 @@
-"""Measuring exported models on this machine: what `segtool benchmark` does."""
+"""Measure exported models on this machine, for `segtool benchmark`."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ from segtool.runtime.segmenter import Segmenter, load
 Mode = Literal["latency", "throughput", "both"]
 Progress = Callable[[int, int], None]
 
-IMAGES = 64  # different images to time on: enough to vary, few enough to stay in memory
+IMAGES = 64  # number of different images: enough for variation, few enough for the memory
 
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """What to measure on, and how; see `segtool.benchmark.latency.Length` for `seconds`, `runs` and `warmup`.
+    """Options of a benchmark; see `segtool.benchmark.latency.Length` for `seconds`, `runs` and `warmup`.
 
-    `provider` is one name, or several with commas between them. No `threads` are those of the provider's own options,
-    else OMP_NUM_THREADS, else 1. `samples` keeps the time of every run. `compare` is an earlier benchmark's JSON.
+    `provider` is one name, or several separated by commas. Without `threads`, the provider's own options,
+    OMP_NUM_THREADS or 1 apply, in this order. `samples` keeps the time of each run. `compare` is the JSON file of an
+    earlier benchmark.
     """
 
     data: str | None = None
@@ -62,35 +63,35 @@ class MeasureOptions:
 
     @property
     def length(self) -> Length:
-        """How long to measure."""
+        """The length of the measurement."""
         return Length(self.seconds, self.runs, self.warmup)
 
 
 def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progress | None = None) -> dict[str, Any]:
-    """Measure models in every combination of provider, threads and batch, interleaved in one run.
+    """Measure models in all combinations of provider, threads and batch, interleaved in one run.
 
     Parameters
     ----------
     models
-        .onnx files; none for those of the latest run, or the model that ships with segtool.
+        .onnx files; if empty, those of the latest run, or the model that ships with segtool.
     options
-        On what, how, and for how long.
+        The options.
     progress
-        Called with (done, in all), in hundredths of the phases: latency, throughput, cold start.
+        Called with (done, total), in hundredths of the phases: latency, throughput, cold start.
 
     Returns
     -------
     dict
-        "models": one entry a case: what ran, the figures of `segtool.benchmark.latency.measure_latency` and
-        `segtool.benchmark.cold_start.ColdStart`, under "throughput" those of
-        `segtool.benchmark.throughput.measure_throughput` (whose median is then the `throughput_ips`), and "accuracy"
-        where data was given. "warmup", "noise" and "ranking" of the latencies, where they were measured; "comparison",
-        where one was asked for; "machine": what it was measured on, as it was at the start.
+        "models": one entry for each case with its description, the figures of
+        `segtool.benchmark.latency.measure_latency` and `segtool.benchmark.cold_start.ColdStart`, under "throughput"
+        those of `segtool.benchmark.throughput.measure_throughput` (whose median is then the `throughput_ips`), and
+        "accuracy" if data was given. "warmup", "noise" and "ranking" of the latencies, if measured; "comparison", if
+        requested; "machine": the machine and its state at the start.
 
     Raises
     ------
     SegtoolError
-        A model or the data cannot be used, or the models take images of different sizes.
+        A model or the data cannot be used, or the models have different input sizes.
     """
     machine = machine_info()
     paths, providers = list(models) or _latest_models(), _providers(options)
@@ -120,7 +121,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
 def _require_comparable(
     old: Mapping[str, Any], machine: Mapping[str, Any], opened: Sequence[Segmenter], options: MeasureOptions
 ) -> None:
-    """Refuse a comparison that cannot be made before anything is measured."""
+    """Refuse an impossible comparison before the measurement."""
     if not options.compare_anyway:
         require_comparable(old, machine, [each.provider for each in opened])
     modes = {"latency": ["latency_ms"], "throughput": ["throughput"]}
@@ -142,7 +143,7 @@ def _comparison(new: Mapping[str, Any], old: Mapping[str, Any], options: Measure
 
 
 class _Phases:
-    """Gives each phase in turn a callback of its own, of which all together make one progress."""
+    """Combine the callbacks of consecutive phases into one progress."""
 
     def __init__(self, progress: Progress | None, phases: int) -> None:
         self._progress = progress or (lambda done, total: None)  # noqa: ARG005 (the callback's arguments)
@@ -150,7 +151,7 @@ class _Phases:
         self._begun = 0
 
     def next(self) -> Callable[[float, float], None]:
-        """Begin a phase; return what it calls with (done, in all)."""
+        """Begin a phase; return its callback (done, total)."""
         before, self._begun = self._begun, self._begun + 1
         return lambda done, total: self._progress(100 * before + int(100 * done / total), 100 * self._phases)
 
@@ -158,7 +159,7 @@ class _Phases:
 def _modes(
     cases: Sequence[BenchmarkCase], images: UInt8Array, options: MeasureOptions, phases: _Phases
 ) -> dict[str, Any]:
-    """Measure latency, throughput or both; one entry of "models" a case."""
+    """Measure latency, throughput or both; one entry of "models" for each case."""
     result: dict[str, Any] = {"warmup": None, "noise": None, "ranking": None}
     if options.mode == "throughput":
         rows = [describe(case.open(), case) for case in cases]
@@ -192,36 +193,36 @@ def _cold_starts(
 
 
 def _providers(options: MeasureOptions) -> list[str]:
-    """Return the names of the providers, each once."""
+    """Return the names of the providers without duplicates."""
     names = list(dict.fromkeys(name.strip() for name in options.provider.split(",")))
     if len(names) > 1 and options.provider_options:
         raise ProviderError(
-            f"Options ({', '.join(options.provider_options)}) were given for {len(names)} providers; options are one "
-            "provider's own: measure it by itself."
+            f"Options ({', '.join(options.provider_options)}) were given for {len(names)} providers, but they apply "
+            "to one provider; measure this provider alone."
         )
     return names
 
 
 def _threads(options: MeasureOptions) -> tuple[int | None, ...]:
-    """Return the numbers of threads to measure; None where the provider's own options say it."""
+    """Return the numbers of threads to measure; None if the provider's own options set it."""
     if options.threads:
         return options.threads
     return (None,) if sets_threads(options.provider_options) else (environment_threads() or 1,)
 
 
 def _latest_models() -> list[Path]:
-    """Return the exported models of the latest run, FP32 first, or where there is no run the one that ships."""
+    """Return the exported models of the latest run, FP32 first; without a run, the shipped model."""
     found = [LATEST / name for name in (ONNX_NAME, INT8_NAME) if (LATEST / name).is_file()]
     return found or [default_model()]
 
 
 def _images(segmenters: Sequence[Segmenter], spec: str | None) -> UInt8Array:
-    """Return uint8 (N, H, W, C) images of the size that all models take."""
+    """Return uint8 (N, H, W, C) images of the common input size of all models."""
     shapes = {(each.contract.height, each.contract.width, each.contract.channels) for each in segmenters}
     if len(shapes) > 1:
         raise ModelFileError(
-            f"The models take images of different shapes ({sorted(shapes)}), so their times do not compare; "
-            "benchmark them one after the other."
+            f"The models have different input shapes ({sorted(shapes)}), so their times are not comparable; "
+            "benchmark each model alone."
         )
     if spec is None:
         return segmenters[0].golden().images
@@ -229,13 +230,13 @@ def _images(segmenters: Sequence[Segmenter], spec: str | None) -> UInt8Array:
     height, width, channels = shapes.pop()
     if data.channels != channels:
         raise DataError(
-            f"The model takes {channels} channels and {spec} has {data.channels}; pass data of the model's kind."
+            f"The model needs {channels} channels, but {spec} has {data.channels}; pass data with {channels} channels."
         )
     return data.arrays(np.arange(min(IMAGES, len(data))), size=(height, width))[0]
 
 
 def _accuracy(path: Path, options: MeasureOptions, spec: str) -> dict[str, Any]:
-    """Return the figures on the part of the data that `evaluate` scores: never on what the model was trained on."""
+    """Return the figures on the part of the data that `evaluate` scores, never on training images."""
     settings = EvaluateOptions(data=spec, provider=_providers(options)[0], provider_options=options.provider_options)
     scores = evaluate(path, options=settings).to_dict()
     kept = ("split", "images", "pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")

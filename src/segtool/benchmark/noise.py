@@ -1,7 +1,7 @@
-"""Whether a machine was quiet enough to say which model is faster: the same model is measured against itself.
+"""Measure the noise of a machine by comparing a model with itself, and rank models only if it is small.
 
-Two sessions of one file take the same time, so what their ratio shows is noise (an A/A test). Where its interval
-reaches too far from 1, no order is claimed; where it does not, models whose ratio is within it share a rank.
+Two sessions of one file take the same time, so their ratio shows the noise (an A/A test). If its interval is too far
+from 1, there is no ranking. Otherwise models whose ratio lies within it share a rank.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from segtool.benchmark.target import BenchmarkCase
 NOISE_LIMIT = 0.05
 
 CRITERION = (
-    "two sessions of the same file, in turns: the 95 % interval of the ratio of their times must stay within "
+    "two sessions of the same file, interleaved: the 95 % interval of the ratio of their times must stay within "
     f"{100 * NOISE_LIMIT:.0f} % of 1"
 )
 
 
 @dataclass(frozen=True)
 class Control:
-    """A case measured against itself, and how long the one took in units of the other."""
+    """A case compared with itself, with the ratio of the times."""
 
     case: BenchmarkCase
     ratio: Ratio
 
 
 def noise_of(controls: Sequence[Control]) -> dict[str, Any]:
-    """Return `controls`, the widest `band` among them (a share: 0.02 is 2 %) and whether that is `quiet` enough."""
+    """Return `controls`, the widest `band` among them (a fraction: 0.02 is 2 %) and whether this is `quiet`."""
     rows = [
         {
             "path": str(each.case.path),
@@ -49,7 +49,7 @@ def noise_of(controls: Sequence[Control]) -> dict[str, Any]:
 def rank(
     rows: Sequence[Mapping[str, Any]], times: Sequence[Sequence[FloatVector]], *, band: float
 ) -> list[dict[str, Any]]:
-    """Return the cases from the fastest to the slowest, those of one batch size among themselves.
+    """Return the cases from the fastest to the slowest, separately for each batch size.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def rank(
     times
         Their milliseconds, by turn.
     band
-        Differences up to this share are none.
+        Differences up to this fraction count as equal.
 
     Returns
     -------
     list of dict
-        `model`, the index of the case in `rows`; `batch`; `rank` from 1 on, the same for cases that nothing tells
-        apart; `over_fastest`, the ratio of its time to that of the fastest of its batch size, with its interval.
+        `model`, the index of the case in `rows`; `batch`; `rank`, from 1, equal for cases without a clear difference;
+        `over_fastest`, the ratio of its time to that of the fastest of its batch size, with its interval.
     """
     ranking: list[dict[str, Any]] = []
     for batch in dict.fromkeys(row["batch"] for row in rows):
@@ -75,7 +75,7 @@ def rank(
 
 def _rank_group(order: Sequence[int], times: Sequence[Sequence[FloatVector]], band: float) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    leader, place = order[0], 1  # of those that share a rank, the fastest
+    leader, place = order[0], 1  # the fastest of those that share a rank
     for position, index in enumerate(order, start=1):
         if ratio_of_turns(times[index], times[leader]).low > 1 + band:
             leader, place = index, position

@@ -1,7 +1,7 @@
-"""Is a model slower than it was? A measurement against an earlier one, with a band for what noise alone does.
+"""Compare a measurement with an earlier one, to detect a slower model, with a band for noise.
 
-The two are of different hours and processes, so that no interleaving helps. What helps is the band: how far the same
-model is from itself (`segtool.benchmark.noise`) in either measurement, and at least what fresh processes differ by.
+The two measurements have different times and processes and cannot be interleaved. Therefore the band covers the
+difference of a model to itself (`segtool.benchmark.noise`) in both, and at least the difference between processes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from segtool.benchmark.noise import NOISE_LIMIT
 from segtool.errors import DataError
 
 LEAST_BAND = 0.10
-"""One file's median differs by nearly this share from run to run: where memory lies is luck, and what the host does.
+"""Typical difference of the median of one file between runs, as a fraction: memory layout and host load vary.
 
-Measured: six runs of the same two files, one after the other on an otherwise idle guest. Within a run the same model
-was within 1.1 % of itself; from run to run the medians were up to 5.5 % and 8.9 % apart.
+Measured: six consecutive runs of the same two files on an otherwise idle virtual machine. Within a run, a model
+differed from itself by at most 1.1 %; between runs, the medians differed by up to 5.5 % and 8.9 %.
 """
 
 SCHEMA_VERSION = 1
-"""Of the files that are read: what the command line writes into every JSON object."""
+"""The schema version of the files, which the command line writes into each JSON object."""
 
 _MACHINE = ("cpu", "architecture", "available_cpus", "cgroup_quota", "instruction_sets")
 _QUANTITIES = ("latency_ms", "throughput")
@@ -33,19 +33,19 @@ Row = Mapping[str, Any]
 
 
 def read_benchmark(path: str | Path) -> dict[str, Any]:
-    """Read what `segtool benchmark --out` (or `--json`) wrote.
+    """Read a file of `segtool benchmark --out` (or `--json`).
 
     Raises
     ------
     DataError
-        It cannot be read, or is something else.
+        It cannot be read, or is not a benchmark.
     """
     try:
         value = json.loads(Path(path).read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected what `segtool benchmark --out` wrote.") from error
+        raise DataError(f"{path} cannot be read ({error}); expected a file of `segtool benchmark --out`.") from error
     if not _is_benchmark(value):
-        raise DataError(f"{path} holds no benchmark; expected what `segtool benchmark --out` wrote.")
+        raise DataError(f"{path} is not a benchmark; expected a file of `segtool benchmark --out`.")
     _refuse_other_version(path, value.get("schema_version"))
     if not any(map(_times, value["models"])):
         raise DataError(f"{path} is a benchmark without latencies and throughput; measure again with `--out`.")
@@ -57,70 +57,70 @@ def _refuse_other_version(path: str | Path, version: object) -> None:
         return
     newer = isinstance(version, int) and version > SCHEMA_VERSION
     raise DataError(
-        f"{path} has the schema version {version!r}, and this segtool reads {SCHEMA_VERSION}; "
+        f"{path} has the schema version {version!r}, but this segtool reads {SCHEMA_VERSION}; "
         f"{'upgrade segtool, or ' if newer else ''}measure again with `--out`."
     )
 
 
 def require_comparable(old: Row, machine: Row, providers: Sequence[str]) -> None:
-    """Refuse to compare with what another machine or provider did.
+    """Refuse to compare with another machine or provider.
 
     Parameters
     ----------
     old
-        As `read_benchmark` returns it.
+        The result of `read_benchmark`.
     machine
-        What `segtool.machine.machine.machine_info` says now.
+        The present result of `segtool.machine.machine.machine_info`.
     providers
-        The providers that run now.
+        The present providers.
 
     Raises
     ------
     DataError
-        The machines differ, or a provider that runs now did not run then.
+        The machines differ, or a present provider is missing in the earlier benchmark.
     """
     different = machine_differences(old["machine"], machine)
     if different:
         raise DataError(
-            f"The earlier benchmark was made on another machine ({'; '.join(different)}), so that a difference would "
-            "say nothing of the model; measure both here, or pass --compare-anyway."
+            f"The earlier benchmark is from another machine ({'; '.join(different)}), so a difference would not be "
+            "due to the model; measure both on one machine, or pass --compare-anyway."
         )
     before = {row["provider"] for row in old["models"]}
     if new := [name for name in dict.fromkeys(providers) if name not in before]:
         raise DataError(
-            f"The earlier benchmark ran on {', '.join(sorted(before))} and this one on {', '.join(new)}, so that a "
-            "difference would say nothing of the model; name its --provider, or pass --compare-anyway."
+            f"The earlier benchmark ran on {', '.join(sorted(before))} and this one on {', '.join(new)}, so a "
+            "difference would not be due to the model; use the same --provider, or pass --compare-anyway."
         )
 
 
 def require_shared_case(old: Row, rows: Sequence[Row], *, anyway: bool = False) -> None:
-    """Refuse before anything is measured where nothing that will be measured was measured then.
+    """Before the measurement, refuse two benchmarks without a common case.
 
     Parameters
     ----------
     old
-        As `read_benchmark` returns it.
+        The result of `read_benchmark`.
     rows
-        What will be measured: `path`, `provider`, `threads`, `batch`, and as keys "latency_ms", "throughput" or both.
+        The planned cases: `path`, `provider`, `threads`, `batch`, and as keys "latency_ms", "throughput" or both.
     anyway
         As in `compare`.
 
     Raises
     ------
     DataError
-        They share no case.
+        There is no common case.
     """
     before, now = _by_case(old["models"], anyway=anyway), _by_case(rows, anyway=anyway)
     if any(before[case].get(key) and key in now[case] for case in now if case in before for key in _QUANTITIES):
         return
     raise DataError(
-        f"The earlier benchmark has none of these cases (it has {_list(before)}, this one {_list(now)}); measure "
-        "the same file names, threads, batches and mode."
+        f"The earlier benchmark has none of these cases (it has {_list(before)}; this one has {_list(now)}); "
+        "measure the same file names, threads, batches and mode."
     )
 
 
 def machine_differences(old: Row, new: Row) -> list[str]:
-    """Return in words in what two machines differ that decides how fast a model is."""
+    """Return texts with the differences of two machines that affect the speed of a model."""
     return [
         f"{key}: {_words(old.get(key))} then, {_words(new.get(key))} now"
         for key in _MACHINE
@@ -134,17 +134,17 @@ def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
     Parameters
     ----------
     new, old
-        As `segtool benchmark --json` prints them.
+        Results of `segtool benchmark --json`.
     anyway
-        Take cases for the same whatever provider runs them.
+        Ignore the provider when matching cases.
 
     Returns
     -------
     dict
-        `rows`: for each case that is in both and each `quantity` that was measured in both ("latency", "throughput")
-        the `ratio` of its time now to its time then, the interval `low` to `high`, the `band`, and a `verdict`:
-        "slower" or "faster" where the whole interval is beyond the band, "undecided" where it is not and the noise was
-        above the limit, else "same". `only_new`, `only_old`: cases that have nothing in the other to compare with.
+        `rows`: for each common case and each common `quantity` ("latency", "throughput"), the `ratio` of the new to
+        the old time, its interval `low` to `high`, the `band`, and a `verdict`: "slower" or "faster" if the whole
+        interval is beyond the band, "undecided" if it is not and the noise was above the limit, otherwise "same".
+        `only_new`, `only_old`: cases without a counterpart.
     """
     before, now = _by_case(old["models"], anyway=anyway), _by_case(new["models"], anyway=anyway)
     band = _band(new, old)
@@ -202,19 +202,19 @@ def _throughput_band(row: Row) -> float:
 
 
 def _latency(row: Row) -> tuple[float, float, float] | None:
-    """Return the median time of a run and its interval; None where it was not measured."""
+    """Return the median time of a run and its interval; None if it was not measured."""
     times = row.get("latency_ms")
     return (times["p50"], times.get("p50_low", times["p50"]), times.get("p50_high", times["p50"])) if times else None
 
 
 def _throughput(row: Row) -> tuple[float, float, float] | None:
-    """Return the time per image, from images a second, and its interval; None where it was not measured."""
+    """Return the time per image, from images a second, and its interval; None if it was not measured."""
     rate = (row.get("throughput") or {}).get("images_per_second")
     return (1 / rate["median"], 1 / rate["high"], 1 / rate["low"]) if rate else None
 
 
 def _by_case(rows: Sequence[Row], *, anyway: bool) -> dict[tuple[Any, ...], Row]:
-    """Return the rows by what makes a case: the file's name (its whole path where names repeat) and how it runs."""
+    """Return the rows by case: the file name (the full path if names repeat) and the settings."""
     names = {row["path"]: Path(row["path"]).name for row in rows}
     whole = len(set(names.values())) < len(names)
     keys = _KEYS[1:] if anyway else _KEYS
@@ -222,7 +222,7 @@ def _by_case(rows: Sequence[Row], *, anyway: bool) -> dict[tuple[Any, ...], Row]
 
 
 def _is_benchmark(value: Any) -> bool:
-    """Tell whether a file's content has what a comparison reads, and nothing in its place that is no time or share."""
+    """Return whether a file contains valid times and fractions in all fields that a comparison reads."""
     try:
         rows, bands = value["models"], [_noise_band(value), *map(_throughput_band, value["models"])]
         return (
@@ -239,7 +239,7 @@ def _is_benchmark(value: Any) -> bool:
 
 
 def _times(row: Row) -> list[float]:
-    """Return the times of a row that a comparison reads, the widths of its intervals included."""
+    """Return the times of a row that a comparison reads, including the widths of its intervals."""
     return [*(_latency(row) or ()), *(_throughput(row) or ())]
 
 

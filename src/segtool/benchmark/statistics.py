@@ -1,4 +1,4 @@
-"""What repeated measurements say: percentiles of all of them, and how far their medians can be trusted."""
+"""Statistics of repeated measurements: percentiles, and intervals of medians."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 FloatVector = npt.NDArray[np.float64]
 
 LEAST_FOR_P999 = 1000
-"""With fewer values the largest alone would be the 99.9th percentile."""
+"""With fewer values, the 99.9th percentile would be the largest value."""
 
 _BLOCKS = 50
 _BOOTSTRAP_SAMPLES = 2000
@@ -20,7 +20,7 @@ _BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Ratio:
-    """How long A takes in units of B: above 1, B is faster.
+    """The ratio of the times of A and B: above 1, B is faster.
 
     Attributes
     ----------
@@ -36,12 +36,12 @@ class Ratio:
 
     @property
     def band(self) -> float:
-        """How far from 1 the interval reaches, as a share: the noise, where A and B are the same."""
+        """The distance of the interval from 1, as a fraction: the noise, if A and B are the same."""
         return max(abs(self.low - 1), abs(self.high - 1))
 
 
 def percentiles(values: FloatVector) -> dict[str, float | None]:
-    """Return p50, p90, p99, p999, mean, min and max of all values, in their unit; p999 None below 1000 of them."""
+    """Return p50, p90, p99, p999, mean, min and max of all values, in their unit; p999 is None below 1000 values."""
     p50, p90, p99, p999 = np.percentile(values, (50, 90, 99, 99.9)).tolist()
     return {
         "p50": p50,
@@ -63,10 +63,10 @@ def ratio_of(ratios: FloatVector) -> Ratio:
 
 
 def median_interval(values: FloatVector) -> tuple[float, float]:
-    """Return the bootstrap 95 % interval of the median of values in the order in which they were measured.
+    """Return the bootstrap 95 % interval of the median of values in the order of their measurement.
 
-    Neighbours in time resemble each other (a clock, another program), so that runs of consecutive values are drawn
-    and not single ones (the block bootstrap of Kuensch, 1989); single ones would make the interval too narrow.
+    Values close in time are correlated (the clock, another program). Therefore runs of consecutive values are drawn
+    (the block bootstrap of Kuensch, 1989); single values would make the interval too narrow.
     """
     rng = np.random.default_rng(_BOOTSTRAP_SEED)
     blocks = np.array_split(values, min(_BLOCKS, len(values)))
@@ -77,13 +77,13 @@ def median_interval(values: FloatVector) -> tuple[float, float]:
 
 
 def ratio_of_turns(turns: Sequence[FloatVector], reference: Sequence[FloatVector]) -> Ratio:
-    """Return how long one takes in units of another that took turns with it.
+    """Return the ratio of the times of two interleaved cases.
 
     Parameters
     ----------
     turns, reference
-        The times of each turn, of the same rounds. At most 50 blocks of consecutive rounds give one ratio each, that
-        of their medians.
+        The times of each turn, for the same rounds. At most 50 blocks of consecutive rounds give one ratio of medians
+        each.
     """
     rounds = np.array_split(np.arange(len(turns)), min(_BLOCKS, len(turns)))
     return ratio_of(np.array([_median(turns, block) / _median(reference, block) for block in rounds]))

@@ -18,7 +18,7 @@ from segtool.images.image_io import decode_image, to_channels
 from segtool.runtime.segmenter import Segmenter, load
 
 STAGES = ("decode", "pre", "run", "post")
-"""PNG bytes to pixels; pixels to the model's batch; the graph; its output to label maps."""
+"""PNG bytes to pixels; pixels to the model's batch; the graph; the graph's output to label maps."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class BenchmarkCase:
     provider_options: Mapping[str, str] = field(default_factory=dict)
 
     def open(self) -> Segmenter:
-        """Open the model as this case says; errors as in `segtool.load`."""
+        """Open the model with the settings of this case; errors as in `segtool.load`."""
         return load(self.path, provider=self.provider, threads=self.threads, provider_options=self.provider_options)
 
 
 class Subject:
-    """A case under measurement that takes turns with others.
+    """A case under interleaved measurement.
 
     Attributes
     ----------
     case
-        What is measured.
+        The measured case.
     segmenter
         Its open model.
     turns
@@ -73,7 +73,7 @@ class Subject:
         return _stage_times(self.segmenter, files)
 
     def turn(self, runs: int, *, fresh: bool) -> FloatVector:
-        """Run several times and keep the times; one more run before them, not counted, where others ran meanwhile."""
+        """Run several times and keep the times; if other cases ran in between, one uncounted run comes first."""
         if fresh:
             self.run()
         times = np.array([self.run() for _ in range(runs)])
@@ -81,11 +81,11 @@ class Subject:
         return times
 
     def latencies(self) -> list[FloatVector]:
-        """Return the milliseconds from pixels to label maps of each run of each turn."""
+        """Return the milliseconds from pixels to label maps for each run of each turn."""
         return [turn[:, 1:].sum(axis=1) * 1e3 for turn in self.turns]
 
     def summary(self) -> dict[str, Any]:
-        """Return what its turns say, ready for JSON: `n`, `latency_ms`, `stages_ms`, `throughput_ips`."""
+        """Return the statistics of its turns, ready for JSON: `n`, `latency_ms`, `stages_ms`, `throughput_ips`."""
         latency = np.concatenate(self.latencies())
         low, high = median_interval(latency)
         stages = np.median(np.concatenate(self.turns), axis=0) * 1e3
@@ -98,7 +98,7 @@ class Subject:
 
 
 def describe(segmenter: Segmenter, case: BenchmarkCase) -> dict[str, Any]:
-    """Return what runs: the file, all that is known of the provider, batch, precision, head and size in bytes."""
+    """Return the description of a case: file, provider report, batch, precision, head and size in bytes."""
     return {
         "path": str(segmenter.path),
         **segmenter.provider_report,

@@ -1,4 +1,4 @@
-"""Images a second: several sessions side by side, each with its threads and batches, on all processors."""
+"""Throughput in images a second: parallel sessions, each with its threads and batches, on all processors."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _LEAST_TURNS = 6
 def measure_throughput(
     cases: Sequence[BenchmarkCase], *, images: UInt8Array, length: Length, progress: Progress | None = None
 ) -> list[dict[str, Any]]:
-    """Measure images a second of every case, their turns interleaved.
+    """Measure images a second of all cases, interleaved.
 
     Parameters
     ----------
     cases
-        What to measure; a case runs as many sessions side by side as its threads fit into the processors that this
-        process may use.
+        The cases to measure; a case runs as many parallel sessions as the processors of this process allow with its
+        number of threads.
     images
         As in `segtool.benchmark.latency.measure_latency`.
     length
-        How long; with `runs`, at least so many runs of each case.
+        How long to measure; with `runs`, at least this number of runs of each case.
 
     Returns
     -------
     list of dict
-        For each case `sessions`, `threads` of each, `turns`, `n` runs, `images_per_second` (the median over the turns
-        with its bootstrap 95 % interval), `latency_ms` of a run under that load, and `band`: how far from 1 the
-        interval of the ratio of each turn to the next one reaches.
+        For each case `sessions`, `threads` of each session, `turns`, `n` runs, `images_per_second` (the median over
+        the turns with its bootstrap 95 % interval), `latency_ms` of a run under this load, and `band`: the distance
+        from 1 of the interval of the ratio of each turn to the next one.
     """
     subjects = [_Sessions(case, images) for case in cases]
     started, seconds = time.perf_counter(), length.seconds * len(cases)
@@ -66,7 +66,7 @@ def measure_throughput(
 
 
 class _Sessions:
-    """Sessions of one case, each called by a thread of its own."""
+    """Sessions of one case, each called by its own thread."""
 
     def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
         first = case.open()
@@ -83,7 +83,7 @@ class _Sessions:
         return len(self._latencies)
 
     def turn(self, *, counted: bool = True) -> None:
-        """Let all sessions work for a while; the rate of a turn is the sum of theirs."""
+        """Run all sessions for one turn; the rate of the turn is the sum of their rates."""
         found = list(self._pool.map(self._work, self._segmenters))
         if counted:
             self._rates.append(sum(len(times) * self._case.batch / sum(times) for times in found))
@@ -106,7 +106,7 @@ class _Sessions:
         self._pool.shutdown()
 
     def _work(self, segmenter: Segmenter) -> list[float]:
-        """Run one batch after the other for `TURN_SECONDS`; return the seconds of all but the first."""
+        """Run one batch after the other for `TURN_SECONDS`; return the seconds of all except the first."""
         size, number = self._case.batch, 0
         times: list[float] = []
         ends = time.perf_counter() + TURN_SECONDS

@@ -1,4 +1,4 @@
-"""Running models until their times have settled: caches, clocks and lazy allocations take some runs."""
+"""Warm-up: run models until their times are stable; caches, clocks and lazy allocations need some runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WINDOW = 10
-"""Rounds whose median is compared with that of the rounds before."""
+"""Number of rounds whose median is compared with that of the previous rounds."""
 
 TOLERANCE = 0.03
 _AGREEMENTS = 2
@@ -19,16 +19,16 @@ _LEAST_ROUNDS = 3
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How a warm-up went.
+    """The result of a warm-up.
 
     Attributes
     ----------
     rounds, seconds
-        How long it took; in each round every subject ran once.
+        Its length; in each round, each case ran once.
     stable
-        Whether the times had settled when it ended; None where a fixed number of rounds was asked for.
+        Whether the times were stable at the end; None if a fixed number of rounds was requested.
     criterion
-        What that means, in words.
+        The definition of stable, as text.
     """
 
     rounds: int
@@ -38,22 +38,22 @@ class WarmUp:
 
 
 def warm_up_rounds(runs: Sequence[Callable[[], float]], rounds: int) -> WarmUp:
-    """Run each in turn a fixed number of times."""
+    """Run all cases interleaved for a fixed number of rounds."""
     started = time.perf_counter()
     for _ in range(rounds):
         _round(runs)
-    return WarmUp(rounds, time.perf_counter() - started, None, f"{rounds} rounds, as asked for")
+    return WarmUp(rounds, time.perf_counter() - started, None, f"{rounds} rounds, as requested")
 
 
 def warm_up(runs: Sequence[Callable[[], float]], *, longest: float = _LONGEST_SECONDS) -> WarmUp:
-    """Run each in turn until none gets faster or slower any more.
+    """Run all cases interleaved until their times are stable.
 
     Parameters
     ----------
     runs
-        Each runs its subject once and returns the seconds that this took.
+        Functions that run a case once and return its seconds.
     longest
-        Seconds for each of them after which it ends in any case, but not before three rounds.
+        Maximum seconds per case; at least three rounds are run.
     """
     started = time.perf_counter()
     limit = started + longest * len(runs)
@@ -63,14 +63,14 @@ def warm_up(runs: Sequence[Callable[[], float]], *, longest: float = _LONGEST_SE
             break
         rounds.append(_round(runs))
     criterion = (
-        f"the medians of {WINDOW} rounds differ by at most {100 * TOLERANCE:.0f} % from those of the {WINDOW} before, "
-        f"for every case, {_AGREEMENTS} times in a row; at most {longest:g} s a case"
+        f"stable: for each case, the medians of {WINDOW} rounds differ by at most {100 * TOLERANCE:.0f} % from those "
+        f"of the previous {WINDOW}, {_AGREEMENTS} times in a row; limit: {longest:g} s per case"
     )
     return WarmUp(len(rounds), time.perf_counter() - started, settled, criterion)
 
 
 def has_settled(rounds: Sequence[Sequence[float]]) -> bool:
-    """Tell whether the last windows of these times (rounds, subjects) agree; only ever at the end of a window."""
+    """Return whether the last windows of these times (rounds, cases) agree; true only at the end of a window."""
     needed = WINDOW * (_AGREEMENTS + 1)
     if len(rounds) < needed or len(rounds) % WINDOW:
         return False

@@ -13,24 +13,24 @@ from segtool.gc_pause import gc_paused
 
 _COMMANDS = {
     "train": "Train a network and write a run folder.",
-    "export": "Convert a trained network to ONNX, FP32 and INT8, and prove it.",
+    "export": "Convert a trained network to ONNX (FP32, INT8) and verify it.",
     "predict": "Segment images with an exported model.",
     "evaluate": "Score a model: IoU, Dice, accuracy, confusion matrix.",
     "benchmark": "Measure latency, throughput, cold start, memory and size.",
-    "report": "Write one HTML page on a model: this file, this machine, yes or no.",
-    "data": "Make, describe or check a data set.",
-    "info": "Show what a model file expects, returns and was proven to do.",
+    "report": "Write one HTML page: deploy this model on this machine, or not.",
+    "data": "Make, describe, check or convert a data set.",
+    "info": "Show the inputs, outputs and measured results of a model file.",
     "verify": "Run a model's built-in golden test on this machine.",
-    "doctor": "Show what this machine has: packages, providers, processor.",
-    "quickstart": "Walk the whole road on built-in data in a few minutes.",
+    "doctor": "Check packages, providers, processor and folders.",
+    "quickstart": "Run the full pipeline on built-in data in a few minutes.",
 }
 
 
 class LazyGroup(Group):
-    """Imports a command's module only when that command is run, so that `segtool predict` starts at once."""
+    """A group that imports the module of a command only when it runs, so that `segtool predict` starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the commands in the order of the road."""
+        """Return the commands in the order of the pipeline."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -50,14 +50,14 @@ class LazyGroup(Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(segtool.__version__, prog_name="segtool")
 def main(**_: Any) -> None:
-    """Put a trained segmentation network on small machines.
+    """Train segmentation networks and deploy them on small machines.
 
     \b
-    In an empty folder, these three do the whole road on built-in data:
+    These three commands run the full pipeline on built-in data, in an empty folder:
       segtool train                      # writes runs/<name>/, points runs/latest at it
       segtool export --quantize          # writes model.onnx and model.int8.onnx beside model.keras
       segtool predict images/*.png       # writes label maps and a manifest
 
-    Results go to stdout (--json for programs), progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
-    3 partly done, 4 a gate refused.
+    Results go to stdout (--json for programs). Messages and progress go to stderr. Exit codes: 0 done, 1 failed,
+    2 wrong usage, 3 partly done, 4 a gate refused.
     """

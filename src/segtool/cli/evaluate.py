@@ -21,13 +21,13 @@ from segtool.cli.options import (
 @click.command(cls=Command, name="evaluate", short_help="Score a model, or compare several on the same images.")
 @click.argument("models", metavar="[MODEL]...", nargs=-1, type=click.Path(path_type=Path))
 @data_option(
-    "Images with their truth, as in `segtool train`; of a run folder, or a model in one, the run's own where not given."
+    "Images with masks, as in `segtool train`.  [default: the data of the run, for a run folder or a model in one]"
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part of the data.  [default: val of the data that a model was trained on, and of files that come "
-    "in parts; else all, as of generated data that no model was trained on]",
+    help="Which part of the data.  [default: val for the data that the model was trained on and for data with parts; "
+    "all otherwise]",
 )
 @click.option(
     "--per-image",
@@ -39,43 +39,43 @@ from segtool.cli.options import (
     "--confusion",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also draw the confusion matrix of one model, each row a share of the true pixels, to a PNG file (needs the "
-    "extra report).",
+    help="Also draw the confusion matrix of one model to a PNG file, normalized over the true pixels of each row "
+    "(needs the extra report).",
 )
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also draw images, truth and predictions side by side to a PNG file (needs the extra report): the first "
-    "images of one model; of several, those on which the second differs most from the first.",
+    help="Also draw images, ground truth and predictions side by side to a PNG file (needs the extra report). For one "
+    "model: the first images. For several: the images with the greatest difference between the first two.",
 )
-@click.option("--samples", type=click.IntRange(1, 16), help="How many images --pictures shows.  [default: 6]")
+@click.option("--samples", type=click.IntRange(1, 16), help="Number of images in --pictures.  [default: 6]")
 @click.option(
     "--boundary-width",
     type=click.IntRange(1),
     metavar="PIXELS",
-    help="How near to an outline the pixels of the boundary IoU are.  [default: 2 % of each image's diagonal]",
+    help="Maximum distance from an outline to the pixels of the boundary IoU.  [default: 2 % of the image diagonal]",
 )
 @click.option(
     "--resamples",
     type=click.IntRange(100),
     default=1000,
     show_default=True,
-    help="How often images are drawn anew for the 95 % intervals.",
+    help="Number of bootstrap samples for the 95 % intervals.",
 )
 @provider_option
 @threads_option
 @overwrite_option
 @json_option
 def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **options: Any) -> None:
-    """Score each MODEL (.onnx, .keras or a run folder; the latest run where none is given) on images with known truth.
+    """Score each MODEL (.onnx, .keras or a run folder; by default the latest run) on images with ground truth.
 
-    All figures come from one confusion matrix over all images. Means named foreground leave the background class
-    out, and are the ones to compare: on M2NIST a model that finds nothing has 94 % pixel accuracy. Intervals are by
-    the bootstrap over images.
+    All figures come from one confusion matrix over all images. Foreground means exclude the background class; use
+    them for comparisons. On M2NIST, a model that predicts only background has 94 % pixel accuracy. Intervals are
+    bootstrap intervals over images.
 
-    Several models are scored on the same images, and each is compared with the first: differences with paired
-    intervals, the labels that agree, and the images on which they differ most.
+    Several models are scored on the same images, and each one is compared with the first: differences with paired
+    intervals, the percentage of equal labels, and the images with the greatest differences.
 
     \b
     Examples:
@@ -86,16 +86,16 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
     if options["samples"] is None:
         del options["samples"]
     elif options["pictures"] is None:
-        raise click.UsageError("--samples says how many images --pictures shows; give --pictures FILE too.")
+        raise click.UsageError("--samples needs --pictures; add --pictures FILE, or remove --samples.")
     if len(models) > 1 and options["confusion"] is not None:
-        raise click.UsageError("--confusion draws the matrix of one model; name one, or leave it out.")
+        raise click.UsageError(f"--confusion needs one model, but {len(models)} are given; name one model.")
     from segtool.evaluate.evaluate import EvaluateOptions, wrong_outputs
     from segtool.metrics import Bootstrap
     from segtool.report.evaluation import require_drawing
 
     if options["overwrite"] and not any(options[name] for name in ("per_image", "confusion", "pictures")):
         raise click.UsageError(
-            "--overwrite is about --per-image, --confusion and --pictures; give one of them as well."
+            "--overwrite needs --per-image, --confusion or --pictures; add one of them, or remove --overwrite."
         )
     settings = EvaluateOptions(**options, bootstrap=Bootstrap(resamples))
     if wrong := wrong_outputs(settings):
@@ -121,7 +121,7 @@ def _evaluate(model: Path | None, options: Any, *, as_json: bool) -> None:
         emit_json("evaluate", result.to_dict())
     else:
         report_evaluation(result)
-    _say_written(result.written)
+    _print_written(result.written)
 
 
 def _compare(models: tuple[Path, ...], options: Any, *, as_json: bool) -> None:
@@ -139,9 +139,9 @@ def _compare(models: tuple[Path, ...], options: Any, *, as_json: bool) -> None:
         emit_json("evaluate", result.to_dict())
     else:
         report_comparisons(result)
-    _say_written(result.written)
+    _print_written(result.written)
 
 
-def _say_written(paths: Any) -> None:
+def _print_written(paths: Any) -> None:
     for path in paths:
         say(f"Wrote {path}")

@@ -36,107 +36,110 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     cls=Command,
     name="export",
     kept=WHOLE_FILES_KEPT,
-    short_help="Convert a trained network to ONNX, FP32 and INT8, and prove it.",
+    short_help="Convert a trained network to ONNX (FP32, INT8) and verify it.",
 )
 @click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[RUN_OR_KERAS]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
-@data_option("Images to prove and calibrate on; the run's own data where not given.")
+@data_option("Images for the gates and the calibration.  [default: the data of the run]")
 @click.option(
     "--head",
     type=click.Choice(["labels", "logits", "probabilities"]),
     default="labels",
     show_default=True,
-    help="What the file returns: class ids, or float32 scores for each class.",
+    help="Output of the file: class ids, or float32 scores of each class.",
 )
 @click.option(
     "--size",
     type=SizeType(),
-    help="Rebuild the network for this input size, with the same weights; up to 2,097,152 pixels (1024x2048). "
-    "Images are resized to it, and every gate and figure is at this size.  [default: the network's own]",
+    help="Rebuild the network for this input size, with the same weights; up to 2,097,152 pixels (1024x2048). Images "
+    "are resized to it, and all gates and figures use it.  [default: the input size of the network]",
 )
 @click.option(
     "--larger-images",
     "size_policy",
     type=click.Choice(["resize", "tile"]),
-    help="What predict does by default with images larger than the input: resize them to it, or cut them into "
-    "overlapping tiles (for networks trained at the scale of those images; overlaps are merged where --head gives "
-    "scores).  [default: tile for a network trained on crops, else resize]",
+    help="How predict processes images larger than the input: resize them, or cut them into overlapping tiles (for "
+    "networks trained at the scale of these images; overlaps are merged if --head gives scores).  [default: tile for "
+    "a network trained on crops, resize otherwise]",
 )
 @click.option(
     "--max-drop",
     type=FiniteRange(0),
     metavar="POINTS",
-    help="Points of foreground mean IoU that INT8 may lose before the export refuses it.  [default: 0.5]",
+    help="Maximum loss of foreground mean IoU of INT8, in percentage points; a greater loss refuses the file.  "
+    "[default: 0.5]",
 )
 @click.option(
     "--prune",
     type=FiniteRange(0, MOST_PRUNING, min_open=True),
     metavar="PERCENT",
-    help="Remove channels (feature maps) that others can stand in for from the INT8 file, without training, while at "
-    "most this share of the labels changes, on training images that the pruning is not fitted to; quantizing comes on "
-    "top, and the gates judge both. 0.1 is a good start for a wide network; takes minutes.",
+    help="Remove redundant channels (feature maps) from the INT8 file, without training, while at most this percentage "
+    "of the labels changes. The labels are compared on training images that the pruning does not use. The gates check "
+    "the result after quantization. Start with 0.1 for a wide network; takes minutes.",
 )
 @click.option(
     "--winograd",
     type=click.Choice(WINOGRAD_CHOICES),
     default=ExportOptions.winograd,
     show_default=True,
-    help="Winograd's 3x3 convolutions in the FP32 file, with fewer multiplications and more steps: auto takes them "
-    "where they are timed to be faster on this processor; off for a GPU or a browser.",
+    help="Winograd's 3x3 convolutions in the FP32 file: fewer multiplications, more steps. auto uses them if they are "
+    "measured to be faster on this processor; choose off for a GPU or a browser.",
 )
 @click.option(
     "--preset",
     type=click.Choice(PRESET_NAMES),
-    help="The processor that the INT8 file is for: vnni (x86 since about 2019: AVX512-VNNI or AVX-VNNI), x86 (older, "
-    "7-bit weights), arm, or auto, this machine's. For another than this machine's, speed is measured here and not "
-    "judged.  [default: auto]",
+    help="Target processor of the INT8 file: vnni (x86 since about 2019: AVX512-VNNI or AVX-VNNI), x86 (older, 7-bit "
+    "weights), arm, or auto (this machine). For another processor than this machine's, the speed is measured but not "
+    "checked.  [default: auto]",
 )
 @click.option(
     "--calibration",
     type=click.Choice(CALIBRATIONS),
-    help="How INT8 ranges are chosen from calibration images: min-max keeps all that was seen; percentile drops the "
-    "rarest 0.001 % at each end, for data with outliers; entropy clips most, and hurts where the foreground is rare.  "
+    help="How INT8 ranges are chosen from the calibration images: min-max keeps the full range; percentile drops the "
+    "rarest 0.001 % at each end, for data with outliers; entropy clips most, and is inaccurate if the foreground is "
+    "rare.  "
     f"[default: {ExportOptions.calibration}]",
 )
 @click.option(
     "--calibration-images",
     type=click.IntRange(MIN_CALIBRATION_IMAGES),
     metavar="N",
-    help="Training images, or tiles of them, to calibrate INT8 on, at most.  "
-    f"[default: {DEFAULT_CALIBRATION_IMAGES}, fewer where they are large]",
+    help="Maximum number of training images, or tiles of them, for the INT8 calibration.  "
+    f"[default: {DEFAULT_CALIBRATION_IMAGES}, fewer if they are large]",
 )
 @click.option(
     "--waive",
     type=click.Choice(GATES),
     multiple=True,
-    help="Write the file although this gate refuses it, with a warning that its metadata keep; may be given more than "
-    "once. accuracy and speed are gates of INT8.",
+    help="Write the file although this gate refuses it; the metadata record a warning. Repeatable. accuracy and speed "
+    "are gates of INT8.",
 )
-@click.option("--opset", type=int, default=None, help="ONNX operator set.  [default: the tested one]")
+@click.option("--opset", type=int, default=None, help="ONNX operator set.  [default: the tested version]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The FP32 file; the INT8 file is named after it.  [default: model.onnx beside model.keras, or "
+    help="Path of the FP32 file; the name of the INT8 file is derived from it.  [default: model.onnx beside "
+    "model.keras, or "
     "model.HxW.onnx with --size]",
 )
 @overwrite_option
 @json_option
 def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
-    """Convert a trained network (a run folder or .keras file; the latest run where not given) to one ONNX file.
+    """Convert a trained network (a run folder or .keras file; by default the latest run) to one ONNX file.
 
-    The file takes raw uint8 pixels and returns class ids: scaling and arg-max are in the graph. It carries its
-    contract, and images to verify itself with. Three gates prove it, and a file that one refuses is not written
-    (exit code 4): parity (the trained network's answers on real images), and for the INT8 file accuracy (at most
-    --max-drop points lost) and speed (not slower than FP32 on the processor it is for).
+    The file takes raw uint8 pixels and returns class ids: scaling and arg-max are inside the graph. It contains its
+    contract and images for a self-test. Three gates check it: parity (same outputs as the trained network on real
+    images), and for the INT8 file accuracy (a loss of at most --max-drop points) and speed (not slower than FP32 on
+    the target processor). A file that a gate refuses is not written (exit code 4).
 
     \b
     Examples:
       segtool export --quantize
       segtool export --quantize --size 128x168
-      segtool export --quantize --prune 0.1        # smaller and faster still, for a wide network
+      segtool export --quantize --prune 0.1        # even smaller and faster, for a wide network
       segtool export --quantize --preset arm       # for an Arm board; measure there with segtool benchmark
-      segtool export --quantize --waive speed      # the smaller file, even where it is slower
+      segtool export --quantize --waive speed      # the smaller file, even if it is slower
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
     """
     from segtool.cli.extras import need_all
@@ -157,15 +160,15 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _check_usage(options: Mapping[str, Any]) -> None:
-    """Refuse options that only mean something for INT8 where none is made."""
+    """Refuse options of INT8 without --quantize."""
     if options["quantize"]:
         return
     for name in _INT8_OPTIONS:
         if options[name] is not None:
             option = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{option} is an option of INT8; give --quantize too, or leave it out.")
+            raise click.UsageError(f"{option} is an option of INT8; add --quantize, or remove {option}.")
     if gates := sorted(set(options["waive"]) - {"parity"}):
-        raise click.UsageError(f"--waive {gates[0]} is about the INT8 file; give --quantize too, or leave it out.")
+        raise click.UsageError(f"--waive {gates[0]} is about the INT8 file; add --quantize, or remove the option.")
 
 
 def _report(result: ExportResult, *, data: str | None) -> None:
@@ -200,11 +203,11 @@ def _report(result: ExportResult, *, data: str | None) -> None:
         say(f"INT8 against FP32 on this machine: {result.int8_contract.gates['speed']['sentence']}.")
     if result.contract.trained_size:
         size, trained = (result.contract.height, result.contract.width), result.contract.trained_size
-        resized = "images are resized to that, so what they show has another size than in training"
-        tiled = "larger images are cut into tiles of that"
+        resized = "images are resized to this size, so objects have another scale than in training"
+        tiled = "larger images are cut into tiles of this size"
         say(
             f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: "
-            f"{tiled if result.contract.size_policy == 'tile' else resized}; the accuracy above is measured so."
+            f"{tiled if result.contract.size_policy == 'tile' else resized}. The accuracy above is measured this way."
         )
     best = {"int8": result.int8, "float32": result.float32}.get(result.recommendation.file or "")
     if result.int8:
@@ -215,34 +218,35 @@ def _report(result: ExportResult, *, data: str | None) -> None:
 
 
 def _of_convolutions(facts: Mapping[str, Any]) -> str | None:
-    """Say how the FP32 file computes its convolutions, where both ways were timed."""
+    """Return how the FP32 file computes its convolutions, if both ways were timed."""
     if "winograd_speedup" not in facts:
         return None
-    times = f"{facts['low']:.2f} to {facts['high']:.2f} times as fast here on one thread"
+    times = f"{facts['low']:.2f} to {facts['high']:.2f} times as fast on this machine with one thread"
     if facts["algorithm"] == "direct":
-        return f"Winograd's convolutions would be {times}: not taken for the FP32 file."
-    return f"The FP32 file has Winograd's convolutions, {times}; for a GPU or a browser export with --winograd off."
+        return f"The FP32 file does not use Winograd's convolutions: they would be {times}."
+    return f"The FP32 file uses Winograd's convolutions: {times}. For a GPU or a browser, export with --winograd off."
 
 
 def _of_pruning(contract: ModelContract) -> str | None:
-    """Say how much was removed from the INT8 file, where that was asked for."""
+    """Return how much was removed from the INT8 file, if pruning was requested."""
     found = contract.quantization.get("pruned")
     if found is None:
         return None
     if "lost_points" in found:
-        return f"Pruned nothing: INT8 lost {found['lost_points']:.2f} points with the channels gone."
+        return f"Pruned nothing: INT8 lost {found['lost_points']:.2f} points without the channels."
     if not found["channels"]:
-        return "Pruned nothing: no channels could go without changing more labels than that."
+        return "Pruned nothing: removing any channel changes more labels than --prune allows."
     count, agreement = len(found["channels"]), contract.gates["accuracy"]["label_agreement"]
     return (
         f"Pruned {count} convolution{'s' * (count > 1)} of the INT8 file, {found['macs_saved']:.0%} of the "
-        f"multiply-accumulates: {found['label_agreement']:.3%} of the labels stay on {found['images_checked']} "
-        f"training images that the pruning was not fitted to, and quantized {agreement:.3%} on validation images."
+        f"multiply-accumulates. {found['label_agreement']:.3%} of the labels are unchanged on "
+        f"{found['images_checked']} training images that the pruning did not use; after quantization, {agreement:.3%} "
+        "on validation images."
     )
 
 
 def _is_default(model: Path) -> bool:
-    """Tell whether predict would take this file unasked."""
+    """Return whether predict uses this file by default."""
     from segtool.models.resolve import latest_exported
 
     try:
@@ -252,7 +256,7 @@ def _is_default(model: Path) -> bool:
 
 
 def _data_of(source: Path | None, data: str | None) -> str | None:
-    """Return the SPEC of the data that an export was proven on; None where it is not known."""
+    """Return the SPEC of the data that the export was verified on; None if unknown."""
     from segtool.models.resolve import find_model
 
     run = find_model(source, kind="keras").run
@@ -260,7 +264,7 @@ def _data_of(source: Path | None, data: str | None) -> str | None:
 
 
 def _images_of(spec: str | None) -> str:
-    """Return images to try a model on, as one would type them: of its data, or those that a training left."""
+    """Return example images for the next command, as typed in a shell: from the data, or those written by train."""
     from segtool.data.generator import GENERATOR_NAME
     from segtool.data.layout import find_places
 

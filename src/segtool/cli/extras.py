@@ -1,4 +1,4 @@
-"""Importing the heavy libraries of an extra, quietly; a missing one is an error with the exact pip line."""
+"""Import the heavy libraries of an extra; a missing one is an error that prints the exact pip line."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ from segtool.report.style import require_matplotlib
 
 
 def need_training() -> None:
-    """Import Keras with its backend (KERAS_BACKEND, TensorFlow by default); see that the pictures can be drawn.
+    """Import Keras with its backend (KERAS_BACKEND, TensorFlow by default); check that pictures can be drawn.
 
     Raises
     ------
     MissingExtraError
-        One of them is not installed.
+        A library is not installed.
     ProviderError
-        KERAS_BACKEND names something that does not train.
+        KERAS_BACKEND names a backend that training does not support.
     """
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend not in BACKENDS:
-        raise ProviderError(f"KERAS_BACKEND is {backend!r}, expected one of {', '.join(BACKENDS)}; set or unset it.")
+        raise ProviderError(
+            f"KERAS_BACKEND is {backend!r}, expected one of {', '.join(BACKENDS)}; correct it or unset it."
+        )
     import_quietly(backend, extra="train")
     import_quietly("keras", extra="train")
     require_matplotlib()
 
 
 def need_all() -> None:
-    """Import what training and export need, in tested versions; errors as in `need_training`.
+    """Import the libraries of training and export, in tested versions; errors as in `need_training`.
 
     Raises
     ------
     ExportError
-        A library is outside the range that export was tested with.
+        The version of a library is outside the range that export was tested with.
     """
     from segtool.export.versions import check_versions
 

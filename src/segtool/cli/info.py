@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from segtool.contract import ModelContract
 
 
-@click.command(cls=Command, name="info", short_help="Show what a model file expects, returns and was proven to do.")
+@click.command(cls=Command, name="info", short_help="Show the inputs, outputs and measured results of a model file.")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @json_option
 def command(*, model: Path | None, as_json: bool) -> None:
     """Show the contract of MODEL: an .onnx or .keras file, or a run folder.
 
-    Of a run folder it is the file that predict takes (INT8 unless it was slower on export, else FP32), or the trained
-    model where nothing was exported. Where none is given, it is the latest run, or the model that ships with segtool.
+    For a run folder, this is the file that predict uses: INT8, or FP32 if INT8 was slower on export. Without an
+    exported file it is the trained model. The default is the latest run, or the model that ships with segtool.
     """
     from segtool.models.predictor import open_predictor
     from segtool.models.resolve import find_model
@@ -48,7 +48,7 @@ def _default() -> Path:
 
 
 def _run_name(path: Path) -> str | None:
-    """Return the run folder that a file lies in, by its own name where runs/latest led there; None for none."""
+    """Return the run folder that contains a file, with the link runs/latest resolved; None without one."""
     from segtool.models.resolve import RUN_NAME
 
     folder = path.parent
@@ -80,7 +80,7 @@ def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
 
 
 def graph_facts(path: Path) -> dict[str, Any]:
-    """Return what the graph is made of; nothing where onnx, which a device does not need, is not installed."""
+    """Return facts about the graph; empty if onnx, which a device does not need, is not installed."""
     if importlib.util.find_spec("onnx") is None:
         return {}
     import onnx
@@ -91,7 +91,7 @@ def graph_facts(path: Path) -> dict[str, Any]:
 
 
 def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the facts for people, one row each: nested ones under names such as "gates, parity"; no class tables."""
+    """Yield one row per fact, without class tables. Nested facts have names such as "gates, parity"."""
     for key, value in facts.items():
         if isinstance(value, Mapping) and any(isinstance(item, Mapping) for item in value.values()):
             yield from _rows(value, f"{prefix}{key}, ")

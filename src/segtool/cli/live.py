@@ -21,12 +21,12 @@ _CHANGES = (
 
 
 class LiveTraining(TrainListener):
-    """Shows a bar on a terminal, and in any case one line an epoch with the scores and the time left.
+    """Show a bar on a terminal, and print one line for each epoch with the scores and the remaining time.
 
     Attributes
     ----------
     finished
-        Epochs that have ended; None before the training began.
+        Number of finished epochs; None before the training begins.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class LiveTraining(TrainListener):
         self._progress.stop()
 
     def started(self, info: Mapping[str, Any], *, epochs: int, first_epoch: int, steps: int) -> None:
-        """Say what is trained, on what, in which precision, and why."""
+        """Print the network, the data, the device and the precision with its reason."""
         self._epochs, self._steps, self._first = epochs, steps, first_epoch
         self.finished = first_epoch
         data, counts = info["data"], info["data"]["splits"]
@@ -65,12 +65,12 @@ class LiveTraining(TrainListener):
         )
         say(f"{info['device']['description']}, {info['precision']['name']}: {info['precision']['reason']}")
         if first_epoch:
-            say(f"Going on after epoch {first_epoch} of {epochs}.")
+            say(f"Resuming after epoch {first_epoch} of {epochs}.")
         self._progress.update(self._bar, total=epochs * steps, completed=first_epoch * steps, epochs=epochs)
         self._begun = self._epoch_begun = time.monotonic()
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Move the bar; several steps may come at once, and the very first, which compile, do not count in the rate."""
+        """Move the bar, by one or several steps. The first steps, which compile, do not count in the rate."""
         if epoch != self._epoch:
             self._count_from(epoch, step)
         rate = (step - self._counted) / max(time.monotonic() - self._epoch_begun, 1e-9)
@@ -99,7 +99,7 @@ class LiveTraining(TrainListener):
 
 
 def _changes(config: Mapping[str, Any]) -> str:
-    """Return what a run changes in its recipe, in brackets; nothing where it changes nothing."""
+    """Return the changes of a run to its recipe, in brackets; an empty text without changes."""
     given = [f"{name.replace('_', ' ')} {config[name]}" for name in _CHANGES if config.get(name) is not None]
     return f" ({', '.join(given)})" if given else ""
 

@@ -19,8 +19,8 @@ model_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="An exported .onnx, or a run folder.  [default: the file in runs/latest that its export recommended; "
-    "where there is no runs/latest, the model that ships with segtool]",
+    help="An exported .onnx file, or a run folder.  [default: the recommended file of runs/latest; "
+    "without runs/latest, the model that ships with segtool]",
 )
 
 _provider_name = click.option(
@@ -28,20 +28,20 @@ _provider_name = click.option(
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="auto takes the best that really starts; a named one (cpu, cuda, tensorrt, openvino, directml, coreml, "
-    "xnnpack, qnn, ...) that does not start is an error.",
+    help="auto selects the best provider that starts on this machine. A named provider (cpu, cuda, tensorrt, "
+    "openvino, directml, coreml, xnnpack, qnn, ...) that does not start is an error.",
 )
 
 
 def _as_mapping(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return KEY=VALUE texts as a mapping; each key once."""
+    """Return KEY=VALUE texts as a mapping; a repeated key is an error."""
     options: dict[str, str] = {}
     for text in values:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"{text!r} is no option of a provider; write KEY=VALUE, such as device_type=GPU.")
+            raise click.BadParameter(f"{text!r} is not a provider option; write KEY=VALUE, such as device_type=GPU.")
         if key in options:
-            raise click.BadParameter(f"{key!r} is given twice.")
+            raise click.BadParameter(f"{key!r} is given twice; give it once.")
         options[key] = value
     return options
 
@@ -52,8 +52,8 @@ _provider_options = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     callback=_as_mapping,
-    help="An option of the named provider, by its own key; can be given several times. One that the provider does not "
-    "know is an error.",
+    help="Set an option of the named provider, under the provider's own key; repeatable. An option that the provider "
+    "does not know is an error.",
 )
 
 
@@ -63,7 +63,7 @@ def provider_option(command: Command) -> Command:
 
 
 def say_provider(report: Mapping[str, Any]) -> None:
-    """Say on stderr which providers auto did not take, and why; nothing where it took the best."""
+    """Print on stderr the providers that auto did not select, with the reasons; nothing if it selected the best."""
     if report.get("refused_providers"):
         say(report["provider_reason"])
 
@@ -71,11 +71,11 @@ def say_provider(report: Mapping[str, Any]) -> None:
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Threads of one run.  [default: OMP_NUM_THREADS; else the processors this process may use, or 1 in predict "
-    "with several images, which then run side by side]",
+    help="Threads for one run of the model.  [default: OMP_NUM_THREADS; without it all processors of this process, or "
+    "1 in predict with several images, which then run in parallel]",
 )
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that are already there.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 
 
 def data_option(text: str) -> Callable[[Command], Command]:
@@ -89,7 +89,7 @@ def seed_option(text: str) -> Callable[[Command], Command]:
 
 
 class FiniteRange(click.FloatRange):
-    """A finite number within limits: click's own range takes nan for any, and inf where it has no upper end."""
+    """A finite number within limits. click's own range accepts nan, and inf if it has no upper limit."""
 
     name = "number"
 
@@ -97,7 +97,7 @@ class FiniteRange(click.FloatRange):
         """Return the number."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number; write one such as 2.5.", param, ctx)
+            self.fail(f"{value!r} is not a finite number; write a number such as 2.5.", param, ctx)
         return number
 
 
@@ -112,7 +112,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
             return value
         parts = str(value).lower().split("x")
         if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is no size; write height x width in pixels, such as 64x84.", param, ctx)
+            self.fail(f"{value!r} is not a size; write height x width in pixels, such as 64x84.", param, ctx)
         return int(parts[0]), int(parts[1])
 
 
@@ -127,15 +127,17 @@ class TileType(SizeType):
 
 
 class IntList(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer clicks
-    """Positive whole numbers with commas between them, such as 1,2."""
+    """Positive integers separated by commas, such as 1,2."""
 
     name = "N,N,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the numbers, each once, in the order given."""
+        """Return the numbers in the given order, without duplicates."""
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
         if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is no list of positive numbers; write them with commas, such as 1,2.", param, ctx)
+            self.fail(
+                f"{value!r} is not a list of positive integers; separate them with commas, such as 1,2.", param, ctx
+            )
         return tuple(dict.fromkeys(int(part) for part in parts))

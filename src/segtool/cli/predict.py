@@ -43,61 +43,62 @@ logger = logging.getLogger(__name__)
     default="predictions",
     show_default=True,
     metavar="DIR",
-    help="Where the label maps and manifest.json go; sub-folders are mirrored.",
+    help="Folder for the label maps and manifest.json; sub-folders are mirrored.",
 )
 @provider_option
 @threads_option
-@click.option("--workers", type=click.IntRange(1), help="Threads that decode images ahead of the model.")
+@click.option("--workers", type=click.IntRange(1), help="Threads that read images, run the model and write outputs.")
 @click.option(
     "--overlay",
     is_flag=True,
-    help="Also write each image with its classes blended over it, "
-    "with a legend below: id, name and share of the pixels.",
+    help="Also write each image with the classes blended over it, "
+    "and a legend below: id, name and percentage of the pixels.",
 )
-@click.option("--color", is_flag=True, help="Also write each label map as an RGB picture in the classes' colours.")
+@click.option("--color", is_flag=True, help="Also write each label map as an RGB image in the colours of the classes.")
 @click.option(
     "--contours",
     is_flag=True,
-    help="Also write the regions of the classes as polygons, GeoJSON in pixel edges; filled they are the label map.",
+    help="Also write the regions of each class as GeoJSON polygons along pixel edges. Filled, they give the label map.",
 )
 @click.option(
     "--probabilities",
     is_flag=True,
-    help="Also write float32 (H, W, K) probabilities as .npz; needs a model exported with --head probabilities "
-    "or logits.",
+    help="Also write the probabilities, float32 (H, W, K), as .npz. Requires a model exported with --head "
+    "probabilities or logits.",
 )
 @click.option(
     "--tile",
     type=TileType(),
     default="auto",
     show_default=True,
-    help="What to do with images larger than the model's input: auto does as the model's contract says, never "
-    "resizes, HxW tiles.",
+    help="How to process images larger than the model's input: auto follows the model's contract, never resizes the "
+    "image, HxW cuts it into tiles of this size.",
 )
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
     metavar="N",
-    help="Refuse images of more pixels before they are decoded; raise it for huge ones that you trust.  "
+    help="Refuse images with more pixels than this before they are decoded. Raise the limit for large images that you "
+    "trust.  "
     "[default: 178956970]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on after a stop or a kill: what an earlier run into the same folder did, with the same model and options, "
-    "is left as it is, the rest is done.",
+    help="Continue a stopped or killed run in the same folder, with the same model and options: keep the finished "
+    "images and predict the rest.",
 )
 @click.option(
     "--watch",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="In place of IMAGES: segment the images in DIR, and those that arrive, until Ctrl-C or SIGTERM.",
+    help="Instead of IMAGES: segment the images in DIR, and images that arrive later, until Ctrl-C or SIGTERM.",
 )
 @click.option(
     "--watch-idle",
     type=FiniteRange(0, min_open=True),
     metavar="SECONDS",
-    help="With --watch: end when nothing has arrived for so long.",
+    help="With --watch: stop after this time without a new image.",
 )
 @engine_options
 @overwrite_option
@@ -106,14 +107,14 @@ logger = logging.getLogger(__name__)
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Segment IMAGES and write a label map PNG for each.
 
-    IMAGES are files, folders (searched below), patterns, .npy files of uint8 images (N, H, W) or (N, H, W, C), or - for
-    a list of paths on stdin, one a line or with NULs between them. In folders, and with --watch, files are taken that
-    have a suffix of a format that is read (PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF, PNM, JPEG 2000, TGA, ICO, PSD, ...);
-    .npy files there, and names that begin with a dot, are not.
+    IMAGES are files, folders (searched recursively), patterns, or .npy files of uint8 images (N, H, W) or
+    (N, H, W, C). A dash reads a list of paths from stdin, separated by line breaks or NULs. In folders, and with
+    --watch, segtool reads files with the suffix of a supported format (PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF, PNM,
+    JPEG 2000, TGA, ICO, PSD, ...). It skips .npy files and names that begin with a dot there.
 
     A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
-    has the status of each input. An input that cannot be read does not stop the others (exit code 3). Ctrl-C
-    and SIGTERM finish the images in work (exit code 3), a second one ends at once; --resume does the rest.
+    lists the status of each input. An input that cannot be read does not stop the others (exit code 3). Ctrl-C
+    and SIGTERM finish the images in progress (exit code 3); a second signal stops at once. --resume continues.
 
     \b
     Examples:
@@ -162,7 +163,7 @@ class Request:
     as_json: bool
 
     def options(self, out: Path) -> PredictOptions:
-        """Return what is written, and how."""
+        """Return the options of the outputs."""
         from segtool.predict.predict_options import PredictOptions
 
         return PredictOptions(
@@ -180,7 +181,7 @@ class Request:
 
 
 def _inputs(request: Request) -> list[str]:
-    """Return the images that are named, with the list on stdin in the place of a dash; refuse wrong usage."""
+    """Return the named images, with the list from stdin in place of a dash; refuse wrong usage."""
     if request.engine == "ray":
         refuse_for_ray(request)
     if request.watch is None and not request.images:
@@ -190,7 +191,7 @@ def _inputs(request: Request) -> list[str]:
     if request.watch is None and request.watch_idle is not None:
         raise click.UsageError("--watch-idle needs --watch.")
     if request.images.count("-") > 1:
-        raise click.UsageError("- can be given once: there is one stdin.")
+        raise click.UsageError("- is given more than once; give it once, because there is one stdin.")
     inputs = list(request.images)
     if "-" in inputs:
         place = inputs.index("-")
@@ -205,7 +206,7 @@ def _listed_on_stdin() -> list[str]:
 
     listed = parse_path_list(sys.stdin.buffer.read())
     if not listed:
-        raise DataError("There was no path on stdin; write one a line, or leave out the dash.")
+        raise DataError("stdin contains no path; write one path on each line, or remove the dash.")
     return listed
 
 
@@ -218,7 +219,7 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
     from segtool.predict.watch import WatchOptions, watch_folder
     from segtool.runtime.segmenter import load
 
-    # The limit is --max-pixels; Pillow would also warn, from half of its default on.
+    # --max-pixels is the limit. Pillow would also warn, from half of its own default limit.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     segmenter = load(
         model,
@@ -231,17 +232,17 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
     with finish_work() as stop, progress_bar("images") as progress:
         if request.watch is None:
             return predict_paths(segmenter, inputs, options=options, progress=progress, stop=stop)
-        say(f"Watching {request.watch}; Ctrl-C ends it.")
+        say(f"Watching {request.watch}; Ctrl-C stops it.")
         watch = WatchOptions(idle=request.watch_idle)
         return watch_folder(segmenter, request.watch, options=options, watch=watch, progress=progress, stop=stop)
 
 
 def _threads(inputs: Sequence[str], request: Request) -> int | None:
-    """Return the threads that --threads, the provider's own option or OMP_NUM_THREADS asks for, in this order.
+    """Return the threads that --threads, the provider's own option or OMP_NUM_THREADS requests, in this order.
 
-    Else one thread for several images, which then run side by side; None (all) for the least time of one.
+    Without a request, return 1 for several images, which then run in parallel, and None (all) for one image.
 
-    On two cores, fcn8 in INT8 ran 1,674 images a second with one-thread runs side by side and 1,101 with two threads
+    On two cores, fcn8 in INT8 ran 1,674 images a second with parallel one-thread runs and 1,101 with two threads
     (benchmarks/results/export_engines.json).
     """
     from segtool.machine.processors import environment_threads
@@ -265,7 +266,7 @@ def _exit_code(manifest: Manifest, *, is_watch: bool) -> int:
 
 
 def _report(manifest: Manifest, *, as_json: bool) -> None:
-    end()  # all is written: a stop that comes only now has nothing to stop
+    end()  # all outputs are written: a signal from here on has nothing to stop
     if as_json:
         emit_json("predict", manifest.to_dict())
     else:
@@ -275,5 +276,5 @@ def _report(manifest: Manifest, *, as_json: bool) -> None:
         )
     if manifest.interrupted:
         logger.error(
-            "Stopped: %d images were not run, %s says which; --resume does them.", manifest.not_run, manifest.path
+            "Stopped: %d images were not run; %s lists them. Continue with --resume.", manifest.not_run, manifest.path
         )

@@ -1,4 +1,4 @@
-"""A bar on stderr for work of many images."""
+"""Progress bars on stderr."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from segtool.cli.common import error_console, is_quiet
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a callback (done, total) that moves a bar on stderr; it shows nothing off a terminal or with -q.
+    """Yield a callback (done, total) that moves a bar on stderr. Without a terminal, or with -q, it shows nothing.
 
-    How many of the `unit` are done stands beside the bar, from the first call on; nothing where there is no unit.
+    From the first call on, the number of finished `unit` is shown beside the bar; nothing if `unit` is empty.
     """
     if is_quiet() or not error_console().is_terminal:
         yield lambda done, total: None  # noqa: ARG005 (the callback's arguments)
         return
-    # Where nothing is shown, a device is spared the import.
+    # Imported here, because a device that shows no bar does not need it.
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
@@ -30,7 +30,7 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stages_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a callback (what, done, total) that moves one bar after the other on stderr, as `progress_bar` does."""
+    """Yield a callback (stage, done, total) that moves one bar for each stage on stderr, as `progress_bar` does."""
     if is_quiet() or not error_console().is_terminal:
         yield lambda what, done, total: None  # noqa: ARG005 (the callback's arguments)
         return

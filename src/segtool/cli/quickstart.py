@@ -18,7 +18,7 @@ from segtool.text import percent
     cls=Command,
     name="quickstart",
     kept=WHOLE_FILES_KEPT,
-    short_help="Walk the whole road on built-in data in a few minutes.",
+    short_help="Run the full pipeline on built-in data in a few minutes.",
 )
 @click.option(
     "--out",
@@ -26,18 +26,18 @@ from segtool.text import percent
     default=Path("quickstart"),
     show_default=True,
     metavar="DIR",
-    help="The folder for all that is made.",
+    help="The folder of all outputs.",
 )
-@click.option("--images", type=click.IntRange(50), default=2000, show_default=True, help="Generated images.")
+@click.option("--images", type=click.IntRange(50), default=2000, show_default=True, help="Number of generated images.")
 @click.option(
     "--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the training images."
 )
-@seed_option("Seed of everything.")
+@seed_option("Random seed of all steps.")
 @json_option
 def command(*, as_json: bool, **options: Any) -> None:
     """Train, export, quantize, predict and measure on built-in data, in a few minutes.
 
-    It ends with the accuracy and the latency of the FP32 and the INT8 file, and a picture of predictions.
+    The result is a table with the accuracy and the latency of the FP32 and INT8 files, and a picture of predictions.
     """
     need_all()
     from segtool.cli.live import LiveTraining
@@ -63,5 +63,5 @@ def command(*, as_json: bool, **options: Any) -> None:
         title="Validation images, foreground means; one image, one thread, raw pixels to label map",
     )
     say(f"INT8 is {summary['speed']} on this machine.")
-    say(f"Predictions beside the truth: {summary['files']['picture']}")
+    say(f"Predictions beside the ground truth: {summary['files']['picture']}")
     say(f"Label maps: {summary['files']['labels']}/, the run: {summary['files']['run']}")

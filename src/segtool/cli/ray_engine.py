@@ -1,4 +1,4 @@
-"""What `segtool predict --engine ray` does, and what each engine refuses."""
+"""The command `segtool predict --engine ray`, and the options that each engine refuses."""
 
 from __future__ import annotations
 
@@ -30,54 +30,58 @@ def engine_options(command: Command) -> Command:
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="local runs in this process; ray runs the same on a Ray cluster, where IMAGES and --out may be URLs "
-        "(s3://, gs://, https://, ...), folders must be shared by all nodes, and --workers are actors with a segmenter "
-        'each; needs pip install "segtool[ray]" on each node.',
+        help="local runs in this process. ray runs on a Ray cluster: IMAGES and --out may be URLs (s3://, gs://, "
+        "https://, ...), all nodes must share the folders, and --workers is the number of actors, each with its own "
+        'model. ray needs pip install "segtool[ray]" on each node.',
     )
     address = click.option(
         "--ray-address",
         metavar="ADDRESS",
-        help="With --engine ray, the cluster, such as 10.0.0.5:6379 or auto.  [default: RAY_ADDRESS, or else the "
-        "processors of this machine]",
+        help="With --engine ray: the address of the cluster, such as 10.0.0.5:6379 or auto.  [default: RAY_ADDRESS; "
+        "without it, the processors of this machine]",
     )
     return engine(address(command))
 
 
 def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
-    """Refuse what the local engine cannot do.
+    """Refuse arguments that the local engine does not support.
 
     Raises
     ------
     click.UsageError
-        URLs or an address were given.
+        A URL or --ray-address was given.
     """
     if request.ray_address is not None:
-        raise click.UsageError("--ray-address needs --engine ray.")
+        raise click.UsageError("--ray-address needs --engine ray; add --engine ray.")
     for text in (*inputs, request.out):
         if "://" in text and _is_url(text):
-            raise click.UsageError(f"{text} is a URL, which needs --engine ray.")
+            raise click.UsageError(f"{text} is a URL and needs --engine ray; add --engine ray.")
 
 
 def refuse_for_ray(request: Request) -> None:
-    """Refuse options that a run on a cluster does not have.
+    """Refuse options that a run on a cluster does not support.
 
     Raises
     ------
     click.UsageError
-        One was given.
+        Such an option was given.
     """
     from segtool.runtime.providers import sets_threads
 
     if request.watch is not None or request.watch_idle is not None:
-        raise click.UsageError("--watch needs --engine local; a cluster predicts what is there when it begins.")
+        raise click.UsageError(
+            "--watch needs --engine local; a cluster predicts only the images that exist at its start."
+        )
     if request.resume:
-        raise click.UsageError("--resume needs --engine local, which also completes what a cluster left in a folder.")
+        raise click.UsageError("--resume needs --engine local, which can also resume a run of a cluster.")
     if sets_threads(request.provider_options):
-        raise click.UsageError("With --engine ray, threads are set with --threads: each actor gets as many processors.")
+        raise click.UsageError(
+            "With --engine ray, set the threads with --threads: each actor gets this number of processors."
+        )
 
 
 def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], request: Request) -> NoReturn:
-    """Run the prediction, report it and end with its exit code."""
+    """Run the prediction, report it and exit with its exit code."""
     from segtool.cli.progress import progress_bar
     from segtool.machine.processors import environment_threads
     from segtool.predict.ray_engine.cluster import ClusterOptions
@@ -91,16 +95,16 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
         provider_options=request.provider_options,
         threads=request.threads or environment_threads() or 1,
     )
-    say(f"{model}: on Ray, one segmenter of {cluster.threads} threads in each worker.")
+    say(f"{model}: on Ray, with {cluster.threads} threads for the model of each worker.")
     try:
         with progress_bar("images") as progress:
             options = replace(request.options(Path()), workers=None)
             manifest = predict_on_cluster(model, inputs, out=out, options=options, cluster=cluster, progress=progress)
     except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # which Ray's own handler makes of SIGTERM
+        if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # Ray's own handler turns SIGTERM into this
             raise
         end()
-        logger.error("Stopped: if anything was written, %s/manifest.json says what.", out.rstrip("/"))  # noqa: TRY400
+        logger.error("Stopped: %s/manifest.json lists the outputs, if any were written.", out.rstrip("/"))  # noqa: TRY400
         ctx.exit(EXIT_PARTLY)
     _report(manifest, out, as_json=request.as_json)
     counts = manifest["counts"]
@@ -109,7 +113,7 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
 
 
 def _is_url(text: str) -> bool:
-    from segtool.predict.ray_engine.storage import is_url  # only where there may be one: a device is spared the import
+    from segtool.predict.ray_engine.storage import is_url  # imported only for a possible URL: a device does not need it
 
     return is_url(text)
 
@@ -118,7 +122,7 @@ def _report(manifest: Mapping[str, Any], out: str, *, as_json: bool) -> None:
     counts = manifest["counts"]
     where = f"{out.rstrip('/')}/manifest.json"
     if counts["not_run"]:
-        logger.error("%d images were not run; %s says which.", counts["not_run"], where)
+        logger.error("%d images were not run; %s lists them.", counts["not_run"], where)
     if as_json:
         emit_json("predict", manifest)
         return

@@ -1,4 +1,4 @@
-"""The options of `train` that change its recipe; what they may say comes from the registries."""
+"""The options of `train` that change its recipe; their choices come from the registries."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def recipe_help() -> str:
-    """Return what --recipe says: each recipe with its summary."""
-    return "How it is trained; the options below change it. " + " ".join(
+    """Return the help of --recipe: each recipe with its summary."""
+    return "The training recipe; the options below change it. " + " ".join(
         f"{name}: {recipe.summary} ({recipe.epochs} epochs, batches of {recipe.batch_size})."
         for name, recipe in RECIPES.items()
     )
@@ -30,14 +30,14 @@ def _augment_help() -> str:
         for name, item in AUGMENTATIONS.items()
     ]
     return (
-        f"Random changes of the training images, anew in each epoch: {NONE}, or some of these with commas between, "
-        "each with a strength S behind a colon if you like (shift:8,noise). Labels follow; what comes in from outside "
-        f"the image counts nowhere. {'; '.join(parts)}."
+        f"Random changes of the training images, drawn again in each epoch: {NONE}, or a list with commas. A strength "
+        "S may follow each name after a colon (shift:8,noise). The labels are changed in the same way; pixels from "
+        f"outside the image are ignored. {'; '.join(parts)}."
     )
 
 
 def _checked(parse: Callable[[str], Any], *words: str) -> Callable[..., str | None]:
-    """Return a callback that turns what `parse` refuses into a wrong usage; `words` need no parsing."""
+    """Return a callback that reports errors of `parse` as wrong usage; `words` are accepted without parsing."""
 
     def callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
         try:
@@ -61,12 +61,12 @@ _OPTIONS = (
         callback=_checked(parse_augmentations),
         help=_augment_help(),
     ),
-    click.option("--loss", type=click.Choice(list(LOSSES)), help=f"What is minimized. {_listed(LOSSES)}."),
+    click.option("--loss", type=click.Choice(list(LOSSES)), help=f"The loss function. {_listed(LOSSES)}."),
     click.option(
         "--class-weights",
         metavar=f"{NONE}|{BALANCED}|W,W,...",
         callback=_checked(parse_weights, NONE, BALANCED),
-        help="What each class counts for in the loss: balanced gives rare classes as much weight as frequent ones, a "
+        help="The weight of each class in the loss: balanced gives rare classes as much weight as frequent ones; a "
         "list has one number for each class.",
     ),
     click.option(
@@ -77,46 +77,49 @@ _OPTIONS = (
     click.option(
         "--schedule",
         type=click.Choice(list(SCHEDULES)),
-        help="Of the learning rate after the warm-up: it stays, or falls to zero on a half cosine.",
+        help="The learning rate after the warm-up: constant, or a cosine decay to zero.",
     ),
-    click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="Its peak."),
+    click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="The maximum of the learning rate."),
     click.option(
-        "--weight-decay", type=FiniteRange(0, 1), help="Share of each weight taken off a step, times the rate."
+        "--weight-decay",
+        type=FiniteRange(0, 1),
+        help="Fraction of each weight removed per step, times the learning rate.",
     ),
     click.option(
         "--ema",
         type=FiniteRange(0, 1, max_open=True),
         metavar="DECAY",
-        help="Score and keep a moving average of the weights: 0.99 is that of about the last 100 steps, 0 none.",
+        help="Evaluate and save a moving average of the weights: 0.99 averages about the last 100 steps, 0 disables "
+        "it.",
     ),
     click.option(
         "--patience",
         type=click.IntRange(0),
         metavar="N",
-        help="Stop after N epochs in a row without a better one; 0 for never.",
+        help="Stop after N consecutive epochs without an improvement; 0 never stops early.",
     ),
     click.option(
         "--teacher",
         metavar="RUN",
-        help="Learn the answers of this run or .keras file as well as the labels (distillation), for a small network "
-        "beside a large one: --width 0.5 --teacher runs/large. It must take the same images and tell the same classes.",
+        help="Also learn the outputs of this run or .keras file (distillation). A small network can learn from a large "
+        "one: --width 0.5 --teacher runs/large. Both must have the same input and the same classes.",
     ),
     click.option(
         "--temperature",
         type=FiniteRange(0.1, 100),
-        help="How soft the teacher's answers are made: above 1 they say more of what else a pixel might be.  "
+        help="Temperature of the teacher's outputs: above 1 the probabilities are softer and show similar classes.  "
         "[default: 2]",
     ),
     click.option(
         "--deterministic",
         is_flag=True,
-        help="End two runs with the same options on one machine with the same bits; somewhat slower.",
+        help="Make two runs with the same options on one machine bit-identical; slower.",
     ),
 )
 
 
 def recipe_options(command: Command) -> Command:
-    """Add the options that change a recipe to a command; each is the recipe's own where it is not given."""
+    """Add the options that change a recipe to a command; an option that is not given keeps the recipe's value."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -18,12 +18,10 @@ from segtool.text import percent
     cls=Command,
     name="report",
     kept=WHOLE_FILES_KEPT,
-    short_help="Write one HTML page on a model: this file, this machine, yes or no.",
+    short_help="Write one HTML page: deploy this model on this machine, or not.",
 )
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
-@data_option(
-    "Images with their truth, for every model; of a run folder, or a model in one, the run's own where not given."
-)
+@data_option("Images with masks, for all models.  [default: the data of the run, for a run folder or a model in one]")
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
@@ -33,34 +31,42 @@ from segtool.text import percent
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="The page; the same figures go beside it as FILE.html.json.  [default: report.html in the run's folder, or "
-    "here for files without a run and for several runs]",
+    help="The page; the figures are also written to FILE.html.json.  [default: report.html in the run folder, or in "
+    "this folder for files without a run and for several runs]",
 )
 @click.option(
     "--plots",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Also write every chart to DIR, as SVG and as PNG.",
+    help="Also write each chart to DIR, as SVG and PNG.",
 )
-@click.option("--no-latency", is_flag=True, help="Measure no times.")
+@click.option("--no-latency", is_flag=True, help="Do not measure the latency.")
 @click.option("--runs", type=click.IntRange(10), help="Timed runs of each model.  [default: 200]")
-@click.option("--threads", type=click.IntRange(1), help="Threads of one run.  [default: OMP_NUM_THREADS, else 1]")
 @click.option(
-    "--samples", type=click.IntRange(0, 24), default=6, show_default=True, help="Worst and best images to show."
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads for one run of the model.  [default: OMP_NUM_THREADS, otherwise 1]",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0, 24),
+    default=6,
+    show_default=True,
+    help="Number of worst and best images to show.",
 )
 @provider_option
 @overwrite_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, **options: Any) -> None:
-    """Write one HTML page on RUN_OR_MODELs (run folders, .onnx or .keras files; the latest run where none is given).
+    """Write one HTML page on RUN_OR_MODELs: run folders, .onnx or .keras files; by default the latest run.
 
-    It says whether to deploy which file on this machine, and why: accuracy with its conventions, the worst and the best
-    images, FP32 against INT8, latency, training, contract, and the commands that make it again. The page is one file
-    that loads nothing from elsewhere. Of a run folder its exported files are compared. With --data all models are
-    scored on the same images; where models were not, none is named best. It needs the extra report.
+    The page recommends the file to deploy on this machine and gives the reasons: accuracy with its conventions, worst
+    and best images, FP32 against INT8, latency, training, contract, and the commands to reproduce it. It is one file
+    that loads nothing from the network. For a run folder, the exported files are compared. With --data, all models are
+    scored on the same images; without common images, no model is recommended. The command needs the extra report.
 
-    Exit code 4 where a file fails its built-in golden test; the page is written all the same, and says so.
+    Exit code 4 if a file fails its built-in golden test; the page is still written and shows the failure.
 
     \b
     Examples:
@@ -72,7 +78,7 @@ def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, *
     if options["runs"] is None:
         del options["runs"]
     elif not options["latency"]:
-        raise click.UsageError("--runs says how often to time, and --no-latency not to; give one of them.")
+        raise click.UsageError("--runs and --no-latency exclude each other; give one of them.")
     from segtool.cli.info import graph_facts
     from segtool.cli.progress import stages_bar
     from segtool.errors import GateError

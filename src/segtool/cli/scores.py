@@ -37,25 +37,25 @@ def report_evaluation(result: Evaluation) -> None:
         say(f"Expected calibration error of the probabilities: {error} % ({len(calibration['bins'])} bins).")
     else:
         say(f"No calibration error: {calibration['reason']}")
-    _say_conventions(values)
+    _print_conventions(values)
 
 
 def report_comparisons(result: Comparisons) -> None:
-    """Print how each further model differs from the first."""
+    """Print the differences between the first model and each of the others."""
     for comparison in result.comparisons:
         values = comparison.to_dict()
         _emit_differences(comparison, values)
         _emit_images(values)
     found = result.to_dict()
     say(found["intervals"]["convention"])
-    _say_conventions(found)
+    _print_conventions(found)
 
 
-def _say_conventions(values: Mapping[str, Any]) -> None:
+def _print_conventions(values: Mapping[str, Any]) -> None:
     say(values["convention"])
     least, most = values["boundary"]["width_pixels"]
     width = f"{least}" if least == most else f"{least} to {most}"
-    say(f"Boundary IoU is of pixels within {width} pixel{'' if width == '1' else 's'} of an outline.")
+    say(f"Boundary IoU: over the pixels within {width} pixel{'' if width == '1' else 's'} of an outline.")
 
 
 def _emit_figures(values: Mapping[str, Any]) -> None:
@@ -104,7 +104,7 @@ def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None
         rows,
         title=f"{values['second']} (second) against {values['first']} (first) on {selection.data.spec} "
         f"({selection.part}, {len(comparison.same)} images):\n{percent(values['label_agreement'], 3)} % of the labels "
-        f"agree, {values['images_alike']} images are alike",
+        f"agree, {values['images_alike']} images are equal",
     )
 
 
@@ -124,7 +124,7 @@ def _emit_images(values: Mapping[str, Any]) -> None:
         for item in images
     ]
     columns = ["image", "labels that\nagree, %", "first, %", "second, %", "differ\nby"]
-    emit_table(columns, rows, title=f"The images on which they differ most ({figure} of each image)")
+    emit_table(columns, rows, title=f"Images with the greatest differences ({figure} of each image)")
 
 
 def _difference(entry: Mapping[str, Any]) -> list[str]:
@@ -139,7 +139,7 @@ def _difference(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _signed(value: float) -> str:
-    """Return a difference of shares in points, with its sign: to 3 digits, and more where they would all be 0."""
+    """Return a signed difference of fractions in percentage points: 3 digits, or more if they would all be 0."""
     points = 100 * value
     if math.isnan(value) or points == 0:
         return "-" if math.isnan(value) else "0"

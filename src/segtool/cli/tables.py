@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
     from rich.table import Table
 
-_LEAST_NAME = 16  # characters that the first column keeps, whose cells may wrap
-_BORDER = 3  # characters of each column
+_LEAST_NAME = 16  # minimum width of the first column, in characters; its cells may wrap
+_BORDER = 3  # width of the borders of a column, in characters
 
 
 def emit_table(
@@ -25,15 +25,15 @@ def emit_table(
     Parameters
     ----------
     columns
-        Headings, which may have several lines.
+        Column headings, of one or several lines.
     rows
-        Cells. Those after the first column are numbers, aligned to the right and never wrapped: where they are too
-        wide for the terminal, the table is continued below, with the first column again. A cell that is too wide
-        alone is folded; nothing is cut off.
+        Cells. Cells after the first column are numbers, aligned to the right and never wrapped. A table that is too
+        wide for the terminal continues below, with the first column repeated. A single cell that is too wide is
+        folded; nothing is cut off.
     title
         Printed above the table.
     text
-        Whether all columns are text, aligned to the left and wrapped where the table is too wide.
+        Whether all columns are text, aligned to the left and wrapped if the table is too wide.
     """
     console = _console()
     cells = [[printable(str(cell)) for cell in row] for row in rows]
@@ -46,7 +46,7 @@ def emit_table(
 
 
 def parts_that_fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
-    """Return which columns after the first go together, in order, in tables of at most `width` characters."""
+    """Group the columns after the first, in order, into tables of at most `width` characters."""
     parts: list[list[int]] = [[]]
     for at in range(1, len(columns)):
         if parts[-1] and _needed(columns, rows, [*parts[-1], at]) > width:
@@ -56,7 +56,7 @@ def parts_that_fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width:
 
 
 def _needed(columns: Sequence[str], rows: Sequence[Sequence[str]], part: Sequence[int]) -> int:
-    """Return the least width, in characters, of a table of the first column and some others."""
+    """Return the minimum width, in characters, of a table of the first column and `part`."""
     from rich.cells import cell_len
 
     texts = {at: [*columns[at].split("\n"), *(row[at] for row in rows)] for at in (0, *part)}
@@ -81,7 +81,7 @@ def _table(
 
 
 def _console() -> Console:
-    """Return the console of stdout: as wide as COLUMNS or the terminal, 120 characters for a file or a pipe."""
+    """Return the console of stdout: the width of COLUMNS or the terminal, 120 characters for a file or a pipe."""
     from rich.console import Console
 
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()

@@ -28,7 +28,7 @@ from segtool.train.recipes import RECIPES
     default=TrainOptions.data,
     show_default=True,
     metavar="SPEC",
-    help="What to train on: a folder with combined.npy and segmented.npy, an .npz with images and labels, a folder "
+    help="Training data: a folder with combined.npy and segmented.npy, an .npz with images and labels, a folder "
     "with images/ and masks/, or m2nist-synthetic[:N] for generated images of handwritten digits.",
 )
 @click.option(
@@ -36,8 +36,8 @@ from segtool.train.recipes import RECIPES
     type=click.Choice(list(ARCHITECTURES)),
     default=TrainOptions.arch,
     show_default=True,
-    help="The network: fcn8-edge is made for small machines, -half and -double have half (16 at least) and twice the "
-    "channels; fcn8 is the classic.",
+    help="The network. fcn8-edge is designed for small machines; -half and -double have half (at least 16) and twice "
+    "its channels. fcn8 is the original FCN-8.",
 )
 @click.option(
     "--width",
@@ -53,31 +53,29 @@ from segtool.train.recipes import RECIPES
     show_default=True,
     help=recipe_help(),
 )
-@click.option(
-    "--epochs", type=click.IntRange(1), help="Passes over the training images; the recipe's own where not given."
-)
-@click.option("--batch-size", type=click.IntRange(1), help="Images a step; the recipe's own where not given.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.  [default: from the recipe]")
+@click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: from the recipe]")
 @recipe_options
 @click.option(
     "--val-split",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=TrainOptions.val_split,
     show_default=True,
-    help="Share of the images for validation, on which the best epoch is chosen.",
+    help="Fraction of the images for validation. The best epoch is selected on them.",
 )
 @click.option(
     "--test-split",
     type=FiniteRange(0, 1, max_open=True),
     default=TrainOptions.test_split,
     show_default=True,
-    help="Share of the images for a test that nothing is chosen on.",
+    help="Fraction of the images for the test. Nothing is selected on them.",
 )
-@click.option("--size", type=SizeType(), help="Resize the images to this size; the data's own where not given.")
+@click.option("--size", type=SizeType(), help="Resize the images to this size.  [default: the size of the data]")
 @click.option(
     "--crop",
     type=SizeType(),
-    help="Train on random crops of this size, at the images' own scale: for images of more than a few hundred pixels, "
-    "or of different sizes. What is exported then predicts larger images by tiles. An epoch has as many crops as fit "
+    help="Train on random crops of this size, at the original scale: for images of more than a few hundred pixels, or "
+    "of different sizes. The exported model then predicts larger images in tiles. An epoch has as many crops as fit "
     "into the images.",
 )
 @click.option(
@@ -85,8 +83,8 @@ from segtool.train.recipes import RECIPES
     type=FiniteRange(0, 1),
     default=TrainOptions.rare_crops,
     show_default=True,
-    metavar="SHARE",
-    help="Share of the crops drawn around a random class of the image rather than anywhere; shows rare classes more.",
+    metavar="FRACTION",
+    help="Fraction of the crops that are drawn around a random class of the image; shows rare classes more often.",
 )
 @seed_option("Seed of the split, the weights, the order and the augmentation.")
 @click.option(
@@ -94,14 +92,14 @@ from segtool.train.recipes import RECIPES
     type=click.Choice(["auto", "cpu", "gpu"]),
     default=TrainOptions.device,
     show_default=True,
-    help="auto takes a GPU where there is one; gpu fails where there is none.",
+    help="auto uses a GPU if one is available; gpu fails without one.",
 )
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default=TrainOptions.precision,
     show_default=True,
-    help="auto takes what the machine does well and says why.",
+    help="auto selects the best precision for this machine and prints the reason.",
 )
 @click.option(
     "--out",
@@ -109,20 +107,18 @@ from segtool.train.recipes import RECIPES
     metavar="DIR",
     help="The run folder.  [default: runs/<arch>-<date>-<time>]",
 )
-@click.option(
-    "--resume", is_flag=True, help="Go on with the run in --out, or the latest one, that was stopped or killed."
-)
+@click.option("--resume", is_flag=True, help="Continue the stopped or killed run in --out, or the latest run.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train a segmentation network and write a run folder.
 
-    The folder holds model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
-    predictions.png and a checkpoint. runs/latest points at it from the start of the training, wherever --out is, and
-    `segtool export` goes on from there.
+    The folder contains model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
+    predictions.png and a checkpoint. From the start of the training, runs/latest points at the folder, also with
+    --out. `segtool export` uses runs/latest.
 
-    KERAS_BACKEND=jax or torch trains on that library. On several machines, run the same command on each, with TF_CONFIG
-    set as TensorFlow describes it; the first worker writes the run.
+    KERAS_BACKEND=jax or torch trains on that library. To train on several machines, run the same command on each one,
+    with TF_CONFIG set as TensorFlow documents it. The first worker writes the run folder.
 
     \b
     Examples:
@@ -159,35 +155,35 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
 
 
 def _refuse_combinations(options: Mapping[str, Any]) -> None:
-    """Refuse options that mean nothing without another, or beside it."""
+    """Refuse options that require another option, or exclude it."""
     if options["temperature"] is not None and options["teacher"] is None:
-        raise click.UsageError("--temperature softens the answers of a --teacher; name one.")
+        raise click.UsageError("--temperature needs --teacher; add --teacher RUN, or remove --temperature.")
     if options["rare_crops"] and options["crop"] is None:
-        raise click.UsageError("--rare-crops chooses where crops are drawn, and there are none; add --crop HxW.")
+        raise click.UsageError("--rare-crops needs --crop; add --crop HxW, or remove --rare-crops.")
     if options["crop"] and options["size"]:
-        raise click.UsageError("--size resizes images and --crop leaves them at their own scale; give one of them.")
+        raise click.UsageError("--size resizes the images and --crop keeps their scale; give one of them.")
 
 
 def _stopped(epochs: int | None, out: Path | None, *, resume: bool) -> str:
-    """Return what became of a training that was stopped after so many epochs; None where none had begun."""
+    """Return the message for a training that was stopped after N epochs; None means before the first epoch."""
     if epochs is None:
-        return f"Stopped before the training began; {'the run is as it was' if resume else 'no model was written'}."
+        return f"Stopped before the training began; {'the run is unchanged' if resume else 'no model was written'}."
     again = f"`segtool train --resume{f' --out {shlex.quote(str(out))}' if out else ''}`"
     if epochs == 0:
-        return f"Stopped in the first epoch: no model was written; {again} begins it again."
+        return f"Stopped in the first epoch: no model was written; {again} starts it again."
     kept = "The finished epoch is" if epochs == 1 else f"The {epochs} finished epochs are"
-    return f"Stopped. {kept} kept: {again} goes on from there."
+    return f"Stopped. {kept} kept: {again} continues from there."
 
 
 def _report_follower(result: TrainResult, *, as_json: bool) -> None:
-    """Say that this is one of the workers that write no run."""
-    say(f"{counted(result.epochs, 'epoch')} trained; the first worker has the run.")
+    """Report the end of a worker that writes no run folder."""
+    say(f"{counted(result.epochs, 'epoch')} trained; the first worker writes the run folder.")
     if as_json:
         emit_json("train", {"run": None, "epochs": result.epochs, "seconds": result.seconds})
 
 
 def _write_sample_images(result: TrainResult) -> None:
-    """After a training on built-in data, leave a few of its validation images in images/, unless that is there."""
+    """After a training on built-in data, write a few validation images to images/, unless this folder exists."""
     from segtool.data.loading import is_generated, load_dataset
     from segtool.data.make import write_samples
     from segtool.data.split import split
@@ -232,6 +228,6 @@ def _report(result: TrainResult, *, as_json: bool) -> None:
         title=f"{result.folder}: epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s of training",
     )
     if result.stopped_early:
-        say(f"Ended after epoch {result.epochs}: none was better than epoch {result.best_epoch}, as --patience asks.")
+        say(f"Stopped early after epoch {result.epochs} (--patience): none was better than epoch {result.best_epoch}.")
     latest = Path("runs/latest").resolve() == result.folder.resolve()
     say(f"Next: segtool export {'' if latest else f'{shlex.quote(str(result.folder))} '}--quantize")

@@ -12,12 +12,12 @@ from segtool.cli.options import json_option, provider_option, say_provider, thre
 
 
 def _advice(provider: str) -> str:
-    """Return what to do about a file that failed."""
+    """Return the advice for a file that failed."""
     if provider == "CPUExecutionProvider":
-        remedy = "get the file again where it was copied, or export it again"
+        remedy = "copy the file again, or export it again"
     else:
-        remedy = "see with --provider cpu whether it is the file or the provider, then take another of the two"
-    return f"Do not deploy this file here: its labels are not those of its export; {remedy}."
+        remedy = "run again with --provider cpu: if it passes, use another provider, otherwise export the file again"
+    return f"Do not deploy this file on this machine: its labels differ from those of the export; {remedy}."
 
 
 @click.command(cls=Command, name="verify", short_help="Run a model's built-in golden test on this machine.")
@@ -27,13 +27,13 @@ def _advice(provider: str) -> str:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, model: Path | None, as_json: bool, **options: Any) -> None:
-    """Run MODEL on the images that it carries, and compare with the labels that it gave when it was exported.
+    """Run MODEL on its built-in images and compare the labels with those of the export.
 
-    MODEL is an .onnx file or a run folder; where it is not given the exported file of runs/latest, or, where
-    there is no runs/latest, the model that ships with segtool.
+    MODEL is an .onnx file or a run folder. The default is the exported file of runs/latest; without runs/latest, the
+    model that ships with segtool.
 
-    Exit code 4 where they differ by more than the tolerance. It needs no network and no data. The model is opened and
-    run in a process of its own first, so that one which crashes onnxruntime is an error (exit code 1).
+    Exit code 4 if the labels differ by more than the tolerance. The command needs no network and no data. It first
+    runs the model in a separate process, so that a model that crashes onnxruntime is an error (exit code 1).
     """
     from segtool.errors import GateError
     from segtool.models.resolve import find_model

@@ -1,4 +1,4 @@
-"""What `segtool doctor` looks at: packages, providers that really start, the processor, and what to do about each."""
+"""The checks of `segtool doctor`: packages, providers, processor, folders, with a remedy for each finding."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from segtool.telemetry import usage_events
 if TYPE_CHECKING:
     from segtool.telemetry import State
 
-_EVENTS: Mapping[State, str] = {"none": "this version has none", "off": "off", "on": "on"}
+_EVENTS: Mapping[State, str] = {"none": "not in this version", "off": "off", "on": "on"}
 
 
 def examine() -> dict[str, Any]:
-    """Look at this machine and this installation.
+    """Check this machine and this installation.
 
     Returns
     -------
     dict
-        `status`, "broken" or "ok"; `facts`, one value by name for a table; `findings`, each a `severity`
+        `status`, "broken" or "ok"; `facts`, one value by name for a table; `findings`, each with a `severity`
         ("broken", "warning", "note"), a `finding` and a `remedy`; `machine` as in `machine_info`; `threads`, the
-        default; `providers`, for each that onnxruntime lists why it does not start, or null where it does;
-        `packages`, the version of each, or null where it is not installed; `usage_events`, "none", "off" or "on", as
+        default; `providers`, for each one in onnxruntime the reason why it does not start, or null if it does;
+        `packages`, the version of each, or null if it is not installed; `usage_events`, "none", "off" or "on", as
         in `segtool.telemetry.usage_events`; `gpus`; `folders`.
     """
     machine, packages, gpus = machine_info(), installed_packages(), nvidia_gpus()
@@ -74,7 +74,7 @@ def examine() -> dict[str, Any]:
 
 
 def _providers() -> tuple[dict[str, str | None], list[Finding]]:
-    """Return why each provider does not run, and why none could be tried at all."""
+    """Return the reason why each provider does not run, and findings if none could be tested."""
     try:
         from segtool.doctor.provider_probe import probe_providers
 
@@ -82,17 +82,17 @@ def _providers() -> tuple[dict[str, str | None], list[Finding]]:
     except SegtoolError as error:
         return {}, [Finding(BROKEN, str(error), "reinstall the onnxruntime package")]
     except OSError as error:
-        return {}, [Finding(BROKEN, f"no provider could be tried ({error})", "mend the temporary folder first")]
+        return {}, [Finding(BROKEN, f"no provider could be tested ({error})", "fix the temporary folder first")]
 
 
 def _usage_events(packages: Mapping[str, str | None]) -> State:
-    """Return whether the installed onnxruntime sends usage events; "on" where one of several does."""
+    """Return whether the installed onnxruntime sends usage events; "on" if one of several does."""
     found = {usage_events(packages.get(name)) for name in onnxruntime_packages()}
     return next((state for state in ("on", "off") if state in found), "none")
 
 
 def _threads() -> int | str:
-    """Return the default number of threads, or what is wrong with it."""
+    """Return the default number of threads, or the error in it."""
     try:
         return default_threads()
     except ProviderError as error:
@@ -100,7 +100,7 @@ def _threads() -> int | str:
 
 
 def nvidia_gpus() -> list[str]:
-    """Return the name, driver and memory of each NVIDIA GPU whose driver answers."""
+    """Return the name, driver and memory of each NVIDIA GPU whose driver responds."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -124,7 +124,7 @@ def _facts(
     return {
         "system": f"{machine['os']}, Python {machine['python']}",
         "processor": str(machine["cpu"]),
-        "processors": f"{machine['available_cpus']} of {machine['cores']} may be used",
+        "processors": f"{machine['available_cpus']} of {machine['cores']} available",
         "quota": "none" if quota is None else f"{quota:g} processors",
         "load": "unknown" if load is None else ", ".join(f"{value:.2f}" for value in load),
         "instruction sets": ", ".join(machine["instruction_sets"]) or "unknown",
@@ -136,6 +136,7 @@ def _facts(
 
 
 def _no_gpu() -> str:
-    """Say what can be said of GPUs where no NVIDIA driver answers."""
+    """Return the facts about GPUs if no NVIDIA driver responds."""
     devices = sorted(path.name for path in Path("/dev/dri").glob("renderD*"))
-    return f"no NVIDIA driver answers; render devices: {', '.join(devices)}" if devices else "no NVIDIA driver answers"
+    none = "no NVIDIA driver responds"
+    return f"{none}; render devices: {', '.join(devices)}" if devices else none

@@ -1,4 +1,4 @@
-"""What doctor finds wrong with a machine, how bad that is, and what to do about it."""
+"""Findings of `segtool doctor`: what is wrong with a machine, the severity, and the remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTE: Severity = "note"
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-# Built into a package beside the provider that people install it for, and never taken by auto.
+# Secondary providers of a package, which auto never selects.
 _OPTIONAL = ("TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider", "QNNExecutionProvider")
 _INT8_SETS = {
     "x86_64": ("avx512_vnni", "avx_vnni", "amx_int8"),
@@ -33,16 +33,16 @@ _LEAST_FREE = 200e6
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One problem of the machine or the installation.
 
     Attributes
     ----------
     severity
-        "broken": segtool fails or gives other results; "warning": it works, and worse than it could; "note".
+        "broken": segtool fails or gives wrong results; "warning": it works, but not as well as possible; "note".
     finding
-        What was found.
+        The problem.
     remedy
-        What to do about it.
+        The action that fixes it.
     """
 
     severity: Severity
@@ -51,23 +51,23 @@ class Finding:
 
 
 def provider_findings(providers: Mapping[str, str | None], gpus: Sequence[str]) -> list[Finding]:
-    """Return the providers that are listed and do not run, and the GPUs that none can use.
+    """Return findings for listed providers that do not run, and for GPUs that no provider can use.
 
     Parameters
     ----------
     providers
-        Why each does not run a tiny model; None where it does.
+        The reason why each one does not run a tiny model; None if it runs.
     gpus
-        The NVIDIA GPUs whose driver answers.
+        The NVIDIA GPUs whose driver responds.
     """
     findings = []
     for name, refusal in providers.items():
         if refusal is not None:
-            finding = f"{name} is listed and does not start: {refusal}"
+            finding = f"{name} is listed but does not start: {refusal}"
             findings.append(Finding(_severity(name, gpus), finding, _remedy(name, gpus)))
     if gpus and _CUDA not in providers:
         remedy = "pip uninstall -y onnxruntime, then pip install onnxruntime-gpu"
-        findings.append(Finding(WARNING, f"there is a GPU ({gpus[0]}) and this onnxruntime cannot use it", remedy))
+        findings.append(Finding(WARNING, f"this onnxruntime cannot use the GPU ({gpus[0]})", remedy))
     return findings
 
 
@@ -81,30 +81,30 @@ def _remedy(provider: str, gpus: Sequence[str]) -> str:
     if provider == _CPU:
         return "pip install --force-reinstall onnxruntime"
     if provider == _CUDA and not gpus:
-        return "no NVIDIA driver answers: install it, or the plain onnxruntime package; auto uses the next provider"
-    return "install what the message names; until then --provider auto uses the next provider"
+        return "no NVIDIA driver responds: install it, or the plain onnxruntime package; auto uses the next provider"
+    return "install the libraries in the message; until then --provider auto uses the next provider"
 
 
 def processor_findings(machine: Mapping[str, Any]) -> list[Finding]:
-    """Return what of `machine_info` makes this process slower than one would think."""
+    """Return findings of `machine_info` that make this process slower than expected."""
     findings = []
     wanted = _INT8_SETS.get(machine["architecture"])
     if wanted and machine["instruction_sets"] and not set(wanted) & set(machine["instruction_sets"]):
-        remedy = "measure with segtool benchmark; the FP32 file may be as fast"
-        findings.append(Finding(NOTE, f"this processor has none of {', '.join(wanted)}, which make INT8 fast", remedy))
+        remedy = "measure with segtool benchmark; the FP32 file may be equally fast"
+        findings.append(Finding(NOTE, f"this processor has no {' or '.join(wanted)}, which make INT8 fast", remedy))
     quota = machine["cgroup_quota"]
     if quota is not None and quota < 1:
         remedy = "expect throttling; raise the limit"
-        findings.append(Finding(WARNING, f"the cgroup allows {quota:g} of a processor", remedy))
+        findings.append(Finding(WARNING, f"the cgroup allows only {quota:g} processors", remedy))
     load = machine["load_average"]
     if load is not None and load[0] > (os.cpu_count() or 1):
-        remedy = "do not trust latencies measured now"
+        remedy = "do not trust latencies measured now; stop other programs"
         findings.append(Finding(WARNING, f"the machine is busy (load {load[0]:.1f})", remedy))
     return findings
 
 
 def telemetry_findings(events: State) -> list[Finding]:
-    """Return what lets onnxruntime send usage events: only the user's own value of the variable does."""
+    """Return a finding if onnxruntime sends usage events; only a value set by the user causes this."""
     if events != "on":
         return []
     finding = f"{VARIABLE} is set to {os.environ.get(VARIABLE, '')!r}, so onnxruntime sends usage events"
@@ -112,18 +112,18 @@ def telemetry_findings(events: State) -> list[Finding]:
 
 
 def thread_findings(threads: int | str, cpus: int) -> list[Finding]:
-    """Return what is wrong with the number of threads, or with what was said instead of one."""
+    """Return a finding for a wrong number of threads."""
     if isinstance(threads, str):
-        return [Finding(BROKEN, threads, "unset OMP_NUM_THREADS, or set it to a positive whole number")]
+        return [Finding(BROKEN, threads, "unset OMP_NUM_THREADS, or set it to a positive integer")]
     if threads > cpus:
-        finding = f"OMP_NUM_THREADS asks for {threads} threads and this process may use {cpus} processors"
+        finding = f"OMP_NUM_THREADS requests {threads} threads, but this process may use {cpus} processors"
         return [Finding(WARNING, finding, f"set it to {cpus} or less, or unset it")]
     return []
 
 
 def folder_findings(folders: Mapping[str, Path | None]) -> list[Finding]:
-    """Return the folders in which nothing can be written; one that is not there is judged by the one it would be in."""
-    import shutil  # with every prediction this module is imported, and that not
+    """Return findings for folders that are not writable; for a missing folder, its parent is checked."""
+    import shutil  # imported here, because this module is imported with every prediction
 
     findings = []
     for name, folder in folders.items():
@@ -131,24 +131,22 @@ def folder_findings(folders: Mapping[str, Path | None]) -> list[Finding]:
         severity = BROKEN if name == "temporary" else WARNING
         if where is None or not _is_writable(where):
             remedy = _FOLDER_REMEDIES[name]
-            findings.append(
-                Finding(severity, f"the {name} folder ({folder or 'there is none'}) cannot be written", remedy)
-            )
+            findings.append(Finding(severity, f"the {name} folder ({folder or 'none'}) is not writable", remedy))
         elif (free := shutil.disk_usage(where).free) < _LEAST_FREE:
-            finding = f"the disk of the {name} folder {folder} has {free / 1e6:.0f} MB left"
-            findings.append(Finding(WARNING, finding, "make room"))
+            finding = f"the disk of the {name} folder {folder} has only {free / 1e6:.0f} MB of free space"
+            findings.append(Finding(WARNING, finding, "free disk space"))
     return findings
 
 
 _FOLDER_REMEDIES = {
-    "working": "run segtool elsewhere, or give an --out that can be written",
-    "temporary": "set TMPDIR to a folder that can be written",
-    "cache": "set XDG_CACHE_HOME to a folder that can be written (matplotlib keeps its fonts there)",
+    "working": "run segtool in another folder, or pass a writable --out",
+    "temporary": "set TMPDIR to a writable folder",
+    "cache": "set XDG_CACHE_HOME to a writable folder (matplotlib keeps its fonts there)",
 }
 
 
 def working_folders() -> dict[str, Path | None]:
-    """Return the folders that segtool and its libraries write into; None for one that there is not."""
+    """Return the folders that segtool and its libraries write to; None for a folder that is not defined."""
     import tempfile
 
     return {
@@ -161,13 +159,13 @@ def working_folders() -> dict[str, Path | None]:
 def _first_folder(ask: Any) -> Path | None:
     try:
         folder: Path = ask()
-    except (OSError, RuntimeError):  # deleted under us, nowhere to write, or no home
+    except (OSError, RuntimeError):  # the folder was deleted, none is writable, or there is no home
         return None
     return folder
 
 
 def _is_writable(folder: Path) -> bool:
-    """Tell whether a file can be made in a folder, by making one: permissions alone do not tell."""
+    """Return whether a folder is writable, by creating a file: permissions alone are not sufficient."""
     import tempfile
 
     try:
@@ -178,6 +176,6 @@ def _is_writable(folder: Path) -> bool:
 
 
 def worst(findings: Iterable[Finding]) -> Severity | None:
-    """Return the severity of the worst finding; None where there is none."""
+    """Return the severity of the worst finding; None without findings."""
     found = {each.severity for each in findings}
     return next((severity for severity in (BROKEN, WARNING, NOTE) if severity in found), None)

@@ -1,4 +1,4 @@
-"""Which packages are installed, and whether several of onnxruntime's overwrite each other."""
+"""Check the installed packages, and detect several onnxruntime packages that overwrite each other."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 
 def installed_packages() -> dict[str, str | None]:
-    """Return the version of each package that segtool or an extra needs; None where it is not installed."""
+    """Return the version of each package that segtool or an extra needs; None if it is not installed."""
     runtimes = onnxruntime_packages() or ["onnxruntime"]
     names = dict.fromkeys((*BASE, *runtimes, *(name for extra in EXTRAS.values() for name in extra)))
     return {**names, **package_versions(names)}
 
 
 def onnxruntime_packages() -> list[str]:
-    """Return the installed packages whose files are those of the module onnxruntime: one, if all is well."""
+    """Return the installed packages that contain the module onnxruntime; one is expected."""
     providers = importlib.metadata.packages_distributions().get("onnxruntime", [])
     return sorted({name.lower().replace("_", "-") for name in providers})
 
 
 def package_findings(packages: Mapping[str, str | None]) -> list[Finding]:
-    """Return what is wrong with the packages, of those and the versions that `installed_packages` gives."""
+    """Return findings for the packages: missing ones, and the onnxruntime packages."""
     absent = [name for name in BASE if packages.get(name) is None and name != "segtool"]
     findings = [Finding(BROKEN, f"{name} is not installed", f"pip install {name}") for name in absent]
     findings += onnxruntime_findings([name for name in packages if name.startswith("onnxruntime") and packages[name]])
@@ -39,12 +39,14 @@ def package_findings(packages: Mapping[str, str | None]) -> list[Finding]:
         lacking = [name for name in names if packages.get(name) is None]
         if lacking:
             remedy = f'pip install "segtool[{extra}]", if you need it'
-            findings.append(Finding(NOTE, f"the {extra} extra is not complete: no {', '.join(lacking)}", remedy))
+            findings.append(
+                Finding(NOTE, f"the extra {extra} is incomplete: {', '.join(lacking)} not installed", remedy)
+            )
     return findings
 
 
 def onnxruntime_findings(names: list[str]) -> list[Finding]:
-    """Return what is wrong with the onnxruntime packages of these names."""
+    """Return findings for the onnxruntime packages of these names."""
     if not names:
         return [Finding(BROKEN, "onnxruntime is not installed", "pip install onnxruntime")]
     if len(names) > 1:
@@ -54,11 +56,11 @@ def onnxruntime_findings(names: list[str]) -> list[Finding]:
     missing = missing_files(names[0])
     if not missing:
         return []
-    finding = f"{missing} of {names[0]}'s files are missing, as after another onnxruntime package was uninstalled"
+    finding = f"{missing} files of {names[0]} are missing, probably because another onnxruntime package was uninstalled"
     return [Finding(BROKEN, finding, f"pip install --force-reinstall --no-deps {names[0]}")]
 
 
 def missing_files(package: str) -> int:
-    """Return how many of the files that pip installed for a package are not there any more."""
+    """Return the number of installed files of a package that are missing."""
     files = importlib.metadata.files(package) or []
     return sum(not Path(str(file.locate())).exists() for file in files if file.suffix != ".pyc")

@@ -1,4 +1,4 @@
-"""Which of the providers that onnxruntime lists really run something: a tiny model is run on each."""
+"""Test which providers of onnxruntime work, by running a tiny model on each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from segtool.runtime.native_log import plain_message
 from segtool.runtime.providers import REMOTE, available_providers
 from segtool.runtime.session import ORT_ERRORS, open_session
 
-# b = relu(the mean over 4 channels of a), 1 x 4 x 8 x 8 floats, as a 1 x 1 convolution (opset 13): what every provider
-# for networks on images must be able to run. It was made with onnx.helper, which the runtime does not have.
+# b = relu(the mean over 4 channels of a), 1 x 4 x 8 x 8 floats, as a 1 x 1 convolution (opset 13). Each provider for
+# image networks must be able to run it. It was made with onnx.helper, which the runtime does not have.
 _MODEL = base64.b64decode(
     "CAgSADqtAQoPCgFhCgF3EgFjIgRDb252CgwKAWMSAWIiBFJlbHUSAWcqTwgECAQIAQgBEAFCAXdKQAAAgD4AAIA+AACAPgAAgD4AAIA+AACAPgAA"
     "gD4AAIA+AACAPgAAgD4AAIA+AACAPgAAgD4AAIA+AACAPgAAgD5aGwoBYRIWChQIARIQCgIIAQoCCAQKAggICgIICGIbCgFiEhYKFAgBEhAKAggB"
@@ -24,7 +24,7 @@ _TOLERANCE = 1e-2  # a provider may compute in half precision
 
 
 def probe_providers() -> dict[str, str | None]:
-    """Return for each provider that can be asked for why it does not run the tiny model; None where it does."""
+    """Return the reason why each available provider does not run the tiny model; None if it does."""
     with tempfile.TemporaryDirectory(prefix="segtool-doctor-") as folder:
         path = Path(folder) / "probe.onnx"
         path.write_bytes(_MODEL)
@@ -40,12 +40,12 @@ def _refusal(path: Path, provider: str) -> str | None:
 
 
 def _run(path: Path, provider: str) -> None:
-    """Run the model on a provider, and compare with what it must give.
+    """Run the model on a provider, and compare the output with the expected one.
 
     Raises
     ------
     ProviderError
-        It does not start, fails, or computes something else.
+        It does not start, fails, or computes wrong values.
     """
     opened = open_session(path, provider=provider, threads=1)
     values = np.linspace(-1, 1, 256, dtype=np.float32).reshape(1, 4, 8, 8)
@@ -53,7 +53,7 @@ def _run(path: Path, provider: str) -> None:
     try:
         output = opened.session.run(None, {"a": values})[0]
     except ORT_ERRORS as error:
-        raise ProviderError(f"{provider} starts and fails at its first run ({plain_message(str(error))}).") from error
+        raise ProviderError(f"{provider} starts but fails in its first run ({plain_message(str(error))}).") from error
     difference = float(np.abs(output - expected).max())
     if not difference <= _TOLERANCE:
         raise ProviderError(f"{provider} computes wrong values (off by {difference:.3g} on a mean of 4 numbers).")

@@ -1,1 +1,1 @@
-"""Pixels: decode, encode, resize, convert, palettes and overlays; shared by training and the device."""
+"""Decode, encode, resize and convert pixels; palettes and overlays; shared by training and the device."""

@@ -1,4 +1,4 @@
-"""Opening and decoding one image file, with every failure turned into a DataError of one sentence."""
+"""Open and decode one image file; each failure becomes a DataError with one sentence."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from segtool.errors import DataError
 from segtool.images.arrays import IntegerArray, UInt8Array
 from segtool.machine.memory import available_memory
 
-# What Pillow's decoders raise on damaged bytes: OSError and SyntaxError on purpose, the rest by accident, and their
-# warnings where a program has turned those into errors.
+# The exceptions of Pillow's decoders on damaged bytes: OSError and SyntaxError by design, the others by accident, and
+# their warnings if a program turns them into errors.
 _DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -35,13 +35,13 @@ _DECODE_ERRORS = (
     Warning,
 )
 MAX_PIXELS = 178_956_970
-"""The largest image that is decoded by default: where Pillow itself calls a file a decompression bomb."""
+"""The default limit in pixels, equal to Pillow's own limit for decompression bombs."""
 
-_TOO_LARGE_ADVICE = "shrink or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
+_TOO_LARGE_ADVICE = "resize or split it, or raise the limit with predict --max-pixels (max_pixels in Python)"
 _PILLOW_LIMIT = threading.Lock()
-# Pillow reads some forty formats, among them EPS, for which it starts Ghostscript. These are those that hold pixels and
-# nothing that runs, with the suffixes that Pillow knows them by: written out, because to ask it imports all plugins.
-# The first six come first because Pillow has them at hand; any other makes it import all plugins too.
+# Pillow reads about forty formats, including EPS, for which it starts Ghostscript. These formats contain only pixels
+# and no code. Their suffixes are listed here, because asking Pillow imports all its plugins. The first six come first
+# because Pillow preloads them; any other format makes it import all plugins.
 _SUFFIXES = {
     "PNG": ".png .apng",
     "JPEG": ".jpg .jpeg .jpe .jfif .mpo",
@@ -68,12 +68,12 @@ _SUFFIXES = {
     "XPM": ".xpm",
 }
 IMAGE_SUFFIXES = frozenset(" ".join(_SUFFIXES.values()).split())
-"""The suffixes that a folder is searched for, in lower case; a file named outright may have any."""
+"""The suffixes of images in folders, in lower case; a file that is named itself may have any suffix."""
 _HAS_AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None  # since Pillow 11.3
 FORMATS = tuple(name for name in _SUFFIXES if name != "AVIF" or _HAS_AVIF)
-"""The formats that are read, by Pillow's names."""
-_LARGE = 2**22  # pixels from which on an image is weighed against the memory
-# What is held of a pixel by its mode at once: as Pillow decodes it, as an array, and its label; of any other the most.
+"""The supported formats, by Pillow's names."""
+_LARGE = 2**22  # pixels; larger images are checked against the available memory
+# Bytes in memory per pixel, by mode: decoded by Pillow, as an array, and as a label. Other modes use the maximum.
 _BYTES_A_PIXEL = {"1": 3, "L": 3, "P": 6, "RGB": 8, "YCbCr": 8}
 _MOST_BYTES_A_PIXEL = 12
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -81,10 +81,10 @@ _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
-    """Open a file for reading; refuse what is missing, a folder, empty or unreadable in one sentence."""
+    """Open a file for reading; refuse a missing, empty or unreadable file and a folder with one sentence."""
     try:
         mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for its other end
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block
             raise DataError(f"{path} is a pipe, socket or device; expected an image file.")
         with path.open("rb") as stream:
             if not stream.peek(1):
@@ -101,33 +101,33 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one sentence."""
+    """Turn any exception of a decoder into one sentence."""
     try:
         yield
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name} is not an image that can be read; expected PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, JPEG 2000 or "
-            "AVIF."
+            f"{name} is not an image in a supported format; expected PNG, JPEG, TIFF, GIF, WebP, BMP, PNM, "
+            "JPEG 2000 or AVIF."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name} is too large ({_one_line(error)}); {_TOO_LARGE_ADVICE}.") from error
     except MemoryError as error:
-        raise DataError(f"{name} does not fit in memory; shrink or split it.") from error
+        raise DataError(f"{name} does not fit in memory; resize or split it.") from error
     except _DECODE_ERRORS as error:
         raise DataError(f"{name} is damaged or truncated ({_one_line(error)}); save or download it again.") from error
 
 
 def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
-    """Read an image's header, and refuse it where it has too many pixels.
+    """Read the header of an image, and refuse it if it has too many pixels.
 
     Parameters
     ----------
     stream
-        The file, open.
+        The open file.
     name
-        What it is called in errors.
+        Its name in errors.
     max_pixels
-        The limit; above `MAX_PIXELS` it stands in the place of Pillow's own.
+        The limit; above `MAX_PIXELS` it replaces Pillow's own limit.
     """
     if max_pixels > MAX_PIXELS:
         with _no_pillow_limit():
@@ -143,7 +143,7 @@ def open_checked(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
 
 @contextmanager
 def _no_pillow_limit() -> Iterator[None]:
-    """Lift Pillow's limit while one header is read; it is a global, so that threads take turns."""
+    """Disable Pillow's limit while one header is read; a lock protects it, because it is global."""
     with _PILLOW_LIMIT:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -154,26 +154,26 @@ def _no_pillow_limit() -> Iterator[None]:
 
 
 def _refuse_beyond_memory(image: Image.Image, name: str) -> None:
-    """Refuse an image before it takes memory that is not there: a file of some kilobytes can hold 10^8 pixels."""
+    """Refuse an image that does not fit in memory: a file of a few kilobytes can contain 10^8 pixels."""
     width, height = image.size
     memory, needed = available_memory(), width * height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)
     if memory is not None and needed > memory:
         raise DataError(
-            f"{name} has {width} x {height} pixels, which take up to {needed / 1e6:.0f} MB where {memory / 1e6:.0f} MB "
-            "are left; shrink or split it, or use fewer --workers."
+            f"{name} has {width} x {height} pixels and needs up to {needed / 1e6:.0f} MB, but {memory / 1e6:.0f} MB "
+            "are available; resize or split it, or use fewer --workers."
         )
 
 
 def refuse_too_many(width: int, height: int, name: str, max_pixels: int) -> None:
-    """Refuse an image of more pixels than are read; nothing of it but its size is known yet."""
+    """Refuse an image with more pixels than the limit; only its size is known at this point."""
     if width * height > max_pixels:
-        raise DataError(f"{name} has {width} x {height} pixels; at most {max_pixels} are read, {_TOO_LARGE_ADVICE}.")
+        raise DataError(f"{name} has {width} x {height} pixels, but the limit is {max_pixels}; {_TOO_LARGE_ADVICE}.")
 
 
 def check_pixels(image: Image.Image, channels: int, name: str) -> None:
-    """Refuse what `to_uint8` cannot convert: pixels without a known range, and other channels than 1 and 3."""
+    """Refuse images that `to_uint8` cannot convert: pixels of unknown range, or channels other than 1 and 3."""
     if channels not in (1, 3):
-        raise DataError(f"Images are read with 1 (grey) or 3 (RGB) channels, {channels} were asked for.")
+        raise DataError(f"The number of channels is {channels}; expected 1 (grey) or 3 (RGB).")
     if image.mode == "F":
         raise DataError(f"{name} has floating-point pixels of unknown range; save it as an 8-bit or 16-bit image.")
     if image.mode == "I":
@@ -185,7 +185,7 @@ def check_pixels(image: Image.Image, channels: int, name: str) -> None:
 
 
 def _is_32_bit(image: Image.Image) -> bool:
-    """Tell a TIFF of 32-bit integers from the 16-bit greys (PGM, signed TIFF) that Pillow widens to the same mode."""
+    """Return whether an image is a TIFF of 32-bit integers, not 16-bit grey (PGM, signed TIFF) in the same mode."""
     bits_per_sample = 258
     return getattr(image, "tag_v2", {}).get(bits_per_sample) == (32,)
 
@@ -194,19 +194,19 @@ def to_uint8(image: Image.Image, channels: int) -> UInt8Array:
     """Convert a Pillow image of any mode that `check_pixels` passes to uint8 (H, W, channels)."""
     wanted = "L" if channels == 1 else "RGB"
     flat = _narrow(image) if image.mode in _WIDE_MODES else _opaque(image)
-    # Not every mode converts to grey directly (LAB and HSV do not): colour goes through RGB.
+    # Some modes (LAB, HSV) do not convert to grey directly, so colour is converted to RGB first.
     colored = flat if flat.mode in ("1", "L", "RGB") else flat.convert("RGB")
     array = np.array(colored if colored.mode == wanted else colored.convert(wanted))
     return array.reshape(*array.shape[:2], channels)
 
 
 def is_plain(image: Image.Image, channels: int) -> bool:
-    """Tell whether `to_uint8` would give the image's pixels as they are."""
+    """Return whether `to_uint8` would return the pixels of the image unchanged."""
     return image.mode == ("L" if channels == 1 else "RGB") and not image.has_transparency_data
 
 
 def _narrow(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits, 65535 / 257 = 255; a grey that the file declares transparent becomes black."""
+    """Scale 16-bit grey to 8 bits, 65535 / 257 = 255; the grey value declared transparent becomes black."""
     values = np.array(image).astype(np.int64)
     if isinstance(transparent := image.info.get("transparency"), int):
         values[values == transparent] = 0
@@ -214,7 +214,7 @@ def _narrow(image: Image.Image) -> Image.Image:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Composite an image with transparency over black; return any other as it is."""
+    """Composite an image with transparency over black; return any other image unchanged."""
     if not image.has_transparency_data:
         return image
     straight = image.convert("LA") if image.mode == "La" else image
@@ -223,9 +223,9 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def mask_values(image: Image.Image, name: str) -> IntegerArray:
-    """Return the stored values of a Pillow image that is a mask, upright: (H, W) integers or uint8 (H, W, 3) colours.
+    """Return the stored values of a mask image, upright: (H, W) integers or uint8 (H, W, 3) colours.
 
-    `image` is not loaded yet, and is turned in place as its orientation says.
+    `image` must not be loaded yet; it is rotated in place by its orientation tag.
     """
     step = _grey_step(image)
     ImageOps.exif_transpose(image, in_place=True)
@@ -240,12 +240,14 @@ def mask_values(image: Image.Image, name: str) -> IntegerArray:
         return np.array(image.getchannel(0))
     if image.mode in ("RGBA", "RGBX"):
         return np.array(image)[..., :3]
-    raise DataError(f"{name} has {image.mode} pixels, which hold no class ids; save it as a palette, grey or RGB PNG.")
+    raise DataError(
+        f"{name} has {image.mode} pixels, which cannot be class ids; save it as a palette, grey or RGB PNG."
+    )
 
 
 def _grey_step(image: Image.Image) -> int:
-    """Return by how much Pillow spreads the values of a 2-bit or 4-bit grey PNG (to 0..255) when it loads."""
-    tiles = getattr(image, "tile", ())  # only a file that is not loaded yet has them
+    """Return the factor by which Pillow scales the values of a 2-bit or 4-bit grey PNG (to 0..255) when it loads."""
+    tiles = getattr(image, "tile", ())  # exists only before the file is loaded
     raw_mode = tiles[0][3] if tiles else None
     return {"L;2": 85, "L;4": 17}.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
 

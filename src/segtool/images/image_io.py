@@ -1,4 +1,4 @@
-"""Images and masks from files to arrays and back: the one decoder that training and inference share."""
+"""Read and write images and masks: the one decoder for training and inference."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _SMALL = 2**22  # pixels
 
 
 def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-    """Read an image file the way every model of segtool sees it.
+    """Read an image file as the input of a model.
 
-    The EXIF orientation is applied. Transparent pixels are composited over black, so that colours hidden
-    under them never reach a model. Palettes are looked up, 16-bit grey is scaled to 8 bits by 1/257, rounded
-    (65535 becomes 255), of 16-bit colour Pillow gives the upper 8 bits; 32-bit and floating-point pixels are
-    refused. Colour becomes grey by the luma of ITU-R BT.601. Of an animation or a stack, the first frame is read.
+    The EXIF orientation is applied. Transparent pixels are composited over black, so that a model never sees hidden
+    colours. Palettes are resolved. 16-bit grey is scaled to 8 bits by 1/257, rounded (65535 becomes 255). For 16-bit
+    colour, Pillow returns the upper 8 bits. 32-bit and floating-point pixels are refused. Colour becomes grey by the
+    luma of ITU-R BT.601. The first frame of an animation or a stack is read.
 
     Parameters
     ----------
     path
-        The file, of a format in `segtool.images.decoding.FORMATS`: PNG, JPEG, TIFF, GIF, WebP, BMP, ...
+        A file in one of `segtool.images.decoding.FORMATS`: PNG, JPEG, TIFF, GIF, WebP, BMP, ...
     channels
         1 for grey, 3 for RGB.
     max_pixels
-        Images of more pixels are refused before they are decoded.
+        Images with more pixels are refused before they are decoded.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
     Raises
     ------
     DataError
-        The file is missing, empty, truncated, no image, too large, or of pixels without a known range.
+        The file is missing, empty, truncated, not an image, too large, or has pixels of unknown range.
     """
     return read_pixels(path, channels=channels, max_pixels=max_pixels).whole()
 
@@ -60,9 +60,9 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
 def read_pixels(
     path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS, before: Callable[[int], object] | None = None
 ) -> ImagePixels:
-    """Decode an image file as `read_image` does, and convert its pixels only where they are read.
+    """Decode an image file as `read_image` does, and convert only the pixels that are read.
 
-    `before` is called with the number of pixels before they are decoded; the rest is as in `read_image`.
+    `before` is called with the number of pixels before they are decoded. Everything else is as in `read_image`.
     """
     source = Path(path)
     with opened(source) as stream:
@@ -82,22 +82,24 @@ def decode_pixels(
         image = open_checked(stream, name, max_pixels)
         if before is not None:
             before(image.width * image.height)
-        ImageOps.exif_transpose(image, in_place=True)  # a copy otherwise, even where nothing is turned
+        ImageOps.exif_transpose(
+            image, in_place=True
+        )  # without in_place it copies the image even if it does not rotate it
         return ImagePixels(image, channels, name)
 
 
 @dataclass(frozen=True, eq=False)
 class MaskPixels:
-    """A mask as it is stored.
+    """The stored content of a mask.
 
     Attributes
     ----------
     values
         As `read_mask` returns them.
     palette
-        The colours of a palette file, uint8 (M, 3) with one row for each index; None for any other file.
+        The colours of a palette file, uint8 (M, 3) with one row for each index; None for other files.
     alpha
-        uint8 (H, W), 255 where opaque; None where the file has no alpha channel.
+        uint8 (H, W), 255 is opaque; None if the file has no alpha channel.
     """
 
     values: IntegerArray
@@ -106,18 +108,18 @@ class MaskPixels:
 
 
 def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray:
-    """Read the raw values of a mask: what is stored, not what is shown.
+    """Read the stored values of a mask, not the displayed colours.
 
     Returns
     -------
     numpy.ndarray
         (H, W) uint8, uint16 or int32 for a palette (its indices), grey or 1-bit (0 and 1) file; uint8
-        (H, W, 3) for a colour file. Alpha is dropped. The orientation tag is applied, as it is to images.
+        (H, W, 3) for a colour file. Alpha is dropped. The orientation tag is applied, as for images.
 
     Raises
     ------
     DataError
-        As in `read_image`, or the file's pixels are of a kind that holds no ids (float, CMYK, ...).
+        As in `read_image`, or the pixels are of a kind that cannot be ids (float, CMYK, ...).
     """
     return read_mask_pixels(path, max_pixels=max_pixels).values
 
@@ -137,7 +139,7 @@ def read_mask_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> MaskP
 
 
 def to_channels(image: npt.NDArray[Any], channels: int, *, name: str = "The image") -> UInt8Array:
-    """Bring an array to the channels of a model, by the rules of `read_image`.
+    """Convert an array to the channels of a model, by the rules of `read_image`.
 
     Parameters
     ----------
@@ -146,19 +148,19 @@ def to_channels(image: npt.NDArray[Any], channels: int, *, name: str = "The imag
     channels
         1 for grey, 3 for RGB.
     name
-        What the image is called in errors.
+        Name of the image in errors.
 
     Returns
     -------
     numpy.ndarray
-        uint8 (H, W, channels); the input itself, or a view of it, where nothing is to be done.
+        uint8 (H, W, channels); the input itself, or a view of it, if no conversion is needed.
     """
     if not isinstance(image, np.ndarray):
         raise DataError(
-            f"{name} is a {type(image).__name__}; expected a numpy array, segtool.load(...).stream reads files."
+            f"{name} is a {type(image).__name__}; expected a numpy array. Use segtool.load(...).stream for files."
         )
     if image.dtype != np.uint8:
-        raise DataError(f"{name} is {image.dtype}; expected uint8 pixels 0..255, convert it first.")
+        raise DataError(f"{name} has dtype {image.dtype}; expected uint8 pixels 0..255. Convert it first.")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)) or image.size == 0:
         raise DataError(f"{name} has shape {image.shape}; expected a non-empty (H, W) or (H, W, C), C 1 to 4.")
     plane = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
@@ -179,8 +181,8 @@ def resize_labels(labels: npt.NDArray[Number], height: int, width: int) -> npt.N
 
 
 def nearest_indices(source: int, target: int) -> npt.NDArray[np.intp]:
-    """Return, for each of `target` pixels, the source pixel whose area holds its centre: intp (target,)."""
-    # (2 i + 1) source / (2 target) in integers: exact where floating point would round across a border.
+    """Return, for each of `target` pixels, the source pixel whose area contains its centre: intp (target,)."""
+    # (2 i + 1) source / (2 target) in integers: exact, while floating point could round across a border.
     centres: npt.NDArray[np.intp] = (2 * np.arange(target, dtype=np.intp) + 1) * source // (2 * target)
     return centres
 
@@ -193,12 +195,12 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     path
         The PNG to write, atomically.
     labels
-        (H, W), ids 0..255, or 0..65535 where the palette has more than 256 classes.
+        (H, W), ids 0..255, or 0..65535 if the palette has more than 256 classes.
     palette
-        A colour per class, for viewers; ids beyond it are shown white. Above 256 classes the file is 16-bit
-        grey, because a PNG palette ends there.
+        A colour per class, for viewers; ids beyond it are white. Above 256 classes, the limit of a PNG palette, the
+        file is 16-bit grey.
     overwrite
-        Replace a file that is there.
+        Replace an existing file.
 
     Returns
     -------
@@ -208,7 +210,7 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     Raises
     ------
     DataError
-        The labels are no map of ids in that range.
+        The labels are not a map of ids in this range.
     OutputExistsError, OutputWriteError
         As in `segtool.files`.
     """
@@ -217,7 +219,7 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     limit = 65535 if wide else 255
     if labels.ndim != 2 or labels.size == 0 or not _fits(labels, limit):
         raise DataError(f"The labels for {target} have shape {labels.shape}; expected (H, W) of ids 0..{limit}.")
-    # All 256 colours, or an ignore id of 255 would have none.
+    # Write all 256 colours, so that an ignore id of 255 has a colour too.
     table = None if wide else _stored_palette(tuple(palette))
     if labels.size > _SMALL:
         with atomic_path(target) as temporary, temporary.open("wb") as stream:

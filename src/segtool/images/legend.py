@@ -1,4 +1,4 @@
-"""The legend below an overlay: the classes that occur, each with its colour, id, name and share of the pixels."""
+"""The legend below an overlay: colour, id, name and percentage of the pixels of each class that occurs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segtool.text import percent
 
 _INK = (240, 240, 240)
 PAPER = (28, 28, 28)
-"""What is behind the legend and beside an image that is narrower."""
+"""The background of the legend, also beside an image that is narrower."""
 _LONGEST_NAME = 32
 _FONT_PIXELS = range(12, 161)
 _LETTERS_A_LINE = 70
@@ -23,7 +23,7 @@ _Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Key:
-    """A line of the legend: what it says, and the colour before it; None for pixels that are left as they are."""
+    """A line of the legend: the text, and the colour before it; None for unchanged pixels."""
 
     text: str
     color: _Color | None
@@ -32,7 +32,7 @@ class Key:
 def legend_keys(
     labels: IntegerArray, names: Sequence[str], palette: Sequence[_Color], background_id: int | None
 ) -> list[Key]:
-    """Return what a legend says of labels (H, W): of each class that occurs, in the order of the ids."""
+    """Return the lines of the legend of labels (H, W), one for each class that occurs, in the order of the ids."""
     counts = count_labels(labels, len(names))
     return [
         Key(
@@ -45,12 +45,12 @@ def legend_keys(
 
 
 class Legend:
-    """A legend laid out for a picture of `width` pixels.
+    """The layout of a legend for a picture of `width` pixels.
 
     Attributes
     ----------
     width, height
-        Its size in pixels; wider than the picture where a line needs it.
+        Its size in pixels; wider than the picture if a line needs it.
     """
 
     def __init__(self, keys: Sequence[Key], width: int) -> None:
@@ -68,7 +68,7 @@ class Legend:
         self.height = len(self._lines) * self._line_height + self._gap
 
     def bands(self) -> Iterator[UInt8Array]:
-        """Yield its rows, uint8 (n, width, 3), one line of text at a time."""
+        """Yield its rows, uint8 (n, width, 3), line by line of the text."""
         yield np.full((self._gap, self.width, 3), PAPER, np.uint8)
         for line in self._lines:
             picture = Image.new("RGB", (self.width, self._line_height), PAPER)
@@ -84,7 +84,7 @@ class Legend:
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font that comes with Pillow; where Pillow was built without FreeType it has one size alone."""
+    """Return the font that comes with Pillow; it has only one size if Pillow was built without FreeType."""
     try:
         return ImageFont.load_default(size)
     except ImportError:
@@ -92,7 +92,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _title(index: int, name: str) -> str:
-    """Return what a class is called; the id is said too, for names in letters that the font does not have."""
+    """Return the title of a class, with the id, because the font may not have the letters of the name."""
     if name == str(index):
         return name
     return f"{index} {name}" if len(name) <= _LONGEST_NAME else f"{index} {name[: _LONGEST_NAME - 1]}…"

@@ -1,4 +1,4 @@
-"""Opening .npy files, memory-mapped and without ever unpickling."""
+"""Open .npy files, memory-mapped and without unpickling."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ_ERRORS = (
     RuntimeError, RecursionError, AttributeError, IndexError, struct.error, tokenize.TokenError, zipfile.BadZipFile,
     zlib.error, lzma.LZMAError,
 )  # fmt: skip
-"""What numpy, zipfile and the decompressors raise on damaged bytes; RuntimeError is an encrypted archive."""
+"""The exceptions of numpy, zipfile and the decompressors on damaged bytes; RuntimeError for an encrypted archive."""
 
 
 def open_npy(path: Path) -> npt.NDArray[Any]:
@@ -29,7 +29,7 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
     Raises
     ------
     DataError
-        The file is missing, damaged, not a .npy file, or holds Python objects.
+        The file is missing, damaged, not a .npy file, or contains Python objects.
     """
     require_file(path)
     try:
@@ -38,21 +38,21 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
         raise unreadable(path, "a .npy array", error) from error
     if not isinstance(array, np.ndarray):
         array.close()
-        raise DataError(f"{path} is an .npz archive, expected a single .npy array; rename it to .npz or save it again.")
+        raise DataError(f"{path} is an .npz archive, expected a .npy array; rename it to .npz or save it again.")
     return array
 
 
 def require_file(path: Path) -> None:
-    """Refuse a path that is no file, or an empty one."""
+    """Refuse a path that is not a file, or an empty file."""
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is no file; check the path.")
+        raise DataError(f"{path} does not exist or is not a file; check the path.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); copy or write it again.")
 
 
 def unreadable(path: Path, expected: str, error: BaseException) -> DataError:
-    """Return the error of one sentence for what numpy raised."""
+    """Return the error for an exception of numpy, as one sentence."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if any(word in reason for word in ("allow_pickle", "pickled", "Python objects")):
-        reason = "it is of another format or holds Python objects, which are never unpickled"
+        reason = "it has another format or contains Python objects, which are never unpickled"
     return DataError(f"{path} cannot be read as {expected} ({reason}); write it again with numpy, or copy it again.")

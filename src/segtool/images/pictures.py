@@ -1,4 +1,4 @@
-"""Pictures of label maps: their classes in colour, alone or over the image, in memory or written band by band."""
+"""Pictures of label maps: classes in colour, alone or over the image, in memory or written band by band."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Palette = Sequence[tuple[int, int, int]]
 _UNKNOWN_COLOR = (255, 255, 255)
 _ALPHA = 0.5
 
-# Overlays of images whose longer side is at most half of this are enlarged, at most so many times.
+# Overlays of images whose longer side is at most half of this are enlarged, at most by this factor.
 _SMALL_SIDE = 336
 _MOST_TIMES = 8
 
@@ -31,7 +31,7 @@ def color_table(palette: Palette, size: int) -> UInt8Array:
 
 
 def colorize(labels: IntegerArray, palette: Palette) -> UInt8Array:
-    """Return the palette's colour of every label, uint8 (..., 3); ids beyond the palette are white."""
+    """Return the palette's colour of each label, uint8 (..., 3); ids beyond the palette are white."""
     size = max(len(palette), int(labels.max(initial=0))) + 1
     return color_table(palette, size)[labels]
 
@@ -55,9 +55,9 @@ def overlay(
     palette
         A colour per class.
     alpha
-        Share of the label's colour, 0..1.
+        Weight of the label's colour, 0..1.
     background_id
-        The class whose pixels keep the image as it is; None for none.
+        The class whose pixels stay unchanged; None for none.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def write_image(path: str | Path, image: UInt8Array, *, overwrite: bool = False)
 
 
 def write_color(path: str | Path, labels: IntegerArray, palette: Palette, *, overwrite: bool = False) -> None:
-    """Write what `colorize` gives for labels (H, W) as `write_image` does, a band at a time."""
+    """Write the result of `colorize` for labels (H, W) as `write_image` does, band by band."""
     bands = (colorize(labels[rows], palette) for rows in row_bands(*labels.shape))
     _write(path, bands, (*labels.shape, 3), overwrite=overwrite)
 
@@ -94,11 +94,15 @@ def write_overlay(
     background_id: int | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write what `overlay` gives as `write_image` does, a band at a time, with a legend of the classes below it.
+    """Write the result of `overlay` as `write_image` does, band by band, with a legend of the classes below.
 
-    Small images are enlarged by a whole number, so that each pixel is a square of its own and the legend a legend.
+    Small images are enlarged by an integer factor, so that single pixels and the legend are readable.
     """
-    from segtool.images.legend import PAPER, Legend, legend_keys  # the fonts are not loaded for label maps alone
+    from segtool.images.legend import (
+        PAPER,
+        Legend,
+        legend_keys,
+    )  # imported here: label maps alone do not need the fonts
 
     _check_sizes(image, labels)
     times = min(_MOST_TIMES, max(1, _SMALL_SIDE // max(labels.shape)))
@@ -112,7 +116,7 @@ def write_overlay(
 
 
 def _enlarged(picture: UInt8Array, times: int, width: int, paper: tuple[int, int, int]) -> UInt8Array:
-    """Return a picture (h, w, 3) with each pixel `times` as wide and high, and `paper` on its right up to `width`."""
+    """Return a picture (h, w, 3) enlarged by `times`, and filled with `paper` on the right up to `width`."""
     large = picture.repeat(times, axis=0).repeat(times, axis=1)
     if large.shape[1] == width:
         return large
@@ -130,4 +134,4 @@ def _write(path: str | Path, bands: Iterable[UInt8Array], shape: tuple[int, ...]
 
 def _check_sizes(image: UInt8Array, labels: IntegerArray) -> None:
     if image.shape[:2] != labels.shape:
-        raise DataError(f"The image is {image.shape[:2]} and its labels are {labels.shape}; expected the same size.")
+        raise DataError(f"The image has size {image.shape[:2]} and its labels {labels.shape}; expected the same size.")

@@ -1,8 +1,8 @@
-"""The pixels of one image, given out a rectangle at a time or shrunk whole, so that a huge image is held once.
+"""Access to the pixels of one image by rectangle or resized, so that a large image is in memory only once.
 
-A decoded file stays what Pillow decoded: converting all of it (to grey, to 8 bits, over black) would hold a second and
-a third copy of it. Every conversion works pixel by pixel, so a rectangle converted alone has the values that it has in
-the converted whole.
+A decoded file stays in Pillow's format: converting all of it (to grey, to 8 bits, over black) would need a second and
+a third copy. Each conversion works pixel by pixel, so a rectangle that is converted alone has the same values as in
+the converted image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from segtool.images.decoding import check_pixels, decoding, is_plain, to_uint8
 
 
 class Pixels(Protocol):
-    """An image as a model sees it, before resizing."""
+    """The input image of a model before resizing."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -30,7 +30,7 @@ class Pixels(Protocol):
         ...
 
     def resized(self, height: int, width: int) -> UInt8Array:
-        """Return all of it at another size, uint8 (height, width, C), as `resize_image` does."""
+        """Return the image resized, uint8 (height, width, C), as `resize_image` does."""
         ...
 
 
@@ -50,26 +50,26 @@ class ArrayPixels:
         return self.array[rows, columns]
 
     def resized(self, height: int, width: int) -> UInt8Array:
-        """Return all of it at another size."""
+        """Return the image resized."""
         return resize_image(self.array, height, width)
 
 
 class ImagePixels:
-    """The pixels of a Pillow image of any mode, converted where they are read.
+    """The pixels of a Pillow image of any mode, converted when they are read.
 
     Parameters
     ----------
     image
-        Loaded, and turned as its EXIF says.
+        The loaded image, rotated by its EXIF orientation.
     channels
         1 for grey, 3 for RGB.
     name
-        What the image is called in errors.
+        Name of the image in errors.
 
     Raises
     ------
     DataError
-        Its pixels have no known range, or the channels are neither 1 nor 3.
+        The range of its pixels is unknown, or the channels are neither 1 nor 3.
     """
 
     def __init__(self, image: Image.Image, channels: int, name: str) -> None:
@@ -84,14 +84,14 @@ class ImagePixels:
         return self._image.height, self._image.width
 
     def read(self, rows: slice, columns: slice) -> UInt8Array:
-        """Return a rectangle, converted."""
+        """Return a converted rectangle."""
         box = (columns.start, rows.start, columns.stop, rows.stop)
         with decoding(self._name):
             part = self._image if box == (0, 0, *self._image.size) else self._image.crop(box)
             return to_uint8(part, self._channels)
 
     def whole(self) -> UInt8Array:
-        """Return all of it, uint8 (H, W, C), converted a band at a time."""
+        """Return the whole image, uint8 (H, W, C), converted band by band."""
         height, width = self.size
         bands = list(row_bands(height, width))
         if len(bands) == 1:
@@ -102,7 +102,7 @@ class ImagePixels:
         return array
 
     def resized(self, height: int, width: int) -> UInt8Array:
-        """Return all of it at another size; an image that needs no conversion is not copied for it."""
+        """Return the image resized; without a conversion it is not copied first."""
         if self.size == (height, width):
             return self.whole()
         with decoding(self._name):
@@ -110,7 +110,7 @@ class ImagePixels:
         return np.array(resized).reshape(height, width, self._channels)
 
     def _plain(self) -> Image.Image:
-        """Return the image in mode L or RGB: itself, or a copy that was converted a band at a time."""
+        """Return the image in mode L or RGB: itself, or a copy that was converted band by band."""
         if is_plain(self._image, self._channels):
             return self._image
         height, width = self.size
@@ -121,7 +121,7 @@ class ImagePixels:
 
 
 def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """Resize uint8 (H, W, C) or (H, W) to height x width, bilinear with anti-aliasing when it shrinks."""
+    """Resize uint8 (H, W, C) or (H, W) to height x width, bilinear, with anti-aliasing when shrinking."""
     if image.shape[:2] == (height, width):
         return image
     resized = np.array(_to_pillow(image).resize((width, height), Image.Resampling.BILINEAR))

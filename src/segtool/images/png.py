@@ -1,8 +1,9 @@
-"""Writing a PNG a band of rows at a time, so that a picture is never held whole, in a third of Pillow's time.
+"""Write a PNG in bands of rows, without the whole picture in memory, in a third of Pillow's time.
 
-PNG Specification, third edition: https://www.w3.org/TR/png-3/. Each row of a picture is stored as its difference from
-the row above (filter 2, section 9): one subtraction a band, and on photographs nearly as small as the choice of a
-filter for each row. Ids are stored as they are (filter 0), which section 12.7 advises and which is a quarter smaller.
+PNG Specification, third edition: https://www.w3.org/TR/png-3/. Each row of a picture is stored as the difference to
+the row above (filter 2, section 9). This needs one subtraction per band. For photographs, the file is nearly as small
+as with the best filter for each row. Ids are stored without a filter (filter 0), as section 12.7 advises; this is a
+quarter smaller.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def write_png(stream: BinaryIO, bands: Iterable[UInt8Array], *, height: int, wid
     Parameters
     ----------
     stream
-        Where it is written.
+        The output.
     bands
         uint8 (n, width, channels), together `height` rows.
     height, width, channels
@@ -44,7 +45,7 @@ def write_id_png(stream: BinaryIO, ids: IntegerArray, palette: bytes | None) -> 
     Parameters
     ----------
     stream
-        Where it is written.
+        The output.
     ids
         (H, W), 0..255; without a palette 0..65535.
     palette
@@ -64,7 +65,7 @@ def _write_head(stream: BinaryIO, height: int, width: int, *, depth: int, color_
 
 
 def _write_rows(stream: BinaryIO, bands: Iterable[UInt8Array]) -> None:
-    """Write the pixels, given as bands of rows (n, 1 + bytes a row) that begin with their filter's number."""
+    """Write pixels in bands of rows (n, 1 + bytes per row); each row begins with the number of its filter."""
     packer = zlib.compressobj()
     for band in bands:
         if packed := packer.compress(band.data):
@@ -74,7 +75,7 @@ def _write_rows(stream: BinaryIO, bands: Iterable[UInt8Array]) -> None:
 
 
 def _plain(ids: IntegerArray, stored: str) -> UInt8Array:
-    """Return rows of ids (n, w) as the filter's number and the bytes of each id."""
+    """Return rows of ids (n, w) as the filter number and the bytes of each id."""
     values = np.ascontiguousarray(ids, dtype=stored).view(np.uint8)
     filtered = np.empty((len(values), values.shape[1] + 1), dtype=np.uint8)
     filtered[:, 0] = _FILTER_NONE
@@ -91,7 +92,7 @@ def _differences(bands: Iterable[UInt8Array], width: int) -> Iterator[UInt8Array
 
 
 def _filtered(rows: UInt8Array, above: UInt8Array) -> UInt8Array:
-    """Return rows (n, w) as the filter's number and the difference from the row above, modulo 256."""
+    """Return rows (n, w) as the filter number and the difference to the row above, modulo 256."""
     filtered = np.empty((len(rows), rows.shape[1] + 1), dtype=np.uint8)
     filtered[:, 0] = _FILTER_UP
     np.subtract(rows[:1], above, out=filtered[:1, 1:])

@@ -1,4 +1,4 @@
-"""The control groups (versions 1 and 2) that bind this process: its own and all above it, each with limits in files."""
+"""The control groups (versions 1 and 2) that limit this process: its own group and all parents."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def cgroup_folders(controller: str, *, proc: Path = PROC, cgroups: Path = CGROUPS) -> list[Path]:
-    """Return the folders that can hold a limit of a controller, such as "cpu" or "memory", on this process.
+    """Return the folders that can contain a limit of a controller, such as "cpu" or "memory", for this process.
 
-    Every one of them binds, so the least of their limits counts. Some may not be there.
+    All of them apply, so the smallest limit counts. Some folders may not exist.
 
     Parameters
     ----------
     controller
         Its name in version 1.
     proc, cgroups
-        Where the two file systems are mounted.
+        Mount points of the two file systems.
     """
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
         lines = []
-    folders = [cgroups, cgroups / controller]  # in a container its own group often appears as the root
+    folders = [cgroups, cgroups / controller]  # in a container, its own group often appears as the root
     for line in lines:
         _, controllers, name = [*line.split(":", 2), "", ""][:3]
         if controllers and controller not in controllers.split(","):
             continue
-        # Version 1 mounts each group of controllers ("cpu,cpuacct"), often with a link of the short name to it; where
+        # Version 1 mounts each group of controllers ("cpu,cpuacct"), often with a link of the short name to it. If
         # both versions are mounted, version 2 is in "unified".
         roots = (cgroups / controllers, cgroups / controller) if controllers else (cgroups, cgroups / "unified")
         for root in dict.fromkeys(roots):
@@ -38,7 +38,7 @@ def cgroup_folders(controller: str, *, proc: Path = PROC, cgroups: Path = CGROUP
 
 
 def cgroup_value(folder: Path, *names: str) -> list[str]:
-    """Return the words in some files of a folder, which belong together; none where one cannot be read."""
+    """Return the words in related files of a folder; none if one of them cannot be read."""
     try:
         return " ".join((folder / name).read_text() for name in names).split()
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What a measurement was made on: a number without its machine says nothing."""
+"""Describe the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from segtool.machine.processors import available_cpus, cgroup_quota
 
-# What decides how fast INT8 and float kernels run, by the names of Linux's /proc/cpuinfo.
+# Instruction sets that determine the speed of INT8 and float kernels, by their names in Linux's /proc/cpuinfo.
 _INSTRUCTION_SETS = (
     "sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni",
     "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
@@ -24,15 +24,15 @@ _PACKAGES = (
 
 
 def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
-    """Describe this machine and this process's share of it, ready for JSON.
+    """Describe this machine and the resources of this process, ready for JSON.
 
     Returns
     -------
     dict
-        `cpu` (model name), `cores` (logical, of the machine), `available_cpus` and `cgroup_quota` (of this
-        process; null without a limit), `instruction_sets`, `virtual` (whether it is a guest of another machine;
-        null where the system does not say), `frequency` (see `frequency_scaling`), `memory_bytes` (null likewise),
-        `load_average` (1, 5 and 15 minutes; null where there is none), `os`, `architecture`, `python`, `packages`.
+        `cpu` (model name), `cores` (logical cores of the machine), `available_cpus` and `cgroup_quota` (of this
+        process; null without a limit), `instruction_sets`, `virtual` (whether it is a virtual machine; null if
+        unknown), `frequency` (see `frequency_scaling`), `memory_bytes` (null if unknown), `load_average` (over 1, 5
+        and 15 minutes; null if unknown), `os`, `architecture`, `python`, `packages`.
     """
     cpu = _cpuinfo(proc)
     flags = (cpu.get("flags") or cpu.get("Features") or "").split()
@@ -54,13 +54,13 @@ def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
 
 
 def frequency_scaling(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
-    """Return what the system says of the processors' clocks; each value is null where it does not say (many guests).
+    """Return the clock settings of the processors; unknown values, as in many virtual machines, are null.
 
     Returns
     -------
     dict
-        `governor` and `driver` of frequency scaling, `min_mhz` and `max_mhz` that it may choose, `turbo` (whether it
-        may exceed the nominal clock), and `now_mhz`, the clock of each processor as it was read.
+        `governor` and `driver` of frequency scaling, its limits `min_mhz` and `max_mhz`, `turbo` (whether the clock
+        may exceed the nominal one), and `now_mhz`, the present clock of each processor.
     """
     cpus = system / "devices" / "system" / "cpu"
     scaling = cpus / "cpu0" / "cpufreq"
@@ -75,7 +75,7 @@ def frequency_scaling(*, proc: Path = Path("/proc"), system: Path = Path("/sys")
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
-    """Return the version of each of these packages that is installed."""
+    """Return the versions of the installed packages among these."""
     versions = {}
     for name in names:
         try:
@@ -86,7 +86,7 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def _cpuinfo(proc: Path) -> dict[str, str]:
-    """Return the fields of the first processor; empty where the system has no such file."""
+    """Return the fields of the first processor; empty if the system has no such file."""
     first = (_text(proc / "cpuinfo") or "").split("\n\n", maxsplit=1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
@@ -98,7 +98,7 @@ def _clocks(proc: Path) -> list[float] | None:
 
 
 def _turbo(cpus: Path) -> bool | None:
-    """Return whether the clock may exceed the nominal one, by Intel's own switch or the general one."""
+    """Return whether the clock may exceed the nominal one, from Intel's switch or the general one."""
     no_turbo, boost = _text(cpus / "intel_pstate" / "no_turbo"), _text(cpus / "cpufreq" / "boost")
     if no_turbo is not None:
         return no_turbo == "0"
@@ -111,7 +111,7 @@ def _memory(proc: Path) -> int | None:
 
 
 def _text(path: Path) -> str | None:
-    """Return what a file of the system says; None where there is none or it may not be read."""
+    """Return the content of a system file; None if it is missing or unreadable."""
     try:
         return path.read_text(errors="replace").strip() or None
     except OSError:
@@ -119,7 +119,7 @@ def _text(path: Path) -> str | None:
 
 
 def load_average() -> list[float] | None:
-    """Return the load over 1, 5 and 15 minutes; None where the system has none."""
+    """Return the load over 1, 5 and 15 minutes; None if the system does not report it."""
     try:
         return list(os.getloadavg())
     except (OSError, AttributeError):

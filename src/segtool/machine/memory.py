@@ -1,4 +1,4 @@
-"""The memory that this process can have: what the machine has left, or its container's where that is less."""
+"""The memory available to this process: the free memory of the machine, or the limit of its container if smaller."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from segtool.machine.cgroups import CGROUPS, PROC, cgroup_folders, cgroup_value
 
 
 def available_memory(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Return the most bytes that this process could take without swapping; None where the system does not say.
+    """Return the maximum number of bytes that this process can use without swapping; None if unknown.
 
-    The machine's share is what Linux calls available. A container's is its whole limit, the least of its cgroups
-    (version 2 or 1): what it uses already includes files that are cached and given up at need.
+    For the machine this is the available memory of Linux. For a container it is its full limit, the smallest of its
+    cgroups (version 2 or 1), because its used memory includes cached files that are released on demand.
     """
     folders = cgroup_folders("memory", proc=proc, cgroups=cgroups)
     limits = (_limit(folder, name) for folder in folders for name in ("memory.max", "memory.limit_in_bytes"))
@@ -28,6 +28,6 @@ def _machine(proc: Path) -> int | None:
 
 
 def _limit(folder: Path, name: str) -> int | None:
-    """Return a cgroup's limit in bytes; None where there is none ("max", or no such file)."""
+    """Return the limit of a cgroup in bytes; None without a limit ("max", or no such file)."""
     words = cgroup_value(folder, name)
     return int(words[0]) if words and words[0].isdecimal() else None

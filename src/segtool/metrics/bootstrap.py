@@ -1,7 +1,7 @@
-"""Intervals by the percentile bootstrap over images: Efron and Tibshirani, "An introduction to the bootstrap" (1993).
+"""Percentile bootstrap intervals over images: Efron and Tibshirani, "An introduction to the bootstrap" (1993).
 
-What varies from one data set to the next is which images are in it, and the pixels of an image depend on each other;
-so whole images are drawn, with replacement, and every figure is computed anew from the sums of those drawn.
+Data sets differ in their images, and the pixels of one image depend on each other. Therefore whole images are drawn
+with replacement, and each figure is computed again from the sums of the drawn images.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from segtool.metrics.figures import figures_of
 from segtool.metrics.images import ImageCounts
 from segtool.metrics.overlap import ClassSums, FloatArray
 
-_DRAWS = 1 << 18  # at a time, which bounds the memory
+_DRAWS = 1 << 18  # number at a time, which bounds the memory
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made; the same for two models on the same images, which makes their differences paired.
+    """The settings of the intervals; equal for two models on the same images, so that differences are paired.
 
     Attributes
     ----------
     resamples
-        How many times as many images as there are are drawn.
+        Number of resamples, each with as many images as the data set.
     level
-        Share of the resamples within an interval, between 0 and 1.
+        Fraction of the resamples within an interval, between 0 and 1.
     seed
-        Of the draws, from 0 on.
+        Seed of the draws, 0 or greater.
     """
 
     resamples: int = 1000
@@ -42,21 +42,21 @@ class Bootstrap:
     def __post_init__(self) -> None:
         if self.resamples < 1 or not 0 < self.level < 1:
             raise DataError(
-                f"An interval of level {self.level:g} from {self.resamples} resamples cannot be made; "
+                f"An interval of level {self.level:g} from {self.resamples} resamples is not possible; "
                 "expected a level between 0 and 1 and at least one resample."
             )
 
     def figures(
         self, counts: ImageCounts, foreground: npt.NDArray[np.bool_]
     ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
-        """Return the figures of every resample, float64 (resamples,), and those of each class, (resamples, K)."""
+        """Return the figures of each resample, float64 (resamples,), and of each class, (resamples, K)."""
         stacked = counts.stacked()
         drawn = np.concatenate([weights @ stacked for weights in self._weights(len(counts))])
         parts = drawn.reshape(len(drawn), 6, -1).transpose(1, 0, 2)
         return figures_of(ClassSums(*parts[:3]), ClassSums(*parts[3:]), foreground)
 
     def interval(self, values: FloatArray) -> Interval:
-        """Return the middle `level` of the values of all resamples (resamples,), those that are NaN left out."""
+        """Return the central interval of `level` of the values (resamples,), without NaN."""
         known = values[~np.isnan(values)]
         if not known.size:
             return Interval(float("nan"), float("nan"))
@@ -65,7 +65,7 @@ class Bootstrap:
         return Interval(float(low), float(high))
 
     def describe(self) -> dict[str, Any]:
-        """Return how the intervals are made, for JSON."""
+        """Return the settings for JSON."""
         return {
             "method": "percentile bootstrap over images",
             "level": self.level,
@@ -74,7 +74,7 @@ class Bootstrap:
         }
 
     def _weights(self, images: int) -> Iterator[FloatArray]:
-        """Yield how often each image was drawn, float64 (some resamples, images), until there are enough."""
+        """Yield how often each image was drawn, float64 (some resamples, images), for all resamples."""
         rng = np.random.default_rng(self.seed)
         at_once = max(1, _DRAWS // max(1, images))
         for start in range(0, self.resamples, at_once):
@@ -87,14 +87,14 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Interval:
-    """Lower and upper end; NaN where there is none."""
+    """Lower and upper end; NaN without an interval."""
 
     low: float
     high: float
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether 0 lies outside."""
+        """Whether 0 lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     def to_list(self) -> list[float]:

@@ -1,8 +1,8 @@
 """Boundary IoU: the IoU of the pixels near the outline of each class.
 
 Cheng, Girshick, Dollár, Berg and Kirillov, "Boundary IoU: improving object-centric image segmentation evaluation",
-CVPR 2021: of each class only the pixels count that lie in its mask and within `width` pixels of its outline, in the
-truth and in the prediction each by its own outline. Where IoU is dominated by the inside of large objects, this is not.
+CVPR 2021. For each class, only the pixels in its mask within `width` pixels of its outline count, for truth and
+prediction each with its own outline. Unlike IoU, the figure is not dominated by the inside of large objects.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy.typing as npt
 from segtool.errors import DataError
 
 BOUNDARY_CONVENTION = (
-    "Boundary IoU (Cheng et al., CVPR 2021): IoU of the pixels of a class that have a pixel of another class, or the "
-    "edge of the image, within the width in pixels, by Chebyshev distance (a square window), each map by its own "
-    "outlines; counts are added up over all images. Ignored pixels count nowhere and are an edge in both maps. The "
-    "width is 2 % of each image's diagonal, rounded, at least 1, unless it is given."
+    "Boundary IoU (Cheng et al., CVPR 2021): IoU of the pixels of a class within the width of a pixel of another class "
+    "or of the edge of the image, by Chebyshev distance (a square window), each map with its own outlines. Counts are "
+    "summed over all images. Ignored pixels are not counted and are an edge in both maps. The default width is 2 % of "
+    "the image diagonal, rounded, at least 1 pixel."
 )
 _SHARE_OF_DIAGONAL = 0.02
 
@@ -36,12 +36,12 @@ def boundary_band(labels: npt.NDArray[np.integer[Any]], width: int) -> npt.NDArr
     labels
         Class ids (..., H, W).
     width
-        Chebyshev distance in pixels, from 1 on: the window is a square of 2 `width` + 1 pixels.
+        Chebyshev distance in pixels, 1 or greater: the window is a square of 2 `width` + 1 pixels.
 
     Returns
     -------
     numpy.ndarray
-        bool (..., H, W): the inner boundaries of all classes at once, since a pixel lies in no mask but its own.
+        bool (..., H, W): the inner boundaries of all classes at once, because a pixel lies only in its own mask.
 
     Raises
     ------
@@ -49,11 +49,11 @@ def boundary_band(labels: npt.NDArray[np.integer[Any]], width: int) -> npt.NDArr
         `width` is below 1.
     """
     if width < 1:
-        raise DataError(f"The boundary is {width} pixels wide; expected 1 or more.")
+        raise DataError(f"The boundary width is {width} pixels; expected 1 or more.")
     height, row = labels.shape[-2:]
     band = np.ones(labels.shape, dtype=np.bool_)
     if min(height, row) > 2 * width:
-        centre = width * (row + 1)  # of the first whole window, in the flat array
+        centre = width * (row + 1)  # centre of the first full window, in the flat array
         differs = ~_uniform_windows(np.ascontiguousarray(labels).reshape(-1), row, width)
         band.reshape(-1)[centre : centre + differs.size] = differs
         band[..., :width, :] = band[..., -width:, :] = True
@@ -62,11 +62,11 @@ def boundary_band(labels: npt.NDArray[np.integer[Any]], width: int) -> npt.NDArr
 
 
 def _uniform_windows(flat: npt.NDArray[Any], row: int, width: int) -> npt.NDArray[np.bool_]:
-    """Return for each window of a flat stack of images with `row` pixels a row whether it holds one label alone.
+    """Return whether each window of a flat stack of images with `row` pixels per row contains only one label.
 
-    A window is uniform when its horizontal neighbours are equal in every row and its vertical ones in one column.
-    Windows that reach over the end of a row or an image mean nothing: their centres lie on the edge, which the caller
-    sets. The flat arrays are what makes this fast: each step is one pass over contiguous memory.
+    A window is uniform if its horizontal neighbours are equal in each row and its vertical ones in one column.
+    Windows across the end of a row or an image are invalid: their centres lie on the edge, which the caller sets. Flat
+    arrays make this fast: each step is one pass over contiguous memory.
     """
     across = _all_of(flat[1:] == flat[:-1], 2 * width, step=1)
     rows = _all_of(across, 2 * width + 1, step=row)
@@ -76,7 +76,7 @@ def _uniform_windows(flat: npt.NDArray[Any], row: int, width: int) -> npt.NDArra
 
 
 def _all_of(values: npt.NDArray[np.bool_], count: int, *, step: int) -> npt.NDArray[np.bool_]:
-    """Return for each i whether values[i], values[i + step], ... are all true, `count` of them: log2(count) passes."""
+    """Return, for each i, whether `count` values[i], values[i + step], ... are all true, in log2(count) passes."""
     have = 1
     while 2 * have <= count:
         values = values[: -have * step] & values[have * step :]

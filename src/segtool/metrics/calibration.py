@@ -1,4 +1,4 @@
-"""Expected calibration error of the probabilities: whether 0.9 means right nine times in ten.
+"""Expected calibration error of the probabilities: whether 0.9 means correct in nine of ten cases.
 
 Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, equations 2 to 5, over pixels.
 """
@@ -16,22 +16,23 @@ from segtool.metrics.overlap import ratio
 
 BINS = 15
 _BLOCK = 1 << 20  # pixels at a time, which bounds the memory
-_ROUNDING = 1e-2  # by which a softmax may end above 1 in bfloat16; it counts for the last bin
+_ROUNDING = 1e-2  # a softmax in bfloat16 may exceed 1 by this; such values count in the last bin
 CALIBRATION_CONVENTION = (
-    f"Expected calibration error (Guo et al., ICML 2017) over pixels: the confidence is the largest probability, in "
-    f"{BINS} bins of equal width, each from its lower edge on and below its upper one (the last with 1); "
-    "the sum over bins of their share of pixels times |accuracy - mean confidence|. Ignored pixels count nowhere."
+    f"Expected calibration error (Guo et al., ICML 2017) over pixels. The confidence is the largest probability, in "
+    f"{BINS} bins of equal width, each including its lower edge and excluding its upper edge (the last includes 1). "
+    "The error is the sum over bins of the fraction of pixels times |accuracy - mean confidence|. Ignored pixels are "
+    "not counted."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a calibration error is computed from; those of several images add up.
+    """The counts for a calibration error; counts of several images can be added.
 
     Attributes
     ----------
     pixels, hits
-        int64 (BINS,): pixels whose confidence lies in each bin, and how many of them have the right class.
+        int64 (BINS,): pixels whose confidence lies in each bin, and the correct ones among them.
     confidence
         float64 (BINS,): sum of the confidences.
     """
@@ -42,7 +43,7 @@ class Calibration:
 
     @classmethod
     def empty(cls) -> Calibration:
-        """Return the counts of no pixel."""
+        """Return counts of zero pixels."""
         return cls(np.zeros(BINS, np.int64), np.zeros(BINS, np.int64), np.zeros(BINS))
 
     @classmethod
@@ -59,14 +60,14 @@ class Calibration:
         Parameters
         ----------
         truth, prediction
-            Class ids of one shape; ids of `ignore_id` in the truth count nowhere.
+            Class ids of one shape; pixels with `ignore_id` in the truth are not counted.
         confidence
             Probability of the predicted class, 0..1, of the same shape.
 
         Raises
         ------
         DataError
-            The shapes differ, or a confidence is no number in 0..1.
+            The shapes differ, or a confidence is not in 0..1.
         """
         if not truth.shape == prediction.shape == confidence.shape:
             raise DataError(
@@ -92,7 +93,7 @@ class Calibration:
         kept = np.ones(truth.shape, np.bool_) if ignore_id is None else truth != ignore_id
         values = confidence[kept].astype(np.float64)
         _check_range(values)
-        # The edges are searched, not divided into: 0.6 * 15 may round to either side of 9.
+        # Search the edges instead of dividing: 0.6 * 15 may round to either side of 9.
         bins = np.searchsorted(_edges()[1:-1], values, side="right")
         right = (truth == prediction)[kept]
         return cls(
@@ -133,6 +134,4 @@ def _edges() -> npt.NDArray[np.float64]:
 
 def _check_range(values: npt.NDArray[np.float64]) -> None:
     if values.size and not (values.min() >= 0 and values.max() <= 1 + _ROUNDING):
-        raise DataError(
-            f"The confidences reach from {values.min():g} to {values.max():g}; expected probabilities in 0..1."
-        )
+        raise DataError(f"The confidences are in {values.min():g}..{values.max():g}; expected probabilities in 0..1.")

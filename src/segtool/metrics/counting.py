@@ -1,4 +1,4 @@
-"""Counting pixels: the confusion matrix, and the checks of what goes into one."""
+"""Count pixels: the confusion matrix, and the checks of its inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segtool.errors import DataError
 
 CountMatrix = npt.NDArray[np.int64]
 
-# Pixels counted at a time: bounds the memory of the 8-byte codes that bincount works on, and keeps them in cache.
+# Pixels counted at a time: bounds the memory of the 8-byte codes of bincount, and keeps them in the cache.
 _BLOCK = 1 << 18
 
 
@@ -22,7 +22,7 @@ def confusion_matrix(
     *,
     ignore_id: int | None = None,
 ) -> CountMatrix:
-    """Count the pixels of every (true class, predicted class) pair.
+    """Count the pixels of each (true class, predicted class) pair.
 
     Parameters
     ----------
@@ -31,17 +31,17 @@ def confusion_matrix(
     num_classes
         Number of classes K; ids are 0..K-1.
     ignore_id
-        True label whose pixels are left out; None for none.
+        True label whose pixels are not counted; None for none.
 
     Returns
     -------
     numpy.ndarray
-        int64 (K, K): rows are the truth, columns the prediction. Matrices of several images add up.
+        int64 (K, K): rows are the truth, columns the prediction. Matrices of several images can be added.
 
     Raises
     ------
     DataError
-        The shapes differ, an array is not of integers, or an id is out of range.
+        The shapes differ, an array does not contain integers, or an id is out of range.
     """
     check_pair(truth, prediction, num_classes)
     flat_truth, flat_prediction = truth.reshape(-1), prediction.reshape(-1)
@@ -53,14 +53,14 @@ def confusion_matrix(
 
 
 def check_pair(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], num_classes: int) -> None:
-    """Refuse label maps that cannot be counted: shapes that differ, or no integers."""
+    """Refuse label maps that cannot be counted: different shapes, or not integers."""
     if num_classes < 1:
-        raise DataError(f"A confusion matrix needs at least one class, {num_classes} were given.")
+        raise DataError(f"The number of classes is {num_classes}; expected at least 1.")
     if truth.shape != prediction.shape:
         raise DataError(f"The truth has shape {truth.shape} and the prediction {prediction.shape}; expected the same.")
     for name, labels in (("truth", truth), ("prediction", prediction)):
         if labels.dtype.kind not in "iub":
-            raise DataError(f"The {name} is {labels.dtype}; expected integer class ids.")
+            raise DataError(f"The {name} has dtype {labels.dtype}; expected integer class ids.")
 
 
 def _count_block(
@@ -73,7 +73,7 @@ def _count_block(
             truth, prediction = truth[counted], prediction[counted]
     for name, labels in (("truth", truth), ("prediction", prediction)):
         check_range(labels, num_classes, name)
-    # Up to 256 classes a code fits in 16 bits, and the arithmetic is four times narrower than bincount's own type.
+    # With up to 256 classes, a code fits in 16 bits, a quarter of bincount's own type.
     code_dtype = np.dtype(np.uint16 if num_classes <= 256 else np.intp)
     codes: npt.NDArray[Any] = truth.astype(code_dtype) * code_dtype.type(num_classes)
     codes += prediction.astype(code_dtype, copy=False)
@@ -81,12 +81,12 @@ def _count_block(
 
 
 def check_range(labels: npt.NDArray[Any], num_classes: int, name: str) -> None:
-    """Refuse ids outside 0..K-1; `name` is what the message calls the labels."""
+    """Refuse ids outside 0..K-1; `name` is the name of the labels in the message."""
     if labels.size == 0:
         return
     low, high = 0 if labels.dtype.kind in "ub" else int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         found = low if low < 0 else high
         raise DataError(
-            f"The {name} holds the id {found}; expected 0..{num_classes - 1}, or the ignore id in the truth."
+            f"The {name} contains the id {found}; expected 0..{num_classes - 1}, or the ignore id in the truth."
         )

@@ -1,4 +1,4 @@
-"""The figures that one number each says of some images: of all, of each alone, or of each resample of them."""
+"""Scalar figures of a set of images: of all images, of each image, or of each resample."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def figures_of(
     sums, boundary
         Sums of all pixels and of those near an outline, (..., K).
     foreground
-        Which classes foreground means are over, bool (K,).
+        The classes of the foreground means, bool (K,).
 
     Returns
     -------
     tuple of dict
-        `FIGURES`, float64 (...), and `PER_CLASS`, float64 (..., K); 0..1, NaN where nothing counts.
+        `FIGURES`, float64 (...), and `PER_CLASS`, float64 (..., K); 0..1, NaN without any pixel.
     """
     classes = {"iou": sums.iou(), "dice": sums.dice(), "boundary_iou": boundary.iou()}
     figures = {"pixel_accuracy": sums.accuracy()}
@@ -48,7 +48,7 @@ def figures_of(
 
 
 def figures_per_image(counts: ImageCounts, foreground: npt.NDArray[np.bool_]) -> dict[str, FloatArray]:
-    """Return `FIGURES` of each image by itself, float64 (N,); a class that is not in it is left out."""
+    """Return `FIGURES` of each image, float64 (N,); a class that does not occur in an image is excluded."""
     return figures_of(counts.sums(), counts.boundary_sums(), foreground)[0]
 
 

@@ -1,8 +1,8 @@
-"""Counting the pixels of each class image by image, all that the scores of any group of images follow from.
+"""Count the pixels of each class per image: the data for the scores of any group of images.
 
-One histogram gives everything: a pixel's code holds its image, its true and its predicted class, and whether it lies
-near an outline in either map. Kept of each image are six sums for each class, so a million images of eleven classes
-take half a gigabyte whatever their size; the whole confusion matrix is kept once.
+One histogram is enough: the code of a pixel contains its image, its true and predicted class, and whether it lies near
+an outline in either map. For each image, six sums per class are kept, so a million images of eleven classes use half a
+gigabyte, whatever their size. The full confusion matrix is kept once.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from segtool.metrics.overlap import ClassSums
 Labels = npt.NDArray[np.integer[Any]]
 Counts = npt.NDArray[np.int64]
 
-_BLOCK = 1 << 18  # pixels worked on at a time: they stay in the processor's cache
-_BINS = 1 << 16  # of one histogram: as many as 16 bits tell apart
+_BLOCK = 1 << 18  # pixels at a time: they stay in the processor's cache
+_BINS = 1 << 16  # number in one histogram: the range of 16 bits
 _STACKS = ("hits", "truth", "prediction", "boundary_hits", "boundary_truth", "boundary_prediction")
-_SIDES = 4  # near an outline in neither map, in the prediction alone, in the truth alone, in both
+_SIDES = 4  # near an outline in neither map, only in the prediction, only in the truth, in both
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,9 @@ class ImageCounts:
     matrix
         int64 (K, K) over all images, rows truth, columns prediction.
     hits, truth, prediction
-        int64 (N, K): right, true and predicted pixels of each class.
+        int64 (N, K): correct, true and predicted pixels of each class.
     boundary_hits, boundary_truth, boundary_prediction
-        int64 (N, K): the same of the pixels near an outline.
+        int64 (N, K): the same for the pixels near an outline.
     """
 
     matrix: CountMatrix
@@ -55,7 +55,7 @@ class ImageCounts:
 
     @classmethod
     def joined(cls, parts: Sequence[ImageCounts]) -> ImageCounts:
-        """Return the counts of all images of some parts, in order."""
+        """Return the counts of all images of several parts, in order."""
         if not parts:
             raise DataError("There are no images to count; pass at least one.")
         stacks = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _STACKS}
@@ -68,7 +68,7 @@ class ImageCounts:
     def of_histograms(cls, counts: Counts) -> ImageCounts:
         """Return the counts of N images whose pixels were counted as int64 (N, 4, K, K).
 
-        The second axis is near an outline in neither map, in the prediction alone, in the truth alone, and in both.
+        The second axis: near an outline in neither map, only in the prediction, only in the truth, and in both.
         """
         every = counts.sum(axis=1)
         both = counts[:, 3]
@@ -93,7 +93,7 @@ class ImageCounts:
         return ImageCounts(matrix=matrix, **stacks)
 
     def stacked(self) -> npt.NDArray[np.float64]:
-        """Return the six sums of each image side by side, float64 (N, 6 K): exact, and what a matrix product needs."""
+        """Return the six sums of each image side by side, float64 (N, 6 K): exact, and ready for a matrix product."""
         return np.concatenate([getattr(self, name) for name in _STACKS], axis=1).astype(np.float64)
 
     def sums(self) -> ClassSums:
@@ -119,18 +119,18 @@ def count_images(
     Parameters
     ----------
     truths, predictions
-        Class ids (N, H, W), integers of one shape; `truths` may hold `ignore_id`.
+        Class ids (N, H, W), integers of one shape; `truths` may contain `ignore_id`.
     num_classes
         Number of classes K; ids are 0..K-1.
     boundary_width
-        How near to an outline a pixel must be to count for the boundary, in pixels; see `boundary_band`.
+        Maximum distance in pixels from an outline to a pixel of the boundary; see `boundary_band`.
     ignore_id
-        True label whose pixels count nowhere; None for none.
+        True label whose pixels are not counted; None for none.
 
     Raises
     ------
     DataError
-        The shapes differ or are not (N, H, W), an array is not of integers, or an id is out of range.
+        The shapes differ or are not (N, H, W), an array does not contain integers, or an id is out of range.
     """
     check_pair(truths, predictions, num_classes)
     if truths.ndim != 3:
@@ -154,7 +154,7 @@ def _count_part(
         counted = truths, predictions
     else:
         predictions = np.where(kept, predictions, truths)
-        if predictions.dtype.kind == "f":  # what numpy makes of int64 and uint64 together
+        if predictions.dtype.kind == "f":  # numpy's common type of int64 and uint64
             predictions = predictions.astype(np.int64)
         counted = truths[kept], predictions[kept]
     for name, labels in zip(("truth", "prediction"), counted, strict=True):
@@ -171,7 +171,7 @@ def _count_part(
 def _histograms(
     truths: Labels, predictions: Labels, kept: npt.NDArray[np.bool_] | None, num_classes: int, width: int
 ) -> Counts:
-    """Return the pixels by image, side of the outlines, true and predicted class: int64 (n, 4, K, K)."""
+    """Return the pixels by image, position to the outlines, true and predicted class: int64 (n, 4, K, K)."""
     shape = (len(truths), _SIDES, num_classes, num_classes)
     counts = np.zeros(int(np.prod(shape)), np.int64)
     for rows, halo in _row_bands(truths.shape[1], truths.shape[2], width):
@@ -179,7 +179,7 @@ def _histograms(
         sides, in_truth = (
             boundary_band(labels[:, halo], width)[:, inner].view(np.uint8) for labels in (predictions, truths)
         )
-        sides += in_truth  # twice: additions of bytes are faster than a shift of them
+        sides += in_truth  # twice: adding bytes is faster than shifting them
         sides += in_truth
         codes = _codes(truths[:, rows], predictions[:, rows], sides, num_classes)
         codes = codes.reshape(-1) if kept is None else codes[kept[:, rows]]
@@ -190,7 +190,7 @@ def _histograms(
 def _codes(
     truths: Labels, predictions: Labels, sides: npt.NDArray[np.uint8], num_classes: int
 ) -> npt.NDArray[np.integer[Any]]:
-    """Return each pixel's place in the histograms, (n, h, w)."""
+    """Return the position of each pixel in the histograms, (n, h, w)."""
     bins = _SIDES * num_classes**2
     dtype = np.dtype(np.uint16 if len(truths) * bins <= _BINS else np.intp)
     codes = sides.astype(dtype)
@@ -203,7 +203,7 @@ def _codes(
 
 
 def _row_bands(height: int, row: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Yield rows that cover an image once, in bands that stay in the cache, and the rows that their outlines need."""
+    """Yield bands of rows that cover an image once and fit in the cache, and the rows that their outlines need."""
     rows = max(1, _BLOCK // max(1, row), 4 * width)
     for first in range(0, height, rows):
         last = min(height, first + rows)

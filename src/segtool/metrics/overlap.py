@@ -1,4 +1,4 @@
-"""What follows from a confusion matrix, or from its three sums for each class: IoU, Dice, recall, precision.
+"""Scores from a confusion matrix, or from its three sums per class: IoU, Dice, recall, precision.
 
 IoU is the Jaccard index, TP / (TP + FP + FN); Dice is the F1 score, 2 TP / (2 TP + FP + FN): Taha and Hanbury,
 "Metrics for evaluating 3D medical image segmentation", BMC Medical Imaging 15:29 (2015), equations 6 and 8.
@@ -19,12 +19,12 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ClassSums:
-    """Pixels of each class, float64 (..., K); leading axes are images, resamples or whatever is scored side by side.
+    """Pixels of each class, float64 (..., K); leading axes are images, resamples or other groups.
 
     Attributes
     ----------
     hits
-        Right pixels (TP).
+        Correct pixels (TP).
     truth
         True pixels (TP + FN).
     prediction
@@ -54,7 +54,7 @@ class ClassSums:
         return ratio(2.0 * self.hits, self.truth + self.prediction, smoothing)
 
     def accuracy(self) -> FloatArray:
-        """Return the share of pixels with the right class (...); NaN without any pixel."""
+        """Return the fraction of pixels with the correct class (...); NaN without any pixel."""
         return ratio(self.hits.sum(axis=-1), self.truth.sum(axis=-1))
 
     def frequency_weighted_iou(self) -> FloatArray:
@@ -99,7 +99,7 @@ def precision_per_class(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
 
 
 def frequency_weighted_iou(matrix: npt.NDArray[np.integer[Any]]) -> float:
-    """Return the mean of IoU weighted by each class's share of the true pixels; NaN without any pixel."""
+    """Return the mean of IoU, weighted by the fraction of true pixels of each class; NaN without any pixel."""
     return float(ClassSums.of_matrix(matrix).frequency_weighted_iou())
 
 
@@ -110,13 +110,13 @@ def row_shares(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray, smoothing: float = 0.0) -> FloatArray:
-    """Return numerator / (denominator + smoothing), NaN where the denominator is 0."""
+    """Return numerator / (denominator + smoothing), NaN if the denominator is 0."""
     result = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator + smoothing, out=result, where=denominator > 0)
     return result
 
 
 def mean_of_present(values: FloatArray) -> FloatArray:
-    """Return the mean over the last axis without NaN; NaN where nothing is left (numpy.nanmean would warn)."""
+    """Return the mean over the last axis without NaN; NaN if no value is left (numpy.nanmean would warn)."""
     present = ~np.isnan(values)
     return ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1).astype(np.float64))

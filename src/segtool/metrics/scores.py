@@ -17,27 +17,27 @@ FloatVector = npt.NDArray[np.float64]
 
 CONVENTION = (
     "One confusion matrix over all images; IoU = TP / (TP + FP + FN), Dice = 2 TP / (2 TP + FP + FN), in float64; "
-    "a class in neither truth nor prediction is left out of means, one predicted but absent scores 0. "
-    "Foreground means leave the background class out; pixels of the ignore id count nowhere."
+    "a class in neither truth nor prediction is excluded from means, one predicted but absent scores 0. "
+    "Foreground means exclude the background class; pixels of the ignore id are not counted."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a model scored on a set of images; `CONVENTION` states how.
+    """The scores of a model on a set of images; `CONVENTION` defines them.
 
     Attributes
     ----------
     class_names
         Name of class id 0, 1, ...
     pixel_accuracy
-        Share of pixels with the right class, 0..1; NaN without any pixel.
+        Fraction of pixels with the correct class, 0..1; NaN without any pixel.
     mean_iou, mean_dice
         Means over all classes that occur in truth or prediction.
     foreground_mean_iou, foreground_mean_dice
-        The same without the background class; equal to the means over all where there is none.
+        The same without the background class; equal to the means over all classes without a background.
     frequency_weighted_iou
-        Mean of the classes' IoU, each weighted by its share of the true pixels; NaN without any pixel.
+        Mean of the IoU of the classes, weighted by their fraction of the true pixels; NaN without any pixel.
     iou, dice
         float64 (K,); NaN for a class that does not occur.
     support
@@ -45,7 +45,7 @@ class Scores:
     matrix
         int64 (K, K) confusion matrix, rows truth, columns prediction.
     images
-        Number of images that were counted.
+        Number of counted images.
     """
 
     class_names: tuple[str, ...]
@@ -65,7 +65,7 @@ class Scores:
     def from_matrix(
         cls, matrix: CountMatrix, *, class_names: Sequence[str], background_id: int | None, images: int
     ) -> Scores:
-        """Compute every score from a confusion matrix (K, K) over `images` images."""
+        """Compute all scores from a confusion matrix (K, K) over `images` images."""
         if matrix.shape != (len(class_names), len(class_names)):
             raise DataError(f"A confusion matrix of shape {matrix.shape} does not fit {len(class_names)} class names.")
         sums = ClassSums.of_matrix(matrix)
@@ -107,6 +107,6 @@ class Scores:
 
 
 def foreground_of(count: int, background_id: int | None) -> npt.NDArray[np.bool_]:
-    """Return which of `count` classes foreground means are over, bool (count,): all but the background."""
+    """Return the classes of the foreground means, bool (count,): all except the background."""
     kept: npt.NDArray[np.bool_] = np.arange(count) != (-1 if background_id is None else background_id)
     return kept

@@ -1,4 +1,4 @@
-"""The answer that needs no model, which any model has to beat."""
+"""The baseline without a model: predict the most frequent class everywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def most_frequent(classes: Sequence[Mapping[str, Any]]) -> tuple[str, float] | None:
-    """Return the most frequent class of the truth and its share of the pixels: the accuracy of saying it everywhere.
+    """Return the most frequent class of the truth and its fraction of the pixels: the accuracy of this baseline.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def most_frequent(classes: Sequence[Mapping[str, Any]]) -> tuple[str, float] | N
     Returns
     -------
     tuple of str and float, or None
-        The name and the share, above 0 to 1; None where no pixel counts.
+        The name and the fraction, above 0 to 1; None without any counted pixel.
     """
     pixels = sum(item["support"] for item in classes)
     if not pixels:

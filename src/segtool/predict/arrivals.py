@@ -1,8 +1,7 @@
-"""Which image files of a folder are whole: found by looking again and again, with the standard library alone.
+"""Find the complete image files of a folder by polling, with the standard library alone.
 
-A look lists the folders only where one has changed since the last time, as its time of change says; else it asks after
-the files that are waited for alone. What is kept is the names of the files that are there: those that are gone are
-forgotten, so that a watch can go on for ever.
+A poll lists a folder only if its modification time has changed. Otherwise it checks only the files that are still
+incomplete. Names of removed files are forgotten, so that a watch can run without end.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ from segtool.predict.naming import images_below
 _State = tuple[int, int]
 
 LIST_SECONDS = 10.0
-"""After so long the folders are listed in any case: some network drives do not keep a folder's time of change."""
+"""Maximum time between two listings: some network drives do not update the modification time of a folder."""
 
 _TICK_SECONDS = 2.0
-"""How coarse a file system's clock may be: of a change as recent as that, another one may follow unseen."""
+"""Resolution of a file system's clock: a second change within this time may be invisible."""
 
 
 @dataclass
 class _Waiting:
-    """A file that is not known to be whole.
+    """A file that may still be incomplete.
 
     Attributes
     ----------
     state
-        Its size in bytes and its time of change in nanoseconds.
+        Its size in bytes and its modification time in nanoseconds.
     since
-        When it came to that state, on the monotonic clock.
+        When the file reached that state, on the monotonic clock.
     tried
-        Whether it could not be read in that state.
+        Whether a read of the file failed in that state.
     """
 
     state: _State
@@ -46,7 +45,7 @@ class _Waiting:
 
 
 class Arrivals:
-    """The image files below a folder, but for those of an output folder `out` inside it.
+    """The image files below a folder, except those in an output folder `out` inside it.
 
     Parameters
     ----------
@@ -72,34 +71,34 @@ class Arrivals:
 
     @property
     def known(self) -> set[Path]:
-        """The files that are there, or were at the last look."""
+        """The files that exist, or existed at the last poll."""
         return {*self._waiting, *self._done, *self._failed}
 
     @property
     def waiting(self) -> bool:
-        """Whether there are files that may become whole."""
+        """Whether there are files that may become complete."""
         return bool(self._waiting)
 
     def whole(self) -> list[Path]:
-        """Return the files that have become whole since, in alphabetical order.
+        """Return the files that are complete since the last poll, in alphabetical order.
 
         Raises
         ------
         DataError
-            The folder is not there.
+            The folder does not exist.
         """
         self._look()
         now = time.monotonic()
         return [path for path, file in self._waiting.items() if now - file.since >= self._needed(file)]
 
     def settle(self, path: Path) -> None:
-        """Note a file as done: it is not returned again while it is there."""
+        """Mark a file as done: it is not returned again while it exists."""
         self._waiting.pop(path, None)
         self._failed.pop(path, None)
         self._done.add(path)
 
     def try_later(self, path: Path) -> bool:
-        """Note that a file could not be read; return whether it will be returned again as it is."""
+        """Record that a file could not be read; return whether it will be returned again without a change."""
         file = self._waiting[path]
         if file.tried or time.monotonic() - file.since >= self._patience:
             self.give_up(path)
@@ -108,7 +107,7 @@ class Arrivals:
         return True
 
     def give_up(self, path: Path) -> None:
-        """Note a file as failed: it is returned again when it has changed."""
+        """Mark a file as failed: it is returned again after a change."""
         self._failed[path] = self._waiting.pop(path).state
 
     def _needed(self, file: _Waiting) -> float:
@@ -116,12 +115,12 @@ class Arrivals:
 
     def _look(self) -> None:
         if not self._folder.is_dir():
-            raise DataError(f"There is no folder {self._folder} to watch; make it first.")
+            raise DataError(f"The folder {self._folder} to watch does not exist; create it first.")
         paths = self._list() if self._is_to_list() else sorted({*self._waiting, *self._failed})
         self._waiting = {path: file for path in paths if (file := self._state_of(path)) is not None}
 
     def _list(self) -> list[Path]:
-        """List the folders; forget the files that are gone, and return those that are not done."""
+        """List the folders; forget removed files, and return the files that are not done."""
         self._listed = time.monotonic()
         visited: list[str] = []
         found = [*map(Path, images_below(self._folder, self._out, visited))]
@@ -133,7 +132,7 @@ class Arrivals:
         return [path for path in found if path not in self._done]
 
     def _is_to_list(self) -> bool:
-        """Whether there may be other files than at the last listing."""
+        """Whether the files may have changed since the last listing."""
         now = time.monotonic()
         if now - self._listed >= self._relist or now - self._listed < 0:
             return True
@@ -141,7 +140,7 @@ class Arrivals:
         return 0 in changes.values() or changes != self._folders
 
     def _changes(self, folders: Iterable[str]) -> dict[str, int]:
-        """Return when each folder that is there was last changed, in ns; 0 for one that may change again unseen."""
+        """Return the modification time of each existing folder in ns; 0 if a later change may be invisible."""
         changes = {}
         recent = time.time() - _TICK_SECONDS
         for folder in folders:
@@ -153,7 +152,7 @@ class Arrivals:
     def _state_of(self, path: Path) -> _Waiting | None:
         try:
             status = path.stat()
-        except OSError:  # gone again, or not ours to see
+        except OSError:  # removed in the meantime, or not readable
             return None
         state = (status.st_size, status.st_mtime_ns)
         known = self._waiting.get(path)
@@ -161,13 +160,13 @@ class Arrivals:
             return None
         if known is not None and known.state == state:
             return known
-        # Seen for the first time: as old as it says. Seen to change: new, whatever its clock says.
+        # At the first sight, trust the modification time. After an observed change, the file is new.
         age = max(0.0, time.time() - status.st_mtime) if known is None and path not in self._failed else 0.0
         return _Waiting(state, time.monotonic() - age)
 
 
 def _is_gone(path: Path) -> bool:
-    """Tell whether a file is not there; a drive that does not answer for a while has not lost it."""
+    """Return whether a file was removed; a drive that does not respond for a while has not lost it."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,9 +1,9 @@
-"""The regions of a label map as polygons along the edges of its pixels: exact, nothing is smoothed or left out.
+"""The regions of a label map as exact polygons along pixel edges, without smoothing or omission.
 
-Coordinates are pixel edges: x to the right, y down, the origin at the image's top left corner, so that pixel (row,
-column) is the square from (column, row) to (column + 1, row + 1). A region is 4-connected: pixels that meet in a corner
-alone are two regions. Its outer ring has a positive area by the shoelace formula on these numbers, its holes a negative
-one, and no ring meets itself (RFC 7946, section 3.1.6; OGC 06-103r4, section 6.1.11).
+Coordinates are pixel edges: x to the right, y down, the origin at the top left corner of the image. Pixel (row,
+column) is the square from (column, row) to (column + 1, row + 1). A region is 4-connected: pixels that share only a
+corner are two regions. By the shoelace formula, an outer ring has a positive area and a hole a negative one. No ring
+touches itself (RFC 7946, section 3.1.6; OGC 06-103r4, section 6.1.11).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Region(NamedTuple):
     class_id
         The class.
     rings
-        Corners (x, y) of the outer ring, then of each hole; a ring does not repeat its first corner.
+        Corners (x, y) of the outer ring, then of each hole; the first corner is not repeated.
     area
         Number of pixels.
     """
@@ -42,9 +42,9 @@ class Region(NamedTuple):
 
 
 class _Edges(NamedTuple):
-    """Straight pieces of outlines, int64 (N,): from `start` to `stop` along line `line`, with `class_id` on their left.
+    """Straight edges of outlines, int64 (N,): from `start` to `stop` on line `line`, with `class_id` on the left.
 
-    Left is where y points to for one who looks along x.
+    Left is the direction of y, seen along x.
     """
 
     class_id: _Indices
@@ -54,24 +54,24 @@ class _Edges(NamedTuple):
 
     @property
     def sign(self) -> _Indices:
-        """1 for edges along the axis, -1 for those against it."""
+        """1 for edges in the direction of the axis, -1 for the opposite direction."""
         sign: _Indices = np.sign(self.stop - self.start)
         return sign
 
 
 class _Outlines(NamedTuple):
-    """All closed outlines, int64: those of outer rings and of holes.
+    """All closed outlines, of outer rings and of holes, int64.
 
     Attributes
     ----------
     class_id, area
-        Of each (M,); the area is negative for a hole.
+        Class and area of each outline (M,); the area of a hole is negative.
     begins, ends
-        Where the corners of each are (M,).
+        Range of the corners of each outline (M,).
     x, y
-        The corners of all, one outline after the other.
+        The corners of all outlines, one outline after the other.
     of_side
-        The outline of each edge along y.
+        The outline that each edge along y belongs to.
     """
 
     class_id: _Indices
@@ -84,9 +84,9 @@ class _Outlines(NamedTuple):
 
 
 def trace_regions(labels: IntegerArray, *, background_id: int | None = None) -> Iterator[Region]:
-    """Yield the regions of a label map (H, W) by class, without those of the background.
+    """Yield the regions of a label map (H, W) by class, without the background.
 
-    Memory beside the map grows with the length of the outlines, not with the number of pixels.
+    Additional memory grows with the length of the outlines, not with the number of pixels.
     """
     flat = _edges(labels, background_id, forward=1)
     upright = _edges(labels.T, background_id, forward=-1)
@@ -112,7 +112,7 @@ def trace_regions(labels: IntegerArray, *, background_id: int | None = None) -> 
 
 
 def _edges(labels: IntegerArray, background_id: int | None, *, forward: int) -> _Edges:
-    """Return the edges along the rows of a map; those above a region run along the axis where `forward` is 1."""
+    """Return the edges along the rows of a map; with `forward` 1, edges above a region point along the axis."""
     background = _OUTSIDE if background_id is None else background_id
     found = [np.empty((4, 0), np.int64)]
     for rows in row_bands(len(labels) + 1, labels.shape[1]):
@@ -129,7 +129,7 @@ def _edges(labels: IntegerArray, background_id: int | None, *, forward: int) -> 
 
 
 def _pieces(ids: IntegerArray, others: IntegerArray, first: int, *, forward: int) -> _Indices:
-    """Return the longest pieces along which `ids` (n, W) is one class and differs from `others`, int64 (4, N)."""
+    """Return the longest runs in which `ids` (n, W) is one class and differs from `others`, int64 (4, N)."""
     is_edge = (ids != others) & (ids != _OUTSIDE)
     joined = is_edge[:, 1:] & is_edge[:, :-1] & (ids[:, 1:] == ids[:, :-1])
     begins, ends = is_edge.copy(), is_edge.copy()
@@ -142,10 +142,10 @@ def _pieces(ids: IntegerArray, others: IntegerArray, first: int, *, forward: int
 
 
 def _outlines(flat: _Edges, upright: _Edges) -> _Outlines:
-    """Follow the edges around each outline; those along x and those along y take turns.
+    """Follow the edges around each outline; edges along x and along y alternate.
 
-    Where four edges of a class meet, two of its pixels touching in a corner, each outline turns to its left and stays
-    with its own pixel.
+    If four edges of a class meet, two of its pixels touch in a corner. Each outline then turns left and stays with
+    its own pixel.
     """
     after_flat = _matched(
         (flat.class_id, flat.stop, flat.line, flat.sign), (upright.class_id, upright.line, upright.start, upright.sign)
@@ -168,10 +168,10 @@ def _outlines(flat: _Edges, upright: _Edges) -> _Outlines:
 
 
 def _cycles(after: _Indices) -> tuple[_Indices, _Indices]:
-    """Return the elements of a permutation cycle by cycle, and where in that order each cycle begins.
+    """Return the elements of a permutation cycle by cycle, and the position where each cycle begins.
 
-    A cycle begins with its least element, and cycles are in the order of these. Each round looks twice as far ahead as
-    the one before it, so that there are as many as the longest cycle has binary digits.
+    A cycle begins with its smallest element, and the cycles are sorted by it. Each round doubles the distance of the
+    previous one, so the number of rounds is the number of binary digits of the longest cycle.
     """
     numbers = np.arange(len(after))
     least, ahead, last = numbers, after, np.empty(0, np.int64)
@@ -179,7 +179,7 @@ def _cycles(after: _Indices) -> tuple[_Indices, _Indices]:
         least, last, ahead = np.minimum(least, least[ahead]), least, ahead[ahead]
     is_first = least == numbers
     end = len(after)
-    left = np.append(np.ones(end, np.int64), 0)  # how many there are from an element to the end of its cycle
+    left = np.append(np.ones(end, np.int64), 0)  # number of elements from this one to the end of its cycle
     ahead = np.append(np.where(is_first[after], end, after), end)
     while (ahead != end).any():
         left, ahead = left + left[ahead], ahead[ahead]
@@ -192,7 +192,7 @@ def _cycles(after: _Indices) -> tuple[_Indices, _Indices]:
 
 
 def _matched(ends: tuple[_Indices, ...], starts: tuple[_Indices, ...]) -> _Indices:
-    """Return, for each end (class, x, y, sign), the start that is equal to it; sign decides where two are."""
+    """Return the equal start for each end (class, x, y, sign); the sign decides between two candidates."""
     most = [int(values.max()) + 1 for values in starts]
     after = np.empty(len(ends[0]), np.int64)
     after[np.argsort(_as_numbers(ends, most))] = np.argsort(_as_numbers(starts, most))
@@ -200,14 +200,14 @@ def _matched(ends: tuple[_Indices, ...], starts: tuple[_Indices, ...]) -> _Indic
 
 
 def _as_numbers(places: tuple[_Indices, ...], most: Sequence[int]) -> _Indices:
-    """Return one number for each (class, x, y, sign), in their order."""
+    """Return one number for each (class, x, y, sign), in the same order."""
     class_id, x, y, sign = places
     numbers: _Indices = 2 * ((class_id * most[1] + x) * most[2] + y) + (sign > 0)
     return numbers
 
 
 def _rings(outlines: _Outlines, shape: tuple[int, ...]) -> Callable[[int], list[Ring]]:
-    """Return a function that gives the rings of an outline: one, or several where it meets itself."""
+    """Return a function that returns the rings of an outline: one, or several if the outline touches itself."""
     x, y = outlines.x.tolist(), outlines.y.tolist()
     begins, ends = outlines.begins.tolist(), outlines.ends.tolist()
     meeting = _meeting_themselves(outlines, shape)
@@ -221,7 +221,7 @@ def _rings(outlines: _Outlines, shape: tuple[int, ...]) -> Callable[[int], list[
 
 
 def _meeting_themselves(outlines: _Outlines, shape: tuple[int, ...]) -> set[int]:
-    """Return the outlines that have a corner twice."""
+    """Return the outlines that contain a corner twice."""
     corners = (shape[0] + 1) * (shape[1] + 1)
     numbers = np.repeat(np.arange(len(outlines.area)), outlines.ends - outlines.begins)
     places = np.sort(numbers * corners + outlines.y * (shape[1] + 1) + outlines.x)
@@ -229,7 +229,7 @@ def _meeting_themselves(outlines: _Outlines, shape: tuple[int, ...]) -> set[int]
 
 
 def _split(ring: Ring) -> list[Ring]:
-    """Cut a ring where it meets itself, so that none of the pieces does."""
+    """Split a ring at the points where it touches itself."""
     pieces: list[Ring] = []
     path: Ring = []
     place: dict[Point, int] = {}
@@ -246,18 +246,18 @@ def _split(ring: Ring) -> list[Ring]:
 
 
 def _area(ring: Ring) -> int:
-    """Return the area inside, positive where it lies on the left."""
+    """Return the area inside, positive if it lies on the left."""
     return sum(x * (ring[(index + 1) % len(ring)][1] - y) for index, (x, y) in enumerate(ring))
 
 
 def _around(outlines: _Outlines, labels: IntegerArray, upright: _Edges) -> _Indices:
-    """Return, for each outline, that of the outer ring of its region, (M,).
+    """Return the outline of the outer ring for the region of each outline, (M,).
 
-    The pixels to the left of a hole are the region's, up to an edge of it further left: of its outer ring, or of
-    another hole, which is around the same region.
+    The pixels to the left of a hole belong to the region, up to its next edge. That edge belongs to the outer ring, or
+    to another hole of the same region.
     """
     height = len(labels) + 1
-    edges = np.flatnonzero(upright.sign < 0)  # the region is to the right of these
+    edges = np.flatnonzero(upright.sign < 0)  # the region lies to the right of these edges
     keys = upright.line[edges] * height + upright.stop[edges]
     in_turn = np.argsort(keys)
     holes, x, y = _holes(outlines, height)
@@ -271,7 +271,7 @@ def _around(outlines: _Outlines, labels: IntegerArray, upright: _Edges) -> _Indi
 
 
 def _holes(outlines: _Outlines, height: int) -> tuple[_Indices, _Indices, _Indices]:
-    """Return the outlines of holes from the left to the right, and the uppermost of the leftmost corners of each."""
+    """Return the outlines of holes from left to right, and the uppermost leftmost corner of each."""
     least = np.minimum.reduceat(outlines.x * height + outlines.y, outlines.begins)
     holes = np.flatnonzero(outlines.area < 0)
     holes = holes[np.argsort(least[holes], kind="stable")]
@@ -279,7 +279,7 @@ def _holes(outlines: _Outlines, height: int) -> tuple[_Indices, _Indices, _Indic
 
 
 def _holes_of(outlines: _Outlines, around: _Indices, height: int) -> dict[int, list[int]]:
-    """Return the outlines of the holes in each outer one that has some."""
+    """Return the outlines of the holes for each outer ring with holes."""
     found: dict[int, list[int]] = {}
     holes = _holes(outlines, height)[0]
     for hole, outer in zip(holes.tolist(), around[holes].tolist(), strict=True):
@@ -288,7 +288,7 @@ def _holes_of(outlines: _Outlines, around: _Indices, height: int) -> dict[int, l
 
 
 def _begins_of_runs(labels: IntegerArray, x: _Indices, y: _Indices) -> _Indices:
-    """Return where the pixels of one class begin that lead to each of some pixels from the left."""
+    """Return the start of the run of equal pixels that ends at each given pixel from the left."""
     found = np.empty(len(x), np.int64)
     by_row = np.argsort(y, kind="stable")
     rows, firsts = np.unique(y[by_row], return_index=True)

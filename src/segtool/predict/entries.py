@@ -1,4 +1,4 @@
-"""What a manifest says of an image that was worked on, wherever that was."""
+"""Manifest entries of images that were processed, locally or on a cluster."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from segtool.runtime.stream import Result
 
 
 def entry_of(name: str, result: Result, contract: ModelContract, *, provider: str) -> Entry:
-    """Return what is known of an image before its outputs are written, with the status "not run".
+    """Return the entry of an image before its outputs are written, with the status "not run".
 
     Parameters
     ----------
     name
-        What the input is called.
+        The name of the input.
     result
-        What became of it.
+        The result of the prediction.
     contract
-        Of the model, for the names of its classes.
+        The contract of the model, for the class names.
     provider
         The execution provider that ran it.
     """

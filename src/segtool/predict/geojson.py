@@ -1,4 +1,4 @@
-"""Writing the regions of a label map as GeoJSON (RFC 7946), in pixel coordinates in place of degrees."""
+"""Write the regions of a label map as GeoJSON (RFC 7946), in pixel coordinates instead of degrees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segtool.images.arrays import IntegerArray
 from segtool.predict.contours import Region, trace_regions
 
 CONVENTION = "pixel edges: x to the right, y down, origin at the top left corner of the image"
-"""What coordinates mean; it is written into each file."""
+"""The definition of the coordinates; it is written into each file."""
 
 
 def write_contours(
@@ -25,8 +25,8 @@ def write_contours(
 ) -> None:
     """Write the regions of labels (H, W) as a FeatureCollection of polygons with holes, atomically.
 
-    A feature is a region, with the properties `class_id`, `class_name` and `area` (pixels). Pixels of no polygon are
-    of the class `background_id`. Filling the polygons gives the label map back exactly.
+    A feature is a region, with the properties `class_id`, `class_name` and `area` (pixels). Pixels outside all
+    polygons have the class `background_id`. Filling the polygons gives exactly the label map.
 
     Raises
     ------
@@ -46,18 +46,18 @@ def write_contours(
     with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(json.dumps(head)[:-1] + ', "features": [')
         for index, region in enumerate(trace_regions(labels, background_id=background_id)):
-            # One a line: a map of many regions is never text as a whole.
+            # One feature per line: the text of a map with many regions is never in memory as a whole.
             stream.write((",\n" if index else "\n") + heads[region.class_id] + _tail(region))
         stream.write("\n]}\n")
 
 
 def _head(class_id: int, name: str) -> str:
-    """Return a feature's text up to its area; json.dumps of each whole feature took twice the time of tracing them."""
+    """Return the text of a feature up to its area; json.dumps of whole features took twice the time of tracing."""
     text = json.dumps({"type": "Feature", "properties": {"class_id": class_id, "class_name": name}})
     return text.removesuffix("}}")
 
 
 def _tail(region: Region) -> str:
-    """Return a feature's text from its area on; a ring ends where it begins, as GeoJSON has them."""
+    """Return the text of a feature from its area on; GeoJSON repeats the first corner at the end of a ring."""
     coordinates = str([[*ring, ring[0]] for ring in region.rings]).replace("(", "[").replace(")", "]")
     return f', "area": {region.area}}}, "geometry": {{"type": "Polygon", "coordinates": {coordinates}}}}}'

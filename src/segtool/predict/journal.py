@@ -1,12 +1,12 @@
 """The journal of a prediction: the status of each input so far, kept so that a killed run can be resumed.
 
-``manifest.jsonl.part`` lies beside the manifest until a run is complete. Each line is JSON: a header where a run
-began, then an entry when the outputs of an input are about to be written (status "writing") and one when they are
-there. The last line of an input counts. Lines are appended and never rewritten. A line is handed to the operating
-system at once, so a kill -9 of the process does not lose it. It is not synced to the disk: after a power failure,
-outputs whose lines are lost are replaced only with --overwrite.
+``manifest.jsonl.part`` lies beside the manifest until a run is complete. Each line is JSON. A run begins with a header.
+Each input gets an entry before its outputs are written (status "writing") and one afterwards. The last line of an
+input counts. Lines are appended and never rewritten. A line is handed to the operating system at once, so a kill -9 of
+the process does not lose it. It is not synced to the disk: after a power failure, outputs whose lines are lost are
+replaced only with --overwrite.
 
-Memory: of this run an offset for each input, of an earlier run that is resumed its line (about 1 kB).
+Memory: an offset for each input of this run, and a line (about 1 kB) for each input of a resumed run.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _OPEN_FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class Journal:
-    """The journal of one output folder, held by this process; made by `open_journal`.
+    """The journal of one output folder, locked by this process; created by `open_journal`.
 
-    Inputs are named as this process would reach them, and are found again under any name that reaches the same file.
+    Inputs are named as this process reaches them, and are found again under any name that reaches the same file.
 
     Attributes
     ----------
     path
         The file.
     descriptor
-        The open file; the lock is on it.
+        The open file, which holds the lock.
     folders
         Where earlier runs wrote, relative to the output folder.
     is_over
-        Whether the manifest has everything, so that the file can go.
+        Whether the manifest is complete, so that the file can be removed.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -54,25 +54,25 @@ class Journal:
         self.descriptor = descriptor
         self._folder = str(Path.cwd())
         self._earlier: dict[str, bytes] = {}  # the last line of each input of earlier runs, by its absolute path
-        self._adopted = False  # whether these come from a manifest, so that the file does not have them yet
+        self._adopted = False  # whether they come from a manifest, so that the file does not contain them yet
         self._end = 0
         self._reader: BinaryIO | None = None
         self._writing = threading.Lock()
 
     @property
     def has_earlier(self) -> bool:
-        """Whether it has anything of earlier runs."""
+        """Whether it contains entries of earlier runs."""
         return bool(self._earlier)
 
     @property
     def begun(self) -> bool:
-        """Whether anything of this run is in it."""
+        """Whether it contains entries of this run."""
         return self._reader is not None
 
     def load(self) -> dict[str, Any] | None:
-        """Read what earlier runs wrote; return the header of the first, or None where there is none.
+        """Read the entries of earlier runs; return the header of the first run, or None without one.
 
-        A line that a kill cut off is left out, and is overwritten by `begin`.
+        A line that was cut off by a kill is skipped, and is overwritten by `begin`.
         """
         header, folder = None, self._folder
         with self.path.open("rb") as stream:
@@ -87,24 +87,24 @@ class Journal:
                     self._add(entry, line, folder)
                 self._end += len(line)
         if header is None or len(self._earlier) < header.get("seeds", 0):
-            # Cut off before the run began: what it was to start from is still in the manifest.
+            # Cut off before the run began: its starting point is still in the manifest.
             self.drop()
             return None
         return dict(header)
 
     def adopt(self, entries: Iterable[Entry], folder: str) -> None:
-        """Take over the entries of a manifest; `folder` is where the run that wrote it was started."""
+        """Adopt the entries of a manifest; `folder` is the working folder of the run that wrote it."""
         self._adopted = True
         for entry in entries:
             entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
             self._add(entry, to_line(entry.to_dict()) + b"\n", self._folder)
 
     def drop(self) -> None:
-        """Forget what was loaded or adopted."""
+        """Forget the loaded or adopted entries."""
         self._earlier, self._adopted, self._end = {}, False, 0
 
     def begin(self, header: Mapping[str, Any]) -> None:
-        """Start the run's own part, after what was loaded or adopted; anything else in the file is removed."""
+        """Start the part of this run after the loaded or adopted entries; remove everything else in the file."""
         try:
             os.truncate(self.descriptor, self._end)
             self._reader = self.path.open("rb")
@@ -121,25 +121,25 @@ class Journal:
         Raises
         ------
         OutputWriteError
-            The operating system refused.
+            The operating system refused the write.
         """
         return self._write(to_line(entry.to_dict()) + b"\n")
 
     def get(self, name: str) -> Entry | None:
-        """Return the last entry that earlier runs have of an input under this name; None where there is none."""
+        """Return the last entry of earlier runs for an input of this name; None without one."""
         line = self._earlier.get(self._key(name))
         entry = None if line is None else Entry.from_dict(_parse(line))
         return None if entry is None else replace(entry, input=name)
 
     def line(self, offset: int) -> bytes:
-        """Return a line that `append` wrote, as it stands in the file."""
+        """Return a line of `append` as it is in the file."""
         if self._reader is None:
             raise ValueError("The journal was not begun.")
         self._reader.seek(offset)
         return self._reader.readline().rstrip(b"\n")
 
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
-        """Yield the entries of earlier runs of inputs that are not among `names`."""
+        """Yield the entries of earlier runs for inputs that are not in `names`."""
         named = set(map(self._key, names)) if self._earlier else set()
         for path, line in self._earlier.items():
             entry = None if path in named else Entry.from_dict(_parse(line))
@@ -147,8 +147,8 @@ class Journal:
                 yield entry if self._key(entry.input) == path else replace(entry, input=path)
 
     def remove(self) -> None:
-        """Remove the file while it is still locked, so that no other process resumes from it."""
-        if os.name == "nt":  # which removes no open file, and has no lock to keep
+        """Remove the file while it is locked, so that no other process resumes from it."""
+        if os.name == "nt":  # Windows cannot remove an open file, and there is no lock
             self.close()
         self.path.unlink(missing_ok=True)
 
@@ -185,12 +185,12 @@ class Journal:
 def open_journal(out: Path) -> Iterator[Journal]:
     """Open the journal of an output folder and lock it; the lock ends with the process, also after a kill -9.
 
-    A journal that is new and was not begun is removed again.
+    A new journal that was not begun is removed again.
 
     Raises
     ------
     OutputWriteError
-        It cannot be made, or another process holds it.
+        It cannot be created, or another process holds the lock.
     """
     path = out / JOURNAL_NAME
     _refuse_file(out)
@@ -215,21 +215,21 @@ def open_journal(out: Path) -> Iterator[Journal]:
 
 
 def _refuse_file(out: Path) -> None:
-    """Refuse an output folder that is a file, or would be below one."""
+    """Refuse an output folder that is a file, or that has a file among its parents."""
     found = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not os.path.isdir(found):  # noqa: PTH112 (Path.is_dir raises where it may not look)
-        kind = "a link that leads to no folder" if found.is_symlink() else "a file"
-        raise OutputWriteError(f"The outputs go into a folder, and {found} is {kind}; choose another --out.")
+        kind = "a link that does not lead to a folder" if found.is_symlink() else "a file"
+        raise OutputWriteError(f"{found} is {kind}, expected a folder for the outputs; choose another --out.")
 
 
 def _lock(journal: Journal) -> None:
     try:
         import fcntl
-    except ImportError:  # no such lock on Windows; two runs in one folder are then not noticed
+    except ImportError:  # Windows has no such lock; two runs in one folder are not detected there
         return
     try:
         fcntl.flock(journal.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held it may have ended between the two, and have removed the file that was opened.
+        # The process that held the lock may have ended in between and removed the file that was opened.
         is_there = os.path.samestat(os.fstat(journal.descriptor), journal.path.stat())
     except (BlockingIOError, FileNotFoundError):
         is_there = False
@@ -247,7 +247,7 @@ def _joined(folder: str, name: str) -> str:
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """Return a line's object; an empty one where it is damaged."""
+    """Return the object of a line; an empty one if the line is damaged."""
     try:
         value = json.loads(line)
     except ValueError:

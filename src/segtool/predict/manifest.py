@@ -1,4 +1,4 @@
-"""The manifest of a prediction: what became of every input."""
+"""The manifest of a prediction: the status of each input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segtool.files import write_with
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 
-# Lines of the file, before the entries and after them; each entry has a line of its own.
+# Lines of the file before and after the entries; each entry is one line.
 _ENTRIES = b'  "entries": [\n'
 _END = b"  ]\n"
 
@@ -25,33 +25,33 @@ Status = Literal["done", "skipped", "failed", "not run", "writing"]
 
 @dataclass
 class Entry:
-    """What became of one input.
+    """The status of one input.
 
     Attributes
     ----------
     input
-        The file; of an image in a .npy stack ``stack.npy[12]``; or the argument that named none.
+        The file; ``stack.npy[12]`` for an image of a .npy stack; or an argument that matches no image.
     status
-        "done", "skipped" where an earlier run did it (the rest is what that run found), "failed", or "not run" where
-        the run was stopped before it. In a journal also "writing": its outputs may be there or not.
+        "done"; "skipped" if an earlier run did it (the other fields come from that run); "failed"; or "not run" if
+        the run was stopped before it. A journal also has "writing": its outputs may exist or not.
     outputs
-        The files that were written, by kind, relative to the manifest.
+        The written files by kind, relative to the manifest.
     output_sha256
         Their SHA-256, by kind.
     error
-        Why it failed.
+        The reason of a failure.
     note
-        What else is to be known of it.
+        Further information.
     height, width
         Size of the label map in pixels.
     bytes, mtime_ns, sha256
-        What identifies the input, as in `segtool.runtime.sources.InputFacts`.
+        Identity of the input, as in `segtool.runtime.sources.InputFacts`.
     provider
         The execution provider that ran it.
     seconds
         Time from opening the file to its labels.
     pixels
-        Number of pixels by class name, of the classes that occur.
+        Number of pixels by class name, for the classes that occur.
     """
 
     input: str
@@ -70,12 +70,12 @@ class Entry:
     pixels: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is known of the input, in plain Python types."""
+        """Return the known facts of the input in plain Python types."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, value: Any) -> Entry | None:
-        """Return the entry that `to_dict` gave; None for anything else."""
+        """Return the entry of a result of `to_dict`; None for anything else."""
         if not isinstance(value, dict) or not isinstance(value.get("input"), str):
             return None
         outputs = value.get("outputs", {})
@@ -89,15 +89,15 @@ _FIELDS = tuple(each.name for each in fields(Entry))
 
 @dataclass
 class Manifest:
-    """What became of every input of a prediction, counted; the file has the whole.
+    """The number of inputs of each status; the file lists all inputs.
 
     Attributes
     ----------
     path
         The JSON file.
     done, skipped, failed, not_run
-        Number of inputs that were predicted and written, that an earlier run had done, that could not be predicted,
-        and that a stop left.
+        Number of inputs that were predicted and written, that an earlier run had done, that failed, and that were not
+        run because of a stop.
     interrupted
         Whether the run was stopped before its end.
     """
@@ -111,24 +111,24 @@ class Manifest:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of inputs by what became of them."""
+        """Number of inputs by status."""
         return {name: getattr(self, name) for name in ("done", "skipped", "failed", "not_run")}
 
     @property
     def entries(self) -> list[Entry]:
-        """One per input, read from the file."""
+        """One entry per input, read from the file."""
         found = (Entry.from_dict(value) for value in self.to_dict()["entries"])
         return [entry for entry in found if entry is not None]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is in the file."""
+        """Return the content of the file."""
         return read_manifest(self.path)
 
 
 def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Iterable[Entry | bytes]) -> None:
-    """Write a manifest, one entry at a time and one a line, so that 20,000 take no more memory than one.
+    """Write a manifest entry by entry, one per line, so that the memory does not grow with their number.
 
-    An entry may be its line already, as `to_line` gives it.
+    An entry may also be a line of `to_line`.
 
     Raises
     ------
@@ -150,31 +150,31 @@ def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Itera
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return what is in a manifest.
+    """Return the content of a manifest.
 
     Raises
     ------
     DataError
-        It cannot be read or is none.
+        It cannot be read, or is not a manifest.
     """
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); move it away, or start again with --overwrite.") from error
     if not isinstance(value, dict) or not isinstance(value.get("entries"), list):
-        raise DataError(f"{path} is no manifest of a prediction; move it away, or start again with --overwrite.")
+        raise DataError(f"{path} is not a manifest of a prediction; move it away, or start again with --overwrite.")
     return value
 
 
 def read_head(path: Path) -> dict[str, Any]:
-    """Return what a manifest says of its run, without the entries; errors as in `read_manifest`."""
+    """Return the facts of a manifest about its run, without the entries; errors as in `read_manifest`."""
     head = b""
     with suppress(OSError, ValueError), path.open("rb") as stream:
         for line in stream:
             if line == _ENTRIES:
                 return dict(json.loads(head.rstrip(b",\n") + b"}"))
             head += line
-    return read_manifest(path)  # somebody laid it out anew, or it is damaged
+    return read_manifest(path)  # reformatted by hand, or damaged
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
@@ -200,11 +200,11 @@ def _values(path: Path) -> Iterator[Any]:
                 return
             yield json.loads(line.strip().removesuffix(b","))
             count += 1
-    yield from read_manifest(path)["entries"][count:]  # somebody laid it out anew, or it is damaged
+    yield from read_manifest(path)["entries"][count:]  # reformatted by hand, or damaged
 
 
 def to_line(value: Any) -> bytes:
-    """Return a value as JSON on one line, UTF-8; escaped where a file name is no UTF-8."""
+    """Return a value as one line of JSON in UTF-8; file names that are not UTF-8 are escaped."""
     try:
         return json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -223,6 +223,6 @@ def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[En
 
 
 def _is_below(name: Any) -> bool:
-    """Tell whether a recorded output is inside the output folder; a resumed run would replace one outside."""
-    # Not as a `Path`: those keep their parts in a table of the process, which grows with them.
+    """Return whether a recorded output is inside the output folder; a resumed run must not replace one outside."""
+    # Not a `Path`: it interns its parts in a table of the process, which would grow.
     return isinstance(name, str) and not os.path.isabs(name) and ".." not in name.replace(os.sep, "/").split("/")  # noqa: PTH117

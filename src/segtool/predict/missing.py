@@ -1,4 +1,4 @@
-"""What is said of arguments that name no image."""
+"""Messages for arguments that match no image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_CHARACTERS, _MOST_ESCAPED = 300, 40
 
 
 def nothing_found(inputs: Sequence[str]) -> DataError:
-    """Return the error where no argument names an image; it says of each why."""
+    """Return the error for arguments of which none matches an image, with the reason for each."""
     if all(map(_is_pattern, inputs)):
         return DataError(f"No image was found in {named(inputs) or 'nothing'}; {_EXPECTED}.")
     reasons = [f"{shown(text)} {why_missing(text)}" for text in inputs[:_MOST_NAMES]]
@@ -22,20 +22,20 @@ def nothing_found(inputs: Sequence[str]) -> DataError:
 
 
 def why_missing(text: str) -> str:
-    """Return why an argument names no image: the rest of a sentence that begins with it."""
-    # os.path in place of Path, which raises on names that are too long or hold a NUL.
+    """Return the reason why an argument matches no image, to be written after the argument."""
+    # os.path instead of Path, which raises on names that are too long or contain a NUL.
     if os.path.isdir(text):  # noqa: PTH112
-        return "has no images in it (folders are searched for image files, .npy files are named)"
-    return "is a link that leads nowhere" if os.path.islink(text) else "does not exist"  # noqa: PTH114
+        return "contains no image files (.npy files in a folder must be named one by one)"
+    return "is a broken link" if os.path.islink(text) else "does not exist"  # noqa: PTH114
 
 
 def named(texts: Sequence[str]) -> str:
-    """Return the first few of some arguments, and how many more there are."""
+    """Return the first arguments, and the number of the others."""
     return ", ".join(map(shown, texts[:_MOST_NAMES])) + _more(texts)
 
 
 def shown(text: str) -> str:
-    """Return an argument as it is shown in a sentence: cut where it is long, or no text at all but bytes."""
+    """Return an argument as shown in a message: shortened, and escaped if it is not text."""
     most = _MOST_CHARACTERS if text.isprintable() else _MOST_ESCAPED
     return text if len(text) <= most else f"{text[:most]}..."
 

@@ -1,4 +1,4 @@
-"""Which inputs a prediction has, and where the outputs of each go."""
+"""Find the inputs of a prediction, and name the outputs of each."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SUFFIXES = {
     "contours": ".contours.geojson",
     "probabilities": ".probabilities.npz",
 }
-"""What is added to an output's stem, by kind."""
+"""The suffix of an output after its stem, by kind."""
 
-# What one kind's suffix has before the whole of another's: ``.overlay``, ``.color``.
+# The part of a suffix before the whole suffix of another kind: ``.overlay``, ``.color``.
 _ENDINGS = tuple(
     one.removesuffix(other)
     for one in SUFFIXES.values()
@@ -33,23 +33,23 @@ _ENDINGS = tuple(
 
 
 def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], list[str]]:
-    """Return the images that the arguments name, and the arguments that name nothing.
+    """Return the images that the arguments match, and the arguments that match nothing.
 
-    A folder is searched below for image suffixes, in alphabetical order, leaving out hidden names and an output folder
-    `out` inside it; a pattern that the shell did not expand is expanded, ``**`` included; a file is taken whatever
-    its suffix, and a .npy file is every image in it. A file that is named twice is taken once.
+    A folder is searched recursively for image suffixes, in alphabetical order, without hidden names and without an
+    output folder `out` inside it. A pattern that the shell did not expand is expanded, including ``**``. A file is
+    used with any suffix, and a .npy file stands for each image in it. A file that is named twice is used once.
 
     Raises
     ------
     DataError
-        No argument names anything.
+        No argument matches anything.
     """
     sources: list[Source] = []
     missing: dict[str, None] = {}
     seen, real = set[str](), _RealPaths()
     for text in inputs:
         found = False
-        with suppress(OSError):  # a name that is too long, a folder that may not be read: it names nothing
+        with suppress(OSError):  # a name that is too long, or an unreadable folder: no match
             for source in _expand(text, out):
                 found = True
                 if (path := real.of(source.file)) not in seen:
@@ -63,31 +63,31 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
 
 
 def parse_path_list(data: bytes) -> list[str]:
-    """Return the paths of a list, one a line; or, where it holds a NUL, with NULs between them (``find -print0``)."""
+    """Return the paths of a list, separated by NULs if it contains any (``find -print0``), else by line breaks."""
     separated = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     return [os.fsdecode(name) for name in separated if name]
 
 
 def common_folder(folders: Iterable[str]) -> Path:
-    """Return the folder that the outputs of sources of these folders mirror from."""
+    """Return the common root of these source folders; the outputs mirror the folders below it."""
     return Path(os.path.commonpath({_absolute(folder) for folder in folders}))
 
 
 def output_stems(sources: Sequence[Source]) -> list[str]:
-    """Return, for each source, its outputs' path under the output folder, without the suffix of `SUFFIXES`.
+    """Return the path of each source's outputs under the output folder, without the suffix of `SUFFIXES`.
 
-    Folders are mirrored from the sources' common folder. The rest is said at `Namer`.
+    Folders are mirrored from the common folder of the sources. `Namer` describes the other rules.
     """
     return list(Namer(common_folder({source.folder for source in sources})).stems(sources))
 
 
 class Namer:
-    """Names the outputs of images, no two of them alike.
+    """Assign unique names to the outputs of images.
 
-    An image's outputs carry its stem; images of one folder that share a stem (``a.jpg``, ``a.png``) carry their
-    whole names instead (``a.jpg.png``, ``a.png.png``), and a name that is still taken gets ``~2``, ``~3``, ... in the
-    order of the sources. An image of a stack is named by its place, as if the stack were a folder:
-    ``stack/000012``. Names that differ in case alone count as equal, because some file systems think so.
+    Outputs have the stem of the image. Images of one folder with the same stem (``a.jpg``, ``a.png``) use their
+    full names instead (``a.jpg.png``, ``a.png.png``). A name that is still in use gets ``~2``, ``~3``, ... in the
+    order of the sources. An image of a stack is named by its index, as if the stack were a folder:
+    ``stack/000012``. Names that differ only in case count as equal, because some file systems ignore the case.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,14 +97,14 @@ class Namer:
         self._stems: Counter[str] = Counter()
 
     def reserve(self, stem: str) -> None:
-        """Keep a name for an image that has it already and may not come again."""
+        """Reserve a name for an image that already uses it and may not appear again."""
         self._take(stem)
         self._count(stem)
 
     def stems(self, sources: Iterable[Source], kept: Iterable[str | None] = ()) -> Iterator[str]:
-        """Yield the names of images that are found together, which are gone through twice.
+        """Yield the names of images that are found together; the images are iterated twice.
 
-        `kept` has, for each source, the name that it has already, or None; nothing at all where there are none.
+        `kept` has the existing name of each source, or None; it is empty if no source has one.
         """
         for source in sources:
             self._count(_without_suffix(self._relative(source)))
@@ -134,9 +134,9 @@ class Namer:
         return candidate
 
     def _collides(self, stem: str) -> bool:
-        """Tell whether an output of this stem would be one of a stem that is taken.
+        """Return whether an output of this stem would be an output of a stem in use.
 
-        Every kind counts, whether asked for or not, so that a name does not depend on the options.
+        Each kind counts, requested or not, so that a name does not depend on the options.
         """
         longer = [stem + ending for ending in _ENDINGS]
         shorter = [stem.removesuffix(ending) for ending in _ENDINGS if stem.endswith(ending)]
@@ -151,8 +151,8 @@ class Namer:
 
 
 def real_path(path: str | Path) -> str:
-    """Return what a path leads to, links followed; of links that lead nowhere or to each other, the path itself."""
-    return os.path.realpath(path)  # Path.resolve raises on links in a circle
+    """Return the target of a path, with links followed; for broken or circular links, the path itself."""
+    return os.path.realpath(path)  # Path.resolve raises on circular links
 
 
 def with_kind(stem: str, kind: str) -> str:
@@ -161,10 +161,10 @@ def with_kind(stem: str, kind: str) -> str:
 
 
 def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> Iterator[str]:
-    """Yield the image files below a folder, in alphabetical order, without those of an output folder inside it.
+    """Yield the image files below a folder, in alphabetical order, without an output folder inside it.
 
-    Names that begin with a dot are left out, of files and of folders: unfinished files, and what editors and systems
-    keep for themselves (.ipynb_checkpoints/, ._0001.png). The folders that were listed are added to `visited`.
+    Files and folders whose names begin with a dot are skipped: unfinished files, and files of editors and systems
+    (.ipynb_checkpoints/, ._0001.png). The listed folders are added to `visited`.
     """
     real = real_path(out)
     skipped = None if real == real_path(folder) else real
@@ -180,7 +180,7 @@ def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> I
 
 
 def _image_names(folder: str, folders: list[str]) -> Iterator[str]:
-    """Yield the image files in a folder as they come, and add its folders to a list; none where it may not be read."""
+    """Yield the image files in a folder, unsorted, and add its folders to a list; nothing if it is not readable."""
     with suppress(OSError), os.scandir(folder or ".") as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -194,7 +194,7 @@ def _image_names(folder: str, folders: list[str]) -> Iterator[str]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # links in a circle
+    except OSError:  # circular links
         return False
 
 
@@ -203,7 +203,7 @@ def _is_image_name(name: str) -> bool:
 
 
 class _RealPaths:
-    """What paths lead to; files of one folder come together, whose own path is then followed once."""
+    """Resolve paths; files of one folder come together, so the path of the folder is resolved once."""
 
     def __init__(self) -> None:
         self._folder: str | None = None
@@ -230,7 +230,7 @@ def _expand(text: str, out: Path) -> Iterator[Source]:
         yield from (Source(str(file), str(file.parent)) for file in files if file.is_file())
 
 
-# Names are strings here: of very many images, a `Path` at each step takes its time.
+# Names are strings here: with very many images, a `Path` at each step is slow.
 
 
 def _join(folder: str, name: str) -> str:
@@ -246,7 +246,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _suffix(name: str) -> str:
-    """Return the suffix of a name with ``/`` between folders, by the rules of `Path`."""
+    """Return the suffix of a name with ``/`` between folders, as `Path` does."""
     last = name.rpartition("/")[2]
     place = last.rfind(".")
     return last[place:] if 0 < place < len(last) - 1 else ""

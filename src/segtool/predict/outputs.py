@@ -1,4 +1,4 @@
-"""Writing what was asked for of one image: its label map, pictures of it, its probabilities."""
+"""Write the requested outputs of one image: label map, pictures, probabilities."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from segtool.runtime.stream import Result
 
 
 def output_names(stem: str, kinds: Iterable[str]) -> dict[str, str]:
-    """Return the outputs of an image by kind, relative to the output folder, with ``/`` between folders."""
+    """Return the outputs of an image by kind, relative to the output folder, with ``/`` as separator."""
     return {kind: with_kind(stem, kind) for kind in kinds}
 
 
 def stem_of(outputs: Mapping[str, str]) -> str | None:
-    """Return the stem that outputs were named with; None where there are none."""
+    """Return the stem of existing outputs; None without outputs."""
     name = outputs.get("labels")
     return None if name is None else name.removesuffix(SUFFIXES["labels"])
 
@@ -44,13 +44,13 @@ def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contrac
 
 
 def pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
-    """Return the number of pixels by class name, of the classes that occur in labels (H, W)."""
+    """Return the number of pixels by class name, for the classes that occur in labels (H, W)."""
     counts = count_labels(labels, len(names))
     return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
 
 
 def _write_output(kind: str, target: str, result: Result, contract: ModelContract) -> str:
-    """Write one kind of output and return its SHA-256; that it replaces nothing unasked was checked before the run."""
+    """Write one kind of output and return its SHA-256; existing files were checked before the run."""
     palette, names, background = contract.palette, contract.class_names, contract.background_id
     if kind == "labels" and result.labels is not None:
         return write_labels(target, result.labels, palette, overwrite=True)

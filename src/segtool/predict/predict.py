@@ -1,4 +1,4 @@
-"""Predicting many files: label maps, pictures of them, and a manifest that says what became of each input."""
+"""Predict many files: write label maps, pictures of them, and a manifest with the status of each input."""
 
 from __future__ import annotations
 
@@ -25,35 +25,34 @@ def predict_paths(
     progress: Progress | None = None,
     stop: Stop = lambda: False,
 ) -> Manifest:
-    """Predict files, folders, patterns and .npy stacks, and write what the options ask for.
+    """Predict files, folders, patterns and .npy stacks, and write the requested outputs.
 
-    Outputs are named by `segtool.predict.naming.Namer`. An input that is missing or cannot be read is a failed entry
-    of the manifest, and the others are done. The manifest is written last, also after an interruption (Ctrl-C);
-    until it is complete a journal lies beside it, from which a run with `options.resume` goes on.
+    Outputs are named by `segtool.predict.naming.Namer`. A missing or unreadable input is a failed entry of the
+    manifest and does not stop the others. The manifest is written last, also after an interruption (Ctrl-C). Until
+    then a journal lies beside it, from which a run with `options.resume` continues.
 
     Parameters
     ----------
     segmenter
         The model.
     inputs
-        Files, folders (searched below for images, not for .npy files), patterns and .npy files.
+        Files, folders (searched recursively for images, not for .npy files), patterns and .npy files.
     options
         What to write, and where.
     progress
-        Called with (inputs dealt with, inputs in all) after each.
+        Called with (processed inputs, all inputs) after each input.
     stop
-        Asked before each image; once it returns true none is begun, those in work are finished, and the rest are
-        "not run" in the manifest.
+        Called before each image. Once it returns true, no image is started, images in progress are finished, and the
+        others are "not run" in the manifest.
 
     Raises
     ------
     DataError
-        No input names anything, an output would replace an input, or the tile size does not fit the model.
+        No input matches anything, an output would replace an input, or the tile size does not fit the model.
     ModelFileError
-        Probabilities were asked for and the model gives none.
+        Probabilities were requested, and the model has none.
     OutputExistsError
-        An output or the manifest is there already, or what is to be resumed had another model or other options; then
-        nothing has been run.
+        An output or the manifest exists, or the run to resume had another model or other options. Nothing was run.
     OutputWriteError
         An output could not be written, or another process is writing into the folder.
     """
@@ -73,7 +72,7 @@ def predict_paths(
 
 
 def check_options(segmenter: Segmenter, options: PredictOptions) -> None:
-    """Refuse, before anything runs, what the model cannot do and what may not be replaced.
+    """Before the run, refuse options that the model does not support and outputs that must not be replaced.
 
     Raises
     ------
@@ -82,11 +81,11 @@ def check_options(segmenter: Segmenter, options: PredictOptions) -> None:
     """
     if options.probabilities:
         segmenter.require_probabilities()
-    uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # refuses a tile size that does not fit
+    uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # raises if the tile size does not fit
     refuse_earlier(options)
 
 
 def missing_entry(text: str) -> Entry:
-    """Return the failed entry of an argument that names nothing."""
+    """Return the failed entry of an argument that matches nothing."""
     expected = "expected an image file, a folder of them, or a pattern that matches some"
     return Entry(text, status="failed", error=f"{shown(text)} {why_missing(text)}; {expected}.")

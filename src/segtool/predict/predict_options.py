@@ -1,4 +1,4 @@
-"""What a prediction of many files writes, and how."""
+"""The options of a prediction of many files."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from segtool.runtime.tiling import TileOption
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """What `segtool.predict.predict.predict_paths` writes, and how.
+    """The options of `segtool.predict.predict.predict_paths`.
 
     Attributes
     ----------
     out
-        The folder of the outputs; made where it is missing.
+        The folder of the outputs; created if it is missing.
     overlay, color, contours, probabilities
-        Besides the label map ``<stem>.png`` write ``<stem>.overlay.png`` (its classes over the image, with a legend),
-        ``<stem>.color.png`` (its classes alone), ``<stem>.contours.geojson`` (its regions as polygons, as in
+        In addition to the label map ``<stem>.png``, write ``<stem>.overlay.png`` (classes over the image, with a
+        legend), ``<stem>.color.png`` (classes only), ``<stem>.contours.geojson`` (regions as polygons, as in
         `segtool.predict.geojson`) and ``<stem>.probabilities.npz`` (an array `probabilities`, float32 (H, W, K)).
     tile
-        What is done with images larger than the model, as in `Segmenter`.
+        How to process images larger than the model's input, as in `Segmenter`.
     max_pixels
-        Images of more pixels are failed entries of the manifest.
+        Images with more pixels are failed entries of the manifest.
     workers
-        Threads that read, predict and write; None for one more than the processors.
+        Threads that read, predict and write; None for one more than the number of processors.
     overwrite
-        Replace outputs that are there.
+        Replace existing outputs.
     resume
-        Leave what an earlier run into the folder did, and do the rest.
+        Keep the results of an earlier run in the folder, and predict the rest.
     """
 
     out: Path
@@ -47,5 +47,5 @@ class PredictOptions:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of output that are written, of those in `SUFFIXES`."""
+        """The kinds of output to write, keys of `SUFFIXES`."""
         return tuple(kind for kind in SUFFIXES if kind == "labels" or getattr(self, kind))

@@ -1,4 +1,4 @@
-"""One run into one output folder: what is planned, what becomes of it, and what the journal and the manifest say."""
+"""One run into one output folder: its plan, the status of each input, the journal and the manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, 
 logger = logging.getLogger(__name__)
 
 _MOST_IN_A_GROUP = 8
-_PIXELS_AT_ONCE = 1 << 18  # of the images that are in memory at once in each thread, beside the last one
+_PIXELS_AT_ONCE = 1 << 18  # of the images in memory at once in each thread, without the last one
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
@@ -38,22 +38,22 @@ Stop = Callable[[], bool]
 
 @dataclass(slots=True)
 class Job:
-    """One input of a run: an image, or an argument that names none.
+    """One input of a run: an image, or an argument that matches none.
 
     Attributes
     ----------
     name
         The input, as in the manifest.
     source
-        The image, or what was taken for one.
+        The image, or the argument in its place.
     stem
-        Of its outputs, relative to the output folder.
+        Stem of its outputs, relative to the output folder.
     is_known
-        Whether an earlier run, now resumed, wrote or began its outputs, which may then be replaced.
+        Whether the resumed run wrote or began its outputs, which may then be replaced.
     status
-        "not run" until it is done, skipped or failed.
+        "not run" until the input is done, skipped or failed.
     offset
-        Of its line in the journal.
+        Offset of its line in the journal.
     """
 
     name: str
@@ -65,16 +65,16 @@ class Job:
 
 
 class PredictRun:
-    """One run into one output folder; leaving it writes the manifest, however it is left.
+    """One run into one output folder; leaving the context writes the manifest, also after an error.
 
     Parameters
     ----------
     segmenter, options, journal
-        What predicts, what is written, and where it is noted; the journal is held and loaded.
+        The model, the options of the outputs, and the journal, which is locked and loaded.
     stop
-        Asked before each image; once it returns true, none is begun.
+        Called before each image; once it returns true, no image is started.
     progress
-        Called with (inputs dealt with, inputs in all) after each.
+        Called with (processed inputs, all inputs) after each input.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PredictRun:
         self._written: set[str] = set()
 
     def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
-        """Return the images that are to be predicted; those that the journal has as done are counted as skipped."""
+        """Return the images to predict; images that are done in the journal count as skipped."""
         entries = [self._journal.get(source.name) for source in sources]
         kept = [None if entry is None else stem_of(entry.outputs) for entry in entries]
         planned = []
@@ -112,12 +112,12 @@ class PredictRun:
         return planned
 
     def refuse_outputs(self, jobs: Iterable[Job], inputs: Iterable[Source]) -> None:
-        """Refuse outputs that are also inputs, and outputs that are there and may not be replaced.
+        """Refuse outputs that are also inputs, and existing outputs that must not be replaced.
 
         Raises
         ------
         DataError, OutputExistsError
-            There is one of them.
+            There is such an output.
         """
         taken: set[str] | None = None
         folder = os.fspath(self._options.out)
@@ -131,12 +131,12 @@ class PredictRun:
                     raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
                 if not (job.is_known or self._options.overwrite):
                     raise OutputExistsError(
-                        f"{target} already exists and is left as it is; pass --overwrite to replace it, or choose "
+                        f"{target} already exists and was not changed; pass --overwrite to replace it, or choose "
                         "another --out."
                     )
 
     def begin(self, header: Mapping[str, Any], jobs: Iterable[Job] = ()) -> None:
-        """Start: from here on the journal has what is done, and what killed runs left unfinished is gone."""
+        """Start the run: begin the journal, and remove unfinished files of killed runs."""
         self._header, self._began = header, time.perf_counter()
         self._journal.begin(header)
         folders = {"", *self._journal.folders, *(os.path.dirname(job.stem) for job in jobs)}  # noqa: PTH120 (strings)
@@ -145,7 +145,7 @@ class PredictRun:
     def work_through(self, jobs: Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
         """Predict images and write their outputs.
 
-        `put_off` is asked of each failure whether the image is to be left as not run instead.
+        `put_off` is called for each failure; if it returns true, the image stays "not run".
 
         Raises
         ------
@@ -155,7 +155,7 @@ class PredictRun:
         count = worker_count(self._options.workers)
         groups = _groups(jobs, workers=count)
         results = ordered_map(self._do, groups, workers=count, ahead=count, stop=self.stop)
-        with closing(results):  # stops the threads at once when an output cannot be written
+        with closing(results):  # stops the threads at once if an output cannot be written
             for job, entry, is_written in chain.from_iterable(results):
                 if is_written:
                     self._note(job, entry)
@@ -165,7 +165,7 @@ class PredictRun:
                     self._progress(len(self._jobs) - self._counts["not run"], len(self._jobs))
 
     def fail(self, entry: Entry, job: Job | None = None) -> None:
-        """Note an image, or an argument that names none, as failed, and log why."""
+        """Record an image, or an argument that matches none, as failed, and log the reason."""
         job = job or self._add(Job(entry.input, Source(entry.input, "")))
         self._set(job, "failed", self._journal.append(replace(entry, status="failed", outputs={})))
         logger.error("%s", entry.error)
@@ -179,12 +179,12 @@ class PredictRun:
         if error is None:
             self._write_manifest(interrupted=self._counts["not run"] > 0)
         elif self._journal.begun:
-            # What stopped the run is the error to report, not that the manifest could not be written after it.
+            # Report the error that stopped the run, not the failed write of the manifest after it.
             with suppress(OutputWriteError):
                 self._write_manifest(interrupted=True)
 
     def _entry(self, job: Job, result: Result) -> Entry:
-        """Return what is known of an image before its outputs are written."""
+        """Return the entry of an image before its outputs are written."""
         contract = self._segmenter.contract
         entry = entry_of(job.name, result, contract, provider=self._segmenter.provider)
         if result.labels is not None:
@@ -192,11 +192,11 @@ class PredictRun:
         return entry
 
     def _do(self, jobs: Sequence[Job]) -> list[tuple[Job, Entry, bool]]:
-        """Predict a group of images and write their outputs, in a thread of its own.
+        """Predict a group of images and write their outputs; runs in a worker thread.
 
-        Returns the entry of each, and whether its outputs were written; of those that a stop left, nothing. Small
-        images are first all read, then all run, then all written: what each of these needs stays in the processor's
-        caches, and the threads get in each other's way less often.
+        Return the entry of each image and whether its outputs were written, without the images after a stop. Small
+        images are first all read, then all run, then all written. The data of each step stays in the caches of the
+        processor, and the threads wait for each other less often.
         """
         wanted = self._wanted()
         return [
@@ -210,7 +210,7 @@ class PredictRun:
         return StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
 
     def _read(self, jobs: Sequence[Job], wanted: StreamOptions) -> Iterator[list[tuple[Job, Reading]]]:
-        """Yield the images of a group as read, so many at a time as together are still small."""
+        """Yield the images of a group as read, in batches that are small together."""
         readings: list[tuple[Job, Reading]] = []
         pixels = 0
         for job in jobs:
@@ -225,11 +225,11 @@ class PredictRun:
         yield readings
 
     def _write(self, job: Job, result: Result) -> tuple[Entry, bool]:
-        """Write the outputs of an image; return its entry, and whether there was anything to write."""
+        """Write the outputs of an image; return its entry, and whether there were outputs to write."""
         entry = self._entry(job, result)
         if result.labels is None:
             return entry, False
-        # Between two lines of the journal: what a kill leaves of these outputs is known to be this run's.
+        # Between two lines of the journal, so that outputs left by a kill are known to belong to this run.
         self._journal.append(Entry(entry.input, "writing", entry.outputs))
         entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, self._segmenter.contract)
         return entry, True
@@ -260,7 +260,7 @@ class PredictRun:
         yield from self._others()
 
     def _others(self) -> Iterator[Entry]:
-        """Yield the entries of earlier runs for inputs that this run was not given and whose outputs it left."""
+        """Yield the entries of earlier runs for inputs that are not in this run and whose outputs were kept."""
         for entry in self._journal.others(job.name for job in self._jobs):
             if entry.status in ("done", "skipped") and entry.outputs.get("labels", "") not in self._written:
                 yield replace(entry, status="skipped")
@@ -277,6 +277,6 @@ class PredictRun:
 
 
 def _groups(jobs: Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:
-    """Cut jobs into groups for the threads, so small that each thread gets many of them."""
+    """Split jobs into groups for the threads, small enough that each thread gets many of them."""
     size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
     return (jobs[at : at + size] for at in range(0, len(jobs), size))

@@ -1,4 +1,4 @@
-"""What a run takes up from an earlier one into the same folder, and when it refuses to."""
+"""Resume an earlier run in the same folder, or refuse to."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source, input_facts
 
 _IDENTITY = {"model_sha256": "another model", "kinds": "other kinds of output", "tile": "another --tile"}
-"""What must be equal for outputs to belong together, and what is said where it is not."""
+"""Facts that must be equal to resume a run, and the message for each that differs."""
 
 
 def run_header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
-    """Return what a manifest and a journal say of a run: when, with what model and with which options."""
+    """Return the facts of a run for its manifest and journal: time, model and options."""
     return {
         "segtool_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -37,30 +37,30 @@ def run_header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
 
 
 def refuse_earlier(options: PredictOptions) -> None:
-    """Refuse a folder that has the journal or the manifest of another run, unless the options say what to do with it.
+    """Refuse a folder with the journal or the manifest of another run, unless the options allow it.
 
     Raises
     ------
     OutputExistsError
-        There is one.
+        The folder has a journal or a manifest.
     """
     if options.resume or options.overwrite:
         return
     if (options.out / JOURNAL_NAME).exists():
         raise OutputExistsError(
-            f"{options.out} holds a run that is not complete; pass --resume to finish it, --overwrite to start again, "
+            f"{options.out} contains an incomplete run; pass --resume to finish it, --overwrite to start again, "
             "or choose another --out."
         )
     refuse_existing(options.out / MANIFEST_NAME, overwrite=False)
 
 
 def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions) -> None:
-    """Load what an earlier run did, from its journal or else from its manifest, where the options ask for it.
+    """Load the entries of an earlier run from its journal or its manifest, if the options request it.
 
     Raises
     ------
     OutputExistsError
-        It had another model or other options, and --overwrite was not given.
+        The earlier run had another model or other options, and --overwrite was not given.
     DataError
         The manifest is damaged.
     """
@@ -76,8 +76,8 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
     differing = [words for key, words in _IDENTITY.items() if earlier.get(key) != header[key]]
     if differing and not options.overwrite:
         raise OutputExistsError(
-            f"{options.out} holds predictions with {' and '.join(differing)}, which cannot be resumed with these; "
-            "choose the same again, another --out, or pass --overwrite to replace them."
+            f"{options.out} contains predictions with {' and '.join(differing)}, so this run cannot resume them; "
+            "use the same model and options, choose another --out, or pass --overwrite to replace them."
         )
     if differing:
         journal.drop()
@@ -87,7 +87,7 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
 
 
 def is_done(entry: Entry, source: Source, out: Path) -> bool:
-    """Tell whether an earlier run did this image, as it is now, and its outputs are there."""
+    """Return whether an earlier run did this image in its present state, and its outputs exist."""
     if entry.status not in ("done", "skipped") or not all((out / name).is_file() for name in entry.outputs.values()):
         return False
     try:
@@ -104,5 +104,5 @@ def _fingerprint(model: Path) -> str:
         return sha256_of(model)
     except OSError as error:
         raise ModelFileError(
-            f"{model} was opened but can no longer be read ({error.strerror}); keep it in its place until the end."
+            f"{model} was opened but can no longer be read ({error.strerror}); do not move it during the run."
         ) from error

@@ -1,4 +1,4 @@
-"""Predicting images as they arrive in a folder."""
+"""Predict images as they arrive in a folder."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from segtool.runtime.sources import Source
 
 @dataclass(frozen=True, kw_only=True)
 class WatchOptions:
-    """When a file counts as whole, and when a watch ends; all in seconds.
+    """When a file counts as complete, and when a watch ends; all values in seconds.
 
     Attributes
     ----------
     settle
-        How long a file's size and time of change must have been the same before it is read.
+        Time without a change of size and modification time before a file is read.
     patience
-        How long they must have been the same before a file that cannot be decoded counts as failed; until then
-        somebody may still be writing it.
+        Time without a change before a file that cannot be decoded counts as failed; until then it may still be
+        incomplete.
     poll
-        Between two looks at the folder.
+        Time between two polls of the folder.
     idle
-        End when nothing has arrived for so long; None to go on until stopped.
+        Stop after this time without a new image; None to continue until stopped.
     """
 
     settle: float = 1.0
@@ -56,18 +56,18 @@ def watch_folder(
 ) -> Manifest:
     """Predict the images in a folder and those that arrive in it, each once, until `stop` returns true.
 
-    A file is taken when it is whole (`WatchOptions`); one that was moved in with an old time of change is taken at
-    once. A file that failed is taken again when it changes, one that was done is not while it is there: removed and
-    made anew, it is another one. Files whose names begin with a
-    dot are left to those that are still writing them. The rest is as in `segtool.predict.predict.predict_paths`.
+    A file is predicted when it is complete (`WatchOptions`). A file that was moved in with an old modification time is
+    predicted at once. A failed file is predicted again after a change. A done file is not, while it exists; if it is
+    removed and created again, it is a new file. Files whose names begin with a dot are ignored, because other programs
+    may still be writing them. Everything else is as in `segtool.predict.predict.predict_paths`.
 
     Raises
     ------
     SegtoolError
-        As in `predict_paths`; or the folder is not there (any more), or is the output folder.
+        As in `predict_paths`; or the folder does not exist (any more), or is the output folder.
     """
     if os.path.realpath(folder) == os.path.realpath(options.out):
-        raise DataError(f"The outputs would go into the watched folder {folder}; choose another folder with --out.")
+        raise DataError(f"The output folder is the watched folder {folder}; choose another folder with --out.")
     arrivals = Arrivals(folder, options.out, settle=watch.settle, patience=watch.patience)
     check_options(segmenter, options)
     header = run_header(segmenter, options)
@@ -84,7 +84,7 @@ def watch_folder(
 
 
 class _Watch:
-    """The loop of a watch: look, predict what is whole, wait."""
+    """The loop of a watch: poll, predict the complete files, wait."""
 
     def __init__(self, run: PredictRun, arrivals: Arrivals, namer: Namer) -> None:
         self._run = run
@@ -109,7 +109,7 @@ class _Watch:
             self._run.fail(entry, self._jobs[path])
 
     def _forget(self) -> None:
-        """Drop what is kept for files that are gone; what was put off has failed."""
+        """Drop the state of removed files; postponed files have failed."""
         for path in self._jobs.keys() - self._arrivals.known if self._jobs else ():
             job = self._jobs.pop(path)
             if (entry := self._put_off.pop(path, None)) is not None:
@@ -129,7 +129,7 @@ class _Watch:
                 self._put_off.pop(path, None)
 
     def _allowed(self, paths: list[Path]) -> Iterator[Job]:
-        """Yield the jobs of these files, but for those whose outputs may not be written; these have failed."""
+        """Yield the jobs of these files; files whose outputs must not be written are failed instead."""
         for job in (self._jobs[path] for path in paths if path in self._jobs):
             try:
                 self._run.refuse_outputs([job], [job.source])
@@ -140,7 +140,7 @@ class _Watch:
                 yield job
 
     def _keep_waiting(self, job: Job, entry: Entry) -> bool:
-        """Put a failure off where somebody may still be writing the file."""
+        """Postpone a failure if the file may still be incomplete."""
         path = job.source.path
         self._put_off[path] = entry
         return self._arrivals.try_later(path)

@@ -1,1 +1,1 @@
-"""Running an exported model: onnxruntime, numpy and Pillow, and nothing else."""
+"""Run an exported model with onnxruntime, numpy and Pillow only."""

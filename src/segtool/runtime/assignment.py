@@ -1,4 +1,4 @@
-"""Which provider the nodes of a model's graph really went to."""
+"""Find which provider runs the nodes of a model's graph."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ REFUSE_CPU = "session.disable_cpu_ep_fallback"
 
 @dataclass(frozen=True)
 class Assignment:
-    """How many nodes of a graph a provider runs; the CPU runs the rest.
+    """The number of nodes of a graph that a provider runs; the CPU runs the others.
 
     Attributes
     ----------
     nodes
-        Those of the provider.
+        Number of nodes of the provider.
     total
-        All of the graph.
+        Number of all nodes of the graph.
     """
 
     nodes: int
@@ -29,7 +29,7 @@ class Assignment:
 
     @property
     def share(self) -> float:
-        """The provider's part of the nodes, 0..1."""
+        """The provider's fraction of the nodes, 0..1."""
         return self.nodes / self.total if self.total else 0.0
 
     def __str__(self) -> str:
@@ -37,27 +37,27 @@ class Assignment:
 
 
 def records_assignment(session: Any) -> bool:
-    """Tell whether this onnxruntime says where nodes went (since 1.24)."""
+    """Return whether this onnxruntime reports the assignment of nodes (since 1.24)."""
     return hasattr(session, "get_provider_graph_assignment_info")
 
 
 def assignment_of(session: Any, provider: str) -> Assignment:
-    """Return how many nodes a provider has, of a session that was made with `RECORD_ASSIGNMENT`."""
+    """Return the number of nodes of a provider in a session that was created with `RECORD_ASSIGNMENT`."""
     parts = [(part.ep_name, len(part.get_nodes())) for part in session.get_provider_graph_assignment_info()]
     return Assignment(sum(count for name, count in parts if name == provider), sum(count for _, count in parts))
 
 
 def refuse_fallback(session: Any, provider: str, *, why: str = "") -> None:
-    """Refuse a session that onnxruntime quietly made without the provider.
+    """Refuse a session that onnxruntime silently created without the requested provider.
 
     Parameters
     ----------
     session
         The onnxruntime.InferenceSession.
     provider
-        What was asked for.
+        The requested provider.
     why
-        What onnxruntime wrote into its log about it.
+        The reason in the log of onnxruntime.
 
     Raises
     ------
@@ -66,23 +66,23 @@ def refuse_fallback(session: Any, provider: str, *, why: str = "") -> None:
     """
     started = session.get_providers()
     if provider not in started:
-        reason = why or "its libraries or its device are missing, see `segtool doctor`"
+        reason = why or "its libraries or its device are missing; run `segtool doctor`"
         raise ProviderError(
             f"{provider} does not start and onnxruntime fell back to {', '.join(started)} ({reason}); "
-            "mend that, or use --provider cpu."
+            "fix this, or use --provider cpu."
         )
 
 
 def refuse_nothing_to_do(assignment: Assignment | None, provider: str) -> None:
-    """Refuse a provider that started and was given no node of the graph.
+    """Refuse a provider that started but runs no node of the graph.
 
     Raises
     ------
     ProviderError
-        It has none.
+        It runs no node.
     """
     if provider != CPU and assignment is not None and assignment.nodes == 0:
         raise ProviderError(
-            f"{provider} starts but leaves every node of this model to the CPU (it has {assignment}); "
+            f"{provider} starts but leaves all nodes of this model to the CPU (it runs {assignment}); "
             "use --provider cpu, or another file."
         )

@@ -1,4 +1,4 @@
-"""onnxruntime itself, or one sentence about why it cannot be used."""
+"""Import onnxruntime, or raise an error with the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ try:
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-    # Taking one of two onnxruntime packages away takes files of the other with it, and leaves a module of nothing.
+    # Uninstalling one of two onnxruntime packages removes files of the other and leaves an empty module.
     INFERENCE_SESSION: Any = ort.InferenceSession
 except (ImportError, AttributeError) as error:
     raise MissingExtraError(
@@ -26,4 +26,4 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
-"""What onnxruntime raises; its own exceptions have no common base class."""
+"""The exceptions of onnxruntime, which have no common base class."""

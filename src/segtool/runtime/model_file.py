@@ -1,12 +1,16 @@
-"""What is checked of a model file before onnxruntime sees it.
+"""Check a model file before onnxruntime opens it.
 
-A file is refused that is no ONNX model, is larger than the caller allows, keeps tensors in other files (onnxruntime
-would read whatever path stands there), needs operators that are not onnxruntime's own (they come from libraries), or
-has other bytes than its export wrote. The check needs no package beside Python's own and reads the tensors' bytes for
-their checksum alone.
+These files are refused:
 
-A file that passes is still a program: it can take memory and time as it likes, and a graph made for that ends the
-process (see `segtool.runtime.sandbox`). Run models of strangers in a process with limits.
+- files that are not ONNX models, or are larger than the caller allows
+- files with tensors in other files, because onnxruntime would read any path in them
+- files with operators that are not onnxruntime's own, because these come from libraries
+- files whose bytes differ from those that the export wrote
+
+The check needs only the standard library, and reads the bytes of tensors only for the checksum.
+
+A file that passes is still a program. It can use any amount of memory and time, and a malicious graph can crash the
+process (see `segtool.runtime.sandbox`). Run untrusted models in a process with limits.
 """
 
 from __future__ import annotations
@@ -24,21 +28,21 @@ from segtool.errors import ModelFileError
 from segtool.runtime.protobuf import Message
 
 MAX_MODEL_BYTES = 2**31 - 1
-"""The largest file that is opened by default: protobuf, and so a file without external data, ends there."""
+"""The default maximum file size: the limit of protobuf, and so of a file without external data."""
 
 CHECKSUM_KEY = "segtool.crc32"
-"""The metadata that `sealed` puts behind a file; it is checked where it is there, older files have none."""
+"""The metadata that `sealed` appends to a file; checked if present, older files have none."""
 
-# The entry as protobuf writes it: metadata_props (14), its length, key (1), value (2) of eight hex digits.
+# The entry in protobuf format: metadata_props (14), its length, key (1), value (2) of eight hex digits.
 _SEAL = b"\x72\x19\x0a\x0d" + CHECKSUM_KEY.encode() + b"\x12\x08"
 _SEAL_BYTES = len(_SEAL) + 8
 
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-# com.microsoft.EPContext makes a provider load a compiled network from a path that stands in the node.
+# com.microsoft.EPContext makes a provider load a compiled network from a path in the node.
 _REFUSED_OPS = frozenset({("com.microsoft", "EPContext")})
 _MAX_DEPTH = 48  # levels of messages: a graph inside a node of a graph is three
 
-# The messages of onnx.proto that can hold a node or a tensor: field number to what is in it.
+# The messages of onnx.proto that can contain a node or a tensor: field number to content.
 _PARTS: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 14: "entry", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -61,11 +65,11 @@ class ModelFile:
     Attributes
     ----------
     path
-        Where it is.
+        Its path.
     metadata
-        Its metadata, the contract among them.
+        Its metadata, including the contract.
     identity
-        Device, inode, size and time of change of the file that was checked.
+        Device, inode, size and modification time of the checked file.
     """
 
     path: Path
@@ -73,19 +77,19 @@ class ModelFile:
     identity: tuple[int, ...]
 
     def require_unchanged(self) -> None:
-        """Refuse where another file has taken the place of the one that was checked.
+        """Refuse a file that was replaced after the check.
 
         Raises
         ------
         ModelFileError
-            The file is another one, or was written to.
+            The file was replaced or changed.
         """
         try:
             unchanged = _identity(self.path.stat()) == self.identity
         except OSError:
             unchanged = False
         if not unchanged:
-            raise ModelFileError(f"{self.path} was replaced while it was opened; open it again when it is whole.")
+            raise ModelFileError(f"{self.path} was replaced while it was opened; open it again when it is complete.")
 
 
 def check_model_file(path: str | Path, *, max_bytes: int = MAX_MODEL_BYTES) -> ModelFile:
@@ -96,13 +100,13 @@ def check_model_file(path: str | Path, *, max_bytes: int = MAX_MODEL_BYTES) -> M
     path
         The file; a link to one is followed.
     max_bytes
-        Larger files are refused unread.
+        Larger files are refused without reading them.
 
     Raises
     ------
     ModelFileError
-        The file is missing, no regular file, empty, too large, no whole ONNX model, or one of those that the module's
-        docstring names.
+        The file is missing, not a regular file, empty, too large, not a complete ONNX model, or one of those that the
+        docstring of the module lists.
     """
     source = Path(path)
     with _opened(source, max_bytes) as (data, identity):
@@ -110,22 +114,22 @@ def check_model_file(path: str | Path, *, max_bytes: int = MAX_MODEL_BYTES) -> M
             entries = _scan(Message(data), source)
         except ValueError as error:
             raise ModelFileError(
-                f"{source} is not an ONNX file, or is damaged or truncated ({error}); expected an .onnx file made by "
-                "`segtool export`, copy it again."
+                f"{source} is not an ONNX file, or is damaged or truncated ({error}); expected an .onnx file of "
+                "`segtool export`; copy it again."
             ) from error
         metadata = _decoded(entries, source)
         if CHECKSUM_KEY in metadata and not _is_whole(data):
             raise ModelFileError(
-                f"{source} is damaged: its bytes are not those that `segtool export` wrote; copy it again, or, if it "
+                f"{source} is damaged: its bytes differ from those that `segtool export` wrote. Copy it again; if it "
                 f"was edited on purpose, remove the metadata {CHECKSUM_KEY!r} from it."
             )
     return ModelFile(source, metadata, identity)
 
 
 def sealed(data: bytes) -> bytes:
-    """Return a serialized model with the checksum of its bytes behind them, as one more entry of its metadata.
+    """Return a serialized model with the checksum of its bytes appended as an entry of its metadata.
 
-    The checksum, a CRC-32, finds damage of copies and of storage, not forgery.
+    The checksum, a CRC-32, detects damage by copies and storage, not forgery.
     """
     return data + _SEAL + f"{zlib.crc32(data):08x}".encode()
 
@@ -137,29 +141,29 @@ def _is_whole(data: mmap.mmap) -> bool:
 
 @contextmanager
 def _opened(path: Path, max_bytes: int) -> Iterator[tuple[mmap.mmap, tuple[int, ...]]]:
-    """Give a file's bytes, mapped so that those of its tensors cost no memory, and its identity."""
+    """Yield the bytes of a file, memory-mapped so that tensors use no memory, and its identity."""
     try:
         _refuse_unread(path, path.stat(), max_bytes)
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             yield data, _identity(os.fstat(stream.fileno()))
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelFileError(f"{path} does not exist; expected an .onnx file, `segtool export` makes one.") from None
+        raise ModelFileError(f"{path} does not exist; expected an .onnx file. `segtool export` writes one.") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{path} cannot be read ({reason}); check its name and permissions.") from error
 
 
 def _refuse_unread(path: Path, found: os.stat_result, max_bytes: int) -> None:
-    """Refuse what is no regular file, empty or too large; a pipe must not even be opened, which would wait."""
+    """Refuse a path that is not a regular file, is empty or too large; opening a pipe would block."""
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
-        raise ModelFileError(f"{path} is {kind}; expected an .onnx file, `segtool export` makes one.")
+        raise ModelFileError(f"{path} is {kind}; expected an .onnx file. `segtool export` writes one.")
     if not found.st_size:
         raise ModelFileError(f"{path} is empty (0 bytes); copy it again, or export it again.")
     if found.st_size > max_bytes:
         raise ModelFileError(
-            f"{path} has {found.st_size:,} bytes, at most {max_bytes:,} are opened; expected a file as `segtool "
-            "export` makes it, or raise max_bytes."
+            f"{path} has {found.st_size:,} bytes, but the limit is {max_bytes:,}; expected a file of `segtool "
+            "export`, or raise max_bytes."
         )
 
 
@@ -168,7 +172,7 @@ def _identity(found: os.stat_result) -> tuple[int, ...]:
 
 
 def _scan(message: Message, path: Path) -> list[tuple[bytes, bytes]]:
-    """Walk over a model; return its metadata, and refuse what it must not hold."""
+    """Scan a model; return its metadata, and refuse forbidden content."""
     entries: list[tuple[bytes, bytes]] = []
     functions: set[str] = set()
     operators: set[tuple[str, str]] = set()
@@ -186,7 +190,7 @@ def _scan(message: Message, path: Path) -> list[tuple[bytes, bytes]]:
 
 
 def _walk(message: Message) -> Iterator[tuple[str, int, int]]:
-    """Yield the messages of a model that can hold a node or a tensor, outer before inner: kind, start, stop."""
+    """Yield the messages of a model that can contain a node or a tensor, outer first: kind, start, stop."""
     whole = len(message.data)
     top = {number for number, _, _ in message.fields(0, whole)}
     if not {_IR_VERSION, _GRAPH} <= top:
@@ -210,8 +214,8 @@ def _refuse_external(message: Message, start: int, stop: int, path: Path) -> Non
             key, value = _entry(message, first, last) if first >= 0 else (b"", b"")
             where = f" ({value[:80].decode(errors='replace')!r})" if key == b"location" else ""
             raise ModelFileError(
-                f"{path} keeps tensors in another file{where}, which is never opened; expected one self-contained "
-                ".onnx file, export the model again or save it without external data."
+                f"{path} stores tensors in another file{where}, which segtool never opens; expected one self-contained "
+                ".onnx file. Export the model again, or save it without external data."
             )
 
 
@@ -219,19 +223,19 @@ def _refuse_foreign(operators: set[tuple[str, str]], functions: set[str], path: 
     for domain, name in sorted(operators):
         if domain not in _DOMAINS | functions or (domain, name) in _REFUSED_OPS:
             raise ModelFileError(
-                f"{path} needs the operator {name[:80]!r} of {domain[:80]!r}, which is not one of onnxruntime's own "
-                "and could run code of a library; expected a file made by `segtool export`."
+                f"{path} needs the operator {name[:80]!r} of {domain[:80]!r}. This is not an operator of onnxruntime, "
+                "so it could run code of a library; expected a file of `segtool export`."
             )
 
 
 def _entry(message: Message, start: int, stop: int) -> tuple[bytes, bytes]:
-    """Return key and value of a metadata entry; of one that stands there twice, the last, as protobuf does."""
+    """Return key and value of a metadata entry; of a repeated field the last value, as protobuf does."""
     found = {number: message.data[first:last] for number, first, last in message.fields(start, stop) if first >= 0}
     return found.get(1, b""), found.get(2, b"")
 
 
 def _texts(message: Message, start: int, stop: int, numbers: tuple[int, int]) -> tuple[str, str]:
-    """Return two text fields of a message; an empty text where one is not there."""
+    """Return two text fields of a message; an empty text for a missing field."""
     found = {number: (first, last) for number, first, last in message.fields(start, stop) if first >= 0}
     first, second = (message.data[slice(*found.get(number, (0, 0)))].decode(errors="replace") for number in numbers)
     return first, second
@@ -240,8 +244,9 @@ def _texts(message: Message, start: int, stop: int, numbers: tuple[int, int]) ->
 def _decoded(entries: list[tuple[bytes, bytes]], path: Path) -> dict[str, str]:
     """Return the metadata as text."""
     try:
-        return {key.decode(): value.decode() for key, value in reversed(entries)}  # of two, the last, as protobuf does
+        # The last value of a repeated key counts, as in protobuf.
+        return {key.decode(): value.decode() for key, value in reversed(entries)}
     except UnicodeDecodeError as error:
         raise ModelFileError(
-            f"The metadata of {path} are no text ({error.reason}), so the file is damaged; copy it again."
+            f"The metadata of {path} is not text ({error.reason}), so the file is damaged; copy it again."
         ) from error

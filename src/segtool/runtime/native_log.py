@@ -1,4 +1,4 @@
-"""What onnxruntime writes to stderr instead of raising it: why a provider did not start."""
+"""Errors that onnxruntime writes to stderr instead of raising them: why a provider did not start."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _STDERR = 2
 _lock = threading.Lock()
 
 # "<colour>2026-01-31 12:00:00.0 [E:onnxruntime:Default, file.cc:310 Create] message<colour>"; further lines of a
-# message have no head of their own.
+# message have no header.
 _HEAD = re.compile(r"^(?:\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d .*?\[([VIWEF]):onnxruntime[^\]]*\] ")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
-# The place in onnxruntime's sources that its messages begin with: "/folder/file.cc:12 void name(arguments) ".
+# The position in onnxruntime's sources at the start of a message: "/folder/file.cc:12 void name(arguments) ".
 _PLACE = re.compile(r"^\S+\.(?:cc|cpp|h):\d+ .*?\)(?:::<lambda.*?\)>)? ")
 _LEVELS = re.compile(r"^(?:\[(?:ONNXRuntimeError|ERROR)\] (?:: \d+ : \w+ : )?)")
 
 
 @contextmanager
 def captured_errors() -> Generator[list[str], None, None]:
-    """Collect the errors that onnxruntime logs within the block; they are in the list once the block has ended.
+    """Collect the errors that onnxruntime logs within the block; the list is filled at the end of the block.
 
-    They are taken from file descriptor 2, as onnxruntime had no callback for them before version 1.32. What others
-    write there in the meantime is passed on afterwards.
+    They are read from file descriptor 2, because onnxruntime had no callback for them before version 1.32. Text of
+    other writers is passed on afterwards.
     """
-    import tempfile  # the CPU alone needs none of it
+    import tempfile  # imported here, because the CPU provider does not need it
 
     errors: list[str] = []
     with _lock, tempfile.TemporaryFile() as store:
@@ -47,7 +47,7 @@ def captured_errors() -> Generator[list[str], None, None]:
 
 
 def _pass_on(store: IO[bytes]) -> list[str]:
-    """Return the errors of onnxruntime among what was written, and write what is not onnxruntime's to stderr."""
+    """Return the errors of onnxruntime in the captured text, and write the other lines to stderr."""
     store.seek(0)
     errors, others, inside = [], [], False
     for line in store.read().decode(errors="replace").splitlines():
@@ -64,14 +64,14 @@ def _pass_on(store: IO[bytes]) -> list[str]:
 
 
 def printed_error(text: str) -> str:
-    """Return the error that onnxruntime before 1.24 prints as it falls back; empty where it printed none."""
+    """Return the error that onnxruntime before 1.24 prints at a fallback; empty without one."""
     mark = "EP Error "
     return next((plain_message(line.removeprefix(mark)) for line in text.splitlines() if line.startswith(mark)), "")
 
 
 def plain_message(text: str) -> str:
-    """Return the first line of a message of onnxruntime, without the place in its sources and the error's number."""
+    """Return the first line of a message of onnxruntime, without source position and error number."""
     first = text.strip().split("\n", maxsplit=1)[0]
-    for _ in range(2):  # a message may be wrapped in another
+    for _ in range(2):  # a message may be nested in another
         first = _LEVELS.sub("", _PLACE.sub("", first))
     return first.strip().rstrip(".")

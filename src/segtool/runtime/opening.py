@@ -1,4 +1,4 @@
-"""Opening a model file: what it says of itself, and a session that runs it; without what images need."""
+"""Open a model file: its contract and a session that runs it, without the image modules."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model file that is open.
+    """An open model file.
 
     Attributes
     ----------
     path
         The file.
     session
-        What runs it, and where.
+        The session that runs it, and its provider.
     contract
-        What it says of itself.
+        The contract in the file.
     """
 
     path: Path
@@ -55,7 +55,7 @@ def open_model(
     check_signature(session.session, contract, checked.path)
     if contract.convolutions.get("algorithm") == "winograd" and session.provider != CPU:
         logger.warning(
-            "%s has Winograd's convolutions, which are for a CPU, and runs on %s; export it again with --winograd off.",
+            "%s has Winograd's convolutions for a CPU, but runs on %s; export it again with --winograd off.",
             checked.path,
             session.provider,
         )

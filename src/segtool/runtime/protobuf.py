@@ -1,7 +1,7 @@
-"""Walking over the fields of a protobuf message without decoding it: bounded work, nothing copied.
+"""Iterate over the fields of a protobuf message without decoding it: bounded work, no copies.
 
-An ONNX file is a protobuf message. What must be known of it before onnxruntime opens it needs neither the package onnx
-nor protobuf itself: tags are read, and the bytes of tensors are stepped over by their length.
+An ONNX file is a protobuf message. Its check before onnxruntime opens it needs neither the package onnx nor protobuf:
+tags are read, and the bytes of tensors are skipped by their length.
 (https://protobuf.dev/programming-guides/encoding/)
 """
 
@@ -11,22 +11,22 @@ import mmap
 from collections.abc import Iterator
 
 Field = tuple[int, int, int]
-"""Number, start and stop of a length-delimited field; start is -1 for a number, which is then in place of stop."""
+"""Number, start and stop of a length-delimited field. For a number, start is -1 and stop is the number."""
 
 MAX_FIELDS = 2_000_000
-"""Most fields that one file is read for; a network of ten thousand nodes has some hundred thousand."""
+"""Maximum number of fields read from one file; a network of ten thousand nodes has about a hundred thousand."""
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _FIXED = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 
 
 class Message:
-    """The bytes of a message, and how many of its fields may still be read.
+    """The bytes of a message, and the number of fields that may still be read.
 
     Parameters
     ----------
     data
-        The whole file. At most `MAX_FIELDS` are read of it, so that no file keeps the reader busy for long.
+        The whole file. At most `MAX_FIELDS` fields are read, so that the time is bounded.
     """
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
@@ -34,13 +34,13 @@ class Message:
         self._left = MAX_FIELDS
 
     def fields(self, start: int, stop: int) -> Iterator[Field]:
-        """Yield the fields of the message in data[start:stop]; fixed-size numbers, which no caller needs, are left out.
+        """Yield the fields of the message in data[start:stop], without fixed-size numbers, which no caller needs.
 
         Raises
         ------
         ValueError
-            The bytes are no message: a length beyond the end, a kind of field that ONNX has not, ...; or there are
-            more than `MAX_FIELDS`.
+            The bytes are not a message (a length beyond the end, a kind of field that ONNX does not have, ...), or
+            have more than `MAX_FIELDS` fields.
         """
         at = start
         while at < stop:
@@ -59,15 +59,15 @@ class Message:
             if kind == _LENGTH:
                 size, at = self._varint(at, stop)
             elif not size:
-                raise ValueError(f"a field before byte {at} is of the kind {kind}")
+                raise ValueError(f"a field before byte {at} has the unknown kind {kind}")
             if size > stop - at:
-                raise ValueError(f"a field at byte {at} ends behind its message")
+                raise ValueError(f"a field at byte {at} ends after its message")
             if kind == _LENGTH:
                 yield number, at, at + size
             at += size
 
     def _varint(self, at: int, stop: int) -> tuple[int, int]:
-        """Return a number of 1 to 10 bytes and where it ends."""
+        """Return a number of 1 to 10 bytes and its end."""
         value = shift = 0
         while at < stop and shift < 70:
             byte = self.data[at]

@@ -1,4 +1,4 @@
-"""The execution providers of onnxruntime: their names, the package that brings each, the options each takes."""
+"""The execution providers of onnxruntime: their names, packages and options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPENVINO = "OpenVINOExecutionProvider"
 QNN = "QNNExecutionProvider"
 XNNPACK = "XnnpackExecutionProvider"
 REMOTE = "AzureExecutionProvider"
-"""Runs calls to a cloud service, never a model: that it does not start says nothing."""
+"""A provider that only calls a cloud service and never runs a model; ignored in checks."""
 
 AUTO_ORDER = (
     "CUDAExecutionProvider",
@@ -28,11 +28,10 @@ AUTO_ORDER = (
     "CoreMLExecutionProvider",
     OPENVINO,
 )
-"""What auto tries, best first.
+"""The providers that auto tries, best first.
 
-Left to those who ask for them by name: TensorRT, which compiles the model for minutes at its first start; QNN, whose
-NPU computes in an arithmetic of its own; XNNPACK, which was not measured against
-onnxruntime's own kernels.
+These providers are only used by name: TensorRT, which compiles the model for minutes at the first start; QNN, whose
+NPU computes with its own arithmetic; XNNPACK, which was not measured against onnxruntime's own kernels.
 """
 
 _ALIASES = {"directml": "dml"}
@@ -45,11 +44,11 @@ _SOURCES = {
     "coreml": "onnxruntime on macOS",
     "xnnpack": "an onnxruntime built with --use_xnnpack",
 }
-# Providers that come as a library for any onnxruntime, and the module that says where it is.
+# Providers that are plugin libraries for any onnxruntime, and the module that locates each library.
 _PLUGINS = {QNN: "onnxruntime_qnn"}
-# The option with the number of threads, of providers that have a pool of their own.
+# The option for the number of threads, for providers with their own thread pool.
 _THREAD_OPTIONS = {XNNPACK: "intra_op_num_threads", OPENVINO: "num_of_threads"}
-# These take what they know and are silent about the rest; the others refuse an option that they do not know.
+# These providers silently ignore unknown options; the others refuse them.
 _KNOWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     CPU: (),
     XNNPACK: ("intra_op_num_threads",),
@@ -68,7 +67,7 @@ _KNOWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def available_providers() -> list[str]:
-    """Return the providers that can be asked for: those in this onnxruntime, and those of installed plugins."""
+    """Return the available providers: those in this onnxruntime, and those of installed plugins."""
     names = list(ort.get_available_providers())
     plugins = [name for name, module in _PLUGINS.items() if importlib.util.find_spec(module) is not None]
     return [*names, *(name for name in plugins if name not in names)]
@@ -80,18 +79,18 @@ def provider_name(provider: str, available: Sequence[str]) -> str:
     Raises
     ------
     ProviderError
-        It is not among those `available`.
+        It is not in `available`.
     """
     wanted = short_name(provider)
     for name in available:
         if short_name(name) == wanted:
             return name
     offered = [short_name(name) for name in available if name != REMOTE]
-    source = _SOURCES.get(wanted, "the onnxruntime package that brings it")
+    source = _SOURCES.get(wanted, "the onnxruntime package that contains it")
     choose = "choose one of them" if len(offered) > 1 else f"use --provider {offered[0]}" if offered else "use auto"
     raise ProviderError(
-        f"The provider {provider!r} is not in this onnxruntime, which has {', '.join(offered) or 'none'}; "
-        f"{choose}, or replace it by {source}."
+        f"This onnxruntime does not have the provider {provider!r}; it has {', '.join(offered) or 'none'}: "
+        f"{choose}, or replace this onnxruntime by {source}."
     )
 
 
@@ -104,24 +103,23 @@ def short_name(provider: str) -> str:
 def provider_settings(
     provider: str, options: Mapping[str, Any] | None, *, threads: int | None
 ) -> tuple[dict[str, str], int]:
-    """Return the options that a provider is started with, and the threads of one run.
+    """Return the options for a provider, and the threads of one run.
 
-    A provider with a thread pool of its own is told the number, so that it is never onnxruntime's pool alone that
-    keeps to it.
+    A provider with its own thread pool also gets the number of threads, so that both pools use it.
 
     Parameters
     ----------
     provider
         onnxruntime's name.
     options
-        What the user asks for, by the provider's own keys.
+        The user's options, with the provider's own keys.
     threads
-        What the user asks for; None for the provider's thread option, or else `default_threads`.
+        The user's number; None for the provider's thread option, or without it `default_threads`.
 
     Raises
     ------
     ProviderError
-        An option is not known to a provider that would ignore it, or contradicts `threads`.
+        The provider would silently ignore an option, or an option contradicts `threads`.
     """
     texts = {str(key): str(value) for key, value in (options or {}).items()}
     _refuse_unknown(provider, texts)
@@ -135,7 +133,7 @@ def provider_settings(
 
 
 def sets_threads(options: Mapping[str, Any]) -> bool:
-    """Tell whether a provider's options say themselves how many threads there are to be."""
+    """Return whether a provider's options set the number of threads."""
     return any(key in options for key in _THREAD_OPTIONS.values())
 
 
@@ -143,30 +141,30 @@ def _refuse_unknown(provider: str, options: Mapping[str, str]) -> None:
     known = _KNOWN_OPTIONS.get(provider)
     unknown = [key for key in options if known is not None and key not in known]
     if unknown:
-        takes = f"takes {', '.join(known)}" if known else "takes none (its threads are set by --threads)"
+        takes = f"accepts {', '.join(known)}" if known else "accepts none (set its threads with --threads)"
         raise ProviderError(
-            f"{provider} would silently ignore the option {unknown[0]!r}; it {takes}: correct it or leave it out."
+            f"{provider} would silently ignore the option {unknown[0]!r}; it {takes}. Correct or remove the option."
         )
 
 
 def _uses_processor(provider: str, options: Mapping[str, str]) -> bool:
-    """Tell whether a provider computes on the CPU; OpenVINO does where its device says nothing else."""
+    """Return whether a provider computes on the CPU; OpenVINO does unless its device option differs."""
     return provider != OPENVINO or "CPU" in options.get("device_type", "CPU").upper()
 
 
 def _agreed_threads(key: str, value: str, threads: int | None) -> int:
-    """Return the number in a provider's thread option, which may not contradict the one that was asked for."""
+    """Return the number in a provider's thread option, which must not contradict the requested one."""
     if not (value.isascii() and value.isdecimal() and int(value) > 0):
-        raise ProviderError(f"The provider option {key} is {value!r}; expected a positive whole number of threads.")
+        raise ProviderError(f"The provider option {key} is {value!r}; expected a positive integer.")
     if threads is not None and int(value) != threads:
         raise ProviderError(
-            f"{threads} threads were asked for and the provider option {key} says {value}; leave one of the two out."
+            f"{threads} threads were requested, but the provider option {key} is {value}; remove one of the two."
         )
     return int(value)
 
 
 def plugin_devices(provider: str) -> list[Any]:
-    """Return the devices of a provider that comes as a plugin, NPU first; none for one built into onnxruntime.
+    """Return the devices of a plugin provider, NPU first; none for a provider that is built into onnxruntime.
 
     Raises
     ------
@@ -178,7 +176,7 @@ def plugin_devices(provider: str) -> list[Any]:
         return []
     failures: tuple[type[Exception], ...] = (*ORT_ERRORS, ImportError, AttributeError)
     try:
-        if provider not in ort.get_available_providers():  # nor registered before
+        if provider not in ort.get_available_providers():  # and was not registered before
             ort.register_execution_provider_library(provider, importlib.import_module(module).get_library_path())
     except failures as error:
         raise ProviderError(

@@ -1,7 +1,7 @@
-"""Run an untrusted model in a process of its own first: a crash of that process is an error here.
+"""Run an untrusted model in a separate process first, so that a crash becomes an error.
 
-onnxruntime raises on nearly every graph that makes no sense, but not on all: benchmarks/fuzz_inputs.py finds a few in
-ten thousand on which it aborts. Code that is already running cannot catch that.
+onnxruntime raises an error for nearly all invalid graphs, but not for all: benchmarks/fuzz_inputs.py finds a few in
+ten thousand on which it aborts the process. The process itself cannot catch an abort.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from segtool.errors import ModelFileError
 from segtool.stopping import run_process
 
 SANDBOX_SECONDS = 120.0
-"""Time that a model has to open and to run once; also an accelerator that prepares itself for long is done by then."""
+"""Time limit for opening a model and running it once; long enough for accelerators with a long preparation."""
 
 _SANDBOX = """
 import json, sys
@@ -35,26 +35,26 @@ except SegtoolError:
 def try_in_sandbox(path: Path, *, provider: str, threads: int | None, seconds: float = SANDBOX_SECONDS) -> None:
     """Open a model and run it once on zeros in a new Python process.
 
-    Errors that are raised there are passed over: they are raised again where the model is opened for good.
+    Errors that are raised there are ignored: they are raised again when this process opens the model.
 
     Raises
     ------
     ModelFileError
-        The process was ended by onnxruntime, or took longer than `seconds`.
+        The process was aborted, or took longer than `seconds`.
     """
     command = [sys.executable, "-c", _SANDBOX, json.dumps([str(path), provider, threads])]
     try:
         finished = run_process(command, seconds=seconds)
     except subprocess.TimeoutExpired:
         raise ModelFileError(
-            f"{path} did not open and run within {seconds:g} seconds in the sandbox; expected a file made by "
+            f"{path} did not open and run within {seconds:g} seconds in the sandbox; expected a file of "
             "`segtool export`."
         ) from None
     if finished.returncode:
-        said = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelFileError(
-            f"{path} ended its process in the sandbox ({_reason(finished.returncode)}: {said[-200:]}); it is "
-            "damaged or malicious, expected a file made by `segtool export`."
+            f"{path} crashed its process in the sandbox ({_reason(finished.returncode)}: {last[-200:]}). It is "
+            "damaged or malicious; expected a file of `segtool export`."
         )
 
 

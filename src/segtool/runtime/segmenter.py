@@ -28,7 +28,7 @@ from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, 
 from segtool.runtime.tiling import TileOption
 from segtool.runtime.verify import VerifyResult, compare_golden
 
-# Above this, decoded pixels and answers take more memory than everything else: such images are worked on one by one.
+# Above this number of pixels, decoded pixels and outputs dominate the memory: such images are processed one by one.
 _LARGE_PIXELS = 1 << 25
 
 
@@ -48,28 +48,28 @@ def load(
     path
         The .onnx file.
     provider
-        "auto" for the best that really starts, or a name: "cpu", "cuda", ...
+        "auto" for the best one that starts, or a name: "cpu", "cuda", ...
     threads
-        Threads of one run on the CPU; None for OMP_NUM_THREADS, or else all that this process may use. With 1,
-        `Segmenter.stream` runs an image on each processor, which gives the most images a second.
+        Threads of one run on the CPU; None for OMP_NUM_THREADS, or without it all processors of this process. With 1,
+        `Segmenter.stream` runs an image on each processor, which gives the highest throughput.
     provider_options
-        The provider's own options by its own keys, such as {"device_type": "GPU"} of OpenVINO; they need a provider
-        by name, and one that it does not know is an error.
+        The provider's options with its own keys, such as {"device_type": "GPU"} for OpenVINO. They require a named
+        provider, and an unknown option is an error.
     max_bytes
-        Larger files are refused unread; a service that is given models by others sets it as low as it can.
+        Larger files are refused without reading them; a service for untrusted models sets it as low as possible.
     sandbox
-        Open and run the file in a new process first, so that a graph which crashes onnxruntime is an error here: for
-        untrusted models. Takes as long as a start of Python and the model together.
+        Open and run the file in a new process first, so that a graph that crashes onnxruntime is an error: for
+        untrusted models. It takes the time of starting Python and the model.
 
     Raises
     ------
     ModelFileError
-        The file is missing, no model, damaged, too large, or would make onnxruntime read other files or run
+        The file is missing, not a model, damaged, too large, or would make onnxruntime read other files or run
         operators of a library.
     ContractError
-        It carries no contract, one of a newer version, or one that does not fit its graph.
+        It has no contract, one of a newer version, or one that does not fit its graph.
     ProviderError
-        A provider asked for by name does not run it, or refuses an option.
+        A named provider does not run it, or refuses an option.
     """
     return Segmenter(
         open_model(
@@ -89,22 +89,22 @@ def verify(path: str | Path, **options: Any) -> VerifyResult:
 
 
 class Segmenter:
-    """An exported model that maps images to class ids; made by `load`. Safe to use from several threads.
+    """An exported model that maps images to class ids; created by `load`. Safe to use from several threads.
 
     Attributes
     ----------
     path
         The model file.
     contract
-        What the file says of itself: input size, classes, palette, head, ...
+        The contract in the file: input size, classes, palette, head, ...
     provider
-        The execution provider that really runs it, by onnxruntime's name.
+        The execution provider that runs it, by onnxruntime's name.
     provider_reason
-        One sentence: why this provider was taken.
+        One sentence: why this provider was selected.
     provider_report
-        All that is known of the provider, ready for JSON: `provider`, `provider_reason`, `provider_options`,
-        `provider_nodes` (how many of the graph's it runs; null where that is not known), `refused_providers` (those
-        that auto did not take, each with the reason) and `threads`.
+        All facts about the provider, ready for JSON: `provider`, `provider_reason`, `provider_options`,
+        `provider_nodes` (the number of nodes of the graph that it runs; null if unknown), `refused_providers` (those
+        that auto did not select, each with the reason) and `threads`.
     threads
         Threads of one run on the CPU.
     """
@@ -120,7 +120,7 @@ class Segmenter:
         self._session = opened.session
         self._metadata = opened.metadata
         self._input_name: str = opened.session.get_inputs()[0].name
-        # As many runs at a time as there are processors for: more would only wait for each other.
+        # As many parallel runs as the processors allow: more would only wait for each other.
         self._large = threading.Lock()
         self._slots = threading.BoundedSemaphore(max(1, available_cpus() // opened.threads))
 
@@ -133,39 +133,39 @@ class Segmenter:
             uint8 (H, W) or (H, W, C), C of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA), 0..255, any size; grey
             and colour are converted to what the model expects.
         tile
-            What is done with an image larger than the model: "auto" as the contract says, "never" resize, or
-            the model's own (height, width) to tile.
+            How to process an image larger than the model's input: "auto" follows the contract, "never" resizes it,
+            and the (height, width) of the input cuts it into tiles.
 
         Returns
         -------
         numpy.ndarray
-            (H, W) at the image's own size, uint8 (uint16 above 256 classes).
+            (H, W) at the size of the image, uint8 (uint16 above 256 classes).
         """
         pixels = ArrayPixels(to_channels(image, self.contract.channels))
         return label(pixels, self.contract, self.run, tile)
 
     def predict_batch(self, images: UInt8Array) -> IntegerArray:
-        """Return the labels (N, h, w) of images uint8 (N, h, w, C) that have the model's size already."""
+        """Return the labels (N, h, w) of images uint8 (N, h, w, C) that have the size of the model's input."""
         return self.postprocess(self.run(images), *self.input_size)
 
     def probabilities(self, image: npt.NDArray[Any], *, tile: TileOption = "auto") -> FloatArray:
-        """Return the probability of every class at every pixel of one image.
+        """Return the probability of each class at each pixel of one image.
 
         Parameters
         ----------
         image, tile
-            As in a call. A resized image's probabilities are brought back by the nearest pixel centre, as its labels
-            are: those of a call are the arg-max of these.
+            As in a call. The probabilities of a resized image are resized back by the nearest pixel centre, as its
+            labels are, so the labels of a call are their arg-max.
 
         Returns
         -------
         numpy.ndarray
-            float32 (H, W, K), 0..1, summing to 1 over K; a model with the logits head goes through a softmax.
+            float32 (H, W, K), 0..1, summing to 1 over K; the output of the logits head passes a softmax.
 
         Raises
         ------
         ModelFileError
-            The model has the labels head, which gives none.
+            The model has the labels head, which has no probabilities.
         """
         self.require_probabilities()
         pixels = ArrayPixels(to_channels(image, self.contract.channels))
@@ -186,29 +186,28 @@ class Segmenter:
         Parameters
         ----------
         paths
-            Files, .npy files of one image among them, or images of a .npy stack as
-            `segtool.runtime.sources.Source`; any iterable, read only a little further than what has been yielded.
+            Files, including .npy files of one image, or images of a .npy stack as
+            `segtool.runtime.sources.Source`; any iterable, read only slightly ahead of the yielded results.
         workers
-            Threads that read, decode and wait for the model; None for one more than the processors.
+            Threads that read, decode and wait for the model; None for one more than the number of processors.
         tile
             As in a call.
         probabilities
-            Give those as well.
+            Also return the probabilities.
         keep_images
-            Give the images as well; without them a huge one is held once, as it was decoded.
+            Also return the images; without them a large image is in memory once, as decoded.
         max_pixels
-            Images of more pixels are refused before they are decoded.
+            Images with more pixels are refused before they are decoded.
 
         Notes
         -----
-        A file that cannot be read, or a run that fails, is a `Result` with an `error`; the stream goes on. At
-        most twice as many images as there are workers are in memory, and of those above 32 megapixels one at a time
-        is in work.
+        A file that cannot be read, or a run that fails, is a `Result` with an `error`; the stream continues. At
+        most twice as many images as workers are in memory. Images above 32 megapixels are processed one at a time.
         """
         if probabilities:
             self.require_probabilities()
         if max_pixels < 1:
-            raise DataError(f"At most {max_pixels} pixels were asked for; expected at least 1.")
+            raise DataError(f"max_pixels is {max_pixels}, expected at least 1; raise it.")
         count = worker_count(workers)
         options = StreamOptions(tile, probabilities, keep_images, max_pixels)
 
@@ -223,7 +222,7 @@ class Segmenter:
         return self.contract.height, self.contract.width
 
     def require_probabilities(self) -> None:
-        """Refuse a model whose head gives no probabilities.
+        """Refuse a model whose head has no probabilities.
 
         Raises
         ------
@@ -232,38 +231,38 @@ class Segmenter:
         """
         if self.contract.head == "labels":
             raise ModelFileError(
-                f"{self.path} has the labels head, which gives class ids only; "
-                "export it with --head probabilities (or logits) to get probabilities."
+                f"{self.path} has the labels head, which outputs only class ids; "
+                "for probabilities, export it with --head probabilities (or logits)."
             )
 
     def golden(self) -> GoldenPair:
-        """Return the golden pair that the file carries.
+        """Return the golden pair in the file.
 
         Raises
         ------
         ContractError
-            It carries none, or one that cannot be read.
+            The file has none, or one that cannot be read.
         """
         return GoldenPair.from_metadata(self._metadata, source=str(self.path))
 
     def verify(self) -> VerifyResult:
-        """Run the golden pair and compare; a mismatch is in the result, not an error.
+        """Run the golden pair and compare; a mismatch is reported in the result and is not an error.
 
         Raises
         ------
         ContractError
-            The file carries no golden pair, or one that does not fit its model.
+            The file has no golden pair, or one that does not fit its model.
         """
         golden = self.golden()
         labels = self.predict_batch(golden.images)
         return compare_golden(golden, labels, path=self.path, provider=self.provider, precision=self.contract.precision)
 
     def preprocess(self, images: Sequence[UInt8Array]) -> UInt8Array:
-        """Resize images (H, W, C) of any size to the model's and stack them: uint8 (N, h, w, C)."""
+        """Resize images (H, W, C) of any size to the model's input and stack them: uint8 (N, h, w, C)."""
         return np.stack([resize_image(image, *self.input_size) for image in images])
 
     def run(self, batch: UInt8Array) -> npt.NDArray[Any]:
-        """Run the graph on uint8 (N, h, w, C); return the head's own output, (N, h, w) or (N, h, w, K).
+        """Run the graph on uint8 (N, h, w, C); return the output of the head, (N, h, w) or (N, h, w, K).
 
         Raises
         ------
@@ -272,7 +271,7 @@ class Segmenter:
         ProviderError
             The run fails.
         ContractError
-            The graph gives what its contract does not say: another size, or labels that are no class.
+            The output contradicts the contract: another size, or labels that are not class ids.
         """
         expected = (*self.input_size, self.contract.channels)
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
@@ -291,18 +290,18 @@ class Segmenter:
         return output
 
     def postprocess(self, output: npt.NDArray[Any], height: int, width: int) -> IntegerArray:
-        """Turn the head's output for N inputs into labels (N, height, width)."""
+        """Convert the head's output for N inputs to labels (N, height, width)."""
         labels = best(output, self.contract)
         if labels.shape[1:] == (height, width):
             return labels
         return np.stack([resize_labels(one, height, width) for one in labels])
 
     def work_on(self, index: int, source: Source, *, options: StreamOptions) -> Result:
-        """Read and predict one image, in the calling thread; whatever fails is in the result."""
+        """Read and predict one image in the calling thread; an error is in the result."""
         return self.answer(self.read(index, source, options=options), options=options)
 
     def read(self, index: int, source: Source, *, options: StreamOptions) -> Reading:
-        """Read one image; whatever fails is in what is returned, which `answer` must be given."""
+        """Read one image; an error is in the returned object, which must be passed to `answer`."""
         started = time.perf_counter()
         found = Reading(index, source)
         try:
@@ -320,7 +319,7 @@ class Segmenter:
         return found
 
     def answer(self, found: Reading, *, options: StreamOptions) -> Result:
-        """Predict an image that was read; whatever fails is in the result."""
+        """Predict an image that was read; an error is in the result."""
         started = time.perf_counter()
         labels = shares = None
         try:
@@ -341,7 +340,7 @@ class Segmenter:
         )
 
     def _read_file(self, found: Reading, options: StreamOptions) -> None:
-        """Read the pixels of a file, and keep them as an array too where asked; a large one waits for its turn."""
+        """Read the pixels of a file, and keep them as an array on request; a large image waits for its turn."""
 
         def wait(count: int) -> None:
             if count > _LARGE_PIXELS:

@@ -1,4 +1,4 @@
-"""Opening an ONNX file with onnxruntime: which provider really runs it, and on how many threads."""
+"""Open an ONNX file with onnxruntime, with a checked provider and number of threads."""
 
 from __future__ import annotations
 
@@ -38,33 +38,32 @@ __all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "available_cpus", "first_line",
 
 logger = logging.getLogger(__name__)
 MAX_THREADS = 1024
-"""More than any machine gains from; onnxruntime starts each of them, and a million of them never end to start."""
+"""The maximum number of threads; more help on no machine, and onnxruntime starts all of them."""
 
-# Below this share of the nodes a provider is not worth its name: most of the work, and the copies to and fro, would
-# be the CPU's.
+# Below this fraction of the nodes a provider is not useful: the CPU would do most of the work, plus the copies.
 _LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class OpenedSession:
-    """A session that runs, and why it runs where it does.
+    """An open session, and the reason for its provider.
 
     Attributes
     ----------
     session
         The onnxruntime.InferenceSession.
     provider
-        The execution provider that really runs the model, by onnxruntime's name.
+        The execution provider that runs the model, by onnxruntime's name.
     threads
         Threads of one run on the CPU.
     reason
-        One sentence: why this provider.
+        One sentence: why this provider was selected.
     options
-        What the provider was started with.
+        The options of the provider.
     assignment
-        How many nodes of the graph it runs; None where this onnxruntime does not say (before 1.24).
+        The number of nodes of the graph that it runs; None if onnxruntime does not report it (before 1.24).
     refused
-        Of auto: the better providers that were not taken, and why.
+        With auto: the better providers that were not selected, with the reasons.
     metadata
         The file's metadata.
     """
@@ -79,7 +78,7 @@ class OpenedSession:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
-        """Return what a manifest and --json say of the provider."""
+        """Return the facts about the provider for a manifest and --json."""
         return {
             "provider": self.provider,
             "provider_reason": self.reason,
@@ -97,29 +96,29 @@ def open_session(
     threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
 ) -> OpenedSession:
-    """Open an ONNX file, once `check_model_file` lets it pass.
+    """Open an ONNX file after `check_model_file`.
 
     Parameters
     ----------
     path
         The model.
     provider
-        "auto" for the best that starts, or a name: "cpu", "cuda", "CUDAExecutionProvider", ...
+        "auto" for the best one that starts, or a name: "cpu", "cuda", "CUDAExecutionProvider", ...
     threads
-        Threads of one run on the CPU; None for OMP_NUM_THREADS, or else as many as `available_cpus`.
+        Threads of one run on the CPU; None for OMP_NUM_THREADS, or without it `available_cpus`.
     provider_options
-        The provider's own options, by its own keys; they need a provider by name.
+        The provider's options, with its own keys; they require a named provider.
 
     Raises
     ------
     ModelFileError
         The file is missing, unsafe to open, or not a model that onnxruntime runs.
     ProviderError
-        A provider that was named is not there, does not start, refuses an option, or leaves the model to the CPU;
-        or the number of threads is not positive.
+        A named provider is missing, does not start, refuses an option, or leaves the model to the CPU; or the number
+        of threads is not positive.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise ProviderError(f"A model runs on 1 to {MAX_THREADS} threads, {threads} were asked for; ask for fewer.")
+        raise ProviderError(f"The number of threads is {threads}, expected 1 to {MAX_THREADS}; pass such a number.")
     checked = path if isinstance(path, ModelFile) else check_model_file(path)
     quieten()
     opened = _open(checked.path, provider, options=provider_options, threads=threads)
@@ -133,13 +132,13 @@ def _open(path: Path, provider: str, *, options: Mapping[str, Any] | None, threa
         return _warned(_start(path, name, options=options, threads=threads))
     if options:
         raise ProviderError(
-            f"Options ({', '.join(options)}) were given without a provider to take them; name it (--provider)."
+            f"Provider options ({', '.join(options)}) were given without a provider; name it with --provider."
         )
     return _open_best(path, threads)
 
 
 def _open_best(path: Path, threads: int | None) -> OpenedSession:
-    """Open a model on the first provider in order of preference that really starts; the CPU always does."""
+    """Open a model on the first provider, in order of preference, that starts; the CPU always does."""
     available = available_providers()
     refused: dict[str, str] = {}
     for name in (name for name in AUTO_ORDER if name in available):
@@ -149,16 +148,16 @@ def _open_best(path: Path, threads: int | None) -> OpenedSession:
         except ProviderError as error:
             refused[name] = str(error)
         else:
-            reason = f"{name} is the best provider that starts here{_share_text(opened)}."
+            reason = f"{name} is the best provider that starts on this machine{_share_text(opened)}."
             return replace(opened, reason=" ".join((reason, *refused.values())), refused=refused)
-    why = " ".join(refused.values()) or "no accelerator's provider is in this onnxruntime."
+    why = " ".join(refused.values()) or "this onnxruntime has no provider for an accelerator."
     return replace(_start(path, CPU, options=None, threads=threads), reason=f"{CPU} was chosen: {why}", refused=refused)
 
 
 def _start(path: Path, provider: str, *, options: Mapping[str, Any] | None, threads: int | None) -> OpenedSession:
-    """Start a session on one provider, and make sure that this provider is the one that runs the model."""
+    """Start a session on one provider, and check that this provider runs the model."""
     settings, count = provider_settings(provider, options, threads=threads)
-    opened = OpenedSession(None, provider, count, f"{provider} was asked for.", settings)
+    opened = OpenedSession(None, provider, count, f"{provider} was requested.", settings)
     if provider == CPU:
         return replace(opened, session=_cpu_session(path, count))
     session = _session(path, opened, RECORD_ASSIGNMENT)
@@ -166,28 +165,28 @@ def _start(path: Path, provider: str, *, options: Mapping[str, Any] | None, thre
         assignment = assignment_of(session, provider)
         refuse_nothing_to_do(assignment, provider)
         opened = replace(opened, assignment=assignment)
-        return replace(opened, session=session, reason=f"{provider} was asked for{_share_text(opened)}.")
+        return replace(opened, session=session, reason=f"{provider} was requested{_share_text(opened)}.")
     _warn_of_unknown_share(path, opened)
     return replace(opened, session=session)
 
 
 def _cpu_session(path: Path, threads: int) -> Any:
     try:
-        # Its own fallback would write to stdout, where results go, and open the file a second time.
+        # onnxruntime's own fallback would write to stdout, where results go, and open the file a second time.
         return INFERENCE_SESSION(str(path), session_options_for(threads), providers=[CPU], enable_fallback=0)
     except ORT_ERRORS as error:
         raise ModelFileError(
-            f"{path} is not a model that onnxruntime {ort.__version__} can run ({first_line(error)}); "
-            "expected an .onnx file made by `segtool export`."
+            f"onnxruntime {ort.__version__} cannot run {path} ({first_line(error)}); "
+            "expected an .onnx file of `segtool export`."
         ) from error
 
 
 def _session(path: Path, opened: OpenedSession, entry: str) -> Any:
-    """Start a session on another provider than the CPU, with one switch of onnxruntime's on."""
+    """Start a session on another provider than the CPU, with one option of onnxruntime enabled."""
     switches = session_options_for(opened.threads)
     switches.add_session_config_entry(entry, "1")
     if opened.provider == DIRECTML:
-        switches.enable_mem_pattern = False  # it refuses to start with one
+        switches.enable_mem_pattern = False  # DirectML does not start with it
     providers: list[Any] | None = [(opened.provider, dict(opened.options)), *([] if entry == REFUSE_CPU else [CPU])]
     if devices := plugin_devices(opened.provider):
         switches.add_provider_for_devices(devices[:1], dict(opened.options))
@@ -195,41 +194,43 @@ def _session(path: Path, opened: OpenedSession, entry: str) -> Any:
     printed = io.StringIO()
     try:
         with captured_errors() as errors, fallback_print_kept(printed):
-            # onnxruntime's own fallback goes on with the CPU, here and at every run.
+            # onnxruntime's own fallback would continue with the CPU, here and in each run.
             session = INFERENCE_SESSION(str(path), switches, providers=providers, enable_fallback=0)
         session.disable_fallback()
     except ORT_ERRORS as error:
-        _cpu_session(path, 1)  # a file that the CPU cannot run either is what is to be reported
+        _cpu_session(path, 1)  # report a file that the CPU cannot run either
         raise ProviderError(
             f"{opened.provider} does not start on {path} ({plain_message(str(error))}); use --provider cpu."
         ) from error
     refuse_fallback(session, opened.provider, why=next(iter(errors), printed_error(printed.getvalue())))
     for message in errors:
-        logger.warning("%s started, and logged an error: %s", opened.provider, message)
+        logger.warning("%s started, but logged an error: %s", opened.provider, message)
     return session
 
 
 def _warn_of_unknown_share(path: Path, opened: OpenedSession) -> None:
-    """Say so where an onnxruntime before 1.24 gives nodes to the CPU, without knowing how many."""
+    """Warn if onnxruntime before 1.24 assigns nodes to the CPU, because their number is unknown."""
     try:
         _session(path, opened, REFUSE_CPU)
     except ProviderError:
         logger.warning(
-            "%s leaves nodes of %s to the CPU, perhaps all; onnxruntime %s does not say how many (1.24 does).",
+            "%s leaves nodes of %s to the CPU, perhaps all; onnxruntime %s does not report how many (1.24 does).",
             *(opened.provider, path, ort.__version__),
         )
 
 
 def _warned(opened: OpenedSession) -> OpenedSession:
-    """Warn where a provider that was named has less than `_LEAST_SHARE` of the nodes."""
+    """Warn if a named provider runs less than `_LEAST_SHARE` of the nodes."""
     if opened.assignment is not None and opened.assignment.share < _LEAST_SHARE:
-        logger.warning("%s runs only %s; the CPU runs the rest.", opened.provider, f"{opened.assignment} of this model")
+        logger.warning(
+            "%s runs only %s; the CPU runs the other nodes.", opened.provider, f"{opened.assignment} of this model"
+        )
     return opened
 
 
 def _refuse_small_share(opened: OpenedSession) -> None:
     if opened.assignment is not None and opened.assignment.share < _LEAST_SHARE:
-        raise ProviderError(f"{opened.provider} starts but would run only {opened.assignment} of this model.")
+        raise ProviderError(f"{opened.provider} starts, but would run only {opened.assignment} of this model.")
 
 
 def _share_text(opened: OpenedSession) -> str:

@@ -1,4 +1,4 @@
-"""How every session of onnxruntime is set up: its threads, how they wait, and what it keeps to itself."""
+"""The options of each session of onnxruntime: threads, their waiting, and logging."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from segtool.runtime.engine import ort
 
 _SPIN_US = 100
 _SILENT_FALLBACK = (1, 24)
-_BOUNDED_SPIN = (1, 26)  # onnxruntime since which the time is certain to be known; before it, threads do not spin
+_BOUNDED_SPIN = (
+    1,
+    26,
+)  # the first onnxruntime that is known to support a time limit; with older ones, threads do not spin
 
 
 def session_options_for(threads: int) -> Any:
-    """Return the options of a session whose runs have that many threads and say nothing but errors."""
+    """Return the options of a session with a number of threads, which logs only errors."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     _wait_briefly(options)
     options.log_severity_level = 3
-    # What was checked is an ONNX file; without this, onnxruntime goes by the name and reads its own format as well.
+    # The checked file is an ONNX file. Without this, onnxruntime selects the format, also its own, by the file name.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     return options
 
@@ -28,10 +31,10 @@ def session_options_for(threads: int) -> Any:
 def _wait_briefly(options: Any) -> None:
     """Let threads spin for `_SPIN_US` microseconds between two operators, and sleep after that.
 
-    onnxruntime's own waiting is some 20 ms of full load behind every run, taken from those that decode and from
-    everything else on a small device; no waiting at all puts a thread to sleep and wakes it up for every operator.
-    Measured on two quiet cores (fcn8 INT8, 2 threads, median ms): 0.81 with onnxruntime's, 0.82 with this, 1.05
-    without; load after a run: 49 ms, 0.3 ms, 0.1 ms of processor time.
+    By default, onnxruntime spins for about 20 ms after each run, and takes this time from the decoding threads and
+    other programs. Without spinning, a thread sleeps and wakes up for each operator. Measured on two quiet cores (fcn8
+    INT8, 2 threads, median): 0.81 ms with the default, 0.82 ms with this setting, 1.05 ms without spinning. Processor
+    time after a run: 49 ms, 0.3 ms, 0.1 ms.
     """
     bounded = _version(ort.__version__) >= _BOUNDED_SPIN
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if bounded else "0")
@@ -44,14 +47,14 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def fallback_print_kept(store: io.StringIO) -> AbstractContextManager[Any]:
-    """Keep off stdout what onnxruntime before 1.24 prints there as it falls back to the CPU; later ones can be told."""
+    """Suppress the text that onnxruntime before 1.24 prints on stdout at a fallback; newer versions have an option."""
     return nullcontext() if _version(ort.__version__) >= _SILENT_FALLBACK else redirect_stdout(store)
 
 
 def quieten() -> None:
-    """Keep onnxruntime's warnings off stderr (what matters is raised), and stop usage events that are still on.
+    """Suppress onnxruntime's warnings on stderr (errors are raised), and disable remaining usage events.
 
-    They are where a host program imported onnxruntime before segtool, and on Windows; see `segtool.telemetry`.
+    They remain if a host program imported onnxruntime before segtool, and on Windows; see `segtool.telemetry`.
     """
     ort.set_default_logger_severity(3)
     ort.disable_telemetry_events()

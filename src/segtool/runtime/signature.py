@@ -1,4 +1,4 @@
-"""Whether a model's graph takes and gives what its contract says."""
+"""Check that the inputs and outputs of a model's graph match its contract."""
 
 from __future__ import annotations
 
@@ -20,38 +20,39 @@ _HEAD_TYPES = {
 
 
 def check_signature(session: Any, contract: ModelContract, path: Path) -> None:
-    """Refuse a file whose graph is not what its contract says.
+    """Refuse a file whose graph does not match its contract.
 
     Raises
     ------
     ContractError
-        A name in it is no text, it has another input than one of uint8 (N, height, width, channels), or another
-        output than its head's.
+        A name in it is not text, its input is not one uint8 (N, height, width, channels), or its output is not that
+        of the head.
     """
     try:
         inputs, outputs = session.get_inputs(), session.get_outputs()
         _described([*inputs, *outputs])
     except UnicodeDecodeError as error:
-        raise ContractError(f"The names in {path} are no text, so the file is damaged; copy it again.") from error
+        raise ContractError(f"The names in {path} are not text, so the file is damaged; copy it again.") from error
     expected = [contract.height, contract.width, contract.channels]
     if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or inputs[0].shape[1:] != expected:
         raise ContractError(
-            f"{path} takes {_described(inputs)}, its contract says uint8 (N, {', '.join(map(str, expected))}); "
-            "export it again."
+            f"{path} has the input {_described(inputs)}, but its contract has uint8 "
+            f"(N, {', '.join(map(str, expected))}); export it again."
         )
     if len(outputs) != 1 or outputs[0].type not in _HEAD_TYPES[contract.head]:
         raise ContractError(
-            f"{path} gives {_described(outputs)}, its contract says a {contract.head} head; export it again."
+            f"{path} has the output {_described(outputs)}, but its contract has the head {contract.head}; "
+            "export it again."
         )
 
 
 def check_output(output: npt.NDArray[Any], contract: ModelContract, *, images: int, path: Path) -> None:
-    """Refuse what a graph gave that is not what its contract says: shapes inside a graph may depend on its values.
+    """Refuse an output that does not match the contract; shapes in a graph may depend on values.
 
     Raises
     ------
     ContractError
-        The output has another size or type, or labels that are no class.
+        The output has another size or type, or labels that are not class ids.
     """
     expected: tuple[int, ...] = (images, contract.height, contract.width)
     dtype: type = np.float32
@@ -61,12 +62,13 @@ def check_output(output: npt.NDArray[Any], contract: ModelContract, *, images: i
         expected = (*expected, contract.num_classes)
     if output.shape != expected or output.dtype != dtype:
         raise ContractError(
-            f"{path} gave {output.dtype} {output.shape}, its contract says {np.dtype(dtype)} {expected}; "
-            "export it again."
+            f"The output of {path} is {output.dtype} {output.shape}, but its contract has "
+            f"{np.dtype(dtype)} {expected}; export it again."
         )
     if contract.head == "labels" and int(output.max(initial=0)) >= contract.num_classes:
         raise ContractError(
-            f"{path} gave the label {output.max()}, its contract names {contract.num_classes} classes; export it again."
+            f"The output of {path} has the label {output.max()}, but its contract has {contract.num_classes} classes; "
+            "export it again."
         )
 
 

@@ -1,4 +1,4 @@
-"""One image to predict: a file, or one of the images in a .npy stack; how it is read, and what identifies it."""
+"""One image to predict, a file or an image of a .npy stack: reading and identity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARRAY_SUFFIX = ".npy"
 _READ_AT_ONCE = 1 << 23  # bytes
 _HEAD_BYTES = 1 << 16
 _STACK_FORMATS = (b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
-# How a PNG, a JPEG and an AVIF or HEIC announce several pictures.
+# Byte sequences by which a PNG, a JPEG and an AVIF or HEIC file declare several images.
 _STACK_MARKS = ((b"\x89PNG", b"acTL"), (b"\xff\xd8", b"MPF\0"), (b"\0\0\0", b"ftyp"))
 
 
@@ -35,11 +35,11 @@ class Source:
     Attributes
     ----------
     file
-        The file, as reached from the argument that named it. Text: of very many images a `Path` each takes memory.
+        The file, as reached from its argument. A str, because a `Path` for each of very many images uses memory.
     folder
-        The folder of that argument, which the outputs mirror from.
+        The folder of that argument; the outputs mirror the folders below it.
     index
-        Its place in a .npy stack; None where the file is one image.
+        Its index in a .npy stack; None if the file is one image.
     """
 
     file: str
@@ -53,29 +53,29 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What it is called in the manifest and in errors: ``a.png``, ``stack.npy[12]``."""
+        """Its name in the manifest and in errors: ``a.png``, ``stack.npy[12]``."""
         return self.file if self.index is None else f"{self.file}[{self.index}]"
 
     @property
     def is_array(self) -> bool:
-        """Whether it is read with numpy, not with Pillow."""
+        """Whether it is read with numpy instead of Pillow."""
         return os.path.splitext(self.file)[1].lower() == ARRAY_SUFFIX  # noqa: PTH122 (very many strings)
 
 
 @dataclass(frozen=True)
 class InputFacts:
-    """What identifies an input.
+    """The identity of an input.
 
     Attributes
     ----------
     bytes
         Size of the file.
     mtime_ns
-        When it was last changed, in nanoseconds since 1970.
+        Modification time, in nanoseconds since 1970.
     sha256
-        Of the file's bytes; of an image in a stack, of its own pixels.
+        SHA-256 of the bytes of the file; for an image of a stack, of its pixels.
     frames
-        How many images or pages the file holds, of which the first is read; 1 for an image of a stack.
+        Number of images or pages in the file; only the first is read. 1 for an image of a stack.
     """
 
     bytes: int
@@ -85,7 +85,7 @@ class InputFacts:
 
 
 def as_source(item: str | Path | Source) -> Source:
-    """Return a path as a source; a source is returned as it is."""
+    """Return a path as a source; a source is returned unchanged."""
     if isinstance(item, Source):
         return item
     path = Path(item)
@@ -94,7 +94,7 @@ def as_source(item: str | Path | Source) -> Source:
 
 @contextmanager
 def opened_source(source: Source) -> Iterator[SourceFile]:
-    """Open the file of an image, not of a .npy stack; a small one is read at once, and only once.
+    """Open the file of an image, not of a .npy stack; a small file is read once, as a whole.
 
     Raises
     ------
@@ -109,16 +109,16 @@ def opened_source(source: Source) -> Iterator[SourceFile]:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """The file of an image, open.
+    """The open file of an image.
 
     Attributes
     ----------
     stream
         Its bytes.
     state
-        What the system knows of it.
+        The result of `os.stat`.
     name
-        What it is called in errors.
+        Its name in errors.
     """
 
     stream: BinaryIO
@@ -126,7 +126,7 @@ class SourceFile:
     name: str
 
     def facts(self) -> InputFacts:
-        """Return what identifies it, in bounded memory."""
+        """Return its identity, in bounded memory."""
         frames = _count_frames(self.stream, self.name)
         self.stream.seek(0)
         digest = hashlib.file_digest(cast("BufferedReader", self.stream), "sha256").hexdigest()
@@ -135,7 +135,7 @@ class SourceFile:
 
 
 def input_facts(source: Source) -> InputFacts:
-    """Read what identifies an input, in bounded memory.
+    """Read the identity of an input, in bounded memory.
 
     Raises
     ------
@@ -149,37 +149,37 @@ def input_facts(source: Source) -> InputFacts:
 
 
 def read_array(source: Source, *, channels: int, max_pixels: int) -> UInt8Array:
-    """Read an image of a .npy file, of `max_pixels` at most; uint8 (H, W, channels).
+    """Read an image of a .npy file with at most `max_pixels` pixels; uint8 (H, W, channels).
 
     Raises
     ------
     DataError
-        The file holds no uint8 image, or no image of that index, or one of more pixels.
+        The file contains no uint8 image, no image of this index, or one with more pixels.
     """
     stored = _stored(source)
     if stored.ndim > 1:
         refuse_too_many(stored.shape[1], stored.shape[0], source.name, max_pixels)
-    # A copy: the map, and with it the pages that were read, is let go at once.
+    # A copy, so that the memory map and its pages are released at once.
     return to_channels(np.array(stored), channels, name=source.name)
 
 
 def images_of(source: Source) -> list[Source]:
-    """Return a file as its images: of a .npy stack each, else the file itself."""
+    """Return the images of a file: each image of a .npy stack, otherwise the file itself."""
     length = stack_length(source.path) if source.is_array else None
     return [source] if length is None else [replace(source, index=index) for index in range(length)]
 
 
 def stack_length(path: Path) -> int | None:
-    """Return how many images a .npy file holds; None where it is one image, or cannot be read.
+    """Return the number of images in a .npy file; None if it is one image, or cannot be read.
 
     (N, H, W) and (N, H, W, C) are stacks; (H, W) and (H, W, C) with C up to 4 are one image.
     """
-    from segtool.images.npy import open_npy  # images alone do not need it, nor the decompressors that it imports
+    from segtool.images.npy import open_npy  # imported here: image files need neither it nor its decompressors
 
     try:
         shape = open_npy(path).shape
     except DataError:
-        return None  # said when it is read, as of every other file
+        return None  # the error is reported when the file is read, as for all other files
     is_stack = len(shape) == 4 or (len(shape) == 3 and shape[2] > 4)
     return shape[0] if is_stack and shape[0] else None
 
@@ -191,7 +191,9 @@ def _stored(source: Source) -> UInt8Array:
     if source.index is None:
         return array
     if source.index >= len(array):
-        raise DataError(f"{source.path} holds {len(array)} images, but had more than {source.index} when it was found.")
+        raise DataError(
+            f"{source.path} has {len(array)} images, but image {source.index} was found earlier; do not change it."
+        )
     frame: UInt8Array = array[source.index]
     return frame
 
@@ -206,7 +208,7 @@ def _image_facts(source: Source) -> InputFacts:
 
 
 def _count_frames(stream: BinaryIO, name: str) -> int:
-    """Return how many images a file holds; 1 where it cannot be told. Most formats are known by their first bytes."""
+    """Return the number of images in a file; 1 if unknown. Most formats are recognized by their first bytes."""
     head = stream.read(_HEAD_BYTES)
     marked = any(head.startswith(start) and mark in head for start, mark in _STACK_MARKS)
     if not marked and not head.startswith(_STACK_FORMATS):

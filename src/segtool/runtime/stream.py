@@ -1,4 +1,4 @@
-"""Working on many files at once: ahead of the reader, in order, in bounded memory."""
+"""Process many files in parallel: ahead of the consumer, in order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What became of one image of a stream.
+    """The result for one image of a stream.
 
     Attributes
     ----------
     index
-        Its place in the input, from 0.
+        Its position in the input, from 0.
     path
         Its file.
     image
-        uint8 (H, W, C) as the model saw it before resizing; None where it could not be read or was not to be kept.
+        uint8 (H, W, C), the model's input before resizing; None if it could not be read or was not requested.
     labels
         Class ids (H, W), uint8 (uint16 above 256 classes); None on failure.
     error
-        Why it failed; None where it did not.
+        The error; None if there is none.
     seconds
         Time of reading the file and of getting its labels, including the wait for a free processor.
     probabilities
-        float32 (H, W, K) where they were asked for, else None.
+        float32 (H, W, K) if requested, otherwise None.
     facts
-        What identifies the input, where that was asked for.
+        Identity of the input, if requested.
     """
 
     index: int
@@ -60,20 +60,20 @@ class Result:
 
 @dataclass
 class Reading:
-    """One image that was read and waits for the model.
+    """One image that was read and is waiting for the model.
 
     Attributes
     ----------
     index, source
-        Its place in the input, and what it is.
+        Its position in the input, and its source.
     pixels
-        What the model is to see; None where it could not be read.
+        The pixels for the model; None if they could not be read.
     image, facts, error
         As in `Result`.
     seconds
-        Time that the reading took.
+        Time of the reading.
     turn
-        What it holds until its answer is there, such as the right to be large.
+        Resources that it holds until its result exists, such as the semaphore for large images.
     """
 
     index: int
@@ -88,9 +88,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What is done with each image of a stream; the fields are explained at `Segmenter.stream`.
+    """Options for each image of a stream; `Segmenter.stream` explains the fields.
 
-    `facts` asks for what identifies the input as well, such as its SHA-256.
+    `facts` also requests the identity of the input, such as its SHA-256.
     """
 
     tile: TileOption
@@ -101,15 +101,15 @@ class StreamOptions:
 
 
 def worker_count(asked: int | None) -> int:
-    """Return how many threads work on a stream: as many as were asked for, or one more than the processors.
+    """Return the number of threads of a stream: the requested number, or one more than the processors.
 
     Raises
     ------
     DataError
-        Less than 1 or more than any machine gains from were asked for.
+        The requested number is below 1 or too large.
     """
     if asked is not None and not 1 <= asked <= MAX_WORKERS:
-        raise DataError(f"A stream has 1 to {MAX_WORKERS} workers, {asked} were asked for; ask for fewer.")
+        raise DataError(f"The number of workers is {asked}, expected 1 to {MAX_WORKERS}; pass such a number.")
     return available_cpus() + 1 if asked is None else asked
 
 
@@ -121,11 +121,11 @@ def ordered_map(
     ahead: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Answer, None, None]:
-    """Apply `function` in `workers` threads and yield the answers in the order of `items`.
+    """Apply `function` in `workers` threads and yield the results in the order of `items`.
 
-    At most `workers + ahead` items are in work or waiting to be collected, and `items` is read no further than
-    that. What `function` raises is raised here, in its turn; closing the iterator drops what has not begun. Once
-    `stop` returns true nothing more is begun, and what is in work is still yielded.
+    At most `workers + ahead` items are in progress or waiting, and `items` is read no further. Exceptions of
+    `function` are raised here, in order. Closing the iterator drops the items that have not started. Once `stop`
+    returns true, no item is started, and items in progress are still yielded.
     """
     pending: deque[Future[Answer]] = deque()
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="segtool")
@@ -138,7 +138,7 @@ def ordered_map(
                 yield pending.popleft().result()
         while pending:
             if stop():
-                # From the last one on: a thread that is free takes the first, which would then be begun after all.
+                # Cancel from the end: a free thread would otherwise start the first waiting item in the meantime.
                 pending = deque(future for future in list(reversed(pending)) if not future.cancel())
                 pending.reverse()
             if pending:

@@ -1,12 +1,12 @@
-"""Answers for images larger than the model: overlapping tiles, and what becomes of their overlaps.
+"""Predict images larger than the model's input in overlapping tiles, and merge the overlaps.
 
-Near its border a tile sees only half of a pixel's surroundings, so its answers count less there. Scores (logits or
-probabilities) are merged: in the middle half of an overlap one tile fades into the next, and the outer quarter, which
-sees least, does not count. Class ids cannot be merged: each pixel is taken from the tile in whose interior it lies
-deepest, which ends in the middle of the overlaps.
+Near the border of a tile, the network sees only half of a pixel's surroundings, so these outputs are less reliable.
+Scores (logits or probabilities) are merged: in the middle half of an overlap one tile fades into the next, and the
+outer quarter is not used. Class ids cannot be merged: each pixel comes from the tile whose border is farthest from it,
+so the tiles meet in the middle of the overlaps.
 
-Tiles are worked through row by row, and scores are given out as soon as no later tile touches them: only the lines in
-which a row of tiles fades into the next are kept.
+Tiles are processed row by row. Scores are yielded as soon as no later tile overlaps them: only the lines in which a
+row of tiles fades into the next are kept.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from segtool.images.arrays import FloatArray, UInt8Array
 from segtool.images.pixels import Pixels
 
 TileOption = Literal["auto", "never"] | tuple[int, int]
-"""What is done with an image larger than the model: "auto" as its contract says, "never" resize, or (h, w) tile."""
+"""How to process an image larger than the model's input: "auto" (contract), "never" (resize), or (h, w) of tiles."""
 
-Answers = TypeVar("Answers", bound=np.generic)
+Output = TypeVar("Output", bound=np.generic)
 
-# A quarter of the tile on each border is seen by its neighbour as well.
+# Neighbouring tiles overlap by a quarter of a tile on each border.
 _OVERLAP_SHARE = 4
-# Tiles in one run: enough to keep the cores busy, few enough to bound the memory, and fewer where they are large.
+# Tiles in one run: enough to keep the cores busy, few enough to bound the memory, and fewer for large tiles.
 _TILES_PER_RUN = 8
 _PIXELS_PER_RUN = 1 << 20
 
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis: it covers [start, start + its length) and answers for [first, last).
+    """One tile along one axis: it covers [start, start + its length) and owns [first, last).
 
     Attributes
     ----------
@@ -56,32 +56,32 @@ class Span:
 
     @property
     def image_slice(self) -> slice:
-        """Where in the image the tile answers alone."""
+        """The pixels of the image that the tile owns."""
         return slice(self.first, self.last)
 
     @property
     def tile_slice(self) -> slice:
-        """The same pixels, counted in the tile."""
+        """The same pixels, in coordinates of the tile."""
         return slice(self.first - self.start, self.last - self.start)
 
     @property
     def begin(self) -> int:
-        """First pixel of the image at which the tile counts in a merge."""
+        """First pixel of the image at which the tile contributes to a merge."""
         return self.first - self.rise // 2
 
     @property
     def settled(self) -> int:
-        """Where its fading out begins: pixels from `begin` to here are no concern of the tiles after it."""
+        """Start of its fade-out: later tiles do not overlap the pixels from `begin` to here."""
         return self.last - self.fall // 2
 
     @property
     def merge_slice(self) -> slice:
-        """Where it counts in a merge, counted in the tile."""
+        """The pixels that contribute to a merge, in coordinates of the tile."""
         return slice(self.begin - self.start, self.settled + self.fall - self.start)
 
     @property
     def settled_slice(self) -> slice:
-        """What the merge gives out once it has this tile, in pixels of the image."""
+        """The pixels of the image that the merge yields after this tile."""
         return slice(self.begin, self.settled)
 
 
@@ -94,20 +94,20 @@ class Block(NamedTuple):
 
 
 def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption) -> bool:
-    """Tell whether an image of `size` (height, width) is tiled rather than resized.
+    """Return whether an image of `size` (height, width) is tiled instead of resized.
 
-    Where the contract says so, images that are smaller are one tile: they are continued with their border pixels, as
-    resizing would change the scale that the network was trained at.
+    With the policy "tile" in the contract, a smaller image is one tile, padded with its border pixels, because
+    resizing would change the scale of the training.
 
     Raises
     ------
     DataError
-        A tile size was asked for that is not the model's input size, which is fixed.
+        The requested tile size is not the fixed input size of the model.
     """
     if isinstance(tile, tuple) and tile != (contract.height, contract.width):
         raise DataError(
-            f"Tiles of {tile[0]}x{tile[1]} were asked for, but the model's input is fixed at "
-            f"{contract.height}x{contract.width}; use that size, or `segtool export --size {tile[0]}x{tile[1]}` one."
+            f"The tile size is {tile[0]}x{tile[1]}, but the model's input size is fixed at {contract.height}x"
+            f"{contract.width}; use that size, or export with `segtool export --size {tile[0]}x{tile[1]}`."
         )
     if tile == "auto":
         return contract.size_policy == "tile" and size != (contract.height, contract.width)
@@ -116,10 +116,10 @@ def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption)
 
 
 def spans(length: int, tile: int) -> list[Span]:
-    """Return the evenly spread tiles along one axis of `length` pixels, neighbours overlapping by a quarter or more.
+    """Return evenly spaced tiles along one axis of `length` pixels; neighbours overlap by a quarter or more.
 
-    What they answer for covers the axis once: each border lies in the middle of an overlap. Two tiles fade into each
-    other over half of their overlap, and over a quarter of a tile at most, so that no pixel is in two fades.
+    The owned ranges cover the axis once: each border lies in the middle of an overlap. Two tiles fade into each other
+    over half of their overlap, and over a quarter of a tile at most, so that no pixel is in two fades.
     """
     if length <= tile:
         return [Span(0, 0, length)]
@@ -135,31 +135,31 @@ def spans(length: int, tile: int) -> list[Span]:
 
 
 def predict_tiled(
-    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
-) -> npt.NDArray[Answers]:
-    """Predict an image tile by tile, each pixel by the tile in which it lies deepest.
+    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Output]]
+) -> npt.NDArray[Output]:
+    """Predict an image tile by tile; each pixel comes from the tile whose border is farthest from it.
 
     Parameters
     ----------
     pixels
-        The image; a side shorter than the tile is continued with its border pixels.
+        The image; a side shorter than the tile is padded with its border pixels.
     tile_size
         Height and width (h, w) of the model's input.
     predict
-        Maps tiles, uint8 (n, h, w, C), to one answer per pixel, (n, h, w).
+        Maps tiles, uint8 (n, h, w, C), to one output per pixel, (n, h, w).
 
     Returns
     -------
     numpy.ndarray
-        (H, W), of the answers' dtype.
+        (H, W), of the outputs' dtype.
     """
-    result: npt.NDArray[Answers] | None = None
-    for row, column, answer in _answers(pixels, tile_size, predict):
+    result: npt.NDArray[Output] | None = None
+    for row, column, output in _tile_outputs(pixels, tile_size, predict):
         if result is None:
-            result = np.empty(pixels.size, dtype=answer.dtype)
-        result[row.image_slice, column.image_slice] = answer[row.tile_slice, column.tile_slice]
+            result = np.empty(pixels.size, dtype=output.dtype)
+        result[row.image_slice, column.image_slice] = output[row.tile_slice, column.tile_slice]
     if result is None:
-        raise DataError(f"The image has {pixels.size} pixels; expected at least one.")
+        raise DataError(f"The image has size {pixels.size}; expected at least one pixel.")
     return result
 
 
@@ -178,45 +178,45 @@ def merged_scores(
     Yields
     ------
     Block
-        Together they cover the image once. Where overlapping tiles give the same scores, these are exactly those.
+        Together the blocks cover the image once. Equal scores of overlapping tiles stay exactly the same.
     """
     left: FloatArray | None = None
-    above: dict[int, FloatArray] = {}  # by column: the lines in which the row of tiles above fades out
-    for row, column, answer in _answers(pixels, tile_size, predict):
-        scores = answer[row.merge_slice, column.merge_slice]
+    above: dict[int, FloatArray] = {}  # by column: the lines of the fade-out of the row of tiles above
+    for row, column, output in _tile_outputs(pixels, tile_size, predict):
+        scores = output[row.merge_slice, column.merge_slice]
         if column.rise and left is not None:
             _fade_in(scores.swapaxes(0, 1), left.swapaxes(0, 1))
         width, height = column.settled - column.begin, row.settled - row.begin
         left, scores = scores[:, width:], scores[:, :width]
         if row.rise:
             _fade_in(scores, above[column.start])
-        above[column.start] = scores[height:].copy()  # a copy: a view would keep the whole run in memory
+        above[column.start] = scores[height:].copy()  # a copy, because a view would keep the whole run in memory
         yield Block(row.settled_slice, column.settled_slice, scores[:height])
 
 
 def _fade_in(scores: FloatArray, before: FloatArray) -> None:
-    """Let the first lines of `scores` rise from the scores `before`, in place: linear, along the first axis."""
+    """Blend the first lines of `scores` with the scores `before`, in place: linear, along the first axis."""
     count = len(before)
-    shares = ((np.arange(count, dtype=np.float32) + 0.5) / count).reshape(-1, 1, 1)
-    scores[:count] = before + (scores[:count] - before) * shares  # in this form equal scores stay what they are
+    weights = ((np.arange(count, dtype=np.float32) + 0.5) / count).reshape(-1, 1, 1)
+    scores[:count] = before + (scores[:count] - before) * weights  # in this form, equal scores stay exactly equal
 
 
-def _answers(
-    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Answers]]
-) -> Iterator[tuple[Span, Span, npt.NDArray[Answers]]]:
-    """Predict every tile, a few in a run; yield its rows, its columns and its answers, row by row of the grid."""
+def _tile_outputs(
+    pixels: Pixels, tile_size: tuple[int, int], predict: Callable[[UInt8Array], npt.NDArray[Output]]
+) -> Iterator[tuple[Span, Span, npt.NDArray[Output]]]:
+    """Predict all tiles, a few in a run; yield the rows, columns and outputs of each, row by row of the grid."""
     height, width = pixels.size
     columns = spans(width, tile_size[1])
     grid = ((row, column) for row in spans(height, tile_size[0]) for column in columns)
     per_run = max(1, min(_TILES_PER_RUN, _PIXELS_PER_RUN // (tile_size[0] * tile_size[1])))
     while group := list(islice(grid, per_run)):
-        answers = predict(np.stack([cut_tile(pixels, row.start, column.start, tile_size) for row, column in group]))
-        for (row, column), answer in zip(group, answers, strict=True):
-            yield row, column, answer
+        outputs = predict(np.stack([cut_tile(pixels, row.start, column.start, tile_size) for row, column in group]))
+        for (row, column), output in zip(group, outputs, strict=True):
+            yield row, column, output
 
 
 def cut_tile(pixels: Pixels, top: int, left: int, size: tuple[int, int]) -> UInt8Array:
-    """Return one tile; beyond the image's lower and right border its last pixels go on."""
+    """Return one tile, padded with the last pixels beyond the lower and right border of the image."""
     height, width = pixels.size
     tile = pixels.read(slice(top, min(top + size[0], height)), slice(left, min(left + size[1], width)))
     below, right = size[0] - tile.shape[0], size[1] - tile.shape[1]

@@ -1,4 +1,4 @@
-"""The golden test of a model file: whether it gives, on this device, the labels that its export gave."""
+"""The golden test of a model file: compare the labels on this device with those of the export."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from segtool.contract import GoldenPair
 from segtool.errors import ContractError
 from segtool.images.arrays import IntegerArray
 
-# Processors sum in different orders, so that a pixel on the edge between two classes may fall either way; INT8 adds
-# the rounding of every layer to that. A wrong kernel or a saturating one is off by far more.
+# Processors sum in different orders, so a pixel on the edge between two classes may change its class. INT8 adds the
+# rounding of each layer. A wrong or saturating kernel differs by far more.
 MIN_AGREEMENT = {"float32": 0.9999, "int8": 0.999}
 
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What a model file's golden pair showed.
+    """The result of the golden test of a model file.
 
     Attributes
     ----------
@@ -27,11 +27,11 @@ class VerifyResult:
     precision
         "float32" or "int8".
     images, pixels
-        How many were compared.
+        Number of compared images and pixels.
     mismatching_pixels
-        Pixels whose class id is not the one that the export recorded.
+        Pixels whose class id differs from the one that the export recorded.
     required_agreement
-        The least `agreement` that passes, 0..1.
+        The minimum `agreement` to pass, 0..1.
     """
 
     path: Path
@@ -44,12 +44,12 @@ class VerifyResult:
 
     @property
     def agreement(self) -> float:
-        """Share of the pixels with the recorded class id, 0..1."""
+        """Fraction of the pixels with the recorded class id, 0..1."""
         return 1.0 - self.mismatching_pixels / self.pixels
 
     @property
     def passed(self) -> bool:
-        """Whether the file computes here what it should."""
+        """Whether the file passes the test on this device."""
         return self.agreement >= self.required_agreement
 
     def to_dict(self) -> dict[str, object]:
@@ -70,7 +70,7 @@ class VerifyResult:
 def compare_golden(
     golden: GoldenPair, labels: IntegerArray, *, path: Path, provider: str, precision: str
 ) -> VerifyResult:
-    """Compare the labels that a model gave here with those of its golden pair.
+    """Compare the labels of a model on this device with those of its golden pair.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def compare_golden(
     """
     if golden.labels.size == 0 or golden.labels.shape != labels.shape:
         raise ContractError(
-            f"The golden pair of {path} has labels {golden.labels.shape}, its model gives {labels.shape}; "
+            f"The golden pair of {path} has labels of shape {golden.labels.shape}, but its model has {labels.shape}; "
             "export it again."
         )
     return VerifyResult(

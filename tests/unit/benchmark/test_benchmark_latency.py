@@ -59,7 +59,7 @@ class TestMeasureLatency:
             "rounds": 2,
             "seconds": 0,
             "stable": None,
-            "criterion": "2 rounds, as asked for",
+            "criterion": "2 rounds, as requested",
         }
         json.dumps(result, allow_nan=False)
 
@@ -110,20 +110,20 @@ class TestMemory:
     ) -> None:
         left(1000 * self.IMAGE - 1)
         cases = [BenchmarkCase(model, threads=MOST_THREADS, batch=batch) for batch in (1, 1000)]
-        with pytest.raises(DataError, match=r"batch of 1000 takes 16 MB for its images and answers alone.*--batch"):
+        with pytest.raises(DataError, match=r"batch of 1000 needs 16 MB for its images and outputs alone.*--batch"):
             measure(cases, images=IMAGES, length=Length(runs=10**9))
 
     def test_the_batches_of_sessions_side_by_side_add_up(self, model: Path, left: Callable[[int | None], None]) -> None:
         case = BenchmarkCase(model, threads=1, batch=4)
         left(8 * self.IMAGE)
         require_memory(case, case.open(), sessions=2)
-        with pytest.raises(DataError, match="in each of 3 sessions side by side"):
+        with pytest.raises(DataError, match="in each of 3 parallel sessions"):
             require_memory(case, case.open(), sessions=3)
 
     def test_what_the_network_itself_takes_is_measured(self, model: Path, left: Callable[[int | None], None]) -> None:
         case = BenchmarkCase(model, threads=1, batch=10_000)  # its scores alone: 11 floats for each pixel
         left(2 * case.batch * self.IMAGE)
-        with pytest.raises(DataError, match="by what small batches take"):
+        with pytest.raises(DataError, match="estimated from small batches"):
             require_memory(case, case.open())
         left(10_000 * case.batch * self.IMAGE)
         require_memory(case, case.open())
@@ -182,7 +182,7 @@ class TestCompareInterleaved:
         assert ratio.low == ratio.median == ratio.high
 
     def test_no_rounds(self) -> None:
-        with pytest.raises(DataError, match="at least one round"):
+        with pytest.raises(DataError, match="number of rounds is 0"):
             compare_interleaved(lambda: None, lambda: None, rounds=0)
 
 

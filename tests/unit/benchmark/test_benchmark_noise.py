@@ -199,7 +199,7 @@ class TestRegression:
     def test_no_benchmark(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "old.json"
         path.write_text(text)
-        with pytest.raises(DataError, match="expected what `segtool benchmark --out` wrote"):
+        with pytest.raises(DataError, match="expected a file of `segtool benchmark --out`"):
             read_benchmark(path)
 
     @pytest.mark.parametrize(

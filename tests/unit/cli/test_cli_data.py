@@ -43,7 +43,7 @@ def test_info_shows_the_parts_and_why_a_class_is_the_background(parts: str) -> N
     assert facts["splits"] == {"train": 3, "val": 1}
     assert facts["background"] == "class 0"
     assert "the key background of a dataset.json" in facts["background_note"]
-    assert "none: train draws them (--val-split, --test-split)" in text(run("data", "info", f"{parts}/train"))
+    assert "none: train splits the data (--val-split, --test-split)" in text(run("data", "info", f"{parts}/train"))
 
 
 def test_check_shows_which_class_is_the_background(parts: str) -> None:
@@ -56,8 +56,8 @@ def test_check_shows_which_class_is_the_background(parts: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--rare-crops", "0.5"], "--rare-crops chooses where crops are drawn, and there are none; add --crop HxW."),
-        (["--crop", "8x8", "--size", "8x8"], "--size resizes images and --crop leaves them at their own scale"),
+        (["--rare-crops", "0.5"], "--rare-crops needs --crop; add --crop HxW"),
+        (["--crop", "8x8", "--size", "8x8"], "--size resizes the images and --crop keeps their scale"),
         (["--augment", "none,shift"], "The word none cannot be combined, found 'none,shift'"),
     ],
 )

@@ -75,7 +75,7 @@ def stopped(*arguments: str, number: signal.Signals, after: float) -> tuple[int,
 def test_a_stop_says_in_one_line_that_nothing_was_written(arguments: tuple[str, ...], number: signal.Signals) -> None:
     code, stderr = stopped(*arguments, number=number, after=0.3)
     assert code == 1
-    assert f"Stopped: `segtool {arguments[0]}` did not come to its end; nothing was written." in stderr
+    assert f"Stopped: `segtool {arguments[0]}` did not finish; nothing was written." in stderr
     assert "Abort" not in stderr
     assert "Traceback" not in stderr
     assert not list(Path().iterdir())
@@ -85,9 +85,9 @@ def test_a_stop_says_in_one_line_that_nothing_was_written(arguments: tuple[str, 
     ("epochs", "resume", "words"),
     [
         (None, False, "before the training began; no model was written."),
-        (None, True, "before the training began; the run is as it was."),
-        (0, False, "in the first epoch: no model was written; `segtool train --resume --out run` begins it again."),
-        (1, False, "The finished epoch is kept: `segtool train --resume --out run` goes on from there."),
+        (None, True, "before the training began; the run is unchanged."),
+        (0, False, "in the first epoch: no model was written; `segtool train --resume --out run` starts it again."),
+        (1, False, "The finished epoch is kept: `segtool train --resume --out run` continues from there."),
         (7, True, "The 7 finished epochs are kept"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_file_that_was_written_before_the_stop_is_named() -> None:
     os.utime("given", (0, 0))
     result = CliRunner().invoke(make, ["--given", "given", "--out", "out"])
     assert result.exit_code == 1
-    assert result.stderr == "Stopped: `make` did not come to its end; out was written.\n"
+    assert result.stderr == "Stopped: `make` did not finish; out was written.\n"
 
 
 @pytest.mark.parametrize("made", [ImportError, SegtoolError])
@@ -123,7 +123,7 @@ def test_a_stop_of_which_a_library_made_an_error_is_a_stop(made: type[Exception]
 
     result = CliRunner().invoke(start)
     assert result.exit_code == 1
-    assert result.stderr == "Stopped: `start` did not come to its end; nothing was written.\n"
+    assert result.stderr == "Stopped: `start` did not finish; nothing was written.\n"
 
 
 BLOCKED = """
@@ -149,7 +149,7 @@ def test_a_stop_in_the_middle_of_an_import_is_one_sentence(name: str, module: st
     if process.returncode == 2:
         pytest.skip(f"`segtool {name}` needs no {module} to refuse its arguments")
     assert process.returncode == 1
-    assert stderr.startswith(f"Stopped: `segtool {name}` did not come to its end; ")
+    assert stderr.startswith(f"Stopped: `segtool {name}` did not finish; ")
     assert stderr.count("\n") == 1
 
 
@@ -188,7 +188,7 @@ def work():
 )
 def test_a_stop_ends_the_command_wherever_it_comes(body: str, number: str) -> None:
     result = run_python(PROGRAM.format(number=number, body=f" {body}") + "work(prog_name='work')")
-    assert result.stderr == "Stopped: `work` did not come to its end; nothing was written.\n"
+    assert result.stderr == "Stopped: `work` did not finish; nothing was written.\n"
     assert result.returncode == 1
 
 
@@ -231,7 +231,7 @@ def test_a_stop_ends_a_process_that_is_being_started() -> None:
     """The signal comes when the other process is there, and `Popen` has not returned it yet."""
     result = run_python(PROGRAM.format(number="SIGTERM", body=STARTS) + "work(prog_name='work')")
     assert result.returncode == 1
-    assert result.stderr == "Stopped: `work` did not come to its end; nothing was written.\n"
+    assert result.stderr == "Stopped: `work` did not finish; nothing was written.\n"
     group = int(Path("pid").read_text())
     with pytest.raises(ProcessLookupError):
         for _ in range(50):  # the system takes away what has ended

@@ -218,7 +218,7 @@ def test_missing_keys_and_confused_suffixes(tmp_path):
     with pytest.raises(DataError, match=r"has the arrays \['image'\] but lacks \['images', 'labels'\]"):
         open_npz(tmp_path / "keys.npz", ("images", "labels"))
     (tmp_path / "keys.npz").rename(tmp_path / "keys.npy")
-    with pytest.raises(DataError, match=r"is an \.npz archive, expected a single \.npy array"):
+    with pytest.raises(DataError, match=r"is an \.npz archive, expected a \.npy array"):
         open_npy(tmp_path / "keys.npy")
     with (tmp_path / "single.npz").open("wb") as stream:
         np.save(stream, np.zeros(3))

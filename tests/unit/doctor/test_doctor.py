@@ -92,7 +92,7 @@ class TestCommand:
         finished = run_doctor("--json", PYTHONPATH=path)
         assert finished.returncode == 1, finished.stderr
         text = finished.stdout
-        assert "1 of onnxruntime's files are missing" in text
+        assert "1 files of onnxruntime are missing" in text
         assert "onnxruntime cannot be used" in text
         assert "Traceback" not in finished.stderr
 
@@ -116,7 +116,7 @@ class TestPackages:
         (tmp_path / "onnxruntime/capi/a.py").unlink()
         (finding,) = packages.onnxruntime_findings(["onnxruntime"])
         assert finding.severity == BROKEN
-        assert "1 of onnxruntime's files are missing" in finding.finding
+        assert "1 files of onnxruntime are missing" in finding.finding
 
     def test_no_onnxruntime(self) -> None:
         assert packages.onnxruntime_findings([])[0].severity == BROKEN
@@ -125,7 +125,9 @@ class TestPackages:
         found = packages.package_findings({**dict.fromkeys(packages.installed_packages(), "1.0"), "tf2onnx": None})
         assert found == [
             Finding(
-                NOTE, "the export extra is not complete: no tf2onnx", 'pip install "segtool[export]", if you need it'
+                NOTE,
+                "the extra export is incomplete: tf2onnx not installed",
+                'pip install "segtool[export]", if you need it',
             )
         ]
 
@@ -134,8 +136,8 @@ class TestProviders:
     def test_cuda_without_a_driver(self) -> None:
         (finding,) = provider_findings({"CUDAExecutionProvider": "no device", "CPUExecutionProvider": None}, [])
         assert finding.severity == WARNING
-        assert "CUDAExecutionProvider is listed and does not start: no device" in finding.finding
-        assert "no NVIDIA driver answers" in finding.remedy
+        assert "CUDAExecutionProvider is listed but does not start: no device" in finding.finding
+        assert "no NVIDIA driver responds" in finding.remedy
 
     def test_cuda_that_does_not_start_although_there_is_a_gpu(self) -> None:
         (finding,) = provider_findings({"CUDAExecutionProvider": "no library"}, ["NVIDIA H200"])
@@ -195,7 +197,7 @@ class TestFolders:
         assert "TMPDIR" in temporary.remedy
 
     def test_no_folder(self) -> None:
-        assert folder_findings({"working": None})[0].finding == "the working folder (there is none) cannot be written"
+        assert folder_findings({"working": None})[0].finding == "the working folder (none) is not writable"
 
 
 def test_the_worst() -> None:

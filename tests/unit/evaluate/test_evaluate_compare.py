@@ -159,7 +159,7 @@ class TestCommand:
         assert result.exit_code == 0, result.stderr
         assert "good.onnx (second) against guess.onnx (first)" in result.stdout
         assert "better" in result.stdout
-        assert "The images on which they differ most" in result.stdout
+        assert "Images with the greatest differences" in result.stdout
 
     def test_json(self) -> None:
         result = run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", "--json")
@@ -175,7 +175,7 @@ class TestCommand:
 
     def test_the_width_of_boundaries_is_said(self) -> None:
         result = run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", "--resamples", 100)
-        assert "Boundary IoU is of pixels within 1 pixel of an outline." in result.stderr
+        assert "Boundary IoU: over the pixels within 1 pixel of an outline." in result.stderr
 
     def test_a_small_difference_is_not_shown_as_none(self) -> None:
         cells = [_signed(value) for value in (3e-5, -2e-7, 0.0, 0.123456, 1e-12, float("nan"))]

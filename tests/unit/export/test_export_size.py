@@ -121,8 +121,8 @@ def test_the_command_says_what_it_did(run):
     [
         ("30x30", 1, "choose a height of 28 or 32 and a width of 28 or 32, or train at that size"),
         ("100000x100000", 1, "at most 2,097,152 (such as 1024x2048)"),
-        ("0x5", 2, "no size"),
-        ("-4x8", 2, "no size"),
+        ("0x5", 2, "not a size"),
+        ("-4x8", 2, "not a size"),
     ],
 )
 def test_a_size_that_cannot_be_is_refused_and_nothing_is_left(run, size, code, words):

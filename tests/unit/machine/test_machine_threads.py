@@ -72,13 +72,13 @@ def test_threads_goes_before_omp_num_threads(model: Path, images: list[str]) -> 
 def test_a_bad_omp_num_threads_is_one_sentence(model: Path, images: list[str]) -> None:
     finished = run([*PREDICT, *images, "--model", str(model)], OMP_NUM_THREADS="many")
     assert finished.returncode == 1
-    assert "OMP_NUM_THREADS is 'many'; expected a positive whole number" in finished.stderr
+    assert "OMP_NUM_THREADS is 'many', expected a positive integer" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "2,", "two", "²"])
 def test_bad_values(text: str) -> None:
-    with pytest.raises(ProviderError, match="expected a positive whole number"):
+    with pytest.raises(ProviderError, match="expected a positive integer"):
         environment_threads({"OMP_NUM_THREADS": text})
 
 

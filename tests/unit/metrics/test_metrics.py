@@ -57,10 +57,10 @@ class TestConfusionMatrix:
     @pytest.mark.parametrize(
         ("truth", "prediction", "message"),
         [
-            ([0, 3], [0, 0], "truth holds the id 3"),
-            ([0, 0], [0, 3], "prediction holds the id 3"),
-            ([0, -1], [0, 0], "truth holds the id -1"),
-            ([0, 0], [-2, 0], "prediction holds the id -2"),
+            ([0, 3], [0, 0], "truth contains the id 3"),
+            ([0, 0], [0, 3], "prediction contains the id 3"),
+            ([0, -1], [0, 0], "truth contains the id -1"),
+            ([0, 0], [-2, 0], "prediction contains the id -2"),
         ],
     )
     def test_ids_out_of_range_are_refused(self, truth: list[int], prediction: list[int], message: str) -> None:
@@ -72,7 +72,7 @@ class TestConfusionMatrix:
             confusion_matrix(TRUTH, PREDICTION[:1], 3)
         with pytest.raises(DataError, match="float64"):
             confusion_matrix(TRUTH.astype(float), PREDICTION, 3)
-        with pytest.raises(DataError, match="at least one class"):
+        with pytest.raises(DataError, match="number of classes is 0"):
             confusion_matrix(TRUTH, PREDICTION, 0)
 
 

@@ -47,7 +47,7 @@ class TestBoundaryBand:
         np.testing.assert_array_equal(boundary_band(labels, 1), expected)
 
     def test_a_width_below_one_is_refused(self) -> None:
-        with pytest.raises(DataError, match="0 pixels wide"):
+        with pytest.raises(DataError, match="width is 0 pixels"):
             boundary_band(np.zeros((3, 3), int), 0)
 
     @pytest.mark.parametrize(("size", "width"), [((64, 84), 2), ((1024, 1024), 29), ((8, 8), 1), ((480, 640), 16)])
@@ -141,9 +141,9 @@ class TestCountImages:
             (np.zeros((1, 2, 2), int), np.zeros((1, 2, 3), int), "expected the same"),
             (np.zeros((2, 2), int), np.zeros((2, 2), int), "a stack"),
             (np.zeros((1, 2, 2)), np.zeros((1, 2, 2), int), "float64"),
-            (np.full((1, 2, 2), 3), np.zeros((1, 2, 2), int), "truth holds the id 3"),
-            (np.zeros((1, 2, 2), int), np.full((1, 2, 2), -1), "prediction holds the id -1"),
-            (np.full((1, 2, 2), 300), np.zeros((1, 2, 2), int), "truth holds the id 300"),
+            (np.full((1, 2, 2), 3), np.zeros((1, 2, 2), int), "truth contains the id 3"),
+            (np.zeros((1, 2, 2), int), np.full((1, 2, 2), -1), "prediction contains the id -1"),
+            (np.full((1, 2, 2), 300), np.zeros((1, 2, 2), int), "truth contains the id 300"),
         ],
     )
     def test_bad_input_is_refused_in_a_sentence(

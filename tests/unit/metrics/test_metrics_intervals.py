@@ -118,7 +118,7 @@ class TestBootstrap:
 
     @pytest.mark.parametrize(("resamples", "level"), [(0, 0.95), (10, 0.0), (10, 1.0)])
     def test_what_makes_no_interval_is_refused(self, resamples: int, level: float) -> None:
-        with pytest.raises(DataError, match="cannot be made"):
+        with pytest.raises(DataError, match="is not possible"):
             Bootstrap(resamples, level)
 
 

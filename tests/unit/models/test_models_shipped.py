@@ -67,7 +67,7 @@ def test_the_error_says_where_the_latest_run_is_and_what_to_do(tmp_path: Path, m
     with pytest.raises(ModelFileError, match="link to a run that no longer exists"):
         default_model()
     help_text = " ".join(CliRunner().invoke(main, ["predict", "--help"]).output.split())
-    assert "where there is no runs/latest, the model that ships with segtool" in help_text
+    assert "without runs/latest, the model that ships with segtool" in help_text
 
 
 def test_predict_works_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

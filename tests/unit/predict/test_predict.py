@@ -198,7 +198,7 @@ class TestRefusals:
         (tmp_path / "folder").mkdir()
         np.save(tmp_path / "folder/stack.npy", np.zeros((2, 4, 4), np.uint8))
         (tmp_path / "link.png").symlink_to("nowhere")
-        cases = {"no.png": "no.png does not exist", "folder": "folder has no images in it", "link.png": "leads nowhere"}
+        cases = {"no.png": "no.png does not exist", "folder": "contains no image files", "link.png": "broken link"}
         for name, words in cases.items():
             with pytest.raises(DataError, match=words):
                 predict_paths(segmenter, [str(tmp_path / name)], options=PredictOptions(out=tmp_path / "out"))
@@ -222,17 +222,21 @@ class TestRefusals:
         self, segmenter: Segmenter, images: Path, tmp_path: Path, out: str
     ) -> None:
         (tmp_path / "file").write_text("mine")
-        with pytest.raises(OutputWriteError, match=rf"go into a folder, and {tmp_path}/file is a file; choose another"):
+        with pytest.raises(OutputWriteError, match=rf"{tmp_path}/file is a file, expected a folder"):
             predict_paths(segmenter, [str(images)], options=PredictOptions(out=tmp_path / out))
         assert (tmp_path / "file").read_text() == "mine"
 
     @pytest.mark.parametrize(
         ("number", "advice"),
-        [(errno.ENOSPC, "free space"), (errno.EACCES, "check the permissions"), (errno.EROFS, "check the permissions")],
+        [
+            (errno.ENOSPC, "free disk space"),
+            (errno.EACCES, "check the permissions"),
+            (errno.EROFS, "check the permissions"),
+        ],
     )
     def test_the_advice_is_about_what_the_system_refused(self, number: int, advice: str) -> None:
         text = str(write_error("out/manifest.json", OSError(number, os.strerror(number))))
-        assert f"{os.strerror(number)}; {advice} or choose another place" in text
+        assert f"{os.strerror(number)}; {advice} or choose another path" in text
 
     @pytest.mark.parametrize("existing", ["sub/deep/c.png", "manifest.json"])
     def test_an_existing_output_stops_it_before_anything_runs(

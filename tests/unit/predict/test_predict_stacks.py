@@ -64,7 +64,7 @@ class TestStacks:
             options = PredictOptions(out=tmp_path / f"out{limit}", max_pixels=limit)
             entries = predict_paths(segmenter, [str(tmp_path / "x.npy")], options=options).entries
             assert {entry.status for entry in entries} == {status}
-            assert status == "done" or "60 x 50 pixels; at most 2999" in entries[0].error
+            assert status == "done" or "60 x 50 pixels, but the limit is 2999" in entries[0].error
 
     @pytest.mark.parametrize("shape", [(64, 84), (64, 84, 1), (64, 84, 3), (64, 84, 4)])
     def test_one_image(self, segmenter: Segmenter, tmp_path: Path, shape: tuple[int, ...]) -> None:
@@ -187,7 +187,7 @@ class TestPathLists:
 
     @pytest.mark.parametrize(
         ("arguments", "code", "words"),
-        [(["-"], 1, "no path on stdin"), (["-", "-"], 2, "one stdin"), (["-", "--watch-idle", "1"], 2, "--watch")],
+        [(["-"], 1, "stdin"), (["-", "-"], 2, "one stdin"), (["-", "--watch-idle", "1"], 2, "--watch")],
     )
     def test_mistakes(self, arguments: list[str], code: int, words: str) -> None:
         result = CliRunner().invoke(main, ["predict", *arguments], input=b"")

@@ -89,8 +89,7 @@ def test_a_file_made_for_the_cpu_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     assert not caplog.records
     segtool.load(path, provider="openvino")
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path} has Winograd's convolutions, which are for a CPU, and runs on {NAME}; "
-        "export it again with --winograd off."
+        f"{path} has Winograd's convolutions for a CPU, but runs on {NAME}; export it again with --winograd off."
     ]
 
 
@@ -103,11 +102,11 @@ def test_doctor_runs_a_model_on_it() -> None:
     [
         ({"nonsense": "1"}, "Invalid OpenVINO EP option: nonsense"),
         ({"device_type": "GPU"}, r"fell back to CPUExecutionProvider .*Device GPU is not available"),
-        ({"device_type": "XYZ"}, r"leaves every node of this model to the CPU \(it has 0 of 8 nodes\)"),
+        ({"device_type": "XYZ"}, r"leaves all nodes of this model to the CPU \(it runs 0 of 8 nodes\)"),
         ({"precision": "FP8"}, "Unsupported inference precision"),
         ({"load_config": "none.json"}, "fell back .*parse"),
-        ({"num_of_threads": "0"}, "expected a positive whole number"),
-        ({"num_of_threads": "2"}, "1 threads were asked for"),
+        ({"num_of_threads": "0"}, "expected a positive integer"),
+        ({"num_of_threads": "2"}, "1 threads were requested"),
     ],
     ids=lambda value: "-".join(value) + "-" + next(iter(value.values())) if isinstance(value, dict) else "",
 )
@@ -178,10 +177,10 @@ def test_less_than_half_of_the_graph(tmp_path: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING, logger="segtool"):
         named = open_session(path, provider="openvino")
     assert named.provider == NAME
-    assert "runs only 1 of 3 nodes of this model; the CPU runs the rest" in caplog.text
+    assert "runs only 1 of 3 nodes of this model; the CPU runs the other nodes" in caplog.text
     opened = open_session(path)
     assert opened.provider == CPU
-    assert opened.refused == {NAME: f"{NAME} starts but would run only 1 of 3 nodes of this model."}
+    assert opened.refused == {NAME: f"{NAME} starts, but would run only 1 of 3 nodes of this model."}
     assert opened.refused[NAME] in opened.reason
 
 

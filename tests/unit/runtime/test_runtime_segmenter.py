@@ -211,7 +211,7 @@ class TestLoad:
     def test_what_it_says_of_itself(self, model: Path) -> None:
         segmenter = segtool.load(str(model), provider="cpu", threads=2)
         assert (segmenter.path, segmenter.provider, segmenter.threads) == (model, "CPUExecutionProvider", 2)
-        assert "was asked for" in segmenter.provider_reason
+        assert "was requested" in segmenter.provider_reason
         assert segmenter.contract == tiny_contract()
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ class TestLoad:
     @pytest.mark.parametrize("changes", [{"height": 32}, {"channels": 3}, {"head": "logits"}])
     def test_a_contract_that_does_not_fit_the_graph(self, model: Path, changes: dict[str, object]) -> None:
         rewrite_metadata(model, {METADATA_KEY: tiny_contract(**changes).to_json()})
-        with pytest.raises(ContractError, match="its contract says"):
+        with pytest.raises(ContractError, match="its contract has"):
             load(model)
 
     def test_a_provider_that_is_not_there(self, model: Path) -> None:
@@ -256,7 +256,7 @@ class TestLoad:
             load(model, provider="tensorrt")
 
     def test_no_threads(self, model: Path) -> None:
-        with pytest.raises(ProviderError, match="1 to 1024 threads"):
+        with pytest.raises(ProviderError, match=r"threads is .*expected 1 to 1024"):
             load(model, threads=0)
 
 
@@ -276,7 +276,7 @@ class TestWhatTheGraphGives:
             model, lambda proto: helper.set_model_props(proto, {METADATA_KEY: contract.to_json()})
         )
         assert segmenter(np.full((64, 84), 50, np.uint8)).max() == 2
-        with pytest.raises(ContractError, match="gave the label 3, its contract names 3 classes"):
+        with pytest.raises(ContractError, match="has the label 3, but its contract has 3 classes"):
             segmenter(np.full((64, 84), 75, np.uint8))
 
     def test_a_label_map_of_another_size(self, model: Path) -> None:
@@ -287,7 +287,7 @@ class TestWhatTheGraphGives:
             proto.graph.node.append(helper.make_node("Slice", ["whole", "first", "last", "axis"], ["labels"]))
             proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 10
 
-        with pytest.raises(ContractError, match=r"gave uint8 \(1, 10, 84\), its contract says uint8 \(1, 64, 84\)"):
+        with pytest.raises(ContractError, match=r"is uint8 \(1, 10, 84\), but its contract has uint8 \(1, 64, 84\)"):
             self.rewritten(model, change)(np.zeros((64, 84), np.uint8))
 
 

@@ -1,1 +1,1 @@
-"""The same prediction on a Ray cluster, with inputs and outputs wherever fsspec reaches."""
+"""Prediction on a Ray cluster, with inputs and outputs on any file system of fsspec."""

@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster, and the number of actors it has room for."""
+"""The connection to a Ray cluster, and the number of actors that fit on it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from segtool.machine.processors import available_cpus
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent, whatever the user's Ray is set to
-    # Ray's processes log to files; on stderr they would warn of Ray Data's own work.
+    "RAY_USAGE_STATS_ENABLED": "0",  # send nothing, whatever the settings of the user's Ray are
+    # Ray's processes log to files; on stderr they would print warnings about Ray Data itself.
     "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
 }
 """Set in this process, the Ray processes that it starts, and each actor, before Ray or onnxruntime is imported."""
@@ -37,16 +37,16 @@ class ClusterOptions:
     Attributes
     ----------
     address
-        Of the cluster, as in `ray.init`; None for RAY_ADDRESS, or else a cluster of this machine alone that ends with
-        the run.
+        Address of the cluster, as in `ray.init`; None for RAY_ADDRESS, or without it for a cluster on this machine
+        that ends with the run.
     workers
-        Actors, each with one segmenter; None for as many as the cluster has room for at the start.
+        Number of actors, each with one segmenter; None for as many as fit on the cluster at the start.
     provider
-        As in `segtool.load`; with a GPU's provider each actor gets a GPU.
+        As in `segtool.load`; with a provider for GPUs, each actor gets a GPU.
     provider_options
         As in `segtool.load`.
     threads
-        Threads of one run; each actor gets as many processors.
+        Threads of one run; each actor gets the same number of processors.
     """
 
     address: str | None = None
@@ -80,13 +80,13 @@ def import_extra(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingExtraError(
-            f'{name} could not be imported ({error}); install it with pip install "segtool[ray]".'
+            f'{name} cannot be imported ({error}); install it with pip install "segtool[ray]".'
         ) from error
 
 
 @contextmanager
 def connected(options: ClusterOptions) -> Iterator[Any]:
-    """Connect to the cluster and give the module `ray`; an existing connection is used and stays open.
+    """Connect to the cluster and yield the module `ray`; an existing connection is used and stays open.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def count_workers(ray: Any, options: ClusterOptions) -> int:
     Raises
     ------
     ProviderError
-        No node has what one actor needs, and no number of workers was given to wait for.
+        No node has the resources of one actor, and no number of workers was specified.
     """
     room = sum(_room(node["Resources"], options) for node in ray.nodes() if node["Alive"])
     if room == 0 and (options.workers is None or options.gpus):
@@ -125,9 +125,9 @@ def count_workers(ray: Any, options: ClusterOptions) -> int:
             f"No node of the Ray cluster has {needed} for an actor; use fewer --threads, --provider cpu, or add a node."
         )
     if options.workers is not None and options.workers > room:
-        logger.warning("The Ray cluster has room for %d of %d workers now.", room, options.workers)
+        logger.warning("The Ray cluster can start only %d of %d workers now.", room, options.workers)
     if not options.gpus and ray.cluster_resources().get("GPU") and options.provider == "auto":
-        logger.warning("The Ray cluster has GPUs that are not used; --provider cuda uses them.")
+        logger.warning("The Ray cluster has unused GPUs; --provider cuda uses them.")
     return options.workers or room
 
 
@@ -153,17 +153,17 @@ def _connect(ray: Any, options: ClusterOptions) -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Refuse an address where nothing listens; Ray would wait for minutes and then end the process.
+    """Refuse an address without a listener; Ray would wait for minutes and then end the process.
 
     Raises
     ------
     ProviderError
-        It is one, or an address for Ray Client.
+        Nothing listens at the address, or it is an address for Ray Client.
     """
     if address.startswith("ray://"):
         raise ProviderError(
-            f"{address} is an address for Ray Client, which Ray Data does not support; run this on a node of the "
-            "cluster with --ray-address auto, or as a job."
+            f"{address} is an address for Ray Client, which Ray Data does not support; run this command on a node "
+            "of the cluster with --ray-address auto, or as a job."
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
@@ -176,7 +176,7 @@ def _require_listener(address: str) -> None:
 
 def _no_cluster(address: str, error: BaseException) -> ProviderError:
     return ProviderError(
-        f"There is no Ray cluster at {address} ({_last_line(error)}); start one with `ray start --head`, or leave out "
+        f"There is no Ray cluster at {address} ({_last_line(error)}); start one with `ray start --head`, or remove "
         "--ray-address to run on this machine."
     )
 

@@ -40,16 +40,16 @@ class Input:
 
 
 def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[str]]:
-    """Return the images that the arguments name, and the arguments that name nothing.
+    """Return the images that the arguments match, and the arguments that match nothing.
 
-    Paths are searched and outputs named as in `segtool.predict.naming`. URLs follow the same rules: a folder is
-    searched for image suffixes, without the output folder `out`, a pattern is expanded, and a file is taken whatever
-    its suffix. Paths come first, then URLs.
+    Paths are searched and outputs named as in `segtool.predict.naming`. URLs follow the same rules. A folder is
+    searched for image suffixes, without the output folder `out`. A pattern is expanded. A file is used with any
+    suffix. Paths come first, then URLs.
 
     Raises
     ------
     DataError
-        No argument names anything, or a URL cannot be opened or listed, or is of a .npy file.
+        No argument matches anything, or a URL cannot be opened or listed, or is a .npy file.
     MissingExtraError
         A package that a protocol needs is not installed.
     """
@@ -75,7 +75,7 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
 
 
 def _find_paths(paths: list[str], out: str, *, alone: bool) -> tuple[Sequence[Source], list[str]]:
-    """Return the sources that paths name, and the paths that name nothing; without URLs, one of them must."""
+    """Return the sources that paths match, and the paths that match nothing; without URLs, one match is required."""
     try:
         sources, missing = find_sources(paths, out=Path(out))
     except DataError:
@@ -86,7 +86,7 @@ def _find_paths(paths: list[str], out: str, *, alone: bool) -> tuple[Sequence[So
 
 
 def _expand(url: str, out: str) -> Iterator[tuple[Place, Source]]:
-    """Yield the images of a URL, each with the source that its outputs are named by."""
+    """Yield the images of a URL, each with the source that names its outputs."""
     place = open_url(url)
     if place.is_file():
         yield place, _source(place, base=_parent(place.key))
@@ -99,16 +99,20 @@ def _expand(url: str, out: str) -> Iterator[tuple[Place, Source]]:
     else:
         fixed = _parent(_MAGIC.split(place.key, maxsplit=1)[0])
         for one in place.matching():
-            if not _is_hidden(one.key, fixed):  # as a pattern of paths leaves them out
+            if not _is_hidden(one.key, fixed):  # patterns of paths skip hidden names too
                 yield one, _source(one, base=_parent(one.key))
 
 
 def _source(place: Place, *, base: str) -> Source:
     """Return the name of an image as if each protocol were a folder of the root."""
     if ".." in place.key.split("/"):
-        raise DataError(f"{place.url} has .. in its name, so its outputs could leave their folder; rename it.")
+        raise DataError(
+            f"{place.url} contains .. in its name, so its outputs could leave the output folder; rename it."
+        )
     if PurePosixPath(place.key).suffix.lower() == ARRAY_SUFFIX:
-        raise DataError(f"{place.url} is a .npy file, which is not read from a URL; give it as a path on all nodes.")
+        raise DataError(
+            f"{place.url} is a .npy file, and these are not read from URLs; give a path that exists on all nodes."
+        )
     file, folder = (Path("/", place.protocol, *key.replace("://", "/").split("/")) for key in (place.key, base))
     return Source(str(file), str(folder))
 
@@ -122,5 +126,5 @@ def _is_image(path: str) -> bool:
 
 
 def _is_hidden(path: str, folder: str) -> bool:
-    """Tell whether a file, or a folder between it and `folder`, has a name that begins with a dot."""
+    """Return whether the name of a file, or of a folder between it and `folder`, begins with a dot."""
     return "/." in f"/{path.removeprefix(folder).lstrip('/')}"

@@ -20,15 +20,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """Where outputs go; it can be pickled.
+    """The output folder; it can be pickled.
 
     Attributes
     ----------
     place
         An absolute path, or a place of fsspec.
     scratch
-        The folder in it for unfinished files of this run alone. The run removes it, with what a lost node left there,
-        and a node sees by it that the folder is shared. Empty where nothing is written.
+        A folder in it for the unfinished files of this run. The run removes it, with the files of lost nodes. A node
+        detects by it that the folder is shared. Empty if nothing is written.
     """
 
     place: Path | Place
@@ -40,9 +40,9 @@ class OutputFolder:
         return str(self.place) if isinstance(self.place, Path) else self.place.url
 
     def write(self, names: Iterable[str], write: Callable[[Path], Result]) -> Result:
-        """Have `write` write the files `names` into a folder, and move them here, each whole or not at all.
+        """Call `write` to write the files `names` into a folder, and move each complete file here.
 
-        Returns what `write` returns.
+        Return the result of `write`.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class OutputFolder:
     def _write_local(self, place: Path, names: Iterable[str], write: Callable[[Path], Result]) -> Result:
         folder = target = place / self.scratch / secrets.token_hex(8)
         try:
-            folder.mkdir()  # without parents: after the run, a node that was taken for lost writes nothing
+            folder.mkdir()  # without parents: after the run, a node that was considered lost must not write
             result = write(folder)
             for target in map(place.joinpath, names):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,12 +73,12 @@ class OutputFolder:
         return result
 
     def require_shared(self) -> None:
-        """Refuse a node where this path is another folder.
+        """Refuse a node on which this path is another folder.
 
         Raises
         ------
         OutputWriteError
-            The scratch folder is not there.
+            The scratch folder does not exist.
         """
         if isinstance(self.place, Path) and not (self.place / self.scratch).is_dir():
             raise OutputWriteError(
@@ -88,12 +88,12 @@ class OutputFolder:
 
 
 def open_output(out: str) -> OutputFolder:
-    """Return the folder that --out names.
+    """Return the output folder of --out.
 
     Raises
     ------
     DataError
-        It is a URL that cannot be opened, or where several processes cannot write.
+        It is a URL that cannot be opened, or to which several processes cannot write.
     MissingExtraError
         A package that its protocol needs is not installed.
     """
@@ -108,14 +108,14 @@ def open_output(out: str) -> OutputFolder:
 def refuse_outputs(
     folder: OutputFolder, names: Iterable[str], inputs: Iterable[Path | Place], *, overwrite: bool
 ) -> None:
-    """Refuse, before anything runs, outputs that exist and outputs that are also inputs.
+    """Before the run, refuse outputs that exist and outputs that are also inputs.
 
     Raises
     ------
     DataError
         An output would replace an input.
     OutputExistsError
-        One exists, and `overwrite` is false.
+        An output exists, and `overwrite` is false.
     """
     place = folder.place
     if isinstance(place, Path):
@@ -130,19 +130,19 @@ def refuse_outputs(
         _refuse_input(target.url, is_input=target.url in urls)
         if target.path in existing and not overwrite:
             raise OutputExistsError(
-                f"{target.url} already exists and is left as it is; pass --overwrite to replace it, or choose another "
+                f"{target.url} already exists and was not changed; pass --overwrite to replace it, or choose another "
                 "--out."
             )
 
 
 @contextmanager
 def with_scratch(folder: OutputFolder) -> Iterator[OutputFolder]:
-    """Give the folder with a scratch folder in it, which is removed at the end of the block.
+    """Yield the folder with a scratch folder in it; the scratch folder is removed at the end of the block.
 
     Raises
     ------
     OutputWriteError
-        It could not be made.
+        It could not be created.
     """
     scratch, place = f"{TEMPORARY}{secrets.token_hex(8)}", folder.place
     if isinstance(place, Path):

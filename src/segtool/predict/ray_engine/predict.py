@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 logger = logging.getLogger(__name__)
 
-# Images in a batch, which is done again where its actor is lost: few, so that all actors end together.
+# Images in a batch. If its actor is lost, the batch is repeated. Few, so that all actors end at the same time.
 _BATCH = 32
 _BATCHES_PER_WORKER = 8
 
@@ -43,24 +43,24 @@ def predict_on_cluster(
     cluster: ClusterOptions,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Predict files, folders, patterns and URLs on a Ray cluster, and write the outputs that the options name.
+    """Predict files, folders, patterns and URLs on a Ray cluster, and write the requested outputs.
 
-    Files are those of `segtool.predict.predict.predict_paths`, bit for bit. Ray repeats the batches of a lost node on
-    another one. The manifest is written last, also after an interruption (Ctrl-C). `predict_paths` with `resume`
-    completes a run into a folder that did not end.
+    The files are bit-identical to those of `segtool.predict.predict.predict_paths`. Ray repeats the batches of a lost
+    node on another one. The manifest is written last, also after an interruption (Ctrl-C). `predict_paths` with
+    `resume` completes an unfinished run in a folder.
 
     Parameters
     ----------
     model
         The .onnx file; its bytes are sent to the nodes.
     inputs
-        Files, folders (searched below), patterns and URLs of fsspec; paths are opened on the nodes.
+        Files, folders (searched recursively), patterns and URLs of fsspec; paths are opened on the nodes.
     out
         A folder that all nodes share, or a URL.
     options
         What to write; `out`, `workers` and `resume` in it are not used.
     cluster
-        Where it runs.
+        The cluster.
     progress
         Called with (finished inputs, all inputs) after each batch.
 
@@ -72,17 +72,17 @@ def predict_on_cluster(
     Raises
     ------
     DataError
-        No input names anything, an output would replace an input, or the tile size does not fit the model.
+        No input matches anything, an output would replace an input, or the tile size does not fit the model.
     MissingExtraError
-        Ray, fsspec or what a protocol needs is not installed.
+        Ray, fsspec or a package for a protocol is not installed.
     ModelFileError
-        The model cannot be opened, or probabilities were requested and it gives none.
+        The model cannot be opened, or probabilities were requested and it has none.
     OutputExistsError
-        An output, the manifest or the journal of an incomplete run exists; then nothing has been run.
+        An output, the manifest or the journal of an incomplete run exists. Nothing was run.
     OutputWriteError
         An output could not be written.
     ProviderError
-        There is no cluster, it has no room for an actor, or the provider does not start there.
+        There is no cluster, no actor fits on it, or the provider does not start there.
     """
     folder = open_output(out)
     options = replace(options, out=Path(folder.name), resume=False)
@@ -122,7 +122,7 @@ def _batches(ray: Any, model: Path, inputs: Sequence[Input], work: Work, workers
         fn_constructor_kwargs={"model": ray.put(model.read_bytes()), "work": work},
         batch_size=None,
         batch_format="numpy",
-        # A range and no fixed size: a cluster that has lost a node goes on with the actors that it has room for.
+        # A range, not a fixed size: a cluster that lost a node continues with the actors that fit.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=work.cluster.threads,
         num_gpus=work.cluster.gpus or None,
@@ -132,12 +132,12 @@ def _batches(ray: Any, model: Path, inputs: Sequence[Input], work: Work, workers
 
 
 class _Record:
-    """The status of each input: in the folder's journal as it comes, in the manifest at the end; a URL has no journal.
+    """The status of each input: first in the journal, at the end in the manifest; a URL has no journal.
 
     Attributes
     ----------
     entries
-        The planned inputs in their order, then the arguments that name nothing.
+        The planned inputs in order, then the arguments that match nothing.
     manifest
         The content of the manifest, once it is written.
     """
@@ -151,7 +151,7 @@ class _Record:
         self._reports: dict[str, Mapping[str, Any]] = {}
 
     def begin(self, planned: Sequence[Entry]) -> None:
-        """Write the planned inputs to the journal; from now on their outputs may exist."""
+        """Write the planned inputs to the journal; from here on their outputs may exist."""
         self.entries = [Entry(entry.input) for entry in planned]
         if self._journal is not None:
             self._journal.begin(self._header)
@@ -159,7 +159,7 @@ class _Record:
                 self._journal.append(entry)
 
     def set(self, number: int, entry: Entry) -> None:
-        """Note the status of an input."""
+        """Record the status of an input."""
         self.entries[number : number + 1] = [entry]
         self._finished += 1
         if self._journal is not None:
@@ -168,7 +168,7 @@ class _Record:
             logger.error("%s", entry.error)
 
     def add(self, outcome: Outcome) -> None:
-        """Note the outcome of a batch, and raise the error that stopped it."""
+        """Record the outcome of a batch, and raise the error that stopped it."""
         for number, entry in outcome.entries.items():
             self.set(number, entry)
         self._nodes[outcome.node] += len(outcome.entries)
@@ -203,11 +203,11 @@ class _Record:
 
 @contextmanager
 def _manifest_at_end(record: _Record, folder: OutputFolder) -> Iterator[None]:
-    """Write the manifest of a run at its end, whatever ends it."""
+    """Write the manifest of a run at its end, also after an error."""
     try:
         yield
     except BaseException:
-        # The error to report is the one that stopped the run, not that the manifest could not be written after it.
+        # Report the error that stopped the run, not the failed write of the manifest after it.
         with suppress(OutputWriteError):
             record.write(folder, interrupted=True)
         raise

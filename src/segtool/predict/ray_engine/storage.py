@@ -1,4 +1,4 @@
-"""Files that fsspec reaches: s3://, gs://, hdfs://, sftp://, https://, file://, zip://...::..."""
+"""Files on file systems of fsspec: s3://, gs://, hdfs://, sftp://, https://, file://, zip://...::..."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segtool.predict.ray_engine.cluster import import_extra
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"(?<=://)[^/@]*@")
 
-# The network libraries of some file systems raise errors that are no OSError and share no base class.
+# The network libraries of some file systems raise errors that are not OSErrors and have no common base class.
 _FOREIGN_ERRORS = (("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCoreError"))
 
 
@@ -37,7 +37,7 @@ class Place:
     Attributes
     ----------
     fs
-        The fsspec.AbstractFileSystem. A pickle of it holds what a node needs to connect.
+        The fsspec.AbstractFileSystem. Its pickle contains the connection settings for a node.
     path
         The path in it, without a slash at its end.
     """
@@ -71,7 +71,7 @@ class Place:
             return bool(self.fs.isfile(self.path))
 
     def files_below(self) -> list[Place]:
-        """Return all files in this folder and its sub-folders, sorted; none where the folder is missing.
+        """Return all files in this folder and its sub-folders, sorted; none if the folder is missing.
 
         Raises
         ------
@@ -103,10 +103,10 @@ class Place:
             self.fs.get_file(self.path, str(target))
 
     def put(self, source: Path, *, through: Place) -> None:
-        """Copy a local file here, whole or not at all; a file that is here is replaced.
+        """Copy a local file here atomically; an existing file is replaced.
 
-        Where the file system renames, the file is uploaded to the place `through` first. Object stores have no rename,
-        and show an upload only once it is complete.
+        If the file system supports rename, the file is first uploaded to the place `through`. Object stores have no
+        rename, but show an upload only when it is complete.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Place:
 
     def remove(self) -> None:
         """Remove this folder and its files, as far as possible."""
-        if not self._renames:  # an object store has no folders, and `put` left nothing unfinished
+        if not self._renames:  # an object store has no folders, and `put` leaves no unfinished files
             return
         with suppress(DataError, *_failures()):
             for one in self.files_below():  # one by one, because rm would expand patterns
@@ -137,7 +137,7 @@ class Place:
 
     @property
     def _renames(self) -> bool:
-        """Whether the file system has folders and a rename of its own; S3 has neither."""
+        """Whether the file system has folders and a native rename; S3 has neither."""
         from fsspec.spec import AbstractFileSystem
 
         return type(self.fs).mv is not AbstractFileSystem.mv
@@ -152,7 +152,7 @@ class Place:
 
 
 def open_url(url: str) -> Place:
-    """Return the place of a URL, with the settings that fsspec takes from its configuration and the environment.
+    """Return the place of a URL, with the settings from fsspec's configuration and the environment.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def _reading(place: Place) -> Iterator[None]:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """Return what a file system raises; a library that is not loaded cannot have raised anything."""
+    """Return the errors that a file system can raise; a library that is not loaded raises nothing."""
     loaded = ((sys.modules.get(module), name) for module, name in _FOREIGN_ERRORS)
     return (OSError, ValueError, *(getattr(module, name) for module, name in loaded if module is not None))
 

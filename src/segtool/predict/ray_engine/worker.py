@@ -1,4 +1,4 @@
-"""The actor on a node: one segmenter, which predicts the images it is given and writes their outputs."""
+"""The actor on a node: one segmenter that predicts images and writes their outputs."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from segtool.runtime.segmenter import Segmenter, load
 from segtool.runtime.sources import Source
 from segtool.runtime.stream import StreamOptions, ordered_map
 
-# Images read from or written to another machine at the same time; the model runs one at a time.
+# Images read from or written to another machine in parallel; the model runs one image at a time.
 _TRANSFERS = 8
 
 
 @dataclass(frozen=True)
 class Work:
-    """What each actor of a run does; it is pickled to all of them.
+    """The work of each actor of a run; it is pickled to all actors.
 
     Attributes
     ----------
     out
-        Where outputs go.
+        The output folder.
     options
-        What is written; `out`, `workers` and `resume` in it are not used.
+        What to write; `out`, `workers` and `resume` in it are not used.
     cluster
         The provider of each actor and its number of threads.
     version
-        Of segtool on the machine that started the run.
+        Version of segtool on the machine that started the run.
     """
 
     out: OutputFolder
@@ -59,13 +59,13 @@ class Outcome:
     Attributes
     ----------
     node
-        Where it ran.
+        The node that ran it.
     entries
-        Entries of the manifest by the number of the input; up to the one that stopped the run.
+        Entries of the manifest by the number of the input, up to the input that stopped the run.
     provider
-        The segmenter's report of its provider; empty where it did not start.
+        The segmenter's report of its provider; empty if it did not start.
     error
-        What stopped the run.
+        The error that stopped the run.
     """
 
     node: str
@@ -77,14 +77,14 @@ class Outcome:
 class Predictor:
     """One segmenter on one node; Ray Data calls it with batches of inputs.
 
-    An error that stops the run is not raised but returned: Ray would take it for a fault of the node and try again.
+    An error that stops the run is returned, not raised: Ray would treat it as a fault of the node and retry.
 
     Parameters
     ----------
     model
         A Ray reference to the bytes of the model file.
     work
-        What to do.
+        The work.
     """
 
     def __init__(self, model: Any, work: Work) -> None:
@@ -109,12 +109,12 @@ class Predictor:
         Parameters
         ----------
         batch
-            Columns `number` and `input`, each (N,); the latter has `Input`s.
+            Columns `number` and `input`, each (N,); `input` contains `Input` objects.
 
         Returns
         -------
         dict
-            Column `outcome` with one `Outcome` for the batch.
+            Column `outcome` with the `Outcome` of the batch.
         """
         outcome = Outcome(self._node, error=self._refusal)
         if self._segmenter is not None:
@@ -154,20 +154,20 @@ class Predictor:
 
 
 def _open(model: bytes, work: Work) -> Segmenter:
-    """Open a model from its bytes, where this node is fit for the work.
+    """Open a model from its bytes, after checks of this node.
 
     Raises
     ------
     ModelFileError
-        Another version of segtool is installed here.
+        This node has another version of segtool.
     OutputWriteError
-        The output folder is another one here.
+        The output folder of this node is another one.
     ProviderError
-        The provider does not start here.
+        The provider does not start on this node.
     """
     if work.version != __version__:
         raise ModelFileError(
-            f"A node has segtool {__version__}, the run was started with {work.version}; install the same on all."
+            f"A node has segtool {__version__}, expected {work.version}; install the same version on all nodes."
         )
     work.out.require_shared()
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:  # onnxruntime keeps the model in memory
@@ -179,7 +179,7 @@ def _open(model: bytes, work: Work) -> Segmenter:
 
 @contextmanager
 def _as_file(one: Input) -> Iterator[Path]:
-    """Give a local file with the bytes of an input."""
+    """Yield a local file with the bytes of an input."""
     if isinstance(one.place, Path):
         yield one.place
         return

@@ -74,8 +74,8 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["s3://bucket/x"], "is a URL, which needs --engine ray"),
-            (["a.png", "--out", "s3://bucket/x"], "is a URL, which needs --engine ray"),
+            (["s3://bucket/x"], "is a URL and needs --engine ray"),
+            (["a.png", "--out", "s3://bucket/x"], "is a URL and needs --engine ray"),
             (["a.png", "--ray-address", "auto"], "--ray-address needs --engine ray"),
         ],
     )
@@ -90,7 +90,7 @@ class TestCommandLine:
             (["a.png", "--resume"], "--resume needs --engine local"),
             (["--watch", "."], "--watch needs --engine local"),
             (["a.png", "--watch-idle", "3"], "--watch needs --engine local"),
-            (["a.png", "--provider", "xnnpack", "--provider-option", "intra_op_num_threads=2"], "set with --threads"),
+            (["a.png", "--provider", "xnnpack", "--provider-option", "intra_op_num_threads=2"], "with --threads"),
         ],
     )
     def test_what_a_cluster_does_not_have(self, arguments: list[str], said: str) -> None:
@@ -101,7 +101,7 @@ class TestCommandLine:
     def test_a_list_on_stdin_with_a_url(self) -> None:
         result = CliRunner().invoke(main, ["predict", "-"], input="a.png\ns3://bucket/b.png\n")
         assert result.exit_code == 2
-        assert "s3://bucket/b.png is a URL, which needs --engine ray" in result.output
+        assert "s3://bucket/b.png is a URL and needs --engine ray" in result.output
 
     def test_without_ray_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "ray", None)

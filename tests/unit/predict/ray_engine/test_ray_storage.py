@@ -102,7 +102,7 @@ class TestInputs:
 
     def test_a_stack_at_a_url_is_refused(self, images: Path) -> None:
         np.save(images / "stack.npy", np.zeros((2, 8, 8), np.uint8))
-        with pytest.raises(DataError, match=r"stack\.npy is a \.npy file, which is not read from a URL"):
+        with pytest.raises(DataError, match=r"stack\.npy is a \.npy file, and these are not read from URLs"):
             find_inputs([f"file://{images}/stack.npy"], out="/elsewhere")
 
     def test_nothing(self, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ class TestInputs:
         memory.store["/bucket/../../evil.png"] = memory.open("/x", "wb")
         place = Place(memory, "/bucket/../../evil.png")
         assert place.is_file()
-        with pytest.raises(DataError, match=r"has \.\. in its name"):
+        with pytest.raises(DataError, match=r"contains \.\. in its name"):
             find_inputs(["memory://bucket/../../evil.png"], out="/elsewhere")
 
 
