@@ -15,7 +15,7 @@ Folders go by several names (`IMAGES`, `MASKS`), in any case; val/ may be valid/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
