@@ -1,4 +1,8 @@
-"""The architectures by name; the command line's choices come from `ARCHITECTURES`."""
+"""The architectures by name; the command line's choices come from `ARCHITECTURES`.
+
+To add one: a module with its builder beside this file, a function here that imports it, and an entry in the registry
+(docs/add-an-architecture.md).
+"""
 
 from __future__ import annotations
 
