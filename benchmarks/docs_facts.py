@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PASSES = ROOT / "src" / "segtool" / "export" / "passes"
 
 
 def presets() -> str:
@@ -77,9 +78,8 @@ def layers() -> str:
 
 
 def passes() -> str:
-    """Return the rewrites in the order of their use, each with the first sentence of its file."""
-    folder = ROOT / "src" / "segtool" / "export" / "passes"
-    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+    """Return the rewrites in the order of their use, each with the first sentence of its file and its list."""
+    tree = ast.parse((PASSES / "__init__.py").read_text(encoding="utf-8"))
     found = {name.name: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names}
     lists = {
         target.id: [item.id for item in node.value.elts if isinstance(item, ast.Name)]
@@ -88,24 +88,32 @@ def passes() -> str:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    uses = {
-        "SHARED_REWRITES": "both",
-        "FLOAT_REWRITES": "FP32",
-        "WINOGRAD_REWRITES": "FP32, where it was timed to be faster",
-        "INT8_REWRITES": "INT8",
-        "QUANTIZED_REWRITES": "INT8",
-    }
+    order = ("SHARED_REWRITES", "FLOAT_REWRITES", "WINOGRAD_REWRITES", "INT8_REWRITES", "QUANTIZED_REWRITES")
     rows = [
-        (_first_sentence(folder / f"{str(found[name]).rpartition('.')[2]}.py"), use)
-        for key, use in uses.items()
-        for name in lists[key]
+        (_first_sentence(PASSES / f"{stem}.py"), f"`{stem}.py`", f"`{key}`")
+        for key in order
+        for stem in (str(found[name]).rpartition(".")[2] for name in lists[key])
     ]
-    return _table(("rewrite", "used for"), rows)
+    return _table(("rewrite", "file", "list"), rows)
+
+
+def graph_helpers() -> str:
+    """Return the public functions of the rewrites' `graph.py`, each with the first sentence of its docstring."""
+    tree = ast.parse((PASSES / "graph.py").read_text(encoding="utf-8"))
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    return _table(
+        ("function", "what it does"), [(f"`{node.name}`", _sentence(ast.get_docstring(node))) for node in found]
+    )
 
 
 def _first_sentence(path: Path) -> str:
     """Return the first sentence of a module's docstring, without importing it."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return _sentence(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _sentence(docstring: str | None) -> str:
+    """Return the first sentence of a docstring, on one line and without its full stop."""
+    text = docstring or ""
     return re.split(r"\.\s", " ".join(text.split("\n\n", maxsplit=1)[0].split()) + " ")[0]
 
 

@@ -215,5 +215,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "recipes": facts.recipes,
     "layers": facts.layers,
     "passes": facts.passes,
+    "graph-helpers": facts.graph_helpers,
 }
 """Name -> the Markdown that stands between the marks."""

@@ -1,6 +1,7 @@
-"""Write every table and plot of the README and the docs from results/*.json: `python benchmarks/figures.py [--check]`.
+"""Write every table and plot of the README and the docs: `python benchmarks/figures.py [--check]`.
 
-With --check nothing is written, and the exit code is 1 if a file differs from the results.
+The facts come from results/*.json and from the code (`docs_facts.py`: rewrites, recipes, layers, presets, gates,
+contract). With --check nothing is written, and the exit code is 1 if a file differs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def main() -> None:
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
-        sys.exit(f"{names}: not what benchmarks/results say; run this without --check." if stale else 0)
+        sys.exit(
+            f"{names}: not what benchmarks/results and the code say; run `python benchmarks/figures.py`."
+            if stale
+            else 0
+        )
     for path in stale:
         path.write_text(wanted[path], encoding="utf-8")
         print("wrote", path.relative_to(ROOT))

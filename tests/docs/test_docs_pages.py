@@ -131,6 +131,20 @@ def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
         assert (DOCS / link).exists(), f"{page} links to {link}"
 
 
+@pytest.mark.parametrize("page", [*PAGES, "../CONTRIBUTING.md"])
+def test_the_code_that_a_page_points_to_is_there(page: str) -> None:
+    """Paths from the root exist, and so does a name of which a page says "`name` in `path`"."""
+    text = prose(page)
+    for path in re.findall(r"`((?:src|tests|benchmarks)/[\w./*-]+)`", text):
+        assert list(ROOT.glob(path)), f"{page} points to {path}"
+    for name, path in re.findall(r"`([\w.]+)`\s+in\s+`((?:src|tests|benchmarks)/[\w/]+\.py)`", text):
+        source = (ROOT / path).read_text(encoding="utf-8")
+        for part in name.split("."):
+            assert re.search(rf"^\s*(?:def|class) {part}\b|^{part}\b.* = ", source, re.MULTILINE), (
+                f"{page}: {name} in {path}"
+            )
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_measured_figure_is_typed_by_hand(page: str) -> None:
     """Times, sizes and speeds come from benchmarks/results, between the marks."""

@@ -71,5 +71,5 @@ def test_a_stale_drawing_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert fine.value.code == 0
     drawing = tmp_path / name
     drawing.write_text(drawing.read_text(encoding="utf-8").replace("<circle", "<circle  ", 1), encoding="utf-8")
-    with pytest.raises(SystemExit, match="not what benchmarks/results say"):
+    with pytest.raises(SystemExit, match="not what benchmarks/results and the code say"):
         figures.main()

@@ -107,7 +107,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
         for path, name, threads, batch in product(paths, providers, _threads(options), options.batch)
     ]
     phases = _Phases(progress, 2 + (options.mode == "both"))
-    result = _modes(cases, images, options, phases)
+    result = _measure_modes(cases, images, options, phases)
     colds = _cold_starts(cases, result["models"], phases.next())
     rows = [{**row, **cold} for row, cold in zip(result["models"], colds, strict=True)]
     if options.data is not None:
@@ -156,7 +156,7 @@ class _Phases:
         return lambda done, total: self._progress(100 * before + int(100 * done / total), 100 * self._phases)
 
 
-def _modes(
+def _measure_modes(
     cases: Sequence[BenchmarkCase], images: UInt8Array, options: MeasureOptions, phases: _Phases
 ) -> dict[str, Any]:
     """Measure latency, throughput or both; one entry of "models" for each case."""

@@ -1,4 +1,7 @@
-"""The tables of `segtool benchmark`, and the lines that explain their figures."""
+"""The tables of `segtool benchmark`, and the lines that explain their figures.
+
+One function per table, named after it; docs/add-a-column.md shows where the values of each are computed.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,27 @@ Table = tuple[list[str], Sequence[Sequence[object]]]
 def report_benchmark(result: Row) -> None:
     """Print the result of `segtool.benchmark.measure.measure`."""
     rows = result["models"]
-    names, same = _cases(rows)
+    names, same = _case_columns(rows)
     where = f" ({same})" if same else ""
     if result["noise"] is not None:
         title = f"Latency of a run, from pixels to label maps, ms{where}"
-        emit_table(*_with(names, _latency_table(rows, result["ranking"])), title=title)
+        emit_table(*_side_by_side(names, _latency_table(rows, result["ranking"])), title=title)
         title = f"Median of each stage, ms; the latency excludes decode{where}"
-        emit_table(*_with(names, _stages_table(rows)), title=title)
+        emit_table(*_side_by_side(names, _stages_table(rows)), title=title)
     if "throughput" in rows[0]:
         title = f"Throughput on all processors of this process{where}"
-        emit_table(*_with(names, _throughput_table(rows)), title=title)
+        emit_table(*_side_by_side(names, _throughput_table(rows)), title=title)
     title = f"New process to its first labels, ms; memory; size{where}"
-    emit_table(*_with(names, _cost_table(rows)), title=title)
+    emit_table(*_side_by_side(names, _cost_table(rows)), title=title)
     if "comparison" in result:
         _report_comparison(result["comparison"])
     _print_conventions(result)
 
 
 def _report_comparison(comparison: Row) -> None:
-    names, same = _cases(comparison["rows"])
+    names, same = _case_columns(comparison["rows"])
     title = f"Time now divided by {comparison['with']}{f' ({same})' if same else ''}"
-    emit_table(*_with(names, _comparison_table(comparison)), title=title)
+    emit_table(*_side_by_side(names, _comparison_table(comparison)), title=title)
 
 
 def _print_conventions(result: Row) -> None:
@@ -123,7 +126,7 @@ def _comparison_table(comparison: Row) -> Table:
     return ["of", "ratio (interval)", "band", "verdict"], cells
 
 
-def _cases(rows: Sequence[Row]) -> tuple[Table, str]:
+def _case_columns(rows: Sequence[Row]) -> tuple[Table, str]:
     """Return the columns that identify each case, and a text with the settings that all cases share."""
     settings = {
         "provider": [row["provider"].removesuffix("ExecutionProvider") for row in rows],
@@ -140,7 +143,7 @@ def _cases(rows: Sequence[Row]) -> tuple[Table, str]:
     return (["model", *differing], cells), ", ".join(words)
 
 
-def _with(names: Table, figures: Table) -> Table:
+def _side_by_side(names: Table, figures: Table) -> Table:
     """Return a table with the columns of both tables."""
     return [*names[0], *figures[0]], [[*name, *row] for name, row in zip(names[1], figures[1], strict=True)]
 

@@ -1,4 +1,8 @@
-"""Exact rewrites of a converted network: one a file, its algebra, preconditions and gain in the docstring there."""
+"""Exact rewrites of a converted network: one a file, its algebra, preconditions and gain in the docstring there.
+
+To add one: a file beside this one, and its constant in one of the lists below (docs/add-a-pass.md). The steps that
+apply a list are named above it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ __all__ = [
     "rewrite",
 ]
 
-# What pays in float and in INT8, in the order in which each opens the way for the next.
+# What pays in float and in INT8, in the order in which each opens the way for the next (export/pipeline.py).
 SHARED_REWRITES = (
     LAYOUT_FIRST,
     NO_OP,
@@ -46,10 +50,10 @@ SHARED_REWRITES = (
     CROP_INTO_TRANSPOSED,
     LABELS_PER_BLOCK,
 )
-# What pays in one of them alone.
+# What pays in one of them alone (export/float_form.py, export/quantize.py).
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
 INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, BLOCKS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
-# What pays in float on some processors, where it was measured to.
+# What pays in float on some processors, where it was measured to (export/float_form.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
-# What pays around the float head of a graph that is quantized already.
+# What pays around the float head of a graph that is quantized already (export/quantize.py).
 QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)

@@ -1,4 +1,8 @@
-"""The registry of architectures; the command line takes its choices from `ARCHITECTURES`."""
+"""The registry of architectures; the command line takes its choices from `ARCHITECTURES`.
+
+To add one: a module with its builder beside this file, a function here that imports it, and an entry in the registry
+(docs/add-an-architecture.md).
+"""
 
 from __future__ import annotations
 
