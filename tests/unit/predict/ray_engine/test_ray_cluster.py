@@ -47,7 +47,7 @@ class TestRoom:
 
     def test_more_workers_than_room_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
         assert count_workers(Nodes({"CPU": 2}), ClusterOptions(workers=5)) == 5
-        assert "room for 2 of 5" in caplog.text
+        assert "only 2 of 5" in caplog.text
 
     def test_gpus_that_auto_does_not_use_are_said(self, caplog: pytest.LogCaptureFixture) -> None:
         assert count_workers(Nodes({"CPU": 2, "GPU": 1}), ClusterOptions()) == 2
