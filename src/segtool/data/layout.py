@@ -15,7 +15,7 @@ Folders go by several names (`IMAGES`, `MASKS`), in any case; val/ may be valid/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,6 +77,23 @@ def find_places(folder: Path) -> list[Place]:
     if any(place.masks.is_dir() or _role(place.images.name) == "images" for place in found):
         return [place for place in found if place.masks.is_dir() or next(image_files(place.images), None)]
     return [Place("", folder, folder)] if _has_masks_beside(folder) else []
+
+
+def left_out(folder: Path, places: Iterable[Place]) -> list[Path]:
+    """Return the folders of images that are called as parts, images or masks, or hold both, and are not read.
+
+    They stand in the folder, or beside the images of a part.
+    """
+    read = {path for place in places for path in (place.images, place.masks)}
+    above = {folder, *(place.parent for place in read if folder in place.parents)}
+    return [
+        entry
+        for base in sorted(above)
+        for entry in folders_in(base)
+        if not any(entry.is_relative_to(path) or path.is_relative_to(entry) for path in read)
+        and (part_of(entry.name) or _role(entry.name) or _inside(entry))
+        and next(image_files(entry), None)
+    ]
 
 
 def image_files(folder: Path) -> Iterator[Path]:

@@ -305,3 +305,35 @@ def test_of_drive_the_drawn_vessels_are_read_and_not_the_field_of_view(tmp_path)
     fill(tmp_path / "training" / "1st_manual", ["21_manual1", "22_manual1"], mask=True)
     fill(tmp_path / "training" / "mask", ["21_training_mask", "22_training_mask"])
     assert load_dataset(str(tmp_path)).label(1).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("places", "unread"),
+    [
+        ([("train/images", "train/masks"), ("images/val", "masks/val")], "train/"),
+        ([("train/images", "train/masks"), ("dev/images", "dev/masks")], "dev/"),
+        ([("images", "masks"), ("others/images", "labels")], "labels/, others/"),
+        ([("train/images", "train/masks"), ("train/photos", "train/labels")], "train/labels/, train/photos/"),
+    ],
+)
+def test_folders_with_images_that_are_not_read_are_named(tmp_path, caplog, places, unread):
+    for images, masks in places:
+        pairs(tmp_path, images, masks)
+    load_dataset(str(tmp_path))
+    assert f"has folders with images that are not read: {unread}; read are " in caplog.text
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [("images", "masks")],
+        [("train", "trainannot"), ("val", "valannot")],
+        [("JPEGImages", "SegmentationClass"), ("previews", "SegmentationObject")],
+        [("images", "annotations/trimaps")],
+    ],
+)
+def test_folders_that_are_read_or_say_nothing_of_data_are_not_named(tmp_path, caplog, places):
+    for images, masks in places:
+        pairs(tmp_path, images, masks)
+    load_dataset(str(tmp_path))
+    assert "are not read" not in caplog.text
