@@ -19,7 +19,7 @@ from fuzzing.watch import Limits, outcomes
 import segtool
 
 _BATCH = 50
-CAUGHT = "onnxruntime aborts, a ModelFileError with trial=True"
+CAUGHT = "onnxruntime aborts, a ModelFileError with sandbox=True"
 
 
 def main() -> None:
@@ -82,14 +82,14 @@ def is_finding(outcome: str) -> bool:
 
 
 def _with_trial(kind: str, row: dict[str, Any], seed: int) -> str:
-    """Return `CAUGHT` where a model that ends its process is an error with `segtool.load(..., trial=True)`."""
+    """Return `CAUGHT` where a model that ends its process is an error with `segtool.load(..., sandbox=True)`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         path.write_bytes(case_file(kind, row["number"], seed))
         try:
-            segtool.load(path, provider="cpu", threads=1, trial=True)
+            segtool.load(path, provider="cpu", threads=1, sandbox=True)
         except segtool.ModelFileError as error:
-            return CAUGHT if "in a trial" in str(error) else str(row["outcome"])
+            return CAUGHT if "in the sandbox" in str(error) else str(row["outcome"])
     return str(row["outcome"])
 
 
