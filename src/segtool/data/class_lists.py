@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segtool.data.classes import USUAL_IGNORE
+from segtool.data.classes import USUAL_IGNORE, is_background
 from segtool.data.layout import find_places
 from segtool.data.metadata import FILE_NAME, Metadata, parse_description, read_metadata
 from segtool.errors import DataError
@@ -70,7 +70,7 @@ class ClassList:
             return _ignoring(
                 [_of(name, value) for name, value in zip(names, held, strict=True)], "ignore_id", "value", None
             )
-        if ids and ids[-1] == len(names) and ids[0] == 0 and not any(map(_is_background, names)):
+        if ids and ids[-1] == len(names) and ids[0] == 0 and not any(map(is_background, names)):
             names = ["background", *names]
         if not ids or ids[-1] >= len(names) or ids[0] < 0:
             logger.warning(
@@ -160,10 +160,6 @@ def _of(name: str, value: int) -> dict[str, Any]:
     return {"name": name, "value": value}
 
 
-def _is_background(name: str) -> bool:
-    return name.strip("_ ").casefold() == "background"
-
-
 def _ignoring(classes: Sequence[Mapping[str, Any]], ignore_key: str, key: str, ignored: int | None) -> dict[str, Any]:
     """Return a description of classes, of which one called void is ignored unless something else is."""
     void = [entry for entry in classes if entry["name"].casefold() in _IGNORED]
@@ -171,7 +167,7 @@ def _ignoring(classes: Sequence[Mapping[str, Any]], ignore_key: str, key: str, i
         classes = [entry for entry in classes if entry is not void[0]]
         ignored = void[0][key]
         logger.warning("The class %r is taken as what to ignore; a dataset.json can say otherwise.", void[0]["name"])
-    background = next((entry["name"] for entry in classes if _is_background(entry["name"])), None)
+    background = next((entry["name"] for entry in classes if is_background(entry["name"])), None)
     return {"classes": [dict(entry) for entry in classes], "background": background, ignore_key: ignored}
 
 

@@ -193,8 +193,13 @@ def numbered_classes(count: int, *, ignore_id: int | None = None) -> Classes:
 
 
 def background_of(names: Sequence[str]) -> int | None:
-    """Return the class that is called background, whatever its case; None where none is."""
-    return next((index for index, name in enumerate(names) if name.strip().lower() == "background"), None)
+    """Return the class that is called background, in any case and as other tools write it; None where none is."""
+    return next((index for index, name in enumerate(names) if is_background(name)), None)
+
+
+def is_background(name: str) -> bool:
+    """Return whether a class is called background: also bg, LabelMe's _background_ or torchvision's __background__."""
+    return name.strip().strip("_").lower() in ("background", "bg")
 
 
 def binary_classes() -> Classes:

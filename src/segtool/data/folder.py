@@ -126,7 +126,7 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     # Before the classes are derived from all masks, which would hide the fault of one mask.
     refuse(size_problems(pairs), spec=spec)
     problems = pixel_problems(folder, pairs)
-    refuse([problem for problem in problems if not problem.warning], spec=spec)
+    refuse(problems, spec=spec)
     try:
         description = describe_folder(folder, listing.samples, assumed=classes)
     except SoftMasksError:
@@ -135,7 +135,7 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
         if lossy and not (folder / FILE_NAME).is_file():
             raise DataError(lossy) from error  # values that JPEG made are no classes to describe
         raise
-    for problem in problems:
+    for problem in (*listing.problems, *problems):
         logger.warning(problem.message)
     if lossy:
         logger.warning(lossy)

@@ -79,27 +79,28 @@ def list_samples(folder: Path) -> Listing:
         samples += found.samples
         problems += found.problems
         notes += found.notes
-    notes += _not_read(folder, places)
+    problems += _not_read(folder, places)
     if not samples and (outlines := outlines_problem(folder)) is not None:
         problems = [outlines]
-    if not samples and not problems:
+    if not samples and all(problem.warning for problem in problems):
         name = places[0].images.name if places else IMAGES[0]
         problems.append(Problem("missing", str(folder), f"{folder} has no images in {name}/; put image files there."))
     return Listing(tuple(samples), tuple(problems), tuple(dict.fromkeys(notes)))
 
 
-def _not_read(folder: Path, places: Sequence[Place]) -> list[str]:
+def _not_read(folder: Path, places: Sequence[Place]) -> list[Problem]:
     folders = left_out(folder, places)
     if not folders:
         return []
     pairs = list(dict.fromkeys((place.images, place.masks) for place in places))
     read = ", ".join(f"{images.relative_to(folder)}/ with {masks.relative_to(folder)}/" for images, masks in pairs[:3])
     names = some([f"{path.relative_to(folder)}/" for path in folders])
-    return [
+    message = (
         f"{folder} has folders with images that are not read: {names}; read are {read}"
         f"{', ...' if len(pairs) > 3 else ''}. Where they belong to the data set, put all parts into one arrangement, "
         "such as train/images/ and val/images/; where others are right, move these elsewhere."
-    ]
+    )
+    return [Problem("unread", str(folder), message, warning=True)]
 
 
 def _spelled_twice(places: Sequence[Place]) -> list[Problem]:

@@ -16,7 +16,7 @@ class Problem:
     ----------
     kind
         "missing", "ambiguous", "unreadable", "lossy", "size", "orientation", "pages", "range", "alpha", "values",
-        "class", "duplicate", "parts", "unlabelled" or "arrays".
+        "class", "duplicate", "parts", "unlabelled", "unread" or "arrays".
     sample
         The name of the sample, the class or the data set that it concerns; of several samples the first.
     message
@@ -38,13 +38,14 @@ class Problem:
 
 
 def refuse(problems: Sequence[Problem], *, spec: str) -> None:
-    """Raise the first of `problems`, where there is one, and say how many more there are.
+    """Raise the first of `problems` that is no warning, with the number of the others.
 
     Raises
     ------
     DataError
         There is at least one.
     """
+    problems = [problem for problem in problems if not problem.warning]
     if not problems:
         return
     more = f" ({len(problems) - 1} more of this; `segtool data check {spec}` lists all.)" if len(problems) > 1 else ""

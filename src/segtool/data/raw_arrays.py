@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,8 @@ from segtool.data.metadata import Metadata
 from segtool.errors import DataError
 
 M2NIST_SIZE = (64, 84)
+_MOST_ABSENT_IDS = 64  # classes: undescribed labels with more ids and gaps between them are no class ids
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,14 @@ def _mixed_binary(
 def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding | None]:
     """Tell the classes from the values: like masks in files, but up to half of an array's ids may not occur."""
     count = int(values.max()) + 1
-    if values.min() >= 0 and 2 <= len(values) < count <= 2 * len(values):
+    if values.min() >= 0 and 2 <= len(values) < count <= min(2 * len(values), _MOST_ABSENT_IDS):
+        logger.warning(
+            "The labels of %s hold %d of the ids 0..%d: the others are taken as classes that do not occur; a "
+            "dataset.json beside it can change this.",
+            source,
+            len(values),
+            count - 1,
+        )
         return numbered_classes(count), None
     return infer_encoding(values, source=source)
 

@@ -97,6 +97,7 @@ class PredictRun:
         self._jobs: list[Job] = []  # in the order of the manifest
         self._counts: Counter[Status] = Counter()
         self._written: set[str] = set()
+        self._warned = False  # that of a file with several images only the first is predicted
 
     def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
         """Return the images to predict; images that are done in the journal count as skipped."""
@@ -237,6 +238,9 @@ class PredictRun:
     def _note(self, job: Job, entry: Entry) -> None:
         entry.status = "done"
         self._set(job, "done", self._journal.append(entry))
+        if entry.note and not self._warned:
+            self._warned = True
+            logger.warning("%s: %s is predicted; manifest.json notes each such file.", entry.input, entry.note)
         if self._journal.has_earlier:
             self._written.add(entry.outputs["labels"])
 

@@ -11,6 +11,7 @@ import pytest
 from segtool.data import arrays
 from segtool.data.array_files import open_npy, open_npz
 from segtool.data.arrays import blocks, distinct_values, onehot_to_ids, to_integer_labels, to_uint8_images
+from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 
 
@@ -226,3 +227,14 @@ def test_missing_keys_and_confused_suffixes(tmp_path):
         open_npz(tmp_path / "single.npz", ("images",))
     with pytest.raises(DataError, match="does not exist"):
         open_npy(tmp_path / "nowhere.npy")
+
+
+def test_values_of_a_photograph_are_no_class_ids(tmp_path, caplog):
+    """Labels with gaps are ids of which some do not occur, where they are few; a channel of a photograph is not."""
+    values = np.random.default_rng(0).integers(27, 226, (4, 32, 32)).astype(np.uint8)
+    np.savez(tmp_path / "soft.npz", images=values, labels=values)
+    with pytest.raises(DataError, match="expected class ids"):
+        load_dataset(str(tmp_path / "soft.npz"))
+    np.savez(tmp_path / "gap.npz", images=values, labels=np.array([0, 1, 3], np.uint8)[values % 3])
+    assert load_dataset(str(tmp_path / "gap.npz")).num_classes == 4
+    assert "hold 3 of the ids 0..3" in caplog.text

@@ -320,7 +320,9 @@ def test_folders_with_images_that_are_not_read_are_named(tmp_path, caplog, place
     for images, masks in places:
         pairs(tmp_path, images, masks)
     load_dataset(str(tmp_path))
-    assert f"has folders with images that are not read: {unread}; read are " in caplog.text
+    message = f"has folders with images that are not read: {unread}; read are "
+    assert message in caplog.text
+    assert any(message in problem.message for problem in check_dataset(str(tmp_path)).problems)
 
 
 @pytest.mark.parametrize(

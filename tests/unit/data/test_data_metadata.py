@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from segtool.data.classes import Encoding, infer_encoding
+from segtool.data.classes import Encoding, background_of, infer_encoding
 from segtool.data.metadata import find_metadata, read_metadata
 from segtool.errors import DataError
 
@@ -179,3 +179,8 @@ def test_an_id_that_is_not_the_place_is_refused(tmp_path):
     path.write_text(json.dumps({"classes": [{"id": 1, "name": "a"}, {"id": 0, "name": "b"}]}))
     with pytest.raises(DataError, match="has the id 1, and a class's id is its place in the list"):
         read_metadata(path)
+
+
+@pytest.mark.parametrize("name", ["background", "Background", "bg", "_background_", "__background__"])
+def test_a_background_by_any_of_its_usual_names(name):
+    assert background_of(("cat", name)) == 1

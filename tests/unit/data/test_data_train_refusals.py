@@ -72,7 +72,7 @@ def test_a_folder_without_a_train_part(tmp_path):
 def test_a_set_of_one_image(tmp_path):
     (problem,), sentence = refused(write_folder(tmp_path, count=1))
     assert problem.message == sentence
-    assert sentence.startswith("With 1 image the shares 0.2 (validation)")
+    assert sentence.startswith("With 1 image the fractions 0.2 (validation)")
 
 
 def test_what_other_parts_leave_is_the_train_part(tmp_path):

@@ -141,12 +141,15 @@ class TestManifest:
         assert (bad.status, bad.outputs) == ("failed", {})
 
     @pytest.mark.parametrize("suffix", ["gif", "tif", "png"])
-    def test_the_first_frame_of_several_is_noted(self, segmenter: Segmenter, tmp_path: Path, suffix: str) -> None:
+    def test_the_first_frame_of_several_is_noted(
+        self, segmenter: Segmenter, tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         frames = [Image.fromarray(np.full((64, 84), value, np.uint8)) for value in (25, 100, 200)]
         frames[0].save(tmp_path / f"many.{suffix}", save_all=True, append_images=frames[1:])
         inputs = [str(tmp_path / f"many.{suffix}")]
         manifest = predict_paths(segmenter, inputs, options=PredictOptions(out=tmp_path / "out"))
         assert manifest.entries[0].note == "first frame of 3"
+        assert "first frame of 3 is predicted" in caplog.text
         assert (read_mask(tmp_path / "out/many.png") == 1).all()
 
     def test_a_name_that_is_no_utf8(self, segmenter: Segmenter, tmp_path: Path) -> None:
