@@ -105,7 +105,7 @@ def keras_files() -> Iterator[Case]:
     table: dict[str, tuple[Callable[[], bytes], str]] = {
         "a pickle named .keras": (arrays.pickled, "is a pickle"),
         "HDF5 named .keras": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
-        "a cut .keras file": (lambda: models.keras_lambda()[:200], "damaged or cut off"),
+        "a cut .keras file": (lambda: models.keras_lambda()[:200], "damaged or truncated"),
         "a .keras file with a Lambda layer": (models.keras_lambda, "Lambda"),
         "a .keras file nested 100,000 levels deep": (lambda: models.keras_zip(b"[" * 100_000), "bad.keras"),
         "a .keras file whose configuration inflates to 300 MB": (
@@ -126,4 +126,4 @@ def keras_files() -> Iterator[Case]:
     yield Case(
         "a run.json nested 100,000 levels deep", run, 1, "run.json", write("run/run.json", lambda: b"[" * 100_000)
     )
-    yield Case("a run.json without its data", run, 1, "what data", write("run/run.json", lambda: b'{"data": 3}'))
+    yield Case("a run.json without its data", run, 1, "does not describe the data", write("run/run.json", lambda: b'{"data": 3}'))
