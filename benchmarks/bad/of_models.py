@@ -126,4 +126,10 @@ def keras_files() -> Iterator[Case]:
     yield Case(
         "a run.json nested 100,000 levels deep", run, 1, "run.json", write("run/run.json", lambda: b"[" * 100_000)
     )
-    yield Case("a run.json without its data", run, 1, "does not describe the data", write("run/run.json", lambda: b'{"data": 3}'))
+    yield Case(
+        "a run.json without its data",
+        run,
+        1,
+        "does not describe the data",
+        write("run/run.json", lambda: b'{"data": 3}'),
+    )

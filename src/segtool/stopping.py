@@ -131,8 +131,8 @@ def finish_work() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _postponed() -> Iterator[None]:
-    """Raise `Stop` only at the end of this block."""
+def postponed() -> Iterator[None]:
+    """Raise `Stop` only at the end of this block, for code that an exception would abort or leave half done."""
     before, _state.is_held = _state.is_held, True
     try:
         yield
@@ -158,7 +158,7 @@ def run_process(command: Sequence[str], *, seconds: float | None = None) -> Comp
 
     process = None
     try:
-        with _postponed():
+        with postponed():
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
         stdout, stderr = process.communicate(timeout=seconds)
     except BaseException:

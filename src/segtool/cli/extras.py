@@ -40,5 +40,6 @@ def need_all() -> None:
     from segtool.export.versions import check_versions
 
     check_versions()
+    import_quietly("onnx", extra="all")  # before the libraries that import it
     need_training()
     import_quietly("tf2onnx", extra="all")

@@ -8,11 +8,12 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
 from segtool.errors import MissingExtraError
+from segtool.stopping import postponed
 
 BACKENDS = ("tensorflow", "jax", "torch")
 """The Keras backends for training; TensorFlow is in the extra `train`, the others are packages of these names."""
@@ -23,6 +24,10 @@ _SETTINGS = {
     "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE": "0",
 }
 """Environment variables that TensorFlow reads when it is loaded; values set by the user are kept."""
+
+
+_ABORTING = ("onnx",)
+"""Modules whose native code ends the process if a signal raises an exception while it is imported."""
 
 
 def import_quietly(name: str, *, extra: str) -> ModuleType:
@@ -37,7 +42,7 @@ def import_quietly(name: str, *, extra: str) -> ModuleType:
         return sys.modules[name]
     os.environ.update({key: value for key, value in _SETTINGS.items() if key not in os.environ})
     try:
-        with _native_stderr_closed(), no_files_at_home():
+        with _native_stderr_closed(), no_files_at_home(), postponed() if name in _ABORTING else nullcontext():
             return importlib.import_module(name)
     except ImportError as error:
         line = name if name in BACKENDS[1:] else f'"segtool[{extra}]"'

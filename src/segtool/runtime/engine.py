@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from segtool.errors import MissingExtraError
+from segtool.stopping import postponed
 
 try:
     import numpy  # noqa: F401  first: where numpy fails inside onnxruntime's import, that prints a traceback
-    import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+    with postponed():
+        import onnxruntime as ort
+        from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
     # Uninstalling one of two onnxruntime packages removes files of the other and leaves an empty module.
     INFERENCE_SESSION: Any = ort.InferenceSession

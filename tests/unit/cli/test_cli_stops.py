@@ -266,3 +266,33 @@ def test_little_is_imported_before_signals_are_handled() -> None:
     )
     call = [sys.executable, "-S", "-c", program]
     assert subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+STOPPED_IN_ONNX = """
+import enum, signal
+from segtool.stopping import Stop, begin, end, handle_signals
+from segtool.models.backend import import_quietly
+
+class Stopping(enum.EnumMeta):
+    def __call__(cls, *arguments, **options):
+        signal.raise_signal(signal.SIGTERM)
+        return super().__call__(*arguments, **options)
+
+import numpy
+enum.IntEnum.__class__ = Stopping  # onnx's native code makes its enumerations by a call of this
+handle_signals()
+begin()
+try:
+    import_quietly("onnx", extra="export")
+except Stop:
+    end()
+    import sys
+    print("stopped", "onnx" in sys.modules)
+"""
+
+
+def test_a_stop_in_the_native_import_of_onnx_waits_for_its_end() -> None:
+    """An exception there ends the process with SIGABRT."""
+    pytest.importorskip("onnx", reason="the extra export is not installed")
+    done = subprocess.run([sys.executable, "-c", STOPPED_IN_ONNX], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "stopped True\n"), done.stderr[-2000:]
