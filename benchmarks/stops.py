@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 def main() -> None:
     """Stop each command at each moment; count the outcomes by kind."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that on
     moments = int(sys.argv[1]) if len(sys.argv) > 1 else MOMENTS
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
     names = sys.argv[3:] or list(COMMANDS)
