@@ -322,4 +322,4 @@ class TestWatch:
             shutil.rmtree("incoming")
             code, stderr = ended(process)
         assert code == 1
-        assert "no folder incoming" in stderr
+        assert "folder incoming to watch does not exist" in " ".join(stderr.split())

@@ -146,7 +146,7 @@ def test_a_crop_of_channels_is_refused():
 
 
 def test_crops_with_steps_or_of_a_map_that_others_use_are_refused():
-    rewritten(upsampled(steps=2), CROP_INTO_TRANSPOSED, changes=0, refusals=["every so many"])
+    rewritten(upsampled(steps=2), CROP_INTO_TRANSPOSED, changes=0, refusals=["every n-th"])
     second = upsampled(extra=[node("ArgMax", "u", "z", axis=1)], outputs=("y", "z"), dtype=TensorProto.INT64)
     rewritten(second, CROP_INTO_TRANSPOSED, changes=0, refusals=["2 users"])
 

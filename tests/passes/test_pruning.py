@@ -252,7 +252,7 @@ def test_an_export_says_what_it_pruned(wide):
     told, count = " ".join(done.output.split()), len(facts["channels"])
     assert f"Pruned {count} convolution{'s' if count > 1 else ''} of the INT8 file, {facts['macs_saved']:.0%}" in told
     agreement = segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").contract.gates["accuracy"]
-    assert f"quantized {agreement['label_agreement']:.3%} on validation images" in told
+    assert f"quantization, {agreement['label_agreement']:.3%} on validation images" in told
     assert "pruned" not in segtool.runtime.segmenter.load(wide / "model.onnx", provider="cpu").contract.quantization
     assert segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").verify().mismatching_pixels == 0
 

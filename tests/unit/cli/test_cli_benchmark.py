@@ -278,5 +278,5 @@ def test_noise_is_put_in_words_for_what_was_measured(
         "models": [{"path": path, "threads": threads} for path, threads in rows],
     }
     with caplog.at_level(logging.WARNING, "segtool"):
-        benchmark._say_noise(result)
+        benchmark._warn_about_noise(result)
     assert words in caplog.text

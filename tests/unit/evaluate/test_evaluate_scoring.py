@@ -92,7 +92,7 @@ def test_each_image_by_itself(data):
 
 
 def test_predictions_out_of_range_are_refused(data):
-    with pytest.raises(DataError, match="prediction holds the id 3"):
+    with pytest.raises(DataError, match="prediction contains the id 3"):
         evaluate_labels(lambda images: images[..., 0] + 1, data, np.arange(7), size=(6, 8))
 
 

@@ -141,5 +141,5 @@ def test_folders_whose_time_of_change_stands_still_are_listed_after_a_while(fold
 def test_a_folder_that_is_gone_is_an_error(folder: Path) -> None:
     seen = settled(folder)
     shutil.rmtree(folder)
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="does not exist; create it first"):
         seen.whole()

@@ -220,7 +220,7 @@ def test_an_output_that_exists_is_left_alone(squares: Path) -> None:
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", images=np.zeros((1, 8, 8), np.uint8), labels=np.eye(8, dtype=np.uint8)[None])
-    with pytest.raises(DataError, match="With 1 image the shares"):
+    with pytest.raises(DataError, match="With 1 image the fractions"):
         train(_options(tmp_path / "one.npz"), out="run")
 
 
