@@ -18,6 +18,7 @@ from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
 from segtool.predict.predict import Manifest, PredictOptions, predict_paths
+from segtool.report.evaluation import draw_evaluation
 from segtool.runtime.segmenter import load
 from segtool.text import counted
 from segtool.train.callbacks import TrainListener
@@ -87,12 +88,18 @@ def quickstart(
     manifest = _predict(exported, load_dataset(data, seed=options.seed), options)
     say("4/5  Draw predictions beside the ground truth")
     picture = options.out / "predictions.png"
-    evaluate(exported.int8, options=EvaluateOptions(pictures=picture, samples=SAMPLES))
+    draw_predictions(exported.int8, picture)
     say("5/5  Measure latency, FP32 and INT8 interleaved")
     summary = _summary(trained, exported, manifest, measure(_files(exported), options=MeasureOptions(seconds=3.0)))
     summary["files"] = {"run": str(trained.folder), "picture": str(picture), "labels": str(options.out / "labels")}
     write_json(options.out / "summary.json", summary)
     return summary
+
+
+def draw_predictions(model: Path | None, picture: Path, *, data: str | None = None) -> None:
+    """Write a PNG with images, ground truth and predictions of a model; `data` is as in `EvaluateOptions`."""
+    options = EvaluateOptions(data=data, pictures=picture, samples=SAMPLES)
+    draw_evaluation(evaluate(model, options=options), options)
 
 
 def _files(exported: ExportResult) -> list[Path]:
