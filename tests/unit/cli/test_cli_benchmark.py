@@ -240,7 +240,7 @@ def test_nothing_in_the_tables_is_broken(
 def test_a_name_wider_than_the_terminal_goes_on_below(
     eight_cases: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = f"/home/{'a' * 100}/model.int8.onnx"
+    name = f"/models/{'a' * 100}/model.int8.onnx"
     lines = in_terminal(
         {**eight_cases, "models": [{**eight_cases["models"][0], "path": name}]}, 80, monkeypatch, capsys
     )
