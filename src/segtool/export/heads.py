@@ -70,7 +70,7 @@ def with_head(model: onnx.ModelProto, head: Head) -> onnx.ModelProto:
         _end_in_logits(graph)
     elif end == "logits":
         _append_softmax(graph)
-    _drop_unused(graph)
+    drop_unused(graph)
     onnx.checker.check_model(result, full_check=True)
     return result
 
@@ -107,6 +107,22 @@ def _append_softmax(graph: onnx.GraphProto) -> None:
         node.input[:] = [scores if item == name else item for item in node.input]
         node.output[:] = [scores if item == name else item for item in node.output]
     graph.node.append(helper.make_node("Softmax", [scores], [name], name="head/softmax", axis=3))
+
+
+def cut_sigmoid(graph: onnx.GraphProto) -> bool:
+    """Cut the sigmoid that a graph ends in, so that it ends in what that takes; return whether there was one to cut.
+
+    Without one, or where its values are resized behind it, the graph is left as it is.
+    """
+    last = _last(graph)
+    if last.node is None or last.node.op_type != "Sigmoid" or last.is_mixed:
+        return False
+    share, score = last.node.output[0], last.node.input[0]
+    for node in graph.node:
+        node.input[:] = [score if name == share else name for name in node.input]
+    if graph.output[0].name == share:
+        last.node.CopyFrom(helper.make_node("Identity", [score], [share], name=last.node.name))
+    return True
 
 
 def _shape(graph: onnx.GraphProto) -> list[Any]:
@@ -170,7 +186,7 @@ def _scores(graph: onnx.GraphProto) -> tuple[str, int]:
     return tensor, axis
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     """Drop the nodes and initializers that no output needs any more."""
     needed = {output.name for output in graph.output}
     kept = []

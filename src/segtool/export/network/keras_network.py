@@ -1,0 +1,80 @@
+"""A Keras network as the export reads it: its inputs and outputs, a way to run it, and its graph at one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from segtool.errors import ExportError
+from segtool.export.keras_to_onnx import keras_to_onnx
+from segtool.export.network.interface import Tensor
+from segtool.models.backend import without_advice
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class KerasNetwork:
+    """A keras.Model; see `opening.Raw` for what its members are for."""
+
+    model: Any
+    source: str
+    opset: int
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Its inputs."""
+        if not getattr(self.model, "inputs", None):
+            raise ExportError(
+                f"{self.source} was saved before it was built, so the shape of its input is unknown; call it once on an "
+                "image, or begin it with keras.Input(shape=(height, width, 3)), and save it again."
+            )
+        return tuple(Tensor(str(tensor.name), tuple(tensor.shape)) for tensor in self.model.inputs)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Its outputs, under the keys of a dict or the names of their layers."""
+        return tuple(Tensor(name, tuple(tensor.shape)) for name, tensor in self._outputs().items())
+
+    @property
+    def dtype(self) -> str:
+        """Of its input."""
+        return str(self.model.inputs[0].dtype)
+
+    def _outputs(self) -> dict[str, Any]:
+        structure = self.model.output
+        if isinstance(structure, dict):
+            return {str(key): tensor for key, tensor in structure.items()}
+        names = [str(tensor._keras_history.operation.name) for tensor in self.model.outputs]
+        unique = [name if names.count(name) == 1 else f"{name}:{i}" for i, name in enumerate(names)]
+        return dict(zip(unique, self.model.outputs, strict=True))
+
+    def runner(self, output: str, size: tuple[int, int]) -> Callable[[Array], Array]:
+        """Return a function from images in the network's own layout and scaling to one output, on the CPU."""
+        import tensorflow as tf
+
+        model = self._ending_in(output)
+
+        def run(images: Array) -> Array:
+            # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
+            with tf.device("/CPU:0"), without_advice():
+                return np.asarray(model(images, training=False))
+
+        return run
+
+    def graph(self, output: str, size: tuple[int, int]) -> onnx.ModelProto:
+        """Return the graph of one output at one size."""
+        return keras_to_onnx(self._ending_in(output), opset=self.opset, size=size)
+
+    def _ending_in(self, output: str) -> Any:
+        import keras
+
+        outputs = self._outputs()
+        if len(outputs) == 1 and not isinstance(self.model.output, (dict, list, tuple)):
+            return self.model
+        return keras.Model(self.model.inputs, outputs[output], name=self.model.name)

@@ -1,0 +1,269 @@
+"""An ONNX network as the export reads it: its inputs and outputs, a way to run it, and its graph at one size.
+
+A file from another tool often has a batch of one and shapes that are computed in the graph. Its size and a batch of
+one are fixed, onnxruntime folds what is constant then, and the batch is freed again: a Reshape's first length becomes
+-1. The parity gate compares batches of several images with single ones, so that a graph that mixes images is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from segtool.errors import ExportError, ModelFileError
+from segtool.export.heads import drop_unused
+from segtool.export.network.interface import Tensor
+from segtool.export.network.uniform import BATCH
+from segtool.export.options import DEFAULT_OPSET
+from segtool.runtime.model_file import check_model_file
+
+Array = npt.NDArray[Any]
+OLDEST_OPSET = 11
+_QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
+_DTYPES = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8"}
+_BEHIND_ARGMAX = frozenset({"Cast", "Squeeze", "Unsqueeze", "Identity", "Reshape"})
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """An ONNX file of another tool; see `opening.Raw` for what its members are for."""
+
+    path: Path
+    folder: Path
+    model: onnx.ModelProto = field(repr=False)
+
+    @property
+    def source(self) -> str:
+        """Name of the file."""
+        return str(self.path)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Its inputs, without those that are weights."""
+        return tuple(_tensor(item) for item in self._images)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Its outputs; one of class ids is that of the scores in front of its arg-max."""
+        return tuple(_tensor(item) for item in self.model.graph.output)
+
+    @property
+    def dtype(self) -> str:
+        """Of its input."""
+        kind = self._images[0].type.tensor_type.elem_type
+        return _DTYPES.get(kind, TensorProto.DataType.Name(kind).lower())
+
+    @cached_property
+    def _images(self) -> list[onnx.ValueInfoProto]:
+        weights = {item.name for item in self.model.graph.initializer}
+        return [item for item in self.model.graph.input if item.name not in weights]
+
+    def runner(self, output: str, size: tuple[int, int]) -> Callable[[Array], Array]:
+        """Return a function from images in the network's own layout and scaling to one output, on the CPU.
+
+        The file runs as it came, without onnxruntime's optimizations, and one image at a time.
+        """
+        session = self._session(_sized(self.model, size, batch=1), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+        name = self._images[0].name
+
+        def run(images: Array) -> Array:
+            return np.concatenate([session.run([output], {name: image[np.newaxis]})[0] for image in images])
+
+        return run
+
+    def graph(self, output: str, size: tuple[int, int]) -> onnx.ModelProto:
+        """Return the graph of one output at one size, with a free batch and without computed shapes."""
+        fixed = _sized(_ending_in(self.model, output), size, batch=1)
+        if _opset(fixed) < DEFAULT_OPSET:
+            try:
+                fixed = onnx.version_converter.convert_version(fixed, DEFAULT_OPSET)
+            except (RuntimeError, ValueError) as error:
+                raise ExportError(
+                    f"{self.source} has opset {_opset(fixed)}, which cannot be converted to {DEFAULT_OPSET} "
+                    f"({_first_line(error)}); export it again with opset_version={DEFAULT_OPSET}."
+                ) from error
+        target = self.folder / "folded.onnx"
+        self._session(fixed, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, target)
+        folded = onnx.load(target)
+        _free_batch(folded)
+        return folded
+
+    def _session(self, model: onnx.ModelProto, level: Any, target: Path | None = None) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = level
+        options.log_severity_level = 4
+        if target is not None:
+            options.optimized_model_filepath = str(target)
+        try:
+            return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001  onnxruntime has no common class of its errors
+            raise ExportError(
+                f"onnxruntime {ort.__version__} cannot run {self.source} ({_first_line(error)}); export it again with "
+                f"opset_version={DEFAULT_OPSET}."
+            ) from error
+
+
+def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
+    """Read an ONNX file of another tool; nothing in it is run.
+
+    Parameters
+    ----------
+    path
+        The file.
+    folder
+        Private, for what is folded.
+
+    Raises
+    ------
+    ModelFileError
+        The file is no complete ONNX model, keeps tensors in other files, or needs operators of a library.
+    ExportError
+        It is quantized, has an old opset, or weights that are not finite.
+    """
+    check_model_file(path)
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # noqa: BLE001  protobuf's errors differ between its implementations
+        raise ModelFileError(f"{path} is not an ONNX file, or is damaged ({_first_line(error)}).") from error
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    if _opset(model) < OLDEST_OPSET:
+        raise ExportError(
+            f"{path} has opset {_opset(model)}, expected {OLDEST_OPSET} or newer; export it again, in PyTorch with "
+            f"torch.onnx.export(..., opset_version={DEFAULT_OPSET})."
+        )
+    for node in _nodes(model.graph):
+        if node.op_type in _QUANTIZED:
+            raise ExportError(
+                f"{path} is quantized already ({node.op_type} at {node.name or node.output[0]}); give the float model, "
+                "and segtool quantizes it with --quantize and proves it."
+            )
+        if node.domain not in ("", "ai.onnx"):
+            raise ExportError(
+                f"{path} holds {node.domain}.{node.op_type}, which only onnxruntime knows; export it again without "
+                "optimizing it for onnxruntime."
+            )
+    _check_finite(model, path)
+    _scores_before_argmax(model)
+    return OnnxNetwork(path, folder, model)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _check_finite(model: onnx.ModelProto, path: Path) -> None:
+    for item in model.graph.initializer:
+        if item.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16):
+            values = numpy_helper.to_array(item)
+            # Attention masks are -inf where nothing may be seen; weights have more than one number and are not that.
+            if np.isnan(values).any() or (np.isinf(values).any() and values.size > 1):
+                raise ExportError(
+                    f"The weight {item.name} of {path} holds NaN or infinite values; the training went wrong."
+                )
+
+
+def _scores_before_argmax(model: onnx.ModelProto) -> None:
+    """Let outputs of class ids be those of the scores that their arg-max is of."""
+    graph = model.graph
+    producer = {name: node for node in graph.node for name in node.output}
+    for output in graph.output:
+        node = producer.get(output.name)
+        while node is not None and node.op_type in _BEHIND_ARGMAX:
+            node = producer.get(node.input[0])
+        if node is not None and node.op_type == "ArgMax":
+            output.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None))
+
+
+def _ending_in(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    kept = next(item for item in result.graph.output if item.name == output)
+    alone = onnx.ValueInfoProto()
+    alone.CopyFrom(kept)
+    del result.graph.output[:]
+    result.graph.output.append(alone)
+    drop_unused(result.graph)
+    weights = {item.name for item in model.graph.initializer}
+    images = [item for item in result.graph.input if item.name not in weights]
+    del result.graph.input[:]
+    result.graph.input.extend(images)
+    return result
+
+
+def _sized(model: onnx.ModelProto, size: tuple[int, int], *, batch: int) -> onnx.ModelProto:
+    """Return a copy whose free sides are fixed."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    weights = {item.name for item in model.graph.initializer}
+    image = next(item for item in result.graph.input if item.name not in weights)
+    sides = image.type.tensor_type.shape.dim
+    spatial = (1, 2) if sides[3].dim_value in (1, 3) else (2, 3)
+    for axis, length in zip((0, *spatial), (batch, *size), strict=True):
+        sides[axis].dim_value = length
+    del result.graph.value_info[:]
+    for output in result.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return result
+
+
+def _free_batch(model: onnx.ModelProto) -> None:
+    """Make the batch of a graph with fixed shapes symbolic."""
+    shapes = {
+        item.name: [side.dim_value for side in item.type.tensor_type.shape.dim]
+        for item in onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+    }
+    graph = model.graph
+    constants = {item.name: item for item in graph.initializer}
+    for number, node in enumerate(graph.node):
+        if node.op_type == "Reshape" and node.input[1] in constants:
+            target = numpy_helper.to_array(constants[node.input[1]])
+            known = shapes.get(node.output[0]) or target.tolist()
+            if len(known) == target.size and target.size and all(side > 0 for side in known[1:]):
+                node.input[1] = _constant(graph, f"network/shape_{number}", [-1, *known[1:]])
+        elif node.op_type == "Resize" and len(node.input) == 4 and node.input[3] in constants:
+            _resize_all_but_batch(graph, node, numpy_helper.to_array(constants[node.input[3]]), number)
+    for item in (*graph.input, *graph.output):
+        sides = item.type.tensor_type.shape.dim
+        if len(sides):
+            sides[0].ClearField("dim_value")
+            sides[0].dim_param = BATCH
+    del graph.value_info[:]
+
+
+def _resize_all_but_batch(graph: onnx.GraphProto, node: onnx.NodeProto, sizes: Array, number: int) -> None:
+    """Let a Resize to a size name the last two axes alone (opset 18)."""
+    if sizes.size != 4 or any(attribute.name == "axes" for attribute in node.attribute):
+        return
+    node.input[3] = _constant(graph, f"network/sizes_{number}", sizes[2:].tolist())
+    node.attribute.append(helper.make_attribute("axes", [2, 3]))
+
+
+def _constant(graph: onnx.GraphProto, name: str, values: list[int]) -> str:
+    graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+    return name
+
+
+def _tensor(item: onnx.ValueInfoProto) -> Tensor:
+    return Tensor(item.name, tuple(side.dim_value or None for side in item.type.tensor_type.shape.dim))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

@@ -1,0 +1,120 @@
+"""How pixels are scaled before a network sees them.
+
+Source of the figures of "imagenet": torchvision's transforms, in units of 0..255 here. Source of those of "caffe":
+keras.applications.imagenet_utils, mode "caffe".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import ExportError
+from segtool.images.arrays import FloatArray, UInt8Array
+
+ColorOrder = Literal["rgb", "bgr"]
+_NUMBERS = re.compile(r"^(?P<mean>[-+.\d,e]+)/(?P<std>[-+.\d,e]+)(?::(?P<order>rgb|bgr))?$")
+HELP = "MEAN/STD or MEAN/STD:bgr, in units of 0..255, one number or one a channel"
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """The scaling (pixel - mean) / std of raw pixels 0..255.
+
+    Attributes
+    ----------
+    name
+        As on the command line.
+    mean, std
+        One number, or one for each channel in the order of `order`; in units of 0..255.
+    order
+        Order of the channels that the network takes.
+    """
+
+    name: str
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    order: ColorOrder = "rgb"
+
+    def apply(self, images: UInt8Array) -> FloatArray:
+        """Return the scaled pixels, float32 (N, H, W, C), of RGB or grey images uint8 (N, H, W, C)."""
+        ordered = images[..., ::-1] if self.order == "bgr" else images
+        mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
+        scaled: FloatArray = (ordered.astype(np.float32) - mean) / std
+        return scaled
+
+    def facts(self) -> dict[str, Any]:
+        """Return the scaling as the contract states it."""
+        return {"name": self.name, "mean": list(self.mean), "std": list(self.std), "order": self.order}
+
+
+RAW = InputScale("0..255")
+SCALES = (
+    InputScale("0..1", std=(255.0,)),
+    InputScale("-1..1", mean=(127.5,), std=(127.5,)),
+    InputScale("imagenet", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
+    InputScale("caffe", mean=(103.939, 116.779, 123.68), order="bgr"),
+    RAW,
+)
+"""The usual scalings, which are tried where none is given."""
+
+
+def scales_for(channels: int) -> tuple[InputScale, ...]:
+    """Return the usual scalings that images of so many channels have."""
+    return SCALES if channels == 3 else tuple(item for item in SCALES if len(item.mean) == 1)
+
+
+def read_scale(text: str, channels: int) -> InputScale:
+    """Return the scaling that the user named.
+
+    Parameters
+    ----------
+    text
+        The name of a usual one, or numbers such as ``127.5/127.5`` or ``104,117,123/1:bgr``.
+    channels
+        Of the network.
+
+    Raises
+    ------
+    ExportError
+        There is no such scaling, or it has numbers for another count of channels.
+    """
+    known = {item.name: item for item in scales_for(channels)}
+    if text in known:
+        return known[text]
+    found = _NUMBERS.match(text)
+    try:
+        if found is None:
+            raise ValueError("it is neither")
+        scale = InputScale(text, _numbers(found["mean"]), _numbers(found["std"]), _order(found["order"], channels))
+    except ValueError as error:
+        raise ExportError(
+            f"--input-scale is {text!r}, expected {', '.join(known)} or numbers: {HELP} ({error})."
+        ) from error
+    counts = {len(scale.mean), len(scale.std)} - {1, channels}
+    if counts:
+        raise ExportError(
+            f"--input-scale has {counts.pop()} numbers, and the network takes {channels} channel(s); give one number, "
+            "or one for each channel."
+        )
+    return scale
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
+
+
+def _order(text: str | None, channels: int) -> ColorOrder:
+    if text == "bgr" and channels != 3:
+        raise ValueError(f"an order of {channels} channel(s) is not bgr")
+    return "bgr" if text == "bgr" else "rgb"
+
+
+def spread_over(values: tuple[float, ...], channels: int) -> npt.NDArray[np.float32]:
+    """Return one number, float32 (1,), or one for each channel, float32 (C,)."""
+    array = np.asarray(values, np.float32)
+    return array[:1] if len(set(values)) == 1 else np.broadcast_to(array, (channels,))
