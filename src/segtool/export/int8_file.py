@@ -20,13 +20,14 @@ from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
 from segtool.export.data import images_at_once
+from segtool.export.float32_file import Float32File
 from segtool.export.gates import measure_speed
-from segtool.export.job import Job, Made, measure, publish, save
+from segtool.export.job import Job, measure
 from segtool.export.options import MIN_PRUNING_IMAGES
-from segtool.export.presets import Preset
 from segtool.export.pruning import Pruned, prune
-from segtool.export.quantize import Batches, Quantized, layers_of, quantize, sensitivities
-from segtool.export.runners import Array, Images, as_labels, onnx_runner
+from segtool.export.quantize import Quantized, layers_of, quantize, sensitivities
+from segtool.export.running import Array, Batches, Images, as_labels, onnx_runner, save
+from segtool.export.stamp import publish
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class _Candidate:
         return replace(self, accuracy=replace(self.accuracy, candidates=chosen))
 
 
-def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelContract:
+def export_int8(made: Float32File, job: Job, target: Path) -> ModelContract:
     """Quantize, compare accuracy and speed with the published FP32 file, and publish.
 
     Raises
@@ -60,7 +61,7 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
     pruned = _pruned(made, job)
     facts = _pruning_facts(pruned)
     found, sensitive, kept = _accurate(
-        made if pruned is None else replace(made, base=pruned.model), job, preset, restore=pruned is None
+        made if pruned is None else replace(made, base=pruned.model), job, restore=pruned is None
     )
     if pruned is not None and not _holds(found):
         drop = found.accuracy.drop_points
@@ -72,10 +73,10 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
         )
         facts = {"pruned": {"channels": {}, "macs_saved": 0.0, "lost_points": drop}}
         before = found.accuracy.candidates
-        found, sensitive, kept = _accurate(made, job, preset)
+        found, sensitive, kept = _accurate(made, job)
         found = found.after(before)
     accuracy = _judge_accuracy(found, kept, job.options.waive)
-    figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(made, found, job, preset)}
+    figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(made, found, job)}
     if text := optimistic(accuracy):
         logger.warning(text)
     figures["speed"]["recommendation"] = recommend(figures).file
@@ -83,7 +84,7 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
         contract,
         precision="int8",
         convolutions={},
-        quantization={**_facts(found.quantized, job, preset, made.digest, sensitive), **facts},
+        quantization={**_facts(found.quantized, job, made.digest, sensitive), **facts},
         metrics={**contract.metrics, "int8": found.metrics},
         gates=figures,
     )
@@ -91,7 +92,7 @@ def export_int8(made: Made, job: Job, preset: Preset, target: Path) -> ModelCont
     return proven
 
 
-def _pruned(made: Made, job: Job) -> Pruned | None:
+def _pruned(made: Float32File, job: Job) -> Pruned | None:
     """Return the graph without the channels that others can stand in for; None where that was not asked for."""
     allowed, contract = job.options.prune, made.contract
     if allowed is None:
@@ -123,29 +124,27 @@ def _pruning_facts(pruned: Pruned | None) -> dict[str, Any]:
     }
 
 
-def _judge_speed(made: Made, found: _Candidate, job: Job, preset: Preset) -> dict[str, Any]:
+def _judge_speed(made: Float32File, found: _Candidate, job: Job) -> dict[str, Any]:
     """Time both files and return the figures; warn of what is not faster and not refused."""
     images = job.data.real_images(1, made.contract)
-    speed = measure_speed(lambda: made.run(images), lambda: found.run(images), threads=found.threads, preset=preset)
+    speed = measure_speed(lambda: made.run(images), lambda: found.run(images), threads=found.threads, preset=job.preset)
     record = judge(speed, waive=job.options.waive)
     if speed.verdict != "faster" and "waived" not in record:
         logger.warning(speed_warning(record))
     return record
 
 
-def _accurate(
-    made: Made, job: Job, preset: Preset, *, restore: bool = True
-) -> tuple[_Candidate, dict[str, float], list[str]]:
+def _accurate(made: Float32File, job: Job, *, restore: bool = True) -> tuple[_Candidate, dict[str, float], list[str]]:
     """Return the first candidate that keeps the accuracy, the one with all in INT8 where none does.
 
     With it come the sensitivities, where they were measured, and the layers that went back to float: none without
     `restore`.
     """
     batches = _batches(made, job)
-    first = _candidate(made, job, quantize(made.base, batches, preset=preset, calibration=job.options.calibration))
+    first = _candidate(made, job, quantize(made.base, batches, preset=job.preset, calibration=job.options.calibration))
     found, sensitive = first, dict[str, float]()
     if restore and not _holds(found):
-        sensitive = _sensitivities(made, job, preset, found.quantized.strength)
+        sensitive = _sensitivities(made, job, found.quantized.strength)
     kept: list[str] = []
     for name in sensitive:
         if _holds(found) or len(kept) + 1 == len(sensitive):
@@ -155,7 +154,7 @@ def _accurate(
         again = quantize(
             made.base,
             batches,
-            preset=preset,
+            preset=job.preset,
             calibration=job.options.calibration,
             keep_float=kept,
             strengths=[found.quantized.strength],
@@ -164,12 +163,12 @@ def _accurate(
     return found.after(len(kept)) if _holds(found) else first, sensitive, kept
 
 
-def _candidate(made: Made, job: Job, quantized: Quantized) -> _Candidate:
+def _candidate(made: Float32File, job: Job, quantized: Quantized) -> _Candidate:
     """Measure a quantized model; the gate does not refuse it yet."""
     contract = made.contract
     run, threads = onnx_runner(save(quantized.model, job.folder / "int8.onnx"))
     labels = as_labels(run, contract.label_dtype)
-    score, metrics = measure(run, job, contract)
+    score, metrics = measure(run, job)
     images = job.data.real_images(images_at_once(contract, most=job.options.parity_images), contract)
     agreement = gates.agreement(as_labels(made.run, contract.label_dtype)(images), labels(images))
     count, drop = int(job.data.split.val.size), job.options.max_drop
@@ -191,11 +190,11 @@ def _judge_accuracy(candidate: _Candidate, kept: Sequence[str], waive: Collectio
         raise GateError(f"{error} Returning {len(kept)} layers to float ({', '.join(kept)}) did not help.") from error
 
 
-def _sensitivities(made: Made, job: Job, preset: Preset, strength: float) -> dict[str, float]:
+def _sensitivities(made: Float32File, job: Job, strength: float) -> dict[str, float]:
     found = sensitivities(
         made.base,
         _batches(made, job),
-        preset=preset,
+        preset=job.preset,
         calibration=job.options.calibration,
         strength=strength,
         layers=layers_of(made.base),
@@ -205,15 +204,15 @@ def _sensitivities(made: Made, job: Job, preset: Preset, strength: float) -> dic
     return found
 
 
-def _batches(made: Made, job: Job) -> Batches:
+def _batches(made: Float32File, job: Job) -> Batches:
     count = job.options.images_to_calibrate((made.contract.height, made.contract.width))
     return lambda: job.data.calibration(count, made.contract)
 
 
-def _facts(quantized: Quantized, job: Job, preset: Preset, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:
+def _facts(quantized: Quantized, job: Job, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:
     """Return what the contract says of the quantization."""
     return {
-        "preset": preset.name,
+        "preset": job.preset.name,
         "method": f"static QDQ, {job.options.calibration}, per channel, bias correction",
         "equalization": quantized.strength,
         "images": quantized.images,

@@ -18,11 +18,10 @@ import numpy.typing as npt
 import onnx
 
 from segtool.errors import ExportError
-from segtool.export.int8.running import run_batches
 from segtool.export.options import CALIBRATIONS
+from segtool.export.running import Images, run_batches
 
 Array = npt.NDArray[Any]
-Batches = Iterator[npt.NDArray[np.uint8]]
 _PERCENTILE = 99.999
 _LEVELS = 128
 
@@ -141,7 +140,7 @@ def _divergence(p: Array, q: Array) -> float:
 
 
 def calibrate(
-    model: onnx.ModelProto, names: Sequence[str], batches: Batches, *, method: str = "min-max"
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[Images], *, method: str = "min-max"
 ) -> dict[str, tuple[float, float]]:
     """Return the range of each named value over the images; every range holds 0.
 

@@ -16,7 +16,7 @@ from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
-from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite
+from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite, to_ir, to_onnx
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
 from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
@@ -36,6 +36,8 @@ __all__ = [
     "Rewrite",
     "log_outcomes",
     "rewrite",
+    "to_ir",
+    "to_onnx",
 ]
 
 # What pays in float and in INT8, in the order in which each opens the way for the next (export/pipeline.py).

@@ -20,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from segtool.export.census import census
-from segtool.export.int8.running import label_agreement, run_batches, run_labels
 from segtool.export.pruning.fitting import Moments, channel_moments, fit, measure, removal_order
 from segtool.export.pruning.groups import Floats, Group, find_groups, without_channels
+from segtool.export.running import Images, label_agreement, run_batches, run_labels
+from segtool.export.stamp import census
 
 logger = logging.getLogger(__name__)
-Images = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 SHARES = (7 / 8, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
 """Of a group's channels that stay: the sizes that are tried."""
