@@ -77,6 +77,10 @@ class ModelContract:
     split
         How the training split this data set: "seed", "val_split", "test_split"; empty if unknown. With the
         fingerprint, an evaluation on the same data excludes the training images.
+    network
+        What the network inside the file takes and gives, if it differs from segtool's own: "input_scale" (name, mean,
+        std, order), "layout", "output", "output_size", "threshold", "ends_in"; empty otherwise. All of it is in the
+        graph already.
     metrics
         Measured figures, by name ("float32", "int8"), each with its convention and data.
     gates
@@ -105,6 +109,7 @@ class ModelContract:
     convolutions: Mapping[str, Any] = field(default_factory=dict)
     data_fingerprint: str = ""
     split: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     gates: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,7 @@ _MAX_VERSION = 1_000_000
 _HEADS, _SIZE_POLICIES = ("labels", "logits", "probabilities"), ("resize", "tile")
 _PRECISIONS = ("float32", "int8")
 _FINGERPRINT = re.compile("([0-9a-f]{64})?")
-_MAPPINGS = ("quantization", "convolutions", "split", "metrics", "gates", "versions")
+_MAPPINGS = ("quantization", "convolutions", "split", "network", "metrics", "gates", "versions")
 
 
 def read_json(text: str) -> Any:

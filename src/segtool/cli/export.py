@@ -21,6 +21,7 @@ from segtool.export.options import (
     WINOGRAD_CHOICES,
     ExportOptions,
 )
+from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.presets import PRESET_NAMES
 from segtool.export.verdict import GATES
 from segtool.text import percent
@@ -38,7 +39,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     kept=WHOLE_FILES_KEPT,
     short_help="Convert a trained network to ONNX (FP32, INT8) and verify it.",
 )
-@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[RUN_OR_KERAS]")
+@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[MODEL]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
 @data_option("Images for the gates and the calibration.  [default: the data of the run]")
 @click.option(
@@ -53,6 +54,22 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     type=SizeType(),
     help="Rebuild the network for this input size, with the same weights; up to 2,097,152 pixels (1024x2048). Images "
     "are resized to it, and all gates and figures use it.  [default: the input size of the network]",
+)
+@click.option(
+    "--input-scale",
+    metavar="NAME|NUMBERS",
+    help="Scaling of the pixels of a network with float32 input: 0..255, 0..1, -1..1, imagenet (RGB, mean and standard "
+    f"deviation), caffe (BGR, mean), or {SCALE_HELP}.  [default: read from the network, or measured on --data]",
+)
+@click.option(
+    "--output",
+    metavar="NAME",
+    help="The output with the scores of the classes, for a network with several.",
+)
+@click.option(
+    "--threshold",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    help="Probability above which a network with one sigmoid output sees its class.  [default: 0.5]",
 )
 @click.option(
     "--larger-images",
@@ -126,7 +143,12 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
 @overwrite_option
 @json_option
 def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
-    """Convert a trained network (a run folder or .keras file; by default the latest run) to one ONNX file.
+    """Convert a trained network to one ONNX file that is verified and states what it needs.
+
+    MODEL is a run folder (by default the latest run), or anybody's segmentation network: a .keras, .h5 or .onnx file.
+    Such a network is verified on your own images and masks (--data). It takes float32 or uint8 pixels, in any of the
+    usual scalings, at a fixed or free size; it gives scores of the classes as softmax, logits or sigmoid, at full or
+    reduced size.
 
     The file takes raw uint8 pixels and returns class ids: scaling and arg-max are inside the graph. It contains its
     contract and images for a self-test. Three gates check it: parity (same outputs as the trained network on real
@@ -140,6 +162,8 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
       segtool export --quantize --prune 0.1        # even smaller and faster, for a wide network
       segtool export --quantize --preset arm       # for an Arm board; measure there with segtool benchmark
       segtool export --quantize --waive speed      # the smaller file, even if it is slower
+      segtool export unet.keras --data photos --quantize --input-scale imagenet
+      segtool export deeplab.onnx --data photos --quantize --output out
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
     """
     from segtool.cli.extras import need_all

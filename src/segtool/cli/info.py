@@ -70,6 +70,7 @@ def _facts(path: Path, contract: ModelContract) -> dict[str, Any]:
         "larger_images": contract.size_policy,
         "quantization": dict(contract.quantization),
         "convolutions": dict(contract.convolutions),
+        "network": dict(contract.network),
         "metrics": dict(contract.metrics),
         "gates": dict(contract.gates),
         "data_fingerprint": contract.data_fingerprint,

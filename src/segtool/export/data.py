@@ -45,6 +45,11 @@ class ExportData:
             "ignore_id": dataset.ignore_id,
         }
 
+    def few_images(self, count: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Return up to `count` validation images, training ones where there are none, resized: uint8 (n, H, W, C)."""
+        pool = self.split.val if self.split.val.size else self.split.train
+        return self.dataset.images([int(index) for index in pool[:count]], size=size)
+
     def real_images(self, count: int, contract: ModelContract) -> Images:
         """Return up to `count` inputs of validation images, training ones where there are none: uint8 (n, H, W, C)."""
         pool = self.split.val if self.split.val.size else self.split.train

@@ -1,4 +1,4 @@
-"""The FP32 file of an export: converted, rewritten, compared with Keras, measured, published.
+"""The FP32 file of an export: converted, rewritten, compared with the network, measured, published.
 
 Its convolutions are Winograd's (`passes.winograd`) where those were measured to be faster. They have fewer
 multiplications and more steps, so whether they pay depends on the processor and the network: both forms are timed
@@ -22,7 +22,6 @@ from segtool.export.data import images_at_once
 from segtool.export.gates import Parity, compare_parity
 from segtool.export.heads import end_of, with_head
 from segtool.export.job import Job, measure
-from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import (
     FLOAT_REWRITES,
     SHARED_REWRITES,
@@ -33,7 +32,7 @@ from segtool.export.passes import (
     rewrite,
 )
 from segtool.export.presets import is_own
-from segtool.export.running import Array, Images, as_labels, as_probabilities, keras_runner, onnx_runner, save
+from segtool.export.running import Array, Images, as_labels, as_probabilities, onnx_runner, save
 from segtool.export.stamp import publish
 from segtool.export.verdict import judge, useless
 from segtool.machine.machine import machine_info
@@ -102,7 +101,7 @@ class _Form:
 
 
 def export_float32(job: Job) -> Float32File:
-    """Convert, rewrite, compare with Keras, measure and publish.
+    """Rewrite, compare with the network, measure and publish.
 
     Raises
     ------
@@ -112,7 +111,7 @@ def export_float32(job: Job) -> Float32File:
         The graph does not give the outputs of the network.
     """
     options = job.options
-    converted = keras_to_onnx(job.model, opset=options.opset)
+    converted = job.network.graph
     base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
     # The gate compares a batch and single images, so it needs two.
     images = job.data.real_images(max(2, images_at_once(job.contract, most=options.parity_images)), job.contract)
@@ -140,7 +139,7 @@ def export_float32(job: Job) -> Float32File:
 def _parity(
     converted: onnx.ModelProto, form: _Form, images: Images, run: Callable[[Images], Array], job: Job
 ) -> Parity:
-    """Compare the graph that will be published with Keras; where it gives labels, also its scores in front of them."""
+    """Compare the graph that will be published with the network; where it gives labels, also its scores in front of them."""
     head, end = job.options.head, end_of(converted)
     probabilities = as_probabilities(run, head)
     if head == "labels":
@@ -149,7 +148,7 @@ def _parity(
         probabilities = as_probabilities(scored, end)
     return compare_parity(
         images,
-        keras=as_probabilities(keras_runner(job.model), end),
+        network=job.network.probabilities,
         probabilities=probabilities,
         labels=as_labels(run, job.contract.label_dtype),
     )

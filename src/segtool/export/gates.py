@@ -38,7 +38,7 @@ class Parity:
         Largest absolute difference of two probabilities (of logits: behind a softmax); infinite for outputs of another
         shape.
     label_agreement
-        Share of pixels, 0..1, on which the file's labels are the arg-max of Keras's probabilities.
+        Share of pixels, 0..1, on which the file's labels are the arg-max of the network's probabilities.
     images
         Number of images, compared in one batch.
     single
@@ -56,7 +56,7 @@ class Parity:
         if self.max_difference <= MAX_DIFFERENCE and self.label_agreement >= MIN_AGREEMENT:
             return None
         return Refusal(
-            f"Parity gate: the exported graph's probabilities differ from Keras by up to {self.max_difference:.3g} "
+            f"Parity gate: the exported graph's probabilities differ from the network by up to {self.max_difference:.3g} "
             f"(allowed {MAX_DIFFERENCE:g}) and {self.label_agreement:.4%} of the labels agree "
             f"(needed {MIN_AGREEMENT:.2%})",
             "the file was not written, please report this network",
@@ -149,7 +149,7 @@ class Speed:
 def compare_parity(
     images: Images,
     *,
-    keras: Callable[[Images], Scores],
+    network: Callable[[Images], Scores],
     probabilities: Callable[[Images], Scores],
     labels: Callable[[Images], Labels],
 ) -> Parity:
@@ -159,9 +159,9 @@ def compare_parity(
     ----------
     images
         Real images, uint8 (N, H, W, C), two or more.
-    keras, probabilities
-        The probabilities, float32 (N, H, W, K), of the network and of the converted graph. Logits are compared behind a
-        softmax: how large they are says nothing, and how far apart they are only matters there.
+    network, probabilities
+        The probabilities, float32 (N, H, W, K), of the network as it came and of the graph made of it. Logits are
+        compared behind a softmax: how large they are says nothing, and how far apart they are only matters there.
     labels
         The labels (N, H, W) of the very graph that will be published.
 
@@ -176,7 +176,7 @@ def compare_parity(
             "give data with at least 2."
         )
     single = min(len(images), 8)
-    expected, together = keras(images), probabilities(images)
+    expected, together = network(images), probabilities(images)
     alone = np.concatenate([probabilities(image[None]) for image in images[:single]])
     # NumPy's maximum keeps a NaN, on which the gate refuses; Python's would lose it.
     difference = float(np.maximum(_difference(expected, together), _difference(expected[:single], alone)))

@@ -19,6 +19,9 @@ End = Literal["probabilities", "logits", "sigmoid"]
 # What only moves numbers: a softmax behind it is the softmax before it. Their class axis is not followed.
 _MOVES = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze"})
 
+MONOTONE = "output/monotone"
+"""First part of the names of nodes that change no arg-max."""
+
 _TO_THE_LAST = 2**31 - 1  # what converters write where a slice has no end
 
 
@@ -180,7 +183,7 @@ def _scores(graph: onnx.GraphProto) -> tuple[str, int]:
             axis = 1
         elif node.op_type == "Softmax" and not is_logits and attributes.get("axis", -1) % 4 == axis:
             is_logits = True
-        elif node.op_type != "Identity":
+        elif node.op_type != "Identity" and not (is_logits and node.name.startswith(f"{MONOTONE}/")):
             break
         tensor = node.input[0]
     return tensor, axis

@@ -11,6 +11,7 @@ from typing import Any
 from segtool.contract import ModelContract
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, images_at_once
+from segtool.export.network.opening import Network
 from segtool.export.options import ExportOptions
 from segtool.export.presets import Preset
 from segtool.export.running import Array, Images, as_labels
@@ -29,8 +30,8 @@ class Job:
     ----------
     options
         As requested.
-    model
-        keras.Model, at the size of the file.
+    network
+        At the size of the file.
     contract
         Of the file, without what the steps measure: gates, metrics, quantization.
     data
@@ -48,7 +49,7 @@ class Job:
     """
 
     options: ExportOptions
-    model: Any
+    network: Network
     contract: ModelContract
     data: ExportData
     preset: Preset

@@ -31,7 +31,9 @@ _FAILURES = (
 )
 
 
-def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+def keras_to_onnx(
+    model: Any, *, opset: int = DEFAULT_OPSET, size: tuple[int, int] | None = None
+) -> onnx.ModelProto:
     """Convert a trained network, exactly as it is.
 
     Parameters
@@ -40,6 +42,8 @@ def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
         keras.Model that `segtool.models.network.check_exportable` accepts.
     opset
         Version of the ONNX operator set, one of `options.TESTED_OPSETS`.
+    size
+        (height, width) of the input, for a network that takes any; None for its own.
 
     Returns
     -------
@@ -54,12 +58,12 @@ def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
         TensorFlow or tf2onnx is not installed.
     """
     try:
-        return _named(_convert(model, opset), model)
+        return _named(_convert(model, opset, size))
     except _FAILURES as error:
         raise ExportError(_why_not(model, opset, error)) from error
 
 
-def _convert(model: Any, opset: int) -> onnx.ModelProto:
+def _convert(model: Any, opset: int, size: tuple[int, int] | None = None) -> onnx.ModelProto:
     """Convert a network with tf2onnx, and check the graph: an operator that it does not know stays in it.
 
     Raises
@@ -71,7 +75,7 @@ def _convert(model: Any, opset: int) -> onnx.ModelProto:
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is our error, in one sentence
     names = [INPUT] if len(model.inputs) == 1 else [f"{INPUT}_{number}" for number in range(len(model.inputs))]
     signature = [
-        tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)
+        tf.TensorSpec([None, *(size or tensor.shape[1:3]), *tensor.shape[3:]], tensor.dtype, name=name)
         for tensor, name in zip(model.inputs, names, strict=True)
     ]
     # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
@@ -148,14 +152,15 @@ def _alone(layer: Any) -> Any:
     return keras.Model(inputs, layer(inputs if len(inputs) > 1 else inputs[0]))
 
 
-def _named(converted: onnx.ModelProto, model: Any) -> onnx.ModelProto:
+def _named(converted: onnx.ModelProto) -> onnx.ModelProto:
     """Name the output and the batch, state the output's shape, and number the names that tf2onnx made up."""
     graph = converted.graph
     old = graph.output[0].name
     for node in graph.node:
         node.output[:] = ["probabilities" if name == old else name for name in node.output]
         node.input[:] = ["probabilities" if name == old else name for name in node.input]
-    shape = [BATCH, *model.outputs[0].shape[1:]]
+    sides = graph.output[0].type.tensor_type.shape.dim
+    shape = [BATCH, *(side.dim_value or None for side in list(sides)[1:])]
     graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape))
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
     del graph.value_info[:]

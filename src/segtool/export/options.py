@@ -41,11 +41,19 @@ class ExportOptions:
         What the file's contract says of larger images: "resize" or "tile"; None for "tile" where the network was
         trained on crops, else "resize".
     size
-        (height, width) of the input; None for the network's own. For another the network is rebuilt with its weights.
+        (height, width) of the input; None for the network's own, or, where it takes any, that of the data. For another
+        than its own a Keras network is rebuilt with its weights.
+    input_scale
+        How the pixels of a network with float input are scaled: a name or numbers (`network.scaling.read_scale`); None
+        to read it from the network, or to measure it on the data.
+    output
+        The output with the scores of the classes; None for the only one.
+    threshold
+        Of the probability, 0..1, above which a network that scores one class sees it; None for 0.5.
     max_drop
         Points of foreground mean IoU (of 100) that INT8 may lose.
     opset
-        ONNX operator set.
+        ONNX operator set that a Keras network is converted to; None for the tested one.
     out
         The FP32 file; None for model.onnx beside the trained model, or model.HxW.onnx where a size is given. The
         INT8 file is named after it.
@@ -75,8 +83,11 @@ class ExportOptions:
     head: Head = "labels"
     size_policy: SizePolicy | None = None
     size: tuple[int, int] | None = None
+    input_scale: str | None = None
+    output: str | None = None
+    threshold: float | None = None
     max_drop: float = 0.5
-    opset: int = DEFAULT_OPSET
+    opset: int | None = None
     out: str | Path | None = None
     overwrite: bool = False
     winograd: Winograd = "auto"

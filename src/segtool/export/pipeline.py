@@ -2,8 +2,9 @@
 
 The steps, in order:
 
-1. `_open` opens the network and the data, and refuses what cannot be exported.
-2. `float32_file` converts the network, rewrites the graph, compares it with Keras (parity), and publishes the file.
+1. `_open` opens the network and the data, finds out what the network takes and gives (`network`), brings its graph into
+   one form, and refuses what cannot be exported.
+2. `float32_file` rewrites the graph, compares it with the network as it came (parity), and publishes the file.
 3. `int8_file` quantizes the graph, compares it with FP32 (accuracy, speed), and publishes the file.
 
 Each file is published as soon as its own gates passed. If a gate refuses the INT8 file, the FP32 file stays, and the
@@ -20,31 +21,33 @@ from typing import Any
 
 from segtool import __version__
 from segtool.contract import ModelContract
-from segtool.errors import GateError
+from segtool.errors import ExportError, GateError
 from segtool.export.data import ExportData, check_fits, open_data
 from segtool.export.float32_file import export_float32
 from segtool.export.int8_file import export_int8
 from segtool.export.job import Job, Progress
-from segtool.export.options import ExportOptions, ExportResult
+from segtool.export.network.keras_network import KerasNetwork, rebuilt_for
+from segtool.export.network.onnx_network import read_onnx
+from segtool.export.network.opening import Network, Raw, open_network
+from segtool.export.options import DEFAULT_OPSET, ExportOptions, ExportResult
 from segtool.export.preflight import check_int8_data, check_options, output_paths
 from segtool.export.presets import preset_for
-from segtool.export.resize.rebuild import rebuild
 from segtool.export.resize.warnings import size_warnings
 from segtool.models import ModelSource, find_model, load_keras_file
-from segtool.models.network import Network, check_exportable, contract_of, network_of
+from segtool.models.network import NetworkShape, check_exportable, contract_of
 
 logger = logging.getLogger(__name__)
 
 
 def export_model(
-    source: str | Path | None = None, *, options: ExportOptions | None = None, progress: Progress | None = None
+    source: str | Path | Any = None, *, options: ExportOptions | None = None, progress: Progress | None = None
 ) -> ExportResult:
     """Export a trained network.
 
     Parameters
     ----------
     source
-        A run folder or a .keras file; None for runs/latest.
+        A run folder, a .keras, .h5 or .onnx file, or a keras.Model; None for runs/latest.
     options
         How; None for the defaults.
     progress
@@ -71,30 +74,61 @@ def export_model(
     return ExportResult(job.target, float32.contract, job.int8_target, int8, warned)
 
 
-def _open(source: str | Path | None, options: ExportOptions, folder: Path, progress: Progress | None) -> Job:
+def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progress: Progress | None) -> Job:
     """Open the network and the data, and refuse what cannot be exported."""
-    found = find_model(source, kind="keras")
+    found = _find(source)
     if found.run and found.run.info.get("status") == "running":
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
     target, int8_target = output_paths(found, options)
     check_options(options)
     preset = preset_for(options.preset)
-    model = load_keras_file(found.path)
+    raw = _raw(source, found, options, folder)
     data = open_data(found.run, options.data)
     if options.quantize:
         check_int8_data(data)
-    network = network_of(model, source=str(found.path))
+    rebuilt = rebuilt_for(raw, options) if isinstance(raw, KerasNetwork) else None
+    network = open_network(rebuilt or raw, data, options)
     contract = _contract(network, found, data, options)
-    check_exportable(network)
-    model, contract, warned = _resized(model, contract, options.size)
-    return Job(options, model, contract, data, preset, target, int8_target, folder, progress, warned)
+    warned: tuple[str, ...] = ()
+    if isinstance(raw, KerasNetwork) and rebuilt is not None:
+        contract = replace(contract, trained_size=raw.size)
+        warned = size_warnings(raw.model, rebuilt.model, contract)
+        for text in warned:
+            logger.warning(text)
+    return Job(options, network, contract, data, preset, target, int8_target, folder, progress, warned)
+
+
+def _find(source: str | Path | Any) -> ModelSource:
+    """Find the network that the user named; a model in memory has a name and no file."""
+    if source is None or isinstance(source, str | Path):
+        is_folder = source is None or Path(source).is_dir()
+        return find_model(source, kind="keras" if is_folder else None)
+    return ModelSource(Path(f"{getattr(source, 'name', 'model')}.keras"), "keras")
+
+
+def _raw(source: str | Path | Any, found: ModelSource, options: ExportOptions, folder: Path) -> Raw:
+    """Open the network as it came."""
+    if found.kind == "onnx":
+        if options.opset is not None:
+            raise ExportError(
+                "--opset is for Keras networks: an ONNX file keeps its own, or is raised to the tested one."
+            )
+        return read_onnx(found.path, folder)
+    in_memory = not (source is None or isinstance(source, str | Path))
+    model = source if in_memory else load_keras_file(found.path)
+    check_exportable(model)
+    return KerasNetwork(model, str(found.path), options.opset or DEFAULT_OPSET)
 
 
 def _contract(network: Network, source: ModelSource, data: ExportData, options: ExportOptions) -> ModelContract:
     """Return the contract of the files, without what the steps measure; refuse data that do not fit it."""
-    run = source.run
-    contract = contract_of(network, data=run.data if run else data.facts(), split=run.split if run else None)
-    contract = replace(contract, size_policy=options.size_policy or contract.size_policy)
+    run, reading = source.run, network.reading
+    contract = contract_of(
+        NetworkShape(str(source.path), *reading.size, reading.taken.channels, reading.classes),
+        data=run.data if run else data.facts(),
+        split=run.split if run else None,
+    )
+    contract = replace(contract, size_policy=options.size_policy or contract.size_policy, network=network.facts)
     check_fits(data.dataset, contract)
     return replace(contract, head=options.head, versions=_versions(), arguments=options.arguments)
 
@@ -104,21 +138,3 @@ def _versions() -> dict[str, str]:
 
     names = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
     return {"segtool": __version__, **{name: version(name) for name in names}}
-
-
-def _resized(
-    model: Any, contract: ModelContract, size: tuple[int, int] | None
-) -> tuple[Any, ModelContract, tuple[str, ...]]:
-    """Rebuild the network if another size than its own is requested; return it, its contract, and warnings.
-
-    What follows, gates included, has that size.
-    """
-    own = (contract.height, contract.width)
-    if size in (None, own):
-        return model, contract, ()
-    height, width = size
-    rebuilt, resized = rebuild(model, size), replace(contract, height=height, width=width, trained_size=own)
-    warnings = size_warnings(model, rebuilt, resized)
-    for text in warnings:
-        logger.warning(text)
-    return rebuilt, resized, warnings

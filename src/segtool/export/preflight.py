@@ -88,13 +88,15 @@ def check_options(options: ExportOptions) -> None:
         _check_pruning(options.prune, quantize=options.quantize)
     if unknown := [name for name in options.waive if name not in GATES]:
         raise ExportError(f"There is no gate {unknown[0]!r} to waive; choose {', '.join(GATES)}.")
+    if options.threshold is not None and not 0 < options.threshold < 1:
+        raise ExportError(f"The threshold is {options.threshold:g}, expected a number between 0 and 1, such as 0.5.")
     if options.size is not None:
         check_size(options.size)
 
 
-def _check_opset(opset: int) -> None:
+def _check_opset(opset: int | None) -> None:
     """Refuse an opset that was not tested."""
-    if opset not in TESTED_OPSETS:
+    if opset is not None and opset not in TESTED_OPSETS:
         raise ExportError(
             f"Opset {opset} was asked for, segtool converts to {TESTED_OPSETS.start} to {TESTED_OPSETS.stop - 1}; "
             f"leave --opset out for {DEFAULT_OPSET}."
@@ -113,19 +115,23 @@ def _check_pruning(percent: float, *, quantize: bool) -> None:
 
 def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Path | None]:
     """Return where the FP32 and, with `quantize`, the INT8 file go; refuse what exists and may not be replaced."""
-    target = source.path.with_name(_default_name(options.size)) if options.out is None else Path(options.out)
+    target = source.path.with_name(_default_name(source, options.size)) if options.out is None else Path(options.out)
     if target.suffix.lower() != ".onnx" or target.is_dir():
         raise ExportError(
             f"The output {target} is not the name of an .onnx file; give one such as model.onnx with --out."
         )
+    if target.resolve() == source.path.resolve():
+        raise ExportError(f"The output {target} is the network itself; give another name with --out.")
     refuse_existing(target, overwrite=options.overwrite)
     if not options.quantize:
         return target, None
     return target, refuse_existing(target.with_name(f"{target.stem}.int8.onnx"), overwrite=options.overwrite)
 
 
-def _default_name(size: tuple[int, int] | None) -> str:
-    """Return the FP32 file's name: model.onnx, predict's default, or another name for another size."""
+def _default_name(source: ModelSource, size: tuple[int, int] | None) -> str:
+    """Return the FP32 file's name: model.onnx, predict's default, or another for another size or an ONNX network."""
+    if source.kind == "onnx":
+        return f"{source.path.stem}.segtool.onnx"
     if size is None:
         return ONNX_NAME
     return f"{Path(ONNX_NAME).stem}.{size[0]}x{size[1]}.onnx"

@@ -1,9 +1,7 @@
-"""What a trained network takes and gives: the facts that `export` and `evaluate` rely on, each decided here.
+"""What a trained network takes and gives: what `evaluate` needs of a Keras model.
 
-Two facts are read elsewhere, because they need another form of the network:
-
-- the layers that a file may name: `config_check`, from its configuration, before Keras sees the file
-- the last operation (softmax, sigmoid or neither): `segtool.export.heads.end_of`, from the converted graph
+Networks of any other form go through the export first (`segtool.export.network`). The layers that a file may name are
+checked before Keras sees the file (`config_check`).
 """
 
 from __future__ import annotations
@@ -21,33 +19,27 @@ _ROUNDING = 1e-2  # of the sum of probabilities, also in bfloat16
 
 
 @dataclass(frozen=True)
-class Network:
-    """A trained network, and what it takes and gives.
+class NetworkShape:
+    """What a network takes and gives.
 
     Attributes
     ----------
-    model
-        keras.Model with one input and one output.
     source
         Name of its file, for messages.
     height, width, channels
         Its input: one image (N, height, width, channels), of this size only.
-    dtype
-        Type of the input's values, such as "uint8" (pixels 0..255, with the scaling inside the network).
     num_classes
         Its output: scores (N, height, width, num_classes), at the size of the input.
     """
 
-    model: Any
     source: str
     height: int
     width: int
     channels: int
-    dtype: str
     num_classes: int
 
 
-def network_of(model: Any, *, source: str) -> Network:
+def shape_of(model: Any, *, source: str) -> NetworkShape:
     """Read from a Keras model what it takes and gives.
 
     Raises
@@ -55,22 +47,27 @@ def network_of(model: Any, *, source: str) -> Network:
     ModelFileError
         It does not have one image input and one (N, H, W, K) output of the same fixed size.
     """
-    expected = "expected one image input (N, H, W, C) of fixed size and one output (N, H, W, K) at the same size"
+    expected = (
+        "expected uint8 pixels (N, H, W, C) of fixed size and one output (N, H, W, K) at the same size; export it with "
+        "`segtool export` and use the exported file"
+    )
     shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
-    fixed = len(shapes) == 2 and all(len(shape) == 4 and None not in shape[1:] for shape in shapes)
+    fixed = len(shapes) == 2 and str(model.inputs[0].dtype) == "uint8" and all(len(shape) == 4 and None not in shape[1:] for shape in shapes)
     if not fixed or shapes[0][1:3] != shapes[1][1:3] or shapes[0][3] not in (1, 3):
         raise ModelFileError(f"{source} has inputs and outputs of shape {shapes}; {expected}.")
     height, width, channels = shapes[0][1:]
-    return Network(model, source, height, width, channels, str(model.inputs[0].dtype), shapes[1][3])
+    return NetworkShape(source, height, width, channels, shapes[1][3])
 
 
-def contract_of(network: Network, *, data: Mapping[str, Any], split: Mapping[str, Any] | None = None) -> ModelContract:
+def contract_of(
+    network: NetworkShape, *, data: Mapping[str, Any], split: Mapping[str, Any] | None = None
+) -> ModelContract:
     """Return the contract of a network: sizes from its shapes, classes from its data.
 
     Parameters
     ----------
     network
-        As from `network_of`.
+        As from `shape_of`.
     data
         class_names, background_id, ignore_id and fingerprint, as in run.json; all are optional. Classes without names
         are called "class 0", "class 1", ...
@@ -105,24 +102,21 @@ def contract_of(network: Network, *, data: Mapping[str, Any], split: Mapping[str
     )
 
 
-def check_exportable(network: Network) -> None:
-    """Refuse a network that the conversion would change, or whose weights are not finite.
+def check_exportable(model: Any) -> None:
+    """Refuse a Keras model that the conversion would change, or whose weights are not finite.
 
     Raises
     ------
     ExportError
-        Keras runs on another backend than TensorFlow, the input is not raw uint8 pixels, a layer does not compute in
-        float32, or a weight is NaN or infinite.
+        Keras runs on another backend than TensorFlow, a layer does not compute in float32, or a weight is NaN or
+        infinite.
     """
     import keras
 
-    model = network.model
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
             f"Export needs Keras on TensorFlow, found {keras.backend.backend()}; run it with KERAS_BACKEND=tensorflow."
         )
-    if network.dtype != "uint8":
-        raise ExportError(f"The network's input is {network.dtype}, expected uint8 raw pixels with the scaling inside.")
     for layer in model.layers:
         if layer.weights and layer.compute_dtype != "float32":
             raise ExportError(
@@ -135,10 +129,10 @@ def check_exportable(network: Network) -> None:
             )
 
 
-def gives_probabilities(network: Network) -> bool:
+def gives_probabilities(model: Any, shape: NetworkShape) -> bool:
     """Return whether the outputs of a network sum to 1 over the classes, tested on one black image."""
     from keras import ops
 
-    image = np.zeros((1, network.height, network.width, network.channels), np.uint8)
-    scores = ops.convert_to_numpy(network.model(image, training=False))
+    image = np.zeros((1, shape.height, shape.width, shape.channels), np.uint8)
+    scores = ops.convert_to_numpy(model(image, training=False))
     return bool((scores >= 0).all() and np.abs(scores.sum(axis=-1, dtype=np.float64) - 1).max() < _ROUNDING)

@@ -14,7 +14,7 @@ from segtool.contract import ModelContract
 from segtool.errors import ModelFileError
 from segtool.images.pixels import ArrayPixels
 from segtool.models.keras_file import load_keras_file
-from segtool.models.network import contract_of, gives_probabilities, network_of
+from segtool.models.network import contract_of, gives_probabilities, shape_of
 from segtool.models.resolve import Kind, ModelSource, find_model
 from segtool.runtime.tiling import predict_tiled
 
@@ -114,8 +114,8 @@ def open_predictor(
 def _open_keras(source: ModelSource) -> Predictor:
     model = load_keras_file(source.path)
     run = source.run
-    network = network_of(model, source=str(source.path))
-    contract = contract_of(network, data=run.data if run else {}, split=run.split if run else None)
+    shape = shape_of(model, source=str(source.path))
+    contract = contract_of(shape, data=run.data if run else {}, split=run.split if run else None)
 
     def answer_batch(images: Images) -> tuple[Labels, Confidence]:
         from keras import ops
@@ -126,7 +126,7 @@ def _open_keras(source: ModelSource) -> Predictor:
     def predict_batch(images: Images) -> Labels:
         return answer_batch(images)[0]
 
-    probable = gives_probabilities(network)
+    probable = gives_probabilities(model, shape)
 
     def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
         answers = predict_tiled(

@@ -97,6 +97,26 @@ def image_input(inputs: Sequence[Tensor], *, source: str) -> ImageInput:
     )
 
 
+def named_output(source: str, outputs: Sequence[Tensor], name: str | None) -> str:
+    """Return the name of the output that the user chose, or of the only one.
+
+    Raises
+    ------
+    ExportError
+        There is none of that name, or there are several and none was chosen.
+    """
+    names = [item.name for item in outputs]
+    listed = "; ".join(map(str, outputs))
+    if name is not None and name not in names:
+        raise ExportError(f"{source} has no output {name!r}; it has {listed}.")
+    if name is None and len(names) > 1:
+        raise ExportError(
+            f"{source} has {len(names)} outputs ({listed}); choose the one with the scores of the classes, such as "
+            f"--output {names[0]}."
+        )
+    return name or names[0]
+
+
 def score_output(shape: Sequence[int], taken: ImageInput, size: tuple[int, int], *, classes: int) -> ScoreOutput | None:
     """Return how an output holds the scores of the classes of each pixel; None where it does not.
 

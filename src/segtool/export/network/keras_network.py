@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 
 from segtool.errors import ExportError
 from segtool.export.keras_to_onnx import keras_to_onnx
-from segtool.export.network.interface import Tensor
-from segtool.models.backend import without_advice
+from segtool.export.network.interface import Tensor, image_input, named_output
+from segtool.export.options import ExportOptions
+from segtool.export.resize.rebuild import rebuild
+from segtool.export.running import keras_runner
 
 Array = npt.NDArray[Any]
 
@@ -54,27 +55,32 @@ class KerasNetwork:
         unique = [name if names.count(name) == 1 else f"{name}:{i}" for i, name in enumerate(names)]
         return dict(zip(unique, self.model.outputs, strict=True))
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of its input, None for a side that is free."""
+        return image_input(self.inputs, source=self.source).size  # type: ignore[return-value]
+
     def runner(self, output: str, size: tuple[int, int]) -> Callable[[Array], Array]:
         """Return a function from images in the network's own layout and scaling to one output, on the CPU."""
-        import tensorflow as tf
-
-        model = self._ending_in(output)
-
-        def run(images: Array) -> Array:
-            # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
-            with tf.device("/CPU:0"), without_advice():
-                return np.asarray(model(images, training=False))
-
-        return run
+        return keras_runner(self.ending_in(output))
 
     def graph(self, output: str, size: tuple[int, int]) -> onnx.ModelProto:
         """Return the graph of one output at one size."""
-        return keras_to_onnx(self._ending_in(output), opset=self.opset, size=size)
+        return keras_to_onnx(self.ending_in(output), opset=self.opset, size=size)
 
-    def _ending_in(self, output: str) -> Any:
+    def ending_in(self, output: str) -> Any:
+        """Return the keras.Model that gives one output alone."""
         import keras
 
         outputs = self._outputs()
         if len(outputs) == 1 and not isinstance(self.model.output, (dict, list, tuple)):
             return self.model
         return keras.Model(self.model.inputs, outputs[output], name=self.model.name)
+
+
+def rebuilt_for(network: KerasNetwork, options: ExportOptions) -> KerasNetwork | None:
+    """Return the network rebuilt for another size than its own, where that is asked for."""
+    if options.size is None or None in network.size or options.size == network.size:
+        return None
+    model = network.ending_in(named_output(network.source, network.outputs, options.output))
+    return KerasNetwork(rebuild(model, options.size), network.source, network.opset)

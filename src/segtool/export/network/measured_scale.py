@@ -8,8 +8,7 @@ from collections.abc import Callable
 from segtool.data.base import Size
 from segtool.errors import ExportError
 from segtool.evaluate.scoring import evaluate_labels
-from segtool.export.data import ExportData
-from segtool.export.inputs import spread
+from segtool.export.data import ExportData, spread
 from segtool.export.network.interface import ImageInput
 from segtool.export.network.scaling import HELP, InputScale, scales_for
 from segtool.images.arrays import FloatArray, UInt8Array

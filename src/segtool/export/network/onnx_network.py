@@ -19,6 +19,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from segtool.contract import METADATA_KEY
 from segtool.errors import ExportError, ModelFileError
 from segtool.export.heads import drop_unused
 from segtool.export.network.interface import Tensor
@@ -134,6 +135,10 @@ def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # noqa: BLE001  protobuf's errors differ between its implementations
         raise ModelFileError(f"{path} is not an ONNX file, or is damaged ({_first_line(error)}).") from error
+    if any(item.key == METADATA_KEY for item in model.metadata_props):
+        raise ExportError(
+            f"{path} was exported by segtool already; run it as it is, or export the network that it was made from."
+        )
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     if _opset(model) < OLDEST_OPSET:

@@ -16,7 +16,7 @@ from segtool.errors import DataError, ExportError
 from segtool.export.data import ExportData
 from segtool.export.heads import end_of
 from segtool.export.network.inside import scale_inside
-from segtool.export.network.interface import ImageInput, ScoreOutput, Tensor, image_input, score_output
+from segtool.export.network.interface import ImageInput, ScoreOutput, Tensor, image_input, named_output, score_output
 from segtool.export.network.measured_scale import measured_scale
 from segtool.export.network.reference import network_input, reference
 from segtool.export.network.scaling import InputScale, read_scale
@@ -105,12 +105,12 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
     taken = image_input(raw.inputs, source=raw.source)
     _check_channels(raw, taken, data)
     at = _size(raw, taken, size or options.size, data)
-    output = _named_output(raw, options.output)
+    output = named_output(raw.source, raw.outputs, options.output)
     scale = _known_scale(raw, options, taken)
     run, graph = raw.runner(output, at), raw.graph(output, at)
     if raw.dtype == "float32" and scale is None:
         scale = scale_inside(graph)
-    images = data.images(2, at)
+    images = data.few_images(2, at)
     given = _read_output(raw, output, _run(run, images, taken, scale, raw, at), taken, at, data)
     if given.classes > 1 and options.threshold is not None:
         raise ExportError(
@@ -158,20 +158,6 @@ def _size(raw: Raw, taken: ImageInput, asked: Size | None, data: ExportData) -> 
     if asked is None:
         logger.info("%s takes any size; it is exported for that of the data, %s.", raw.source, show_size(found))
     return found
-
-
-def _named_output(raw: Raw, name: str | None) -> str:
-    """Return the output that the user named, or the only one."""
-    names = [item.name for item in raw.outputs]
-    listed = "; ".join(map(str, raw.outputs))
-    if name is not None and name not in names:
-        raise ExportError(f"{raw.source} has no output {name!r}; it has {listed}.")
-    if name is None and len(names) > 1:
-        raise ExportError(
-            f"{raw.source} has {len(names)} outputs ({listed}); choose the one with the scores of the classes, such as "
-            f"--output {names[0]}."
-        )
-    return name or names[0]
 
 
 def _known_scale(raw: Raw, options: ExportOptions, taken: ImageInput) -> InputScale | None:

@@ -25,7 +25,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from segtool.errors import ExportError
-from segtool.export.heads import cut_sigmoid, drop_unused, end_of
+from segtool.export.heads import MONOTONE, cut_sigmoid, drop_unused, end_of
 from segtool.export.network.interface import ImageInput, ScoreOutput
 from segtool.export.network.scaling import InputScale, spread_over
 
@@ -102,7 +102,7 @@ def laid_out(raw: onnx.ModelProto, reading: Reading) -> onnx.ModelProto:
     """
     result = onnx.ModelProto()
     result.CopyFrom(raw)
-    if _is_plain(reading):
+    if _is_plain(raw.graph, reading):
         return result
     graph = result.graph
     _rename_reserved(graph)
@@ -112,11 +112,12 @@ def laid_out(raw: onnx.ModelProto, reading: Reading) -> onnx.ModelProto:
     return result
 
 
-def _is_plain(reading: Reading) -> bool:
+def _is_plain(graph: onnx.GraphProto, reading: Reading) -> bool:
     """Return whether a network has the form of segtool's own already."""
     taken, given = reading.taken, reading.given
     return (
-        reading.scale is None
+        (graph.input[0].name, graph.output[0].name) == (INPUT, OUTPUT)
+        and reading.scale is None
         and taken.layout == given.layout == "NHWC"
         and given.form == "map"
         and given.size == reading.size
@@ -128,11 +129,11 @@ class _Chain:
 
     def __init__(self, graph: onnx.GraphProto, tensor: str, prefix: str) -> None:
         self.nodes: list[onnx.NodeProto] = []
-        self.tensor, self._graph, self._prefix = tensor, graph, prefix
+        self.tensor, self.prefix, self._graph = tensor, prefix, graph
 
     def add(self, kind: str, *constants: npt.NDArray[Any], before: Sequence[str] = (), **attributes: Any) -> str:
         """Append an operation on the tensor; `constants` are its further inputs, `before` those in front of it."""
-        name = f"{self._prefix}/{kind.lower()}_{len(self.nodes)}"
+        name = f"{self.prefix}/{kind.lower()}_{len(self.nodes)}"
         extra = []
         for number, values in enumerate(constants):
             extra.append(f"{name}/{number}")
@@ -235,6 +236,7 @@ def _as_two_classes(model: onnx.ModelProto, reading: Reading) -> None:
 
 def _softmax_of_log(chain: _Chain) -> None:
     """End positive shares in probabilities that add up to 1."""
+    chain.prefix = MONOTONE
     chain.add("Max", np.array(_TINY, np.float32))
     chain.add("Log")
     chain.add("Softmax", axis=3)
