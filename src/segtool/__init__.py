@@ -26,6 +26,7 @@ TYPE_CHECKING = False  # not from typing, whose import would take most of the ti
 if TYPE_CHECKING:
     from typing import Any
 
+    from segtool import export
     from segtool.runtime.segmenter import Segmenter, load
     from segtool.runtime.stream import Result
 
@@ -46,6 +47,7 @@ __all__ = [
     "SegtoolError",
     "TrainingError",
     "__version__",
+    "export",
     "load",
 ]
 
@@ -60,10 +62,12 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in _LAZY and name != "export":
         raise AttributeError(f"module 'segtool' has no attribute {name!r}")
     import importlib
 
+    if name == "export":  # a package that can be called
+        return importlib.import_module("segtool.export")
     value = getattr(importlib.import_module(_LAZY[name]), name)
     globals()[name] = value
     return value

@@ -13,6 +13,7 @@ from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, em
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.cli.tables import emit_table
 from segtool.errors import ModelFileError
+from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.options import (
     CALIBRATIONS,
     DEFAULT_CALIBRATION_IMAGES,
@@ -21,7 +22,6 @@ from segtool.export.options import (
     WINOGRAD_CHOICES,
     ExportOptions,
 )
-from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.presets import PRESET_NAMES
 from segtool.export.verdict import GATES
 from segtool.text import percent

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from segtool.export.options import ExportOptions, ExportResult
 from segtool.models.backend import import_quietly
@@ -12,7 +15,7 @@ __all__ = ["ExportOptions", "ExportResult", "export_model"]
 
 
 def export_model(
-    source: str | Path | None = None,
+    source: str | Path | Any = None,
     *,
     options: ExportOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -33,3 +36,38 @@ def export_model(
     from segtool.export import pipeline
 
     return pipeline.export_model(source, options=options, progress=progress)
+
+
+class _Callable(ModuleType):
+    """This package: `segtool.export(model, ...)` exports, and the package still has its modules."""
+
+    def __call__(self, model: Any, *, data: str | Path | None = None, **options: Any) -> ExportResult:
+        """Export a network from Python.
+
+        Parameters
+        ----------
+        model
+            A keras.Model in memory, or the path of a run folder, a .keras, .h5 or .onnx file.
+        data
+            Images and masks, as for `segtool export --data`.
+        **options
+            Fields of `ExportOptions`: `quantize`, `out`, `input_scale`, ...
+
+        Raises
+        ------
+        GateError
+            A gate refused.
+        SegtoolError
+            The network, the data or the options are not usable; the message says why.
+
+        Examples
+        --------
+        >>> result = segtool.export(model, data="photos", quantize=True, out="model.onnx")  # doctest: +SKIP
+        >>> result.int8  # doctest: +SKIP
+        PosixPath('model.int8.onnx')
+        """
+        request = ExportOptions(data=None if data is None else str(data), **options)
+        return export_model(model, options=request)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -139,7 +139,7 @@ def export_float32(job: Job) -> Float32File:
 def _parity(
     converted: onnx.ModelProto, form: _Form, images: Images, run: Callable[[Images], Array], job: Job
 ) -> Parity:
-    """Compare the graph that will be published with the network; where it gives labels, also its scores in front of them."""
+    """Compare the graph that will be published with the network; where it gives labels, also its scores."""
     head, end = job.options.head, end_of(converted)
     probabilities = as_probabilities(run, head)
     if head == "labels":

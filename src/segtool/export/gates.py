@@ -38,7 +38,7 @@ class Parity:
         Largest absolute difference of two probabilities (of logits: behind a softmax); infinite for outputs of another
         shape.
     label_agreement
-        Share of pixels, 0..1, on which the file's labels are the arg-max of the network's probabilities.
+        Share of pixels, 0..1, on which the file's labels are the arg-max of the network's scores.
     images
         Number of images, compared in one batch.
     single
@@ -56,8 +56,8 @@ class Parity:
         if self.max_difference <= MAX_DIFFERENCE and self.label_agreement >= MIN_AGREEMENT:
             return None
         return Refusal(
-            f"Parity gate: the exported graph's probabilities differ from the network by up to {self.max_difference:.3g} "
-            f"(allowed {MAX_DIFFERENCE:g}) and {self.label_agreement:.4%} of the labels agree "
+            "Parity gate: the exported graph's probabilities differ from the network's by up to "
+            f"{self.max_difference:.3g} (allowed {MAX_DIFFERENCE:g}) and {self.label_agreement:.4%} of the labels agree "
             f"(needed {MIN_AGREEMENT:.2%})",
             "the file was not written, please report this network",
             final=not math.isfinite(self.max_difference),

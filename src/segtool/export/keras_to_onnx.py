@@ -31,9 +31,7 @@ _FAILURES = (
 )
 
 
-def keras_to_onnx(
-    model: Any, *, opset: int = DEFAULT_OPSET, size: tuple[int, int] | None = None
-) -> onnx.ModelProto:
+def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET, size: tuple[int, int] | None = None) -> onnx.ModelProto:
     """Convert a trained network, exactly as it is.
 
     Parameters

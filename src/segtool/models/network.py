@@ -52,7 +52,11 @@ def shape_of(model: Any, *, source: str) -> NetworkShape:
         "`segtool export` and use the exported file"
     )
     shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
-    fixed = len(shapes) == 2 and str(model.inputs[0].dtype) == "uint8" and all(len(shape) == 4 and None not in shape[1:] for shape in shapes)
+    fixed = (
+        len(shapes) == 2
+        and str(model.inputs[0].dtype) == "uint8"
+        and all(len(shape) == 4 and None not in shape[1:] for shape in shapes)
+    )
     if not fixed or shapes[0][1:3] != shapes[1][1:3] or shapes[0][3] not in (1, 3):
         raise ModelFileError(f"{source} has inputs and outputs of shape {shapes}; {expected}.")
     height, width, channels = shapes[0][1:]

@@ -32,8 +32,8 @@ class KerasNetwork:
         """Its inputs."""
         if not getattr(self.model, "inputs", None):
             raise ExportError(
-                f"{self.source} was saved before it was built, so the shape of its input is unknown; call it once on an "
-                "image, or begin it with keras.Input(shape=(height, width, 3)), and save it again."
+                f"{self.source} was saved before it was built, so the shape of its input is unknown; call it once on "
+                "an image, or begin it with keras.Input(shape=(height, width, 3)), and save it again."
             )
         return tuple(Tensor(str(tensor.name), tuple(tensor.shape)) for tensor in self.model.inputs)
 
@@ -60,7 +60,7 @@ class KerasNetwork:
         """(height, width) of its input, None for a side that is free."""
         return image_input(self.inputs, source=self.source).size  # type: ignore[return-value]
 
-    def runner(self, output: str, size: tuple[int, int]) -> Callable[[Array], Array]:
+    def runner(self, output: str, _size: tuple[int, int]) -> Callable[[Array], Array]:
         """Return a function from images in the network's own layout and scaling to one output, on the CPU."""
         return keras_runner(self.ending_in(output))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from segtool.data.base import Size
+from segtool.data.base import Indices, Size
 from segtool.errors import ExportError
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, spread
@@ -45,20 +45,14 @@ def measured_scale(
         None leads clearly; the message holds the scores.
     """
     pool = spread(data.split.val if data.split.val.size else data.split.train, IMAGES)
-    scores = {}
-    for scale in scales_for(taken.channels):
-        run = network(scale)
-        found = evaluate_labels(
-            lambda images, run=run: run(images).argmax(-1), data.dataset, pool, size=size, batch=4
-        )
-        scores[scale] = found.mean_iou
+    scores = {scale: _score(network(scale), data, pool, size) for scale in scales_for(taken.channels)}
     ranked = sorted(scores, key=lambda scale: -scores[scale])
     table = ", ".join(f"{scale.name} {percent(scores[scale])}" for scale in ranked)
     if not scores[ranked[0]] - scores[ranked[1]] >= CLEAR_LEAD:
         raise ExportError(
-            f"The network takes float32 pixels, and how they are scaled cannot be told from its mean IoU on {len(pool)} "
-            f"images ({table}): none leads by {100 * CLEAR_LEAD:g} points. Give the scaling of its training with "
-            f"--input-scale, one of {', '.join(item.name for item in ranked)}, or {HELP}."
+            "The network takes float32 pixels, and how they are scaled cannot be told from its mean IoU on "
+            f"{len(pool)} images ({table}): none leads by {100 * CLEAR_LEAD:g} points. Give the scaling of its training "
+            f"with --input-scale, one of {', '.join(item.name for item in ranked)}, or {HELP}."
         )
     logger.warning(
         "Input scaling %s, found by the mean IoU on %d images: %s; --input-scale sets another.",
@@ -67,3 +61,7 @@ def measured_scale(
         table,
     )
     return ranked[0]
+
+
+def _score(run: Callable[[UInt8Array], FloatArray], data: ExportData, pool: Indices, size: Size) -> float:
+    return evaluate_labels(lambda images: run(images).argmax(-1), data.dataset, pool, size=size, batch=4).mean_iou

@@ -61,7 +61,7 @@ class OnnxNetwork:
     def dtype(self) -> str:
         """Of its input."""
         kind = self._images[0].type.tensor_type.elem_type
-        return _DTYPES.get(kind, TensorProto.DataType.Name(kind).lower())
+        return _DTYPES.get(kind) or str(TensorProto.DataType.Name(kind)).lower()
 
     @cached_property
     def _images(self) -> list[onnx.ValueInfoProto]:
@@ -106,7 +106,7 @@ class OnnxNetwork:
             options.optimized_model_filepath = str(target)
         try:
             return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  onnxruntime has no common class of its errors
+        except Exception as error:
             raise ExportError(
                 f"onnxruntime {ort.__version__} cannot run {self.source} ({_first_line(error)}); export it again with "
                 f"opset_version={DEFAULT_OPSET}."
@@ -133,7 +133,7 @@ def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
     check_model_file(path)
     try:
         model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # noqa: BLE001  protobuf's errors differ between its implementations
+    except Exception as error:
         raise ModelFileError(f"{path} is not an ONNX file, or is damaged ({_first_line(error)}).") from error
     if any(item.key == METADATA_KEY for item in model.metadata_props):
         raise ExportError(

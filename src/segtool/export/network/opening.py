@@ -43,15 +43,22 @@ class Raw(Protocol):
     """
 
     @property
-    def source(self) -> str: ...
-    @property
-    def inputs(self) -> tuple[Tensor, ...]: ...
-    @property
-    def outputs(self) -> tuple[Tensor, ...]: ...
-    @property
-    def dtype(self) -> str: ...
+    def source(self) -> str:
+        """Its name."""
 
-    def runner(self, output: str, size: Size) -> Callable[[Array], Array]:
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Its inputs."""
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Its outputs."""
+
+    @property
+    def dtype(self) -> str:
+        """Of its input."""
+
+    def runner(self, output: str, size: Size, /) -> Callable[[Array], Array]:
         """Return a function from images in the network's own layout and scaling to one output."""
 
     def graph(self, output: str, size: Size) -> onnx.ModelProto:
@@ -167,9 +174,7 @@ def _known_scale(raw: Raw, options: ExportOptions, taken: ImageInput) -> InputSc
     if options.input_scale is None:
         return None
     if raw.dtype == "uint8":
-        raise ExportError(
-            f"{raw.source} takes raw pixels (uint8) and scales them itself; leave --input-scale out."
-        )
+        raise ExportError(f"{raw.source} takes raw pixels (uint8) and scales them itself; leave --input-scale out.")
     return read_scale(options.input_scale, taken.channels)
 
 
@@ -192,9 +197,7 @@ def _run(
         ) from error
 
 
-def _read_output(
-    raw: Raw, output: str, found: Array, taken: ImageInput, size: Size, data: ExportData
-) -> ScoreOutput:
+def _read_output(raw: Raw, output: str, found: Array, taken: ImageInput, size: Size, data: ExportData) -> ScoreOutput:
     """Return how the output holds the scores of the classes."""
     shape = tuple(int(side) for side in found.shape)
     shown = f"{output} of shape ({', '.join(('N', *map(str, shape[1:])))})"

@@ -6,6 +6,7 @@ keras.applications.imagenet_utils, mode "caffe".
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -86,15 +87,11 @@ def read_scale(text: str, channels: int) -> InputScale:
     known = {item.name: item for item in scales_for(channels)}
     if text in known:
         return known[text]
-    found = _NUMBERS.match(text)
-    try:
-        if found is None:
-            raise ValueError("it is neither")
-        scale = InputScale(text, _numbers(found["mean"]), _numbers(found["std"]), _order(found["order"], channels))
-    except ValueError as error:
+    scale = _of_numbers(text)
+    if scale is None or (scale.order == "bgr" and channels != 3):
         raise ExportError(
-            f"--input-scale is {text!r}, expected {', '.join(known)} or numbers: {HELP} ({error})."
-        ) from error
+            f"--input-scale is {text!r}, expected {', '.join(known)} for {channels} channel(s), or numbers: {HELP}."
+        )
     counts = {len(scale.mean), len(scale.std)} - {1, channels}
     if counts:
         raise ExportError(
@@ -104,14 +101,16 @@ def read_scale(text: str, channels: int) -> InputScale:
     return scale
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(number) for number in text.split(","))
-
-
-def _order(text: str | None, channels: int) -> ColorOrder:
-    if text == "bgr" and channels != 3:
-        raise ValueError(f"an order of {channels} channel(s) is not bgr")
-    return "bgr" if text == "bgr" else "rgb"
+def _of_numbers(text: str) -> InputScale | None:
+    """Return the scaling MEAN/STD or MEAN/STD:bgr; None for another text."""
+    found = _NUMBERS.match(text)
+    try:
+        mean, std = (tuple(map(float, found[name].split(","))) for name in ("mean", "std")) if found else ((), ())
+    except ValueError:
+        return None
+    if not std or not all(std) or not all(map(math.isfinite, (*mean, *std))):
+        return None
+    return InputScale(text, mean, std, "bgr" if found and found["order"] == "bgr" else "rgb")
 
 
 def spread_over(values: tuple[float, ...], channels: int) -> npt.NDArray[np.float32]:

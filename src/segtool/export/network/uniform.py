@@ -158,16 +158,16 @@ def _lead_in(graph: onnx.GraphProto, reading: Reading) -> None:
         for kind, values in (("Sub", reading.scale.mean), ("Mul", tuple(1 / item for item in reading.scale.std))):
             if set(values) != ({0.0} if kind == "Sub" else {1.0}):
                 numbers = spread_over(values, reading.taken.channels)
-                shape = (1, -1, 1, 1) if is_channels_first and numbers.size > 1 else (-1,)
-                chain.add(kind, numbers.reshape(shape if numbers.size > 1 else ()))
+                shape = [] if numbers.size == 1 else [1, -1, 1, 1] if is_channels_first else [-1]
+                chain.add(kind, numbers.reshape(shape))
     for node in graph.node:
         node.input[:] = [chain.tensor if name == old else name for name in node.input]
     nodes = [*chain.nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
-    shape = [BATCH, *reading.size, reading.taken.channels]
+    sides: list[Any] = [BATCH, *reading.size, reading.taken.channels]
     del graph.input[:]
-    graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape))
+    graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, sides))
 
 
 def _lead_out(graph: onnx.GraphProto, reading: Reading) -> None:
@@ -177,8 +177,8 @@ def _lead_out(graph: onnx.GraphProto, reading: Reading) -> None:
     height, width = given.size
     last = given.layout == "NHWC"
     if given.form == "pixels":
-        shape = (-1, height, width, given.classes) if last else (-1, given.classes, height, width)
-        chain.add("Reshape", np.array(shape, np.int64))
+        target = (-1, height, width, given.classes) if last else (-1, given.classes, height, width)
+        chain.add("Reshape", np.array(target, np.int64))
     elif given.form == "plane":
         chain.add("Reshape", np.array((-1, 1, height, width), np.int64))
     if given.size != reading.size:
