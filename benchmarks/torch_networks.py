@@ -1,0 +1,249 @@
+"""Networks of the PyTorch world, trained for a few minutes on generated shapes and exported to ONNX by PyTorch.
+
+Runs in an environment of its own, never in segtool's:
+
+    python -m venv torchenv
+    torchenv/bin/pip install torch torchvision segmentation-models-pytorch transformers onnx onnxscript
+    torchenv/bin/python torch_networks.py OUT [NAME ...]
+
+Writes OUT/data (images, masks, dataset.json), OUT/NAME.onnx and OUT/NAME.json: what it is, how its pixels are scaled,
+its opset, and its own mean IoU. `onnx_networks.py` exports these files with segtool.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+
+SIZE, CLASSES, COUNT, HELD_OUT = (96, 128), ("ground", "disc", "box", "wedge"), 160, 40
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+UNIT = ((0.0,) * 3, (255.0,) * 3)
+SYMMETRIC = ((127.5,) * 3, (127.5,) * 3)
+
+
+def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images uint8 (n, h, w, 3) of coloured shapes on a noisy ground, and their labels (n, h, w)."""
+    random = np.random.default_rng(seed)
+    height, width = SIZE
+    images, masks = [], []
+    for _ in range(count):
+        ground = random.integers(60, 180, 3)
+        picture = Image.new("RGB", (width, height), tuple(int(c) for c in ground))
+        mask = Image.new("L", (width, height), 0)
+        for _ in range(random.integers(2, 6)):
+            kind, reach = int(random.integers(1, 4)), int(random.integers(8, 22))
+            x, y = int(random.integers(reach, width - reach)), int(random.integers(reach, height - reach))
+            color = tuple(
+                int(c)
+                for c in np.clip(random.normal((200, 90, 60)[kind - 1 :] + (200, 90, 60)[: kind - 1], 25), 0, 255)
+            )
+            corners = [(x - reach, y - reach), (x + reach, y + reach)]
+            wedge = [(x, y - reach), (x + reach, y + reach), (x - reach, y + reach)]
+            for target, fill in ((picture, color), (mask, kind)):
+                pen = ImageDraw.Draw(target)
+                if kind == 1:
+                    pen.ellipse(corners, fill=fill)
+                elif kind == 2:
+                    pen.rectangle(corners, fill=fill)
+                else:
+                    pen.polygon(wedge, fill=fill)
+        noise = random.normal(0, 12, (height, width, 3))
+        images.append(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+        masks.append(np.asarray(mask))
+    return np.stack(images), np.stack(masks)
+
+
+def write_data(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """Write a data set as segtool reads it."""
+    for name, arrays in (("images", images), ("masks", labels)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number, array in enumerate(arrays):
+            Image.fromarray(array).save(folder / name / f"{number:03}.png")
+    facts = {"classes": [{"name": name, "value": value} for value, name in enumerate(CLASSES)]}
+    (folder / "dataset.json").write_text(json.dumps(facts, indent=1))
+
+
+class Logits(nn.Module):
+    """Return the logits of a network of transformers or torchvision, as a tensor."""
+
+    def __init__(self, network: nn.Module, key: str) -> None:
+        super().__init__()
+        self.network, self.key = network, key
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return (N, K, h, w)."""
+        return self.network(image)[self.key]
+
+
+def smp(kind: str, encoder: str, **options: object) -> nn.Module:
+    """Build a network of segmentation-models-pytorch."""
+    import segmentation_models_pytorch
+
+    build = getattr(segmentation_models_pytorch, kind)
+    return build(encoder, encoder_weights=None, classes=len(CLASSES), **options)
+
+
+def vision(kind: str) -> nn.Module:
+    """Build a network of torchvision."""
+    from torchvision.models import segmentation
+
+    network = getattr(segmentation, kind)(weights=None, weights_backbone=None, num_classes=len(CLASSES))
+    return Logits(network, "out")
+
+
+def segformer(depths: list[int], sizes: list[int], decoder: int) -> nn.Module:
+    """Build a SegFormer of transformers: MiT-B0 or MiT-B2."""
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    config = SegformerConfig(depths=depths, hidden_sizes=sizes, decoder_hidden_size=decoder, num_labels=len(CLASSES))
+    return Logits(SegformerForSemanticSegmentation(config), "logits")
+
+
+def mobilevit() -> nn.Module:
+    """Build MobileViT-XXS with DeepLabV3 of transformers."""
+    from transformers import MobileViTConfig, MobileViTForSemanticSegmentation
+
+    config = MobileViTConfig(
+        hidden_sizes=[64, 80, 96],
+        neck_hidden_sizes=[16, 16, 24, 48, 64, 80, 320],
+        expand_ratio=2.0,
+        num_labels=len(CLASSES),
+        image_size=SIZE[0],
+        output_stride=16,
+    )
+    return Logits(MobileViTForSemanticSegmentation(config), "logits")
+
+
+def nnunet() -> nn.Module:
+    """Build the U-Net of an nnU-Net 2D plan: instance normalization, no deep supervision."""
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+    return PlainConvUNet(
+        3,
+        5,
+        [16, 32, 64, 128, 128],
+        nn.Conv2d,
+        3,
+        [1, 2, 2, 2, 2],
+        2,
+        len(CLASSES),
+        2,
+        conv_bias=True,
+        norm_op=nn.InstanceNorm2d,
+        norm_op_kwargs={"eps": 1e-5, "affine": True},
+        nonlin=nn.LeakyReLU,
+    )
+
+
+# name: source, how to build it, the scaling of its pixels, its opset, whether PyTorch's newer exporter is used, batch
+NETWORKS = {
+    "smp_unet_resnet18": ("segmentation-models-pytorch", lambda: smp("Unet", "resnet18"), IMAGENET, 17, False),
+    "smp_unet_mobilenet_v2": ("segmentation-models-pytorch", lambda: smp("Unet", "mobilenet_v2"), IMAGENET, 13, False),
+    "smp_fpn_resnet18": ("segmentation-models-pytorch", lambda: smp("FPN", "resnet18"), IMAGENET, 18, True),
+    "smp_deeplabv3plus": ("segmentation-models-pytorch", lambda: smp("DeepLabV3Plus", "mobilenet_v2"), UNIT, 12, False),
+    "smp_pspnet": ("segmentation-models-pytorch", lambda: smp("PSPNet", "resnet18"), UNIT, 17, False),
+    "smp_linknet": (
+        "segmentation-models-pytorch",
+        lambda: smp("Linknet", "resnet18", activation="softmax2d"),
+        UNIT,
+        11,
+        False,
+    ),
+    "vision_lraspp": ("torchvision", lambda: vision("lraspp_mobilenet_v3_large"), IMAGENET, 17, False),
+    "vision_deeplabv3": ("torchvision", lambda: vision("deeplabv3_mobilenet_v3_large"), IMAGENET, 18, True),
+    "segformer_b0": ("transformers", lambda: segformer([2, 2, 2, 2], [32, 64, 160, 256], 256), IMAGENET, 17, False),
+    "segformer_b2": ("transformers", lambda: segformer([3, 4, 6, 3], [64, 128, 320, 512], 768), IMAGENET, 18, True),
+    "mobilevit_deeplab": ("transformers", mobilevit, SYMMETRIC, 17, False),
+    "nnunet_2d": ("dynamic-network-architectures", nnunet, IMAGENET, 17, False),
+}
+
+
+def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
+    """Train with cross-entropy at the size of the output."""
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
+    weights = torch.tensor([0.5] + [1.0] * (len(CLASSES) - 1))
+    network.train()
+    generator = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
+        chosen = torch.randperm(len(images), generator=generator)[:8]
+        scores = network(images[chosen])
+        scores = nn.functional.interpolate(scores, SIZE, mode="bilinear", align_corners=False)
+        logits = scores if scores.min() < 0 else torch.log(scores.clamp_min(1e-6))
+        loss = nn.functional.cross_entropy(logits, labels[chosen], weight=weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    print(f"  loss {loss.item():.3f}", flush=True)
+    network.eval()
+
+
+def mean_iou(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the mean IoU over the classes."""
+    with torch.no_grad():
+        scores = torch.cat([network(part) for part in images.split(8)])
+        found = nn.functional.interpolate(scores, SIZE, mode="bilinear", align_corners=False).argmax(1)
+    ious = []
+    for k in range(len(CLASSES)):
+        union = ((found == k) | (labels == k)).sum()
+        ious.append(float(((found == k) & (labels == k)).sum() / union))
+    return float(np.mean(ious))
+
+
+def export(network: nn.Module, path: Path, opset: int, *, dynamo: bool) -> None:
+    """Export with PyTorch: by the newer exporter with a fixed batch of 1, or by tracing with a free batch."""
+    image = torch.zeros(1, 3, *SIZE)
+    if dynamo:
+        torch.onnx.export(network, (image,), path, opset_version=opset, dynamo=True, external_data=False)
+    else:
+        torch.onnx.export(
+            network,
+            (image,),
+            path,
+            opset_version=opset,
+            dynamo=False,
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            dynamic_axes={"pixel_values": {0: "batch"}},
+        )
+
+
+def main(out: Path, names: list[str], steps: int = 150) -> None:
+    """Make the networks of these names, all without one."""
+    torch.set_num_threads(2)
+    images, labels = shapes(COUNT, seed=0)
+    write_data(out / "data", images, labels)
+    for name in names or NETWORKS:
+        source, build, (mean, std), opset, dynamo = NETWORKS[name]
+        print(name, flush=True)
+        torch.manual_seed(0)
+        network = build()
+        scaled = (images.transpose(0, 3, 1, 2) - np.reshape(mean, (1, 3, 1, 1))) / np.reshape(std, (1, 3, 1, 1))
+        x, y = torch.tensor(scaled, dtype=torch.float32), torch.tensor(labels.astype(np.int64))
+        train(network, x[:-HELD_OUT], y[:-HELD_OUT], steps)
+        score = mean_iou(network, x[-HELD_OUT:], y[-HELD_OUT:])
+        export(network, out / f"{name}.onnx", opset, dynamo=dynamo)
+        facts = {
+            "name": name,
+            "source": source,
+            "parameters": sum(item.numel() for item in network.parameters()),
+            "exporter": "torch.export" if dynamo else "tracing",
+            "opset_asked": opset,
+            "mean": mean,
+            "std": std,
+            "mean_iou_torch": score,
+            "torch": torch.__version__,
+        }
+        (out / f"{name}.json").write_text(json.dumps(facts, indent=1))
+        print(f"  mean IoU {score:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
