@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from segtool.array_types import UInt8Array
 from segtool.errors import ExportError
 from segtool.export.int8.bias import correct_biases
 from segtool.export.int8.equalize import channel_ranges, equalize
@@ -41,7 +42,7 @@ from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
 from segtool.export.presets import Preset
-from segtool.export.running import Batches, Images, label_agreement, run_labels
+from segtool.export.running import Batches, label_agreement, run_labels
 
 logger = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.3, 0.5)
@@ -178,7 +179,7 @@ def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches
     return label_agreement(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)))
 
 
-def _few(batches: Batches) -> Iterator[Images]:
+def _few(batches: Batches) -> Iterator[UInt8Array]:
     """Yield the batches up to the `_FEW`th image, at least one."""
     seen = 0
     for batch in batches():

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
 import onnx
 
+from segtool.array_types import AnyArray
 from segtool.errors import ExportError
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.network.interface import Tensor, image_input, named_output
 from segtool.export.options import ExportOptions
 from segtool.export.resize.rebuild import rebuild
 from segtool.export.running import keras_runner
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class KerasNetwork:
         """(height, width) of its input, None for a side that is free."""
         return image_input(self.inputs, source=self.source).size  # type: ignore[return-value]
 
-    def runner(self, output: str, _size: tuple[int, int]) -> Callable[[Array], Array]:
+    def runner(self, output: str, _size: tuple[int, int]) -> Callable[[AnyArray], AnyArray]:
         """Return a function from images in the network's own layout and scaling to one output, on the CPU."""
         return keras_runner(self.ending_in(output))
 

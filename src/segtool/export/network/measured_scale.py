@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from segtool.data.base import Indices, Size
+from segtool.array_types import FloatArray, IndexArray, UInt8Array
+from segtool.data.base import Size
 from segtool.errors import ExportError
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, spread
 from segtool.export.network.interface import ImageInput
 from segtool.export.network.scaling import HELP, InputScale, scales_for
-from segtool.images.arrays import FloatArray, UInt8Array
 from segtool.text import percent
 
 logger = logging.getLogger(__name__)
@@ -63,5 +63,5 @@ def measured_scale(
     return ranked[0]
 
 
-def _score(run: Callable[[UInt8Array], FloatArray], data: ExportData, pool: Indices, size: Size) -> float:
+def _score(run: Callable[[UInt8Array], FloatArray], data: ExportData, pool: IndexArray, size: Size) -> float:
     return evaluate_labels(lambda images: run(images).argmax(-1), data.dataset, pool, size=size, batch=4).mean_iou

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from segtool.array_types import AnyArray
 from segtool.contract import METADATA_KEY
 from segtool.errors import ExportError, ModelFileError
 from segtool.export.heads import drop_unused
@@ -27,7 +27,6 @@ from segtool.export.network.uniform import BATCH
 from segtool.export.options import DEFAULT_OPSET
 from segtool.runtime.model_file import check_model_file
 
-Array = npt.NDArray[Any]
 OLDEST_OPSET = 11
 _QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
 _DTYPES = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8"}
@@ -68,7 +67,7 @@ class OnnxNetwork:
         weights = {item.name for item in self.model.graph.initializer}
         return [item for item in self.model.graph.input if item.name not in weights]
 
-    def runner(self, output: str, size: tuple[int, int]) -> Callable[[Array], Array]:
+    def runner(self, output: str, size: tuple[int, int]) -> Callable[[AnyArray], AnyArray]:
         """Return a function from images in the network's own layout and scaling to one output, on the CPU.
 
         The file runs as it came, without onnxruntime's optimizations, and one image at a time.
@@ -76,7 +75,7 @@ class OnnxNetwork:
         session = self._session(_sized(self.model, size, batch=1), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
         name = self._images[0].name
 
-        def run(images: Array) -> Array:
+        def run(images: AnyArray) -> AnyArray:
             return np.concatenate([session.run([output], {name: image[np.newaxis]})[0] for image in images])
 
         return run
@@ -249,7 +248,7 @@ def _free_batch(model: onnx.ModelProto) -> None:
     del graph.value_info[:]
 
 
-def _resize_all_but_batch(graph: onnx.GraphProto, node: onnx.NodeProto, sizes: Array, number: int) -> None:
+def _resize_all_but_batch(graph: onnx.GraphProto, node: onnx.NodeProto, sizes: AnyArray, number: int) -> None:
     """Let a Resize to a size name the last two axes alone (opset 18)."""
     if sizes.size != 4 or any(attribute.name == "axes" for attribute in node.attribute):
         return

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
+from segtool.array_types import AnyArray, FloatArray, UInt8Array
 from segtool.data.base import Size, show_size
 from segtool.errors import DataError, ExportError
 from segtool.export.data import ExportData
@@ -22,10 +22,8 @@ from segtool.export.network.reference import network_input, reference
 from segtool.export.network.scaling import InputScale, read_scale
 from segtool.export.network.uniform import Reading, laid_out, uniform
 from segtool.export.options import ExportOptions
-from segtool.images.arrays import FloatArray, UInt8Array
 
 logger = logging.getLogger(__name__)
-Array = npt.NDArray[Any]
 _ROUNDING = 1e-3  # of probabilities that add up to 1
 
 
@@ -58,7 +56,7 @@ class Raw(Protocol):
     def dtype(self) -> str:
         """Of its input."""
 
-    def runner(self, output: str, size: Size, /) -> Callable[[Array], Array]:
+    def runner(self, output: str, size: Size, /) -> Callable[[AnyArray], AnyArray]:
         """Return a function from images in the network's own layout and scaling to one output."""
 
     def graph(self, output: str, size: Size) -> onnx.ModelProto:
@@ -179,13 +177,13 @@ def _known_scale(raw: Raw, options: ExportOptions, taken: ImageInput) -> InputSc
 
 
 def _run(
-    run: Callable[[Array], Array],
+    run: Callable[[AnyArray], AnyArray],
     images: UInt8Array,
     taken: ImageInput,
     scale: InputScale | None,
     raw: Raw,
     size: Size,
-) -> Array:
+) -> AnyArray:
     """Run the network on raw images, to see the shape of its output; of any scaling, where that is not known yet."""
     pixels = images if raw.dtype == "uint8" else (scale or InputScale("0..1", std=(255.0,))).apply(images)
     try:
@@ -197,7 +195,9 @@ def _run(
         ) from error
 
 
-def _read_output(raw: Raw, output: str, found: Array, taken: ImageInput, size: Size, data: ExportData) -> ScoreOutput:
+def _read_output(
+    raw: Raw, output: str, found: AnyArray, taken: ImageInput, size: Size, data: ExportData
+) -> ScoreOutput:
     """Return how the output holds the scores of the classes."""
     shape = tuple(int(side) for side in found.shape)
     shown = f"{output} of shape ({', '.join(('N', *map(str, shape[1:])))})"
@@ -222,7 +222,7 @@ def _read_output(raw: Raw, output: str, found: Array, taken: ImageInput, size: S
     return given
 
 
-def _seen_end(output: Array, reading: Reading) -> Any:
+def _seen_end(output: AnyArray, reading: Reading) -> Any:
     """Return what the output is, also where no softmax or sigmoid was found in the graph."""
     if reading.end != "logits":
         return reading.end

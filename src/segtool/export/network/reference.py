@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray, UInt8Array
 from segtool.export.network.uniform import Reading
-from segtool.images.arrays import FloatArray, UInt8Array
 
 _TINY = 1e-30
 

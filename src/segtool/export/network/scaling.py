@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray, UInt8Array
 from segtool.errors import ExportError
-from segtool.images.arrays import FloatArray, UInt8Array
 
 ColorOrder = Literal["rgb", "bgr"]
 _NUMBERS = re.compile(r"^(?P<mean>[-+.\d,e]+)/(?P<std>[-+.\d,e]+)(?::(?P<order>rgb|bgr))?$")
