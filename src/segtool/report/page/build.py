@@ -76,7 +76,7 @@ def report(
     return found, [*outputs, *_write_charts(charts, options.plots)]
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def _silent(what: str, done: float, total: float) -> None:
     """Report nothing."""
 
 

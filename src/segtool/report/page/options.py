@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 REPORT_NAME = "report.html"
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, float, float], None]
 GraphFacts = Callable[[Path], Mapping[str, Any]]
 
 

@@ -29,7 +29,7 @@ def measure_models(segmenters: Sequence[Segmenter], options: ReportOptions, prog
         groups.setdefault((*each.input_size, each.contract.channels), []).append(each.path)
     rows: Rows = {}
     for paths in groups.values():
-        found = measure(paths, options=_settings(options), progress=lambda done, total: progress("times", done, total))
+        found = measure(paths, options=_settings(options), progress=progress)
         noise = {key: found["noise"][key] for key in ("band", "quiet", "criterion")}
         rows |= {path: {**row, "noise": noise} for path, row in zip(paths, found["models"], strict=True)}
     return rows
