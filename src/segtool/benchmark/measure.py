@@ -13,13 +13,7 @@ import numpy as np
 
 from segtool.benchmark.cold_start import measure_cold_start
 from segtool.benchmark.latency import Length, measure_latency
-from segtool.benchmark.regression import (
-    QUANTITIES,
-    compare,
-    machine_differences,
-    read_benchmark,
-    require_comparable,
-)
+from segtool.benchmark.regression import QUANTITIES, compare, read_benchmark, require_comparable
 from segtool.benchmark.target import BenchmarkCase, Target
 from segtool.benchmark.throughput import measure_throughput
 from segtool.data.loading import load_dataset
@@ -113,9 +107,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     result |= {"machine": machine, "load_average_at_end": load_average()}
     result |= {"data": options.data, "mode": options.mode, "seconds": length.seconds, "runs": length.runs}
     if old is not None:
-        differences = machine_differences(old["machine"], machine)
-        compared = compare(result, old, anyway=options.compare_anyway)
-        result["comparison"] = {"with": str(options.compare), "machine_differences": differences, **compared}
+        result["comparison"] = {"with": str(options.compare), **compare(result, old, anyway=options.compare_anyway)}
     return result
 
 

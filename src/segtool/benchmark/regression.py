@@ -15,7 +15,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from segtool.benchmark.latency import NOISE_LIMIT
 from segtool.benchmark.statistics import Ratio
 from segtool.errors import DataError
 
@@ -99,7 +98,7 @@ def require_comparable(
     DataError
         The machines differ, a provider is missing in the earlier benchmark, or there is no common case.
     """
-    different = machine_differences(old["machine"], machine)
+    different = _machine_differences(old["machine"], machine)
     if different and not anyway:
         raise DataError(
             f"The earlier benchmark is from another machine ({'; '.join(different)}), so a difference would not be "
@@ -120,15 +119,6 @@ def require_comparable(
         )
 
 
-def machine_differences(old: Row, new: Row) -> list[str]:
-    """Return texts with the differences of two machines that affect the speed of a model."""
-    return [
-        f"{key}: {_words(old.get(key))} then, {_words(new.get(key))} now"
-        for key in _MACHINE
-        if old.get(key) != new.get(key)
-    ]
-
-
 def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
     """Compare two benchmarks, case by case.
 
@@ -142,9 +132,9 @@ def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
     Returns
     -------
     dict
-        `rows`: for each common case and each common `quantity` ("latency", "throughput"), the `ratio` of the new to
-        the old time, its interval `low` to `high`, the `band`, and a `verdict`, see `judge`. `only_new`, `only_old`:
-        cases without a counterpart.
+        `machine_differences`, as texts. `rows`: for each common case and each common `quantity` ("latency",
+        "throughput"), the `ratio` of the new to the old time, its interval `low` to `high`, the `band`, and a
+        `verdict`, see `judge`. `only_new`, `only_old`: cases without a counterpart.
     """
     before, now = _by_case(old["models"], anyway=anyway), _by_case(new["models"], anyway=anyway)
     rows: list[dict[str, Any]] = []
@@ -168,6 +158,7 @@ def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
         )
         compared.add(case)
     return {
+        "machine_differences": _machine_differences(old["machine"], new["machine"]),
         "rows": rows,
         "only_new": [_title(case) for case in now if case not in compared],
         "only_old": [_title(case) for case in before if case not in compared],
@@ -177,14 +168,14 @@ def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
 def judge(low: float, high: float, band: float) -> str:
     """Return the verdict on the interval of a ratio of times.
 
-    "slower" or "faster" if the whole interval is beyond the band; "undecided" if it is not and the noise was above the
-    limit; otherwise "same".
+    "slower" or "faster" if the whole interval is beyond the band; "undecided" if it is not and the noise made the band
+    wider than `LEAST_BAND`; otherwise "same".
     """
     if low > 1 + band:
         return "slower"
     if high < 1 / (1 + band):
         return "faster"
-    return "same" if band <= max(NOISE_LIMIT, LEAST_BAND) else "undecided"
+    return "same" if band <= LEAST_BAND else "undecided"
 
 
 def _time(row: Row, quantity: str) -> Ratio | None:
@@ -218,5 +209,11 @@ def _title(case: Sequence[Any]) -> str:
     return f"{name} ({where}threads {threads}, batch {batch})"
 
 
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _machine_differences(old: Row, new: Row) -> list[str]:
+    """Return texts with the differences of two machines that affect the speed of a model."""
+
+    def words(value: object) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    differing = [key for key in _MACHINE if old.get(key) != new.get(key)]
+    return [f"{key}: {words(old.get(key))} then, {words(new.get(key))} now" for key in differing]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.benchmark.latency import Length
+from segtool.benchmark.latency import Length, Progress
 from segtool.benchmark.statistics import percentiles, ratio_of
 from segtool.benchmark.target import Target
 from segtool.images.arrays import UInt8Array
@@ -28,7 +28,7 @@ def measure_throughput(
     *,
     images: UInt8Array,
     length: Length,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Measure images a second of all cases, interleaved.
 
