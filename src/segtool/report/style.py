@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segtool.errors import DataError, MissingExtraError
 from segtool.files import write_with
 from segtool.models.backend import no_files_at_home
-from segtool.text import shortened
+
+Color = tuple[int, int, int]
 
 # Distinct for the common kinds of colour blindness (after Okabe and Ito) with a contrast of at least 4.5 : 1.
 LIGHT = {
@@ -37,11 +38,11 @@ SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 DPI = 150
 """Dots per inch of a picture: pixels of a figure = inches x DPI."""
 
-MARGIN = 40
-"""Margin left and right of a picture in pixels."""
+MARGIN = 0.25
+"""Margin around a picture in inches."""
 
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
-_MAX_PIXELS = 2**16 - 1  # the largest side that Agg can draw
+_MAX_PIXELS = 2**16 - 2**11  # of a side; Agg can draw 2**16 - 1, and a heading comes on top
 _HINT = "hint:"
 _REPLACEMENT = "\ufffd"
 # Control characters except tab and newline, text direction marks, lone surrogates.
@@ -96,8 +97,10 @@ def style(size: float = 9) -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, *, dpi: float = DPI) -> Any:
-    """Return a figure of `width` x `height` pixels with constrained layout; call it inside `style`.
+def new_figure(
+    width: float, height: float, *, dpi: float = DPI, layout: Literal["constrained"] | None = "constrained"
+) -> Any:
+    """Return a figure of `width` x `height` pixels; call it inside `style`.
 
     Raises
     ------
@@ -111,35 +114,50 @@ def new_figure(width: float, height: float, *, dpi: float = DPI) -> Any:
             f"The picture would be {width:.0f} x {height:.0f} pixels, expected at most {_MAX_PIXELS} per side; plot "
             "fewer images or classes."
         )
-    return Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout="constrained")
+    return Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout=layout)
 
 
-def heading_height(notes: Sequence[str]) -> int:
-    """Return the height of `write_heading` in pixels."""
-    return 84 + 22 * len(notes)
-
-
-def write_heading(figure: Any, title: str, notes: Sequence[str], *, room: int = 0) -> None:
-    """Write a bold title and small notes at the top of a figure, and place its axes below them.
+def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequence[tuple[str, Color]] = ()) -> None:
+    """Write a bold title, small notes and a legend above all that a figure shows; `save_png` keeps them.
 
     Parameters
     ----------
-    room
-        Free space below the notes in pixels.
+    legend
+        Name and colour of each entry.
     """
-    width, height = figure.bbox.size
-    left, used = MARGIN / width, (heading_height(notes) + room) / height
-    text = shortened(drawable(title), int((width - 2 * MARGIN) / 21))
-    figure.text(left, 1 - 42 / height, text, va="center", fontsize=15, fontweight="bold")
-    figure.text(left, 1 - 68 / height, "\n".join(notes), va="top", color=MUTED, fontsize=8.5)
-    bottom = 24 / height
-    figure.get_layout_engine().set(rect=(left, bottom, 1 - 2 * left, 1 - bottom - used))
+    from matplotlib.patches import Patch
 
-
-def save_png(figure: Any, path: str | Path, *, dpi: float = DPI) -> None:
-    """Write a figure as PNG to `path` atomically; call it inside `style`; errors as in `segtool.files.write_with`."""
     _lay_out(figure)
-    write_with(path, lambda place: figure.savefig(place, format="png", dpi=dpi))
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    pad = 0.1 / height
+    left, top = drawn.x0 / width, drawn.y1 / height + pad
+    if legend:
+        names = [drawable(name) for name, _ in legend]
+        colors = [tuple(value / 255 for value in color) for _, color in legend]
+        handles = [Patch(facecolor=each, edgecolor=RULE, label=name) for name, each in zip(names, colors, strict=True)]
+        # All names on one line if they fit, else columns as wide as the longest name; inches.
+        widths = [0.075 * len(name) + 0.41 for name in names]
+        across = len(names) if sum(widths) <= drawn.width else max(1, int(drawn.width / max(widths)))
+        look = {"handlelength": 1, "handleheight": 1, "columnspacing": 1.6, "borderpad": 0, "borderaxespad": 0}
+        place = {"loc": "lower left", "bbox_to_anchor": (left, top + pad)}
+        top = _top_of(figure.legend(handles=handles, ncols=across, **place, **look), figure)
+    note = figure.text(left, top + pad, "\n".join(notes), va="bottom", color=MUTED, fontsize=8.5)
+    figure.text(left, _top_of(note, figure) + pad, title, va="bottom", fontsize=15, fontweight="bold")
+
+
+def _top_of(artist: Any, figure: Any) -> float:
+    """Return the upper edge of what is drawn as a fraction of the height of the figure."""
+    return float(artist.get_window_extent().y1 / figure.bbox.height)
+
+
+def save_png(figure: Any, path: str | Path, *, dpi: float = DPI, margin: float | None = None) -> None:
+    """Write a figure as PNG to `path` atomically; call it inside `style`; errors as in `segtool.files.write_with`.
+
+    With `margin` in inches the picture is what is drawn, also outside of the figure, and this margin around it.
+    """
+    _lay_out(figure)
+    box = {} if margin is None else {"bbox_inches": "tight", "pad_inches": margin}
+    write_with(path, lambda place: figure.savefig(place, format="png", dpi=dpi, **box))
 
 
 def _lay_out(figure: Any) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, style, write_heading
+from segtool.report.style import LIGHT, MARGIN, MUTED, Chart, drawable, new_figure, save_png, style, write_heading
+from segtool.text import shortened
 
 Values = npt.NDArray[np.float64]
 History = Sequence[Mapping[str, Any]]
@@ -83,12 +84,12 @@ def plot_curves(history: History, path: str | Path, *, title: str = "Training an
     if not history:
         raise DataError("The history has no epochs, so there is no curve to draw; train at least one epoch.")
     with style():
-        figure = new_figure(1750, 1240)
-        write_heading(figure, title, [_NOTE])
+        figure = new_figure(1670, 1100)
         figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
         for axes, chart in zip(figure.subplots(2, 2).flat, _AXES, strict=True):
             _draw(axes, chart, history)
-        save_png(figure, path)
+        write_heading(figure, shortened(drawable(title), 80), [_NOTE])
+        save_png(figure, path, margin=MARGIN)
 
 
 def training_charts(history: History) -> dict[str, Chart]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segtool.contract import default_palette
 from segtool.report.page.images import data_uri
-from segtool.report.pixels import IGNORED_COLOR, color_labels, fit, gray_to_rgb
+from segtool.report.picture_grid import IGNORED_COLOR, color_labels, fit, gray_to_rgb
 from segtool.report.style import drawable, drawable_names
 
 

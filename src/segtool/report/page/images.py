@@ -18,7 +18,7 @@ from segtool.metrics import confusion_matrix
 from segtool.models.predictor import Predictor
 from segtool.report.page.models import Model
 from segtool.report.page.pairs import largest_confusions
-from segtool.report.pixels import color_labels, fit, gray_to_rgb
+from segtool.report.picture_grid import color_labels, fit, gray_to_rgb
 
 Facts = Mapping[str, Any]
 Pixels = npt.NDArray[np.uint8]
