@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MARGIN, MUTED, Chart, drawable, new_figure, save_png, style, write_heading
+from segtool.report.style import LIGHT, MARGIN, MUTED, drawable, new_figure, save_png, set_log, style, write_heading
+from segtool.report.svg import Chart
 from segtool.text import shortened
 
 Values = npt.NDArray[np.float64]
@@ -166,21 +167,12 @@ def _draw(axes: Any, chart: _Axes, history: History) -> None:
         look = {"color": LIGHT[curve.role], "linestyle": dashes, "marker": marker, "markersize": 4}
         axes.plot(epochs, values, label=curve.label, **look)
     if chart.may_be_log and needs_log(together):
-        _set_log(axes)
+        set_log(axes.yaxis)
+        axes.set_title("logarithmic", loc="right", fontsize="small", fontweight="normal", color=MUTED)
     if chart.mark_highest:
         _mark_highest(axes, chart.curves[0], highest(epochs, series[0]))
     if len(chart.curves) > 1:
         axes.legend(labelcolor="linecolor", loc="best", handlelength=1.8)
-
-
-def _set_log(axes: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_title("logarithmic", loc="right", fontsize="small", fontweight="normal", color=MUTED)
 
 
 def _mark_highest(axes: Any, curve: _Curve, point: tuple[float, float] | None) -> None:
