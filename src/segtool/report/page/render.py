@@ -11,7 +11,8 @@ import numpy as np
 
 from segtool.errors import MissingExtraError
 from segtool.files import nan_to_none
-from segtool.report.confusion import cell_text, shares_of
+from segtool.metrics import row_shares
+from segtool.report.confusion import cell_text
 from segtool.report.model_charts import SHAPES, interval_of
 from segtool.report.page.images import CONFUSED, INVENTED, MISSED, Example
 from segtool.report.page.pairs import largest_confusions
@@ -191,7 +192,7 @@ def _confusion(model: Facts) -> dict[str, Any]:
     names = [item["name"] for item in model["evaluation"]["classes"]]
     matrix = np.asarray(model["evaluation"]["confusion_matrix"], np.int64)
     largest = largest_confusions(matrix, names, most=6)
-    rows = zip(names, matrix.tolist(), shares_of(matrix, len(names)).tolist(), strict=True)
+    rows = zip(names, matrix.tolist(), row_shares(matrix).tolist(), strict=True)
     return {
         "largest": [{**item, "share": item["pixels"] / int(matrix[item["from_id"]].sum())} for item in largest],
         "names": names,
