@@ -112,7 +112,7 @@ def draw_grid(rows: Sequence[Row], heading: Heading, path: str | Path, *, box: i
             for at in range(tables):
                 part = row.table[at * lines : (at + 1) * lines]
                 _draw_table(axes[len(row.pictures) + at], heading.table, part, height=height / _LINE)
-        write_heading(figure, shortened(drawable(heading.title), 80), heading.notes, legend=heading.legend)
+        write_heading(figure, heading.title, heading.notes, legend=heading.legend)
         save_png(figure, path, margin=MARGIN)
 
 

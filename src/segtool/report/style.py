@@ -16,6 +16,7 @@ from typing import Any, Literal
 from segtool.errors import DataError, MissingExtraError
 from segtool.files import write_with
 from segtool.models.backend import no_files_at_home
+from segtool.text import shortened
 
 Color = tuple[int, int, int]
 
@@ -33,6 +34,7 @@ DPI = 150
 MARGIN = 0.25
 """Margin around a picture in inches."""
 
+_TITLE_LIMIT = 80  # characters
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
 _MAX_PIXELS = 2**16 - 2**11  # of a side; Agg can draw 2**16 - 1, and a heading comes on top
 
@@ -120,6 +122,7 @@ def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequ
         place = {"loc": "lower left", "bbox_to_anchor": (left, top + pad)}
         top = _top_of(figure.legend(handles=handles, ncols=across, **place, **look), figure)
     note = figure.text(left, top + pad, "\n".join(notes), va="bottom", color=MUTED, fontsize=8.5)
+    title = shortened(drawable(title), _TITLE_LIMIT)
     figure.text(left, _top_of(note, figure) + pad, title, va="bottom", fontsize=15, fontweight="bold")
 
 

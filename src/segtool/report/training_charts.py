@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MARGIN, MUTED, drawable, new_figure, save_png, set_log, style, write_heading
+from segtool.report.style import LIGHT, MARGIN, MUTED, new_figure, save_png, set_log, style, write_heading
 from segtool.report.svg import Chart
-from segtool.text import shortened
 
 Values = npt.NDArray[np.float64]
 History = Sequence[Mapping[str, Any]]
@@ -89,7 +88,7 @@ def plot_curves(history: History, path: str | Path, *, title: str = "Training an
         figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
         for axes, chart in zip(figure.subplots(2, 2).flat, _AXES, strict=True):
             _draw(axes, chart, history)
-        write_heading(figure, shortened(drawable(title), 80), [_NOTE])
+        write_heading(figure, title, [_NOTE])
         save_png(figure, path, margin=MARGIN)
 
 
