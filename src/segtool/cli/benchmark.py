@@ -89,7 +89,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     from segtool.benchmark.measure import MeasureOptions, measure
     from segtool.cli.progress import progress_bar
     from segtool.files import refuse_existing, write_json
-    from segtool.models.exported import exported_files
+    from segtool.models.resolve import exported_files
 
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
