@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.data.base import Dataset, Indices, show_size
@@ -21,12 +20,12 @@ from segtool.data.loading import load_dataset
 from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError, ExportError
 from segtool.evaluate import scoring
+from segtool.images.arrays import UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.models import Run
 from segtool.runtime.tiling import cut_tile, spans, uses_tiles
 
 logger = logging.getLogger(__name__)
-Images = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ class ExportData:
             "ignore_id": dataset.ignore_id,
         }
 
-    def real_images(self, count: int, contract: ModelContract) -> Images:
+    def real_images(self, count: int, contract: ModelContract) -> UInt8Array:
         """Return up to `count` inputs of validation images, training ones where there are none: uint8 (n, H, W, C)."""
         pool = self.split.val if self.split.val.size else self.split.train
         return np.stack(list(model_inputs(self.dataset, pool, count, contract)))
 
-    def calibration(self, count: int, contract: ModelContract) -> Iterator[Images]:
+    def calibration(self, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
         """Yield up to `count` inputs of training images, spread evenly over the split, a batch at a time."""
         inputs = model_inputs(self.dataset, self.split.train, count, contract)
         while batch := list(islice(inputs, images_at_once(contract, most=16))):
@@ -62,7 +61,7 @@ def images_at_once(contract: ModelContract, *, most: int) -> int:
     return scoring.images_at_once((contract.height, contract.width), most=most)
 
 
-def model_inputs(dataset: Dataset, pool: Indices, count: int, contract: ModelContract) -> Iterator[Images]:
+def model_inputs(dataset: Dataset, pool: Indices, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
     """Yield up to `count` inputs of a model, uint8 (h, w, C), spread evenly over some images of a data set.
 
     Parameters
@@ -91,7 +90,7 @@ def spread(pool: Indices, count: int) -> Indices:
     return pool[np.arange(count) * len(pool) // count]
 
 
-def _tiles(pixels: ArrayPixels, count: int, position: int, contract: ModelContract) -> Iterator[Images]:
+def _tiles(pixels: ArrayPixels, count: int, position: int, contract: ModelContract) -> Iterator[UInt8Array]:
     """Yield up to `count` of an image's tiles; the first is another one from image to image."""
     size = (contract.height, contract.width)
     rows, columns = (spans(length, tile) for length, tile in zip(pixels.size, size, strict=True))

@@ -33,9 +33,10 @@ from segtool.export.passes import (
     rewrite,
 )
 from segtool.export.presets import is_own
-from segtool.export.running import Array, Images, as_labels, as_probabilities, keras_runner, onnx_runner, save
+from segtool.export.running import as_labels, as_probabilities, keras_runner, onnx_runner, save
 from segtool.export.stamp import publish
 from segtool.export.verdict import judge, useless
+from segtool.images.arrays import Array, UInt8Array
 from segtool.machine.machine import machine_info
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Float32File:
     base: onnx.ModelProto
     contract: ModelContract
     score: float
-    run: Callable[[Images], Array]
+    run: Callable[[UInt8Array], Array]
     digest: str
     warned: tuple[str, ...] = ()
 
@@ -138,7 +139,7 @@ def export_float32(job: Job) -> Float32File:
 
 
 def _parity(
-    converted: onnx.ModelProto, form: _Form, images: Images, run: Callable[[Images], Array], job: Job
+    converted: onnx.ModelProto, form: _Form, images: UInt8Array, run: Callable[[UInt8Array], Array], job: Job
 ) -> Parity:
     """Compare the graph that will be published with Keras; where it gives labels, also its scores in front of them."""
     head, end = job.options.head, end_of(converted)
@@ -155,7 +156,7 @@ def _parity(
     )
 
 
-def _form(base: onnx.ModelProto, images: Images, job: Job) -> _Form:
+def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
     """Return the FP32 form of a graph that was rewritten by `SHARED_REWRITES`.
 
     Parameters
@@ -190,7 +191,7 @@ def _form(base: onnx.ModelProto, images: Images, job: Job) -> _Form:
     return _Form(shorter, every, both, {"algorithm": "winograd", **facts})
 
 
-def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: Images, job: Job) -> Ratio:
+def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: UInt8Array, job: Job) -> Ratio:
     """Return the time of the direct form over that of Winograd's."""
     calls = [
         _call(onnx_runner(save(graph, job.folder / f"{name}.onnx"), threads=1)[0], image)
@@ -203,5 +204,5 @@ def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: Images, j
     return compare_interleaved(*calls, rounds=max(_FEWEST, min(_ROUNDS, rounds)))
 
 
-def _call(run: Callable[[Images], Any], image: Images) -> Callable[[], Any]:
+def _call(run: Callable[[UInt8Array], Any], image: UInt8Array) -> Callable[[], Any]:
     return lambda: run(image)

@@ -26,9 +26,10 @@ from segtool.export.job import Job, measure
 from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.pruning import Pruned, prune
 from segtool.export.quantize import Quantized, layers_of, quantize, sensitivities
-from segtool.export.running import Array, Batches, Images, as_labels, onnx_runner, save
+from segtool.export.running import Batches, as_labels, onnx_runner, save
 from segtool.export.stamp import publish
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
+from segtool.images.arrays import Array, UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class _Candidate:
     """A quantized model, how to run it, its foreground mean IoU and figures, and what the gate says of it."""
 
     quantized: Quantized
-    run: Callable[[Images], Array]
+    run: Callable[[UInt8Array], Array]
     threads: int
     metrics: dict[str, Any]
     accuracy: gates.Accuracy

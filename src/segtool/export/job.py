@@ -13,8 +13,9 @@ from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, images_at_once
 from segtool.export.options import ExportOptions
 from segtool.export.presets import Preset
-from segtool.export.running import Array, Images, as_labels
+from segtool.export.running import as_labels
 from segtool.files import nan_to_none
+from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.postprocess import label
 
@@ -59,7 +60,7 @@ class Job:
     warned: tuple[str, ...] = ()
 
 
-def measure(run: Callable[[Images], Array], job: Job) -> tuple[float, dict[str, Any]]:
+def measure(run: Callable[[UInt8Array], Array], job: Job) -> tuple[float, dict[str, Any]]:
     """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one.
 
     Images are resized or tiled as the contract says, so the figures are those of `predict` on the device.
@@ -85,5 +86,5 @@ def measure(run: Callable[[Images], Array], job: Job) -> tuple[float, dict[str, 
     return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
 
 
-def _by_tiles(run: Callable[[Images], Array], contract: ModelContract) -> Callable[[Images], Array]:
+def _by_tiles(run: Callable[[UInt8Array], Array], contract: ModelContract) -> Callable[[UInt8Array], Array]:
     return lambda image: label(ArrayPixels(image), contract, run, "auto")

@@ -41,7 +41,8 @@ from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
 from segtool.export.presets import Preset
-from segtool.export.running import Batches, Images, label_agreement, run_labels
+from segtool.export.running import Batches, label_agreement, run_labels
+from segtool.images.arrays import UInt8Array
 
 logger = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.3, 0.5)
@@ -178,7 +179,7 @@ def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches
     return label_agreement(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)))
 
 
-def _few(batches: Batches) -> Iterator[Images]:
+def _few(batches: Batches) -> Iterator[UInt8Array]:
     """Yield the batches up to the `_FEW`th image, at least one."""
     seen = 0
     for batch in batches():

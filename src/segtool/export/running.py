@@ -7,28 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from segtool.contract import Head
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
+from segtool.images.arrays import Array, UInt8Array
 from segtool.machine.processors import available_cpus
 from segtool.models.backend import without_advice
 from segtool.runtime.postprocess import softmax
 from segtool.runtime.session import open_session
 
-Images = npt.NDArray[np.uint8]
-Array = npt.NDArray[Any]
-Batches = Callable[[], Iterator[Images]]
+Batches = Callable[[], Iterator[UInt8Array]]
 """Gives batches of images, uint8 (n, H, W, C) each, again at every call."""
 
 
-def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
+def keras_runner(model: Any, *, batch: int = 32) -> Callable[[UInt8Array], Array]:
     """Return a function from uint8 (N, H, W, C) to what Keras's network gives, float32 (N, H, W, K), on the CPU."""
     import tensorflow as tf
 
-    def run(images: Images) -> Array:
+    def run(images: UInt8Array) -> Array:
         # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
         with tf.device("/CPU:0"), without_advice():
             parts = [model(images[i : i + batch], training=False).numpy() for i in range(0, len(images), batch)]
@@ -37,21 +35,21 @@ def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
     return run
 
 
-def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[Images], Array], int]:
+def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[UInt8Array], Array], int]:
     """Return a function from uint8 (N, H, W, C) to a file's output on the CPU, and the threads it uses."""
     opened = open_session(path, provider="cpu", threads=threads)
     return lambda images: np.asarray(opened.session.run(None, {INPUT: images})[0]), opened.threads
 
 
-def as_probabilities(run: Callable[[Images], Array], end: End | Head) -> Callable[[Images], Array]:
+def as_probabilities(run: Callable[[UInt8Array], Array], end: End | Head) -> Callable[[UInt8Array], Array]:
     """Return `run`, which ends in `end`, behind a softmax where that is in logits."""
     return (lambda images: softmax(run(images))) if end == "logits" else run
 
 
-def as_labels(run: Callable[[Images], Array], dtype: np.dtype[Any]) -> Callable[[Images], Array]:
+def as_labels(run: Callable[[UInt8Array], Array], dtype: np.dtype[Any]) -> Callable[[UInt8Array], Array]:
     """Return `run` with the class scores, where it gives those, turned into labels (N, H, W) of `dtype`."""
 
-    def labels(images: Images) -> Array:
+    def labels(images: UInt8Array) -> Array:
         found = run(images)
         return found.argmax(-1).astype(dtype) if found.ndim == 4 else found
 
@@ -65,7 +63,7 @@ def save(graph: onnx.ModelProto, path: Path) -> Path:
 
 
 def run_batches(
-    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[Images], *, only: bool = False
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[UInt8Array], *, only: bool = False
 ) -> Iterator[dict[str, Array]]:
     """Yield for each batch the named values, inner ones or outputs.
 
@@ -85,7 +83,7 @@ def run_batches(
         yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
 
 
-def run_labels(model: onnx.ModelProto, batches: Iterator[Images]) -> Iterator[Array]:
+def run_labels(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> Iterator[Array]:
     """Yield the labels (n, H, W) of each batch, of a model that gives labels or the scores (n, H, W, K) of classes."""
     name = model.graph.output[0].name
     for values in run_batches(model, [name], batches):

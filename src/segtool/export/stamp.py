@@ -16,8 +16,9 @@ import onnx
 
 from segtool.contract import GOLDEN_KEY, METADATA_KEY, GoldenPair, ModelContract
 from segtool.export import gates
-from segtool.export.running import Array, Images, as_labels, onnx_runner
+from segtool.export.running import as_labels, onnx_runner
 from segtool.files import write_bytes
+from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import resize_image
 from segtool.runtime.model_file import sealed
 
@@ -33,7 +34,7 @@ _MULTIPLIES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 
 
 def publish(
-    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[Images], Array]
+    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[UInt8Array], Array]
 ) -> str:
     """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
     images = golden_images(job.data, contract)
@@ -73,7 +74,7 @@ def with_metadata(model: onnx.ModelProto, contract: ModelContract, golden: Golde
     return result
 
 
-def golden_images(data: ExportData, contract: ModelContract) -> Images:
+def golden_images(data: ExportData, contract: ModelContract) -> UInt8Array:
     """Return up to `MAX_IMAGES` real images of the model's size, uint8 (n, H, W, C), of `MAX_BYTES` together.
 
     Where even one is larger, it is drawn in square blocks of one colour each, which compress to a pixel a block. What
@@ -85,7 +86,7 @@ def golden_images(data: ExportData, contract: ModelContract) -> Images:
     return images if block == 1 else np.stack([_in_blocks(image, block) for image in images[:1]])
 
 
-def _in_blocks(image: Images, block: int) -> Images:
+def _in_blocks(image: UInt8Array, block: int) -> UInt8Array:
     height, width = image.shape[:2]
     small = resize_image(image, math.ceil(height / block), math.ceil(width / block))
     return np.ascontiguousarray(small.repeat(block, axis=0).repeat(block, axis=1)[:height, :width])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from segtool.contract import ModelContract
 from segtool.errors import ModelFileError
+from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.models.keras_file import load_keras_file
 from segtool.models.network import contract_of, gives_probabilities, network_of
@@ -20,10 +21,6 @@ from segtool.runtime.tiling import predict_tiled
 
 if TYPE_CHECKING:
     from segtool.runtime.segmenter import Segmenter
-
-Images = npt.NDArray[np.uint8]
-Confidence = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,10 @@ class Predictor:
     path: Path
     kind: Kind
     contract: ModelContract
-    predict_batch: Callable[[Images], Labels]
+    predict_batch: Callable[[UInt8Array], IntegerArray]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
-    answer_batch: Callable[[Images], tuple[Labels, Confidence]] | None = None
-    answer_image: Callable[[Images], tuple[Labels, Confidence | None]] | None = None
+    answer_batch: Callable[[UInt8Array], tuple[IntegerArray, FloatArray]] | None = None
+    answer_image: Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]] | None = None
     segmenter: Segmenter | None = None
 
 
@@ -117,18 +114,18 @@ def _open_keras(source: ModelSource) -> Predictor:
     network = network_of(model, source=str(source.path))
     contract = contract_of(network, data=run.data if run else {}, split=run.split if run else None)
 
-    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
+    def answer_batch(images: UInt8Array) -> tuple[IntegerArray, FloatArray]:
         from keras import ops
 
         scores = ops.convert_to_numpy(model(images, training=False))
         return np.asarray(scores.argmax(-1), contract.label_dtype), scores.max(-1)
 
-    def predict_batch(images: Images) -> Labels:
+    def predict_batch(images: UInt8Array) -> IntegerArray:
         return answer_batch(images)[0]
 
     probable = gives_probabilities(network)
 
-    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
         answers = predict_tiled(
             ArrayPixels(image), (contract.height, contract.width), lambda x: _packed(*answer_batch(x))
         )
@@ -144,23 +141,23 @@ def _open_keras(source: ModelSource) -> Predictor:
     )
 
 
-def _packed(labels: Labels, shares: Confidence) -> npt.NDArray[np.void]:
+def _packed(labels: IntegerArray, shares: FloatArray) -> npt.NDArray[np.void]:
     """Return class ids and their probabilities as one array of records, so that they are tiled together."""
     packed = np.empty(labels.shape, [("id", labels.dtype), ("share", np.float32)])
     packed["id"], packed["share"] = labels, shares
     return packed
 
 
-def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence]]:
+def _answer_batch(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray]]:
     from segtool.runtime.postprocess import best_and_share
 
     return lambda images: best_and_share(segmenter.run(images), segmenter.contract)
 
 
-def _answer_image(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence | None]]:
+def _answer_image(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]]:
     from segtool.runtime.postprocess import label_and_score
 
-    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
         if segmenter.contract.head == "labels":
             return segmenter(image), None
         labels, shares = label_and_score(ArrayPixels(image), segmenter.contract, segmenter.run, "auto")

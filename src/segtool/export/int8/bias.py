@@ -11,16 +11,13 @@ Measured on fcn8 (M2NIST, pixels with FP32's label): 99.84 % to 99.92 % (see `eq
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
 from segtool.export.running import Batches, run_batches
-
-Array = npt.NDArray[Any]
+from segtool.images.arrays import Array
 
 
 def correct_biases(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> onnx.ModelProto:

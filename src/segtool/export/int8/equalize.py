@@ -20,18 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, to_ir
-from segtool.export.running import Images, run_batches
+from segtool.export.running import run_batches
+from segtool.images.arrays import Array, UInt8Array
 
-Array = npt.NDArray[Any]
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
 _PERCENTILE = 99.9
 _MOST = 1000.0  # a channel that is (nearly) always 0 is not blown up further
@@ -47,7 +45,7 @@ class Chain:
     readers: tuple[ir.Node, ...]
 
 
-def channel_ranges(model: onnx.ModelProto, batches: Iterator[Images]) -> dict[str, Array]:
+def channel_ranges(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> dict[str, Array]:
     """Return, by the name of its maker, the range (C,) of each channel of each map that can be equalized."""
     graph = to_ir(model).graph
     found = {str(chain.value.name): str(chain.maker.name) for chain in chains(graph)}

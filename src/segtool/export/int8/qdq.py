@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
@@ -19,8 +17,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 from segtool.export.int8.layers import Points, points
 from segtool.export.passes import graph as g
 from segtool.export.passes import to_ir, to_onnx
+from segtool.images.arrays import Array
 
-Array = npt.NDArray[Any]
 _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
 
 
