@@ -17,14 +17,14 @@ import segtool.runtime.segmenter
 from segtool.cli.export import command
 from segtool.errors import DataError, ExportError
 from segtool.export import ExportOptions, export_model, int8_file
-from segtool.export.census import census
 from segtool.export.heads import with_head
-from segtool.export.int8.running import run_batches
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.pruning import prune
 from segtool.export.pruning.fitting import channel_moments, fit, measure, removal_order
 from segtool.export.pruning.groups import find_groups, without_channels
+from segtool.export.running import run_batches
+from segtool.export.stamp import census
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 FEW = settings(max_examples=15)

@@ -10,8 +10,8 @@ from comparing import assert_same, kinds, make, node, rewritten
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segtool.export.census import census
 from segtool.export.passes.winograd import WINOGRAD
+from segtool.export.stamp import census
 
 FEW = settings(max_examples=20)
 SMALL = 1e-5

@@ -38,7 +38,7 @@ def changed(code: str, **changes: str | None) -> dict[str, str]:
         "import segtool",
         "import segtool.contract",
         "from segtool.predict.ray_engine import worker",  # what a Ray worker imports first, to make an actor
-        "from segtool.export.int8 import running",  # opens sessions of its own
+        "from segtool.export import running",  # opens sessions of its own
         "from segtool.runtime.engine import ort",
     ],
 )

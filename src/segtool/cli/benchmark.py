@@ -94,7 +94,7 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     from segtool.benchmark.measure import MeasureOptions, measure
     from segtool.cli.progress import stages_bar
     from segtool.files import refuse_existing, write_json
-    from segtool.models.exported import exported_files
+    from segtool.models.resolve import exported_files
 
     request = MeasureOptions(**options)
     _check(request, out=out, overwrite=overwrite)

@@ -37,7 +37,7 @@ def need_all() -> None:
     ExportError
         The version of a library is outside the range that export was tested with.
     """
-    from segtool.export.versions import check_versions
+    from segtool.export.preflight import check_versions
 
     check_versions()
     import_quietly("onnx", extra="all")  # before the libraries that import it

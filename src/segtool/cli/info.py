@@ -83,10 +83,10 @@ def graph_facts(path: Path) -> dict[str, Any]:
     """Return facts about the graph; empty if onnx, which a device does not need, is not installed."""
     if importlib.util.find_spec("onnx") is None:
         return {}
-    from segtool.export.census import census
     from segtool.models.backend import import_quietly
 
     onnx = import_quietly("onnx", extra="export")
+    from segtool.export.stamp import census
 
     return census(onnx.load(path)).to_dict()
 

@@ -12,8 +12,9 @@ from segtool.evaluate.evaluation import Evaluation, per_image_table
 from segtool.evaluate.scoring import Answer, Scored, Seen, Tally, tally
 from segtool.evaluate.selection import Selection, refuse_other_classes, select, spec_of_runs
 from segtool.files import named_twice, refuse_existing, refuse_input_as_output, write_bytes
+from segtool.images.arrays import UInt8Array
 from segtool.metrics import Bootstrap, default_width
-from segtool.models.predictor import Images, Predictor, open_predictor
+from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import find_model, run_files
 
 Progress = Callable[[int, int], None]
@@ -146,7 +147,7 @@ def write_per_image(evaluations: Sequence[Evaluation], options: EvaluateOptions)
     return [options.per_image]
 
 
-def _answer(predictor: Predictor) -> Callable[[Images], Answer]:
+def _answer(predictor: Predictor) -> Callable[[UInt8Array], Answer]:
     if predictor.answer_batch is not None:
         return predictor.answer_batch
     return lambda images: (predictor.predict_batch(images), None)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segtool.export.options import ExportOptions, ExportResult
-from segtool.export.versions import check_versions
 from segtool.models.backend import import_quietly
 
 __all__ = ["ExportOptions", "ExportResult", "export_model"]
@@ -27,6 +26,8 @@ def export_model(
     SegtoolError
         As there.
     """
+    from segtool.export.preflight import check_versions
+
     check_versions()
     import_quietly("onnx", extra="export")
     from segtool.export import pipeline

@@ -1,4 +1,7 @@
-"""The real images that an export needs: to calibrate on (training) and to compare on (validation)."""
+"""The real images that an export needs: to calibrate on (training) and to compare on (validation).
+
+They are what the model sees on the device: images resized to its input, or tiles of them where its contract says so.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,18 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from segtool.contract import ModelContract
-from segtool.data.base import Dataset, show_size
+from segtool.data.base import Dataset, Indices, show_size
 from segtool.data.classes import numbered_classes
 from segtool.data.loading import load_dataset
 from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError, ExportError
 from segtool.evaluate import scoring
-from segtool.export.inputs import model_inputs
+from segtool.images.arrays import UInt8Array
+from segtool.images.pixels import ArrayPixels
 from segtool.models import Run
+from segtool.runtime.tiling import cut_tile, spans, uses_tiles
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +44,12 @@ class ExportData:
             "ignore_id": dataset.ignore_id,
         }
 
-    def real_images(self, count: int, contract: ModelContract) -> npt.NDArray[np.uint8]:
+    def real_images(self, count: int, contract: ModelContract) -> UInt8Array:
         """Return up to `count` inputs of validation images, training ones where there are none: uint8 (n, H, W, C)."""
         pool = self.split.val if self.split.val.size else self.split.train
         return np.stack(list(model_inputs(self.dataset, pool, count, contract)))
 
-    def calibration(self, count: int, contract: ModelContract) -> Iterator[npt.NDArray[np.uint8]]:
+    def calibration(self, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
         """Yield up to `count` inputs of training images, spread evenly over the split, a batch at a time."""
         inputs = model_inputs(self.dataset, self.split.train, count, contract)
         while batch := list(islice(inputs, images_at_once(contract, most=16))):
@@ -55,6 +59,46 @@ class ExportData:
 def images_at_once(contract: ModelContract, *, most: int) -> int:
     """Return how many images to run in one batch: `most`, fewer where they are large, so that memory is bounded."""
     return scoring.images_at_once((contract.height, contract.width), most=most)
+
+
+def model_inputs(dataset: Dataset, pool: Indices, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
+    """Yield up to `count` inputs of a model, uint8 (h, w, C), spread evenly over some images of a data set.
+
+    Parameters
+    ----------
+    dataset, pool
+        The images, by their indices.
+    count
+        How many at most. Of images that are tiled some tiles each are taken, as many as it needs.
+    contract
+        The model's.
+    """
+    chosen = spread(pool, count)
+    for position, index in enumerate(chosen):
+        pixels = ArrayPixels(dataset.image(int(index)))
+        if uses_tiles(contract, pixels.size, "auto"):
+            share = count * (position + 1) // len(chosen) - count * position // len(chosen)
+            yield from _tiles(pixels, share, position, contract)
+        else:
+            yield pixels.resized(contract.height, contract.width)
+
+
+def spread(pool: Indices, count: int) -> Indices:
+    """Return up to `count` of `pool`, evenly spread over it, in its order."""
+    if len(pool) <= count:
+        return pool
+    return pool[np.arange(count) * len(pool) // count]
+
+
+def _tiles(pixels: ArrayPixels, count: int, position: int, contract: ModelContract) -> Iterator[UInt8Array]:
+    """Yield up to `count` of an image's tiles; the first is another one from image to image."""
+    size = (contract.height, contract.width)
+    rows, columns = (spans(length, tile) for length, tile in zip(pixels.size, size, strict=True))
+    grid = [(row.start, column.start) for row in rows for column in columns]
+    for number in range(min(count, len(grid))):
+        # In even steps through the grid, from another place each time, and never twice the same.
+        top, left = grid[(position + number * len(grid) // min(count, len(grid))) % len(grid)]
+        yield cut_tile(pixels, top, left, size)
 
 
 def open_data(run: Run | None, spec: str | None) -> ExportData:

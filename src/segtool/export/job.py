@@ -1,27 +1,22 @@
-"""What the steps of an export share: the job, a published file, and measuring, proving and naming one."""
+"""One export: what all its steps need, and the measurement that both files share."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-from segtool.contract import GoldenPair, ModelContract
+from segtool.contract import ModelContract
 from segtool.evaluate.scoring import evaluate_labels
-from segtool.export import gates
 from segtool.export.data import ExportData, images_at_once
 from segtool.export.options import ExportOptions
-from segtool.export.runners import Array, Images, as_labels, onnx_runner
-from segtool.export.stamp import golden_images, with_metadata
-from segtool.export.verdict import as_stored
-from segtool.files import nan_to_none, write_bytes
+from segtool.export.presets import Preset
+from segtool.export.running import as_labels
+from segtool.files import nan_to_none
+from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import ArrayPixels
-from segtool.runtime.model_file import sealed
 from segtool.runtime.postprocess import label
 
 Progress = Callable[[int, int], None]
@@ -29,56 +24,60 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What every step needs: the options, the data, a private folder, and the progress callback."""
-
-    options: ExportOptions
-    data: ExportData
-    folder: Path
-    progress: Progress | None
-
-
-@dataclass(frozen=True)
-class Made:
-    """A published file.
+    """An export that can begin: everything that could be refused before the conversion is checked.
 
     Attributes
     ----------
-    base
-        Its graph before the rewrites that pay in float alone: what INT8 is made from.
+    options
+        As requested.
+    model
+        keras.Model, at the size of the file.
     contract
-        As published.
-    score
-        Foreground mean IoU, NaN where not measured.
-    run
-        Images to its output.
-    digest
-        SHA-256 of the file.
+        Of the file, without what the steps measure: gates, metrics, quantization.
+    data
+        The images for calibration and gates.
+    preset
+        The integers of INT8.
+    target, int8_target
+        The files to write; `int8_target` is None without quantization.
+    folder
+        A private folder for graphs that run before they are published.
+    progress
+        Called with (done, total) images while the validation split is evaluated.
     warned
-        Warnings that were logged.
+        Warnings that were logged before the conversion.
     """
 
-    base: onnx.ModelProto
+    options: ExportOptions
+    model: Any
     contract: ModelContract
-    score: float
-    run: Callable[[Images], Array]
-    digest: str
+    data: ExportData
+    preset: Preset
+    target: Path
+    int8_target: Path | None
+    folder: Path
+    progress: Progress | None = None
     warned: tuple[str, ...] = ()
 
 
-def measure(run: Callable[[Images], Array], job: Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:
+def measure(run: Callable[[UInt8Array], Array], job: Job) -> tuple[float, dict[str, Any]]:
     """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one.
 
     Images are resized or tiled as the contract says, so the figures are those of `predict` on the device.
+
+    Parameters
+    ----------
+    run
+        From uint8 (N, H, W, C) to the output of a file.
     """
-    indices = job.data.split.val
+    contract, indices = job.contract, job.data.split.val
     if not indices.size:
         return math.nan, {}
-    size = (contract.height, contract.width)
     scores = evaluate_labels(
         as_labels(run, contract.label_dtype),
         job.data.dataset,
         indices,
-        size=size,
+        size=(contract.height, contract.width),
         batch=images_at_once(contract, most=32),
         whole=_by_tiles(run, contract) if contract.size_policy == "tile" else None,
         progress=job.progress,
@@ -87,26 +86,5 @@ def measure(run: Callable[[Images], Array], job: Job, contract: ModelContract) -
     return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
 
 
-def _by_tiles(run: Callable[[Images], Array], contract: ModelContract) -> Callable[[Images], Array]:
+def _by_tiles(run: Callable[[UInt8Array], Array], contract: ModelContract) -> Callable[[UInt8Array], Array]:
     return lambda image: label(ArrayPixels(image), contract, run, "auto")
-
-
-def publish(
-    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[Images], Array]
-) -> str:
-    """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
-    images = golden_images(job.data, contract)
-    golden = GoldenPair(images, labels(images))
-    data = sealed(with_metadata(graph, as_stored(contract), golden).SerializeToString())
-    finished = job.folder / "finished.onnx"
-    finished.write_bytes(data)
-    run, _ = onnx_runner(finished)
-    gates.check_golden(contract, expected=golden.labels, found=as_labels(run, contract.label_dtype)(images))
-    write_bytes(target, data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def save(graph: onnx.ModelProto, path: Path) -> Path:
-    """Write a graph to a private file and return its path."""
-    onnx.save(graph, path)
-    return path

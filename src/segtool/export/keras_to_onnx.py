@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import onnx
 
 from segtool.errors import ExportError
-from segtool.export.options import DEFAULT_OPSET, TESTED_OPSETS
-from segtool.export.unconverted import find_culprit
+from segtool.export.options import DEFAULT_OPSET
 from segtool.models.backend import import_quietly, without_advice
 
 _NUMBERED = re.compile(r"^((.*)__\d+)(?=:\d+$|$)")
@@ -39,9 +37,9 @@ def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
     Parameters
     ----------
     model
-        keras.Model on the TensorFlow backend, float32, input uint8 (N, H, W, C), output (N, H, W, K).
+        keras.Model that `segtool.models.network.check_exportable` accepts.
     opset
-        Version of the ONNX operator set, one of `TESTED_OPSETS`.
+        Version of the ONNX operator set, one of `options.TESTED_OPSETS`.
 
     Returns
     -------
@@ -51,12 +49,10 @@ def keras_to_onnx(model: Any, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
     Raises
     ------
     ExportError
-        The network or the opset cannot be converted; the message says why.
+        The network cannot be converted; the message names the layer.
     MissingExtraError
         TensorFlow or tf2onnx is not installed.
     """
-    check_opset(opset)
-    check_network(model)
     try:
         return _named(_convert(model, opset), model)
     except _FAILURES as error:
@@ -107,56 +103,55 @@ def _one_or_all(images: tuple[Any, ...]) -> Any:
 def _why_not(model: Any, opset: int, error: Exception) -> str:
     """Return the sentence on a network that cannot be converted, with its layer, where one alone is the reason."""
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    culprit = find_culprit(model, lambda alone: _convert(alone, opset), errors=_FAILURES)
+    culprit = _culprit(model, opset)
     if culprit is None:
         return f"The network {model.name} has no exact conversion to ONNX ({reason}); build it of other layers."
     return (
-        f"The layer {culprit.name} ({culprit.kind}, {culprit.place}) has no exact conversion to ONNX ({reason}); "
+        f"The layer {culprit} has no exact conversion to ONNX ({reason}); "
         "replace it by one that has, such as those of segtool's own networks."
     )
 
 
-def check_opset(opset: int) -> None:
-    """Refuse an opset that was not tested."""
-    if opset not in TESTED_OPSETS:
-        raise ExportError(
-            f"Opset {opset} was asked for, segtool converts to {TESTED_OPSETS.start} to {TESTED_OPSETS.stop - 1}; "
-            f"leave --opset out for {DEFAULT_OPSET}."
-        )
+def _culprit(model: Any, opset: int) -> str | None:
+    """Return the first layer that cannot be converted alone, with its class and place; None if each one can.
 
-
-def check_network(model: Any) -> None:
-    """Refuse a network that would not be converted exactly, or whose weights are not finite."""
+    A layer of a model inside the model has that one's name before its own: "block/conv (Conv2D, layer 5 of 24)".
+    """
     import keras
 
-    if keras.backend.backend() != "tensorflow":
-        raise ExportError(
-            f"Export needs Keras on TensorFlow, found {keras.backend.backend()}; run it with KERAS_BACKEND=tensorflow."
-        )
-    if str(model.inputs[0].dtype) != "uint8":
-        raise ExportError(
-            f"The network's input is {model.inputs[0].dtype}, expected uint8 raw pixels with the scaling inside."
-        )
+    layers = list(_leaves(model))
+    for number, (name, layer) in enumerate(layers, start=1):
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        try:
+            _convert(_alone(layer), opset)
+        except _FAILURES:
+            return f"{name} ({type(layer).__name__}, layer {number} of {len(layers)})"
+    return None
+
+
+def _leaves(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
-        if layer.weights and layer.compute_dtype != "float32":
-            raise ExportError(
-                f"Layer {layer.name} computes in {layer.compute_dtype}, expected float32; save the model in float32."
-            )
-    for weight in model.weights:
-        if not np.isfinite(np.asarray(weight)).all():
-            raise ExportError(
-                f"The weight {weight.path} holds NaN or infinite values; the training went wrong, train again."
-            )
+        if hasattr(layer, "layers"):
+            yield from _leaves(layer, f"{prefix}{layer.name}/")
+        else:
+            yield f"{prefix}{layer.name}", layer
+
+
+def _alone(layer: Any) -> Any:
+    """Return a model of this layer, with the inputs of its first use."""
+    import keras
+
+    # `layer.input` is the same for a layer that is used once, and raises for one that is used twice.
+    tensors = layer._inbound_nodes[0].input_tensors
+    inputs = [keras.Input(batch_shape=(None, *tensor.shape[1:]), dtype=tensor.dtype) for tensor in tensors]
+    return keras.Model(inputs, layer(inputs if len(inputs) > 1 else inputs[0]))
 
 
 def _named(converted: onnx.ModelProto, model: Any) -> onnx.ModelProto:
     """Name the output and the batch, state the output's shape, and number the names that tf2onnx made up."""
     graph = converted.graph
     old = graph.output[0].name
-    if len(graph.output) != 1 or len(graph.input) != 1:
-        raise ExportError(
-            f"The network has {len(graph.input)} inputs and {len(graph.output)} outputs, expected one of each."
-        )
     for node in graph.node:
         node.output[:] = ["probabilities" if name == old else name for name in node.output]
         node.input[:] = ["probabilities" if name == old else name for name in node.input]

@@ -1,7 +1,13 @@
-"""`segtool export`: a trained network to a proven ONNX file, and on request to a proven INT8 one.
+"""`segtool export`: from a trained network to a proven ONNX file, and on request to a proven INT8 file.
 
-The FP32 file is published as soon as its own gate passed. An INT8 file that its gate refuses takes nothing with it:
-the FP32 file stays, and the error says so.
+The steps, in order:
+
+1. `_open` opens the network and the data, and refuses what cannot be exported.
+2. `float32_file` converts the network, rewrites the graph, compares it with Keras (parity), and publishes the file.
+3. `int8_file` quantizes the graph, compares it with FP32 (accuracy, speed), and publishes the file.
+
+Each file is published as soon as its own gates passed. If a gate refuses the INT8 file, the FP32 file stays, and the
+error says so.
 """
 
 from __future__ import annotations
@@ -14,26 +20,18 @@ from typing import Any
 
 from segtool import __version__
 from segtool.contract import ModelContract
-from segtool.errors import ExportError, GateError
-from segtool.export.data import ExportData, check_fits, images_at_once, open_data
-from segtool.export.float_form import float_form
-from segtool.export.gates import compare_parity
-from segtool.export.heads import end_of, with_head
+from segtool.errors import GateError
+from segtool.export.data import ExportData, check_fits, open_data
+from segtool.export.float32_file import export_float32
 from segtool.export.int8_file import export_int8
-from segtool.export.job import Job, Made, Progress, measure, publish, save
-from segtool.export.keras_to_onnx import keras_to_onnx
+from segtool.export.job import Job, Progress
 from segtool.export.options import ExportOptions, ExportResult
-from segtool.export.passes import SHARED_REWRITES, log_outcomes, rewrite
-from segtool.export.preflight import check_int8_data, check_options
+from segtool.export.preflight import check_int8_data, check_options, output_paths
 from segtool.export.presets import preset_for
-from segtool.export.resize.rebuild import check_size, rebuild
-from segtool.export.resize.warnings import size_warning, untrained_taps
-from segtool.export.runners import as_labels, as_probabilities, keras_runner, onnx_runner
-from segtool.export.verdict import judge, useless
-from segtool.files import refuse_existing
+from segtool.export.resize.rebuild import rebuild
+from segtool.export.resize.warnings import size_warnings
 from segtool.models import ModelSource, find_model, load_keras_file
-from segtool.models.predictor import contract_of
-from segtool.models.resolve import ONNX_NAME
+from segtool.models.network import Network, check_exportable, contract_of, network_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,92 +57,46 @@ def export_model(
     SegtoolError
         The model, the data or the outputs are not usable; the message says why.
     """
-    options = options or ExportOptions()
+    with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
+        job = _open(source, options or ExportOptions(), Path(folder), progress)
+        float32 = export_float32(job)
+        warned = (*job.warned, *float32.warned)
+        if job.int8_target is None:
+            return ExportResult(job.target, float32.contract, warned=warned)
+        try:
+            int8 = export_int8(float32, job, job.int8_target)
+        except GateError as error:
+            stale = f" {job.int8_target} is still that of an earlier export." if job.int8_target.exists() else ""
+            raise GateError(f"{error} The FP32 file {job.target} passed and was written.{stale}") from error
+    return ExportResult(job.target, float32.contract, job.int8_target, int8, warned)
+
+
+def _open(source: str | Path | None, options: ExportOptions, folder: Path, progress: Progress | None) -> Job:
+    """Open the network and the data, and refuse what cannot be exported."""
     found = find_model(source, kind="keras")
     if found.run and found.run.info.get("status") == "running":
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
     target, int8_target = output_paths(found, options)
     check_options(options)
-    if options.size is not None:
-        check_size(options.size)
     preset = preset_for(options.preset)
     model = load_keras_file(found.path)
     data = open_data(found.run, options.data)
     if options.quantize:
         check_int8_data(data)
-    contract = _contract(model, found, data, options)
-    model, contract, warnings = _resized(model, contract, options.size)
-    with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
-        job = Job(options, data, Path(folder), progress)
-        made = _export_float32(model, contract, job, target)
-        if int8_target is None:
-            return ExportResult(target, made.contract, warned=(*warnings, *made.warned))
-        try:
-            int8 = export_int8(made, job, preset, int8_target)
-        except GateError as error:
-            stale = f" {int8_target} is still that of an earlier export." if int8_target.exists() else ""
-            raise GateError(f"{error} The FP32 file {target} passed and was written.{stale}") from error
-    return ExportResult(target, made.contract, int8_target, int8, (*warnings, *made.warned))
+    network = network_of(model, source=str(found.path))
+    contract = _contract(network, found, data, options)
+    check_exportable(network)
+    model, contract, warned = _resized(model, contract, options.size)
+    return Job(options, model, contract, data, preset, target, int8_target, folder, progress, warned)
 
 
-def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Path | None]:
-    """Return where the FP32 and, with `quantize`, the INT8 file go; refuse what exists and may not be replaced."""
-    target = source.path.with_name(_default_name(options.size)) if options.out is None else Path(options.out)
-    if target.suffix.lower() != ".onnx" or target.is_dir():
-        raise ExportError(
-            f"The output {target} is not the name of an .onnx file; give one such as model.onnx with --out."
-        )
-    refuse_existing(target, overwrite=options.overwrite)
-    if not options.quantize:
-        return target, None
-    return target, refuse_existing(target.with_name(f"{target.stem}.int8.onnx"), overwrite=options.overwrite)
-
-
-def _default_name(size: tuple[int, int] | None) -> str:
-    """Return the FP32 file's name: model.onnx, predict's default, or another name for another size."""
-    if size is None:
-        return ONNX_NAME
-    return f"{Path(ONNX_NAME).stem}.{size[0]}x{size[1]}.onnx"
-
-
-def _contract(model: Any, source: ModelSource, data: ExportData, options: ExportOptions) -> ModelContract:
+def _contract(network: Network, source: ModelSource, data: ExportData, options: ExportOptions) -> ModelContract:
+    """Return the contract of the files, without what the steps measure; refuse data that do not fit it."""
     run = source.run
-    contract = contract_of(
-        model, data=run.data if run else data.facts(), split=run.split if run else None, source=str(source.path)
-    )
+    contract = contract_of(network, data=run.data if run else data.facts(), split=run.split if run else None)
     contract = replace(contract, size_policy=options.size_policy or contract.size_policy)
     check_fits(data.dataset, contract)
     return replace(contract, head=options.head, versions=_versions(), arguments=options.arguments)
-
-
-def _resized(
-    model: Any, contract: ModelContract, size: tuple[int, int] | None
-) -> tuple[Any, ModelContract, tuple[str, ...]]:
-    """Rebuild the network where another size than its own is asked for; return it, its contract, and warnings.
-
-    What follows, gates and all, has that size.
-    """
-    own = (contract.height, contract.width)
-    if size in (None, own):
-        return model, contract, ()
-    height, width = size
-    rebuilt = rebuild(model, size)
-    resized = replace(contract, height=height, width=width, trained_size=own)
-    found = (_untrained(untrained_taps(model, rebuilt), resized), size_warning(model, resized))
-    warnings = tuple(text for text in found if text)
-    for text in warnings:
-        logger.warning(text)
-    return rebuilt, resized, warnings
-
-
-def _untrained(phrases: list[str], contract: ModelContract) -> str | None:
-    if not phrases or contract.trained_size is None:
-        return None
-    trained = "{}x{}".format(*contract.trained_size)
-    return (
-        f"{', '.join(phrases)} met only padding at {trained}, so the training left them as they began, and they take "
-        f"part at {contract.height}x{contract.width}: expect less accuracy than from training at that size."
-    )
 
 
 def _versions() -> dict[str, str]:
@@ -154,36 +106,19 @@ def _versions() -> dict[str, str]:
     return {"segtool": __version__, **{name: version(name) for name in names}}
 
 
-def _export_float32(model: Any, contract: ModelContract, job: Job, target: Path) -> Made:
-    """Convert, rewrite, compare with Keras, measure and publish."""
-    options = job.options
-    converted = keras_to_onnx(model, opset=options.opset)
-    base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
-    count = max(2, images_at_once(contract, most=options.parity_images))  # the gate compares a batch and single images
-    images = job.data.real_images(count, contract)
-    form = float_form(base, images, job)
-    warned = (form.warning,) if form.warning else ()
-    for text in warned:
+def _resized(
+    model: Any, contract: ModelContract, size: tuple[int, int] | None
+) -> tuple[Any, ModelContract, tuple[str, ...]]:
+    """Rebuild the network if another size than its own is requested; return it, its contract, and warnings.
+
+    What follows, gates included, has that size.
+    """
+    own = (contract.height, contract.width)
+    if size in (None, own):
+        return model, contract, ()
+    height, width = size
+    rebuilt, resized = rebuild(model, size), replace(contract, height=height, width=width, trained_size=own)
+    warnings = size_warnings(model, rebuilt, resized)
+    for text in warnings:
         logger.warning(text)
-    log_outcomes((*shared, *form.outcomes))
-    run, _ = onnx_runner(save(form.graph, job.folder / "float32.onnx"))
-    labels = as_labels(run, contract.label_dtype)
-    keras = as_probabilities(keras_runner(model), end_of(converted))
-    probabilities = as_probabilities(run, options.head)
-    if options.head == "labels":
-        scores, _ = rewrite(converted, (*SHARED_REWRITES, *form.rewrites))
-        scored, _ = onnx_runner(save(scores, job.folder / "scores.onnx"))
-        probabilities = as_probabilities(scored, end_of(converted))
-    parity = compare_parity(images, keras=keras, probabilities=probabilities, labels=labels)
-    proof = judge(parity, waive=options.waive)
-    score, metrics = measure(run, job, contract)
-    if poor := useless({"float32": metrics}):
-        logger.warning(poor)
-    proven = replace(
-        contract,
-        convolutions=form.facts,
-        metrics={"float32": metrics} if metrics else {},
-        gates={"parity": proof},
-    )
-    digest = publish(form.graph, proven, job, target, labels)
-    return Made(base, proven, score, run, digest, warned)
+    return rebuilt, resized, warnings

@@ -1,18 +1,68 @@
-"""What an export refuses before it does any work: options that cannot be met, and data that INT8 cannot be made of."""
+"""What an export refuses before it does any work: untested libraries, wrong options, existing files, too few data."""
 
 from __future__ import annotations
 
+import importlib.metadata
+from collections.abc import Iterable
+from pathlib import Path
+
 from segtool.errors import DataError, ExportError
 from segtool.export.data import ExportData
-from segtool.export.keras_to_onnx import check_opset
 from segtool.export.options import (
     CALIBRATIONS,
+    DEFAULT_OPSET,
     MIN_CALIBRATION_IMAGES,
     MOST_PRUNING,
+    TESTED_OPSETS,
     WINOGRAD_CHOICES,
     ExportOptions,
 )
+from segtool.export.resize.rebuild import check_size
 from segtool.export.verdict import GATES
+from segtool.files import refuse_existing
+from segtool.models import ModelSource
+from segtool.models.backend import import_quietly
+from segtool.models.resolve import ONNX_NAME
+
+_EXTRA = "export"
+
+
+def check_versions() -> None:
+    """Refuse libraries outside the tested range, before they are imported.
+
+    The range is that of the package's own extra "export", written nowhere else. What is not installed is left to the
+    import, whose error names the extra to install.
+
+    Raises
+    ------
+    ExportError
+        Libraries are older or newer than tested; the message has the pip line that fixes it.
+    MissingExtraError
+        The package `packaging` is not installed.
+    """
+    try:
+        requirements = importlib.metadata.requires("segtool") or []
+    except importlib.metadata.PackageNotFoundError:  # run from its source without an installation
+        return
+    if wrong := list(_outside(requirements)):
+        found = ", ".join(f"{name} {version} (tested: {tested})" for name, version, tested in wrong)
+        wanted = " ".join(f'"{name}{tested}"' for name, _, tested in wrong)
+        raise ExportError(f"segtool export was not tested with {found}; run pip install {wanted}.")
+
+
+def _outside(requirements: Iterable[str]) -> Iterable[tuple[str, str, str]]:
+    """Yield (name, installed version, tested range) of the extra's packages that are outside their range."""
+    parse = import_quietly("packaging.requirements", extra=_EXTRA).Requirement
+    for requirement in map(parse, requirements):
+        # What names no extra is the base, which pip holds to its range for every command.
+        if requirement.marker is None or not requirement.marker.evaluate({"extra": _EXTRA}):
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            yield requirement.name, version, str(requirement.specifier)
 
 
 def check_options(options: ExportOptions) -> None:
@@ -24,7 +74,7 @@ def check_options(options: ExportOptions) -> None:
         An opset that was not tested, a calibration method, a gate or a choice that does not exist, too few calibration
         images, or pruning of no sense.
     """
-    check_opset(options.opset)
+    _check_opset(options.opset)
     if options.calibration not in CALIBRATIONS:
         raise ExportError(f"There is no calibration method {options.calibration!r}; choose {', '.join(CALIBRATIONS)}.")
     if options.calibration_images is not None and options.calibration_images < MIN_CALIBRATION_IMAGES:
@@ -38,6 +88,17 @@ def check_options(options: ExportOptions) -> None:
         _check_pruning(options.prune, quantize=options.quantize)
     if unknown := [name for name in options.waive if name not in GATES]:
         raise ExportError(f"There is no gate {unknown[0]!r} to waive; choose {', '.join(GATES)}.")
+    if options.size is not None:
+        check_size(options.size)
+
+
+def _check_opset(opset: int) -> None:
+    """Refuse an opset that was not tested."""
+    if opset not in TESTED_OPSETS:
+        raise ExportError(
+            f"Opset {opset} was asked for, segtool converts to {TESTED_OPSETS.start} to {TESTED_OPSETS.stop - 1}; "
+            f"leave --opset out for {DEFAULT_OPSET}."
+        )
 
 
 def _check_pruning(percent: float, *, quantize: bool) -> None:
@@ -48,6 +109,26 @@ def _check_pruning(percent: float, *, quantize: bool) -> None:
             f"Pruning may change {percent:g} percent of the labels, expected more than 0 and at most {MOST_PRUNING}; "
             "0.1 is a good start."
         )
+
+
+def output_paths(source: ModelSource, options: ExportOptions) -> tuple[Path, Path | None]:
+    """Return where the FP32 and, with `quantize`, the INT8 file go; refuse what exists and may not be replaced."""
+    target = source.path.with_name(_default_name(options.size)) if options.out is None else Path(options.out)
+    if target.suffix.lower() != ".onnx" or target.is_dir():
+        raise ExportError(
+            f"The output {target} is not the name of an .onnx file; give one such as model.onnx with --out."
+        )
+    refuse_existing(target, overwrite=options.overwrite)
+    if not options.quantize:
+        return target, None
+    return target, refuse_existing(target.with_name(f"{target.stem}.int8.onnx"), overwrite=options.overwrite)
+
+
+def _default_name(size: tuple[int, int] | None) -> str:
+    """Return the FP32 file's name: model.onnx, predict's default, or another name for another size."""
+    if size is None:
+        return ONNX_NAME
+    return f"{Path(ONNX_NAME).stem}.{size[0]}x{size[1]}.onnx"
 
 
 def check_int8_data(data: ExportData) -> None:

@@ -27,14 +27,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from segtool.errors import ExportError
 from segtool.export.int8.bias import correct_biases
@@ -42,12 +39,12 @@ from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points, quantizable, range_source
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
-from segtool.export.int8.running import label_agreement, run_labels
-from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite
+from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
 from segtool.export.presets import Preset
+from segtool.export.running import Batches, label_agreement, run_labels
+from segtool.images.arrays import UInt8Array
 
 logger = logging.getLogger(__name__)
-Batches = Callable[[], Iterator[npt.NDArray[np.uint8]]]
 STRENGTHS = (0.0, 0.3, 0.5)
 _FEW = 64  # images for means, for channel ranges and to compare labels on; ranges are over all of them
 
@@ -166,30 +163,23 @@ def _in_int8(
 
 def _watched(model: onnx.ModelProto, keep_float: frozenset[str]) -> tuple[tuple[str, ...], list[str]]:
     """Return the names of the layers to quantize, and of the values whose ranges that takes."""
-    work = _shaped(model)
+    work = to_ir(model)
     found = points(work.graph, keep_float=keep_float)
     values = [value for group in found.groups if not is_pixels(group[0]) for value in range_source(group)]
     return tuple(str(node.name) for node in found.convolutions), [str(value.name) for value in values]
 
 
-def _shaped(model: onnx.ModelProto) -> ir.Model:
-    """Return a model for reading with the shapes of its values, which show where the scores of the classes begin."""
-    work = ir.from_proto(model)
-    ShapeInferencePass(strict_mode=False)(work)
-    return work
-
-
 def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
     """Return the names of the convolutions that INT8 can compute, in the order of the graph."""
     like, _ = rewrite(model, INT8_REWRITES)
-    return tuple(str(node.name) for node in quantizable(_shaped(like).graph))
+    return tuple(str(node.name) for node in quantizable(to_ir(like).graph))
 
 
 def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> float:
     return label_agreement(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)))
 
 
-def _few(batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:
+def _few(batches: Batches) -> Iterator[UInt8Array]:
     """Yield the batches up to the `_FEW`th image, at least one."""
     seen = 0
     for batch in batches():

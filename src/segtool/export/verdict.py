@@ -8,12 +8,10 @@ images to compare, or a finished file that fails its own golden test.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
-from segtool.contract import ModelContract
 from segtool.errors import GateError
 from segtool.export.presets import PRESETS
 from segtool.metrics import most_frequent
@@ -21,8 +19,6 @@ from segtool.metrics import most_frequent
 logger = logging.getLogger(__name__)
 GateName = Literal["parity", "accuracy", "speed"]
 GATES: tuple[GateName, ...] = get_args(GateName)
-_TIMES = ("ratio", "low", "high", "winograd_speedup")
-_RATIO = re.compile(r"^[\d.]+x to [\d.]+x faster")
 
 
 @dataclass(frozen=True)
@@ -144,22 +140,6 @@ def recommend(gates: Mapping[str, Mapping[str, Any]]) -> Recommendation:
     if speed["verdict"] == "faster":
         return Recommendation("int8", f"it is {speed['sentence']} and keeps the accuracy")
     return Recommendation("float32", f"INT8 is {'slower' if speed['verdict'] == 'slower' else 'not faster'} here")
-
-
-def as_stored(contract: ModelContract) -> ModelContract:
-    """Return a contract as the file keeps it: with what the timings decided and without the times themselves.
-
-    Times differ from run to run, and they are of the machine of the export. Without them the same export gives the same
-    bytes. `ExportResult` has them.
-    """
-    convolutions = {key: value for key, value in contract.convolutions.items() if key not in _TIMES}
-    if "speed" not in contract.gates:
-        return replace(contract, convolutions=convolutions)
-    speed = {key: value for key, value in contract.gates["speed"].items() if key not in _TIMES}
-    speed["sentence"] = _RATIO.sub("faster", speed["sentence"])
-    if "refusal" in speed:
-        speed["refusal"] = f"Speed gate: on the machine of the export the INT8 file is {speed['sentence']}"
-    return replace(contract, convolutions=convolutions, gates={**contract.gates, "speed": speed})
 
 
 def _waived(gate: str, record: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Array types of the runtime, and iteration over large arrays in bands of rows."""
+"""Array types of all packages, and iteration over large arrays in bands of rows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +14,9 @@ IntegerArray = npt.NDArray[np.integer[Any]]
 
 FloatArray = npt.NDArray[np.float32]
 """Logits or probabilities."""
+
+Array = npt.NDArray[Any]
+"""An array of any type."""
 
 # Computations on a band use up to about 100 bytes a pixel (a blend in float64 of three channels).
 _PIXELS_PER_BAND = 1 << 18

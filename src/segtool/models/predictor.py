@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.contract import ModelContract, default_palette
+from segtool.contract import ModelContract
 from segtool.errors import ModelFileError
+from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.models.keras_file import load_keras_file
+from segtool.models.network import contract_of, gives_probabilities, network_of
 from segtool.models.resolve import Kind, ModelSource, find_model
 from segtool.runtime.tiling import predict_tiled
 
 if TYPE_CHECKING:
     from segtool.runtime.segmenter import Segmenter
-
-Images = npt.NDArray[np.uint8]
-Confidence = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.integer[Any]]
-_ROUNDING = 1e-2  # of the sum of probabilities, also in bfloat16
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,10 @@ class Predictor:
     path: Path
     kind: Kind
     contract: ModelContract
-    predict_batch: Callable[[Images], Labels]
+    predict_batch: Callable[[UInt8Array], IntegerArray]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
-    answer_batch: Callable[[Images], tuple[Labels, Confidence]] | None = None
-    answer_image: Callable[[Images], tuple[Labels, Confidence | None]] | None = None
+    answer_batch: Callable[[UInt8Array], tuple[IntegerArray, FloatArray]] | None = None
+    answer_image: Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]] | None = None
     segmenter: Segmenter | None = None
 
 
@@ -111,77 +108,24 @@ def open_predictor(
     )
 
 
-def contract_of(
-    model: Any, *, data: Mapping[str, Any], source: str, split: Mapping[str, Any] | None = None
-) -> ModelContract:
-    """Return the contract of a Keras model: sizes from its shapes, classes from its data.
-
-    Parameters
-    ----------
-    data
-        class_names, background_id, ignore_id and fingerprint, as in run.json; all are optional. Classes without names
-        are called "class 0", "class 1", ...
-    source
-        Name of the file, for error messages.
-    split
-        How the training split the data: seed, val_split, test_split; None if unknown.
-
-    Raises
-    ------
-    ModelFileError
-        The model does not have one image input and one (N, H, W, K) output, or the data have another number of
-        classes.
-    """
-    height, width, channels, count = _shapes(model, source=source)
-    names = tuple(data.get("class_names") or (f"class {index}" for index in range(count)))
-    if len(names) != count:
-        raise ModelFileError(
-            f"{source} predicts {count} classes and its data have {len(names)}; use the model and run.json of one run."
-        )
-    background = data.get("background_id")
-    return ModelContract.of_file(
-        source,
-        height=height,
-        width=width,
-        channels=channels,
-        class_names=names,
-        palette=default_palette(count, background_id=background),
-        background_id=background,
-        ignore_id=data.get("ignore_id"),
-        data_fingerprint=data.get("fingerprint", ""),
-        split=dict(split or {}),
-        size_policy=data.get("size_policy", "resize"),
-    )
-
-
-def _shapes(model: Any, *, source: str) -> tuple[int, int, int, int]:
-    expected = "expected one image input (N, H, W, C) of fixed size and one output (N, H, W, K) at the same size"
-    shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
-    fixed = len(shapes) == 2 and all(len(shape) == 4 and None not in shape[1:] for shape in shapes)
-    if not fixed or shapes[0][1:3] != shapes[1][1:3] or shapes[0][3] not in (1, 3):
-        raise ModelFileError(f"{source} has inputs and outputs of shape {shapes}; {expected}.")
-    return (*shapes[0][1:], shapes[1][3])
-
-
 def _open_keras(source: ModelSource) -> Predictor:
     model = load_keras_file(source.path)
     run = source.run
-    contract = contract_of(
-        model, data=run.data if run else {}, split=run.split if run else None, source=str(source.path)
-    )
+    network = network_of(model, source=str(source.path))
+    contract = contract_of(network, data=run.data if run else {}, split=run.split if run else None)
 
-    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
+    def answer_batch(images: UInt8Array) -> tuple[IntegerArray, FloatArray]:
         from keras import ops
 
         scores = ops.convert_to_numpy(model(images, training=False))
         return np.asarray(scores.argmax(-1), contract.label_dtype), scores.max(-1)
 
-    def predict_batch(images: Images) -> Labels:
+    def predict_batch(images: UInt8Array) -> IntegerArray:
         return answer_batch(images)[0]
 
-    probable = _gives_probabilities(model, contract)
+    probable = gives_probabilities(network)
 
-    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
         answers = predict_tiled(
             ArrayPixels(image), (contract.height, contract.width), lambda x: _packed(*answer_batch(x))
         )
@@ -197,32 +141,23 @@ def _open_keras(source: ModelSource) -> Predictor:
     )
 
 
-def _packed(labels: Labels, shares: Confidence) -> npt.NDArray[np.void]:
+def _packed(labels: IntegerArray, shares: FloatArray) -> npt.NDArray[np.void]:
     """Return class ids and their probabilities as one array of records, so that they are tiled together."""
     packed = np.empty(labels.shape, [("id", labels.dtype), ("share", np.float32)])
     packed["id"], packed["share"] = labels, shares
     return packed
 
 
-def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
-    """Return whether the outputs of a Keras model sum to 1 over the classes, tested on one black image."""
-    from keras import ops
-
-    image = np.zeros((1, contract.height, contract.width, contract.channels), np.uint8)
-    shares = ops.convert_to_numpy(model(image, training=False))
-    return bool((shares >= 0).all() and np.abs(shares.sum(axis=-1, dtype=np.float64) - 1).max() < _ROUNDING)
-
-
-def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence]]:
+def _answer_batch(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray]]:
     from segtool.runtime.postprocess import best_and_share
 
     return lambda images: best_and_share(segmenter.run(images), segmenter.contract)
 
 
-def _answer_image(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence | None]]:
+def _answer_image(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]]:
     from segtool.runtime.postprocess import label_and_score
 
-    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
         if segmenter.contract.head == "labels":
             return segmenter(image), None
         labels, shares = label_and_score(ArrayPixels(image), segmenter.contract, segmenter.run, "auto")

@@ -11,7 +11,7 @@ from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, names, 
 
 from segtool.data.classes import numbered_classes
 from segtool.errors import DataError, ExportError, ModelFileError
-from segtool.export import ExportOptions, export_model, versions
+from segtool.export import ExportOptions, export_model, preflight
 from segtool.export.keras_to_onnx import keras_to_onnx
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -155,11 +155,11 @@ def test_options_that_do_not_exist_leave_nothing(run, options, message):
 
 def installed(monkeypatch, **changes):
     real = importlib.metadata.version
-    monkeypatch.setattr(versions.importlib.metadata, "version", lambda name: changes.get(name) or real(name))
+    monkeypatch.setattr(preflight.importlib.metadata, "version", lambda name: changes.get(name) or real(name))
 
 
 def test_the_libraries_here_are_tested():
-    versions.check_versions()
+    preflight.check_versions()
 
 
 def test_a_library_outside_the_tested_range_is_named_with_the_pip_line(run, monkeypatch):
@@ -187,18 +187,18 @@ def test_a_library_outside_the_tested_range_is_named_with_the_pip_line(run, monk
     ],
 )
 def test_ranges_come_from_the_package_metadata(monkeypatch, requirement, version, refused):
-    monkeypatch.setattr(versions.importlib.metadata, "requires", lambda _: [requirement])
+    monkeypatch.setattr(preflight.importlib.metadata, "requires", lambda _: [requirement])
     installed(monkeypatch, tf2onnx=version)
     if not refused:
-        versions.check_versions()
+        preflight.check_versions()
         return
     with pytest.raises(ExportError, match=r"tf2onnx 1\.16"):
-        versions.check_versions()
+        preflight.check_versions()
 
 
 def test_without_an_installation_nothing_is_compared(monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(versions.importlib.metadata, "requires", missing)
-    versions.check_versions()
+    monkeypatch.setattr(preflight.importlib.metadata, "requires", missing)
+    preflight.check_versions()

@@ -12,7 +12,7 @@ from segtool.errors import GateError
 from segtool.export import gates
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
-from segtool.export.runners import keras_runner
+from segtool.export.running import keras_runner
 from segtool.export.verdict import judge
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)

@@ -8,7 +8,9 @@ from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_da
 
 from segtool.errors import ExportError
 from segtool.export.heads import end_of, with_head
-from segtool.export.keras_to_onnx import TESTED_OPSETS, keras_to_onnx
+from segtool.export.keras_to_onnx import keras_to_onnx
+from segtool.export.options import TESTED_OPSETS, ExportOptions
+from segtool.export.preflight import check_options
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
@@ -81,7 +83,7 @@ def test_every_offered_opset_converts_exactly(opset):
 @pytest.mark.parametrize("opset", [12, 19, 0])
 def test_other_opsets_are_refused(opset):
     with pytest.raises(ExportError, match="13 to 18"):
-        keras_to_onnx(build_tiny(), opset=opset)
+        check_options(ExportOptions(opset=opset))
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -201,29 +203,3 @@ def test_many_classes_give_uint16_labels():
     labels = with_head(keras_to_onnx(Model(image, scores)), "labels")
     found = run(labels, np.full((1, 4, 4, 1), 255, np.uint8))
     assert found.dtype == np.uint16
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_weight_that_is_not_finite_is_named(value):
-    network = build_tiny()
-    kernel = network.get_layer("score").kernel
-    kernel.assign(np.where(np.arange(kernel.shape[2])[:, None] == 1, value, np.asarray(kernel)))
-    with pytest.raises(ExportError, match="score/kernel"):
-        keras_to_onnx(network)
-
-
-def test_a_float_input_is_refused():
-    from keras import Input, Model, layers
-
-    image = Input((4, 4, 1), name="image")
-    with pytest.raises(ExportError, match="uint8"):
-        keras_to_onnx(Model(image, layers.Softmax()(layers.Conv2D(2, 1)(image))))
-
-
-def test_a_network_in_low_precision_is_refused():
-    from keras import Input, Model, layers
-
-    image = Input((4, 4, 1), dtype="uint8", name="image")
-    x = layers.Conv2D(2, 1, dtype="mixed_bfloat16", name="low")(layers.Rescaling(1 / 255)(image))
-    with pytest.raises(ExportError, match="low computes in bfloat16"):
-        keras_to_onnx(Model(image, layers.Softmax()(x)))

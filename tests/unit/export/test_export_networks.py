@@ -132,9 +132,9 @@ def test_logits_are_judged_behind_a_softmax(tmp_path, head):
 @pytest.mark.parametrize("head", ["logits", "probabilities"])
 def test_the_scores_that_are_published_are_those_that_are_judged(run, monkeypatch, head):
     from segtool.errors import GateError
-    from segtool.export import pipeline
+    from segtool.export import float32_file
 
-    real = pipeline.with_head
+    real = float32_file.with_head
 
     def halved(model, head):
         graph = real(model, head)
@@ -144,7 +144,7 @@ def test_the_scores_that_are_published_are_those_that_are_judged(run, monkeypatc
         graph.graph.node.append(onnx.helper.make_node("Mul", ["whole", "half"], [graph.graph.output[0].name]))
         return graph
 
-    monkeypatch.setattr(pipeline, "with_head", halved)
+    monkeypatch.setattr(float32_file, "with_head", halved)
     with pytest.raises(GateError, match="Parity gate"):
         export_model(run, options=ExportOptions(head=head))
 

@@ -15,8 +15,8 @@ from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, names, scaled, tiny
 import segtool.runtime.segmenter
 from segtool.contract import GoldenPair
 from segtool.errors import ContractError, DataError, ExportError, GateError, OutputExistsError
-from segtool.export import ExportOptions, export_model, int8_file, job, pipeline
-from segtool.export.verdict import as_stored
+from segtool.export import ExportOptions, export_model, float32_file, int8_file, stamp
+from segtool.export.stamp import as_stored
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
@@ -77,7 +77,7 @@ def test_a_policy_for_larger_images_that_is_none_is_refused(run):
 
 
 def test_a_sabotaged_conversion_leaves_nothing(run, monkeypatch):
-    monkeypatch.setattr(pipeline, "keras_to_onnx", lambda model, *, opset: scaled(real(model, opset=opset), 1.01))
+    monkeypatch.setattr(float32_file, "keras_to_onnx", lambda model, *, opset: scaled(real(model, opset=opset), 1.01))
     with pytest.raises(GateError, match="Parity gate"):
         export_model(run, options=ExportOptions(quantize=True))
     assert names(run) == ["model.keras", "run.json"]
@@ -89,8 +89,8 @@ def test_a_sabotaged_head_leaves_nothing(run, monkeypatch):
         next(node for node in graph.graph.node if node.op_type == "ArgMax").op_type = "ArgMin"
         return graph
 
-    with_head = pipeline.with_head
-    monkeypatch.setattr(pipeline, "with_head", reversed_head)
+    with_head = float32_file.with_head
+    monkeypatch.setattr(float32_file, "with_head", reversed_head)
     with pytest.raises(GateError, match="labels agree"):
         export_model(run)
     assert names(run) == ["model.keras", "run.json"]
@@ -144,8 +144,8 @@ def test_a_wrong_calibration_range_exits_4_and_leaves_float32_alone(run, monkeyp
 
 
 def test_a_file_that_changes_while_it_is_written_is_refused(run, monkeypatch):
-    with_metadata = job.with_metadata
-    monkeypatch.setattr(job, "with_metadata", lambda *args: scaled(with_metadata(*args), -1))
+    with_metadata = stamp.with_metadata
+    monkeypatch.setattr(stamp, "with_metadata", lambda *args: scaled(with_metadata(*args), -1))
     with pytest.raises(GateError, match="golden"):
         export_model(run)
     assert names(run) == ["model.keras", "run.json"]
@@ -223,7 +223,7 @@ def test_options_that_cannot_be_met_are_refused(run, options, message):
     assert names(run) == ["model.keras", "run.json"]
 
 
-real = pipeline.keras_to_onnx
+real = float32_file.keras_to_onnx
 
 
 def test_the_file_keeps_the_command_line_that_made_it(run, tmp_path, monkeypatch):

@@ -15,11 +15,11 @@ from segtool.errors import ExportError
 from segtool.export.heads import with_head
 from segtool.export.int8.equalize import channel_ranges
 from segtool.export.int8.layers import head
-from segtool.export.int8.running import label_agreement
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS, preset_for
 from segtool.export.quantize import layers_of, quantize, sensitivities
+from segtool.export.running import label_agreement
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 

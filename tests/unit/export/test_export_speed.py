@@ -14,7 +14,7 @@ from segtool.export.gates import describe_speed, measure_speed
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.presets import PRESETS, is_own, preset_for
-from segtool.export.runners import onnx_runner
+from segtool.export.running import onnx_runner
 from segtool.export.verdict import judge, recommend
 from segtool.models import open_predictor
 

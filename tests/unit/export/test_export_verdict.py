@@ -9,7 +9,7 @@ from tiny_nets import KERAS_WARNING, names, scaled, with_wrong_ranges
 
 from segtool.benchmark.latency import Ratio
 from segtool.errors import GateError
-from segtool.export import ExportOptions, export_model, pipeline
+from segtool.export import ExportOptions, export_model, float32_file
 from segtool.export.gates import Parity, compare_accuracy, describe_speed
 from segtool.export.presets import preset_for
 from segtool.export.verdict import GATES, judge, recommend, useless, warnings_of
@@ -120,8 +120,10 @@ def spoil(run):
 
 
 def test_a_parity_refusal_is_waived_into_the_metadata(run, monkeypatch):
-    convert = pipeline.keras_to_onnx
-    monkeypatch.setattr(pipeline, "keras_to_onnx", lambda model, *, opset: scaled(convert(model, opset=opset), 1.01))
+    convert = float32_file.keras_to_onnx
+    monkeypatch.setattr(
+        float32_file, "keras_to_onnx", lambda model, *, opset: scaled(convert(model, opset=opset), 1.01)
+    )
     with pytest.raises(GateError, match="Parity gate"):
         export_model(run, options=ExportOptions(waive=("speed", "accuracy")))
     assert names(run) == ["model.keras", "run.json"]

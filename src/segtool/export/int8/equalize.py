@@ -20,19 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
-from segtool.export.int8.running import run_batches
 from segtool.export.passes import graph as g
-from segtool.export.passes.rewrite import Refused
+from segtool.export.passes.rewrite import Refused, to_ir
+from segtool.export.running import run_batches
+from segtool.images.arrays import Array, UInt8Array
 
-Array = npt.NDArray[Any]
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
 _PERCENTILE = 99.9
 _MOST = 1000.0  # a channel that is (nearly) always 0 is not blown up further
@@ -48,9 +45,9 @@ class Chain:
     readers: tuple[ir.Node, ...]
 
 
-def channel_ranges(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]]) -> dict[str, Array]:
+def channel_ranges(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> dict[str, Array]:
     """Return, by the name of its maker, the range (C,) of each channel of each map that can be equalized."""
-    graph = _loaded(model).graph
+    graph = to_ir(model).graph
     found = {str(chain.value.name): str(chain.maker.name) for chain in chains(graph)}
     sums: dict[str, Array] = {}
     images = 0
@@ -77,7 +74,7 @@ def equalize(model: onnx.ModelProto, ranges: dict[str, Array], *, strength: floa
     """
     if not strength:
         return model
-    work = _loaded(model)
+    work = to_ir(model)
     for chain in chains(work.graph):
         ranged = ranges.get(str(chain.maker.name))
         if ranged is not None and ranged.max() > 0:
@@ -145,9 +142,3 @@ def _scale(chain: Chain, factor: Array) -> None:
 def _replace(node: ir.Node, index: int, factor: Array, role: str) -> None:
     old = g.own_array(node.inputs[index], role)
     g.set_constant(node, index, (old * factor).astype(old.dtype), role)
-
-
-def _loaded(model: onnx.ModelProto) -> ir.Model:
-    work = ir.from_proto(model)
-    ShapeInferencePass(strict_mode=False)(work)
-    return work

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass, TopologicalSortPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from segtool.export.int8.layers import Points, points
 from segtool.export.passes import graph as g
+from segtool.export.passes import to_ir, to_onnx
+from segtool.images.arrays import Array
 
-Array = npt.NDArray[Any]
 _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
 
 
@@ -88,8 +87,7 @@ def insert_qdq(
     keep_float
         Names of convolutions to leave in float.
     """
-    work = ir.from_proto(model)
-    ShapeInferencePass(strict_mode=False)(work)
+    work = to_ir(model)
     found = points(work.graph, keep_float=keep_float)
     scales = _quantize_values(found, ranges, integers)
     for node in found.convolutions:
@@ -97,9 +95,7 @@ def insert_qdq(
     work.opset_imports.setdefault("", 18)
     TopologicalSortPass()(work)
     RemoveUnusedNodesPass()(work)
-    result = ir.to_proto(work)
-    del result.graph.value_info[:]
-    return result
+    return to_onnx(work)
 
 
 def _quantize_values(

@@ -11,18 +11,15 @@ Entropy clips what is rare, and here the digits are rare: most pixels are backgr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from segtool.errors import ExportError
-from segtool.export.int8.running import run_batches
 from segtool.export.options import CALIBRATIONS
+from segtool.export.running import run_batches
+from segtool.images.arrays import Array, UInt8Array
 
-Array = npt.NDArray[Any]
-Batches = Iterator[npt.NDArray[np.uint8]]
 _PERCENTILE = 99.999
 _LEVELS = 128
 
@@ -141,7 +138,7 @@ def _divergence(p: Array, q: Array) -> float:
 
 
 def calibrate(
-    model: onnx.ModelProto, names: Sequence[str], batches: Batches, *, method: str = "min-max"
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[UInt8Array], *, method: str = "min-max"
 ) -> dict[str, tuple[float, float]]:
     """Return the range of each named value over the images; every range holds 0.
 

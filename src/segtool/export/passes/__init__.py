@@ -16,7 +16,7 @@ from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
-from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite
+from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite, to_ir, to_onnx
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
 from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
@@ -36,9 +36,11 @@ __all__ = [
     "Rewrite",
     "log_outcomes",
     "rewrite",
+    "to_ir",
+    "to_onnx",
 ]
 
-# What pays in float and in INT8, in the order in which each opens the way for the next (export/pipeline.py).
+# What pays in float and in INT8, in the order in which each opens the way for the next (export/float32_file.py).
 SHARED_REWRITES = (
     LAYOUT_FIRST,
     NO_OP,
@@ -50,10 +52,10 @@ SHARED_REWRITES = (
     CROP_INTO_TRANSPOSED,
     LABELS_PER_BLOCK,
 )
-# What pays in one of them alone (export/float_form.py, export/quantize.py).
+# What pays in one of them alone (export/float32_file.py, export/quantize.py).
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
 INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, BLOCKS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
-# What pays in float on some processors, where it was measured to (export/float_form.py).
+# What pays in float on some processors, where it was measured to (export/float32_file.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
 # What pays around the float head of a graph that is quantized already (export/quantize.py).
 QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)

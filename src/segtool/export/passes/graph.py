@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from segtool.export.passes.rewrite import Refused
+from segtool.images.arrays import Array
 
-Array = npt.NDArray[Any]
 # f(a) <= f(b) for a <= b, whatever the attributes (LeakyRelu and Elu: see `is_monotone`).
 _MONOTONE = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "Softsign", "Softplus", "Clip"})
 ACTIVATIONS = _MONOTONE | {"LeakyRelu", "Elu"}

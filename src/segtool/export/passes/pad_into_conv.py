@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
+from segtool.images.arrays import Array
 
 
 def apply(node: ir.Node) -> str | None:
@@ -41,7 +42,7 @@ def is_zero(node: ir.Node) -> bool:
     return value is None or (number is not None and bool(np.all(number == 0)))
 
 
-def _pads(node: ir.Node) -> g.Array:
+def _pads(node: ir.Node) -> Array:
     pads = g.array(node.inputs[1])
     if pads is None:
         raise Refused("its pads are computed")

@@ -54,6 +54,20 @@ class Outcome:
     refusals: tuple[str, ...]
 
 
+def to_ir(model: onnx.ModelProto) -> ir.Model:
+    """Return a copy of a model to query and to change, with the shapes of its values."""
+    work = ir.from_proto(model)
+    ShapeInferencePass(strict_mode=False)(work)
+    return work
+
+
+def to_onnx(work: ir.Model) -> onnx.ModelProto:
+    """Return a changed model for onnx and onnxruntime, which infer the shapes again."""
+    result = ir.to_proto(work)
+    del result.graph.value_info[:]
+    return result
+
+
 def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.ModelProto, tuple[Outcome, ...]]:
     """Apply rewrites in order, again and again until none of them changes anything.
 
@@ -76,8 +90,7 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
     ExportError
         The rewrites do not come to an end.
     """
-    work = ir.from_proto(model)
-    ShapeInferencePass(strict_mode=False)(work)
+    work = to_ir(model)
     changes: dict[str, list[str]] = {item.name: [] for item in rewrites}
     for _ in range(MOST_SWEEPS):
         refusals = {item.name: _sweep(work, item, changes[item.name]) for item in rewrites}
@@ -87,9 +100,7 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
         raise ExportError(_endless(refusals))
     outcomes = tuple(Outcome(item.name, tuple(changes[item.name]), refusals[item.name].refusals) for item in rewrites)
     RemoveUnusedOpsetsPass()(work)
-    result = ir.to_proto(work)
-    del result.graph.value_info[:]
-    return result, outcomes
+    return to_onnx(work), outcomes
 
 
 def _endless(last: Mapping[str, _Sweep]) -> str:

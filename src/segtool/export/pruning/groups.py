@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
-from segtool.export.passes import Refused
+from segtool.export.passes import Refused, to_ir, to_onnx
 from segtool.export.passes import graph as g
 
 Floats = npt.NDArray[np.floating]
@@ -89,7 +88,7 @@ def find_groups(model: onnx.ModelProto) -> tuple[Group, ...]:
     What reaches anything else than a convolution without groups (an addition of maps, a concatenation, a transposed
     convolution, an output) is no group, nor is what shares its weights.
     """
-    work = _shaped(model)
+    work = to_ir(model)
     found = []
     for node in work.graph:
         try:
@@ -117,7 +116,7 @@ def without_channels(
     fitted
         For each reader by name its weights (K, len(kept), rows, columns) and bias (K,).
     """
-    work = _shaped(model)
+    work = to_ir(model)
     nodes = {str(node.name): node for node in work.graph}
     maker = nodes[group.maker]
     for index, role in enumerate(("weight", "bias"), start=1):
@@ -131,15 +130,7 @@ def without_channels(
     for reader in group.readers:
         for index, array in enumerate(fitted[reader.name], start=1):
             g.set_constant(nodes[reader.name], index, array.astype(np.float32), ("weight", "bias")[index - 1])
-    result = ir.to_proto(work)
-    del result.graph.value_info[:]
-    return result
-
-
-def _shaped(model: onnx.ModelProto) -> ir.Model:
-    work = ir.from_proto(model)
-    ShapeInferencePass(strict_mode=False)(work)
-    return work
+    return to_onnx(work)
 
 
 def _group(node: ir.Node) -> Group | None:

@@ -16,6 +16,30 @@ _FAR = 4  # times as many pixels, or as few
 _SHRINKING = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "MaxPooling2D", "AveragePooling2D")
 
 
+def size_warnings(trained: Any, rebuilt: Any, contract: ModelContract) -> tuple[str, ...]:
+    """Return the warnings on a network that was rebuilt for another size.
+
+    Parameters
+    ----------
+    trained, rebuilt
+        A keras.Model and the one of `rebuild`.
+    contract
+        Of the rebuilt one.
+    """
+    found = (_untrained(untrained_taps(trained, rebuilt), contract), size_warning(trained, contract))
+    return tuple(text for text in found if text)
+
+
+def _untrained(phrases: list[str], contract: ModelContract) -> str | None:
+    if not phrases or contract.trained_size is None:
+        return None
+    trained = "{}x{}".format(*contract.trained_size)
+    return (
+        f"{', '.join(phrases)} met only padding at {trained}, so the training left them as they began, and they take "
+        f"part at {contract.height}x{contract.width}: expect less accuracy than from training at that size."
+    )
+
+
 def untrained_taps(trained: Any, rebuilt: Any) -> list[str]:
     """Return a phrase for each convolution that uses taps in `rebuilt` that it did not use in `trained`.
 

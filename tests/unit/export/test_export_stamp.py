@@ -3,12 +3,12 @@
 import pytest
 from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny
 
-from segtool.export.census import census
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS
 from segtool.export.quantize import quantize
+from segtool.export.stamp import census
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 # The tiny network on 16 x 24: four 3x3 convolutions, a 5x5 one, two 1x1 scores, two 4x4/2 transposed ones.

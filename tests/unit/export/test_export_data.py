@@ -11,8 +11,7 @@ from tiny_models import tiny_contract
 from segtool.data.array_dataset import ArrayDataset
 from segtool.data.classes import Classes
 from segtool.data.split import split
-from segtool.export.data import ExportData
-from segtool.export.inputs import model_inputs
+from segtool.export.data import ExportData, model_inputs
 from segtool.export.options import ExportOptions
 from segtool.export.stamp import MAX_BYTES, golden_images
 
