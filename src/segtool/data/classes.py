@@ -293,5 +293,5 @@ def usually_ignored(found: list[int]) -> int | None:
     if found[0] < 0:
         return found[0] if len(found) > 2 else None
     rest = found[:-1]
-    far_above = len(rest) > 1 and rest[-1] <= max(2 * len(rest), _FAR_BELOW_IGNORE)
+    far_above = len(rest) > 1 and not _are_ids(found) and rest[-1] <= max(2 * len(rest), _FAR_BELOW_IGNORE)
     return found[-1] if far_above and found[-1] == USUAL_IGNORE else None

@@ -1,4 +1,4 @@
-"""What the headers of image files say: size, orientation, pages and kind of pixels, read without decoding."""
+"""What the headers of image files say: size, orientation, pages, kind of pixels and loss, read without decoding."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ _PAGED = ("TIFF", "GIF", "WEBP", "PNG")
 """Formats whose pages are samples. The further pictures of a telephone's MPO are previews and depth maps."""
 _PNG_SIGNATURE_BYTES = 8
 _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+_HEAD = 4096  # bytes in which the marks below stand, unless a large colour profile comes before them
+_JP2_CODING, _JP2_IRREVERSIBLE = b"\xff\x52", 0  # ISO/IEC 15444-1, A.6.1: the byte 13 behind the marker
+_JP2_TRANSFORM = 13
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Header:
         Whether the file has an alpha channel.
     wide
         Whether its pixels have 16 bits.
+    lossy
+        The name of its format where that changes pixel values, JPEG above all; empty where it keeps them.
     """
 
     size: tuple[int, int]
@@ -48,6 +53,7 @@ class Header:
     pages: int = 1
     alpha: bool = False
     wide: bool = False
+    lossy: str = ""
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -64,13 +70,16 @@ def read_header(path: Path) -> Header:
         The file is missing, empty or no image.
     """
     with opened(path) as stream, decoding(str(path)):
+        head = stream.read(_HEAD)
+        stream.seek(0)
         image = open_checked(stream, str(path), MAX_PIXELS)
         orientation = _orientation(image, stream)
         width, height = _stored_size(image)
         if orientation >= _SIDEWAYS:
             width, height = height, width
         grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), _is_wide(image)
-        return Header((height, width), grey, orientation, _count_pages(image), alpha, wide)
+        lossy = _lossy(image, head)  # before the pages are counted, which moves to the last
+        return Header((height, width), grey, orientation, _count_pages(image), alpha, wide, lossy)
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
@@ -108,6 +117,18 @@ def _is_wide(image: Image.Image) -> bool:
     raw_mode = tiles[0][3] if tiles else ""
     raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) and raw_mode else raw_mode
     return image.mode in _WIDE_MODES or (isinstance(raw_mode, str) and ";16" in raw_mode)
+
+
+def _lossy(image: Image.Image, head: bytes) -> str:
+    kind = str(image.format)
+    if kind in ("JPEG", "MPO", "AVIF"):
+        return "JPEG" if kind == "MPO" else kind
+    if kind == "TIFF" and "jpeg" in str(image.info.get("compression")):
+        return "TIFF with JPEG inside"
+    if kind == "WEBP" and b"VP8L" not in head:
+        return "lossy WebP"
+    place = head.find(_JP2_CODING) if kind == "JPEG2000" else -1
+    return "lossy JPEG 2000" if place >= 0 and head[place + _JP2_TRANSFORM :][:1] == bytes([_JP2_IRREVERSIBLE]) else ""
 
 
 def _count_pages(image: Image.Image) -> int:

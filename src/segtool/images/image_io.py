@@ -124,6 +124,17 @@ def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray
     return read_mask_pixels(path, max_pixels=max_pixels).values
 
 
+def read_mask_colors(path: str | Path) -> UInt8Array:
+    """Read the colours of a mask, uint8 (H, W, 3), as `read_image` does, but without alpha, as `read_mask` does."""
+    source = Path(path)
+    with opened(source) as stream, decoding(str(source)):
+        image = open_checked(stream, str(source), MAX_PIXELS)
+        image.info.pop("transparency", None)  # before the pixels are loaded
+        ImageOps.exif_transpose(image, in_place=True)
+        opaque = image.convert("RGB") if "A" in image.getbands() else image
+        return ImagePixels(opaque, 3, str(source)).whole()
+
+
 def read_mask_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> MaskPixels:
     """Read a mask as `read_mask` does, with its palette and its alpha channel."""
     source = Path(path)

@@ -57,6 +57,7 @@ def described(folder: Path) -> dict:
         ([0, 85, 170, 255], ["background", "class 85", "class 170", "class 255"], None),
         ([0, 1, 2, 255], ["background", "class 1", "class 2"], 255),
         ([1, 2, 3], ["class 1", "class 2", "class 3"], None),
+        (range(256), ["background", *(f"class {value}" for value in range(1, 256))], None),
     ],
 )
 def test_values(tmp_path, values, names, ignored):
