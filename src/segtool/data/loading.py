@@ -15,6 +15,7 @@ from segtool.data.metadata import FILE_NAME
 from segtool.data.npz import load_npz
 from segtool.data.outline_forms import outlines_problem
 from segtool.data.split import VAL_SPLIT
+from segtool.data.unread import renaming
 from segtool.errors import DataError
 
 
@@ -53,8 +54,11 @@ def load_dataset(
     if (outlines := outlines_problem(path)) is not None:
         raise DataError(outlines.message)
     below = [folder for folder in (*folders_in(path), *_second_level(path)) if is_image_folder(folder)]
-    advice = f"name the folder that has them, such as {below[0]}" if below else "name the folder or file that has them"
-    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; {advice}.")
+    if below:
+        advice = f"name the folder that has them, such as {below[0]}."
+    else:
+        advice = renaming(path) or "name the folder or file that has them."
+    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; {advice}")
 
 
 def is_generated(spec: str) -> bool:

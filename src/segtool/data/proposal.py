@@ -21,6 +21,7 @@ from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import refuse
 from segtool.data.sample_headers import read_pair
+from segtool.data.unread import renaming
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes
 from segtool.text import counted
@@ -83,7 +84,8 @@ def propose(folder: Path) -> Proposal:
     """
     if not folder.is_dir() or not is_image_folder(folder):
         raise DataError(
-            f"{folder} is no folder of images and masks, expected one such as images/ beside masks/; name that folder."
+            f"{folder} is no folder of images and masks, expected one such as images/ beside masks/; "
+            f"{renaming(folder) or 'name that folder.'}"
         )
     listing = list_samples(folder)
     masks = [sample.mask for sample in listing.samples]
