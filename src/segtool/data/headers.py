@@ -9,10 +9,9 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
+from segtool.images.decoding import MAX_PIXELS, decoding, is_wide, open_checked, opened
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _WIDTH, _HEIGHT, _SUBFILE, _ORIENTATION = 256, 257, 254, 274  # tags of TIFF 6.0, the last also of EXIF
 _SIDEWAYS = 5
 """Orientations from 5 on turn the image by a quarter, which swaps height and width."""
@@ -77,7 +76,7 @@ def read_header(path: Path) -> Header:
         width, height = _stored_size(image)
         if orientation >= _SIDEWAYS:
             width, height = height, width
-        grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), _is_wide(image)
+        grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), is_wide(image)
         lossy = _lossy(image, head)  # before the pages are counted, which moves to the last
         return Header((height, width), grey, orientation, _count_pages(image), alpha, wide, lossy)
 
@@ -109,14 +108,6 @@ def _has_late_metadata(stream: BinaryIO) -> bool:
         stream.seek(length + 4, 1)
     stream.seek(before)
     return found
-
-
-def _is_wide(image: Image.Image) -> bool:
-    """Return whether pixels have 16 bits, also where Pillow gives the upper 8 of them, as it does of colour."""
-    tiles = getattr(image, "tile", ())
-    raw_mode = tiles[0][3] if tiles else ""
-    raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) and raw_mode else raw_mode
-    return image.mode in _WIDE_MODES or (isinstance(raw_mode, str) and ";16" in raw_mode)
 
 
 def _lossy(image: Image.Image, head: bytes) -> str:
