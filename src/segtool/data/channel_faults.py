@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from segtool.data.headers import Pair, files_like, grouped, has_or_have
 from segtool.data.problem import Problem
-from segtool.data.sample_headers import Pair, files_like, grouped, has_or_have
 from segtool.errors import DataError
 from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
 from segtool.images.image_io import read_mask_pixels, read_pixels

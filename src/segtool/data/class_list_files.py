@@ -30,10 +30,10 @@ class _LineError(ValueError):
     """A line that is no class; the error's text is the line."""
 
 
-def read_class_list(path: Path) -> list[dict[str, Any]] | None:
+def read_class_list(path: Path, *, quietly: bool = False) -> list[dict[str, Any]] | None:
     """Return the classes of a file, each with its name, and with "color" or "value" where the file says that.
 
-    None, with a warning, where it is not of the form that its name says.
+    None, with a warning unless `quietly`, where it is not of the form that its name says.
     """
     try:
         lines = _decoded(path.read_bytes()).splitlines()
@@ -47,7 +47,8 @@ def read_class_list(path: Path) -> list[dict[str, Any]] | None:
         if len(found) > 1:
             return found
         why = f"it lists {counted(len(found), 'name')}, expected two classes or more, as {_FORMS[path.name]}"
-    logger.warning("%s is left out: %s; correct it, or write a %s.", path, why, FILE_NAME)
+    if not quietly:
+        logger.warning("%s is left out: %s; correct it, or write a %s.", path, why, FILE_NAME)
     return None
 
 

@@ -91,8 +91,11 @@ def folder_metadata(folder: Path, masks: Sequence[Path]) -> Metadata | None:
 
 
 def named_by_position(folder: Path, held: Iterable[int]) -> Metadata | None:
-    """Return the classes of masks that hold the values `held`, from a file that lists the names in their order."""
-    found = find_class_list(folder)
+    """Return the classes of masks that hold the values `held`, from a file that lists the names in their order.
+
+    What is wrong with such a file `folder_metadata` says, which comes before.
+    """
+    found = find_class_list(folder, quietly=True)
     return None if found is None else _metadata(folder, found, found.description(held, grey=True))
 
 
@@ -103,7 +106,7 @@ def class_list_files(folder: Path) -> list[Path]:
     return [at / name for name in CLASS_LISTS for at in dict.fromkeys((folder, *beside)) if (at / name).is_file()]
 
 
-def find_class_list(folder: Path) -> ClassList | None:
+def find_class_list(folder: Path, *, quietly: bool = False) -> ClassList | None:
     """Return the classes that a file in a folder, or in one of its folders of images and masks, lists.
 
     Raises
@@ -113,7 +116,7 @@ def find_class_list(folder: Path) -> ClassList | None:
     """
     files = class_list_files(folder)
     for name in CLASS_LISTS:
-        lists = [(path, read_class_list(path)) for path in files if path.name == name]
+        lists = [(path, read_class_list(path, quietly=quietly)) for path in files if path.name == name]
         found = [ClassList(path, classes) for path, classes in lists if classes is not None]
         for other in found[1:]:
             if other.classes != found[0].classes:

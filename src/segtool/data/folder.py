@@ -22,21 +22,18 @@ from segtool.data.classes import (
     is_binary,
     with_usual_ignore,
 )
-from segtool.data.headers import Header
+from segtool.data.headers import Header, files_like, read_pair
 from segtool.data.layout import PARTS
-from segtool.data.listing import Sample, is_image_folder, list_samples
+from segtool.data.listing import Sample, list_samples
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
 from segtool.data.mask_values import MaskValues, refuse_differing_palettes
 from segtool.data.metadata import Metadata
 from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import refuse
-from segtool.data.sample_headers import files_like, read_pair
 from segtool.errors import DataError
 from segtool.images.image_io import read_image
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["FolderDataset", "describe_folder", "is_image_folder", "load_folder"]
 
 
 class FolderDataset(Dataset):

@@ -1,14 +1,18 @@
-"""What the headers of image files say: size, orientation, pages, kind of pixels and loss, read without decoding."""
+"""What the headers of images and masks say: size, orientation, pages, kind of pixels and loss; without decoding."""
 
 from __future__ import annotations
 
+import shlex
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
+from segtool.data.listing import Sample
+from segtool.data.problem import Problem
 from segtool.images.decoding import MAX_PIXELS, decoding, is_wide, open_checked, opened
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -79,6 +83,42 @@ def read_header(path: Path) -> Header:
         grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), is_wide(image)
         lossy = _lossy(image, head)  # before the pages are counted, which moves to the last
         return Header((height, width), grey, orientation, _count_pages(image), alpha, wide, lossy)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample with the headers of its two files."""
+
+    sample: Sample
+    image: Header
+    mask: Header
+
+
+def read_pair(sample: Sample) -> Pair:
+    """Read the headers of a sample's two files.
+
+    Raises
+    ------
+    DataError
+        One of them is missing, empty or no image.
+    """
+    return Pair(sample, read_header(sample.image), read_header(sample.mask))
+
+
+def grouped(kind: str, group: Sequence[Pair], message: str, *, warning: bool = False) -> Problem:
+    """Return one problem of several samples."""
+    names = tuple(pair.sample.name for pair in group)
+    return Problem(kind, names[0], message, names if len(names) > 1 else (), warning)
+
+
+def has_or_have(group: Sequence[Pair]) -> str:
+    """Return the verb that goes with the number of samples."""
+    return "has" if len(group) == 1 else "have"
+
+
+def files_like(paths: Sequence[Path]) -> str:
+    """Return patterns for a shell: all files beside these that have their suffixes."""
+    return " ".join(dict.fromkeys(f"{shlex.quote(str(path.parent))}/*{path.suffix}" for path in paths))
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

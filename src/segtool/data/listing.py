@@ -64,11 +64,6 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def is_image_folder(folder: Path) -> bool:
-    """Return whether a folder has images and masks in an arrangement that is known."""
-    return bool(find_places(folder))
-
-
 def list_samples(folder: Path) -> Listing:
     """Match the images and masks of a folder by their names, as `segtool.data.pairing` does."""
     places = find_places(folder)

@@ -10,10 +10,10 @@ import numpy as np
 
 from segtool.data.base import show_size
 from segtool.data.channel_faults import bands_in_alpha, masks_in_alpha, small_range
+from segtool.data.headers import Pair, files_like, grouped, has_or_have
 from segtool.data.mask_files import survey_masks
 from segtool.data.mask_values import LEAST_SPAN, SoftMasksError
 from segtool.data.problem import Problem
-from segtool.data.sample_headers import Pair, files_like, grouped, has_or_have
 from segtool.errors import DataError
 from segtool.text import counted
 

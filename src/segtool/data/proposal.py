@@ -15,12 +15,13 @@ import numpy as np
 from segtool.data.class_lists import folder_metadata
 from segtool.data.classes import UndescribedError, pack_colors, unpack_color, usually_ignored
 from segtool.data.folder import survey_folder
-from segtool.data.listing import is_image_folder, list_samples
+from segtool.data.headers import read_pair
+from segtool.data.layout import find_places
+from segtool.data.listing import list_samples
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
 from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import refuse
-from segtool.data.sample_headers import read_pair
 from segtool.data.unread import renaming
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes
@@ -82,7 +83,7 @@ def propose(folder: Path) -> Proposal:
     DataError
         It is no folder of images and masks, or its masks cannot be read or hold no classes.
     """
-    if not folder.is_dir() or not is_image_folder(folder):
+    if not folder.is_dir() or not find_places(folder):
         raise DataError(
             f"{folder} is no folder of images and masks, expected one such as images/ beside masks/; "
             f"{renaming(folder) or 'name that folder.'}"

@@ -248,7 +248,7 @@ def test_a_list_that_cannot_be_read_is_left_out_with_a_warning(tmp_path, caplog,
     write(tmp_path, [squares([0, 1])] * 4)
     (tmp_path / name).write_text(text)
     assert load_dataset(str(tmp_path)).class_names == ("class 0", "class 1")
-    assert f"{tmp_path / name} is left out: {why}" in caplog.text
+    assert caplog.text.count(f"{tmp_path / name} is left out: {why}") == 1
 
 
 @pytest.mark.parametrize(
