@@ -92,12 +92,17 @@ def array_names(count: int) -> list[str]:
 def require_matching(images: AnyArray, labels: AnyArray, *, source: str) -> None:
     """Refuse images (N, H, W, C) and labels (N, H, W) of different numbers or sizes."""
     if len(images) != len(labels):
-        raise DataError(
-            f"{source} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; "
-            "make the two arrays equally long."
-        )
+        raise DataError(count_message(images, labels, source=source))
     if images.shape[1:3] != labels.shape[1:3]:
         raise DataError(sizes_message(images, labels, source=source))
+
+
+def count_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:
+    """Return the sentence on different numbers of images and labels."""
+    return (
+        f"{source} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; make "
+        "the two arrays equally long."
+    )
 
 
 def sizes_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:

@@ -11,22 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from segtool.data.array_dataset import SPLIT_NAMES, array_names, sizes_message
+from segtool.data.array_dataset import SPLIT_NAMES, array_names, count_message, sizes_message
+from segtool.data.array_sets import is_m2nist, open_m2nist, open_npz_arrays
 from segtool.data.arrays import AnyArray, Labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Images
 from segtool.data.classes import Classes, Encoding, UndescribedError, identity_encoding
-from segtool.data.folder import Description, describe_command, describe_folder, is_image_folder
+from segtool.data.folder import describe_command, describe_folder
+from segtool.data.headers import Pair, read_pair
+from segtool.data.layout import find_places
 from segtool.data.listing import Sample, list_samples
-from segtool.data.lossy import lossy_masks
-from segtool.data.m2nist import is_m2nist, open_m2nist
 from segtool.data.mask_files import read_raw_mask
-from segtool.data.mask_values import SoftMasksError
 from segtool.data.metadata import FILE_NAME, Metadata
-from segtool.data.npz import open_npz_arrays
-from segtool.data.pixel_faults import pixel_problems, size_problems
+from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import Problem
 from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
-from segtool.data.sample_headers import Pair, read_pair
 from segtool.errors import DataError
 from segtool.images.image_io import read_image, read_mask
 
@@ -77,7 +75,7 @@ def open_checkable(spec: str) -> Checkable:
     path = Path(spec).expanduser()
     if path.is_dir() and is_m2nist(path):
         return _open_arrays(lambda: open_m2nist(path), spec)
-    if path.is_dir() and is_image_folder(path):
+    if path.is_dir() and find_places(path):
         return _open_folder(path)
     if path.is_file() and path.suffix.lower() == ".npz":
         return _open_arrays(lambda: open_npz_arrays(path), spec)
@@ -102,21 +100,15 @@ def _open_folder(folder: Path) -> Checkable:
     problems = list(listing.problems)
     for note in listing.notes:
         logger.warning(note)
-    if lossy := lossy_masks([sample.mask for sample in listing.samples]):
-        problems.append(Problem("lossy", str(folder), lossy))
     pairs = _readable(listing.samples)
-    problems += [*size_problems(pairs), *pixel_problems(folder, pairs)]
+    problems += file_problems(folder, pairs)
     readable = [pair.sample for pair in pairs if _is_mask(pair.sample)]
-    description: Description | None = None
+    description: Metadata | None = None
     try:
         if readable or (folder / FILE_NAME).is_file():
             description = describe_folder(folder, readable)
-    except SoftMasksError as error:
-        # Says what a lossy format did, and how to bring the classes back.
-        problems = [problem for problem in problems if problem.kind != "lossy"]
-        problems.append(Problem("values", str(folder), str(error)))
     except DataError as error:
-        explained = any(problem.kind in ("lossy", "alpha") for problem in problems)
+        explained = any(problem.kind in ("lossy", "alpha", "values") for problem in problems)
         if (folder / FILE_NAME).is_file() or not explained:
             command = describe_command(folder) if isinstance(error, UndescribedError) else ""
             problems.append(Problem("values", str(folder), str(error), command=command))
@@ -144,7 +136,7 @@ def _is_mask(sample: Sample) -> bool:
     return True
 
 
-def _file_entry(sample: Sample, description: Description | None) -> Entry:
+def _file_entry(sample: Sample, description: Metadata | None) -> Entry:
     encoding = description.encoding if description else None
     channels = (description.channels if description else None) or 3
     return Entry(
@@ -168,7 +160,7 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
     if images.shape[1:3] != labels.shape[1:3]:
         problems.append(Problem("size", spec, sizes_message(images, labels, source=spec)))
     if len(images) != len(labels):
-        problems.append(Problem("missing", spec, _count_message(spec, len(images), len(labels))))
+        problems.append(Problem("missing", spec, count_message(images, labels, source=spec)))
     try:
         classes, encoding = classes_of(raw, images, labels, source=spec)
     except DataError as error:
@@ -191,10 +183,3 @@ def _array_entries(images: Images, labels: Labels, encoding: Encoding | None, me
 
 def _row(array: AnyArray, index: int) -> AnyArray:
     return np.asarray(array[index])
-
-
-def _count_message(spec: str, images: int, labels: int) -> str:
-    return (
-        f"{spec} has {images} images and {labels} label maps, expected one label map for each image; "
-        "make the two arrays equally long."
-    )

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from segtool import files
+from segtool.data.array_sets import IMAGES_FILE, LABELS_FILE
 from segtool.data.arrays import AnyArray, Labels, blocks
 from segtool.data.base import Dataset, Indices
 from segtool.data.generator import generate
-from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE
 from segtool.data.metadata import FILE_NAME
 from segtool.images.pictures import write_image
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
-from segtool.predict.entries import entry_of
+from segtool.predict.entries import WideImages, entry_of
 from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, write_manifest
 from segtool.predict.naming import Namer
@@ -97,6 +97,7 @@ class PredictRun:
         self._jobs: list[Job] = []  # in the order of the manifest
         self._counts: Counter[Status] = Counter()
         self._written: set[str] = set()
+        self._wide = WideImages()
         self._warned = False  # that of a file with several images only the first is predicted
 
     def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
@@ -238,6 +239,7 @@ class PredictRun:
     def _note(self, job: Job, entry: Entry) -> None:
         entry.status = "done"
         self._set(job, "done", self._journal.append(entry))
+        self._wide.add(entry)
         if entry.note and not self._warned:
             self._warned = True
             logger.warning("%s: %s is predicted; manifest.json notes each such file.", entry.input, entry.note)
@@ -252,6 +254,7 @@ class PredictRun:
         self.manifest.interrupted = interrupted
         seconds = round(time.perf_counter() - self._began, 3)
         write_manifest(self.manifest, {**self._header, "seconds": seconds}, self._entries())
+        self._wide.warn()
         self._journal.is_over = not interrupted
 
     def _entries(self) -> Iterator[Entry | bytes]:

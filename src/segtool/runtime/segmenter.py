@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +351,8 @@ class Segmenter:
             found.facts = file.facts() if options.facts else None
             channels, limit = self.contract.channels, options.max_pixels
             pixels = decode_pixels(file.stream, channels=channels, name=file.name, max_pixels=limit, before=wait)
+        if found.facts is not None and (largest := pixels.largest_value) is not None:
+            found.facts = replace(found.facts, largest_value=largest)
         found.pixels = pixels
         if options.keep_images:
             found.image = pixels.whole()

@@ -13,6 +13,7 @@ from typing import Any
 
 from segtool.errors import OutputWriteError
 from segtool.files import remove_unfinished
+from segtool.predict.entries import WideImages
 from segtool.predict.journal import Journal, open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, read_manifest, write_manifest
 from segtool.predict.outputs import output_names
@@ -148,6 +149,7 @@ class _Record:
         self._header, self._journal, self._progress = header, journal, progress
         self._began, self._finished = time.perf_counter(), 0
         self._nodes: Counter[str] = Counter()
+        self._wide = WideImages()
         self._reports: dict[str, Mapping[str, Any]] = {}
 
     def begin(self, planned: Sequence[Entry]) -> None:
@@ -164,6 +166,7 @@ class _Record:
         self._finished += 1
         if self._journal is not None:
             self._journal.append(entry)
+        self._wide.add(entry)
         if entry.status == "failed":
             logger.error("%s", entry.error)
 
@@ -197,6 +200,7 @@ class _Record:
             self.manifest = read_manifest(manifest.path)
 
         folder.write([MANIFEST_NAME], write)
+        self._wide.warn()
         if self._journal is not None:
             self._journal.is_over = self.manifest["status"] == "complete"
 
