@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from segtool.array_types import UInt8Array
 from segtool.benchmark.statistics import Ratio, percentiles, rank, ratio_of, ratio_of_turns
 from segtool.benchmark.target import BenchmarkCase, Runner, Target
 from segtool.errors import DataError
-from segtool.images.arrays import UInt8Array
 
 __all__ = ["Length", "Ratio", "compare_interleaved", "measure_latency", "percentiles", "ratio_of"]
 

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatVector = npt.NDArray[np.float64]
+from segtool.array_types import Float64Array
 
 LEAST_FOR_P999 = 1000
 """With fewer values, the 99.9th percentile would be the largest value."""
@@ -41,7 +40,7 @@ class Ratio:
         return max(abs(self.low - 1), abs(self.high - 1))
 
 
-def percentiles(values: FloatVector) -> dict[str, float | None]:
+def percentiles(values: Float64Array) -> dict[str, float | None]:
     """Return p50, p90, p99, p999, mean, min and max of all values, in their unit; p999 is None below 1000 values."""
     p50, p90, p99, p999 = np.percentile(values, (50, 90, 99, 99.9)).tolist()
     return {
@@ -55,7 +54,7 @@ def percentiles(values: FloatVector) -> dict[str, float | None]:
     }
 
 
-def median_interval(values: FloatVector) -> tuple[float, float]:
+def median_interval(values: Float64Array) -> tuple[float, float]:
     """Return the bootstrap 95 % interval of the median of values in the order of their measurement.
 
     Values close in time are correlated (the clock, another program). Therefore runs of consecutive values are drawn
@@ -69,12 +68,12 @@ def median_interval(values: FloatVector) -> tuple[float, float]:
     return low, high
 
 
-def ratio_of(ratios: FloatVector) -> Ratio:
+def ratio_of(ratios: Float64Array) -> Ratio:
     """Return the median of paired ratios, in the order of their measurement, with its interval."""
     return Ratio(float(np.median(ratios)), *median_interval(ratios))
 
 
-def ratio_of_turns(turns: Sequence[FloatVector], reference: Sequence[FloatVector]) -> Ratio:
+def ratio_of_turns(turns: Sequence[Float64Array], reference: Sequence[Float64Array]) -> Ratio:
     """Return the ratio of the times of two interleaved cases.
 
     Parameters
@@ -91,7 +90,7 @@ def ratio_of_turns(turns: Sequence[FloatVector], reference: Sequence[FloatVector
 
 
 def rank(
-    rows: Sequence[Mapping[str, Any]], times: Sequence[Sequence[FloatVector]], *, band: float
+    rows: Sequence[Mapping[str, Any]], times: Sequence[Sequence[Float64Array]], *, band: float
 ) -> list[dict[str, Any]]:
     """Return the cases from the fastest to the slowest, separately for each batch size.
 

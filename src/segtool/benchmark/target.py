@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segtool.benchmark.statistics import FloatVector, median_interval, percentiles
+from segtool.array_types import Float64Array, UInt8Array
+from segtool.benchmark.statistics import median_interval, percentiles
 from segtool.errors import DataError
-from segtool.images.arrays import UInt8Array
 from segtool.images.image_io import decode_image, to_channels
 from segtool.machine.memory import available_memory
 from segtool.runtime.segmenter import Segmenter, load
@@ -97,7 +97,7 @@ class Runner:
         self._target = target
         self._files = [_png(to_channels(image, target.segmenter.contract.channels)) for image in images]
         self._next = 0
-        self.turns: list[FloatVector] = []
+        self.turns: list[Float64Array] = []
 
     def run(self) -> list[float]:
         """Predict the next batch from PNG bytes; return the seconds of each of `STAGES`."""
@@ -126,7 +126,7 @@ class Runner:
             self.run()
         self.turns.append(np.array([self.run() for _ in range(runs)]))
 
-    def latencies(self) -> list[FloatVector]:
+    def latencies(self) -> list[Float64Array]:
         """Return the milliseconds from pixels to label maps for each run of each turn."""
         return [turn[:, 1:].sum(axis=1) * 1e3 for turn in self.turns]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, images_at_once
@@ -15,7 +16,6 @@ from segtool.export.options import ExportOptions
 from segtool.export.presets import Preset
 from segtool.export.running import as_labels
 from segtool.files import nan_to_none
-from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.postprocess import label
 
@@ -60,7 +60,7 @@ class Job:
     warned: tuple[str, ...] = ()
 
 
-def measure(run: Callable[[UInt8Array], Array], job: Job) -> tuple[float, dict[str, Any]]:
+def measure(run: Callable[[UInt8Array], AnyArray], job: Job) -> tuple[float, dict[str, Any]]:
     """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one.
 
     Images are resized or tiled as the contract says, so the figures are those of `predict` on the device.
@@ -86,5 +86,5 @@ def measure(run: Callable[[UInt8Array], Array], job: Job) -> tuple[float, dict[s
     return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
 
 
-def _by_tiles(run: Callable[[UInt8Array], Array], contract: ModelContract) -> Callable[[UInt8Array], Array]:
+def _by_tiles(run: Callable[[UInt8Array], AnyArray], contract: ModelContract) -> Callable[[UInt8Array], AnyArray]:
     return lambda image: label(ArrayPixels(image), contract, run, "auto")

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from segtool.array_types import UInt8Array
 from segtool.errors import ExportError
 from segtool.export.int8.bias import correct_biases
 from segtool.export.int8.equalize import channel_ranges, equalize
@@ -42,7 +43,6 @@ from segtool.export.int8.ranges import calibrate
 from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
 from segtool.export.presets import Preset
 from segtool.export.running import Batches, label_agreement, run_labels
-from segtool.images.arrays import UInt8Array
 
 logger = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.3, 0.5)

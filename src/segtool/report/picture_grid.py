@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segtool.array_types import UInt8Array
 from segtool.report.style import INK, MARGIN, MUTED, RULE, Color, drawable, new_figure, save_png, style, write_heading
 from segtool.text import shortened
 
-Pixels = npt.NDArray[np.uint8]
 Line = tuple[Color | None, str, Sequence[str]]
 """A line of a table: colour, name, numbers as text. The colour None makes it bold."""
 
@@ -31,7 +31,7 @@ _LEAST_PANEL = 170  # room for the column headings
 class Row:
     """A row of pictures uint8 (h, w, 3), the title above them, and a table beside them."""
 
-    pictures: Sequence[Pixels]
+    pictures: Sequence[UInt8Array]
     title: str = ""
     table: Sequence[Line] = ()
 
@@ -47,24 +47,26 @@ class Heading:
     table: Sequence[str] = ()
 
 
-def gray_to_rgb(image: Pixels) -> Pixels:
+def gray_to_rgb(image: UInt8Array) -> UInt8Array:
     """Return a uint8 image (h, w), (h, w, 1) or (h, w, 3) as (h, w, 3)."""
     if image.ndim == 2:
         image = image[..., np.newaxis]
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def color_labels(labels: npt.NDArray[np.integer[Any]], palette: Sequence[Color], *, ignore_id: int | None) -> Pixels:
+def color_labels(
+    labels: npt.NDArray[np.integer[Any]], palette: Sequence[Color], *, ignore_id: int | None
+) -> UInt8Array:
     """Return the colours of class ids (h, w) as uint8 (h, w, 3); pixels of `ignore_id` are light grey.
 
     The ids must be below ``len(palette)`` or equal to `ignore_id`.
     """
-    colors: Pixels = np.asarray([*palette, IGNORED_COLOR], dtype=np.uint8)
+    colors: UInt8Array = np.asarray([*palette, IGNORED_COLOR], dtype=np.uint8)
     indices = labels if ignore_id is None else np.where(labels == ignore_id, len(palette), labels)
     return np.take(colors, indices, axis=0)
 
 
-def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def fit(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     """Return uint8 (h, w, 3) `pixels` at `size` (height, width).
 
     Shrinking averages areas, so that thin classes stay visible. Enlarging keeps square pixels for a whole factor, and
@@ -116,7 +118,7 @@ def draw_grid(rows: Sequence[Row], heading: Heading, path: str | Path, *, box: i
         save_png(figure, path, margin=MARGIN)
 
 
-def _panel_size(pixels: Pixels, box: int) -> tuple[int, int]:
+def _panel_size(pixels: UInt8Array, box: int) -> tuple[int, int]:
     """Return (width, height) in pixels that fill a square of `box` pixels; small pictures grow by whole factors."""
     height, width = pixels.shape[:2]
     factor = box / max(height, width)

@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from segtool.array_types import AnyArray
 from segtool.export.running import Batches, run_batches
-from segtool.images.arrays import Array
 
 
 def correct_biases(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> onnx.ModelProto:
@@ -55,9 +55,9 @@ def _biases(graph: onnx.GraphProto) -> dict[str, tuple[str, str]]:
     }
 
 
-def _means(model: onnx.ModelProto, names: Sequence[str], batches: Batches) -> dict[str, Array]:
+def _means(model: onnx.ModelProto, names: Sequence[str], batches: Batches) -> dict[str, AnyArray]:
     """Return the mean of each channel, float64 (C,), of each named (n, C, H, W) value."""
-    sums: dict[str, Array] = {}
+    sums: dict[str, AnyArray] = {}
     images = 0
     for values in run_batches(model, names, batches()) if names else ():
         images += len(next(iter(values.values())))

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.errors import ExportError
 from segtool.export.options import CALIBRATIONS
 from segtool.export.running import run_batches
-from segtool.images.arrays import Array, UInt8Array
 
 _PERCENTILE = 99.999
 _LEVELS = 128
@@ -30,7 +30,7 @@ class _MinMax:
     def __init__(self) -> None:
         self.low, self.high = 0.0, 0.0
 
-    def add(self, values: Array) -> None:
+    def add(self, values: AnyArray) -> None:
         """Look at more values."""
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
 
@@ -53,7 +53,7 @@ class Histogram(_MinMax):
         self.half, self.edge = half, 0.0
         self.counts = np.zeros(2 * half, np.int64)
 
-    def add(self, values: Array) -> None:
+    def add(self, values: AnyArray) -> None:
         """Count more values."""
         super().add(values)
         largest = max(self.high, -self.low)
@@ -66,9 +66,9 @@ class Histogram(_MinMax):
         if self.edge:
             self.counts += np.histogram(values, 2 * self.half, (-self.edge, self.edge))[0]
 
-    def edges(self) -> Array:
+    def edges(self) -> AnyArray:
         """Return the 2 `half` + 1 edges of the bins."""
-        found: Array = np.linspace(-self.edge, self.edge, 2 * self.half + 1)
+        found: AnyArray = np.linspace(-self.edge, self.edge, 2 * self.half + 1)
         return found
 
 
@@ -121,15 +121,15 @@ def entropy_limit(histogram: Histogram) -> float:
     return float(best[1])
 
 
-def _in_levels(counts: Array) -> Array:
+def _in_levels(counts: AnyArray) -> AnyArray:
     level = np.arange(len(counts)) * _LEVELS // len(counts)
     filled = counts > 0
     sums, members = np.bincount(level, counts, _LEVELS), np.bincount(level, filled, _LEVELS)
-    mean: Array = (sums / np.maximum(members, 1))[level] * filled
+    mean: AnyArray = (sums / np.maximum(members, 1))[level] * filled
     return mean
 
 
-def _divergence(p: Array, q: Array) -> float:
+def _divergence(p: AnyArray, q: AnyArray) -> float:
     if not p.sum() or not q.sum():
         return float("inf")
     p, q = p / p.sum(), q / q.sum()

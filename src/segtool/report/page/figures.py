@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import segtool
+from segtool.array_types import IntegerArray
 from segtool.benchmark.measure import MeasureOptions, measure
-from segtool.data.arrays import Labels
 from segtool.evaluate.evaluate import EvaluateOptions, evaluation_of, tally_of
 from segtool.evaluate.evaluation import Evaluation
 from segtool.files import sha256_of
@@ -85,7 +85,7 @@ def _score_group(group: Mapping[int, Model], pairs: Sequence[Pair], progress: Pr
     selection = next(iter(group.values())).selection
     names, settings = selection.names, EvaluateOptions()
 
-    def compare(at: int, labels: Sequence[Labels]) -> None:
+    def compare(at: int, labels: Sequence[IntegerArray]) -> None:
         found = dict(zip(group, labels, strict=True))
         for pair in pairs:
             if pair.int8 in found:

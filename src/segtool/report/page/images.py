@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segtool.data.arrays import Labels
+from segtool.array_types import IntegerArray, UInt8Array
 from segtool.data.base import Dataset
 from segtool.images.image_io import resize_labels
 from segtool.metrics import confusion_matrix
@@ -21,7 +21,6 @@ from segtool.report.page.pairs import largest_confusions
 from segtool.report.picture_grid import color_labels, fit, gray_to_rgb
 
 Facts = Mapping[str, Any]
-Pixels = npt.NDArray[np.uint8]
 Layer = tuple[npt.NDArray[np.bool_], tuple[int, int, int]]
 Example = dict[str, Any]
 """An image of the page: its `panels`, and its `facts` in `per_image` or in the `images` of a pair.
@@ -64,7 +63,7 @@ def change_of(float32: Model, int8: Model, facts: Facts) -> Example:
     return {"panels": panels, "facts": facts}
 
 
-def _labels_at(predictor: Predictor, dataset: Dataset, index: int) -> Labels:
+def _labels_at(predictor: Predictor, dataset: Dataset, index: int) -> IntegerArray:
     """Return the labels of a model for one image, (h, w) at the size of its truth."""
     if predictor.answer_image is not None:
         return predictor.answer_image(dataset.image(index))[0]
@@ -73,7 +72,7 @@ def _labels_at(predictor: Predictor, dataset: Dataset, index: int) -> Labels:
     return resize_labels(labels, *dataset.label(index).shape)
 
 
-def _wrong(truth: Labels, labels: Labels, data: Dataset) -> list[Layer]:
+def _wrong(truth: IntegerArray, labels: IntegerArray, data: Dataset) -> list[Layer]:
     """Return the wrong pixels of each kind; ignored pixels are never wrong."""
     wrong = truth != labels
     if data.ignore_id is not None:
@@ -94,16 +93,16 @@ def _in_words(matrix: npt.NDArray[np.int64], data: Dataset, *, verb: str = "pred
     return f"{wrong:,} of {total:,} pixels differ: {', '.join(parts)}"
 
 
-def _on(image: Pixels, layers: Sequence[Layer]) -> Pixels:
+def _on(image: UInt8Array, layers: Sequence[Layer]) -> UInt8Array:
     """Return the dimmed image at the size of the layers, with the pixels of each layer in its colour."""
     height, width = layers[0][0].shape
-    shown: Pixels = np.rint(fit(gray_to_rgb(image), (height, width)) * _DIM).astype(np.uint8)
+    shown: UInt8Array = np.rint(fit(gray_to_rgb(image), (height, width)) * _DIM).astype(np.uint8)
     for mask, color in layers:
         shown[mask] = color
     return shown
 
 
-def _labels_panel(heading: str, labels: Labels, model: Model) -> dict[str, Any]:
+def _labels_panel(heading: str, labels: IntegerArray, model: Model) -> dict[str, Any]:
     data, palette = model.selection.data, model.predictor.contract.palette
     present = [int(value) for value in np.unique(labels) if value not in (data.background_id, data.ignore_id)]
     names = ", ".join(data.class_names[value] for value in present)
@@ -117,14 +116,14 @@ def _image_panel(data: Dataset, index: int) -> dict[str, Any]:
     return _panel("image", words, gray_to_rgb(image))
 
 
-def _panel(heading: str, words: str, pixels: Pixels) -> dict[str, Any]:
+def _panel(heading: str, words: str, pixels: UInt8Array) -> dict[str, Any]:
     factor = min(1, _LONGEST / max(pixels.shape))
     height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
     data = data_uri(fit(pixels, (height, width)))
     return {"heading": heading, "alternative": f"{heading}: {words}", "data": data, "width": width, "height": height}
 
 
-def data_uri(pixels: Pixels) -> str:
+def data_uri(pixels: UInt8Array) -> str:
     """Return uint8 (h, w, 3) pixels as a data URI with a PNG; up to 256 colours are stored losslessly as a palette."""
     image = Image.fromarray(pixels)
     if image.getcolors(256) is not None:

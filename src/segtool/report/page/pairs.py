@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import IntegerArray
 from segtool.benchmark.latency import RUNS_A_TURN
 from segtool.benchmark.statistics import ratio_of_turns
-from segtool.data.arrays import Labels
 from segtool.metrics import confusion_matrix
 from segtool.report.page.models import Model, same_images
 
@@ -36,7 +36,7 @@ class Pair:
     moves: npt.NDArray[np.int64]
     images: list[tuple[int, str, int]] = field(default_factory=list)
 
-    def add(self, index: int, name: str, first: Labels, second: Labels) -> None:
+    def add(self, index: int, name: str, first: IntegerArray, second: IntegerArray) -> None:
         """Count the labels (h, w) of both files for one image."""
         moves = confusion_matrix(first, second, len(self.moves))
         self.moves += moves
