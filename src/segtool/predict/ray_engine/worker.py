@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,10 +21,9 @@ from segtool.predict.predict_options import PredictOptions
 from segtool.predict.ray_engine.cluster import ClusterOptions, import_ray
 from segtool.predict.ray_engine.inputs import Input
 from segtool.predict.ray_engine.outputs import OutputFolder
-from segtool.predict.ray_engine.storage import Place
 from segtool.runtime.segmenter import Segmenter, load
 from segtool.runtime.sources import Source
-from segtool.runtime.stream import StreamOptions, ordered_map
+from segtool.runtime.stream import ordered_map
 
 # Images read from or written to another machine in parallel; the model runs one image at a time.
 _TRANSFERS = 8
@@ -74,7 +73,7 @@ class Outcome:
     error: SegtoolError | None = None
 
 
-class Predictor:
+class SegmenterActor:
     """One segmenter on one node; Ray Data calls it with batches of inputs.
 
     An error that stops the run is returned, not raised: Ray would treat it as a fault of the node and retry.
@@ -91,17 +90,12 @@ class Predictor:
         ray = import_ray()
         self._work = work
         self._node = ray.get_runtime_context().get_node_id()
-        options = work.options
-        self._wanted = StreamOptions(
-            options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True
-        )
         self._running = threading.Lock()
-        self._segmenter: Segmenter | None = None
-        self._refusal: SegtoolError | None = None
+        self._segmenter: Segmenter | SegtoolError
         try:
             self._segmenter = _open(ray.get(model), work)
         except SegtoolError as error:
-            self._refusal = error
+            self._segmenter = error
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Outcome]]:
         """Predict inputs and write their outputs.
@@ -116,36 +110,36 @@ class Predictor:
         dict
             Column `outcome` with the `Outcome` of the batch.
         """
-        outcome = Outcome(self._node, error=self._refusal)
-        if self._segmenter is not None:
-            outcome.provider = self._segmenter.provider_report
-            entries = self._entries(self._segmenter, list(batch["input"]))
-            try:
-                outcome.entries.update(zip(map(int, batch["number"]), entries, strict=True))
-            except SegtoolError as error:
-                outcome.error = error
+        segmenter = self._segmenter
+        if isinstance(segmenter, SegtoolError):
+            return {"outcome": [Outcome(self._node, error=segmenter)]}
+        outcome = Outcome(self._node, provider=segmenter.provider_report)
+        inputs = list(batch["input"])
+        is_local = all(place.is_local for place in (self._work.out.place, *(one.place for one in inputs)))
+        predict = partial(self._predict, segmenter)
+        entries = ordered_map(predict, inputs, workers=1 if is_local else _TRANSFERS, ahead=1)
+        try:
+            outcome.entries.update(zip(map(int, batch["number"]), entries, strict=True))
+        except SegtoolError as error:
+            outcome.error = error
         return {"outcome": [outcome]}
 
-    def _entries(self, segmenter: Segmenter, inputs: Sequence[Input]) -> Iterator[Entry]:
-        is_remote = any(isinstance(place, Place) for place in (self._work.out.place, *(one.place for one in inputs)))
-        predict = partial(self._predict, segmenter)
-        return ordered_map(predict, inputs, workers=_TRANSFERS if is_remote else 1, ahead=1)
-
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
+        options = self._work.options
         try:
-            with _as_file(one) as path, self._running:
+            with _local_file(one) as path, self._running:
                 source = Source(str(path), str(path.parent), one.index)
-                result = segmenter.work_on(0, source, options=self._wanted)
+                result = segmenter.work_on(0, source, options=options.of_each_image())
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))
         entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
-        if isinstance(one.place, Place):
+        if not one.place.is_path:
             entry.mtime_ns = None  # of the copy
         if result.labels is None:
             of_file = one.name if one.index is None else one.name.removesuffix(f"[{one.index}]")
             entry.status, entry.error = "failed", str(entry.error).replace(str(result.path), of_file)
             return entry
-        entry.outputs = names = output_names(one.stem, self._work.options.kinds)
+        entry.outputs = names = output_names(one.stem, options.kinds)
         entry.output_sha256 = self._work.out.write(
             names.values(), lambda folder: write_outputs(result, names, folder, segmenter.contract)
         )
@@ -178,10 +172,10 @@ def _open(model: bytes, work: Work) -> Segmenter:
 
 
 @contextmanager
-def _as_file(one: Input) -> Iterator[Path]:
+def _local_file(one: Input) -> Iterator[Path]:
     """Yield a local file with the bytes of an input."""
-    if isinstance(one.place, Path):
-        yield one.place
+    if one.place.is_local:
+        yield Path(one.place.path)
         return
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         path = Path(folder, "image" + Path(one.place.key).suffix)
