@@ -30,7 +30,6 @@ from segtool.stopping import end, finish_work
 if TYPE_CHECKING:
     from segtool.predict.manifest import Manifest
     from segtool.predict.predict_options import PredictOptions
-    from segtool.runtime.segmenter import Segmenter
     from segtool.runtime.tiling import TileOption
 
 logger = logging.getLogger(__name__)
@@ -213,17 +212,22 @@ def _listed_on_stdin() -> list[str]:
 
 def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
     """Open the model and predict on this machine."""
-    segmenter = _open_during_imports(model, inputs, request)
-    say(f"{model}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
-
     from PIL import Image
 
     from segtool.cli.progress import progress_bar
     from segtool.predict.predict import predict_paths
     from segtool.predict.watch import WatchOptions, watch_folder
+    from segtool.runtime.segmenter import load
 
     # --max-pixels is the limit. Pillow would also warn, from half of its own default limit.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    segmenter = load(
+        model,
+        provider=request.provider,
+        threads=_threads(inputs, request),
+        provider_options=request.provider_options,
+    )
+    say(f"{model}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
     options = request.options(Path(request.out))
     with finish_work() as stop, progress_bar("images") as progress:
         if request.watch is None:
@@ -231,31 +235,6 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
         say(f"Watching {request.watch}; Ctrl-C stops it.")
         watch = WatchOptions(idle=request.watch_idle)
         return watch_folder(segmenter, request.watch, options=options, watch=watch, progress=progress, stop=stop)
-
-
-def _open_during_imports(model: Path, inputs: Sequence[str], request: Request) -> Segmenter:
-    """Open the model in a second thread while this thread imports the modules for images, outputs and tables.
-
-    onnxruntime releases Python's lock while it opens a model. MEASURED
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from segtool.runtime.opening import open_model
-
-    with ThreadPoolExecutor(1) as opener:
-        opening = opener.submit(
-            open_model,
-            model,
-            provider=request.provider,
-            threads=_threads(inputs, request),
-            provider_options=request.provider_options,
-        )
-        import rich.table  # noqa: F401
-
-        import segtool.predict.predict  # noqa: F401
-        from segtool.runtime.segmenter import Segmenter
-
-        return Segmenter(opening.result())
 
 
 def _threads(inputs: Sequence[str], request: Request) -> int | None:

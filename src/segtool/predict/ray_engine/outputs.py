@@ -44,11 +44,7 @@ class OutputFolder:
             It could not be created.
         """
         scratch = self.place.below(f"{TEMPORARY}{secrets.token_hex(8)}")
-        if self.place.is_local:
-            try:
-                Path(scratch.path).mkdir(parents=True)
-            except OSError as error:
-                raise write_error(scratch.name, error) from error
+        scratch.make_folder()
         try:
             yield replace(self, scratch=PurePosixPath(scratch.path).name)
         finally:

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from segtool import __version__
 from segtool.errors import OutputWriteError
 from segtool.files import TEMPORARY
 from segtool.predict.journal import open_journal
@@ -24,7 +25,7 @@ from segtool.predict.predict_run import Job, PredictRun, Progress
 from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
-from segtool.predict.ray_engine.worker import Outcome, SegmenterActor, Work
+from segtool.predict.ray_engine.worker import Outcome, SegmenterActor
 from segtool.predict.resume import run_header
 from segtool.runtime.segmenter import load
 from segtool.runtime.sources import Source
@@ -62,7 +63,7 @@ def predict_on_cluster(
     cluster
         The cluster.
     progress
-        Called with (finished inputs, all inputs) after each batch.
+        Called with (finished inputs, all inputs) after each input.
 
     Returns
     -------
@@ -71,18 +72,12 @@ def predict_on_cluster(
 
     Raises
     ------
-    DataError
-        No input matches anything, an output would replace an input, or the tile size does not fit the model.
     MissingExtraError
         Ray, fsspec or a package for a protocol is not installed.
-    ModelFileError
-        The model cannot be opened, or probabilities were requested and it has none.
-    OutputExistsError
-        An output, the manifest or the journal of an incomplete run exists. Nothing was run.
-    OutputWriteError
-        An output could not be written.
     ProviderError
         There is no cluster, no actor fits on it, or the provider does not start there.
+    SegtoolError
+        As in `predict_paths`.
     """
     folder = open_output(out)
     found, missing = find_inputs(inputs, out=folder.place.name)
@@ -105,25 +100,34 @@ def predict_on_cluster(
                         run.expect(job)
                     for text in missing:
                         run.fail(missing_entry(text))
-                    with closing(_batches(ray, model, found, Work(shared, options, cluster), workers)) as batches:
+                    actor = {
+                        "model": ray.put(model.read_bytes()),
+                        "out": shared,
+                        "options": options,
+                        "cluster": cluster,
+                        "version": __version__,
+                    }
+                    with closing(_batches(ray, found, actor=actor, cluster=cluster, workers=workers)) as batches:
                         _collect(run, jobs, chain.from_iterable(batch["outcome"] for batch in batches))
         return run.manifest.to_dict()
 
 
-def _batches(ray: Any, model: Path, inputs: Sequence[Input], work: Work, workers: int) -> Any:
-    """Return an iterator over batches of outcomes from an actor pool; closing it ends the actors at once."""
+def _batches(
+    ray: Any, inputs: Sequence[Input], *, actor: Mapping[str, Any], cluster: ClusterOptions, workers: int
+) -> Any:
+    """Return an iterator over batches of outcomes from a pool of actors; closing it ends them at once."""
     size = max(1, min(_BATCH, len(inputs) // (workers * _BATCHES_PER_WORKER)))
     rows = [{"number": number, "input": one} for number, one in enumerate(inputs)]
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     results = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
         SegmenterActor,
-        fn_constructor_kwargs={"model": ray.put(model.read_bytes()), "work": work},
+        fn_constructor_kwargs=actor,
         batch_size=None,
         batch_format="numpy",
         # A range, not a fixed size: a cluster that lost a node continues with the actors that fit.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        num_cpus=work.cluster.threads,
-        num_gpus=work.cluster.gpus or None,
+        num_cpus=cluster.threads,
+        num_gpus=cluster.gpus or None,
     )
     results.context.enable_progress_bars = False
     return iter(results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0))

@@ -111,21 +111,26 @@ class Place:
         with _errors(DataError, _READ, self.name):
             self.fs.get_file(self.path, str(target))
 
+    def make_folder(self) -> None:
+        """Create this folder; an object store has no folders."""
+        if self.has_folders:
+            with _errors(OutputWriteError, _WRITE, self.name):
+                self.fs.makedirs(self.path, exist_ok=True)
+
     def put(self, source: Path, *, through: Place) -> None:
         """Move a local file here atomically; an existing file is replaced.
 
-        A local `source` must be on the same file system. If another file system supports rename, the file is first
-        uploaded to the place `through`. Object stores have no rename, but show an upload only when it is complete.
+        A local place must be on the file system of `source`. Other file systems with a rename get the file at the
+        place `through` first, whose folder exists. Object stores show an upload only when it is complete.
         """
         with _errors(OutputWriteError, _WRITE, self.name):
             if not self.has_folders:
                 self.fs.put_file(str(source), self.path)
                 return
-            self.fs.makedirs(_parent(self.path), exist_ok=True)
+            self.fs.makedirs(self.path.rpartition("/")[0], exist_ok=True)
             if self.is_local:
                 source.replace(self.path)
                 return
-            self.fs.makedirs(_parent(through.path), exist_ok=True)
             self.fs.put_file(str(source), through.path)
             try:
                 self.fs.mv(through.path, self.path)
@@ -183,7 +188,3 @@ def _failures() -> tuple[type[BaseException], ...]:
 def _reason(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return without_password(" ".join(str(text).split()).rstrip("."))
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]

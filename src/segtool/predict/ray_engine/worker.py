@@ -29,28 +29,6 @@ from segtool.runtime.stream import ordered_map
 _TRANSFERS = 8
 
 
-@dataclass(frozen=True)
-class Work:
-    """The work of each actor of a run; it is pickled to all actors.
-
-    Attributes
-    ----------
-    out
-        The output folder.
-    options
-        What to write; `out`, `workers` and `resume` in it are not used.
-    cluster
-        The provider of each actor and its number of threads.
-    version
-        Version of segtool on the machine that started the run.
-    """
-
-    out: OutputFolder
-    options: PredictOptions
-    cluster: ClusterOptions
-    version: str = __version__
-
-
 @dataclass
 class Outcome:
     """The result of a batch of inputs.
@@ -64,7 +42,7 @@ class Outcome:
     provider
         The segmenter's report of its provider; empty if it did not start.
     error
-        The error that stopped the run.
+        The error that stopped the run. It is not raised: Ray would treat it as a fault of the node and retry.
     """
 
     node: str
@@ -76,24 +54,31 @@ class Outcome:
 class SegmenterActor:
     """One segmenter on one node; Ray Data calls it with batches of inputs.
 
-    An error that stops the run is returned, not raised: Ray would treat it as a fault of the node and retry.
-
     Parameters
     ----------
     model
         A Ray reference to the bytes of the model file.
-    work
-        The work.
+    out
+        The output folder.
+    options
+        What to write; `out`, `workers` and `resume` in it are not used.
+    cluster
+        The provider and its number of threads.
+    version
+        Version of segtool on the machine that started the run.
     """
 
-    def __init__(self, model: Any, work: Work) -> None:
+    def __init__(
+        self, *, model: Any, out: OutputFolder, options: PredictOptions, cluster: ClusterOptions, version: str
+    ) -> None:
         ray = import_ray()
-        self._work = work
+        self._out, self._options = out, options
         self._node = ray.get_runtime_context().get_node_id()
         self._running = threading.Lock()
         self._segmenter: Segmenter | SegtoolError
         try:
-            self._segmenter = _open(ray.get(model), work)
+            _check_node(out, version)
+            self._segmenter = _open(ray.get(model), cluster)
         except SegtoolError as error:
             self._segmenter = error
 
@@ -115,7 +100,7 @@ class SegmenterActor:
             return {"outcome": [Outcome(self._node, error=segmenter)]}
         outcome = Outcome(self._node, provider=segmenter.provider_report)
         inputs = list(batch["input"])
-        is_local = all(place.is_local for place in (self._work.out.place, *(one.place for one in inputs)))
+        is_local = all(place.is_local for place in (self._out.place, *(one.place for one in inputs)))
         predict = partial(self._predict, segmenter)
         entries = ordered_map(predict, inputs, workers=1 if is_local else _TRANSFERS, ahead=1)
         try:
@@ -125,11 +110,10 @@ class SegmenterActor:
         return {"outcome": [outcome]}
 
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
-        options = self._work.options
         try:
             with _local_file(one) as path, self._running:
                 source = Source(str(path), str(path.parent), one.index)
-                result = segmenter.work_on(0, source, options=options.of_each_image())
+                result = segmenter.work_on(0, source, options=self._options.of_each_image())
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))
         entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
@@ -139,35 +123,27 @@ class SegmenterActor:
             of_file = one.name if one.index is None else one.name.removesuffix(f"[{one.index}]")
             entry.status, entry.error = "failed", str(entry.error).replace(str(result.path), of_file)
             return entry
-        entry.outputs = names = output_names(one.stem, options.kinds)
-        entry.output_sha256 = self._work.out.write(
+        entry.outputs = names = output_names(one.stem, self._options.kinds)
+        entry.output_sha256 = self._out.write(
             names.values(), lambda folder: write_outputs(result, names, folder, segmenter.contract)
         )
         entry.status = "done"
         return entry
 
 
-def _open(model: bytes, work: Work) -> Segmenter:
-    """Open a model from its bytes, after checks of this node.
-
-    Raises
-    ------
-    ModelFileError
-        This node has another version of segtool.
-    OutputWriteError
-        The output folder of this node is another one.
-    ProviderError
-        The provider does not start on this node.
-    """
-    if work.version != __version__:
+def _check_node(out: OutputFolder, version: str) -> None:
+    """Refuse a node with another version of segtool, or whose output folder is another one."""
+    if version != __version__:
         raise ModelFileError(
-            f"A node has segtool {__version__}, expected {work.version}; install the same version on all nodes."
+            f"A node has segtool {__version__}, expected {version}; install the same version on all nodes."
         )
-    work.out.require_shared()
+    out.require_shared()
+
+
+def _open(model: bytes, cluster: ClusterOptions) -> Segmenter:
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:  # onnxruntime keeps the model in memory
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
-        cluster = work.cluster
         return load(path, provider=cluster.provider, threads=cluster.threads, provider_options=cluster.provider_options)
 
 
