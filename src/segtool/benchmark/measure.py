@@ -30,8 +30,9 @@ from segtool.machine.machine import load_average, machine_info
 from segtool.machine.processors import environment_threads
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME
 from segtool.models.shipped import default_model
+from segtool.runtime.opening import load
 from segtool.runtime.providers import sets_threads
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.segmenter import Segmenter
 
 Mode = Literal["latency", "throughput", "both"]
 Progress = Callable[[int, int], None]

@@ -15,7 +15,8 @@ from PIL import Image
 from segtool.benchmark.statistics import FloatVector, median_interval, percentiles
 from segtool.images.arrays import UInt8Array
 from segtool.images.image_io import decode_image, to_channels
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 STAGES = ("decode", "pre", "run", "post")
 """PNG bytes to pixels; pixels to the model's batch; the graph; the graph's output to label maps."""

@@ -21,7 +21,8 @@ from segtool.predict.naming import Namer, common_folder, find_sources
 from segtool.predict.predict import PredictOptions, predict_paths
 from segtool.predict.predict_run import PredictRun
 from segtool.predict.resume import take_up
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 FEW, MANY = 1000, 9000
 STRANGE = os.fsdecode(b"caf\xe9.png")

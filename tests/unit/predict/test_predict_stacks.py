@@ -20,7 +20,8 @@ from segtool.images.image_io import read_mask
 from segtool.predict.manifest import Manifest
 from segtool.predict.naming import find_sources, output_stems, parse_path_list
 from segtool.predict.predict import PredictOptions, predict_paths
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 
 @pytest.fixture

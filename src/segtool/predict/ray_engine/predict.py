@@ -27,7 +27,7 @@ from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
 from segtool.predict.ray_engine.worker import Outcome, SegmenterActor
 from segtool.predict.resume import run_header
-from segtool.runtime.segmenter import load
+from segtool.runtime.opening import load
 from segtool.runtime.sources import Source
 
 # Images in a batch. If its actor is lost, the batch is repeated. Few, so that all actors end at the same time.

@@ -21,7 +21,8 @@ from segtool.predict.predict_options import PredictOptions
 from segtool.predict.ray_engine.cluster import ClusterOptions, import_ray
 from segtool.predict.ray_engine.inputs import Input
 from segtool.predict.ray_engine.outputs import OutputFolder
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 from segtool.runtime.stream import ordered_map
 
