@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.data.arrays import Labels
-from segtool.data.base import Dataset, Images, Size, Source
+from segtool.data.base import Dataset, Images, Origin, Size
 from segtool.data.class_lists import folder_metadata, named_by_position
 from segtool.data.classes import (
     Classes,
@@ -77,7 +77,7 @@ class FolderDataset(Dataset):
     """
 
     def __init__(
-        self, samples: Sequence[Sample], headers: Sequence[Header], *, description: Description, source: Source
+        self, samples: Sequence[Sample], headers: Sequence[Header], *, description: Description, source: Origin
     ) -> None:
         super().__init__(classes=description.classes, source=source, splits=_splits(samples))
         self._samples = tuple(samples)
@@ -139,7 +139,7 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
         logger.warning(problem.message)
     if lossy:
         logger.warning(lossy)
-    source = Source(folder.resolve().name, spec, description.provenance)
+    source = Origin(folder.resolve().name, spec, description.provenance)
     return FolderDataset(listing.samples, [pair.image for pair in pairs], description=description, source=source)
 
 

@@ -21,11 +21,12 @@ from segtool.errors import DataError, GateError
 from segtool.export import gates
 from segtool.export.data import images_at_once
 from segtool.export.gates import measure_speed
+from segtool.export.int8.running import ReadBatches
 from segtool.export.job import Job, Made, measure, publish, save
 from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.presets import Preset
 from segtool.export.pruning import Pruned, prune
-from segtool.export.quantize import Batches, Quantized, layers_of, quantize, sensitivities
+from segtool.export.quantize import Quantized, layers_of, quantize, sensitivities
 from segtool.export.runners import Array, Images, as_labels, onnx_runner
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
 
@@ -205,7 +206,7 @@ def _sensitivities(made: Made, job: Job, preset: Preset, strength: float) -> dic
     return found
 
 
-def _batches(made: Made, job: Job) -> Batches:
+def _batches(made: Made, job: Job) -> ReadBatches:
     count = job.options.images_to_calibrate((made.contract.height, made.contract.width))
     return lambda: job.data.calibration(count, made.contract)
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +42,11 @@ from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points, quantizable, range_source
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
-from segtool.export.int8.running import label_agreement, run_labels
+from segtool.export.int8.running import ReadBatches, label_agreement, run_labels
 from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite
 from segtool.export.presets import Preset
 
 logger = logging.getLogger(__name__)
-Batches = Callable[[], Iterator[npt.NDArray[np.uint8]]]
 STRENGTHS = (0.0, 0.3, 0.5)
 _FEW = 64  # images for means, for channel ranges and to compare labels on; ranges are over all of them
 
@@ -83,7 +82,7 @@ class Quantized:
 
 def quantize(
     model: onnx.ModelProto,
-    batches: Batches,
+    batches: ReadBatches,
     *,
     preset: Preset,
     calibration: str = "min-max",
@@ -129,7 +128,7 @@ def quantize(
 
 def sensitivities(
     model: onnx.ModelProto,
-    batches: Batches,
+    batches: ReadBatches,
     *,
     preset: Preset,
     calibration: str,
@@ -150,7 +149,7 @@ def sensitivities(
 
 
 def _in_int8(
-    model: onnx.ModelProto, batches: Batches, preset: Preset, calibration: str, keep_float: frozenset[str]
+    model: onnx.ModelProto, batches: ReadBatches, preset: Preset, calibration: str, keep_float: frozenset[str]
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Return the calibrated and corrected INT8 model, and the names of the layers that are in INT8."""
     layers, watched = _watched(model, keep_float)
@@ -185,11 +184,11 @@ def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(str(node.name) for node in quantizable(_shaped(like).graph))
 
 
-def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> float:
+def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: ReadBatches) -> float:
     return label_agreement(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)))
 
 
-def _few(batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:
+def _few(batches: ReadBatches) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the batches up to the `_FEW`th image, at least one."""
     seen = 0
     for batch in batches():
@@ -199,7 +198,7 @@ def _few(batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:
             return
 
 
-def _count(batches: Batches) -> tuple[int, str]:
+def _count(batches: ReadBatches) -> tuple[int, str]:
     """Return the number of calibration images and the SHA-256 of their size and pixels."""
     digest, count = hashlib.sha256(), 0
     for batch in batches():

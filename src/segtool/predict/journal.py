@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from segtool.errors import OutputWriteError
-from segtool.files import write_error
+from segtool.files import lock_file, write_error
 from segtool.predict.manifest import Entry, to_line
 
 JOURNAL_NAME = "manifest.jsonl.part"
@@ -223,23 +223,15 @@ def _refuse_file(out: Path) -> None:
 
 
 def _lock(journal: Journal) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock; two runs in one folder are not detected there
-        return
-    try:
-        fcntl.flock(journal.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    is_ours = lock_file(journal.descriptor)
+    with suppress(FileNotFoundError):
         # The process that held the lock may have ended in between and removed the file that was opened.
-        is_there = os.path.samestat(os.fstat(journal.descriptor), journal.path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        is_there = False
-    except OSError:  # a file system without locks
-        return
-    if not is_there:
-        raise OutputWriteError(
-            f"Another process is writing predictions into {journal.path.parent}; wait for it, stop it, or choose "
-            "another --out."
-        )
+        if is_ours and os.path.samestat(os.fstat(journal.descriptor), journal.path.stat()):
+            return
+    raise OutputWriteError(
+        f"Another process is writing predictions into {journal.path.parent}; wait for it, stop it, or choose "
+        "another --out."
+    )
 
 
 def _joined(folder: str, name: str) -> str:

@@ -10,7 +10,7 @@ Measured on fcn8 (M2NIST, pixels with FP32's label): 99.84 % to 99.92 % (see `eq
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,12 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from segtool.export.int8.running import run_batches
+from segtool.export.int8.running import ReadBatches, run_batches
 
 Array = npt.NDArray[Any]
-Source = Callable[[], Iterator[npt.NDArray[np.uint8]]]
 
 
-def correct_biases(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Source) -> onnx.ModelProto:
+def correct_biases(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: ReadBatches) -> onnx.ModelProto:
     """Return the INT8 model with corrected biases.
 
     Parameters
@@ -59,7 +58,7 @@ def _biases(graph: onnx.GraphProto) -> dict[str, tuple[str, str]]:
     }
 
 
-def _means(model: onnx.ModelProto, names: Sequence[str], batches: Source) -> dict[str, Array]:
+def _means(model: onnx.ModelProto, names: Sequence[str], batches: ReadBatches) -> dict[str, Array]:
     """Return the mean of each channel, float64 (C,), of each named (n, C, H, W) value."""
     sums: dict[str, Array] = {}
     images = 0

@@ -10,7 +10,7 @@ Entropy clips what is rare, and here the digits are rare: most pixels are backgr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,10 @@ import numpy.typing as npt
 import onnx
 
 from segtool.errors import ExportError
-from segtool.export.int8.running import run_batches
+from segtool.export.int8.running import Batches, run_batches
 from segtool.export.options import CALIBRATIONS
 
 Array = npt.NDArray[Any]
-Batches = Iterator[npt.NDArray[np.uint8]]
 _PERCENTILE = 99.999
 _LEVELS = 128
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from segtool.export.keras_to_onnx import INPUT
 from segtool.machine.processors import available_cpus
 
 Array = npt.NDArray[Any]
+Batches = Iterator[npt.NDArray[np.uint8]]
+ReadBatches = Callable[[], Batches]
 
 
 def run_batches(
-    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[npt.NDArray[np.uint8]], *, only: bool = False
+    model: onnx.ModelProto, names: Sequence[str], batches: Batches, *, only: bool = False
 ) -> Iterator[dict[str, Array]]:
     """Yield for each batch the named values, inner ones or outputs.
 
@@ -36,7 +38,7 @@ def run_batches(
         yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
 
 
-def run_labels(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]]) -> Iterator[Array]:
+def run_labels(model: onnx.ModelProto, batches: Batches) -> Iterator[Array]:
     """Yield the labels (n, H, W) of each batch, of a model that gives labels or the scores (n, H, W, K) of classes."""
     name = model.graph.output[0].name
     for values in run_batches(model, [name], batches):

@@ -12,7 +12,7 @@ from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
 from segtool.predict.missing import named
 from segtool.predict.naming import find_sources, output_stems
-from segtool.predict.ray_engine.storage import Place, is_url, open_place, without_password
+from segtool.predict.ray_engine.storage import Location, is_url, open_location, without_password
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 
 _MAGIC = re.compile(r"[*?[]")
@@ -35,7 +35,7 @@ class Input:
     """
 
     name: str
-    place: Place
+    place: Location
     stem: str
     index: int | None = None
 
@@ -59,7 +59,7 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
     missing = paths
     with suppress(DataError) if urls else nullcontext():
         sources, missing = find_sources(paths, out=Path(out))
-    found = {source.name: (open_place(source.file), source) for source in sources}
+    found = {source.name: (open_location(source.file), source) for source in sources}
     for url in urls:
         listed = list(_expand(url, out))
         if not listed:
@@ -77,9 +77,9 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
     ], missing
 
 
-def _expand(url: str, out: str) -> Iterator[tuple[Place, Source]]:
+def _expand(url: str, out: str) -> Iterator[tuple[Location, Source]]:
     """Yield the images of a URL, each with the source that names its outputs."""
-    place = open_place(url)
+    place = open_location(url)
     if place.is_file():
         yield place, _source(place, base=_parent(place.key))
     elif not _MAGIC.search(place.path):
@@ -95,7 +95,7 @@ def _expand(url: str, out: str) -> Iterator[tuple[Place, Source]]:
                 yield one, _source(one, base=_parent(one.key))
 
 
-def _source(place: Place, *, base: str) -> Source:
+def _source(place: Location, *, base: str) -> Source:
     """Return the name of an image as if each protocol were a folder of the root."""
     if ".." in place.key.split("/"):
         raise DataError(

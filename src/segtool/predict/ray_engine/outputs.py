@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import TEMPORARY, write_error
-from segtool.predict.ray_engine.storage import Place, open_place
+from segtool.predict.ray_engine.storage import Location, open_location
 
 Result = TypeVar("Result")
 
@@ -31,7 +31,7 @@ class OutputFolder:
         of lost nodes. A node detects by it that the folder is shared.
     """
 
-    place: Place
+    place: Location
     scratch: str = ""
 
     @contextmanager
@@ -64,7 +64,7 @@ class OutputFolder:
                 "share, or a URL."
             )
 
-    def refuse_outputs(self, names: Iterable[str], inputs: Iterable[Place], *, overwrite: bool) -> None:
+    def refuse_outputs(self, names: Iterable[str], inputs: Iterable[Location], *, overwrite: bool) -> None:
         """Before the run, refuse outputs that exist and outputs that are also inputs.
 
         Raises
@@ -119,12 +119,12 @@ def open_output(out: str) -> OutputFolder:
     MissingExtraError
         A package that its protocol needs is not installed.
     """
-    place = open_place(out)
+    place = open_location(out)
     if not place.is_path and ("::" in out or place.protocol in ("memory", "zip", "tar")):
         raise DataError(f"{out} cannot be written by several processes; choose a folder or a bucket.")
     return OutputFolder(place)
 
 
-def _identity(place: Place) -> str:
+def _identity(place: Location) -> str:
     """Return the same text for all names of one file."""
     return os.path.realpath(place.path) if place.is_local else place.name

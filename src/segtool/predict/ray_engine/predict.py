@@ -25,7 +25,7 @@ from segtool.predict.predict_run import Job, PredictRun, Progress
 from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
-from segtool.predict.ray_engine.worker import Outcome, SegmenterActor
+from segtool.predict.ray_engine.worker import BatchResult, SegmenterActor
 from segtool.predict.resume import run_header
 from segtool.runtime.opening import load
 from segtool.runtime.sources import Source
@@ -133,7 +133,7 @@ def _batches(
     return iter(results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0))
 
 
-def _collect(run: PredictRun, jobs: Sequence[Job], outcomes: Iterable[Outcome]) -> None:
+def _collect(run: PredictRun, jobs: Sequence[Job], outcomes: Iterable[BatchResult]) -> None:
     """Record the results of batches and the nodes that ran them; raise the error that stopped the run."""
     nodes: Counter[str] = Counter()
     reports: dict[str, Mapping[str, Any]] = {}

@@ -35,7 +35,7 @@ def without_password(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A file or a folder in a file system of fsspec; it can be pickled with its connection settings.
 
     Reading and listing raise a DataError, writing an OutputWriteError.
@@ -82,29 +82,29 @@ class Place:
 
         return type(self.fs).mv is not AbstractFileSystem.mv
 
-    def below(self, name: str) -> Place:
+    def below(self, name: str) -> Location:
         """Return the place of a relative name in this folder."""
-        return Place(self.fs, f"{self.path}/{name}", self.is_path)
+        return Location(self.fs, f"{self.path}/{name}", self.is_path)
 
     def is_file(self) -> bool:
         """Return whether there is a file."""
         with _errors(DataError, _READ, self.name):
             return bool(self.fs.isfile(self.path))
 
-    def files_below(self) -> list[Place]:
+    def files_below(self) -> list[Location]:
         """Return all files in this folder and its sub-folders, sorted; none if the folder is missing."""
         with _errors(DataError, _READ, self.name):
             self.fs.invalidate_cache()
             with suppress(FileNotFoundError):
-                return [Place(self.fs, path, self.is_path) for path in sorted(self.fs.find(self.path))]
+                return [Location(self.fs, path, self.is_path) for path in sorted(self.fs.find(self.path))]
             return []
 
-    def matching(self) -> list[Place]:
+    def matching(self) -> list[Location]:
         """Return all files that this path matches as a pattern, sorted."""
         with _errors(DataError, _READ, self.name):
             self.fs.invalidate_cache()
             found = self.fs.glob(self.path, detail=True)
-            return [Place(self.fs, path) for path, facts in sorted(found.items()) if facts["type"] == "file"]
+            return [Location(self.fs, path) for path, facts in sorted(found.items()) if facts["type"] == "file"]
 
     def fetch(self, target: Path) -> None:
         """Copy this file to a local path."""
@@ -117,7 +117,7 @@ class Place:
             with _errors(OutputWriteError, _WRITE, self.name):
                 self.fs.makedirs(self.path, exist_ok=True)
 
-    def put(self, source: Path, *, through: Place) -> None:
+    def put(self, source: Path, *, through: Location) -> None:
         """Move a local file here atomically; an existing file is replaced.
 
         A local place must be on the file system of `source`. Other file systems with a rename get the file at the
@@ -149,7 +149,7 @@ class Place:
                 self.fs.rmdir(self.path)
 
 
-def open_place(text: str) -> Place:
+def open_location(text: str) -> Location:
     """Return the place of a path or a URL, with the settings from fsspec's configuration and the environment.
 
     Raises
@@ -160,14 +160,14 @@ def open_place(text: str) -> Place:
         A package that the protocol needs is not installed.
     """
     if not is_url(text):
-        return Place(import_extra("fsspec").filesystem("file"), str(Path(text).absolute()), is_path=True)
+        return Location(import_extra("fsspec").filesystem("file"), str(Path(text).absolute()), is_path=True)
     core, name = import_extra("fsspec.core"), without_password(text)
     try:
         with _errors(DataError, _OPEN, name):
             fs, path = core.url_to_fs(text)
     except ImportError as error:
         raise MissingExtraError(f"{name} cannot be opened: {_reason(error)}, on every node of the cluster.") from error
-    return Place(fs, path.rstrip("/"))
+    return Location(fs, path.rstrip("/"))
 
 
 @contextmanager

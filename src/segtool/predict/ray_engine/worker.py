@@ -31,7 +31,7 @@ _TRANSFERS = 8
 
 
 @dataclass
-class Outcome:
+class BatchResult:
     """The result of a batch of inputs.
 
     Attributes
@@ -83,7 +83,7 @@ class SegmenterActor:
         except SegtoolError as error:
             self._segmenter = error
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Outcome]]:
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[BatchResult]]:
         """Predict inputs and write their outputs.
 
         Parameters
@@ -94,12 +94,12 @@ class SegmenterActor:
         Returns
         -------
         dict
-            Column `outcome` with the `Outcome` of the batch.
+            Column `outcome` with the `BatchResult` of the batch.
         """
         segmenter = self._segmenter
         if isinstance(segmenter, SegtoolError):
-            return {"outcome": [Outcome(self._node, error=segmenter)]}
-        outcome = Outcome(self._node, provider=segmenter.provider_report)
+            return {"outcome": [BatchResult(self._node, error=segmenter)]}
+        outcome = BatchResult(self._node, provider=segmenter.provider_report)
         inputs = list(batch["input"])
         is_local = all(place.is_local for place in (self._out.place, *(one.place for one in inputs)))
         predict = partial(self._predict, segmenter)

@@ -15,7 +15,7 @@ from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.predict.naming import find_sources, output_stems
 from segtool.predict.ray_engine.inputs import find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
-from segtool.predict.ray_engine.storage import Place, is_url, open_place
+from segtool.predict.ray_engine.storage import Location, is_url, open_location
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 
@@ -51,11 +51,11 @@ class TestUrls:
 
     def test_an_unknown_protocol(self) -> None:
         with pytest.raises(DataError, match=r"nope://x cannot be opened \(Protocol not known"):
-            open_place("nope://x")
+            open_location("nope://x")
 
     def test_a_password_is_in_no_message(self) -> None:
         with pytest.raises(DataError) as caught:
-            open_place("nope://me:secret@host/x")
+            open_location("nope://me:secret@host/x")
         assert "secret" not in str(caught.value)
 
 
@@ -75,7 +75,7 @@ class TestInputs:
                 archive.write(images / name, name)
         found, _ = find_inputs([f"zip://*.png::file://{tmp_path}/x.zip"], out="/elsewhere")
         assert [one.stem for one in found] == ["a", "b"]
-        assert isinstance(found[0].place, Place)
+        assert isinstance(found[0].place, Location)
         found[0].place.fetch(tmp_path / "fetched.png")
         assert (tmp_path / "fetched.png").read_bytes() == (images / "a.png").read_bytes()
 
@@ -111,7 +111,7 @@ class TestInputs:
 
     def test_a_key_that_would_leave_the_output_folder(self, memory: Any) -> None:
         memory.store["/bucket/../../evil.png"] = memory.open("/x", "wb")
-        place = Place(memory, "/bucket/../../evil.png")
+        place = Location(memory, "/bucket/../../evil.png")
         assert place.is_file()
         with pytest.raises(DataError, match=r"contains \.\. in its name"):
             find_inputs(["memory://bucket/../../evil.png"], out="/elsewhere")
@@ -137,7 +137,7 @@ class TestOutputs:
         assert (tmp_path / "out[1]/sub/a.png").read_text() == "two"
 
     def test_where_there_is_no_rename(self, memory: Any) -> None:
-        with OutputFolder(Place(memory, "/out")).with_scratch() as folder:
+        with OutputFolder(Location(memory, "/out")).with_scratch() as folder:
             write(folder, "sub/a.png", "one")
         assert memory.find("/") == ["/out/sub/a.png"]
 
