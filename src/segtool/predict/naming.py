@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ SUFFIXES = {
     "probabilities": ".probabilities.npz",
 }
 """The suffix of an output after its stem, by kind."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 # The part of a suffix before the whole suffix of another kind: ``.overlay``, ``.color``.
 _ENDINGS = tuple(
@@ -60,6 +63,11 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
     if not sources:
         raise nothing_found(inputs)
     return sources, list(missing)
+
+
+def is_url(text: str) -> bool:
+    """Return whether an argument is a URL and not a path."""
+    return _URL.match(text) is not None
 
 
 def parse_path_list(data: bytes) -> list[str]:

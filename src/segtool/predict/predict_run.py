@@ -52,8 +52,8 @@ class Job:
         Whether the resumed run wrote or began its outputs, which may then be replaced.
     status
         "not run" until the input is done, skipped or failed.
-    offset
-        Offset of its line in the journal.
+    line
+        Its entry of the manifest, once it is done or failed.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Job:
     stem: str = ""
     is_known: bool = False
     status: Status = "not run"
-    offset: int = 0
+    line: bytes = b""
 
 
 class PredictRun:
@@ -260,7 +260,7 @@ class PredictRun:
     def _entries(self) -> Iterator[Entry | bytes]:
         for job in self._jobs:
             if job.status in ("done", "failed"):
-                yield self._journal.line(job.offset)
+                yield job.line
                 continue
             entry = self._journal.get(job.name) if job.status == "skipped" else None
             yield Entry(job.name) if entry is None else replace(entry, status="skipped")
@@ -272,10 +272,10 @@ class PredictRun:
             if entry.status in ("done", "skipped") and entry.outputs.get("labels", "") not in self._written:
                 yield replace(entry, status="skipped")
 
-    def _set(self, job: Job, status: Status, offset: int = 0) -> None:
+    def _set(self, job: Job, status: Status, line: bytes = b"") -> None:
         self._counts[job.status] -= 1
         self._counts[status] += 1
-        job.status, job.offset = status, offset
+        job.status, job.line = status, line
 
 
 def _groups(jobs: Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:

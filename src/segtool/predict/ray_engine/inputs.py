@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
 from segtool.predict.missing import named
-from segtool.predict.naming import find_sources, output_stems
-from segtool.predict.ray_engine.storage import Location, is_url, open_location, without_password
+from segtool.predict.naming import find_sources, is_url, output_stems
+from segtool.predict.ray_engine.storage import Location, open_location, without_password
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 
 _MAGIC = re.compile(r"[*?[]")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import DataError, MissingExtraError, OutputWriteError, SegtoolError
+from segtool.predict.naming import is_url
 from segtool.predict.ray_engine.cluster import import_extra
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"(?<=://)[^/@]*@")
 
 # The network libraries of some file systems raise errors that are not OSErrors and have no common base class.
@@ -22,11 +22,6 @@ _FOREIGN_ERRORS = (("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCore
 _OPEN = "{} cannot be opened ({}); check its protocol and name."
 _READ = "{} cannot be read ({}); check its name, the connection and permissions."
 _WRITE = "Could not write {}: {}; free space, check permissions or choose another place."
-
-
-def is_url(text: str) -> bool:
-    """Return whether an argument is a URL and not a path."""
-    return _URL.match(text) is not None
 
 
 def without_password(url: str) -> str:

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
-from segtool.predict.naming import find_sources, output_stems
+from segtool.predict.naming import find_sources, is_url, output_stems
 from segtool.predict.ray_engine.inputs import find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
-from segtool.predict.ray_engine.storage import Location, is_url, open_location
+from segtool.predict.ray_engine.storage import Location, open_location
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 
