@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from segtool.array_types import FloatArray, IntegerArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.errors import DataError, SegtoolError
-from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.images.image_io import decode_pixels
 from segtool.images.pixels import ArrayPixels, Pixels
 from segtool.machine.processors import available_cpus
