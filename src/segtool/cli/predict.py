@@ -202,7 +202,7 @@ def _inputs(request: Request) -> list[str]:
 
 
 def _listed_on_stdin() -> list[str]:
-    from segtool.predict.naming import parse_path_list
+    from segtool.predict.finding import parse_path_list
 
     listed = parse_path_list(sys.stdin.buffer.read())
     if not listed:

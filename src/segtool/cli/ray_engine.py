@@ -51,7 +51,7 @@ def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
     click.UsageError
         A URL or --ray-address was given.
     """
-    from segtool.predict.naming import is_url
+    from segtool.predict.finding import is_url
 
     if request.ray_address is not None:
         raise click.UsageError("--ray-address needs --engine ray; add --engine ray.")

@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from types import TracebackType
 from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
-from segtool.predict.entries import entry_of
+from segtool.predict.jobs import Job, JobWorker, Stop, groups_of
 from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, write_manifest
 from segtool.predict.naming import Namer
-from segtool.predict.outputs import output_names, stem_of, write_outputs
+from segtool.predict.outputs import output_names, stem_of
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.resume import is_done
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
-from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
+from segtool.runtime.stream import ordered_map, worker_count
 
 logger = logging.getLogger(__name__)
 
-_MOST_IN_A_GROUP = 8
-_PIXELS_AT_ONCE = 1 << 18  # of the images in memory at once in each thread, without the last one
-
 Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
-
-
-@dataclass(slots=True)
-class Job:
-    """One input of a run: an image, or an argument that matches none.
-
-    Attributes
-    ----------
-    name
-        The input, as in the manifest.
-    source
-        The image, or the argument in its place.
-    stem
-        Stem of its outputs, relative to the output folder.
-    is_known
-        Whether the resumed run wrote or began its outputs, which may then be replaced.
-    status
-        "not run" until the input is done, skipped or failed.
-    line
-        Its entry of the manifest, once it is done or failed.
-    """
-
-    name: str
-    source: Source
-    stem: str = ""
-    is_known: bool = False
-    status: Status = "not run"
-    line: bytes = b""
 
 
 class PredictRun:
@@ -154,8 +121,9 @@ class PredictRun:
             An output could not be written.
         """
         count = worker_count(self._options.workers)
-        groups = _groups(jobs, workers=count)
-        results = ordered_map(self._do, groups, workers=count, ahead=count, stop=self.stop)
+        work = JobWorker(self._segmenter, self._options, expect=self.expect, stop=self.stop)
+        groups = groups_of(jobs, workers=count)
+        results = ordered_map(work, groups, workers=count, ahead=count, stop=self.stop)
         with closing(results):  # stops the threads at once if an output cannot be written
             for job, entry in chain.from_iterable(results):
                 if entry.status == "done" or put_off is None or not put_off(job, entry):
@@ -199,46 +167,6 @@ class PredictRun:
             with suppress(OutputWriteError):
                 self._write_manifest(interrupted=True)
 
-    def _do(self, jobs: Sequence[Job]) -> list[tuple[Job, Entry]]:
-        """Predict a group of images and write their outputs; runs in a worker thread.
-
-        Return the entry of each image, without the images after a stop. Small
-        images are first all read, then all run, then all written. The data of each step stays in the caches of the
-        processor, and the threads wait for each other less often.
-        """
-        wanted = self._options.of_each_image()
-        return [
-            (job, self._write(job, result))
-            for readings in self._read(jobs, wanted)
-            for job, result in [(job, self._segmenter.answer(found, options=wanted)) for job, found in readings]
-        ]
-
-    def _read(self, jobs: Sequence[Job], wanted: StreamOptions) -> Iterator[list[tuple[Job, Reading]]]:
-        """Yield the images of a group as read, in batches that are small together."""
-        readings: list[tuple[Job, Reading]] = []
-        pixels = 0
-        for job in jobs:
-            if self.stop():
-                break
-            found = self._segmenter.read(0, job.source, options=wanted)
-            readings.append((job, found))
-            pixels += 0 if found.pixels is None else math.prod(found.pixels.size)
-            if pixels > _PIXELS_AT_ONCE:
-                yield readings
-                readings, pixels = [], 0
-        yield readings
-
-    def _write(self, job: Job, result: Result) -> Entry:
-        """Write the outputs of an image; return its entry, which is "done" if there were outputs to write."""
-        contract = self._segmenter.contract
-        entry = entry_of(job.name, result, contract, provider=self._segmenter.provider)
-        if result.labels is not None:
-            self.expect(job)
-            entry.outputs = output_names(job.stem, self._options.kinds)
-            entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, contract)
-            entry.status = "done"
-        return entry
-
     def _note(self, job: Job, entry: Entry) -> None:
         self._set(job, "done", self._journal.append(entry))
         if entry.note and not self._warned:
@@ -276,9 +204,3 @@ class PredictRun:
         self._counts[job.status] -= 1
         self._counts[status] += 1
         job.status, job.line = status, line
-
-
-def _groups(jobs: Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:
-    """Split jobs into groups for the threads, small enough that each thread gets many of them."""
-    size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
-    return (jobs[at : at + size] for at in range(0, len(jobs), size))

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
+from segtool.predict.finding import find_sources, is_url
 from segtool.predict.missing import named
-from segtool.predict.naming import find_sources, is_url, output_stems
+from segtool.predict.naming import output_stems
 from segtool.predict.ray_engine.storage import Location, open_location, without_password
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 

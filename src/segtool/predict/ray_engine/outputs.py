@@ -102,8 +102,9 @@ class OutputFolder:
             with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=beside, ignore_cleanup_errors=True) as folder:
                 result = write(Path(folder))
                 for name in names:
-                    unfinished = self.place.below(f"{self.scratch}/{secrets.token_hex(8)}{PurePosixPath(name).suffix}")
-                    self.place.below(name).put(Path(folder, name), through=unfinished)
+                    unfinished = f"{TEMPORARY}{secrets.token_hex(8)}{PurePosixPath(name).suffix}"
+                    through = self.place.below(str(PurePosixPath(self.scratch, unfinished)))
+                    self.place.below(name).put(Path(folder, name), through=through)
         except OSError as error:
             raise write_error(self.place.name, error) from error
         return result

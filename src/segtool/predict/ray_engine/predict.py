@@ -16,12 +16,14 @@ from typing import Any
 from segtool import __version__
 from segtool.errors import OutputWriteError
 from segtool.files import TEMPORARY
+from segtool.predict.jobs import Job
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME
+from segtool.predict.missing import missing_entry
 from segtool.predict.outputs import output_names
-from segtool.predict.predict import check_options, missing_entry
+from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.predict_run import Job, PredictRun, Progress
+from segtool.predict.predict_run import PredictRun, Progress
 from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
@@ -82,7 +84,7 @@ def predict_on_cluster(
     folder = open_output(out)
     found, missing = find_inputs(inputs, out=folder.place.name)
     segmenter = load(model, provider="cpu", threads=cluster.threads)
-    with _local_folder(folder) as here:
+    with _folder_of_records(folder) as here:
         options = replace(options, out=here, resume=False)
         check_options(segmenter, options)
         header = {**run_header(segmenter, options), "engine": "ray", "provider": "", "nodes": {}}
@@ -90,26 +92,27 @@ def predict_on_cluster(
             names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
             places = [one.place for one in found]
             folder.refuse_outputs([*names, MANIFEST_NAME], places, overwrite=options.overwrite)
-            with connected(cluster) as ray, folder.with_scratch() as shared, _manifest_copied(here, shared):
+            with connected(cluster) as ray, folder.with_scratch() as shared:
                 workers = count_workers(ray, cluster)
                 header |= {"ray_version": ray.__version__, "workers": workers}
+                actor = {"out": shared, "options": options, "cluster": cluster, "version": __version__}
+                actor["model"] = ray.put(model.read_bytes())
                 with PredictRun(segmenter, options, journal, progress=progress) as run:
-                    jobs = [run.add(Job(one.name, Source(one.name, ""), one.stem)) for one in found]
-                    run.begin(header, jobs)
-                    for job in jobs:  # from here on their outputs may exist
-                        run.expect(job)
-                    for text in missing:
-                        run.fail(missing_entry(text))
-                    actor = {
-                        "model": ray.put(model.read_bytes()),
-                        "out": shared,
-                        "options": options,
-                        "cluster": cluster,
-                        "version": __version__,
-                    }
+                    jobs = _begin(run, header, found, missing)
                     with closing(_batches(ray, found, actor=actor, cluster=cluster, workers=workers)) as batches:
                         _collect(run, jobs, chain.from_iterable(batch["outcome"] for batch in batches))
         return run.manifest.to_dict()
+
+
+def _begin(run: PredictRun, header: Mapping[str, Any], found: Iterable[Input], missing: Iterable[str]) -> list[Job]:
+    """Begin the run and record its inputs; from here on their outputs may exist."""
+    jobs = [run.add(Job(one.name, Source(one.name, ""), one.stem)) for one in found]
+    run.begin(header, jobs)
+    for job in jobs:
+        run.expect(job)
+    for text in missing:
+        run.fail(missing_entry(text))
+    return jobs
 
 
 def _batches(
@@ -150,28 +153,25 @@ def _collect(run: PredictRun, jobs: Sequence[Job], outcomes: Iterable[BatchResul
 
 
 @contextmanager
-def _local_folder(folder: OutputFolder) -> Iterator[Path]:
-    """Yield the folder of the journal and the manifest; for a URL, a temporary one."""
+def _folder_of_records(folder: OutputFolder) -> Iterator[Path]:
+    """Yield the folder of the journal and the manifest. For a URL, it is temporary, and the manifest is copied.
+
+    The manifest is also copied after an error, which is then raised in any case.
+    """
     if folder.place.is_path:
         yield Path(folder.place.path)
         return
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
-        yield Path(name)
+        here = Path(name)
+        try:
+            yield here
+        except BaseException:
+            with suppress(OutputWriteError):
+                _copy_manifest(here, folder)
+            raise
+        _copy_manifest(here, folder)
 
 
-@contextmanager
-def _manifest_copied(here: Path, folder: OutputFolder) -> Iterator[None]:
-    """Copy the manifest of a run to the URL of its outputs at the end, also after an error."""
-
-    def copy() -> None:
-        if not folder.place.is_path:
-            folder.write([MANIFEST_NAME], lambda to: shutil.copy(here / MANIFEST_NAME, to))
-
-    try:
-        yield
-    except BaseException:
-        # Report the error that stopped the run, not the failed copy of the manifest after it.
-        with suppress(OutputWriteError):
-            copy()
-        raise
-    copy()
+def _copy_manifest(here: Path, folder: OutputFolder) -> None:
+    if (here / MANIFEST_NAME).exists():
+        folder.write([MANIFEST_NAME], lambda to: shutil.copy(here / MANIFEST_NAME, to))

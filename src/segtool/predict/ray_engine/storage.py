@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import DataError, MissingExtraError, OutputWriteError, SegtoolError
-from segtool.predict.naming import is_url
+from segtool.predict.finding import is_url
 from segtool.predict.ray_engine.cluster import import_extra
 
 _USER = re.compile(r"(?<=://)[^/@]*@")

@@ -14,9 +14,8 @@ from typing import Any
 from segtool import __version__
 from segtool.errors import DataError, ModelFileError, SegtoolError
 from segtool.files import TEMPORARY
-from segtool.predict.entries import entry_of
 from segtool.predict.manifest import Entry
-from segtool.predict.outputs import output_names, write_outputs
+from segtool.predict.outputs import entry_of, output_names, write_outputs
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.ray_engine.cluster import ClusterOptions, import_ray
 from segtool.predict.ray_engine.inputs import Input

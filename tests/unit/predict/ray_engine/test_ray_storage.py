@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
-from segtool.predict.naming import find_sources, is_url, output_stems
+from segtool.predict.finding import find_sources, is_url
+from segtool.predict.naming import output_stems
 from segtool.predict.ray_engine.inputs import find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
 from segtool.predict.ray_engine.storage import Location, open_location
