@@ -19,7 +19,7 @@ from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
 from segtool.predict.predict import Manifest, PredictOptions, predict_paths
 from segtool.report.evaluation import Drawings, evaluate_and_draw
-from segtool.runtime.segmenter import load
+from segtool.runtime.opening import load
 from segtool.text import counted
 from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainOptions, TrainResult

@@ -26,7 +26,7 @@ marks = [time.time()]
 import json, sys
 path, provider, options, threads, batch = json.loads(sys.argv[1])
 import numpy
-from segtool.runtime.segmenter import load
+from segtool.runtime.opening import load
 marks.append(time.time())
 segmenter = load(path, provider=provider, threads=threads, provider_options=options)
 marks.append(time.time())

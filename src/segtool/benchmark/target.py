@@ -17,7 +17,8 @@ from segtool.benchmark.statistics import median_interval, percentiles
 from segtool.errors import DataError
 from segtool.images.image_io import decode_image, to_channels
 from segtool.machine.memory import available_memory
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 STAGES = ("decode", "pre", "run", "post")
 """PNG bytes to pixels; pixels to the model's batch; the graph; the graph's output to label maps."""

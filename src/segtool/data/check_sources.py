@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class CheckedSample:
     """A sample to look at.
 
     Attributes
@@ -60,7 +60,7 @@ class Checkable:
     """The samples of a data set, and what is wrong with it before any is read."""
 
     classes: Classes | None
-    entries: Sequence[Entry]
+    samples: Sequence[CheckedSample]
     problems: Sequence[Problem]
 
 
@@ -88,11 +88,11 @@ def _open_loaded(spec: str) -> Checkable:
     dataset = load_dataset(spec)
     encoding = identity_encoding(dataset.classes)
     part_of = {int(i): part for part, indices in (dataset.splits or {}).items() for i in indices}
-    entries = [
-        Entry(name, part_of.get(i, ""), name, partial(dataset.image, i), partial(dataset.label, i), encoding)
+    samples = [
+        CheckedSample(name, part_of.get(i, ""), name, partial(dataset.image, i), partial(dataset.label, i), encoding)
         for i, name in enumerate(dataset.sample_names)
     ]
-    return Checkable(dataset.classes, entries, ())
+    return Checkable(dataset.classes, samples, ())
 
 
 def _open_folder(folder: Path) -> Checkable:
@@ -114,7 +114,7 @@ def _open_folder(folder: Path) -> Checkable:
             problems.append(Problem("values", str(folder), str(error), command=command))
     return Checkable(
         description.classes if description else None,
-        [_file_entry(sample, description) for sample in listing.samples],
+        [_file_sample(sample, description) for sample in listing.samples],
         problems,
     )
 
@@ -136,10 +136,10 @@ def _is_mask(sample: Sample) -> bool:
     return True
 
 
-def _file_entry(sample: Sample, description: Metadata | None) -> Entry:
+def _file_sample(sample: Sample, description: Metadata | None) -> CheckedSample:
     encoding = description.encoding if description else None
     channels = (description.channels if description else None) or 3
-    return Entry(
+    return CheckedSample(
         sample.name,
         sample.part,
         str(sample.mask),
@@ -165,20 +165,20 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
         classes, encoding = classes_of(raw, images, labels, source=spec)
     except DataError as error:
         problems.append(Problem("values", spec, str(error)))
-        return Checkable(None, _array_entries(images, labels, None, raw.metadata), problems)
+        return Checkable(None, _array_samples(images, labels, None, raw.metadata), problems)
     return Checkable(
-        classes, _array_entries(images, labels, encoding or identity_encoding(classes), raw.metadata), problems
+        classes, _array_samples(images, labels, encoding or identity_encoding(classes), raw.metadata), problems
     )
 
 
-def _array_entries(
+def _array_samples(
     images: UInt8Array, labels: IntegerArray, encoding: Encoding | None, metadata: Metadata | None
-) -> list[Entry]:
+) -> list[CheckedSample]:
     count = min(len(images), len(labels))
     ranges = (metadata.splits if metadata else None) or {}
     part_of = {i: part for part in SPLIT_NAMES for i in range(*ranges.get(part, (0, 0)))[:count]}
     return [
-        Entry(name, part_of.get(i, ""), name, partial(_row, images, i), partial(_row, labels, i), encoding)
+        CheckedSample(name, part_of.get(i, ""), name, partial(_row, images, i), partial(_row, labels, i), encoding)
         for i, name in enumerate(array_names(count))
     ]
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.array_types import IntegerArray, UInt8Array
-from segtool.data.base import Dataset, Size, Source
+from segtool.data.base import Dataset, Origin, Size
 from segtool.data.class_lists import folder_metadata, named_by_position
 from segtool.data.classes import (
     Classes,
@@ -52,7 +52,7 @@ class FolderDataset(Dataset):
     """
 
     def __init__(
-        self, samples: Sequence[Sample], headers: Sequence[Header], *, description: Metadata, source: Source
+        self, samples: Sequence[Sample], headers: Sequence[Header], *, description: Metadata, source: Origin
     ) -> None:
         super().__init__(classes=description.classes, source=source, splits=_splits(samples))
         self._samples = tuple(samples)
@@ -103,7 +103,7 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     description = describe_folder(folder, listing.samples, assumed=classes)
     for problem in (*listing.problems, *problems):
         logger.warning(problem.message)
-    source = Source(folder.resolve().name, spec, description.provenance)
+    source = Origin(folder.resolve().name, spec, description.provenance)
     return FolderDataset(listing.samples, [pair.image for pair in pairs], description=description, source=source)
 
 

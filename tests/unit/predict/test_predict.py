@@ -16,9 +16,11 @@ from tiny_models import expected_labels, tiny_contract, write_model
 from segtool.errors import DataError, ModelFileError, OutputExistsError, OutputWriteError
 from segtool.files import write_error
 from segtool.images.image_io import read_image, read_mask
-from segtool.predict.naming import find_sources, output_stems
+from segtool.predict.finding import find_sources
+from segtool.predict.naming import output_stems
 from segtool.predict.predict import PredictOptions, predict_paths
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 
 

@@ -1,15 +1,11 @@
-"""Manifest entries of images that were processed, locally or on a cluster."""
+"""The warning of a run whose 16-bit images use a small part of their range."""
 
 from __future__ import annotations
 
 import logging
 
-from segtool.contract import ModelContract
 from segtool.images.pixels import range_used, sensor_bits
 from segtool.predict.manifest import Entry
-from segtool.predict.outputs import pixel_counts
-from segtool.runtime.sources import InputFacts
-from segtool.runtime.stream import Result
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
@@ -42,35 +38,3 @@ class WideImages:
                 bits,
                 self._largest // 257 + 1,
             )
-
-
-def entry_of(name: str, result: Result, contract: ModelContract, *, provider: str) -> Entry:
-    """Return the entry of an image before its outputs are written, with the status "not run".
-
-    Parameters
-    ----------
-    name
-        The name of the input.
-    result
-        The result of the prediction.
-    contract
-        The contract of the model, for the class names.
-    provider
-        The execution provider that ran it.
-    """
-    entry = Entry(name, error=None if result.error is None else str(result.error), provider=provider)
-    _add_facts(entry, result.facts)
-    entry.seconds = round(result.seconds, 6)
-    if result.labels is not None:
-        entry.height, entry.width = result.labels.shape
-        entry.pixels = pixel_counts(result.labels, contract.class_names)
-    return entry
-
-
-def _add_facts(entry: Entry, facts: InputFacts | None) -> None:
-    if facts is None:
-        return
-    entry.bytes, entry.mtime_ns, entry.sha256 = facts.bytes, facts.mtime_ns, facts.sha256
-    entry.largest_value = facts.largest_value
-    if facts.frames > 1:
-        entry.note = f"first frame of {facts.frames}"
