@@ -23,7 +23,7 @@ import numpy.typing as npt
 from commands import write_result
 
 from segtool.benchmark.latency import percentiles, ratio_of
-from segtool.data.base import Dataset, Source
+from segtool.data.base import Dataset, Origin
 from segtool.data.classes import Classes
 from segtool.data.generator import generate
 from segtool.evaluate.scoring import Scored, tally
@@ -132,7 +132,7 @@ class Striped(Dataset):
 
     def __init__(self, count: int) -> None:
         names = tuple(map(str, range(CLASSES)))
-        super().__init__(classes=Classes(names, background_id=BACKGROUND), source=Source("striped"))
+        super().__init__(classes=Classes(names, background_id=BACKGROUND), source=Origin("striped"))
         self.sample_names = [f"image_{index}" for index in range(count)]
 
     @property

@@ -26,8 +26,8 @@ TYPE_CHECKING = False  # not from typing, whose import would take most of the ti
 if TYPE_CHECKING:
     from typing import Any
 
-    from segtool import export
-    from segtool.runtime.segmenter import Segmenter, load
+    from segtool.runtime.opening import load
+    from segtool.runtime.segmenter import Segmenter
     from segtool.runtime.stream import Result
 
 __version__ = "0.1.0"
@@ -47,7 +47,6 @@ __all__ = [
     "SegtoolError",
     "TrainingError",
     "__version__",
-    "export",
     "load",
 ]
 
@@ -57,7 +56,7 @@ switch_off()
 _LAZY = {
     "Result": "segtool.runtime.stream",
     "Segmenter": "segtool.runtime.segmenter",
-    "load": "segtool.runtime.segmenter",
+    "load": "segtool.runtime.opening",
 }
 
 

@@ -8,14 +8,12 @@ from segtool.stopping import handle_signals
 import gc
 import sys
 
-from segtool.gc_pause import gc_paused
-
 
 def run() -> None:
     """Run the command line, and end the process."""
     handle_signals(starting=True)
-    with gc_paused():
-        from segtool.cli import main
+    from segtool.cli import main
+
     try:
         main(prog_name="segtool")
     finally:

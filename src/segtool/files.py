@@ -177,6 +177,25 @@ def _temporary_files(folder: str | Path) -> list[Path]:
         return []
 
 
+def lock_file(descriptor: int) -> bool:
+    """Lock an open file for this process; return False at once if another process holds the lock.
+
+    The system releases the lock when the file is closed, also after a kill -9. Windows and some network file systems
+    have no such lock. Two processes are not detected there.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
 def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of the bytes of a file in hexadecimal; the caller handles OSError."""
     with Path(path).open("rb") as stream:

@@ -14,12 +14,12 @@ from segtool.data.loading import load_dataset
 from segtool.data.make import write_samples
 from segtool.data.split import split
 from segtool.errors import OutputExistsError
-from segtool.evaluate.evaluate import EvaluateOptions, evaluate
+from segtool.evaluate.evaluate import EvaluateOptions
 from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
 from segtool.predict.predict import Manifest, PredictOptions, predict_paths
-from segtool.report.evaluation import draw_evaluation
-from segtool.runtime.segmenter import load
+from segtool.report.evaluation import Drawings, evaluate_and_draw
+from segtool.runtime.opening import load
 from segtool.text import counted
 from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainOptions, TrainResult
@@ -98,8 +98,8 @@ def quickstart(
 
 def draw_predictions(model: Path | None, picture: Path, *, data: str | None = None) -> None:
     """Write a PNG with images, ground truth and predictions of a model; `data` is as in `EvaluateOptions`."""
-    options = EvaluateOptions(data=data, pictures=picture, samples=SAMPLES)
-    draw_evaluation(evaluate(model, options=options), options)
+    models = [] if model is None else [model]
+    evaluate_and_draw(models, options=EvaluateOptions(data=data), drawings=Drawings(pictures=picture, samples=SAMPLES))
 
 
 def _files(exported: ExportResult) -> list[Path]:

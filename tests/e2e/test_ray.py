@@ -161,7 +161,7 @@ def test_reading_and_writing_s3(cluster: Any, work: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--provider", "dml"), "The provider 'dml' is not in this onnxruntime"),
+        (("--provider", "dml"), "does not have the provider 'dml'"),
         (("--provider", "cuda"), "No node of the Ray cluster has"),
         (("--threads", "5"), "No node of the Ray cluster has 5 processors"),
     ],

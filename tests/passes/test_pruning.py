@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, write_run
 
-import segtool.runtime.segmenter
+import segtool.runtime.opening
 from segtool.cli.export import command
 from segtool.errors import DataError, ExportError
 from segtool.export import ExportOptions, export_model, int8_file
@@ -245,16 +245,16 @@ ANY = ["--quantize", "--max-drop", "100", "--waive", "speed"]
 def test_an_export_says_what_it_pruned(wide):
     done = CliRunner().invoke(command, [str(wide), *ANY, "--prune", "5"])
     assert done.exit_code == 0, done.output
-    facts = segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").contract.quantization["pruned"]
+    facts = segtool.runtime.opening.load(wide / "model.int8.onnx", provider="cpu").contract.quantization["pruned"]
     assert (facts["images_fitted"], facts["images_checked"]) == (20, 16)
     assert facts["label_agreement"] >= 0.95
     assert facts["channels"]
     told, count = " ".join(done.output.split()), len(facts["channels"])
     assert f"Pruned {count} convolution{'s' if count > 1 else ''} of the INT8 file, {facts['macs_saved']:.0%}" in told
-    agreement = segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").contract.gates["accuracy"]
+    agreement = segtool.runtime.opening.load(wide / "model.int8.onnx", provider="cpu").contract.gates["accuracy"]
     assert f"quantization, {agreement['label_agreement']:.3%} on validation images" in told
-    assert "pruned" not in segtool.runtime.segmenter.load(wide / "model.onnx", provider="cpu").contract.quantization
-    assert segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").verify().mismatching_pixels == 0
+    assert "pruned" not in segtool.runtime.opening.load(wide / "model.onnx", provider="cpu").contract.quantization
+    assert segtool.runtime.opening.load(wide / "model.int8.onnx", provider="cpu").verify().mismatching_pixels == 0
 
 
 def test_pruning_that_costs_too_much_is_taken_back(wide, monkeypatch, caplog):

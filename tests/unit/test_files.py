@@ -14,6 +14,7 @@ import pytest
 from segtool.errors import OutputExistsError, OutputWriteError
 from segtool.files import (
     atomic_path,
+    lock_file,
     nan_to_none,
     refuse_existing,
     remove_unfinished,
@@ -102,6 +103,20 @@ class TestRemoveUnfinished:
         assert len(list(tmp_path.iterdir())) == 1
         assert remove_unfinished([tmp_path]) == 1
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_a_lock_is_held_by_one_process_and_released_by_a_kill(tmp_path: Path) -> None:
+    code = "import sys, time; from segtool.files import lock_file\n"
+    code += "file = open(sys.argv[1], 'w'); print(lock_file(file.fileno()), flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")], stdout=subprocess.PIPE, text=True)
+    with other, (tmp_path / "a").open("a") as file:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        assert not lock_file(file.fileno())
+        other.kill()
+        other.wait()
+        assert lock_file(file.fileno())
 
 
 def test_sha256_of(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,10 @@ def test_the_tree_is_clean(command: list[str]) -> None:
         call = [sys.executable, "-m", *command]
     result = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_array_types_are_named_in_one_file() -> None:
+    source = ROOT / "src/segtool"
+    named = re.compile(r"^\w+ = npt\.NDArray\[.*\]$", re.MULTILINE)
+    found = {path.name for path in source.rglob("*.py") if named.search(path.read_text())}
+    assert found == {"array_types.py"}

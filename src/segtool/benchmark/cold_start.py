@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.benchmark.target import BenchmarkCase
 from segtool.errors import ModelFileError
 from segtool.stopping import run_process
 
@@ -29,7 +26,7 @@ marks = [time.time()]
 import json, sys
 path, provider, options, threads, batch = json.loads(sys.argv[1])
 import numpy
-from segtool.runtime.segmenter import load
+from segtool.runtime.opening import load
 marks.append(time.time())
 segmenter = load(path, provider=provider, threads=threads, provider_options=options)
 marks.append(time.time())
@@ -49,71 +46,52 @@ print(json.dumps([marks, peak]))
 """
 
 
-@dataclass(frozen=True)
-class ColdStart:
-    """The measurements of new processes.
-
-    Attributes
-    ----------
-    milliseconds
-        Time of each phase of each process (processes, `PHASES`).
-    peaks
-        Peak resident memory of each process in bytes; empty if the system does not report it.
-    """
-
-    milliseconds: npt.NDArray[np.float64]
-    peaks: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures for a benchmark.
-
-        Returns
-        -------
-        dict
-            `cold_start_ms`, the median time from the start of the process to its first labels; `cold_start`, the
-            number `n` of processes, their `min` and `max`, and the median of each of `PHASES`, all in ms;
-            `peak_rss_mb`, the largest peak of memory in MB (10^6 bytes), or None.
-        """
-        totals = self.milliseconds.sum(axis=1)
-        medians = np.median(self.milliseconds, axis=0).tolist()
-        phases = {f"{name}_ms": value for name, value in zip(PHASES, medians, strict=True)}
-        spread = {"n": len(totals), "min_ms": float(totals.min()), "max_ms": float(totals.max())}
-        return {
-            "cold_start_ms": float(np.median(totals)),
-            "cold_start": {**spread, **phases},
-            "peak_rss_mb": max(self.peaks) / 1e6 if self.peaks else None,
-        }
-
-
-def measure_cold_start(
-    path: Path,
-    *,
-    provider: str,
-    threads: int,
-    batch: int,
-    provider_options: Mapping[str, str] | None = None,
-    repeats: int = REPEATS,
-) -> ColdStart:
+def measure_cold_start(case: BenchmarkCase, *, threads: int, repeats: int = REPEATS) -> dict[str, Any]:
     """Start new Python processes that load a model and predict one batch.
+
+    Parameters
+    ----------
+    case
+        The case to measure.
+    threads
+        The threads of its open model.
+    repeats
+        Number of processes.
+
+    Returns
+    -------
+    dict
+        `cold_start_ms`, the median time from the start of the process to its first labels; `cold_start`, the number
+        `n` of processes, their `min` and `max`, and the median of each of `PHASES`, all in ms; `peak_rss_mb`, the
+        largest peak of resident memory in MB (10^6 bytes), or None if the system does not report it.
 
     Raises
     ------
     ModelFileError
         The process failed.
     """
-    settings = (str(path), provider, dict(provider_options or {}), threads, batch)
-    answers = [_probe(path, settings) for _ in range(repeats)]
-    peaks = tuple(peak for _, peak in answers if peak is not None)
-    return ColdStart(np.array([times for times, _ in answers]), peaks)
+    found = [_probe(case, threads) for _ in range(repeats)]
+    times, peaks = np.array([times for times, _ in found]), [peak for _, peak in found if peak is not None]
+    totals, medians = times.sum(axis=1), np.median(times, axis=0).tolist()
+    return {
+        "cold_start_ms": float(np.median(totals)),
+        "cold_start": {
+            "n": repeats,
+            "min_ms": float(totals.min()),
+            "max_ms": float(totals.max()),
+            **{f"{name}_ms": value for name, value in zip(PHASES, medians, strict=True)},
+        },
+        "peak_rss_mb": max(peaks) / 1e6 if peaks else None,
+    }
 
 
-def _probe(path: Path, settings: tuple[object, ...]) -> tuple[list[float], int | None]:
+def _probe(case: BenchmarkCase, threads: int) -> tuple[list[float], int | None]:
     """Return the milliseconds of each phase of one process, and its peak memory in bytes."""
-    command = [sys.executable, "-c", _PROBE, json.dumps(settings)]
+    settings = (str(case.path), case.provider, dict(case.provider_options), threads, case.batch)
     started = time.time()
-    finished = run_process(command)
+    finished = run_process([sys.executable, "-c", _PROBE, json.dumps(settings)])
     if finished.returncode != 0:
         reason = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ModelFileError(f"A new process could not run {path} ({reason}); run `segtool doctor`.")
+        raise ModelFileError(f"A new process could not run {case.path} ({reason}); run `segtool doctor`.")
     marks, peak = json.loads(finished.stdout.splitlines()[-1])
     return (np.diff([started, *marks]) * 1e3).tolist(), peak

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +14,8 @@ import numpy as np
 from segtool.array_types import UInt8Array
 from segtool.benchmark.cold_start import measure_cold_start
 from segtool.benchmark.latency import Length, measure_latency
-from segtool.benchmark.regression import (
-    compare,
-    machine_differences,
-    read_benchmark,
-    require_comparable,
-    require_shared_case,
-)
-from segtool.benchmark.target import BenchmarkCase, describe
+from segtool.benchmark.regression import QUANTITIES, compare, read_benchmark, require_comparable
+from segtool.benchmark.target import BenchmarkCase, Target
 from segtool.benchmark.throughput import measure_throughput
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError, ModelFileError, ProviderError
@@ -31,17 +26,17 @@ from segtool.machine.processors import environment_threads
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME
 from segtool.models.shipped import default_model
 from segtool.runtime.providers import sets_threads
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.segmenter import Segmenter
 
 Mode = Literal["latency", "throughput", "both"]
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, float, float], None]
 
 IMAGES = 64  # number of different images: enough for variation, few enough for the memory
 
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """Options of a benchmark; see `segtool.benchmark.latency.Length` for `seconds`, `runs` and `warmup`.
+    """Options of a benchmark; see `segtool.benchmark.latency.Length` for `seconds` (10 by default), `runs`, `warmup`.
 
     `provider` is one name, or several separated by commas. Without `threads`, the provider's own options,
     OMP_NUM_THREADS or 1 apply, in this order. `samples` keeps the time of each run. `compare` is the JSON file of an
@@ -53,7 +48,7 @@ class MeasureOptions:
     threads: tuple[int, ...] = ()
     batch: tuple[int, ...] = (1,)
     mode: Mode = "latency"
-    seconds: float = 10.0
+    seconds: float | None = None
     runs: int | None = None
     warmup: int | None = None
     provider_options: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +59,7 @@ class MeasureOptions:
     @property
     def length(self) -> Length:
         """The length of the measurement."""
-        return Length(self.seconds, self.runs, self.warmup)
+        return Length(self.seconds or Length.seconds, self.runs, self.warmup)
 
 
 def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progress | None = None) -> dict[str, Any]:
@@ -77,119 +72,68 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     options
         The options.
     progress
-        Called with (done, total), in hundredths of the phases: latency, throughput, cold start.
+        Called with (phase, done, total); the phases are latency, throughput and cold start.
 
     Returns
     -------
     dict
         "models": one entry for each case with its description, the figures of
-        `segtool.benchmark.latency.measure_latency` and `segtool.benchmark.cold_start.ColdStart`, under "throughput"
-        those of `segtool.benchmark.throughput.measure_throughput` (whose median is then the `throughput_ips`), and
-        "accuracy" if data was given. "warmup", "noise" and "ranking" of the latencies, if measured; "comparison", if
-        requested; "machine": the machine and its state at the start.
+        `segtool.benchmark.latency.measure_latency` and `segtool.benchmark.cold_start.measure_cold_start`, under
+        "throughput" those of `segtool.benchmark.throughput.measure_throughput` (its median is then the
+        `throughput_ips`), and "accuracy" if data was given. "warmup", "noise" and "ranking" of the latencies, if
+        measured; "comparison", if requested; "machine": the machine and its state at the start.
 
     Raises
     ------
     SegtoolError
         A model or the data cannot be used, or the models have different input sizes.
     """
-    machine = machine_info()
-    paths, providers = list(models) or _latest_models(), _providers(options)
+    machine, length = machine_info(), options.length
     old = None if options.compare is None else read_benchmark(options.compare)
-    opened = [
-        load(path, provider=name, provider_options=options.provider_options) for name in providers for path in paths
-    ]
-    if old is not None:
-        _require_comparable(old, machine, opened, options)
-    images = _images(opened, options.data)
-    cases = [
-        BenchmarkCase(path, name, threads, batch, options.provider_options)
+    paths, providers = list(models) or _latest_models(), _providers(options)
+    targets = [
+        BenchmarkCase(path, name, threads, batch, options.provider_options).open()
         for path, name, threads, batch in product(paths, providers, _threads(options), options.batch)
     ]
-    phases = _Phases(progress, 2 + (options.mode == "both"))
-    result = _measure_modes(cases, images, options, phases)
-    colds = _cold_starts(cases, result["models"], phases.next())
-    rows = [{**row, **cold} for row, cold in zip(result["models"], colds, strict=True)]
+    if old is not None:
+        planned = [target.describe() for target in targets]
+        quantities = QUANTITIES if options.mode == "both" else (options.mode,)
+        require_comparable(old, machine, planned, quantities=quantities, anyway=options.compare_anyway)
+    images = _images([target.segmenter for target in targets], options.data)
+    result = _measure_speed(targets, images, options, progress or (lambda *_: None))
     if options.data is not None:
         accuracy = {str(path): _accuracy(path, options, options.data) for path in paths}
-        rows = [{**row, "accuracy": accuracy[str(row["path"])]} for row in rows]
-    settings = {"data": options.data, "mode": options.mode, "seconds": options.seconds, "runs": options.runs}
-    found = {**result, "models": rows, "machine": machine, "load_average_at_end": load_average(), **settings}
-    return found if old is None else {**found, "comparison": _comparison(found, old, options)}
+        result["models"] = [{**row, "accuracy": accuracy[row["path"]]} for row in result["models"]]
+    result |= {"machine": machine, "load_average_at_end": load_average()}
+    result |= {"data": options.data, "mode": options.mode, "seconds": length.seconds, "runs": length.runs}
+    if old is not None:
+        result["comparison"] = {"with": str(options.compare), **compare(result, old, anyway=options.compare_anyway)}
+    return result
 
 
-def _require_comparable(
-    old: Mapping[str, Any], machine: Mapping[str, Any], opened: Sequence[Segmenter], options: MeasureOptions
-) -> None:
-    """Refuse an impossible comparison before the measurement."""
-    if not options.compare_anyway:
-        require_comparable(old, machine, [each.provider for each in opened])
-    modes = {"latency": ["latency_ms"], "throughput": ["throughput"]}
-    quantities = dict.fromkeys(modes.get(options.mode, ["latency_ms", "throughput"]))
-    rows = [
-        {"path": str(each.path), "provider": each.provider, "threads": count or each.threads, "batch": batch}
-        for each, count, batch in product(opened, _threads(options), options.batch)
-    ]
-    rows = [{**row, **quantities} for row in rows]
-    require_shared_case(old, rows, anyway=options.compare_anyway)
-
-
-def _comparison(new: Mapping[str, Any], old: Mapping[str, Any], options: MeasureOptions) -> dict[str, Any]:
-    return {
-        "with": str(options.compare),
-        "machine_differences": machine_differences(old["machine"], new["machine"]),
-        **compare(new, old, anyway=options.compare_anyway),
-    }
-
-
-class _Phases:
-    """Combine the callbacks of consecutive phases into one progress."""
-
-    def __init__(self, progress: Progress | None, phases: int) -> None:
-        self._progress = progress or (lambda done, total: None)  # noqa: ARG005 (the callback's arguments)
-        self._phases = phases
-        self._begun = 0
-
-    def next(self) -> Callable[[float, float], None]:
-        """Begin a phase; return its callback (done, total)."""
-        before, self._begun = self._begun, self._begun + 1
-        return lambda done, total: self._progress(100 * before + int(100 * done / total), 100 * self._phases)
-
-
-def _measure_modes(
-    cases: Sequence[BenchmarkCase], images: UInt8Array, options: MeasureOptions, phases: _Phases
+def _measure_speed(
+    targets: Sequence[Target], images: UInt8Array, options: MeasureOptions, progress: Progress
 ) -> dict[str, Any]:
-    """Measure latency, throughput or both; one entry of "models" for each case."""
+    """Measure latency, throughput or both, and the cold start; one entry of "models" for each case."""
     result: dict[str, Any] = {"warmup": None, "noise": None, "ranking": None}
-    if options.mode == "throughput":
-        rows = [describe(case.open(), case) for case in cases]
-    else:
+    rows = [target.describe() for target in targets]
+    if options.mode != "throughput":
+        report = partial(progress, "latency")
         result = measure_latency(
-            cases, images=images, length=options.length, samples=options.samples, progress=phases.next()
+            targets, images=images, length=options.length, samples=options.samples, progress=report
         )
         rows = result["models"]
     if options.mode != "latency":
-        found = measure_throughput(cases, images=images, length=options.length, progress=phases.next())
+        report = partial(progress, "throughput")
+        found = measure_throughput(targets, images=images, length=options.length, progress=report)
         rows = [
             {**row, "throughput": entry, "throughput_ips": entry["images_per_second"]["median"]}
             for row, entry in zip(rows, found, strict=True)
         ]
+    for number, target in enumerate(targets):
+        progress("cold start", number, len(targets))
+        rows[number] |= measure_cold_start(target.case, threads=target.segmenter.threads)
     return {**result, "models": rows}
-
-
-def _cold_starts(
-    cases: Sequence[BenchmarkCase], rows: Sequence[Mapping[str, Any]], progress: Callable[[float, float], None]
-) -> Iterator[dict[str, Any]]:
-    for number, (case, row) in enumerate(zip(cases, rows, strict=True), start=1):
-        found = measure_cold_start(
-            case.path,
-            provider=case.provider,
-            threads=row["threads"],
-            batch=case.batch,
-            provider_options=case.provider_options,
-        )
-        progress(number, len(cases))
-        yield found.to_dict()
 
 
 def _providers(options: MeasureOptions) -> list[str]:

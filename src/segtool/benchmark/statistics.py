@@ -1,12 +1,12 @@
-"""Statistics of repeated measurements: percentiles, and intervals of medians."""
+"""Statistics of repeated measurements: percentiles, intervals of medians and ratios, ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from segtool.array_types import Float64Array
 
@@ -14,8 +14,8 @@ LEAST_FOR_P999 = 1000
 """With fewer values, the 99.9th percentile would be the largest value."""
 
 _BLOCKS = 50
-_BOOTSTRAP_SAMPLES = 2000
-_BOOTSTRAP_SEED = 0
+_BOOTSTRAP_SAMPLES = 1000
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -54,26 +54,23 @@ def percentiles(values: Float64Array) -> dict[str, float | None]:
     }
 
 
-def ratio_of(ratios: Float64Array) -> Ratio:
-    """Return the median of paired ratios with its percentile bootstrap interval (Efron, 1979)."""
-    rng = np.random.default_rng(_BOOTSTRAP_SEED)
-    samples = rng.choice(ratios, size=(_BOOTSTRAP_SAMPLES, len(ratios)))
-    low, high = np.percentile(np.median(samples, axis=1), (2.5, 97.5)).tolist()
-    return Ratio(float(np.median(ratios)), low, high)
-
-
 def median_interval(values: Float64Array) -> tuple[float, float]:
     """Return the bootstrap 95 % interval of the median of values in the order of their measurement.
 
     Values close in time are correlated (the clock, another program). Therefore runs of consecutive values are drawn
-    (the block bootstrap of Kuensch, 1989); single values would make the interval too narrow.
+    (the block bootstrap of Kuensch, 1989); single values would make the interval too narrow. Up to 50 values are drawn
+    one by one.
     """
-    rng = np.random.default_rng(_BOOTSTRAP_SEED)
     blocks = np.array_split(values, min(_BLOCKS, len(values)))
-    chosen = rng.integers(0, len(blocks), size=(_BOOTSTRAP_SAMPLES // 2, len(blocks)))
+    chosen = np.random.default_rng(_SEED).integers(0, len(blocks), size=(_BOOTSTRAP_SAMPLES, len(blocks)))
     medians = [np.median(np.concatenate([blocks[index] for index in row])) for row in chosen]
     low, high = np.percentile(medians, (2.5, 97.5)).tolist()
     return low, high
+
+
+def ratio_of(ratios: Float64Array) -> Ratio:
+    """Return the median of paired ratios, in the order of their measurement, with its interval."""
+    return Ratio(float(np.median(ratios)), *median_interval(ratios))
 
 
 def ratio_of_turns(turns: Sequence[Float64Array], reference: Sequence[Float64Array]) -> Ratio:
@@ -85,9 +82,41 @@ def ratio_of_turns(turns: Sequence[Float64Array], reference: Sequence[Float64Arr
         The times of each turn, for the same rounds. At most 50 blocks of consecutive rounds give one ratio of medians
         each.
     """
-    rounds = np.array_split(np.arange(len(turns)), min(_BLOCKS, len(turns)))
-    return ratio_of(np.array([_median(turns, block) / _median(reference, block) for block in rounds]))
+    blocks = np.array_split(np.arange(len(turns)), min(_BLOCKS, len(turns)))
+    medians = [
+        [np.median(np.concatenate([each[index] for index in block])) for block in blocks] for each in (turns, reference)
+    ]
+    return ratio_of(np.divide(np.array(medians[0]), np.array(medians[1])))
 
 
-def _median(turns: Sequence[Float64Array], rounds: npt.NDArray[np.int64]) -> float:
-    return float(np.median(np.concatenate([turns[index] for index in rounds])))
+def rank(
+    rows: Sequence[Mapping[str, Any]], times: Sequence[Sequence[Float64Array]], *, band: float
+) -> list[dict[str, Any]]:
+    """Return the cases from the fastest to the slowest, separately for each batch size.
+
+    Parameters
+    ----------
+    rows
+        The cases, with `batch` and `latency_ms`.
+    times
+        Their milliseconds, by turn.
+    band
+        Differences up to this fraction count as equal.
+
+    Returns
+    -------
+    list of dict
+        `model`, the index of the case in `rows`; `batch`; `rank`, from 1, equal for cases without a clear difference;
+        `over_fastest`, the ratio of its time to that of the fastest of its batch size, with its interval.
+    """
+    ranking: list[dict[str, Any]] = []
+    for batch in dict.fromkeys(row["batch"] for row in rows):
+        members = [index for index, row in enumerate(rows) if row["batch"] == batch]
+        order = sorted(members, key=lambda index: float(rows[index]["latency_ms"]["p50"]))
+        leader, place = order[0], 1  # the fastest of those that share a rank
+        for position, index in enumerate(order, start=1):
+            if ratio_of_turns(times[index], times[leader]).low > 1 + band:
+                leader, place = index, position
+            over_fastest = asdict(ratio_of_turns(times[index], times[order[0]]))
+            ranking.append({"batch": batch, "model": index, "rank": place, "over_fastest": over_fastest})
+    return ranking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from PIL import Image
 
 from segtool.array_types import Float64Array, UInt8Array
 from segtool.benchmark.statistics import median_interval, percentiles
+from segtool.errors import DataError
 from segtool.images.image_io import decode_image, to_channels
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.machine.memory import available_memory
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 STAGES = ("decode", "pre", "run", "post")
 """PNG bytes to pixels; pixels to the model's batch; the graph; the graph's output to label maps."""
@@ -41,86 +44,105 @@ class BenchmarkCase:
     batch: int = 1
     provider_options: Mapping[str, str] = field(default_factory=dict)
 
-    def open(self) -> Segmenter:
+    def open(self) -> Target:
         """Open the model with the settings of this case; errors as in `segtool.load`."""
-        return load(self.path, provider=self.provider, threads=self.threads, provider_options=self.provider_options)
+        model = load(self.path, provider=self.provider, threads=self.threads, provider_options=self.provider_options)
+        return Target(self, model)
 
 
-class Subject:
-    """A case under interleaved measurement.
+@dataclass(frozen=True)
+class Target:
+    """A case with its open model."""
 
-    Attributes
-    ----------
-    case
-        The measured case.
-    segmenter
-        Its open model.
-    turns
-        For each counted turn the seconds (runs, stages) of its runs.
-    """
+    case: BenchmarkCase
+    segmenter: Segmenter
 
-    def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
-        self.case = case
-        self.segmenter = case.open()
-        self.turns: list[Float64Array] = []
-        self._files = [_png(to_channels(image, self.segmenter.contract.channels)) for image in images]
+    def describe(self) -> dict[str, Any]:
+        """Return its description for JSON: file, provider report, batch, precision, head and size in bytes."""
+        return {
+            "path": str(self.segmenter.path),
+            **self.segmenter.provider_report,
+            "batch": self.case.batch,
+            "precision": self.segmenter.contract.precision,
+            "head": self.segmenter.contract.head,
+            "size_bytes": self.segmenter.path.stat().st_size,
+        }
+
+    def require_memory(self, *, sessions: int = 1) -> None:
+        """Refuse a batch whose images and outputs do not fit in memory: the system would kill the process.
+
+        Each pixel is counted in its decoded image, in the batch and in the output; the network itself is not counted.
+
+        Raises
+        ------
+        DataError
+            The batch, in this number of parallel sessions, does not fit.
+        """
+        contract, memory = self.segmenter.contract, available_memory()
+        output = contract.label_dtype.itemsize if contract.head == "labels" else 4 * contract.num_classes
+        pixels = self.case.batch * sessions * contract.height * contract.width
+        needed = pixels * (2 * contract.channels + output)
+        if memory is not None and needed > memory:
+            where = f" in each of {sessions} parallel sessions" if sessions > 1 else ""
+            raise DataError(
+                f"A batch of {self.case.batch}{where} needs {needed / 1e6:,.0f} MB for its images and outputs alone, "
+                f"but {memory / 1e6:,.0f} MB are available; use a smaller --batch."
+            )
+
+
+class Runner:
+    """A case under interleaved measurement: `turns` has the seconds (runs, stages) of the counted turns."""
+
+    def __init__(self, target: Target, images: UInt8Array) -> None:
+        target.require_memory()
+        self._target = target
+        self._files = [_png(to_channels(image, target.segmenter.contract.channels)) for image in images]
         self._next = 0
+        self.turns: list[Float64Array] = []
 
     def run(self) -> list[float]:
         """Predict the next batch from PNG bytes; return the seconds of each of `STAGES`."""
-        files = [self._files[(self._next + offset) % len(self._files)] for offset in range(self.case.batch)]
-        self._next += self.case.batch
-        return _stage_times(self.segmenter, files)
+        segmenter, size = self._target.segmenter, self._target.case.batch
+        files = [self._files[(self._next + offset) % len(self._files)] for offset in range(size)]
+        self._next += size
+        channels = segmenter.contract.channels
+        marks = [time.perf_counter()]
+        images = [decode_image(io.BytesIO(data), channels=channels, name="a benchmark image") for data in files]
+        marks.append(time.perf_counter())
+        batch = segmenter.preprocess(images)
+        marks.append(time.perf_counter())
+        output = segmenter.run(batch)
+        marks.append(time.perf_counter())
+        segmenter.postprocess(output, *images[0].shape[:2])
+        marks.append(time.perf_counter())
+        return np.diff(marks).tolist()
 
-    def turn(self, runs: int, *, fresh: bool) -> Float64Array:
+    def latency(self) -> float:
+        """Predict the next batch; return the seconds from pixels to label maps."""
+        return sum(self.run()[1:])
+
+    def turn(self, runs: int, *, fresh: bool) -> None:
         """Run several times and keep the times; if other cases ran in between, one uncounted run comes first."""
         if fresh:
             self.run()
-        times = np.array([self.run() for _ in range(runs)])
-        self.turns.append(times)
-        return times
+        self.turns.append(np.array([self.run() for _ in range(runs)]))
 
     def latencies(self) -> list[Float64Array]:
         """Return the milliseconds from pixels to label maps for each run of each turn."""
         return [turn[:, 1:].sum(axis=1) * 1e3 for turn in self.turns]
 
     def summary(self) -> dict[str, Any]:
-        """Return the statistics of its turns, ready for JSON: `n`, `latency_ms`, `stages_ms`, `throughput_ips`."""
+        """Return the description of the case with the statistics of its turns, ready for JSON."""
         latency = np.concatenate(self.latencies())
         low, high = median_interval(latency)
         stages = np.median(np.concatenate(self.turns), axis=0) * 1e3
         return {
+            **self._target.describe(),
             "n": len(latency),
             "latency_ms": {**percentiles(latency), "p50_low": low, "p50_high": high},
             "stages_ms": dict(zip(STAGES, stages.tolist(), strict=True)),
-            "throughput_ips": self.case.batch * 1e3 / float(latency.mean()),
+            "throughput_ips": self._target.case.batch * 1e3 / float(latency.mean()),
         }
-
-
-def describe(segmenter: Segmenter, case: BenchmarkCase) -> dict[str, Any]:
-    """Return the description of a case: file, provider report, batch, precision, head and size in bytes."""
-    return {
-        "path": str(segmenter.path),
-        **segmenter.provider_report,
-        "batch": case.batch,
-        "precision": segmenter.contract.precision,
-        "head": segmenter.contract.head,
-        "size_bytes": segmenter.path.stat().st_size,
-    }
-
-
-def _stage_times(segmenter: Segmenter, files: Sequence[bytes]) -> list[float]:
-    channels = segmenter.contract.channels
-    marks = [time.perf_counter()]
-    images = [decode_image(io.BytesIO(data), channels=channels, name="a benchmark image") for data in files]
-    marks.append(time.perf_counter())
-    batch = segmenter.preprocess(images)
-    marks.append(time.perf_counter())
-    output = segmenter.run(batch)
-    marks.append(time.perf_counter())
-    segmenter.postprocess(output, *images[0].shape[:2])
-    marks.append(time.perf_counter())
-    return np.diff(marks).tolist()
 
 
 def _png(image: UInt8Array) -> bytes:

@@ -9,7 +9,6 @@ import click
 
 import segtool
 from segtool.cli.common import Group
-from segtool.gc_pause import gc_paused
 
 _COMMANDS = {
     "train": "Train a network and write a run folder.",
@@ -37,8 +36,7 @@ class LazyGroup(Group):
         """Import and return a command, or None for an unknown name."""
         if cmd_name not in _COMMANDS:
             return None
-        with gc_paused():
-            command: click.Command = importlib.import_module(f"segtool.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"segtool.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from segtool.cli.options import (
     say_provider,
 )
 from segtool.errors import GateError
+
+if TYPE_CHECKING:
+    from segtool.benchmark.measure import MeasureOptions
 
 Row = Mapping[str, Any]
 
@@ -42,7 +45,10 @@ logger = logging.getLogger(__name__)
 )
 @provider_option
 @click.option(
-    "--threads", type=IntList(), help="Numbers of threads to measure.  [default: OMP_NUM_THREADS, otherwise 1]"
+    "--threads",
+    type=IntList(),
+    default=(),
+    help="Numbers of threads to measure.  [default: OMP_NUM_THREADS, otherwise 1]",
 )
 @click.option("--batch", type=IntList(), default="1", show_default=True, help="Batch sizes to measure.")
 @click.option(
@@ -85,21 +91,20 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
       segtool benchmark model.int8.onnx --out before.json
       segtool benchmark model.int8.onnx --compare before.json     # exit code 4 if it got slower
     """
-    _check(options, out=out, overwrite=overwrite)
     from segtool.benchmark.measure import MeasureOptions, measure
-    from segtool.cli.progress import progress_bar
+    from segtool.cli.progress import stages_bar
     from segtool.files import refuse_existing, write_json
-    from segtool.models.exported import exported_files
+    from segtool.models.resolve import exported_files
 
+    request = MeasureOptions(**options)
+    _check(request, out=out, overwrite=overwrite)
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
-    options["threads"] = options["threads"] or ()
-    options["seconds"] = options["seconds"] or MeasureOptions.seconds
     files = exported_files(models)
     if out is not None:
-        _refuse_inputs(out, [*files, *models], options)
-    with progress_bar("") as progress:
-        result = measure(files, options=MeasureOptions(**options), progress=progress)
+        _refuse_inputs(out, [*files, *models], request)
+    with stages_bar() as progress:
+        result = measure(files, options=request, progress=progress)
     if out is not None:
         write_json(out, {"schema_version": SCHEMA_VERSION, "command": "benchmark", **result})
     for row in {row["provider_reason"]: row for row in result["models"]}.values():
@@ -112,27 +117,27 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
     _judge(result)
 
 
-def _check(options: Mapping[str, Any], *, out: Path | None, overwrite: bool) -> None:
+def _check(request: MeasureOptions, *, out: Path | None, overwrite: bool) -> None:
     """Refuse options that contradict each other or have no effect."""
-    if options["runs"] and options["seconds"]:
+    if request.runs and request.seconds:
         raise click.UsageError("--runs and --seconds exclude each other; give one of them.")
-    if options["warmup"] and options["mode"] == "throughput":
+    if request.warmup and request.mode == "throughput":
         raise click.UsageError("--warmup applies to latency; use --mode latency or both, or remove --warmup.")
-    if options["compare_anyway"] and options["compare"] is None:
+    if request.compare_anyway and request.compare is None:
         raise click.UsageError("--compare-anyway needs --compare; add --compare OLD.json.")
     if overwrite and out is None:
         raise click.UsageError("--overwrite needs --out; add --out FILE.")
 
 
-def _refuse_inputs(out: Path, models: Sequence[Path], options: Mapping[str, Any]) -> None:
+def _refuse_inputs(out: Path, models: Sequence[Path], request: MeasureOptions) -> None:
     """Refuse to replace an input file with the output, also with --overwrite."""
     from segtool.data.loading import paths_of
     from segtool.files import refuse_input_as_output
     from segtool.models.resolve import run_files
 
     read = [file for path in models for file in (run_files(path) if path.is_dir() else [path])]
-    compared = [options["compare"]] if options["compare"] else []
-    refuse_input_as_output([out], [*read, *compared, *(paths_of(options["data"]) if options["data"] else [])])
+    compared = [request.compare] if request.compare else []
+    refuse_input_as_output([out], [*read, *compared, *(paths_of(request.data) if request.data else [])])
 
 
 def _warn_about_noise(result: Row) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Group, emit_json, printable
+from segtool.cli.common import EXIT_PARTLY, WHOLE_FILES_KEPT, Group, emit_json, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
 from segtool.cli.tables import emit_table
-from segtool.text import counted, percent
+from segtool.text import counted, percent, some
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Group, name="data")
@@ -133,21 +136,39 @@ def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @json_option
-def convert(*, source: Path, out: Path, as_json: bool) -> None:
+@click.pass_context
+def convert(ctx: click.Context, /, *, source: Path, out: Path, as_json: bool) -> None:
     """Draw the outlines of SOURCE (LabelMe, COCO or YOLO) as masks in the new folder OUT.
 
     OUT contains copies of the images, a mask for each image, and a dataset.json with the class names. Pixels outside
-    all outlines are background.
+    all outlines are background. Lines and points have no area: they are counted and left out (exit code 3).
     """
     from segtool.data.convert import convert as draw_all
 
     found = draw_all(source, out)
+    left_out = {kind: len(files) for kind, files in found.left_out.items()}
     if as_json:
         emit_json(
             "data convert",
-            {"out": str(out), "form": found.form, "images": dict(found.images), "objects": dict(found.objects)},
+            {
+                "out": str(out),
+                "form": found.form,
+                "images": dict(found.images),
+                "objects": dict(found.objects),
+                "left_out": left_out,
+            },
         )
-        return
-    emit_table(["class", "objects"], [[name, count] for name, count in sorted(found.objects.items())], text=True)
-    count = counted(sum(found.images.values()), "image")
-    click.echo(f"Wrote {count} and their masks from {found.form} outlines to {printable(str(out))}.")
+    else:
+        emit_table(["class", "objects"], [[name, count] for name, count in sorted(found.objects.items())], text=True)
+        count = counted(sum(found.images.values()), "image")
+        click.echo(f"Wrote {count} and their masks from {found.form} outlines to {printable(str(out))}.")
+    if left_out:
+        kinds = ", ".join(f"{count} of the type {kind}" for kind, count in sorted(left_out.items()))
+        files = some(sorted({path for paths in found.left_out.values() for path in paths}))
+        logger.warning(
+            "%s without an area left out (%s), in %s; draw them as polygons if they are objects.",
+            counted(sum(left_out.values()), "shape"),
+            kinds,
+            files,
+        )
+        ctx.exit(EXIT_PARTLY)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,10 @@ from segtool.cli.options import (
     say_provider,
     threads_option,
 )
+
+if TYPE_CHECKING:
+    from segtool.evaluate.evaluate import EvaluateOptions
+    from segtool.report.evaluation import Drawings
 
 
 @click.command(cls=Command, name="evaluate", short_help="Score a model, or compare several on the same images.")
@@ -67,7 +73,7 @@ from segtool.cli.options import (
 @threads_option
 @overwrite_option
 @json_option
-def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Score each MODEL (.onnx, .keras or a run folder; by default the latest run) on images with ground truth.
 
     All figures come from one confusion matrix over all images. Foreground means exclude the background class; use
@@ -83,65 +89,81 @@ def command(*, models: tuple[Path, ...], as_json: bool, resamples: int, **option
       segtool evaluate model.int8.onnx --data test.npz --json
       segtool evaluate model.onnx model.int8.onnx --data test.npz --pictures differences.png
     """
-    if options["samples"] is None:
-        del options["samples"]
-    elif options["pictures"] is None:
-        raise click.UsageError("--samples needs --pictures; add --pictures FILE, or remove --samples.")
-    if len(models) > 1 and options["confusion"] is not None:
-        raise click.UsageError(f"--confusion needs one model, but {len(models)} are given; name one model.")
-    from segtool.evaluate.evaluate import EvaluateOptions, wrong_outputs
-    from segtool.metrics import Bootstrap
-    from segtool.report.evaluation import require_drawing
+    from segtool.cli.progress import progress_bar
+    from segtool.cli.scores import report_comparisons, report_evaluation
+    from segtool.evaluate.evaluation import Evaluation
+    from segtool.report.evaluation import evaluate_and_draw
 
-    if options["overwrite"] and not any(options[name] for name in ("per_image", "confusion", "pictures")):
+    request = Request(**options)
+    _refuse_wrong_usage(request)
+    with progress_bar("images") as progress:
+        result = evaluate_and_draw(
+            request.models, options=request.options(), drawings=request.drawings(), progress=progress
+        )
+    for evaluation in [result] if isinstance(result, Evaluation) else result.evaluations:
+        say_provider(evaluation.provider)
+    if request.as_json:
+        emit_json("evaluate", result.to_dict())
+    elif isinstance(result, Evaluation):
+        report_evaluation(result)
+    else:
+        report_comparisons(result)
+    for path in result.written:
+        say(f"Wrote {path}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of `segtool evaluate`, as click parsed them."""
+
+    models: tuple[Path, ...]
+    data: str | None
+    split: str | None
+    per_image: Path | None
+    confusion: Path | None
+    pictures: Path | None
+    samples: int | None
+    boundary_width: int | None
+    resamples: int
+    provider: str
+    provider_options: Mapping[str, str]
+    threads: int | None
+    overwrite: bool
+    as_json: bool
+
+    def options(self) -> EvaluateOptions:
+        """Return the data and how to score them."""
+        from segtool.evaluate.evaluate import EvaluateOptions
+        from segtool.metrics import Bootstrap
+
+        return EvaluateOptions(
+            data=self.data,
+            split=self.split,
+            per_image=self.per_image,
+            boundary_width=self.boundary_width,
+            bootstrap=Bootstrap(self.resamples),
+            provider=self.provider,
+            provider_options=self.provider_options,
+            threads=self.threads,
+            overwrite=self.overwrite,
+        )
+
+    def drawings(self) -> Drawings:
+        """Return the requested pictures."""
+        from segtool.report.evaluation import Drawings
+
+        return Drawings(self.confusion, self.pictures, self.samples or Drawings.samples)
+
+
+def _refuse_wrong_usage(request: Request) -> None:
+    """Refuse options that exclude or need others."""
+    from segtool.report.evaluation import wrong_drawings
+
+    if request.samples is not None and request.pictures is None:
+        raise click.UsageError("--samples needs --pictures; add --pictures FILE, or remove --samples.")
+    if request.overwrite and not any((request.per_image, request.confusion, request.pictures)):
         raise click.UsageError(
             "--overwrite needs --per-image, --confusion or --pictures; add one of them, or remove --overwrite."
         )
-    settings = EvaluateOptions(**options, bootstrap=Bootstrap(resamples))
-    if wrong := wrong_outputs(settings):
+    if wrong := wrong_drawings(request.drawings(), request.models, request.per_image):
         raise click.UsageError(wrong)
-    require_drawing(settings)
-    if len(models) > 1:
-        _compare(models, settings, as_json=as_json)
-    else:
-        _evaluate(models[0] if models else None, settings, as_json=as_json)
-
-
-def _evaluate(model: Path | None, options: Any, *, as_json: bool) -> None:
-    from segtool.cli.progress import progress_bar
-    from segtool.cli.scores import report_evaluation
-    from segtool.evaluate.evaluate import evaluate
-    from segtool.report.evaluation import draw_evaluation
-
-    with progress_bar("images") as progress:
-        result = evaluate(model, options=options, progress=progress)
-    result = draw_evaluation(result, options)
-    say_provider(result.provider)
-    if as_json:
-        emit_json("evaluate", result.to_dict())
-    else:
-        report_evaluation(result)
-    _print_written(result.written)
-
-
-def _compare(models: tuple[Path, ...], options: Any, *, as_json: bool) -> None:
-    from segtool.cli.progress import progress_bar
-    from segtool.cli.scores import report_comparisons
-    from segtool.evaluate.compare import compare
-    from segtool.report.evaluation import draw_comparison
-
-    with progress_bar("images") as progress:
-        result = compare(models, options=options, progress=progress)
-    result = draw_comparison(result, options)
-    for evaluation in result.evaluations:
-        say_provider(evaluation.provider)
-    if as_json:
-        emit_json("evaluate", result.to_dict())
-    else:
-        report_comparisons(result)
-    _print_written(result.written)
-
-
-def _print_written(paths: Any) -> None:
-    for path in paths:
-        say(f"Wrote {path}")

@@ -202,7 +202,7 @@ def _inputs(request: Request) -> list[str]:
 
 
 def _listed_on_stdin() -> list[str]:
-    from segtool.predict.naming import parse_path_list
+    from segtool.predict.finding import parse_path_list
 
     listed = parse_path_list(sys.stdin.buffer.read())
     if not listed:
@@ -217,7 +217,7 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
     from segtool.cli.progress import progress_bar
     from segtool.predict.predict import predict_paths
     from segtool.predict.watch import WatchOptions, watch_folder
-    from segtool.runtime.segmenter import load
+    from segtool.runtime.opening import load
 
     # --max-pixels is the limit. Pillow would also warn, from half of its own default limit.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)

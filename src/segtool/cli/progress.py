@@ -10,34 +10,26 @@ from segtool.cli.common import error_console, is_quiet
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) that moves a bar on stderr. Without a terminal, or with -q, it shows nothing.
+    """Yield a callback (done, total) that moves a bar on stderr, with the number of finished `unit` beside it.
 
-    From the first call on, the number of finished `unit` is shown beside the bar; nothing if `unit` is empty.
+    Without a terminal, or with -q, it shows nothing.
     """
+    with stages_bar(unit) as move:
+        yield lambda done, total: move("", done, total)
+
+
+@contextmanager
+def stages_bar(unit: str = "") -> Iterator[Callable[[str, float, float], None]]:
+    """Yield a callback (stage, done, total) that moves one bar for each stage on stderr, as `progress_bar` does."""
     if is_quiet() or not error_console().is_terminal:
-        yield lambda done, total: None  # noqa: ARG005 (the callback's arguments)
+        yield lambda *_: None
         return
     # Imported here, because a device that shows no bar does not need it.
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
-    with Progress(*columns, console=error_console(), transient=True) as progress:
-        task = progress.add_task("", total=None, count="")
-        yield lambda done, total: progress.update(
-            task, completed=done, total=total, count=f"{done}/{total} {unit}" if unit else ""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=error_console(), transient=True) as bar:
+        task = bar.add_task("", total=None, count="")
+        yield lambda stage, done, total: bar.update(
+            task, description=stage, completed=done, total=total, count=f"{done}/{total} {unit}" if unit else ""
         )
-
-
-@contextmanager
-def stages_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback (stage, done, total) that moves one bar for each stage on stderr, as `progress_bar` does."""
-    if is_quiet() or not error_console().is_terminal:
-        yield lambda what, done, total: None  # noqa: ARG005 (the callback's arguments)
-        return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=error_console(), transient=True
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

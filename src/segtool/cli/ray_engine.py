@@ -51,10 +51,12 @@ def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
     click.UsageError
         A URL or --ray-address was given.
     """
+    from segtool.predict.finding import is_url
+
     if request.ray_address is not None:
         raise click.UsageError("--ray-address needs --engine ray; add --engine ray.")
     for text in (*inputs, request.out):
-        if "://" in text and _is_url(text):
+        if is_url(text):
             raise click.UsageError(f"{text} is a URL and needs --engine ray; add --engine ray.")
 
 
@@ -110,12 +112,6 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
     counts = manifest["counts"]
     is_partly = counts["failed"] or counts["not_run"]
     ctx.exit((EXIT_PARTLY if counts["done"] else 1) if is_partly else 0)
-
-
-def _is_url(text: str) -> bool:
-    from segtool.predict.ray_engine.storage import is_url  # imported only for a possible URL: a device does not need it
-
-    return is_url(text)
 
 
 def _report(manifest: Mapping[str, Any], out: str, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, say
 from segtool.cli.options import data_option, json_option, overwrite_option, provider_option
 from segtool.cli.tables import emit_table
-from segtool.text import percent
+from segtool.text import megabytes, percent
 
 
 @click.command(
@@ -40,7 +40,13 @@ from segtool.text import percent
     metavar="DIR",
     help="Also write each chart to DIR, as SVG and PNG.",
 )
-@click.option("--no-latency", is_flag=True, help="Do not measure the latency.")
+@click.option(
+    "--no-latency",
+    "latency",
+    is_flag=True,
+    callback=lambda _ctx, _param, given: not given,
+    help="Do not measure the latency.",
+)
 @click.option("--runs", type=click.IntRange(10), help="Timed runs of each model.  [default: 200]")
 @click.option(
     "--threads",
@@ -74,31 +80,29 @@ def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, *
       segtool report runs/a runs/b --split test --out compared.html
       segtool report model.int8.onnx --data test.npz --no-latency
     """
-    options["latency"] = not options.pop("no_latency")
-    if options["runs"] is None:
-        del options["runs"]
-    elif not options["latency"]:
-        raise click.UsageError("--runs and --no-latency exclude each other; give one of them.")
     from segtool.cli.info import graph_facts
     from segtool.cli.progress import stages_bar
     from segtool.errors import GateError
     from segtool.report.page import ReportOptions, report
 
+    request = ReportOptions(**options)
+    if request.runs is not None and not request.latency:
+        raise click.UsageError("--runs and --no-latency exclude each other; give one of them.")
     with stages_bar() as progress:
-        found, written = report(models, options=ReportOptions(**options), graph=graph_facts, progress=progress)
+        found, written = report(models, options=request, graph=graph_facts, progress=progress)
     for path in written:
         say(f"Wrote {path}")
     if as_json:
         emit_json("report", {"written": [str(path) for path in written], **found})
     else:
-        _summary(found["models"], found["verdict"])
-        for text in filter(None, (found["verdict"]["reason"], found["selection_note"])):
-            say(text)
+        _summary(found)
     if any(model["golden"] and not model["golden"]["passed"] for model in found["models"]):
         ctx.exit(GateError.exit_code)
 
 
-def _summary(models: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> None:
+def _summary(found: Mapping[str, Any]) -> None:
+    """Print a row for each model, the checks that it did not pass, and why no model is named best."""
+    models, verdict = found["models"], found["verdict"]
     words = {"yes": "yes", "care": "yes, but", "no": "no"}
     rows = [
         [
@@ -106,7 +110,7 @@ def _summary(models: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) ->
             words[model["verdict"]["answer"]],
             percent(model["evaluation"]["foreground_mean_iou"]),
             f"{model['benchmark']['latency_ms']['p50']:.2f}" if model["benchmark"] else "-",
-            f"{model['size_bytes'] / 1e6:.2f}",
+            megabytes(model["size_bytes"]),
         ]
         for model in models
     ]
@@ -115,3 +119,5 @@ def _summary(models: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) ->
         for check in model["verdict"]["checks"]:
             if check["status"] != "pass":
                 say(f"{model['label']}: {check['name']}: {check['text']} {check['note']}".rstrip())
+    for text in filter(None, (verdict["reason"], found["selection_note"])):
+        say(text)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from segtool.cli.common import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod
+    from rich.console import Console
     from rich.table import Table
 
 _LEAST_NAME = 16  # minimum width of the first column, in characters; its cells may wrap
-_BORDER = 3  # width of the borders of a column, in characters
+_UNLIMITED = 100_000  # characters
 
 
 def emit_table(
@@ -36,47 +36,43 @@ def emit_table(
         Whether all columns are text, aligned to the left and wrapped if the table is too wide.
     """
     console = _console()
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    cells = [[printable(str(cell)) for cell in column] for column in zip(columns, *rows, strict=True)]
     if title:
         console.print(printable(title), markup=False, soft_wrap=True)
-    parts = [list(range(1, len(columns)))] if text else parts_that_fit(columns, cells, console.width)
-    for part in parts:
-        whole = not text and _needed(columns, cells, part) <= console.width
-        console.print(_table(columns, cells, [0, *part], text=text, whole=whole))
+    if text:
+        console.print(_table(cells, text=True))
+        return
+    part = cells[:2]
+    for column in cells[2:]:
+        if not _fits(console, [*part, column]):
+            console.print(_table(part, whole=_fits(console, part)))
+            part = cells[:1]
+        part = [*part, column]
+    console.print(_table(part, whole=_fits(console, part)))
 
 
-def parts_that_fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
-    """Group the columns after the first, in order, into tables of at most `width` characters."""
-    parts: list[list[int]] = [[]]
-    for at in range(1, len(columns)):
-        if parts[-1] and _needed(columns, rows, [*parts[-1], at]) > width:
-            parts.append([])
-        parts[-1].append(at)
-    return parts
+def _fits(console: Console, cells: Sequence[Sequence[str]]) -> bool:
+    """Return whether these columns fit, if only the first one wraps."""
+    from rich.measure import Measurement
 
-
-def _needed(columns: Sequence[str], rows: Sequence[Sequence[str]], part: Sequence[int]) -> int:
-    """Return the minimum width, in characters, of a table of the first column and `part`."""
-    from rich.cells import cell_len
-
-    texts = {at: [*columns[at].split("\n"), *(row[at] for row in rows)] for at in (0, *part)}
-    widths = {at: max(map(cell_len, lines)) for at, lines in texts.items()}
-    widths[0] = min(widths[0], _LEAST_NAME)
-    return sum(widths.values()) + _BORDER * len(widths) + 1
+    table = _table(cells, widest_name=_LEAST_NAME)
+    return Measurement.get(console, console.options.update(width=_UNLIMITED), table).maximum <= console.width
 
 
 def _table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: Sequence[int], *, text: bool, whole: bool
+    cells: Sequence[Sequence[str]], *, text: bool = False, whole: bool = False, widest_name: int | None = None
 ) -> Table:
+    """Return the table of these columns, each with its heading first; `whole` numbers do not wrap."""
     from rich.table import Table
     from rich.text import Text
 
+    name, *figures = ([Text(cell) for cell in column] for column in cells)
     table = Table(header_style="bold")
-    for at in chosen:
-        justify: JustifyMethod = "left" if text or at == 0 else "right"
-        table.add_column(Text(columns[at]), justify=justify, overflow="fold", no_wrap=whole and at > 0)
-    for row in rows:
-        table.add_row(*(Text(row[at]) for at in chosen))
+    table.add_column(name[0], overflow="fold", max_width=widest_name)
+    for heading, *_ in figures:
+        table.add_column(heading, justify="left" if text else "right", overflow="fold", no_wrap=whole)
+    for row in list(zip(name, *figures, strict=True))[1:]:
+        table.add_row(*row)
     return table
 
 

@@ -38,7 +38,7 @@ def command(ctx: click.Context, /, *, model: Path | None, as_json: bool, **optio
     from segtool.errors import GateError
     from segtool.models.resolve import find_model
     from segtool.models.shipped import default_model
-    from segtool.runtime.segmenter import load
+    from segtool.runtime.opening import load
 
     path = default_model() if model is None else find_model(model, kind="onnx").path
     segmenter = load(path, sandbox=True, **options)

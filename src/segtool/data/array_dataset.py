@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from segtool.array_types import AnyArray, IndexArray, IntegerArray, UInt8Array
 from segtool.data.arrays import blocks, narrow_labels, to_integer_labels, to_uint8_images
-from segtool.data.base import Dataset, Size, Source, show_size
+from segtool.data.base import Dataset, Origin, Size, show_size
 from segtool.data.classes import Classes
 from segtool.errors import DataError
 from segtool.text import counted
@@ -46,10 +46,10 @@ class ArrayDataset(Dataset):
         labels: AnyArray,
         *,
         classes: Classes,
-        source: Source | None = None,
+        source: Origin | None = None,
         splits: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
-        super().__init__(classes=classes, source=source or Source(), splits=splits)
+        super().__init__(classes=classes, source=source or Origin(), splits=splits)
         self._images = to_uint8_images(images, source=self.spec)
         raw = to_integer_labels(labels, source=self.spec)
         require_matching(self._images, raw, source=self.spec)
@@ -93,12 +93,17 @@ def array_names(count: int) -> list[str]:
 def require_matching(images: AnyArray, labels: AnyArray, *, source: str) -> None:
     """Refuse images (N, H, W, C) and labels (N, H, W) of different numbers or sizes."""
     if len(images) != len(labels):
-        raise DataError(
-            f"{source} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; "
-            "make the two arrays equally long."
-        )
+        raise DataError(count_message(images, labels, source=source))
     if images.shape[1:3] != labels.shape[1:3]:
         raise DataError(sizes_message(images, labels, source=source))
+
+
+def count_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:
+    """Return the sentence on different numbers of images and labels."""
+    return (
+        f"{source} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; make "
+        "the two arrays equally long."
+    )
 
 
 def sizes_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:

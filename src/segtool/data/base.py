@@ -22,7 +22,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """Where a data set comes from.
 
     Attributes
@@ -57,7 +57,7 @@ class Dataset(ABC):
         1 (grey) or 3 (RGB), the same for all images.
     """
 
-    def __init__(self, *, classes: Classes, source: Source, splits: Mapping[str, npt.ArrayLike] | None = None) -> None:
+    def __init__(self, *, classes: Classes, source: Origin, splits: Mapping[str, npt.ArrayLike] | None = None) -> None:
         self.classes = classes
         self.source = source
         self.splits = None if splits is None else {name: np.asarray(part, np.intp) for name, part in splits.items()}

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from segtool.array_types import AnyArray
+from segtool.data.headers import Pair, files_like, grouped, has_or_have
 from segtool.data.problem import Problem
-from segtool.data.sample_headers import Pair, files_like, grouped, has_or_have
 from segtool.errors import DataError
 from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
-from segtool.images.image_io import read_mask_pixels
+from segtool.images.image_io import read_mask_pixels, read_pixels
+from segtool.images.pixels import range_used, sensor_bits
 from segtool.text import counted
 
 _MOST_LOOKED_AT = 16
 """Images that are decoded to find their range or what their alpha is, spread evenly over those that may have it."""
-_SENSOR_BITS = (8, 10, 12, 14)
-"""Bits of cameras and scanners that write 16-bit files; images that use no more than the most of these are named."""
 _TRANSLUCENT = 0.2
 """Share of translucent pixels from which on alpha is taken for a fourth band: a cut-out has them at its edge alone."""
 
@@ -76,15 +74,14 @@ def small_range(folder: Path, pairs: Sequence[Pair]) -> Problem | None:
         return None
     looked_at = _some(wide)
     largest = max(_largest_value(pair.sample.image) for pair in looked_at)
-    bits = next((bits for bits in _SENSOR_BITS if largest < 1 << bits), None)
+    bits = sensor_bits(largest)
     if bits is None:
         return None
     top = (1 << bits) - 1
-    share = 100 * top / 65535
     return grouped(
         "range",
         wide,
-        f"The 16-bit images of {folder} use {share:.{share < 1:d}f} % of their range: the largest value in "
+        f"The 16-bit images of {folder} use {range_used(bits)} of their range: the largest value in "
         f"{counted(len(looked_at), 'image')} of {len(wide)} is {largest}, as in data of {bits} bits (0..{top}), "
         f"expected values up to 65535; the network would see {largest // 257 + 1} of 256 levels. Scale the files (keep "
         'a copy), and those that are predicted later, by the same factor: python -c "import sys, numpy as np; from '
@@ -103,27 +100,17 @@ def _some(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _is_band(path: Path) -> bool:
-    alpha = _decoded(path, "A")
-    if alpha is None:
-        return False
+    try:
+        with opened(path) as stream, decoding(str(path)):
+            alpha = np.array(open_checked(stream, str(path), MAX_PIXELS).getchannel("A"))
+    except DataError:
+        return False  # named where the image is read
     translucent = ((alpha > 0) & (alpha < 255)).mean()
     return bool(alpha.max() < 255 or translucent >= _TRANSLUCENT)
 
 
 def _largest_value(path: Path) -> int:
     """Return the largest pixel value of an image of 16 bits; the largest there is where it cannot be read."""
-    values = _decoded(path)
-    if values is None:
-        return 65535
-    # Of 16-bit colour Pillow gives the upper 8 bits.
-    return int(values.max()) * 257 if values.dtype == np.uint8 else int(values.max())
-
-
-def _decoded(path: Path, channel: str | None = None) -> AnyArray | None:
-    """Return an image's pixels, or one channel of them, as Pillow has them; None where they cannot be read."""
-    try:
-        with opened(path) as stream, decoding(str(path)):
-            image: Image.Image = open_checked(stream, str(path), MAX_PIXELS)
-            return np.array(image if channel is None else image.getchannel(channel))
-    except DataError:
-        return None  # named where the image is read
+    with suppress(DataError):  # named where the image is read
+        return read_pixels(path, channels=3).largest_value or 0
+    return 65535

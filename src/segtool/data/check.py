@@ -13,7 +13,7 @@ import numpy.typing as npt
 from segtool.array_types import IntegerArray
 from segtool.data.array_dataset import SPLIT_NAMES
 from segtool.data.check_masks import FaultyMasks
-from segtool.data.check_sources import Entry, open_checkable
+from segtool.data.check_sources import CheckedSample, open_checkable
 from segtool.data.classes import Classes
 from segtool.data.mask_files import ColorMaskError
 from segtool.data.problem import Problem
@@ -95,19 +95,19 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
     problems = list(found.problems)
     classes = found.classes
     seen = _Seen(len(classes.names) if classes else 0)
-    for done, entry in enumerate(found.entries, start=1):
-        problems += _check_entry(entry, seen)
+    for done, sample in enumerate(found.samples, start=1):
+        problems += _check_sample(sample, seen)
         if progress is not None:
-            progress(done, len(found.entries))
+            progress(done, len(found.samples))
     problems += seen.faulty.problems()
     if not seen.unread:
         problems += _absent(classes, seen, spec)
     if not any(problem.kind == "parts" for problem in problems):
-        problems += _untrainable(found.entries, spec)
+        problems += _untrainable(found.samples, spec)
     if classes is None:
-        return CheckReport(spec, len(found.entries), (), tuple(problems))
+        return CheckReport(spec, len(found.samples), (), tuple(problems))
     background = None if classes.background_id is None else classes.names[classes.background_id]
-    return CheckReport(spec, len(found.entries), classes.names, tuple(problems), background, classes.background_note)
+    return CheckReport(spec, len(found.samples), classes.names, tuple(problems), background, classes.background_note)
 
 
 class _Seen:
@@ -116,7 +116,7 @@ class _Seen:
     def __init__(self, num_classes: int) -> None:
         self.classes = num_classes
         self.pixels: dict[str, npt.NDArray[np.int64]] = {}
-        self.images: dict[bytes, Entry] = {}
+        self.images: dict[bytes, CheckedSample] = {}
         self.faulty = FaultyMasks()
         self.unread = False
 
@@ -126,57 +126,57 @@ class _Seen:
         self.pixels[part] = self.pixels.get(part, 0) + counts
 
 
-def _check_entry(entry: Entry, seen: _Seen) -> Iterator[Problem]:
+def _check_sample(sample: CheckedSample, seen: _Seen) -> Iterator[Problem]:
     """Yield what is wrong with one sample, and note what it holds."""
     try:
-        image = entry.image()
+        image = sample.image()
     except DataError as error:
-        yield Problem("unreadable", entry.name, str(error))
+        yield Problem("unreadable", sample.name, str(error))
     else:
-        yield from _duplicate(entry, hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), seen)
+        yield from _duplicate(sample, hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), seen)
     try:
-        label = entry.raw_label()
+        label = sample.raw_label()
     except ColorMaskError as error:
         seen.unread = True
-        seen.faulty.add_colored(entry.name, entry.mask, error)
+        seen.faulty.add_colored(sample.name, sample.mask, error)
         return
     except DataError as error:
         seen.unread = True
-        yield Problem("unreadable", entry.name, str(error))
+        yield Problem("unreadable", sample.name, str(error))
         return
-    if entry.encoding is None:
+    if sample.encoding is None:
         return
-    unknown = entry.encoding.unknown(label)
+    unknown = sample.encoding.unknown(label)
     if unknown.size:
         seen.unread = True
-        seen.faulty.add_unknown(entry.name, entry.mask, entry.encoding, unknown)
+        seen.faulty.add_unknown(sample.name, sample.mask, sample.encoding, unknown)
         return
-    seen.add(entry.part, entry.encoding.encode(label, source=entry.mask))
+    seen.add(sample.part, sample.encoding.encode(label, source=sample.mask))
 
 
-def _duplicate(entry: Entry, digest: bytes, seen: _Seen) -> Iterator[Problem]:
-    first = seen.images.setdefault(digest, entry)
-    if first is entry or (entry.part and first.part == entry.part):
+def _duplicate(sample: CheckedSample, digest: bytes, seen: _Seen) -> Iterator[Problem]:
+    first = seen.images.setdefault(digest, sample)
+    if first is sample or (sample.part and first.part == sample.part):
         return
     where = f" of {first.part}" if first.part else ""
-    risk = f"but is in {entry.part}" if entry.part else "and a random split may put one in each part"
+    risk = f"but is in {sample.part}" if sample.part else "and a random split may put one in each part"
     yield Problem(
         "duplicate",
-        entry.name,
-        f"{entry.name} has the same pixels as {first.name}{where}, {risk}; validation is only honest on images that "
+        sample.name,
+        f"{sample.name} has the same pixels as {first.name}{where}, {risk}; validation is only honest on images that "
         "were not trained on, remove one.",
     )
 
 
-def _untrainable(entries: Sequence[Entry], spec: str) -> list[Problem]:
+def _untrainable(samples: Sequence[CheckedSample], spec: str) -> list[Problem]:
     """Return what a training with no other option would refuse of the parts."""
     given = {
-        part: np.array([index for index, entry in enumerate(entries) if entry.part == part], np.intp)
+        part: np.array([index for index, sample in enumerate(samples) if sample.part == part], np.intp)
         for part in SPLIT_NAMES
     }
     try:
-        if entries:
-            training_split(len(entries), {part: found for part, found in given.items() if found.size}, spec=spec)
+        if samples:
+            training_split(len(samples), {part: found for part, found in given.items() if found.size}, spec=spec)
     except DataError as error:
         return [Problem("parts", spec, str(error))]
     return []

@@ -12,21 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from segtool.array_types import AnyArray, IntegerArray, UInt8Array
-from segtool.data.array_dataset import SPLIT_NAMES, array_names, sizes_message
+from segtool.data.array_dataset import SPLIT_NAMES, array_names, count_message, sizes_message
+from segtool.data.array_sets import is_m2nist, open_m2nist, open_npz_arrays
 from segtool.data.arrays import to_integer_labels, to_uint8_images
 from segtool.data.classes import Classes, Encoding, UndescribedError, identity_encoding
-from segtool.data.folder import Description, describe_command, describe_folder, is_image_folder
+from segtool.data.folder import describe_command, describe_folder
+from segtool.data.headers import Pair, read_pair
+from segtool.data.layout import find_places
 from segtool.data.listing import Sample, list_samples
-from segtool.data.lossy import lossy_masks
-from segtool.data.m2nist import is_m2nist, open_m2nist
 from segtool.data.mask_files import read_raw_mask
-from segtool.data.mask_values import SoftMasksError
 from segtool.data.metadata import FILE_NAME, Metadata
-from segtool.data.npz import open_npz_arrays
-from segtool.data.pixel_faults import pixel_problems, size_problems
+from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import Problem
 from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
-from segtool.data.sample_headers import Pair, read_pair
 from segtool.errors import DataError
 from segtool.images.image_io import read_image, read_mask
 
@@ -34,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class CheckedSample:
     """A sample to look at.
 
     Attributes
@@ -62,7 +60,7 @@ class Checkable:
     """The samples of a data set, and what is wrong with it before any is read."""
 
     classes: Classes | None
-    entries: Sequence[Entry]
+    samples: Sequence[CheckedSample]
     problems: Sequence[Problem]
 
 
@@ -77,7 +75,7 @@ def open_checkable(spec: str) -> Checkable:
     path = Path(spec).expanduser()
     if path.is_dir() and is_m2nist(path):
         return _open_arrays(lambda: open_m2nist(path), spec)
-    if path.is_dir() and is_image_folder(path):
+    if path.is_dir() and find_places(path):
         return _open_folder(path)
     if path.is_file() and path.suffix.lower() == ".npz":
         return _open_arrays(lambda: open_npz_arrays(path), spec)
@@ -90,11 +88,11 @@ def _open_loaded(spec: str) -> Checkable:
     dataset = load_dataset(spec)
     encoding = identity_encoding(dataset.classes)
     part_of = {int(i): part for part, indices in (dataset.splits or {}).items() for i in indices}
-    entries = [
-        Entry(name, part_of.get(i, ""), name, partial(dataset.image, i), partial(dataset.label, i), encoding)
+    samples = [
+        CheckedSample(name, part_of.get(i, ""), name, partial(dataset.image, i), partial(dataset.label, i), encoding)
         for i, name in enumerate(dataset.sample_names)
     ]
-    return Checkable(dataset.classes, entries, ())
+    return Checkable(dataset.classes, samples, ())
 
 
 def _open_folder(folder: Path) -> Checkable:
@@ -102,27 +100,21 @@ def _open_folder(folder: Path) -> Checkable:
     problems = list(listing.problems)
     for note in listing.notes:
         logger.warning(note)
-    if lossy := lossy_masks([sample.mask for sample in listing.samples]):
-        problems.append(Problem("lossy", str(folder), lossy))
     pairs = _readable(listing.samples)
-    problems += [*size_problems(pairs), *pixel_problems(folder, pairs)]
+    problems += file_problems(folder, pairs)
     readable = [pair.sample for pair in pairs if _is_mask(pair.sample)]
-    description: Description | None = None
+    description: Metadata | None = None
     try:
         if readable or (folder / FILE_NAME).is_file():
             description = describe_folder(folder, readable)
-    except SoftMasksError as error:
-        # Says what a lossy format did, and how to bring the classes back.
-        problems = [problem for problem in problems if problem.kind != "lossy"]
-        problems.append(Problem("values", str(folder), str(error)))
     except DataError as error:
-        explained = any(problem.kind in ("lossy", "alpha") for problem in problems)
+        explained = any(problem.kind in ("lossy", "alpha", "values") for problem in problems)
         if (folder / FILE_NAME).is_file() or not explained:
             command = describe_command(folder) if isinstance(error, UndescribedError) else ""
             problems.append(Problem("values", str(folder), str(error), command=command))
     return Checkable(
         description.classes if description else None,
-        [_file_entry(sample, description) for sample in listing.samples],
+        [_file_sample(sample, description) for sample in listing.samples],
         problems,
     )
 
@@ -144,10 +136,10 @@ def _is_mask(sample: Sample) -> bool:
     return True
 
 
-def _file_entry(sample: Sample, description: Description | None) -> Entry:
+def _file_sample(sample: Sample, description: Metadata | None) -> CheckedSample:
     encoding = description.encoding if description else None
     channels = (description.channels if description else None) or 3
-    return Entry(
+    return CheckedSample(
         sample.name,
         sample.part,
         str(sample.mask),
@@ -168,35 +160,28 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
     if images.shape[1:3] != labels.shape[1:3]:
         problems.append(Problem("size", spec, sizes_message(images, labels, source=spec)))
     if len(images) != len(labels):
-        problems.append(Problem("missing", spec, _count_message(spec, len(images), len(labels))))
+        problems.append(Problem("missing", spec, count_message(images, labels, source=spec)))
     try:
         classes, encoding = classes_of(raw, images, labels, source=spec)
     except DataError as error:
         problems.append(Problem("values", spec, str(error)))
-        return Checkable(None, _array_entries(images, labels, None, raw.metadata), problems)
+        return Checkable(None, _array_samples(images, labels, None, raw.metadata), problems)
     return Checkable(
-        classes, _array_entries(images, labels, encoding or identity_encoding(classes), raw.metadata), problems
+        classes, _array_samples(images, labels, encoding or identity_encoding(classes), raw.metadata), problems
     )
 
 
-def _array_entries(
+def _array_samples(
     images: UInt8Array, labels: IntegerArray, encoding: Encoding | None, metadata: Metadata | None
-) -> list[Entry]:
+) -> list[CheckedSample]:
     count = min(len(images), len(labels))
     ranges = (metadata.splits if metadata else None) or {}
     part_of = {i: part for part in SPLIT_NAMES for i in range(*ranges.get(part, (0, 0)))[:count]}
     return [
-        Entry(name, part_of.get(i, ""), name, partial(_row, images, i), partial(_row, labels, i), encoding)
+        CheckedSample(name, part_of.get(i, ""), name, partial(_row, images, i), partial(_row, labels, i), encoding)
         for i, name in enumerate(array_names(count))
     ]
 
 
 def _row(array: AnyArray, index: int) -> AnyArray:
     return np.asarray(array[index])
-
-
-def _count_message(spec: str, images: int, labels: int) -> str:
-    return (
-        f"{spec} has {images} images and {labels} label maps, expected one label map for each image; "
-        "make the two arrays equally long."
-    )

@@ -1,25 +1,14 @@
-"""Names, colours and values of classes from the files that other tools write beside images and masks.
-
-===============================  =================================================
-labelmap.txt                     Pascal VOC, CVAT: ``name:r,g,b:parts:actions``
-class_dict.csv                   CamVid, DeepGlobe: columns name, r, g, b
-label_colors.txt                 CamVid: ``r g b name``
-_classes.csv                     Roboflow: columns pixel value, class
-classes.txt, class_names.txt,    a name on each line, whose value is its position
-codes.txt
-===============================  =================================================
-"""
+"""Classes of masks by the files that other tools write beside images and masks, and by their values."""
 
 from __future__ import annotations
 
-import csv
 import logging
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segtool.data.class_list_files import CLASS_LISTS, read_class_list
 from segtool.data.classes import USUAL_IGNORE, is_background
 from segtool.data.layout import find_places
 from segtool.data.metadata import FILE_NAME, Metadata, parse_description, read_metadata
@@ -102,8 +91,11 @@ def folder_metadata(folder: Path, masks: Sequence[Path]) -> Metadata | None:
 
 
 def named_by_position(folder: Path, held: Iterable[int]) -> Metadata | None:
-    """Return the classes of masks that hold the values `held`, from a file that lists the names in their order."""
-    found = find_class_list(folder)
+    """Return the classes of masks that hold the values `held`, from a file that lists the names in their order.
+
+    What is wrong with such a file `folder_metadata` says, which comes before.
+    """
+    found = find_class_list(folder, quietly=True)
     return None if found is None else _metadata(folder, found, found.description(held, grey=True))
 
 
@@ -111,10 +103,10 @@ def class_list_files(folder: Path) -> list[Path]:
     """Return the files that list classes in a folder, or in one of its folders of images and masks."""
     places = find_places(folder)
     beside = [one for place in places for one in (place.images.parent, place.masks.parent, place.images, place.masks)]
-    return [at / name for name in _PARSERS for at in dict.fromkeys((folder, *beside)) if (at / name).is_file()]
+    return [at / name for name in CLASS_LISTS for at in dict.fromkeys((folder, *beside)) if (at / name).is_file()]
 
 
-def find_class_list(folder: Path) -> ClassList | None:
+def find_class_list(folder: Path, *, quietly: bool = False) -> ClassList | None:
     """Return the classes that a file in a folder, or in one of its folders of images and masks, lists.
 
     Raises
@@ -123,9 +115,9 @@ def find_class_list(folder: Path) -> ClassList | None:
         Two such files of the same name list other classes.
     """
     files = class_list_files(folder)
-    for name, parse in _PARSERS.items():
-        lists = [_read(path, parse) for path in files if path.name == name]
-        found = [one for one in lists if one is not None]
+    for name in CLASS_LISTS:
+        lists = [(path, read_class_list(path, quietly=quietly)) for path in files if path.name == name]
+        found = [ClassList(path, classes) for path, classes in lists if classes is not None]
         for other in found[1:]:
             if other.classes != found[0].classes:
                 raise DataError(
@@ -169,72 +161,3 @@ def _ignoring(classes: Sequence[Mapping[str, Any]], ignore_key: str, key: str, i
         logger.warning("The class %r is taken as what to ignore; a dataset.json can say otherwise.", void[0]["name"])
     background = next((entry["name"] for entry in classes if is_background(entry["name"])), None)
     return {"classes": [dict(entry) for entry in classes], "background": background, ignore_key: ignored}
-
-
-def _read(path: Path, parse: Callable[[Sequence[str]], list[dict[str, Any]] | None]) -> ClassList | None:
-    """Return the classes of a file; None, with a warning, where it is not of the form that its name says."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        found = parse([line.strip() for line in lines if line.strip() and not line.startswith("#")])
-    except (OSError, ValueError, csv.Error):
-        found = None
-    if not found or len(found) < 2:
-        logger.warning("%s lists no two classes that can be read, and is left out.", path)
-        return None
-    return ClassList(path, found)
-
-
-def _label_map(lines: Sequence[str]) -> list[dict[str, Any]] | None:
-    fields = [line.split(":") for line in lines]
-    colors = [
-        _color(re.split(r"[,\s]+", one[1].strip())) if len(one) > 1 and one[1].strip() else None for one in fields
-    ]
-    names = [one[0].strip() for one in fields]
-    if None in colors:
-        return _names(names)
-    return [{"name": name, "color": color} for name, color in zip(names, colors, strict=True)]
-
-
-def _label_colors(lines: Sequence[str]) -> list[dict[str, Any]] | None:
-    fields = [line.split(maxsplit=3) for line in lines]
-    return [{"name": one[3].strip(), "color": _color(one[:3])} for one in fields if len(one) == 4]
-
-
-def _class_table(lines: Sequence[str]) -> list[dict[str, Any]] | None:
-    """Return the rows of a CSV file with a header: name, r, g, b; or pixel value, class."""
-    rows = [{str(key).strip().casefold(): value for key, value in row.items()} for row in csv.DictReader(lines)]
-    found = []
-    for row in rows:
-        name = next((row[key] for key in ("name", "class", "class name", "label") if row.get(key)), None)
-        color = [
-            next((row[key] for key in keys if row.get(key)), "")
-            for keys in (("r", "red"), ("g", "green"), ("b", "blue"))
-        ]
-        value = next((row[key] for key in ("pixel value", "value", "id") if row.get(key)), None)
-        if name is None or not (all(color) or value):
-            return None
-        found.append({"name": name.strip(), **({"color": _color(color)} if all(color) else {"value": int(value or 0)})})
-    return found
-
-
-def _names(lines: Sequence[str]) -> list[dict[str, Any]] | None:
-    """Return the classes of a list of names; labelme's begins with __ignore__, which has no value."""
-    return [{"name": line} for line in lines if line != "__ignore__"]
-
-
-def _color(parts: Sequence[str]) -> list[int]:
-    color = [int(part) for part in parts]
-    if len(color) != 3:
-        raise ValueError(f"{color} is no colour.")
-    return color
-
-
-_PARSERS: Mapping[str, Callable[[Sequence[str]], list[dict[str, Any]] | None]] = {
-    "labelmap.txt": _label_map,
-    "class_dict.csv": _class_table,
-    "label_colors.txt": _label_colors,
-    "_classes.csv": _class_table,
-    "classes.txt": _names,
-    "class_names.txt": _names,
-    "codes.txt": _names,
-}

@@ -268,7 +268,7 @@ def _describe_yourself(found: list[int], source: str) -> str:
     """Return the error for values that do not speak for themselves, with a description that fits them."""
     shown = f"{found[:12]} and {len(found) - 12} more" if len(found) > 12 else f"{found}"
     ignored = usually_ignored(found)
-    ids = [value for value in found if value >= 0 and value != ignored]
+    ids = [value for value in found if value != ignored]
     if len(ids) == 1:  # a description needs two classes
         ids = [0, ids[0] or 1]
     start = (
@@ -286,9 +286,12 @@ def _describe_yourself(found: list[int], source: str) -> str:
 
 
 def usually_ignored(found: list[int]) -> int | None:
-    """Return which of the sorted values stands for what is ignored: one below 0, or a 255 far above all others."""
+    """Return which of the sorted values stands for what is ignored: the one below 0, or a 255 far above all others.
+
+    Two classes are left at least.
+    """
     if found[0] < 0:
-        return found[0]
+        return found[0] if len(found) > 2 else None
     rest = found[:-1]
-    far_above = len(rest) > 1 and rest[-1] <= max(2 * len(rest), _FAR_BELOW_IGNORE)
+    far_above = len(rest) > 1 and not _are_ids(found) and rest[-1] <= max(2 * len(rest), _FAR_BELOW_IGNORE)
     return found[-1] if far_above and found[-1] == USUAL_IGNORE else None

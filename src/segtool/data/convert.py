@@ -26,17 +26,19 @@ _BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written: the form of the outlines, images by part, and objects by class."""
+    """What was written: the form of the outlines, images by part, objects by class, and what has no area to draw."""
 
     form: str
     images: Mapping[str, int]
     objects: Mapping[str, int]
+    left_out: Mapping[str, Sequence[Path]]
 
 
 def convert(source: Path, out: Path) -> Converted:
     """Write the images of a folder with outlines, and masks of them, to a new folder.
 
-    What no outline covers is background. Later outlines lie on earlier ones: those of COCO are drawn by falling area.
+    What no outline covers is background; lines and points are left out. Later outlines lie on earlier ones: those of
+    COCO are drawn by falling area.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def convert(source: Path, out: Path) -> Converted:
         _write(drawing, mask, out)
         objects.update(shape.name for shape in drawing.shapes)
     write_json(out / FILE_NAME, {"classes": names, _BACKGROUND: _BACKGROUND})
-    return Converted(found.form, Counter(drawing.part for drawing in found.drawings), objects)
+    return Converted(found.form, Counter(drawing.part for drawing in found.drawings), objects, found.left_out)
 
 
 def draw(drawing: Drawing, value_of: Mapping[str, int]) -> IntegerArray:

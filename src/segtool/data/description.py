@@ -88,10 +88,11 @@ def _check_class(entry: Any, position: int) -> list[str]:
 def _check_key_of_class(entry: Mapping[str, Any], where: str) -> None:
     if "value" in entry and "color" in entry:
         raise DataError(f"{where} has a value and a colour, expected one of them; leave the other out.")
-    if "value" in entry and not _is_whole(entry["value"], 0):
+    values = entry.get("value", 0)
+    if not all(_is_whole(value, -_LARGEST) for value in (values if isinstance(values, list) and values else [values])):
         raise DataError(
-            f"{where} has the value {_show(entry['value'])}, expected the whole number, 0 or above, that its pixels "
-            "have in the masks; correct it."
+            f"{where} has the value {_show(values)}, expected the whole number that its pixels have in the masks, or a "
+            "list of such numbers; correct it."
         )
     if "color" in entry:
         _check_color(entry["color"], f"{where} has the colour")

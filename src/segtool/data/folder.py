@@ -5,60 +5,35 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from segtool.array_types import IntegerArray, UInt8Array
-from segtool.data.base import Dataset, Size, Source
+from segtool.data.base import Dataset, Origin, Size
 from segtool.data.class_lists import folder_metadata, named_by_position
 from segtool.data.classes import (
     Classes,
-    Encoding,
     UndescribedError,
     identity_encoding,
     infer_encoding,
     is_binary,
     with_usual_ignore,
 )
-from segtool.data.headers import Header
+from segtool.data.headers import Header, files_like, read_pair
 from segtool.data.layout import PARTS
-from segtool.data.listing import Sample, is_image_folder, list_samples
-from segtool.data.lossy import lossy_masks
+from segtool.data.listing import Sample, list_samples
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
-from segtool.data.mask_values import SoftMasksError, refuse_differing_palettes
-from segtool.data.metadata import FILE_NAME, Metadata
-from segtool.data.pixel_faults import pixel_problems, size_problems
+from segtool.data.mask_values import MaskValues, refuse_differing_palettes
+from segtool.data.metadata import Metadata
+from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import refuse
-from segtool.data.sample_headers import files_like, read_pair
 from segtool.errors import DataError
 from segtool.images.image_io import read_image
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["Description", "FolderDataset", "describe_folder", "is_image_folder", "load_folder"]
-
-
-@dataclass(frozen=True)
-class Description:
-    """How the files of a folder are read.
-
-    Attributes
-    ----------
-    classes, encoding
-        The classes, and which raw value or colour of a mask stands for which.
-    channels
-        1 or 3 where dataset.json says so; None to go by the files: grey only where all images are grey.
-    provenance
-        What dataset.json says of the origin.
-    """
-
-    classes: Classes
-    encoding: Encoding
-    channels: int | None
-    provenance: dict[str, object]
 
 
 class FolderDataset(Dataset):
@@ -71,13 +46,13 @@ class FolderDataset(Dataset):
     headers
         The header of each image.
     description
-        How masks are read.
+        How masks are read; its channels None to go by the files: grey only where all images are grey.
     source
         Where the folder is.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], headers: Sequence[Header], *, description: Description, source: Source
+        self, samples: Sequence[Sample], headers: Sequence[Header], *, description: Metadata, source: Origin
     ) -> None:
         super().__init__(classes=description.classes, source=source, splits=_splits(samples))
         self._samples = tuple(samples)
@@ -121,30 +96,19 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     refuse(listing.problems, spec=spec)
     for note in listing.notes:
         logger.warning(note)
-    lossy = lossy_masks([sample.mask for sample in listing.samples])
     pairs = [read_pair(sample) for sample in listing.samples]
     # Before the classes are derived from all masks, which would hide the fault of one mask.
-    refuse(size_problems(pairs), spec=spec)
-    problems = pixel_problems(folder, pairs)
+    problems = file_problems(folder, pairs)
     refuse(problems, spec=spec)
-    try:
-        description = describe_folder(folder, listing.samples, assumed=classes)
-    except SoftMasksError:
-        raise  # says how to make ids of what JPEG left
-    except DataError as error:
-        if lossy and not (folder / FILE_NAME).is_file():
-            raise DataError(lossy) from error  # values that JPEG made are no classes to describe
-        raise
+    description = describe_folder(folder, listing.samples, assumed=classes)
     for problem in (*listing.problems, *problems):
         logger.warning(problem.message)
-    if lossy:
-        logger.warning(lossy)
-    source = Source(folder.resolve().name, spec, description.provenance)
+    source = Origin(folder.resolve().name, spec, description.provenance)
     return FolderDataset(listing.samples, [pair.image for pair in pairs], description=description, source=source)
 
 
-def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Description:
-    """Tell how to read a folder's masks: from its dataset.json or a list of another tool, else from what they hold.
+def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Metadata:
+    """Return how to read a folder's masks: from its dataset.json or a list of another tool, else from what they hold.
 
     Values without a description are ids of the classes `assumed`, where those are given.
 
@@ -153,12 +117,13 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     DataError
         There is no dataset.json and the values do not speak for themselves, or a mask cannot be read.
     """
-    metadata = folder_metadata(folder, [sample.mask for sample in samples])
+    masks = [sample.mask for sample in samples]
+    metadata = folder_metadata(folder, masks)
     if metadata is not None:
         _refuse_splits(metadata)
-        return Description(metadata.classes, metadata.encoding, metadata.channels, dict(metadata.provenance))
+        return metadata
     try:
-        return _undescribed(folder, samples, assumed)
+        return _undescribed(folder, masks, assumed)
     except (ColorMaskError, UndescribedError) as error:
         command = describe_command(folder)
         advice = "" if command in str(error) else f" `{command}` writes it, for you to correct."
@@ -170,23 +135,41 @@ def describe_command(folder: Path) -> str:
     return f"segtool data describe {shlex.quote(str(folder))}"
 
 
-def _undescribed(folder: Path, samples: Sequence[Sample], assumed: Classes | None) -> Description:
-    """Return how to read masks that nothing describes, except a list of names."""
-    survey = survey_masks(sample.mask for sample in samples)
+def survey_folder(
+    folder: Path, masks: Sequence[Path], *, assumed: Classes | None = None
+) -> tuple[MaskValues, Metadata | None]:
+    """Return what masks hold that nothing describes except a list of names, and how they are read where that is clear.
+
+    It is clear by a list that fits, and of binary masks that write the foreground in two ways.
+
+    Raises
+    ------
+    DataError
+        A mask cannot be read, is in colour or has soft edges, or the palettes differ.
+    """
+    survey = survey_masks(masks)
     refuse_differing_palettes(survey.colors, source=str(folder))
-    survey.values.refuse_soft(source=str(folder), files=files_like([sample.mask for sample in samples]))
-    masks, values = survey.values.first, survey.values.values
-    if assumed is None and (named := named_by_position(folder, masks)) is not None:
-        return Description(named.classes, named.encoding, None, {})
-    if mixed := survey.values.mixed_binary(assumed, source=str(folder)):
-        classes, encoding = mixed
-    elif assumed is None or not masks or is_binary(values, assumed):
-        classes, encoding = infer_encoding(values, source=str(folder))
-    else:
-        classes = with_usual_ignore(assumed, values, source=str(folder))
-        encoding = identity_encoding(classes)
-        _refuse_foreign(masks, classes)
-    return Description(classes, encoding, None, {})
+    held = survey.values
+    held.refuse_soft(source=str(folder), files=files_like(masks))
+    named = named_by_position(folder, held.first) if assumed is None else None
+    if named is not None and len(named.classes.names) > 2:
+        return held, named
+    if mixed := held.mixed_binary(assumed, source=str(folder)):
+        classes = mixed[0] if named is None else replace(named.classes, ignore_id=None)
+        return held, Metadata(classes, mixed[1])
+    return held, named
+
+
+def _undescribed(folder: Path, masks: Sequence[Path], assumed: Classes | None) -> Metadata:
+    held, found = survey_folder(folder, masks, assumed=assumed)
+    values = held.values
+    if found is not None:
+        return found
+    if assumed is None or not held.first or is_binary(values, assumed):
+        return Metadata(*infer_encoding(values, source=str(folder)))
+    classes = with_usual_ignore(assumed, values, source=str(folder))
+    _refuse_foreign(held.first, classes)
+    return Metadata(classes, identity_encoding(classes))
 
 
 def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:

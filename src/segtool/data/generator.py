@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from segtool.array_types import Int64Array, UInt8Array
 from segtool.data.array_dataset import SPLIT_NAMES, ArrayDataset
-from segtool.data.base import Source
+from segtool.data.base import Origin
 from segtool.data.classes import M2NIST_BACKGROUND, M2NIST_CLASSES
 from segtool.data.digits import DIGIT_SIZE, digits_origin, load_digits
 from segtool.data.split import VAL_SPLIT, part_sizes
@@ -94,7 +94,7 @@ def generate(
         images,
         labels,
         classes=M2NIST_CLASSES,
-        source=Source(GENERATOR_NAME, spec, provenance),
+        source=Origin(GENERATOR_NAME, spec, provenance),
         splits=_ranges(sizes),
     )
 

@@ -1,18 +1,21 @@
-"""What the headers of image files say: size, orientation, pages and kind of pixels, read without decoding."""
+"""What the headers of images and masks say: size, orientation, pages, kind of pixels and loss; without decoding."""
 
 from __future__ import annotations
 
+import shlex
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
+from segtool.data.listing import Sample
+from segtool.data.problem import Problem
+from segtool.images.decoding import MAX_PIXELS, decoding, is_wide, open_checked, opened
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _WIDTH, _HEIGHT, _SUBFILE, _ORIENTATION = 256, 257, 254, 274  # tags of TIFF 6.0, the last also of EXIF
 _SIDEWAYS = 5
 """Orientations from 5 on turn the image by a quarter, which swaps height and width."""
@@ -20,6 +23,9 @@ _PAGED = ("TIFF", "GIF", "WEBP", "PNG")
 """Formats whose pages are samples. The further pictures of a telephone's MPO are previews and depth maps."""
 _PNG_SIGNATURE_BYTES = 8
 _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+_HEAD = 4096  # bytes in which the marks below stand, unless a large colour profile comes before them
+_JP2_CODING, _JP2_IRREVERSIBLE = b"\xff\x52", 0  # ISO/IEC 15444-1, A.6.1: the byte 13 behind the marker
+_JP2_TRANSFORM = 13
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Header:
         Whether the file has an alpha channel.
     wide
         Whether its pixels have 16 bits.
+    lossy
+        The name of its format where that changes pixel values, JPEG above all; empty where it keeps them.
     """
 
     size: tuple[int, int]
@@ -48,6 +56,7 @@ class Header:
     pages: int = 1
     alpha: bool = False
     wide: bool = False
+    lossy: str = ""
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -64,13 +73,52 @@ def read_header(path: Path) -> Header:
         The file is missing, empty or no image.
     """
     with opened(path) as stream, decoding(str(path)):
+        head = stream.read(_HEAD)
+        stream.seek(0)
         image = open_checked(stream, str(path), MAX_PIXELS)
         orientation = _orientation(image, stream)
         width, height = _stored_size(image)
         if orientation >= _SIDEWAYS:
             width, height = height, width
-        grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), _is_wide(image)
-        return Header((height, width), grey, orientation, _count_pages(image), alpha, wide)
+        grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), is_wide(image)
+        lossy = _lossy(image, head)  # before the pages are counted, which moves to the last
+        return Header((height, width), grey, orientation, _count_pages(image), alpha, wide, lossy)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample with the headers of its two files."""
+
+    sample: Sample
+    image: Header
+    mask: Header
+
+
+def read_pair(sample: Sample) -> Pair:
+    """Read the headers of a sample's two files.
+
+    Raises
+    ------
+    DataError
+        One of them is missing, empty or no image.
+    """
+    return Pair(sample, read_header(sample.image), read_header(sample.mask))
+
+
+def grouped(kind: str, group: Sequence[Pair], message: str, *, warning: bool = False) -> Problem:
+    """Return one problem of several samples."""
+    names = tuple(pair.sample.name for pair in group)
+    return Problem(kind, names[0], message, names if len(names) > 1 else (), warning)
+
+
+def has_or_have(group: Sequence[Pair]) -> str:
+    """Return the verb that goes with the number of samples."""
+    return "has" if len(group) == 1 else "have"
+
+
+def files_like(paths: Sequence[Path]) -> str:
+    """Return patterns for a shell: all files beside these that have their suffixes."""
+    return " ".join(dict.fromkeys(f"{shlex.quote(str(path.parent))}/*{path.suffix}" for path in paths))
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
@@ -102,12 +150,16 @@ def _has_late_metadata(stream: BinaryIO) -> bool:
     return found
 
 
-def _is_wide(image: Image.Image) -> bool:
-    """Return whether pixels have 16 bits, also where Pillow gives the upper 8 of them, as it does of colour."""
-    tiles = getattr(image, "tile", ())
-    raw_mode = tiles[0][3] if tiles else ""
-    raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) and raw_mode else raw_mode
-    return image.mode in _WIDE_MODES or (isinstance(raw_mode, str) and ";16" in raw_mode)
+def _lossy(image: Image.Image, head: bytes) -> str:
+    kind = str(image.format)
+    if kind in ("JPEG", "MPO", "AVIF"):
+        return "JPEG" if kind == "MPO" else kind
+    if kind == "TIFF" and "jpeg" in str(image.info.get("compression")):
+        return "TIFF with JPEG inside"
+    if kind == "WEBP" and b"VP8L" not in head:
+        return "lossy WebP"
+    place = head.find(_JP2_CODING) if kind == "JPEG2000" else -1
+    return "lossy JPEG 2000" if place >= 0 and head[place + _JP2_TRANSFORM :][:1] == bytes([_JP2_IRREVERSIBLE]) else ""
 
 
 def _count_pages(image: Image.Image) -> int:

@@ -11,10 +11,13 @@ from segtool.data.layout import image_files
 from segtool.data.outlines import Drawing, Outlines, Shape, files_below, part_in, read_json
 from segtool.errors import DataError
 
+_WITHOUT_AREA = ("line", "linestrip", "point", "points")
+
 
 def read_labelme(folder: Path) -> Outlines:
     """Read the outlines of all LabelMe files below a folder; images without one are left out."""
     drawings: list[Drawing] = []
+    left_out: dict[str, list[Path]] = {}
     for path in files_below(folder, ".json"):
         raw = read_json(path)
         if not isinstance(raw, dict) or "shapes" not in raw:
@@ -23,13 +26,18 @@ def read_labelme(folder: Path) -> Outlines:
         image = next((one for one in (named, *_beside(path)) if one.is_file()), None)
         if image is None:
             raise DataError(f"{path} is of the image {raw.get('imagePath')}, which is not there; put it beside it.")
-        shapes = [_shape(shape, path) for shape in raw["shapes"]]
+        shapes: list[Shape] = []
+        for shape in raw["shapes"]:
+            if (kind := shape.get("shape_type")) in _WITHOUT_AREA:
+                left_out.setdefault(kind, []).append(path)
+            else:
+                shapes.append(_shape(shape, path))
         sides = raw.get("imageHeight"), raw.get("imageWidth")
         size = (int(sides[0]), int(sides[1])) if sides[0] and sides[1] else None
         name = path.relative_to(folder).with_suffix("").as_posix()
         drawings.append(Drawing(part_in(path, folder), name, image, size, shapes))
     names = dict.fromkeys(shape.name for drawing in drawings for shape in drawing.shapes)
-    return Outlines("LabelMe", sorted(names), drawings)
+    return Outlines("LabelMe", sorted(names), drawings, left_out)
 
 
 def _beside(path: Path) -> list[Path]:

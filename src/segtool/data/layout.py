@@ -6,6 +6,8 @@ train/images/ and train/masks/, val/...        parts
 images/train/ and masks/train/, ...            parts; Cityscapes' leftImg8bit/ and gtFine/
 train/ and trainannot/, train_images/, ...     parts; SegNet's CamVid, or train_labels/, masks_train/
 JPEGImages/, SegmentationClass/, ImageSets/    Pascal VOC and what CVAT writes: parts by their lists of names
+701_StillsRaw_full/ and LabeledApproved_full/  one pool, as CamVid is published
+scene1/, scene2/, ... with images/ and masks/  one pool, where the names of the folders differ in a number alone
 0001.jpg and 0001_mask.png in one folder       one pool, or parts in train/, valid/, ...; Roboflow's masks
 =============================================  ================================================================
 
@@ -15,7 +17,7 @@ Folders go by several names (`IMAGES`, `MASKS`), in any case; val/ may be valid/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,12 +26,14 @@ from segtool.images.decoding import IMAGE_SUFFIXES
 
 IMAGES = (
     "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "pictures", "photos", "frames", "inputs", "rgb",
+    "input", "originalimages", "originals", "original", "701stillsrawfull",
 )  # fmt: skip
 MASKS = (
     "1stmanual", "masks", "mask", "masksmachine", "labels", "label",
     "segmentationclass", "segmentationclassaug", "gtfine",
     "annotations", "annotation", "annots", "annot", "segmentations", "segmentation", "segmaps", "groundtruths",
-    "groundtruth", "gts", "gt", "targets", "target", "trimaps",
+    "groundtruth", "gts", "gt", "targets", "target", "trimaps", "segs", "seg", "semantic",
+    "labelimages", "labeledapprovedfull", "outputs", "output",
 )  # fmt: skip
 """What folders are called, in the order in which they are looked for: in small letters, without signs between them."""
 
@@ -42,6 +46,8 @@ _SPELLINGS = {
 _PART_OF = {name: part for part, names in _SPELLINGS.items() for name in names}
 _LISTS = ("imagesets", "segmentation")
 _MASK_BESIDE = re.compile(r"(?i)(^|[/ ._-])(masks?|labels?|seg|segmentation|gt|annotation)([ ._-]?\d+)?$")
+WEAK = ("inputs", "input", "originals", "original", "outputs", "output")
+"""Those of them that say nothing of a folder where the other of the two is not there."""
 _ALONE = {*IMAGES[:6], *MASKS[:14]}  # folders that speak for themselves where the other of the two is not there
 
 
@@ -59,6 +65,8 @@ class Place:
         A file that lists the samples of this part by name, one a line; None where it has all that are in the folders.
     partial
         Whether images without a mask are usual there, and left out.
+    above
+        The folder that holds both, where several such are one pool: the names of their samples begin with it.
     """
 
     part: str
@@ -66,34 +74,18 @@ class Place:
     masks: Path
     names: Path | None = None
     partial: bool = False
+    above: str = ""
 
 
 def find_places(folder: Path) -> list[Place]:
     """Return where the images and masks of a folder are; empty where it has none of the arrangements."""
-    pool = _inside(folder)
+    pool = pool_in(folder)
     if pool is not None:
         return _listed(folder, pool) or _parts_below(pool) or [pool]
     found = [place for part, names in _named_parts(folder).items() for place in _places_of(folder, part, names)]
-    if any(place.masks.is_dir() or _role(place.images.name) == "images" for place in found):
+    if any(place.masks.is_dir() or role_of(place.images.name) == "images" for place in found):
         return [place for place in found if place.masks.is_dir() or next(image_files(place.images), None)]
-    return [Place("", folder, folder)] if _has_masks_beside(folder) else []
-
-
-def left_out(folder: Path, places: Iterable[Place]) -> list[Path]:
-    """Return the folders of images that are called as parts, images or masks, or hold both, and are not read.
-
-    They stand in the folder, or beside the images of a part.
-    """
-    read = {path for place in places for path in (place.images, place.masks)}
-    above = {folder, *(place.parent for place in read if folder in place.parents)}
-    return [
-        entry
-        for base in sorted(above)
-        for entry in folders_in(base)
-        if not any(entry.is_relative_to(path) or path.is_relative_to(entry) for path in read)
-        and (part_of(entry.name) or _role(entry.name) or _inside(entry))
-        and next(image_files(entry), None)
-    ]
+    return _numbered(folder) or ([Place("", folder, folder)] if _has_masks_beside(folder) else [])
 
 
 def image_files(folder: Path) -> Iterator[Path]:
@@ -129,7 +121,7 @@ def _is_hidden(path: Path, folder: Path) -> bool:
     return any(name.startswith((".", "__MACOSX")) for name in path.relative_to(folder).parts)
 
 
-def _role(name: str) -> str | None:
+def role_of(name: str) -> str | None:
     """Return what a folder of this name holds, images or masks; None where the name does not say."""
     plain = _normalized(name)
     if plain in IMAGES:
@@ -145,7 +137,20 @@ def _named(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((entry for entry in known if next(image_files(entry), None)), known[0] if known else None)
 
 
-def _inside(folder: Path) -> Place | None:
+def _numbered(folder: Path) -> list[Place]:
+    """Return scene1/, scene2/, ... that each hold images and masks; empty where other folders hold images too."""
+    entries = folders_in(folder)
+    numbered = [entry for entry in entries if re.search(r"\d", entry.name)]
+    if len(numbered) < 2 or len({re.sub(r"\d+", "0", entry.name) for entry in numbered}) > 1:
+        return []
+    found = [(entry, pool_in(entry)) for entry in numbered]
+    places = [replace(pool, above=entry.name) for entry, pool in found if pool and not _parts_below(pool)]
+    whole = all(next(image_files(at), None) for place in places for at in (place.images, place.masks))
+    others = any(next(image_files(entry), None) for entry in entries if entry not in numbered)
+    return places if len(places) == len(numbered) and whole and not others else []
+
+
+def pool_in(folder: Path) -> Place | None:
     """Return the folders of images and of masks in a folder; None where it has neither, or one of an unclear name."""
     images, masks = _named(folder, IMAGES), _named(folder, MASKS)
     if masks is not None and (trimaps := _named(masks, ("trimaps",))) is not None:  # the Oxford pets
@@ -202,21 +207,28 @@ def _named_parts(folder: Path) -> dict[str, dict[str, dict[str | None, Path]]]:
     """
     found: dict[str, dict[str, dict[str | None, Path]]] = {part: {} for part in PARTS}
     for entry in folders_in(folder):
-        plain = re.sub(r"[\W_]", "", entry.name).casefold()
-        for spelling in sorted(_PART_OF, key=len, reverse=True):
-            rest = plain.removeprefix(spelling) if plain.startswith(spelling) else plain.removesuffix(spelling)
-            role = _role(rest)
-            if rest != plain and (role or not rest):
-                found[_PART_OF[spelling]].setdefault(spelling, {})[role] = entry
-                break
+        spelling, role = spelling_of(entry.name)
+        if spelling:
+            found[_PART_OF[spelling]].setdefault(spelling, {})[role] = entry
     return found
+
+
+def spelling_of(name: str) -> tuple[str, str | None]:
+    """Return how the name of a folder spells its part, and what it holds: "valid", "masks"; empty where it is none."""
+    plain = re.sub(r"[\W_]", "", name).casefold()
+    for spelling in sorted(_PART_OF, key=len, reverse=True):
+        rest = plain.removeprefix(spelling) if plain.startswith(spelling) else plain.removesuffix(spelling)
+        role = role_of(rest)
+        if rest != plain and (role or not rest):
+            return spelling, role
+    return "", None
 
 
 def _places_of(folder: Path, part: str, spellings: dict[str, dict[str | None, Path]]) -> Iterator[Place]:
     """Yield where the images and masks of a part are, for each way in which it is spelled."""
     for name, held in spellings.items():
         whole = held.get(None)
-        inside = _inside(whole) if whole else None
+        inside = pool_in(whole) if whole else None
         images = held.get("images", whole)
         if inside is not None:
             yield replace(inside, part=part)

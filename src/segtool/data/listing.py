@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask_beside, left_out
+from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask_beside
 from segtool.data.outline_forms import outlines_problem
 from segtool.data.pairing import Pairs, pair
 from segtool.data.problem import Problem
 from segtool.data.unmatched import unmatched
+from segtool.data.unread import not_read, spelled_twice, unknown_folders
 from segtool.text import counted, some
 
 Files = dict[str, list[Path]]
@@ -63,58 +64,28 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def is_image_folder(folder: Path) -> bool:
-    """Return whether a folder has images and masks in an arrangement that is known."""
-    return bool(find_places(folder))
-
-
 def list_samples(folder: Path) -> Listing:
     """Match the images and masks of a folder by their names, as `segtool.data.pairing` does."""
     places = find_places(folder)
     samples: list[Sample] = []
-    problems: list[Problem] = _spelled_twice(places)
+    problems: list[Problem] = spelled_twice(places)
     files, notes = _one_kind(places, [_files_of(place) for place in places])
     for place, (images, masks) in zip(places, files, strict=True):
         found = _list_part(place, images, masks)
         samples += found.samples
         problems += found.problems
         notes += found.notes
-    problems += _not_read(folder, places)
+    problems += not_read(folder, places)
+    if above := [f"{place.above}/" for place in places if place.above]:
+        notes.append(
+            f"{folder} has {len(above)} folders with images and masks ({some(above)}): they are read as one set."
+        )
     if not samples and (outlines := outlines_problem(folder)) is not None:
         problems = [outlines]
     if not samples and all(problem.warning for problem in problems):
         name = places[0].images.name if places else IMAGES[0]
         problems.append(Problem("missing", str(folder), f"{folder} has no images in {name}/; put image files there."))
     return Listing(tuple(samples), tuple(problems), tuple(dict.fromkeys(notes)))
-
-
-def _not_read(folder: Path, places: Sequence[Place]) -> list[Problem]:
-    folders = left_out(folder, places)
-    if not folders:
-        return []
-    pairs = list(dict.fromkeys((place.images, place.masks) for place in places))
-    read = ", ".join(f"{images.relative_to(folder)}/ with {masks.relative_to(folder)}/" for images, masks in pairs[:3])
-    names = some([f"{path.relative_to(folder)}/" for path in folders])
-    message = (
-        f"{folder} has folders with images that are not read: {names}; read are {read}"
-        f"{', ...' if len(pairs) > 3 else ''}. Where they belong to the data set, put all parts into one arrangement, "
-        "such as train/images/ and val/images/; where others are right, move these elsewhere."
-    )
-    return [Problem("unread", str(folder), message, warning=True)]
-
-
-def _spelled_twice(places: Sequence[Place]) -> list[Problem]:
-    parts = [place.part for place in places]
-    return [
-        Problem(
-            "ambiguous",
-            str(place.images),
-            f"{places[parts.index(place.part)].images} and {place.images} are both the part {place.part!r}, expected "
-            "one; merge or remove one of them.",
-        )
-        for index, place in enumerate(places)
-        if place.part in parts[:index] and place.names is None
-    ]
 
 
 def _list_part(place: Place, images: Files, masks: Files) -> Listing:
@@ -134,13 +105,15 @@ def _list_part(place: Place, images: Files, masks: Files) -> Listing:
             f"{'is' if len(without) == 1 else 'are'} left out, as usual in the layout of Pascal VOC ({some(without)})."
         )
         images = {name: files for name, files in images.items() if name in pairs.masks}
+    if not pairs.masks and (unknown := unknown_folders(place)) is not None:
+        return Listing((), (*problems, unknown), tuple(notes))
     problems += unmatched(_first(images), _first(masks), pairs, place)
     return Listing(_samples(images, masks, pairs, place), tuple(problems), tuple(notes))
 
 
 def _samples(images: Files, masks: Files, pairs: Pairs, place: Place) -> tuple[Sample, ...]:
     return tuple(
-        Sample(_name(images[name][0], place.images, place.part), place.part, images[name][0], masks[mask][0])
+        Sample(_name(images[name][0], place), place.part, images[name][0], masks[mask][0])
         for name, mask in pairs.masks.items()
     )
 
@@ -236,6 +209,5 @@ def _words(endings: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last} are" if most else f"{last} is"
 
 
-def _name(path: Path, folder: Path, part: str) -> str:
-    relative = path.relative_to(folder).as_posix()
-    return f"{part}/{relative}" if part else relative
+def _name(path: Path, place: Place) -> str:
+    return "/".join(filter(None, (place.part, place.above, path.relative_to(place.images).as_posix())))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segtool.data.array_sets import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist, load_npz
 from segtool.data.base import Dataset
 from segtool.data.class_lists import class_list_files
 from segtool.data.classes import Classes
-from segtool.data.folder import is_image_folder, load_folder
+from segtool.data.folder import load_folder
 from segtool.data.generator import GENERATOR_NAME, generate, parse_count
 from segtool.data.layout import find_places, folders_in
-from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist
 from segtool.data.metadata import FILE_NAME
-from segtool.data.npz import load_npz
 from segtool.data.outline_forms import outlines_problem
 from segtool.data.split import VAL_SPLIT
+from segtool.data.unread import renaming
 from segtool.errors import DataError
 
 
@@ -48,13 +48,16 @@ def load_dataset(
         return _load_file(path, spec, classes)
     if is_m2nist(path):
         return load_m2nist(path, spec=spec, classes=classes)
-    if is_image_folder(path):
+    if find_places(path):
         return load_folder(path, spec=spec, classes=classes)
     if (outlines := outlines_problem(path)) is not None:
         raise DataError(outlines.message)
-    below = [folder for folder in (*folders_in(path), *_second_level(path)) if is_image_folder(folder)]
-    advice = f"name the folder that has them, such as {below[0]}" if below else "name the folder or file that has them"
-    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; {advice}.")
+    below = [folder for folder in (*folders_in(path), *_second_level(path)) if find_places(folder)]
+    if below:
+        advice = f"name the folder that has them, such as {below[0]}."
+    else:
+        advice = renaming(path) or "name the folder or file that has them."
+    raise DataError(f"{spec} has {_contents(path)}, expected {_EXPECTED}; {advice}")
 
 
 def is_generated(spec: str) -> bool:

@@ -9,10 +9,10 @@ import numpy as np
 
 from segtool import files
 from segtool.array_types import AnyArray, IndexArray, IntegerArray
+from segtool.data.array_sets import IMAGES_FILE, LABELS_FILE
 from segtool.data.arrays import blocks
 from segtool.data.base import Dataset
 from segtool.data.generator import generate
-from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE
 from segtool.data.metadata import FILE_NAME
 from segtool.images.pictures import write_image
 

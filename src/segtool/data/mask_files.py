@@ -12,7 +12,7 @@ from segtool.array_types import AnyArray
 from segtool.data.classes import pack_colors, unpack_color
 from segtool.data.mask_values import MaskValues
 from segtool.errors import DataError
-from segtool.images.image_io import read_image, read_mask, read_mask_pixels
+from segtool.images.image_io import read_mask, read_mask_colors, read_mask_pixels
 
 
 class ColorMaskError(DataError):
@@ -43,7 +43,7 @@ def read_raw_mask(path: Path, *, colors: bool) -> AnyArray:
         The file cannot be read, or is in colour where the classes are values.
     """
     if colors:
-        return read_image(path, channels=3)
+        return read_mask_colors(path)
     return _single_channel(read_mask(path), path)
 
 

@@ -6,10 +6,10 @@
      "background": "sky", "ignore_id": 255, "ignore_color": null, "channels": 3,
      "splits": {"train": [0, 3200], "val": [3200, 4000]}, "provenance": {...}}
 
-Only ``classes`` is required. A class without value and colour has its position as its value; its ``share`` of the
-pixels is for readers alone. ``splits`` (for arrays) gives [start, stop) of each part. The background, which foreground
-means leave out, is the class of that name unless stated; null means that there is none. All else is refused, in
-`segtool.data.description`.
+Only ``classes`` is required. A class without value and colour has its position as its value; several values are a list
+(``[1, 255]``); its ``share`` of the pixels is for readers alone. ``splits`` (for arrays) gives [start, stop) of each
+part. The background, which foreground means leave out, is the class of that name unless stated; null means that there
+is none. All else is refused, in `segtool.data.description`.
 """
 
 from __future__ import annotations
@@ -176,9 +176,13 @@ def _ignore_label(wanted: int | None, count: int) -> int:
 
 def _encoding(entries: list[dict[str, Any]], ignored: int | None, classes: Classes, *, file: str) -> Encoding:
     colors = "color" in entries[0]
-    keys = [_color(entry["color"]) if colors else entry.get("value", index) for index, entry in enumerate(entries)]
-    whose = [f"class {name!r}" for name in classes.names]
-    labels = list(range(len(keys)))
+    found = [
+        (_color(entry["color"]), label) if colors else (value, label)
+        for label, entry in enumerate(entries)
+        for value in _listed(entry.get("value", label))
+    ]
+    keys, labels = ([pair[place] for pair in found] for place in (0, 1))
+    whose = [f"class {classes.names[label]!r}" for label in labels]
     if ignored is not None and classes.ignore_id is not None:
         keys.append(ignored)
         labels.append(classes.ignore_id)
@@ -190,6 +194,10 @@ def _encoding(entries: list[dict[str, Any]], ignored: int | None, classes: Class
             raise DataError(f"The {shown} stands for {first[key]} and for {owner}; give each its own.")
         first[key] = owner
     return Encoding.of(dict(zip(keys, labels, strict=True)), colors=colors, described_in=file)
+
+
+def _listed(value: int | list[int]) -> list[int]:
+    return value if isinstance(value, list) else [value]
 
 
 def _background(raw: dict[str, Any], names: tuple[str, ...]) -> int | None:

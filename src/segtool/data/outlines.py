@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,15 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Outlines:
-    """Annotations of a folder: their form, the classes in their order, and the images."""
+    """Annotations of a folder: their form, the classes in their order, the images, and the shapes without an area.
+
+    These last are left out: for each type ("line") the file of each such shape.
+    """
 
     form: str
     names: Sequence[str]
     drawings: Sequence[Drawing]
+    left_out: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
 
 def files_below(folder: Path, suffix: str) -> Iterator[Path]:

@@ -6,15 +6,38 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from segtool.data.base import show_size
 from segtool.data.channel_faults import bands_in_alpha, masks_in_alpha, small_range
+from segtool.data.headers import Pair, files_like, grouped, has_or_have
+from segtool.data.mask_files import survey_masks
+from segtool.data.mask_values import LEAST_SPAN, SoftMasksError
 from segtool.data.problem import Problem
-from segtool.data.sample_headers import Pair, files_like, grouped, has_or_have
+from segtool.errors import DataError
 from segtool.text import counted
 
 
-def size_problems(pairs: Sequence[Pair]) -> list[Problem]:
-    """Return what is wrong where masks have another size than their image: one problem for each cause."""
+def file_problems(folder: Path, pairs: Sequence[Pair]) -> list[Problem]:
+    """Return what is wrong with the files of a folder, whatever their classes are: one problem for each cause.
+
+    Found are: masks of another size than their image; masks in a format that changed their values; an orientation that
+    an image has and its mask lacks, or the other way round; files of several pages; masks whose alpha channel alone
+    varies; images whose alpha channel is no transparency, and images of 16 bits that use a small part of their range
+    (from 16 images each). Sizes, orientations and pages are found from the headers.
+    """
+    finders: tuple[Callable[[Path, Sequence[Pair]], Problem | None], ...] = (
+        _lossy,
+        _orientation,
+        _pages,
+        masks_in_alpha,
+        bands_in_alpha,
+        small_range,
+    )
+    return [*_sizes(pairs), *(found for find in finders if (found := find(folder, pairs)) is not None)]
+
+
+def _sizes(pairs: Sequence[Pair]) -> list[Problem]:
     groups: dict[tuple[object, ...], list[Pair]] = {}
     for pair in pairs:
         if pair.image.size != pair.mask.size:
@@ -22,23 +45,6 @@ def size_problems(pairs: Sequence[Pair]) -> list[Problem]:
             key = ("orientation",) if turned else (pair.image.size, pair.mask.size)
             groups.setdefault(key, []).append(pair)
     return [_size_problem(group) for group in groups.values()]
-
-
-def pixel_problems(folder: Path, pairs: Sequence[Pair]) -> list[Problem]:
-    """Return what else is wrong with the pixels of a folder's files, one problem for each cause.
-
-    Found are: an orientation that an image has and its mask lacks, or the other way round; files of several pages;
-    masks whose alpha channel alone varies; images whose alpha channel is no transparency, and images of 16 bits that
-    use a small part of their range (from 16 images each). All but the last three are found from the headers.
-    """
-    finders: tuple[Callable[[Path, Sequence[Pair]], Problem | None], ...] = (
-        _orientation,
-        _pages,
-        masks_in_alpha,
-        bands_in_alpha,
-        small_range,
-    )
-    return [found for find in finders if (found := find(folder, pairs)) is not None]
 
 
 def _size_problem(group: Sequence[Pair]) -> Problem:
@@ -63,15 +69,45 @@ def _size_problem(group: Sequence[Pair]) -> Problem:
     )
 
 
+def _lossy(folder: Path, pairs: Sequence[Pair]) -> Problem | None:
+    """Name masks in a format that changes pixel values, so that ids are lost and others invented.
+
+    Values that are far apart, with none between, show that nothing was changed in these.
+    """
+    group = [pair for pair in pairs if pair.mask.lossy]
+    if not group:
+        return None
+    masks = [pair.sample.mask for pair in group]
+    try:
+        held = survey_masks(masks).values
+        held.refuse_soft(source=str(folder), files=files_like(masks))
+        if (np.diff(held.values) >= LEAST_SPAN).all():
+            return None
+    except SoftMasksError as error:
+        return grouped("values", group, str(error))  # says how to bring the classes back
+    except DataError:
+        pass  # in colour, or named where it is read
+    names = " or ".join(sorted({pair.mask.lossy for pair in group}))
+    which = f"The mask {masks[0]} is" if len(group) == 1 else f"{len(group)} masks are"
+    first = "" if len(group) == 1 else f"; the first is {masks[0]}"
+    return grouped(
+        "lossy",
+        group,
+        f"{which} in a lossy format ({names}), which changes pixel values, so that ids are lost and others invented, "
+        "expected PNG; write the masks as PNG from what they were made of, converting these files does not bring the "
+        f"ids back{first}.",
+    )
+
+
 def _orientation(folder: Path, pairs: Sequence[Pair]) -> Problem | None:
-    """Name images and masks of which one is turned and the other is not, where their sizes do not show who is right."""
-    group = [
-        pair
-        for pair in pairs
-        if pair.image.orientation != pair.mask.orientation
-        and pair.image.size == pair.mask.size
-        and pair.image.stored_size == pair.mask.stored_size
-    ]
+    """Name images and masks of which one is turned and the other is not, where their sizes do not show who is right.
+
+    A quarter turn after which the sizes fit, and not before, shows it for all pairs of the folder.
+    """
+    turned = [pair for pair in pairs if pair.image.orientation != pair.mask.orientation]
+    fitting = [pair for pair in turned if pair.image.size == pair.mask.size]
+    shown = {pair.mask.orientation == 1 for pair in fitting if pair.image.stored_size != pair.mask.stored_size}
+    group = [pair for pair in fitting if (pair.mask.orientation == 1) not in shown]
     if not group:
         return None
     first = group[0]

@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from segtool.data.class_lists import folder_metadata, named_by_position
+from segtool.data.class_lists import folder_metadata
 from segtool.data.classes import UndescribedError, pack_colors, unpack_color, usually_ignored
-from segtool.data.listing import is_image_folder, list_samples
-from segtool.data.lossy import lossy_masks
-from segtool.data.mask_files import ColorMaskError, survey_masks
-from segtool.data.mask_values import refuse_differing_palettes
+from segtool.data.folder import survey_folder
+from segtool.data.headers import read_pair
+from segtool.data.layout import find_places
+from segtool.data.listing import list_samples
+from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
 from segtool.data.metadata import FILE_NAME, Metadata
+from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import refuse
+from segtool.data.unread import renaming
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes
-from segtool.images.image_io import read_image
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
@@ -74,30 +76,24 @@ def write_proposal(folder: Path, *, overwrite: bool = False) -> Proposal:
 
 
 def propose(folder: Path) -> Proposal:
-    """Describe the masks of a folder; each is decoded once, or twice where it is in colour.
+    """Describe the masks of a folder as they are read without a description: what is no class to read is refused.
 
     Raises
     ------
     DataError
         It is no folder of images and masks, or its masks cannot be read or hold no classes.
     """
-    if not folder.is_dir() or not is_image_folder(folder):
+    if not folder.is_dir() or not find_places(folder):
         raise DataError(
-            f"{folder} is no folder of images and masks, expected one such as images/ beside masks/; name that folder."
+            f"{folder} is no folder of images and masks, expected one such as images/ beside masks/; "
+            f"{renaming(folder) or 'name that folder.'}"
         )
     listing = list_samples(folder)
     masks = [sample.mask for sample in listing.samples]
     if not masks:
         refuse(listing.problems, spec=str(folder))
-    if lossy := lossy_masks(masks):
-        raise DataError(lossy)
-    known = _known(folder, masks)
-    pixels = _values(folder, masks, known)
-    colors = pixels is None
-    if pixels is None:
-        pixels = _colors(masks)
-    elif known is None:
-        known = named_by_position(folder, pixels)
+    refuse(file_problems(folder, [read_pair(sample) for sample in listing.samples]), spec=str(folder))
+    pixels, known, colors = _held(folder, masks, _known(folder, masks))
     if len(pixels) > _MOST:
         raise DataError(
             f"The masks of {folder} hold {len(pixels):,} {'colours' if colors else 'values'}, expected one for each "
@@ -114,40 +110,34 @@ def _known(folder: Path, masks: Sequence[Path]) -> Metadata | None:
         return None
 
 
-def _values(folder: Path, masks: Sequence[Path], known: Metadata | None) -> Counter[int] | None:
-    """Return the pixels of each value; None where the classes are colours."""
-    if known is not None and known.encoding.colors:
-        return None
-    try:
-        survey = survey_masks(masks)
-        if known is None:
-            refuse_differing_palettes(survey.colors, source=str(folder))
-    except (ColorMaskError, UndescribedError):
-        if known is not None:
-            raise
-        return None
+def _held(folder: Path, masks: Sequence[Path], known: Metadata | None) -> tuple[Counter[int], Metadata | None, bool]:
+    """Return the pixels of each value or packed colour, how these are read, and whether they are colours."""
     if known is None:
-        survey.values.refuse_soft(source=str(folder))
-        if survey.values.mixed_binary(None, source=str(folder)) is not None:
-            raise DataError(
-                f"The masks of {folder} write one class as several values, which no {FILE_NAME} can say, and they are "
-                "read as they are; to name the classes, write the masks with one value for each."
-            )
-    return survey.values.pixels
+        try:
+            held, known = survey_folder(folder, masks)
+        except (ColorMaskError, UndescribedError):
+            return _colors(masks), None, True
+        return held.pixels, known, False
+    if known.encoding.colors:
+        return _colors(masks), known, True
+    return survey_masks(masks).values.pixels, known, False
 
 
 def _colors(masks: Sequence[Path]) -> Counter[int]:
     """Return the pixels of each packed colour."""
     pixels: Counter[int] = Counter()
     for path in masks:
-        colors, numbers = np.unique(pack_colors(read_image(path, channels=3)), return_counts=True)
+        colors, numbers = np.unique(pack_colors(read_raw_mask(path, colors=True)), return_counts=True)
         pixels.update(dict(zip(colors.tolist(), numbers.tolist(), strict=True)))
     return pixels
 
 
 def _described(pixels: Counter[int], known: Metadata | None, *, colors: bool, masks: int) -> Proposal:
     names, ignored = _names(sorted(pixels), known, colors=colors)
-    if len(names) < 2:
+    keys: dict[str, list[int]] = {}
+    for value, name in names.items():
+        keys.setdefault(name, []).append(value)
+    if len(keys) < 2:
         raise DataError(
             f"{counted(masks, 'mask')} hold one value in all pixels that count, expected two classes or more; look "
             "whether the masks were written right."
@@ -157,10 +147,10 @@ def _described(pixels: Counter[int], known: Metadata | None, *, colors: bool, ma
     classes = [
         {
             "name": name,
-            key: list(unpack_color(value)) if colors else value,
-            "share": float(f"{pixels[value] / total:.4g}"),
+            key: list(unpack_color(values[0])) if colors else values[0] if len(values) == 1 else values,
+            "share": float(f"{sum(pixels[value] for value in values) / total:.4g}"),
         }
-        for value, name in names.items()
+        for name, values in keys.items()
     ]
     shown = None if ignored is None else list(unpack_color(ignored)) if colors else ignored
     description: dict[str, Any] = {"classes": classes, "background": _background(names, known)}

@@ -10,7 +10,7 @@ import numpy as np
 from segtool.array_types import AnyArray, IntegerArray
 from segtool.data.array_dataset import ArrayDataset, array_names, require_matching
 from segtool.data.arrays import blocks, distinct_values, narrow_labels, to_integer_labels, to_uint8_images
-from segtool.data.base import Source
+from segtool.data.base import Origin
 from segtool.data.classes import (
     M2NIST_BACKGROUND,
     M2NIST_CLASSES,
@@ -72,7 +72,7 @@ def dataset_from(raw: RawArrays, *, name: str, spec: str, classes: Classes | Non
         images,
         labels if encoding is None else _encode(labels, encoding, classes, source=spec),
         classes=classes,
-        source=Source(name=name, spec=spec, provenance=provenance),
+        source=Origin(name=name, spec=spec, provenance=provenance),
         splits=raw.metadata.split_indices() if raw.metadata else None,
     )
 

@@ -23,7 +23,9 @@ def read_yolo(folder: Path) -> Outlines:
             stem = image.relative_to(place.images).with_suffix("")
             path = place.masks / stem.with_suffix(".txt") if stem.suffix == "" else place.masks / f"{stem}.txt"
             shapes = _shapes(path, names) if path.is_file() else []
-            drawings.append(Drawing(place.part, stem.as_posix(), image, None, shapes, shares=True))
+            drawings.append(
+                Drawing(place.part, (Path(place.above) / stem).as_posix(), image, None, shapes, shares=True)
+            )
     return Outlines("YOLO", names, drawings)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtool.doctor.findings import (
-    BROKEN,
     Finding,
     folder_findings,
     processor_findings,
@@ -17,7 +16,6 @@ from segtool.doctor.findings import (
     telemetry_findings,
     thread_findings,
     working_folders,
-    worst,
 )
 from segtool.doctor.packages import installed_packages, onnxruntime_packages, package_findings
 from segtool.errors import ProviderError, SegtoolError
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from segtool.telemetry import State
 
 _EVENTS: Mapping[State, str] = {"none": "not in this version", "off": "off", "on": "on"}
+_NO_GPU = "no NVIDIA driver responds"
 
 
 def examine() -> dict[str, Any]:
@@ -58,7 +57,7 @@ def examine() -> dict[str, Any]:
         *folder_findings(folders),
     ]
     return {
-        "status": "broken" if worst(findings) == BROKEN else "ok",
+        "status": "broken" if any(finding.severity == "broken" for finding in findings) else "ok",
         "facts": _facts(machine, providers, packages, gpus)
         | {"default threads": str(threads), "onnxruntime's usage events": _EVENTS[events]}
         | {f"{name} folder": str(folder or "none") for name, folder in folders.items()},
@@ -80,9 +79,9 @@ def _providers() -> tuple[dict[str, str | None], list[Finding]]:
 
         return probe_providers(), []
     except SegtoolError as error:
-        return {}, [Finding(BROKEN, str(error), "reinstall the onnxruntime package")]
+        return {}, [Finding("broken", str(error), "reinstall the onnxruntime package")]
     except OSError as error:
-        return {}, [Finding(BROKEN, f"no provider could be tested ({error})", "fix the temporary folder first")]
+        return {}, [Finding("broken", f"no provider could be tested ({error})", "fix the temporary folder first")]
 
 
 def _usage_events(packages: Mapping[str, str | None]) -> State:
@@ -120,6 +119,7 @@ def _facts(
 ) -> dict[str, str]:
     """Return one line of text for each fact."""
     quota, load = machine["cgroup_quota"], machine["load_average"]
+    devices = sorted(path.name for path in Path("/dev/dri").glob("renderD*"))
     refused = [name for name, refusal in providers.items() if refusal is not None]
     return {
         "system": f"{machine['os']}, Python {machine['python']}",
@@ -128,15 +128,8 @@ def _facts(
         "quota": "none" if quota is None else f"{quota:g} processors",
         "load": "unknown" if load is None else ", ".join(f"{value:.2f}" for value in load),
         "instruction sets": ", ".join(machine["instruction_sets"]) or "unknown",
-        "GPU": "; ".join(gpus) or _no_gpu(),
+        "GPU": "; ".join(gpus) or (f"{_NO_GPU}; render devices: {', '.join(devices)}" if devices else _NO_GPU),
         "providers that start": ", ".join(name for name in providers if name not in refused) or "none",
         "providers that do not": ", ".join(refused) or "none",
         **{name: version or "not installed" for name, version in packages.items()},
     }
-
-
-def _no_gpu() -> str:
-    """Return the facts about GPUs if no NVIDIA driver responds."""
-    devices = sorted(path.name for path in Path("/dev/dri").glob("renderD*"))
-    none = "no NVIDIA driver responds"
-    return f"{none}; render devices: {', '.join(devices)}" if devices else none

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,20 +18,24 @@ if TYPE_CHECKING:
 
 Severity = Literal["broken", "warning", "note"]
 
-BROKEN: Severity = "broken"
-WARNING: Severity = "warning"
-NOTE: Severity = "note"
-
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 # Secondary providers of a package, which auto never selects.
 _OPTIONAL = ("TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider", "QNNExecutionProvider")
-_INT8_SETS = {
-    "x86_64": ("avx512_vnni", "avx_vnni", "amx_int8"),
-    "AMD64": ("avx512_vnni", "avx_vnni", "amx_int8"),
-    "aarch64": ("asimddp", "i8mm"),
-}
+_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
+_INT8_SETS = {"x86_64": _VNNI, "AMD64": _VNNI, "aarch64": ("asimddp", "i8mm")}
 _LEAST_FREE = 200e6
+
+# The folders that segtool and its libraries write to, and what to do if one is not writable.
+_FOLDERS: Mapping[str, tuple[Callable[[], Path], Severity, str]] = {
+    "working": (Path.cwd, "warning", "run segtool in another folder, or pass a writable --out"),
+    "temporary": (lambda: Path(tempfile.gettempdir()), "broken", "set TMPDIR to a writable folder"),
+    "cache": (
+        lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"),
+        "warning",
+        "set XDG_CACHE_HOME to a writable folder (matplotlib keeps its fonts there)",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -63,26 +70,24 @@ def provider_findings(providers: Mapping[str, str | None], gpus: Sequence[str]) 
     findings = []
     for name, refusal in providers.items():
         if refusal is not None:
-            finding = f"{name} is listed but does not start: {refusal}"
-            findings.append(Finding(_severity(name, gpus), finding, _remedy(name, gpus)))
+            severity, remedy = _refused_provider(name, gpus)
+            findings.append(Finding(severity, f"{name} is listed but does not start: {refusal}", remedy))
     if gpus and _CUDA not in providers:
         remedy = "pip uninstall -y onnxruntime, then pip install onnxruntime-gpu"
-        findings.append(Finding(WARNING, f"this onnxruntime cannot use the GPU ({gpus[0]})", remedy))
+        findings.append(Finding("warning", f"this onnxruntime cannot use the GPU ({gpus[0]})", remedy))
     return findings
 
 
-def _severity(provider: str, gpus: Sequence[str]) -> Severity:
-    if provider in _OPTIONAL:
-        return NOTE
-    return BROKEN if provider == _CPU or (provider == _CUDA and gpus) else WARNING
-
-
-def _remedy(provider: str, gpus: Sequence[str]) -> str:
-    if provider == _CPU:
-        return "pip install --force-reinstall onnxruntime"
-    if provider == _CUDA and not gpus:
-        return "no NVIDIA driver responds: install it, or the plain onnxruntime package; auto uses the next provider"
-    return "install the libraries in the message; until then --provider auto uses the next provider"
+def _refused_provider(name: str, gpus: Sequence[str]) -> tuple[Severity, str]:
+    """Return the severity and the remedy for a provider that does not start."""
+    if name == _CPU:
+        return "broken", "pip install --force-reinstall onnxruntime"
+    if name == _CUDA and not gpus:
+        return "warning", (
+            "no NVIDIA driver responds: install it, or the plain onnxruntime package; auto uses the next provider"
+        )
+    severity: Severity = "note" if name in _OPTIONAL else "broken" if name == _CUDA else "warning"
+    return severity, "install the libraries in the message; until then --provider auto uses the next provider"
 
 
 def processor_findings(machine: Mapping[str, Any]) -> list[Finding]:
@@ -91,15 +96,15 @@ def processor_findings(machine: Mapping[str, Any]) -> list[Finding]:
     wanted = _INT8_SETS.get(machine["architecture"])
     if wanted and machine["instruction_sets"] and not set(wanted) & set(machine["instruction_sets"]):
         remedy = "measure with segtool benchmark; the FP32 file may be equally fast"
-        findings.append(Finding(NOTE, f"this processor has no {' or '.join(wanted)}, which make INT8 fast", remedy))
+        findings.append(Finding("note", f"this processor has no {' or '.join(wanted)}, which make INT8 fast", remedy))
     quota = machine["cgroup_quota"]
     if quota is not None and quota < 1:
         remedy = "expect throttling; raise the limit"
-        findings.append(Finding(WARNING, f"the cgroup allows only {quota:g} processors", remedy))
+        findings.append(Finding("warning", f"the cgroup allows only {quota:g} processors", remedy))
     load = machine["load_average"]
     if load is not None and load[0] > (os.cpu_count() or 1):
         remedy = "do not trust latencies measured now; stop other programs"
-        findings.append(Finding(WARNING, f"the machine is busy (load {load[0]:.1f})", remedy))
+        findings.append(Finding("warning", f"the machine is busy (load {load[0]:.1f})", remedy))
     return findings
 
 
@@ -108,74 +113,46 @@ def telemetry_findings(events: State) -> list[Finding]:
     if events != "on":
         return []
     finding = f"{VARIABLE} is set to {os.environ.get(VARIABLE, '')!r}, so onnxruntime sends usage events"
-    return [Finding(WARNING, finding, f"unset {VARIABLE}; segtool then sets it to 1")]
+    return [Finding("warning", finding, f"unset {VARIABLE}; segtool then sets it to 1")]
 
 
 def thread_findings(threads: int | str, cpus: int) -> list[Finding]:
-    """Return a finding for a wrong number of threads."""
+    """Return a finding for a wrong number of threads, or for the error in it (a text)."""
     if isinstance(threads, str):
-        return [Finding(BROKEN, threads, "unset OMP_NUM_THREADS, or set it to a positive integer")]
+        return [Finding("broken", threads, "unset OMP_NUM_THREADS, or set it to a positive integer")]
     if threads > cpus:
         finding = f"OMP_NUM_THREADS requests {threads} threads, but this process may use {cpus} processors"
-        return [Finding(WARNING, finding, f"set it to {cpus} or less, or unset it")]
+        return [Finding("warning", finding, f"set it to {cpus} or less, or unset it")]
     return []
 
 
 def folder_findings(folders: Mapping[str, Path | None]) -> list[Finding]:
     """Return findings for folders that are not writable; for a missing folder, its parent is checked."""
-    import shutil  # imported here, because this module is imported with every prediction
-
     findings = []
     for name, folder in folders.items():
+        _, severity, remedy = _FOLDERS[name]
         where = None if folder is None else next((each for each in (folder, *folder.parents) if each.is_dir()), None)
-        severity = BROKEN if name == "temporary" else WARNING
         if where is None or not _is_writable(where):
-            remedy = _FOLDER_REMEDIES[name]
             findings.append(Finding(severity, f"the {name} folder ({folder or 'none'}) is not writable", remedy))
         elif (free := shutil.disk_usage(where).free) < _LEAST_FREE:
             finding = f"the disk of the {name} folder {folder} has only {free / 1e6:.0f} MB of free space"
-            findings.append(Finding(WARNING, finding, "free disk space"))
+            findings.append(Finding("warning", finding, "free disk space"))
     return findings
-
-
-_FOLDER_REMEDIES = {
-    "working": "run segtool in another folder, or pass a writable --out",
-    "temporary": "set TMPDIR to a writable folder",
-    "cache": "set XDG_CACHE_HOME to a writable folder (matplotlib keeps its fonts there)",
-}
 
 
 def working_folders() -> dict[str, Path | None]:
     """Return the folders that segtool and its libraries write to; None for a folder that is not defined."""
-    import tempfile
-
-    return {
-        "working": _first_folder(Path.cwd),
-        "temporary": _first_folder(lambda: Path(tempfile.gettempdir())),
-        "cache": _first_folder(lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")),
-    }
-
-
-def _first_folder(ask: Any) -> Path | None:
-    try:
-        folder: Path = ask()
-    except (OSError, RuntimeError):  # the folder was deleted, none is writable, or there is no home
-        return None
-    return folder
+    folders: dict[str, Path | None] = dict.fromkeys(_FOLDERS)
+    for name, (ask, _, _) in _FOLDERS.items():
+        with suppress(OSError, RuntimeError):  # the folder was deleted, none is writable, or there is no home
+            folders[name] = ask()
+    return folders
 
 
 def _is_writable(folder: Path) -> bool:
     """Return whether a folder is writable, by creating a file: permissions alone are not sufficient."""
-    import tempfile
-
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:
         return False
-
-
-def worst(findings: Iterable[Finding]) -> Severity | None:
-    """Return the severity of the worst finding; None without findings."""
-    found = {each.severity for each in findings}
-    return next((severity for severity in (BROKEN, WARNING, NOTE) if severity in found), None)

@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 
-from segtool.doctor.findings import BROKEN, NOTE, Finding
+from segtool.doctor.findings import Finding
 from segtool.machine.machine import package_versions
 
 BASE = ("segtool", "numpy", "pillow", "click", "rich")
@@ -33,14 +33,14 @@ def onnxruntime_packages() -> list[str]:
 def package_findings(packages: Mapping[str, str | None]) -> list[Finding]:
     """Return findings for the packages: missing ones, and the onnxruntime packages."""
     absent = [name for name in BASE if packages.get(name) is None and name != "segtool"]
-    findings = [Finding(BROKEN, f"{name} is not installed", f"pip install {name}") for name in absent]
+    findings = [Finding("broken", f"{name} is not installed", f"pip install {name}") for name in absent]
     findings += onnxruntime_findings([name for name in packages if name.startswith("onnxruntime") and packages[name]])
     for extra, names in EXTRAS.items():
         lacking = [name for name in names if packages.get(name) is None]
         if lacking:
             remedy = f'pip install "segtool[{extra}]", if you need it'
             findings.append(
-                Finding(NOTE, f"the extra {extra} is incomplete: {', '.join(lacking)} not installed", remedy)
+                Finding("note", f"the extra {extra} is incomplete: {', '.join(lacking)} not installed", remedy)
             )
     return findings
 
@@ -48,19 +48,14 @@ def package_findings(packages: Mapping[str, str | None]) -> list[Finding]:
 def onnxruntime_findings(names: list[str]) -> list[Finding]:
     """Return findings for the onnxruntime packages of these names."""
     if not names:
-        return [Finding(BROKEN, "onnxruntime is not installed", "pip install onnxruntime")]
+        return [Finding("broken", "onnxruntime is not installed", "pip install onnxruntime")]
     if len(names) > 1:
         finding = f"{' and '.join(names)} are installed together and overwrite each other's files"
         remedy = f"pip uninstall -y {' '.join(names)}, then pip install the one you want"
-        return [Finding(BROKEN, finding, remedy)]
-    missing = missing_files(names[0])
+        return [Finding("broken", finding, remedy)]
+    files = importlib.metadata.files(names[0]) or []
+    missing = sum(not Path(str(file.locate())).exists() for file in files if file.suffix != ".pyc")
     if not missing:
         return []
     finding = f"{missing} files of {names[0]} are missing, probably because another onnxruntime package was uninstalled"
-    return [Finding(BROKEN, finding, f"pip install --force-reinstall --no-deps {names[0]}")]
-
-
-def missing_files(package: str) -> int:
-    """Return the number of installed files of a package that are missing."""
-    files = importlib.metadata.files(package) or []
-    return sum(not Path(str(file.locate())).exists() for file in files if file.suffix != ".pyc")
+    return [Finding("broken", finding, f"pip install --force-reinstall --no-deps {names[0]}")]

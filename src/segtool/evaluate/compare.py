@@ -11,10 +11,9 @@ from segtool.evaluate.comparison import Comparison, Comparisons
 from segtool.evaluate.evaluate import (
     EvaluateOptions,
     Progress,
-    check_outputs,
     evaluation_of,
     open_for,
-    refuse_inputs,
+    refuse_outputs,
     tally_of,
     write_per_image,
 )
@@ -30,7 +29,7 @@ def compare(models: Sequence[str | Path], *, options: EvaluateOptions, progress:
     models
         At least two .onnx or .keras files or run folders.
     options
-        The data and the outputs; `segtool.report.evaluation.draw_comparison` draws the pictures.
+        The data and the outputs.
     progress
         Called with (images done, total images).
 
@@ -40,14 +39,11 @@ def compare(models: Sequence[str | Path], *, options: EvaluateOptions, progress:
         A model or the data cannot be used, or the models have different classes or training parts. An output exists
         already, is one of the inputs, or is named twice.
     """
-    if len(models) < 2 or options.confusion is not None:
-        raise DataError(
-            "A comparison takes at least two models and draws no confusion matrix; evaluate the models one by one."
-        )
-    check_outputs(options)
+    if len(models) < 2:
+        raise DataError(f"A comparison takes at least two models, found {len(models)}; score one with evaluate().")
+    refuse_outputs(models, options)
     predictors = [open_for(model, options) for model in models]
     _refuse_different_classes(predictors)
-    refuse_inputs(predictors, options)
     selection = select(predictors, data=options.data, part=options.split)
     for predictor in predictors:
         refuse_other_classes(predictor.contract, selection.data)

@@ -15,14 +15,14 @@ from segtool.evaluate.selection import Selection, refuse_other_classes, select, 
 from segtool.files import named_twice, refuse_existing, refuse_input_as_output, write_bytes
 from segtool.metrics import Bootstrap, default_width
 from segtool.models.predictor import Predictor, open_predictor
-from segtool.models.resolve import run_files
+from segtool.models.resolve import find_model, run_files
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """The data of an evaluation, and what to write in addition to the figures.
+    """The data of an evaluation, and how to score it; `segtool.report.evaluation` draws pictures of the result.
 
     Attributes
     ----------
@@ -33,10 +33,6 @@ class EvaluateOptions:
         parts, else "all".
     per_image
         CSV file for the scores of each image.
-    confusion
-        PNG file for the confusion matrix, drawn by `segtool.report.evaluation`.
-    pictures, samples
-        PNG file for image, truth and prediction side by side, and the number of images; drawn by the same module.
     boundary_width
         Width in pixels of the boundary for boundary IoU; None for 2 % of the diagonal of each image.
     bootstrap
@@ -50,9 +46,6 @@ class EvaluateOptions:
     data: str | None = None
     split: str | None = None
     per_image: Path | None = None
-    confusion: Path | None = None
-    pictures: Path | None = None
-    samples: int = 6
     boundary_width: int | None = None
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     provider: str = "auto"
@@ -79,9 +72,8 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
         The model or the data cannot be used, or their classes differ. An output exists already, is one of the inputs,
         or is named twice.
     """
-    check_outputs(options)
+    refuse_outputs([model], options)
     predictor = open_for(model, options)
-    refuse_inputs([predictor], options)
     selection = select([predictor], data=options.data, part=options.split)
     refuse_other_classes(predictor.contract, selection.data)
     [counted] = tally_of([predictor], selection, options, progress)
@@ -89,35 +81,21 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
     return replace(evaluation, written=write_per_image([evaluation], options))
 
 
-def check_outputs(options: EvaluateOptions) -> None:
-    """Refuse wrong or existing outputs before any work is done."""
-    if wrong := wrong_outputs(options):
-        raise DataError(wrong)
-    for path in _outputs(options):
+def refuse_outputs(models: Sequence[str | Path | None], options: EvaluateOptions, further: Sequence[Path] = ()) -> None:
+    """Refuse outputs before any work is done: existing ones, two of one name, and files that are read.
+
+    A model, a file of its run or of the data is refused also with `overwrite`. `further` are outputs of the caller.
+    """
+    outputs = [*further, *([] if options.per_image is None else [options.per_image])]
+    if not outputs:
+        return
+    if twice := named_twice(outputs):
+        raise DataError(f"{twice} is named for two outputs, expected a different file for each; choose another name.")
+    for path in outputs:
         refuse_existing(path, overwrite=options.overwrite)
-
-
-def wrong_outputs(options: EvaluateOptions) -> str | None:
-    """Return the message for wrong output names; None if they are valid."""
-    if twice := named_twice(_outputs(options)):
-        return f"{twice} is named for two outputs, expected a different file for each; choose another name."
-    for what, path in (("confusion matrix", options.confusion), ("pictures", options.pictures)):
-        if path is not None and path.suffix.lower() != ".png":
-            return f"The output {path} for the {what} does not end in .png, expected a PNG file; change its name."
-    return None
-
-
-def refuse_inputs(predictors: Sequence[Predictor], options: EvaluateOptions) -> None:
-    """Refuse outputs that are a model, a file of its run or of the data, even with `overwrite`."""
-    outputs = _outputs(options)
-    if outputs:
-        spec = options.data or spec_of_runs(predictors)
-        read = [path for predictor in predictors for path in (predictor.path, *run_files(predictor.path.parent))]
-        refuse_input_as_output(outputs, [*read, *paths_of(spec)])
-
-
-def _outputs(options: EvaluateOptions) -> list[Path]:
-    return [path for path in (options.per_image, options.confusion, options.pictures) if path is not None]
+    paths = [find_model(model).path for model in models]
+    read = [one for path in paths for one in (path, *run_files(path.parent))]
+    refuse_input_as_output(outputs, [*read, *paths_of(options.data or spec_of_runs(paths))])
 
 
 def open_for(model: str | Path | None, options: EvaluateOptions) -> Predictor:

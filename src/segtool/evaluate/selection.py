@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def select(predictors: Sequence[Predictor], *, data: str | None, part: str | Non
     DataError
         The data or the part does not exist, or the models were trained on different parts of the same data.
     """
-    spec = data or spec_of_runs(predictors)
+    spec = data or spec_of_runs([predictor.path for predictor in predictors])
     divisions = _distinct([predictor.contract.split for predictor in predictors])
     classes = classes_of(predictors[0].contract)
     loaded = [(division, load_dataset(spec, **division, classes=classes)) for division in divisions]
@@ -102,14 +103,12 @@ def refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
         )
 
 
-def spec_of_runs(predictors: Sequence[Predictor]) -> str:
-    """Return the spec of the training data of the models' runs."""
-    folders = [predictor.path.parent for predictor in predictors if (predictor.path.parent / RUN_NAME).is_file()]
+def spec_of_runs(models: Sequence[Path]) -> str:
+    """Return the spec of the training data of the runs that model files are in."""
+    folders = [path.parent for path in models if (path.parent / RUN_NAME).is_file()]
     specs = {str(read_run(folder).data["spec"]) for folder in folders}
     if not specs:
-        raise DataError(
-            f"{predictors[0].path} is not in a run folder, so there is no data to score it on; pass --data SPEC."
-        )
+        raise DataError(f"{models[0]} is not in a run folder, so there is no data to score it on; pass --data SPEC.")
     if len(specs) > 1:
         raise DataError(
             f"The runs of the models were trained on different data ({', '.join(sorted(specs))}); pass --data SPEC to "

@@ -39,7 +39,7 @@ def export_model(
 
 
 class _Callable(ModuleType):
-    """This package: `segtool.export(model, ...)` exports, and the package still has its modules."""
+    """Makes the package callable: `segtool.export(model, ...)` exports, and its modules are where they were."""
 
     def __call__(self, model: Any, *, data: str | Path | None = None, **options: Any) -> ExportResult:
         """Export a network from Python.

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from segtool.array_types import IndexArray, UInt8Array
 from segtool.contract import ModelContract
@@ -45,7 +44,7 @@ class ExportData:
             "ignore_id": dataset.ignore_id,
         }
 
-    def few_images(self, count: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def few_images(self, count: int, size: tuple[int, int]) -> UInt8Array:
         """Return up to `count` validation images, training ones where there are none, resized: uint8 (n, H, W, C)."""
         pool = self.split.val if self.split.val.size else self.split.train
         return self.dataset.images([int(index) for index in pool[:count]], size=size)

@@ -54,8 +54,8 @@ class Parity:
             return None
         return Refusal(
             "Parity gate: the exported graph's probabilities differ from the network's by up to "
-            f"{self.max_difference:.3g} (allowed {MAX_DIFFERENCE:g}) and {self.label_agreement:.4%} of the labels agree "
-            f"(needed {MIN_AGREEMENT:.2%})",
+            f"{self.max_difference:.3g} (allowed {MAX_DIFFERENCE:g}) and {self.label_agreement:.4%} of the labels "
+            f"agree (needed {MIN_AGREEMENT:.2%})",
             "the file was not written, please report this network",
             final=not math.isfinite(self.max_difference),
         )

@@ -50,7 +50,7 @@ class _Candidate:
         return replace(self, accuracy=replace(self.accuracy, candidates=chosen))
 
 
-def export_int8(made: Float32File, job: Job, target: Path) -> ModelContract:
+def export_int8(float32: Float32File, job: Job, target: Path) -> ModelContract:
     """Quantize, compare accuracy and speed with the published FP32 file, and publish.
 
     Raises
@@ -58,11 +58,11 @@ def export_int8(made: Float32File, job: Job, target: Path) -> ModelContract:
     GateError
         INT8 loses more than `max_drop` whatever is left in float, or is slower than FP32 on its own processor.
     """
-    contract = made.contract
-    pruned = _pruned(made, job)
+    contract = float32.contract
+    pruned = _pruned(float32, job)
     facts = _pruning_facts(pruned)
     found, sensitive, kept = _accurate(
-        made if pruned is None else replace(made, base=pruned.model), job, restore=pruned is None
+        float32 if pruned is None else replace(float32, base=pruned.model), job, restore=pruned is None
     )
     if pruned is not None and not _holds(found):
         drop = found.accuracy.drop_points
@@ -74,10 +74,10 @@ def export_int8(made: Float32File, job: Job, target: Path) -> ModelContract:
         )
         facts = {"pruned": {"channels": {}, "macs_saved": 0.0, "lost_points": drop}}
         before = found.accuracy.candidates
-        found, sensitive, kept = _accurate(made, job)
+        found, sensitive, kept = _accurate(float32, job)
         found = found.after(before)
     accuracy = _judge_accuracy(found, kept, job.options.waive)
-    figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(made, found, job)}
+    figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(float32, found, job)}
     if text := optimistic(accuracy):
         logger.warning(text)
     figures["speed"]["recommendation"] = recommend(figures).file
@@ -85,7 +85,7 @@ def export_int8(made: Float32File, job: Job, target: Path) -> ModelContract:
         contract,
         precision="int8",
         convolutions={},
-        quantization={**_facts(found.quantized, job, made.digest, sensitive), **facts},
+        quantization={**_facts(found.quantized, job, float32.digest, sensitive), **facts},
         metrics={**contract.metrics, "int8": found.metrics},
         gates=figures,
     )
@@ -93,9 +93,9 @@ def export_int8(made: Float32File, job: Job, target: Path) -> ModelContract:
     return proven
 
 
-def _pruned(made: Float32File, job: Job) -> Pruned | None:
+def _pruned(float32: Float32File, job: Job) -> Pruned | None:
     """Return the graph without the channels that others can stand in for; None where that was not asked for."""
-    allowed, contract = job.options.prune, made.contract
+    allowed, contract = job.options.prune, float32.contract
     if allowed is None:
         return None
     count = job.options.images_to_prune_on((contract.height, contract.width))
@@ -106,7 +106,7 @@ def _pruned(made: Float32File, job: Job) -> Pruned | None:
             "images show which channels are redundant; name more data with --data, or export without --prune. "
             "The FP32 file was written."
         )
-    return prune(made.base, batches, allowed=allowed / 100, progress=job.progress)
+    return prune(float32.base, batches, allowed=allowed / 100, progress=job.progress)
 
 
 def _pruning_facts(pruned: Pruned | None) -> dict[str, Any]:
@@ -125,27 +125,33 @@ def _pruning_facts(pruned: Pruned | None) -> dict[str, Any]:
     }
 
 
-def _judge_speed(made: Float32File, found: _Candidate, job: Job) -> dict[str, Any]:
+def _judge_speed(float32: Float32File, found: _Candidate, job: Job) -> dict[str, Any]:
     """Time both files and return the figures; warn of what is not faster and not refused."""
-    images = job.data.real_images(1, made.contract)
-    speed = measure_speed(lambda: made.run(images), lambda: found.run(images), threads=found.threads, preset=job.preset)
+    images = job.data.real_images(1, float32.contract)
+    speed = measure_speed(
+        lambda: float32.run(images), lambda: found.run(images), threads=found.threads, preset=job.preset
+    )
     record = judge(speed, waive=job.options.waive)
     if speed.verdict != "faster" and "waived" not in record:
         logger.warning(speed_warning(record))
     return record
 
 
-def _accurate(made: Float32File, job: Job, *, restore: bool = True) -> tuple[_Candidate, dict[str, float], list[str]]:
+def _accurate(
+    float32: Float32File, job: Job, *, restore: bool = True
+) -> tuple[_Candidate, dict[str, float], list[str]]:
     """Return the first candidate that keeps the accuracy, the one with all in INT8 where none does.
 
     With it come the sensitivities, where they were measured, and the layers that went back to float: none without
     `restore`.
     """
-    batches = _batches(made, job)
-    first = _candidate(made, job, quantize(made.base, batches, preset=job.preset, calibration=job.options.calibration))
+    batches = _batches(job)
+    first = _candidate(
+        float32, job, quantize(float32.base, batches, preset=job.preset, calibration=job.options.calibration)
+    )
     found, sensitive = first, dict[str, float]()
     if restore and not _holds(found):
-        sensitive = _sensitivities(made, job, found.quantized.strength)
+        sensitive = _sensitivities(float32, job, found.quantized.strength)
     kept: list[str] = []
     for name in sensitive:
         if _holds(found) or len(kept) + 1 == len(sensitive):
@@ -153,27 +159,27 @@ def _accurate(made: Float32File, job: Job, *, restore: bool = True) -> tuple[_Ca
         kept.append(name)
         logger.warning("INT8 loses %.2f points; %s stays in float.", found.accuracy.drop_points, name)
         again = quantize(
-            made.base,
+            float32.base,
             batches,
             preset=job.preset,
             calibration=job.options.calibration,
             keep_float=kept,
             strengths=[found.quantized.strength],
         )
-        found = _candidate(made, job, again)
+        found = _candidate(float32, job, again)
     return found.after(len(kept)) if _holds(found) else first, sensitive, kept
 
 
-def _candidate(made: Float32File, job: Job, quantized: Quantized) -> _Candidate:
+def _candidate(float32: Float32File, job: Job, quantized: Quantized) -> _Candidate:
     """Measure a quantized model; the gate does not refuse it yet."""
-    contract = made.contract
+    contract = float32.contract
     run, threads = onnx_runner(save(quantized.model, job.folder / "int8.onnx"))
     labels = as_labels(run, contract.label_dtype)
     score, metrics = measure(run, job)
     images = job.data.real_images(images_at_once(contract, most=job.options.parity_images), contract)
-    agreement = gates.agreement(as_labels(made.run, contract.label_dtype)(images), labels(images))
+    agreement = gates.agreement(as_labels(float32.run, contract.label_dtype)(images), labels(images))
     count, drop = int(job.data.split.val.size), job.options.max_drop
-    accuracy = gates.compare_accuracy(made.score, score, images=count, max_drop=drop, label_agreement=agreement)
+    accuracy = gates.compare_accuracy(float32.score, score, images=count, max_drop=drop, label_agreement=agreement)
     return _Candidate(quantized, run, threads, metrics, accuracy)
 
 
@@ -191,23 +197,23 @@ def _judge_accuracy(candidate: _Candidate, kept: Sequence[str], waive: Collectio
         raise GateError(f"{error} Returning {len(kept)} layers to float ({', '.join(kept)}) did not help.") from error
 
 
-def _sensitivities(made: Float32File, job: Job, strength: float) -> dict[str, float]:
+def _sensitivities(float32: Float32File, job: Job, strength: float) -> dict[str, float]:
     found = sensitivities(
-        made.base,
-        _batches(made, job),
+        float32.base,
+        _batches(job),
         preset=job.preset,
         calibration=job.options.calibration,
         strength=strength,
-        layers=layers_of(made.base),
+        layers=layers_of(float32.base),
     )
     for name, share in found.items():
         logger.info("%s alone in INT8 changes the label of %.4f%% of the calibration pixels", name, share * 100)
     return found
 
 
-def _batches(made: Float32File, job: Job) -> Batches:
-    count = job.options.images_to_calibrate((made.contract.height, made.contract.width))
-    return lambda: job.data.calibration(count, made.contract)
+def _batches(job: Job) -> Batches:
+    count = job.options.images_to_calibrate((job.contract.height, job.contract.width))
+    return lambda: job.data.calibration(count, job.contract)
 
 
 def _facts(quantized: Quantized, job: Job, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:

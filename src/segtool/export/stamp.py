@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,12 +17,14 @@ import onnx
 from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import GOLDEN_KEY, METADATA_KEY, GoldenPair, ModelContract
 from segtool.export import gates
-from segtool.export.data import ExportData
-from segtool.export.job import Job
 from segtool.export.running import as_labels, onnx_runner
 from segtool.files import write_bytes
 from segtool.images.pixels import resize_image
 from segtool.runtime.model_file import sealed
+
+if TYPE_CHECKING:  # `segtool info` takes the census alone, and needs none of what an export does
+    from segtool.export.data import ExportData
+    from segtool.export.job import Job
 
 MAX_IMAGES = 4
 MAX_BYTES = 1 << 17  # of all images before compression: photographs hardly shrink in it

@@ -1,4 +1,4 @@
-"""Array types of the runtime, and iteration over large arrays in bands of rows."""
+"""Array types of all packages, and iteration over large arrays in bands of rows."""
 
 from collections.abc import Iterator
 

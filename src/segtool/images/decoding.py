@@ -76,7 +76,7 @@ _LARGE = 2**22  # pixels; larger images are checked against the available memory
 # Bytes in memory per pixel, by mode: decoded by Pillow, as an array, and as a label. Other modes use the maximum.
 _BYTES_A_PIXEL = {"1": 3, "L": 3, "P": 6, "RGB": 8, "YCbCr": 8}
 _MOST_BYTES_A_PIXEL = 12
-_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 @contextmanager
@@ -184,6 +184,17 @@ def check_pixels(image: Image.Image, channels: int, name: str) -> None:
             raise DataError(f"{name} has pixel values {lowest}..{highest}; expected 16 bits (0..65535) or less.")
 
 
+def is_wide(image: Image.Image) -> bool:
+    """Return whether pixels have 16 bits, also where Pillow returns the upper 8 of them, as for colour.
+
+    `image` must not be loaded yet.
+    """
+    tiles = getattr(image, "tile", ())  # exists only before the file is loaded
+    raw_mode = tiles[0][3] if tiles else ""
+    raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) and raw_mode else raw_mode
+    return image.mode in WIDE_MODES or (isinstance(raw_mode, str) and ";16" in raw_mode)
+
+
 def _is_32_bit(image: Image.Image) -> bool:
     """Return whether an image is a TIFF of 32-bit integers, not 16-bit grey (PGM, signed TIFF) in the same mode."""
     bits_per_sample = 258
@@ -193,7 +204,7 @@ def _is_32_bit(image: Image.Image) -> bool:
 def to_uint8(image: Image.Image, channels: int) -> UInt8Array:
     """Convert a Pillow image of any mode that `check_pixels` passes to uint8 (H, W, channels)."""
     wanted = "L" if channels == 1 else "RGB"
-    flat = _narrow(image) if image.mode in _WIDE_MODES else _opaque(image)
+    flat = _narrow(image) if image.mode in WIDE_MODES else _opaque(image)
     # Some modes (LAB, HSV) do not convert to grey directly, so colour is converted to RGB first.
     colored = flat if flat.mode in ("1", "L", "RGB") else flat.convert("RGB")
     array = np.array(colored if colored.mode == wanted else colored.convert(wanted))
@@ -232,7 +243,7 @@ def mask_values(image: Image.Image, name: str) -> IntegerArray:
     if image.mode in ("L", "P", "RGB"):
         values = np.array(image)
         return values if step == 1 else values // np.uint8(step)
-    if image.mode in _WIDE_MODES:
+    if image.mode in WIDE_MODES:
         return np.array(image, dtype=np.int32 if image.mode == "I" else np.uint16)
     if image.mode == "1":
         return np.array(image, dtype=np.uint8)

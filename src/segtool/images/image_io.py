@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from segtool.array_types import IntegerArray, UInt8Array
 from segtool.errors import DataError
 from segtool.files import atomic_path, refuse_existing, sha256_of, write_bytes
-from segtool.images.decoding import MAX_PIXELS, decoding, mask_values, open_checked, opened
+from segtool.images.decoding import MAX_PIXELS, decoding, is_wide, mask_values, open_checked, opened
 from segtool.images.pictures import Palette, color_table
 from segtool.images.pixels import ImagePixels
 from segtool.images.png import write_id_png
@@ -82,10 +82,11 @@ def decode_pixels(
         image = open_checked(stream, name, max_pixels)
         if before is not None:
             before(image.width * image.height)
+        wide = is_wide(image)
         ImageOps.exif_transpose(
             image, in_place=True
         )  # without in_place it copies the image even if it does not rotate it
-        return ImagePixels(image, channels, name)
+        return ImagePixels(image, channels, name, wide=wide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +123,17 @@ def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray
         As in `read_image`, or the pixels are of a kind that cannot be ids (float, CMYK, ...).
     """
     return read_mask_pixels(path, max_pixels=max_pixels).values
+
+
+def read_mask_colors(path: str | Path) -> UInt8Array:
+    """Read the colours of a mask, uint8 (H, W, 3), as `read_image` does, but without alpha, as `read_mask` does."""
+    source = Path(path)
+    with opened(source) as stream, decoding(str(source)):
+        image = open_checked(stream, str(source), MAX_PIXELS)
+        image.info.pop("transparency", None)  # before the pixels are loaded
+        ImageOps.exif_transpose(image, in_place=True)
+        opaque = image.convert("RGB") if "A" in image.getbands() else image
+        return ImagePixels(opaque, 3, str(source)).whole()
 
 
 def read_mask_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> MaskPixels:

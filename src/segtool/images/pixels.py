@@ -15,7 +15,10 @@ from PIL import Image
 
 from segtool.array_types import UInt8Array
 from segtool.images.arrays import row_bands
-from segtool.images.decoding import check_pixels, decoding, is_plain, to_uint8
+from segtool.images.decoding import WIDE_MODES, check_pixels, decoding, is_plain, to_uint8
+
+_SENSOR_BITS = (8, 10, 12, 14)
+"""Bits of cameras and scanners that write 16-bit files."""
 
 
 class Pixels(Protocol):
@@ -66,6 +69,8 @@ class ImagePixels:
         1 for grey, 3 for RGB.
     name
         Name of the image in errors.
+    wide
+        Whether the file has 16 bits per pixel and channel.
 
     Raises
     ------
@@ -73,16 +78,30 @@ class ImagePixels:
         The range of its pixels is unknown, or the channels are neither 1 nor 3.
     """
 
-    def __init__(self, image: Image.Image, channels: int, name: str) -> None:
+    def __init__(self, image: Image.Image, channels: int, name: str, *, wide: bool = False) -> None:
         check_pixels(image, channels, name)
         self._image = image
         self._channels = channels
         self._name = name
+        self._wide = wide
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self._image.height, self._image.width
+
+    @property
+    def largest_value(self) -> int | None:
+        """The largest value of a 16-bit file, 0..65535, without alpha; None for other files."""
+        if not self._wide:
+            return None
+        with decoding(self._name):
+            if self._image.mode in WIDE_MODES:
+                grey = self._image if self._image.mode in ("I", "I;16") else self._image.convert("I")
+                return int(grey.getextrema()[1])  # type: ignore[arg-type]
+            bands = [band for band in self._image.getbands() if band != "A"]
+            # Pillow returns the upper 8 bits of colour.
+            return 257 * max(int(self._image.getchannel(band).getextrema()[1]) for band in bands)  # type: ignore[arg-type]
 
     def read(self, rows: slice, columns: slice) -> UInt8Array:
         """Return a converted rectangle."""
@@ -119,6 +138,17 @@ class ImagePixels:
         for rows in row_bands(height, width):
             plain.paste(_to_pillow(self.read(rows, slice(0, width))), (0, rows.start))
         return plain
+
+
+def sensor_bits(largest: int) -> int | None:
+    """Return the bits of the sensor that uses this part of the range of 16 bits; None if all of it is used."""
+    return next((bits for bits in _SENSOR_BITS if largest < 1 << bits), None)
+
+
+def range_used(bits: int) -> str:
+    """Return the percentage of the range of 16 bits that values of fewer bits use: "6 %"."""
+    share = 100 * ((1 << bits) - 1) / 65535
+    return f"{share:.{share < 1:d}f} %"
 
 
 def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:

@@ -37,7 +37,7 @@ def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
     cpu = _cpuinfo(proc)
     flags = (cpu.get("flags") or cpu.get("Features") or "").split()
     return {
-        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cpu": cpu.get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.machine(),
         "cores": os.cpu_count(),
         "available_cpus": available_cpus(proc=proc),
         "cgroup_quota": cgroup_quota(proc=proc),
@@ -46,7 +46,7 @@ def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
         "frequency": frequency_scaling(proc=proc, system=system),
         "memory_bytes": _memory(proc),
         "load_average": load_average(),
-        "os": platform.platform(),
+        "os": _system(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "packages": package_versions(_PACKAGES),
@@ -83,6 +83,16 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _system() -> str:
+    """Return the system, its release, the architecture and the C library as text.
+
+    `platform.platform` and `platform.processor` start a child process (``uname -p``). A signal could leave it behind.
+    """
+    system, mac, library = platform.uname(), platform.mac_ver()[0], "".join(platform.libc_ver())
+    parts = ("macOS", mac) if mac else (system.system, system.release)
+    return "-".join([*parts, system.machine, *(["with", library] if library else [])])
 
 
 def _cpuinfo(proc: Path) -> dict[str, str]:

@@ -91,7 +91,7 @@ def open_predictor(
                 f"{source.path} runs in Keras, which has no provider or threads option; remove them, or export it."
             )
         return _open_keras(source)
-    from segtool.runtime.segmenter import load
+    from segtool.runtime.opening import load
 
     segmenter = load(
         source.path, provider=provider, threads=threads, provider_options=provider_options, sandbox=sandbox

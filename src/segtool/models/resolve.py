@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -132,6 +132,25 @@ def read_run(folder: str | Path) -> Run:
     if not isinstance(data, dict) or not {"spec", "fingerprint", "class_names"} <= data.keys():
         raise ModelFileError(f"{path} does not describe the data that the run was trained on; train again.")
     return Run(Path(folder), info)
+
+
+def exported_files(named: Sequence[Path]) -> list[Path]:
+    """Return the named files, with each run folder replaced by its exported files, FP32 first.
+
+    Raises
+    ------
+    ModelFileError
+        A folder is not a run folder, or has no exported file.
+    """
+    return [file for path in named for file in _exported_in(path)]
+
+
+def _exported_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    read_run(path)
+    files = [file for name in (ONNX_NAME, INT8_NAME) if (file := path / name).is_file()]
+    return files or [latest_exported(path)]
 
 
 def run_files(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segtool.errors import DataError
-from segtool.predict.naming import images_below
+from segtool.predict.finding import images_below
 
 _State = tuple[int, int]
 

@@ -6,7 +6,7 @@ input counts. Lines are appended and never rewritten. A line is handed to the op
 the process does not lose it. It is not synced to the disk: after a power failure, outputs whose lines are lost are
 replaced only with --overwrite.
 
-Memory: an offset for each input of this run, and a line (about 1 kB) for each input of a resumed run.
+Memory: a line (about 1 kB) for each input.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from segtool.errors import OutputWriteError
-from segtool.files import write_error
+from segtool.files import lock_file, write_error
 from segtool.predict.manifest import Entry, to_line
 
 JOURNAL_NAME = "manifest.jsonl.part"
@@ -41,6 +41,8 @@ class Journal:
         The file.
     descriptor
         The open file, which holds the lock.
+    begun
+        Whether it contains entries of this run.
     folders
         Where earlier runs wrote, relative to the output folder.
     is_over
@@ -56,18 +58,13 @@ class Journal:
         self._earlier: dict[str, bytes] = {}  # the last line of each input of earlier runs, by its absolute path
         self._adopted = False  # whether they come from a manifest, so that the file does not contain them yet
         self._end = 0
-        self._reader: BinaryIO | None = None
+        self.begun = False
         self._writing = threading.Lock()
 
     @property
     def has_earlier(self) -> bool:
         """Whether it contains entries of earlier runs."""
         return bool(self._earlier)
-
-    @property
-    def begun(self) -> bool:
-        """Whether it contains entries of this run."""
-        return self._reader is not None
 
     def load(self) -> dict[str, Any] | None:
         """Read the entries of earlier runs; return the header of the first run, or None without one.
@@ -107,36 +104,31 @@ class Journal:
         """Start the part of this run after the loaded or adopted entries; remove everything else in the file."""
         try:
             os.truncate(self.descriptor, self._end)
-            self._reader = self.path.open("rb")
         except OSError as error:
             raise write_error(self.path, error) from error
+        self.begun = True
         seeds = self._earlier.values() if self._adopted else ()
         self._write(to_line({"header": {**header, "folder": self._folder, "seeds": len(seeds)}}) + b"\n")
         for line in seeds:
             self._write(line)
 
-    def append(self, entry: Entry) -> int:
-        """Add the status of an input; return the offset of its line.
+    def append(self, entry: Entry) -> bytes:
+        """Add the status of an input; return its line, without the line break.
 
         Raises
         ------
         OutputWriteError
             The operating system refused the write.
         """
-        return self._write(to_line(entry.to_dict()) + b"\n")
+        line = to_line(entry.to_dict())
+        self._write(line + b"\n")
+        return line
 
     def get(self, name: str) -> Entry | None:
         """Return the last entry of earlier runs for an input of this name; None without one."""
         line = self._earlier.get(self._key(name))
         entry = None if line is None else Entry.from_dict(_parse(line))
         return None if entry is None else replace(entry, input=name)
-
-    def line(self, offset: int) -> bytes:
-        """Return a line of `append` as it is in the file."""
-        if self._reader is None:
-            raise ValueError("The journal was not begun.")
-        self._reader.seek(offset)
-        return self._reader.readline().rstrip(b"\n")
 
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
         """Yield the entries of earlier runs for inputs that are not in `names`."""
@@ -154,8 +146,6 @@ class Journal:
 
     def close(self) -> None:
         """Close the file, which releases the lock."""
-        if self._reader is not None:
-            self._reader.close()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -167,18 +157,14 @@ class Journal:
     def _key(self, name: str) -> str:
         return _joined(self._folder, name)
 
-    def _write(self, line: bytes) -> int:
-        """Append a line; return its offset."""
+    def _write(self, line: bytes) -> None:
         with self._writing:
-            offset = self._end
             try:
                 written = os.write(self.descriptor, line)
             except OSError as error:
                 raise write_error(self.path, error) from error
             if written != len(line):
                 raise write_error(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-            self._end += written
-        return offset
 
 
 @contextmanager
@@ -223,23 +209,15 @@ def _refuse_file(out: Path) -> None:
 
 
 def _lock(journal: Journal) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock; two runs in one folder are not detected there
-        return
-    try:
-        fcntl.flock(journal.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    is_ours = lock_file(journal.descriptor)
+    with suppress(FileNotFoundError):
         # The process that held the lock may have ended in between and removed the file that was opened.
-        is_there = os.path.samestat(os.fstat(journal.descriptor), journal.path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        is_there = False
-    except OSError:  # a file system without locks
-        return
-    if not is_there:
-        raise OutputWriteError(
-            f"Another process is writing predictions into {journal.path.parent}; wait for it, stop it, or choose "
-            "another --out."
-        )
+        if is_ours and os.path.samestat(os.fstat(journal.descriptor), journal.path.stat()):
+            return
+    raise OutputWriteError(
+        f"Another process is writing predictions into {journal.path.parent}; wait for it, stop it, or choose "
+        "another --out."
+    )
 
 
 def _joined(folder: str, name: str) -> str:

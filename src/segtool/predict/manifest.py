@@ -52,6 +52,8 @@ class Entry:
         Time from opening the file to its labels.
     pixels
         Number of pixels by class name, for the classes that occur.
+    largest_value
+        The largest value of a 16-bit image, 0..65535; None for others.
     """
 
     input: str
@@ -68,6 +70,7 @@ class Entry:
     provider: str | None = None
     seconds: float | None = None
     pixels: Mapping[str, int] | None = None
+    largest_value: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the known facts of the input in plain Python types."""

@@ -1,4 +1,4 @@
-"""Write the requested outputs of one image: label map, pictures, probabilities."""
+"""The requested outputs of one image, label map, pictures, probabilities, and its entry in the manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from segtool.files import sha256_of, write_with
 from segtool.images.arrays import count_labels
 from segtool.images.image_io import write_labels
 from segtool.images.pictures import write_color, write_overlay
+from segtool.predict.manifest import Entry
 from segtool.predict.naming import SUFFIXES, with_kind
+from segtool.runtime.sources import InputFacts
 from segtool.runtime.stream import Result
 
 
@@ -44,7 +46,39 @@ def write_outputs(result: Result, outputs: Mapping[str, str], out: Path, contrac
     }
 
 
-def pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
+def entry_of(name: str, result: Result, contract: ModelContract, *, provider: str) -> Entry:
+    """Return the entry of an image before its outputs are written, with the status "not run".
+
+    Parameters
+    ----------
+    name
+        The name of the input.
+    result
+        The result of the prediction.
+    contract
+        The contract of the model, for the class names.
+    provider
+        The execution provider that ran it.
+    """
+    entry = Entry(name, error=None if result.error is None else str(result.error), provider=provider)
+    _add_facts(entry, result.facts)
+    entry.seconds = round(result.seconds, 6)
+    if result.labels is not None:
+        entry.height, entry.width = result.labels.shape
+        entry.pixels = _pixel_counts(result.labels, contract.class_names)
+    return entry
+
+
+def _add_facts(entry: Entry, facts: InputFacts | None) -> None:
+    if facts is None:
+        return
+    entry.bytes, entry.mtime_ns, entry.sha256 = facts.bytes, facts.mtime_ns, facts.sha256
+    entry.largest_value = facts.largest_value
+    if facts.frames > 1:
+        entry.note = f"first frame of {facts.frames}"
+
+
+def _pixel_counts(labels: IntegerArray, names: Sequence[str]) -> dict[str, int]:
     """Return the number of pixels by class name, for the classes that occur in labels (H, W)."""
     counts = count_labels(labels, len(names))
     return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}

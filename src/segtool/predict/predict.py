@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from segtool.predict.finding import find_sources
+from segtool.predict.jobs import Stop
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
-from segtool.predict.missing import shown, why_missing
-from segtool.predict.naming import Namer, common_folder, find_sources
+from segtool.predict.missing import missing_entry
+from segtool.predict.naming import Namer, common_folder
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.predict_run import PredictRun, Progress, Stop
+from segtool.predict.predict_run import PredictRun, Progress
 from segtool.predict.resume import refuse_earlier, run_header, take_up
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.tiling import uses_tiles
@@ -83,9 +85,3 @@ def check_options(segmenter: Segmenter, options: PredictOptions) -> None:
         segmenter.require_probabilities()
     uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # raises if the tile size does not fit
     refuse_earlier(options)
-
-
-def missing_entry(text: str) -> Entry:
-    """Return the failed entry of an argument that matches nothing."""
-    expected = "expected an image file, a folder of them, or a pattern that matches some"
-    return Entry(text, status="failed", error=f"{shown(text)} {why_missing(text)}; {expected}.")

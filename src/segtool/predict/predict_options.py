@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segtool.images.decoding import MAX_PIXELS
 from segtool.predict.naming import SUFFIXES
+from segtool.runtime.stream import StreamOptions
 from segtool.runtime.tiling import TileOption
 
 
@@ -49,3 +50,7 @@ class PredictOptions:
     def kinds(self) -> tuple[str, ...]:
         """The kinds of output to write, keys of `SUFFIXES`."""
         return tuple(kind for kind in SUFFIXES if kind == "labels" or getattr(self, kind))
+
+    def of_each_image(self) -> StreamOptions:
+        """Return the options for reading and predicting each image."""
+        return StreamOptions(self.tile, self.probabilities, self.overlay, self.max_pixels, facts=True)

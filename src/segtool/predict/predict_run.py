@@ -3,65 +3,33 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from types import TracebackType
 from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
-from segtool.predict.entries import entry_of
+from segtool.predict.jobs import Job, JobWorker, Stop, groups_of
 from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, write_manifest
 from segtool.predict.naming import Namer
-from segtool.predict.outputs import output_names, stem_of, write_outputs
+from segtool.predict.outputs import output_names, stem_of
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.resume import is_done
+from segtool.predict.wide_images import WideImages
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
-from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
+from segtool.runtime.stream import ordered_map, worker_count
 
 logger = logging.getLogger(__name__)
 
-_MOST_IN_A_GROUP = 8
-_PIXELS_AT_ONCE = 1 << 18  # of the images in memory at once in each thread, without the last one
-
 Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
-
-
-@dataclass(slots=True)
-class Job:
-    """One input of a run: an image, or an argument that matches none.
-
-    Attributes
-    ----------
-    name
-        The input, as in the manifest.
-    source
-        The image, or the argument in its place.
-    stem
-        Stem of its outputs, relative to the output folder.
-    is_known
-        Whether the resumed run wrote or began its outputs, which may then be replaced.
-    status
-        "not run" until the input is done, skipped or failed.
-    offset
-        Offset of its line in the journal.
-    """
-
-    name: str
-    source: Source
-    stem: str = ""
-    is_known: bool = False
-    status: Status = "not run"
-    offset: int = 0
 
 
 class PredictRun:
@@ -92,11 +60,12 @@ class PredictRun:
         self._options = options
         self._journal = journal
         self._progress = progress
-        self._header: Mapping[str, Any] = {}
+        self.header: dict[str, Any] = {}
         self._began = 0.0
         self._jobs: list[Job] = []  # in the order of the manifest
         self._counts: Counter[Status] = Counter()
         self._written: set[str] = set()
+        self._wide = WideImages()
         self._warned = False  # that of a file with several images only the first is predicted
 
     def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
@@ -105,7 +74,7 @@ class PredictRun:
         kept = [None if entry is None else stem_of(entry.outputs) for entry in entries]
         planned = []
         for source, entry, old, stem in zip(sources, entries, kept, namer.stems(sources, kept), strict=True):
-            job = self._add(Job(source.name, source, stem, is_known=old is not None))
+            job = self.add(Job(source.name, source, stem, is_known=old is not None))
             if entry is not None and old is not None and is_done(entry, source, self._options.out):
                 self._set(job, "skipped")
             else:
@@ -138,7 +107,7 @@ class PredictRun:
 
     def begin(self, header: Mapping[str, Any], jobs: Iterable[Job] = ()) -> None:
         """Start the run: begin the journal, and remove unfinished files of killed runs."""
-        self._header, self._began = header, time.perf_counter()
+        self.header, self._began = dict(header), time.perf_counter()
         self._journal.begin(header)
         folders = {"", *self._journal.folders, *(os.path.dirname(job.stem) for job in jobs)}  # noqa: PTH120 (strings)
         remove_unfinished(self._options.out / name for name in folders)
@@ -154,20 +123,36 @@ class PredictRun:
             An output could not be written.
         """
         count = worker_count(self._options.workers)
-        groups = _groups(jobs, workers=count)
-        results = ordered_map(self._do, groups, workers=count, ahead=count, stop=self.stop)
+        work = JobWorker(self._segmenter, self._options, expect=self.expect, stop=self.stop)
+        groups = groups_of(jobs, workers=count)
+        results = ordered_map(work, groups, workers=count, ahead=count, stop=self.stop)
         with closing(results):  # stops the threads at once if an output cannot be written
-            for job, entry, is_written in chain.from_iterable(results):
-                if is_written:
-                    self._note(job, entry)
-                elif put_off is None or not put_off(job, entry):
-                    self.fail(entry, job)
-                if self._progress is not None:
-                    self._progress(len(self._jobs) - self._counts["not run"], len(self._jobs))
+            for job, entry in chain.from_iterable(results):
+                if entry.status == "done" or put_off is None or not put_off(job, entry):
+                    self.record(job, entry)
+
+    def add(self, job: Job) -> Job:
+        """Add an input to the run, in the order of the manifest."""
+        self._jobs.append(job)
+        self._counts[job.status] += 1
+        return job
+
+    def expect(self, job: Job) -> None:
+        """Record that the outputs of an image may exist from now on: after a kill, they belong to this run."""
+        self._journal.append(Entry(job.name, "writing", output_names(job.stem, self._options.kinds)))
+
+    def record(self, job: Job, entry: Entry) -> None:
+        """Record the result of an image, which is "done" or a failure."""
+        if entry.status == "done":
+            self._note(job, entry)
+        else:
+            self.fail(entry, job)
+        if self._progress is not None:
+            self._progress(len(self._jobs) - self._counts["not run"], len(self._jobs))
 
     def fail(self, entry: Entry, job: Job | None = None) -> None:
         """Record an image, or an argument that matches none, as failed, and log the reason."""
-        job = job or self._add(Job(entry.input, Source(entry.input, "")))
+        job = job or self.add(Job(entry.input, Source(entry.input, "")))
         self._set(job, "failed", self._journal.append(replace(entry, status="failed", outputs={})))
         logger.error("%s", entry.error)
 
@@ -184,60 +169,9 @@ class PredictRun:
             with suppress(OutputWriteError):
                 self._write_manifest(interrupted=True)
 
-    def _entry(self, job: Job, result: Result) -> Entry:
-        """Return the entry of an image before its outputs are written."""
-        contract = self._segmenter.contract
-        entry = entry_of(job.name, result, contract, provider=self._segmenter.provider)
-        if result.labels is not None:
-            entry.outputs = output_names(job.stem, self._options.kinds)
-        return entry
-
-    def _do(self, jobs: Sequence[Job]) -> list[tuple[Job, Entry, bool]]:
-        """Predict a group of images and write their outputs; runs in a worker thread.
-
-        Return the entry of each image and whether its outputs were written, without the images after a stop. Small
-        images are first all read, then all run, then all written. The data of each step stays in the caches of the
-        processor, and the threads wait for each other less often.
-        """
-        wanted = self._wanted()
-        return [
-            (job, *self._write(job, result))
-            for readings in self._read(jobs, wanted)
-            for job, result in [(job, self._segmenter.answer(found, options=wanted)) for job, found in readings]
-        ]
-
-    def _wanted(self) -> StreamOptions:
-        options = self._options
-        return StreamOptions(options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True)
-
-    def _read(self, jobs: Sequence[Job], wanted: StreamOptions) -> Iterator[list[tuple[Job, Reading]]]:
-        """Yield the images of a group as read, in batches that are small together."""
-        readings: list[tuple[Job, Reading]] = []
-        pixels = 0
-        for job in jobs:
-            if self.stop():
-                break
-            found = self._segmenter.read(0, job.source, options=wanted)
-            readings.append((job, found))
-            pixels += 0 if found.pixels is None else math.prod(found.pixels.size)
-            if pixels > _PIXELS_AT_ONCE:
-                yield readings
-                readings, pixels = [], 0
-        yield readings
-
-    def _write(self, job: Job, result: Result) -> tuple[Entry, bool]:
-        """Write the outputs of an image; return its entry, and whether there were outputs to write."""
-        entry = self._entry(job, result)
-        if result.labels is None:
-            return entry, False
-        # Between two lines of the journal, so that outputs left by a kill are known to belong to this run.
-        self._journal.append(Entry(entry.input, "writing", entry.outputs))
-        entry.output_sha256 = write_outputs(result, entry.outputs, self._options.out, self._segmenter.contract)
-        return entry, True
-
     def _note(self, job: Job, entry: Entry) -> None:
-        entry.status = "done"
         self._set(job, "done", self._journal.append(entry))
+        self._wide.add(entry)
         if entry.note and not self._warned:
             self._warned = True
             logger.warning("%s: %s is predicted; manifest.json notes each such file.", entry.input, entry.note)
@@ -251,13 +185,14 @@ class PredictRun:
         self.manifest.skipped = count["skipped"] + sum(1 for _ in self._others())
         self.manifest.interrupted = interrupted
         seconds = round(time.perf_counter() - self._began, 3)
-        write_manifest(self.manifest, {**self._header, "seconds": seconds}, self._entries())
+        write_manifest(self.manifest, {**self.header, "seconds": seconds}, self._entries())
+        self._wide.warn()
         self._journal.is_over = not interrupted
 
     def _entries(self) -> Iterator[Entry | bytes]:
         for job in self._jobs:
             if job.status in ("done", "failed"):
-                yield self._journal.line(job.offset)
+                yield job.line
                 continue
             entry = self._journal.get(job.name) if job.status == "skipped" else None
             yield Entry(job.name) if entry is None else replace(entry, status="skipped")
@@ -269,18 +204,7 @@ class PredictRun:
             if entry.status in ("done", "skipped") and entry.outputs.get("labels", "") not in self._written:
                 yield replace(entry, status="skipped")
 
-    def _add(self, job: Job) -> Job:
-        self._jobs.append(job)
-        self._counts[job.status] += 1
-        return job
-
-    def _set(self, job: Job, status: Status, offset: int = 0) -> None:
+    def _set(self, job: Job, status: Status, line: bytes = b"") -> None:
         self._counts[job.status] -= 1
         self._counts[status] += 1
-        job.status, job.offset = status, offset
-
-
-def _groups(jobs: Sequence[Job], *, workers: int) -> Iterator[Sequence[Job]]:
-    """Split jobs into groups for the threads, small enough that each thread gets many of them."""
-    size = max(1, min(_MOST_IN_A_GROUP, len(jobs) // (workers * 16)))
-    return (jobs[at : at + size] for at in range(0, len(jobs), size))
+        job.status, job.line = status, line

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from segtool.errors import DataError, SegtoolError
 from segtool.predict.arrivals import Arrivals
+from segtool.predict.jobs import Job, Stop
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import Entry, Manifest
 from segtool.predict.naming import Namer
 from segtool.predict.outputs import stem_of
 from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.predict_run import Job, PredictRun, Progress, Stop
+from segtool.predict.predict_run import PredictRun, Progress
 from segtool.predict.resume import run_header, take_up
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source

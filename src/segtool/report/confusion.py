@@ -11,12 +11,24 @@ import numpy.typing as npt
 
 from segtool.errors import DataError
 from segtool.metrics import row_shares
-from segtool.report.style import INK, MUTED, RULE, drawable, drawable_names, new_figure, save_png, style, write_heading
+from segtool.report.style import (
+    INK,
+    MARGIN,
+    MUTED,
+    RULE,
+    drawable,
+    drawable_names,
+    new_figure,
+    save_png,
+    style,
+    write_heading,
+)
 from segtool.text import percent, shortened
 
 _MAX_WRITTEN = 24  # with more classes the cells are too small for numbers
 _FEW, _LEVEL = 12, 12  # largest class count and name length for horizontal column names
 _NAME_LIMIT = 28  # characters
+_LEAST_SIDE = 760  # pixels
 _NOTES = (
     "Each row is one true class and sums to 100 %: the predictions for its pixels, in percent.",
     "The diagonal is the recall. Empty cells are exactly 0; grey rows have no true pixel.",
@@ -60,17 +72,16 @@ def plot_confusion(
     names = [shortened(name, _NAME_LIMIT) for name in drawable_names(class_names)]
     longest = max(map(len, names))
     upright = count > _FEW or longest > _LEVEL  # else the names are horizontal, and the cells as wide as they are
-    cell = 24 if count > _MAX_WRITTEN else max(68, 340 // count, 0 if upright else 11 * longest + 20)
-    side = max(cell * count, 760)
-    notes = [shortened(drawable(subject), side // 10)] if subject else []
+    cell = 24 if count > _MAX_WRITTEN else 68 if upright else max(68, 11 * longest + 20)
+    side = max(cell * count, _LEAST_SIDE)
     with style(8.5 if count <= _MAX_WRITTEN else 6.5):
-        figure = new_figure(side + 11 * longest + 190, side + (11 * longest if upright else 20) + 260)
-        write_heading(figure, title, [*notes, *_NOTES])
-        axes = figure.subplots()
+        figure = new_figure(side, side, layout=None)
+        axes = figure.add_axes((0, 0, 1, 1))
         _draw_cells(axes, shares, names, upright=upright)
         if count <= _MAX_WRITTEN:
             _write_shares(axes, shares)
-        save_png(figure, path)
+        write_heading(figure, title, [*([shortened(drawable(subject), 100)] if subject else []), *_NOTES])
+        save_png(figure, path, margin=MARGIN)
 
 
 def shares_of(matrix: npt.NDArray[np.integer[Any]], count: int) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import numpy as np
 
 from segtool.array_types import IndexArray, IntegerArray, UInt8Array
 from segtool.data.base import Dataset, Size
+from segtool.errors import DataError
+from segtool.evaluate.compare import compare
 from segtool.evaluate.comparison import Comparisons
-from segtool.evaluate.evaluate import EvaluateOptions
+from segtool.evaluate.evaluate import EvaluateOptions, Progress, evaluate, refuse_outputs
 from segtool.evaluate.evaluation import Evaluation
+from segtool.files import named_twice
 from segtool.images.image_io import resize_labels
 from segtool.models.predictor import Predictor
 from segtool.models.resolve import RUN_NAME
@@ -26,63 +29,106 @@ from segtool.text import percent
 logger = logging.getLogger(__name__)
 
 
-def require_drawing(options: EvaluateOptions) -> None:
-    """Check that requested pictures can be drawn, before any work is done.
+@dataclass(frozen=True)
+class Drawings:
+    """The pictures of an evaluation.
+
+    Attributes
+    ----------
+    confusion
+        PNG file for the confusion matrix of one model.
+    pictures, samples
+        PNG file for images with truth and predictions side by side, and the number of images: for one model the
+        first ones, for several those on which the second differs most from the first.
+    """
+
+    confusion: Path | None = None
+    pictures: Path | None = None
+    samples: int = 6
+
+    @property
+    def files(self) -> list[Path]:
+        """The requested files."""
+        return [path for path in (self.confusion, self.pictures) if path is not None]
+
+
+def wrong_drawings(drawings: Drawings, models: Sequence[object], per_image: Path | None) -> str | None:
+    """Return the message for drawings that these models or this CSV file exclude; None if they are valid."""
+    for what, path in (("confusion matrix", drawings.confusion), ("pictures", drawings.pictures)):
+        if path is not None and path.suffix.lower() != ".png":
+            return f"The output {path} for the {what} does not end in .png, expected a PNG file; change its name."
+    if len(models) > 1 and drawings.confusion is not None:
+        return f"A confusion matrix (--confusion) needs one model, but {len(models)} are given; name one model."
+    if twice := named_twice([*drawings.files, *([] if per_image is None else [per_image])]):
+        return f"{twice} is named for two outputs, expected a different file for each; choose another name."
+    return None
+
+
+def evaluate_and_draw(
+    models: Sequence[str | Path],
+    *,
+    options: EvaluateOptions,
+    drawings: Drawings,
+    progress: Progress | None = None,
+) -> Evaluation | Comparisons:
+    """Score one model, or compare several, and draw the requested pictures: the implementation of `segtool evaluate`.
+
+    Parameters
+    ----------
+    models
+        .onnx or .keras files or run folders; empty for the latest run.
+    options
+        The data and how to score, as in `segtool.evaluate.evaluate.evaluate`.
+    drawings
+        The pictures.
+    progress
+        Called with (images done, total images).
 
     Raises
     ------
-    MissingExtraError
-        Pictures are requested and matplotlib is not installed.
+    SegtoolError
+        As in `evaluate` and `compare`, also for the pictures; or matplotlib is missing and pictures are requested.
     """
-    if options.pictures is not None or options.confusion is not None:
+    if wrong := wrong_drawings(drawings, models, options.per_image):
+        raise DataError(wrong)
+    if drawings.files:
         require_matplotlib()
+        refuse_outputs(models or [None], options, drawings.files)
+    if len(models) > 1:
+        compared = compare(models, options=options, progress=progress)
+        return replace(compared, written=[*compared.written, *_draw_comparison(compared, drawings)])
+    found = evaluate(models[0] if models else None, options=options, progress=progress)
+    return replace(found, written=[*found.written, *_draw_evaluation(found, drawings)])
 
 
-def draw_evaluation(evaluation: Evaluation, options: EvaluateOptions) -> Evaluation:
-    """Draw the requested pictures of one model; return the evaluation with these files added to `written`.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
-    OutputWriteError
-        A file could not be written.
-    """
+def _draw_evaluation(evaluation: Evaluation, drawings: Drawings) -> list[Path]:
+    """Draw the requested pictures of one model; return their files."""
     selection = evaluation.selection
-    if options.confusion is not None:
-        model, count = short_name(evaluation.model), len(selection.indices)
+    if drawings.confusion is not None:
+        model, count = _short_name(evaluation.model), len(selection.indices)
         subject = f"{model} on {selection.data.name} ({selection.part}, {count} images)"
-        plot_confusion(evaluation.scores.matrix, evaluation.scores.class_names, options.confusion, subject=subject)
-    if options.pictures is not None:
-        chosen = selection.indices[: options.samples]
+        plot_confusion(evaluation.scores.matrix, evaluation.scores.class_names, drawings.confusion, subject=subject)
+    if drawings.pictures is not None:
+        chosen = selection.indices[: drawings.samples]
         plot_predictions(
             *_shown(evaluation.predictor, selection.data, chosen),
-            options.pictures,
+            drawings.pictures,
             classes=selection.data.classes,
-            title=f"{short_name(evaluation.model)} on {selection.data.name}",
+            title=f"{_short_name(evaluation.model)} on {selection.data.name}",
             names=[selection.data.sample_names[index] for index in chosen],
         )
-    drawn = [path for path in (options.confusion, options.pictures) if path is not None]
-    return replace(evaluation, written=[*evaluation.written, *drawn])
+    return drawings.files
 
 
-def draw_comparison(result: Comparisons, options: EvaluateOptions) -> Comparisons:
-    """Draw the images on which the second model differs most from the first; nothing if there is none.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
-    OutputWriteError
-        The file could not be written.
-    """
-    if options.pictures is None:
-        return result
+def _draw_comparison(result: Comparisons, drawings: Drawings) -> list[Path]:
+    """Draw the images on which the second model differs most from the first, if there is one; return the file."""
+    if drawings.pictures is None:
+        return []
     comparison = result.comparisons[0]
-    places = comparison.differing[: options.samples]
+    places = comparison.differing[: drawings.samples]
     if not places:
         logger.warning("No picture was written: the models give every pixel the same label.")
-        return result
+        return []
     predictors = [comparison.first.predictor, comparison.second.predictor]
     selection = comparison.first.selection
     chosen = selection.indices[places]
@@ -92,15 +138,15 @@ def draw_comparison(result: Comparisons, options: EvaluateOptions) -> Comparison
         images,
         truths,
         [_labels(predictor, selection.data, chosen, size) for predictor in predictors],
-        options.pictures,
+        drawings.pictures,
         names=_names(predictors),
         titles=[_row_title(comparison.image(at)) for at in places],
         classes=selection.data.classes,
     )
-    return replace(result, written=[*result.written, options.pictures])
+    return [drawings.pictures]
 
 
-def short_name(model: Path) -> str:
+def _short_name(model: Path) -> str:
     """Return the name of a model in pictures: its file name, with the folder for a file of a run."""
     in_run = (model.parent / RUN_NAME).is_file()
     return str(Path(model.resolve().parent.name, model.name)) if in_run else model.name
@@ -124,7 +170,7 @@ def _labels(predictor: Predictor, data: Dataset, chosen: IndexArray, size: Size)
 
 def _names(predictors: Sequence[Predictor]) -> list[str]:
     """Return the file names of the models, with their folders if the names are equal."""
-    names = [short_name(predictor.path) for predictor in predictors]
+    names = [_short_name(predictor.path) for predictor in predictors]
     if len(set(names)) == len(names):
         return names
     return [str(Path(predictor.path.parent.name, predictor.path.name)) for predictor in predictors]

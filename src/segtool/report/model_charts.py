@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, Chart, clean, new_figure, set_hint, style
+from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, new_figure, set_log, style
+from segtool.report.svg import Chart, clean, set_hint
 from segtool.text import shortened
 
 Facts = Mapping[str, Any]
@@ -34,30 +35,20 @@ def color_of(number: int) -> str:
 
 def interval_of(evaluation: Facts, figure: str) -> tuple[float, float] | None:
     """Return the 95 % interval of a figure in percent; None if the evaluation has none."""
-    found = ((evaluation.get("intervals") or {}).get("figures") or {}).get(figure)
-    if not found or None in found:
-        return None
-    return 100 * float(found[0]), 100 * float(found[1])
+    low, high = (evaluation["intervals"]["figures"] or {}).get(figure) or (math.nan, math.nan)
+    return None if math.isnan(low) else (100 * low, 100 * high)
 
 
 def latency_chart(models: Sequence[Facts]) -> Chart:
     """Draw the latency distribution and the cold start of each model on one logarithmic scale."""
-    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
-
     with style(_SIZE):
         figure, axes = _one(62 + 66 * len(models))
-        axes.set_xscale("log")
         for place, model in enumerate(reversed(models)):
             _draw_latency(axes, model, place)
         axes.set(ylim=(0, len(models)), yticks=[], xlabel="milliseconds, logarithmic")
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
-        low, high = axes.get_xlim()
-        subs = (1, 2, 5) if high / low < 100 else (1, 3) if high / low < 1e5 else (1,)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        set_log(axes.xaxis)
     return Chart("Latency and cold start", "; ".join(map(_latency_words, models)) + ".", figure)
 
 
@@ -65,7 +56,7 @@ def _draw_latency(axes: Any, model: Facts, place: float) -> None:
     """Draw one model between y = `place` and `place` + 1: histogram, percentiles, cold start, name."""
     row, color = model["benchmark"], color_of(model["id"])
     latency, cold = row["latency_ms"], row["cold_start_ms"]
-    samples = np.asarray(row.get("samples_ms") or [latency[key] for key in ("min", "p50", "p99")], np.float64)
+    samples = np.asarray(row["samples_ms"], np.float64)
     edges = np.geomspace(samples.min() * 0.999, samples.max() * 1.001, _BINS // 2)
     counts, _ = np.histogram(samples, edges)
     shares = np.where(counts, np.maximum(counts / counts.max(), 0.03), 0)
@@ -125,7 +116,6 @@ def tradeoff_chart(models: Sequence[Facts]) -> Chart | None:
         return None
     with style(_SIZE):
         figure, axes = _one(235 + 17 * len(shown))
-        axes.set_xscale("log")
         for model in shown:
             _draw_point(axes, model)
         axes.set_title("foreground mean IoU, %", fontsize=_SIZE, fontweight="normal", color=MUTED)
@@ -136,7 +126,7 @@ def tradeoff_chart(models: Sequence[Facts]) -> Chart | None:
         low, high = axes.get_ylim()
         missing = max(0.0, 1.0 - (high - low)) / 2
         axes.set_ylim(low - missing, min(high + missing, 100.5))
-        _plain_ticks(axes)
+        set_log(axes.xaxis)
         figure.legend(loc="outside lower left", labelcolor="linecolor", handlelength=1)
     words = [f"{model['label']}: {_iou(model):.2f} % in {_p50(model):.3g} ms" for model in shown]
     return Chart("Accuracy against latency", "; ".join(words) + ". Up and to the left is better.", figure)
@@ -153,25 +143,8 @@ def _draw_point(axes: Any, model: Facts) -> None:
     set_hint(point, model["label"])
 
 
-def _plain_ticks(axes: Any) -> None:
-    """Label a few values of a logarithmic axis, also if it spans less than a power of ten."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-
-    low, high = axes.get_xlim()
-    ticks = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
-    inside = [value for value in ticks if low <= value <= high]
-    axes.set_xticks(inside if len(inside) > 1 else _inside(MaxNLocator(5).tick_values(low, high), low, high))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
-def _inside(values: Any, low: float, high: float) -> list[float]:
-    return [float(value) for value in values if low <= value <= high]
-
-
 def _iou(model: Facts) -> float:
-    found = model["evaluation"]["foreground_mean_iou"]
-    return math.nan if found is None else 100 * float(found)
+    return 100 * float(model["evaluation"]["foreground_mean_iou"])
 
 
 def _p50(model: Facts) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,12 +12,12 @@ from segtool.array_types import IntegerArray, UInt8Array
 from segtool.contract import default_palette
 from segtool.data.classes import Classes
 from segtool.errors import DataError
-from segtool.report.picture_grid import MAX_LEGEND, Color, Heading, Row, draw_grid
-from segtool.report.pixels import IGNORED_COLOR, color_labels, gray_to_rgb
-from segtool.report.style import drawable_names, require_matplotlib
-from segtool.report.tables import TableRow, present_classes, table_rows
+from segtool.metrics import Scores, confusion_matrix
+from segtool.report.picture_grid import IGNORED_COLOR, Heading, Line, Row, color_labels, draw_grid, gray_to_rgb
+from segtool.report.style import Color, drawable_names, require_matplotlib
 from segtool.text import percent
 
+_MAX_LEGEND = 24  # with more classes than this, the legend has only those that occur
 # Distinct for red-green colour blindness and in grey: blue, orange and a dark red, after Okabe and Ito.
 _BOTH, _FIRST, _SECOND, _NEITHER = (250, 250, 250), (0, 114, 178), (230, 159, 0), (90, 30, 30)
 
@@ -60,8 +61,7 @@ def plot_predictions(
     require_matplotlib()
     _check(images, [truths, predictions])
     _check_range(predictions, len(classes.names))
-    drawn = drawable_names(classes.names)
-    palette = _palette(classes)
+    drawn, palette = drawable_names(classes.names), _palette(classes)
     tables = [
         table_rows(
             truth, prediction, class_names=drawn, background_id=classes.background_id, ignore_id=classes.ignore_id
@@ -80,14 +80,62 @@ def plot_predictions(
         )
         for at, table in enumerate(tables)
     ]
-    shown = range(len(drawn)) if len(drawn) <= MAX_LEGEND else present_classes(tables)
+    present = sorted({row.class_id for table in tables for row in table if row.class_id is not None})
+    shown = range(len(drawn)) if len(drawn) <= _MAX_LEGEND else present
     legend = [(drawn[index], palette[index]) for index in shown]
     ignored = classes.ignore_id is not None and bool((truths == classes.ignore_id).any())
-    notes = _notes(len(drawn), len(present_classes(tables)), ignored=ignored)
     legend += [("ignored", IGNORED_COLOR)] if ignored else []
-    columns = ("Image", "Prediction", "Truth")
-    heading = Heading(title, notes, legend, columns, table=("in this image", "IoU %", "Dice %"))
+    heading = Heading(
+        title,
+        _notes(len(drawn), len(present), ignored=ignored),
+        legend,
+        columns=("Image", "Prediction", "Truth"),
+        table=("in this image", "IoU %", "Dice %"),
+    )
     draw_grid(rows, heading, path, box=480)
+
+
+class TableRow(NamedTuple):
+    """IoU and Dice (0..1, NaN if no pixel counts) of a class in one image; the id None is the mean over classes."""
+
+    class_id: int | None
+    name: str
+    iou: float
+    dice: float
+
+
+def table_rows(
+    truth: IntegerArray,
+    prediction: IntegerArray,
+    *,
+    class_names: Sequence[str],
+    background_id: int | None,
+    ignore_id: int | None = None,
+) -> list[TableRow]:
+    """Return IoU and Dice of each class of one image, and their mean over the foreground.
+
+    Parameters
+    ----------
+    truth, prediction
+        Class ids (h, w); `truth` may hold `ignore_id`, whose pixels do not count.
+    class_names
+        Name of class 0, 1, ...
+    background_id
+        The class that the mean excludes and the table lists last; None for none.
+
+    Returns
+    -------
+    list of TableRow
+        The classes present in truth or prediction in the order of their ids, then the background, then the mean. All
+        values come from the confusion matrix of this image (`segtool.metrics`).
+    """
+    matrix = confusion_matrix(truth, prediction, len(class_names), ignore_id=ignore_id)
+    scores = Scores.from_matrix(matrix, class_names=tuple(class_names), background_id=background_id, images=1)
+    present = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1)).tolist()
+    present.sort(key=lambda index: (index == background_id, index))
+    rows = [TableRow(at, class_names[at], float(scores.iou[at]), float(scores.dice[at])) for at in present]
+    label = "mean" if background_id is None else "foreground mean"
+    return [*rows, TableRow(None, label, float(scores.foreground_mean_iou), float(scores.foreground_mean_dice))]
 
 
 def plot_differences(
@@ -142,7 +190,7 @@ def plot_differences(
     ]
     legend = [("both are right", _BOTH), (f"only {names[0]} is", _FIRST), (f"only {names[1]} is", _SECOND)]
     legend += [("neither is", _NEITHER)] + ([("ignored", IGNORED_COLOR)] if classes.ignore_id is not None else [])
-    if len(classes.names) <= MAX_LEGEND:
+    if len(classes.names) <= _MAX_LEGEND:
         legend += list(zip(drawable_names(classes.names), palette, strict=True))
     notes = ("Images with the most differing labels first; each picture has the size of the first model.",)
     columns = ("Image", "Truth", *names, "Who is right")
@@ -189,7 +237,7 @@ def _check_range(predictions: IntegerArray, count: int) -> None:
         )
 
 
-def _line(row: TableRow, palette: Sequence[Color]) -> tuple[Color | None, str, Sequence[str]]:
+def _line(row: TableRow, palette: Sequence[Color]) -> Line:
     color = None if row.class_id is None else palette[row.class_id]
     return color, row.name, (percent(row.iou, 1), percent(row.dice, 1))
 
@@ -197,6 +245,6 @@ def _line(row: TableRow, palette: Sequence[Color]) -> tuple[Color | None, str, S
 def _notes(classes: int, present: int, *, ignored: bool) -> Sequence[str]:
     parts = ["The table lists the classes in the truth or the prediction of the image"]
     parts += ["ignored pixels do not count"] if ignored else []
-    parts += [f"{present} of {classes} classes occur here"] if classes > MAX_LEGEND else []
+    parts += [f"{present} of {classes} classes occur here"] if classes > _MAX_LEGEND else []
     first = "IoU and Dice in percent, per image: from the pixels of this image, not averaged over the data set."
     return first, "; ".join(parts) + "."

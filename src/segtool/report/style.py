@@ -1,35 +1,29 @@
-"""The style of all charts and pictures, and the conversion of a matplotlib figure to PNG or SVG.
+"""The style of all charts and pictures, and PNG files of them.
 
-Colours are roles (ink, muted, s0, ...). A PNG uses the light colours. In an SVG they are CSS variables, so the page or
-the file defines them for light and dark mode. Figures use the object API of matplotlib: they need no display and no
-``pyplot``, and no figure stays in memory after its call.
+Colours are roles (ink, muted, s0, ...); `segtool.report.svg` replaces them in charts of a page. Figures use the object
+API of matplotlib: they need no display and no ``pyplot``, and no figure stays in memory after its call.
 """
 
 from __future__ import annotations
 
-import html
-import io
-import re
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segtool.errors import DataError, MissingExtraError
 from segtool.files import write_with
 from segtool.models.backend import no_files_at_home
 from segtool.text import shortened
 
+Color = tuple[int, int, int]
+
 # Distinct for the common kinds of colour blindness (after Okabe and Ito) with a contrast of at least 4.5 : 1.
 LIGHT = {
     "paper": "#fcfcfa", "ink": "#1c1e21", "muted": "#5b6168", "rule": "#dcdad3",
     "s0": "#0b66b5", "s1": "#b84a06", "s2": "#00735a", "s3": "#9a3f82", "s4": "#7a5d00", "s5": "#4b5560",
-}  # fmt: skip
-DARK = {
-    "paper": "#14161a", "ink": "#e6e7e9", "muted": "#a3a9b1", "rule": "#343940",
-    "s0": "#6bb3f2", "s1": "#f2965a", "s2": "#4fc9a4", "s3": "#e3a0cd", "s4": "#dfba4c", "s5": "#b4bcc6",
 }  # fmt: skip
 INK, MUTED, RULE, PAPER = LIGHT["ink"], LIGHT["muted"], LIGHT["rule"], LIGHT["paper"]
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
@@ -37,25 +31,12 @@ SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 DPI = 150
 """Dots per inch of a picture: pixels of a figure = inches x DPI."""
 
-MARGIN = 40
-"""Margin left and right of a picture in pixels."""
+MARGIN = 0.25
+"""Margin around a picture in inches."""
 
+_TITLE_LIMIT = 80  # characters
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
-_MAX_PIXELS = 2**16 - 1  # the largest side that Agg can draw
-_HINT = "hint:"
-_REPLACEMENT = "\ufffd"
-# Control characters except tab and newline, text direction marks, lone surrogates.
-_HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Liberation Sans',Arial,sans-serif"
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart: its title, a description in words for screen readers, and its figure."""
-
-    title: str
-    description: str
-    figure: Any
+_MAX_PIXELS = 2**16 - 2**11  # of a side; Agg can draw 2**16 - 1, and a heading comes on top
 
 
 def require_matplotlib() -> None:
@@ -96,8 +77,10 @@ def style(size: float = 9) -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, *, dpi: float = DPI) -> Any:
-    """Return a figure of `width` x `height` pixels with constrained layout; call it inside `style`.
+def new_figure(
+    width: float, height: float, *, dpi: float = DPI, layout: Literal["constrained"] | None = "constrained"
+) -> Any:
+    """Return a figure of `width` x `height` pixels; call it inside `style`.
 
     Raises
     ------
@@ -111,38 +94,54 @@ def new_figure(width: float, height: float, *, dpi: float = DPI) -> Any:
             f"The picture would be {width:.0f} x {height:.0f} pixels, expected at most {_MAX_PIXELS} per side; plot "
             "fewer images or classes."
         )
-    return Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout="constrained")
+    return Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout=layout)
 
 
-def heading_height(notes: Sequence[str]) -> int:
-    """Return the height of `write_heading` in pixels."""
-    return 84 + 22 * len(notes)
-
-
-def write_heading(figure: Any, title: str, notes: Sequence[str], *, room: int = 0) -> None:
-    """Write a bold title and small notes at the top of a figure, and place its axes below them.
+def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequence[tuple[str, Color]] = ()) -> None:
+    """Write a bold title, small notes and a legend above all that a figure shows; `save_png` keeps them.
 
     Parameters
     ----------
-    room
-        Free space below the notes in pixels.
+    legend
+        Name and colour of each entry.
     """
-    width, height = figure.bbox.size
-    left, used = MARGIN / width, (heading_height(notes) + room) / height
-    text = shortened(drawable(title), int((width - 2 * MARGIN) / 21))
-    figure.text(left, 1 - 42 / height, text, va="center", fontsize=15, fontweight="bold")
-    figure.text(left, 1 - 68 / height, "\n".join(notes), va="top", color=MUTED, fontsize=8.5)
-    bottom = 24 / height
-    figure.get_layout_engine().set(rect=(left, bottom, 1 - 2 * left, 1 - bottom - used))
+    from matplotlib.patches import Patch
+
+    lay_out(figure)
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    pad = 0.1 / height
+    left, top = drawn.x0 / width, drawn.y1 / height + pad
+    if legend:
+        names = [drawable(name) for name, _ in legend]
+        colors = [tuple(value / 255 for value in color) for _, color in legend]
+        handles = [Patch(facecolor=each, edgecolor=RULE, label=name) for name, each in zip(names, colors, strict=True)]
+        # All names on one line if they fit, else columns as wide as the longest name; inches.
+        widths = [0.075 * len(name) + 0.41 for name in names]
+        across = len(names) if sum(widths) <= drawn.width else max(1, int(drawn.width / max(widths)))
+        look = {"handlelength": 1, "handleheight": 1, "columnspacing": 1.6, "borderpad": 0, "borderaxespad": 0}
+        place = {"loc": "lower left", "bbox_to_anchor": (left, top + pad)}
+        top = _top_of(figure.legend(handles=handles, ncols=across, **place, **look), figure)
+    note = figure.text(left, top + pad, "\n".join(notes), va="bottom", color=MUTED, fontsize=8.5)
+    title = shortened(drawable(title), _TITLE_LIMIT)
+    figure.text(left, _top_of(note, figure) + pad, title, va="bottom", fontsize=15, fontweight="bold")
 
 
-def save_png(figure: Any, path: str | Path, *, dpi: float = DPI) -> None:
-    """Write a figure as PNG to `path` atomically; call it inside `style`; errors as in `segtool.files.write_with`."""
-    _lay_out(figure)
-    write_with(path, lambda place: figure.savefig(place, format="png", dpi=dpi))
+def _top_of(artist: Any, figure: Any) -> float:
+    """Return the upper edge of what is drawn as a fraction of the height of the figure."""
+    return float(artist.get_window_extent().y1 / figure.bbox.height)
 
 
-def _lay_out(figure: Any) -> None:
+def save_png(figure: Any, path: str | Path, *, dpi: float = DPI, margin: float | None = None) -> None:
+    """Write a figure as PNG to `path` atomically; call it inside `style`; errors as in `segtool.files.write_with`.
+
+    With `margin` in inches the picture is what is drawn, also outside of the figure, and this margin around it.
+    """
+    lay_out(figure)
+    box = {} if margin is None else {"bbox_inches": "tight", "pad_inches": margin}
+    write_with(path, lambda place: figure.savefig(place, format="png", dpi=dpi, **box))
+
+
+def lay_out(figure: Any) -> None:
     """Fix the layout of a figure; otherwise matplotlib draws everything a second time to compute it."""
     engine = figure.get_layout_engine()
     if engine is not None:
@@ -150,14 +149,6 @@ def _lay_out(figure: Any) -> None:
         figure.set_layout_engine(None)
         for axes in figure.axes:  # the layout solver is not exactly deterministic
             axes.set_position([round(float(side), 6) for side in axes.get_position(original=True).bounds])
-
-
-def clean(text: object) -> str:
-    """Return text without control characters, lone surrogates and direction marks.
-
-    These cannot be written in UTF-8, or can make a name look like another one.
-    """
-    return _HOSTILE.sub(_REPLACEMENT, str(text))
 
 
 def drawable(text: str) -> str:
@@ -183,66 +174,21 @@ def _known_characters() -> Any:
     return get_font(findfont(_FONT)).get_charmap()
 
 
-def set_hint(artist: Any, text: str) -> None:
-    """Set `text` as the tooltip of a part of an SVG."""
-    artist.set_gid(_HINT + text)
+def set_log(axis: Any) -> None:
+    """Make an axis logarithmic, with plain numbers at a few round values; call it when all is drawn."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
-
-def to_svg(chart: Chart, name: str, *, alone: bool = False) -> str:
-    """Return a chart as an SVG element with the colours of the page, or as a stand-alone SVG file.
-
-    Parameters
-    ----------
-    name
-        Prefix of its identifiers, unique in the page.
-    alone
-        Whether it is a stand-alone file, which includes the colours.
-    """
-    stream = io.StringIO()
-    for artist in chart.figure.findobj():
-        artist.set_clip_on(False)  # nothing lies outside, so clip paths and their identifiers are not needed
-    with style():
-        _lay_out(chart.figure)
-        chart.figure.savefig(stream, format="svg", facecolor="none", metadata=dict.fromkeys(_METADATA))
-    found = _ROOT.search(stream.getvalue())
-    if found is None:
-        raise TypeError("matplotlib wrote no <svg> element.")
-    title, description = (html.escape(clean(text)) for text in (chart.title, chart.description))
-    attributes = f'viewBox="{found["box"]}" role="img" aria-label="{title}. {description}" class="chart"'
-    words = f"<title>{title}</title><desc>{description}</desc>"
-    body = _of_the_page(found["body"], name)
-    if not alone:
-        return f"<svg {attributes}>{words}{body}</svg>"
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    start = f'<?xml version="1.0" encoding="UTF-8"?>\n<svg {spaces} {attributes}>{words}<style>{color_rules()}'
-    return f"{start}text{{font-family:{_SANS}}}svg{{background:var(--paper)}}</style>{body}</svg>\n"
-
-
-def color_rules() -> str:
-    """Return the CSS that defines the colour of each role for light and dark mode."""
-    light, dark = ("".join(f"--{role}:{value};" for role, value in each.items()) for each in (LIGHT, DARK))
-    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
-
-
-_METADATA = ("Date", "Creator", "Format", "Type")
-_ROOT = re.compile(
-    r'<svg[^>]*viewBox="(?P<box>[^"]+)"[^>]*>\s*<defs>\s*<style.*?</style>\s*</defs>(?P<body>.*)</svg>', re.DOTALL
-)
-_ROLES = {value: role for role, value in LIGHT.items()}
-
-
-def _of_the_page(body: str, name: str) -> str:
-    """Return the body of a matplotlib SVG with roles for colours, tooltips, and only the identifiers in use."""
-    used = frozenset(re.findall(r'href="#([^"]+)"', body))
-    tagged = re.sub(r"<[^>]+>", lambda found: _tag_of_the_page(found[0], name, used), clean(body))
-    return re.sub(r">\s+<", "><", tagged)
-
-
-def _tag_of_the_page(tag: str, name: str, used: frozenset[str]) -> str:
-    if hint := re.match(f'<g id="{_HINT}([^"]*)">', tag):
-        return f"<g><title>{hint[1]}</title>"
-    tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
-    tag = tag.replace('href="#', f'href="#{name}-').replace("\n", " ")
-    tag = re.sub("#[0-9a-f]{6}", lambda found: f"var(--{_ROLES[found[0]]})" if found[0] in _ROLES else found[0], tag)
-    tag = re.sub(r" font-family: [^;\"]*;?", "", tag)
-    return re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # hundredths of a pixel are enough
+    side = axis.axis_name
+    axis.axes.set(**{f"{side}scale": "log"})
+    low, high = axis.get_view_interval()
+    subs = (1, 2, 5) if high / low < 100 else (1, 3) if high / low < 1e5 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    round_values = [sub * 10.0**power for power in powers for sub in subs]
+    for ticks in (round_values, MaxNLocator(5).tick_values(low, high)):
+        inside = [value for value in ticks if low <= value <= high]
+        if len(inside) > 1:  # else the axis spans too little for round values
+            break
+    axis.set_ticks(inside)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.axes.set(**{f"{side}lim": (low, high)})

@@ -11,7 +11,8 @@ import numpy as np
 
 from segtool.array_types import Float64Array
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, style, write_heading
+from segtool.report.style import LIGHT, MARGIN, MUTED, new_figure, save_png, set_log, style, write_heading
+from segtool.report.svg import Chart
 
 History = Sequence[Mapping[str, Any]]
 _LOG_RATIO = 20  # curves with a larger ratio of maximum to minimum need a logarithmic axis
@@ -82,12 +83,12 @@ def plot_curves(history: History, path: str | Path, *, title: str = "Training an
     if not history:
         raise DataError("The history has no epochs, so there is no curve to draw; train at least one epoch.")
     with style():
-        figure = new_figure(1750, 1240)
-        write_heading(figure, title, [_NOTE])
+        figure = new_figure(1670, 1100)
         figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
         for axes, chart in zip(figure.subplots(2, 2).flat, _AXES, strict=True):
             _draw(axes, chart, history)
-        save_png(figure, path)
+        write_heading(figure, title, [_NOTE])
+        save_png(figure, path, margin=MARGIN)
 
 
 def training_charts(history: History) -> dict[str, Chart]:
@@ -164,21 +165,12 @@ def _draw(axes: Any, chart: _Axes, history: History) -> None:
         look = {"color": LIGHT[curve.role], "linestyle": dashes, "marker": marker, "markersize": 4}
         axes.plot(epochs, values, label=curve.label, **look)
     if chart.may_be_log and needs_log(together):
-        _set_log(axes)
+        set_log(axes.yaxis)
+        axes.set_title("logarithmic", loc="right", fontsize="small", fontweight="normal", color=MUTED)
     if chart.mark_highest:
         _mark_highest(axes, chart.curves[0], highest(epochs, series[0]))
     if len(chart.curves) > 1:
         axes.legend(labelcolor="linecolor", loc="best", handlelength=1.8)
-
-
-def _set_log(axes: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_title("logarithmic", loc="right", fontsize="small", fontweight="normal", color=MUTED)
 
 
 def _mark_highest(axes: Any, curve: _Curve, point: tuple[float, float] | None) -> None:

@@ -1,41 +1,23 @@
-"""Open a model file: its contract and a session that runs it, without the image modules."""
+"""Open a model file: its contract, and a session that runs it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segtool.contract import ModelContract
 from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
-from segtool.runtime.session import CPU, OpenedSession, open_session
+from segtool.runtime.segmenter import Segmenter
+from segtool.runtime.session import CPU, open_session
 from segtool.runtime.signature import check_signature
+from segtool.runtime.verify import VerifyResult
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class OpenedModel:
-    """An open model file.
-
-    Attributes
-    ----------
-    path
-        The file.
-    session
-        The session that runs it, and its provider.
-    contract
-        The contract in the file.
-    """
-
-    path: Path
-    session: OpenedSession
-    contract: ModelContract
-
-
-def open_model(
+def load(
     path: str | Path,
     *,
     provider: str = "auto",
@@ -43,20 +25,54 @@ def open_model(
     provider_options: Mapping[str, Any] | None = None,
     max_bytes: int = MAX_MODEL_BYTES,
     sandbox: bool = False,
-) -> OpenedModel:
-    """Open a model that segtool exported; arguments and errors as in `segtool.load`."""
+) -> Segmenter:
+    """Open a model that segtool exported.
+
+    Parameters
+    ----------
+    path
+        The .onnx file.
+    provider
+        "auto" for the best one that starts, or a name: "cpu", "cuda", ...
+    threads
+        Threads of one run on the CPU; None for OMP_NUM_THREADS, or without it all processors of this process. With 1,
+        `Segmenter.stream` runs an image on each processor, which gives the highest throughput.
+    provider_options
+        The provider's options with its own keys, such as {"device_type": "GPU"} for OpenVINO. They require a named
+        provider, and an unknown option is an error.
+    max_bytes
+        Larger files are refused without reading them; a service for untrusted models sets it as low as possible.
+    sandbox
+        Open and run the file in a new process first, so that a graph that crashes onnxruntime is an error: for
+        untrusted models. It takes the time of starting Python and the model.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, not a model, damaged, too large, or would make onnxruntime read other files or run
+        operators of a library.
+    ContractError
+        It has no contract, one of a newer version, or one that does not fit its graph.
+    ProviderError
+        A named provider does not run it, or refuses an option.
+    """
     checked = check_model_file(path, max_bytes=max_bytes)
     contract = ModelContract.from_metadata(checked.metadata, source=str(checked.path))
     if sandbox:
         from segtool.runtime.sandbox import try_in_sandbox
 
         try_in_sandbox(checked.path, provider=provider, threads=threads)
-    session = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
-    check_signature(session.session, contract, checked.path)
-    if contract.convolutions.get("algorithm") == "winograd" and session.provider != CPU:
+    opened = open_session(checked, provider=provider, threads=threads, provider_options=provider_options)
+    check_signature(opened.session, contract, checked.path)
+    if contract.convolutions.get("algorithm") == "winograd" and opened.provider != CPU:
         logger.warning(
             "%s has Winograd's convolutions for a CPU, but runs on %s; export it again with --winograd off.",
             checked.path,
-            session.provider,
+            opened.provider,
         )
-    return OpenedModel(checked.path, session, contract)
+    return Segmenter(checked.path, contract, opened)
+
+
+def verify(path: str | Path, **options: Any) -> VerifyResult:
+    """Open a model and run its built-in golden test; arguments and errors as in `load` and `Segmenter.verify`."""
+    return load(path, **options).verify()

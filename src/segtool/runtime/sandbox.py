@@ -22,7 +22,7 @@ _SANDBOX = """
 import json, sys
 import numpy
 from segtool.errors import SegtoolError
-from segtool.runtime.segmenter import load
+from segtool.runtime.opening import load
 path, provider, threads = json.loads(sys.argv[1])
 try:
     segmenter = load(path, provider=provider, threads=threads)

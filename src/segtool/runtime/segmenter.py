@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,84 +11,23 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.array_types import FloatArray, IntegerArray, UInt8Array
-from segtool.contract import GoldenPair
-from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolError
+from segtool.contract import GoldenPair, ModelContract
+from segtool.errors import DataError, ModelFileError, ProviderError
 from segtool.images.decoding import MAX_PIXELS
-from segtool.images.image_io import decode_pixels, resize_labels, to_channels
+from segtool.images.image_io import resize_labels, to_channels
 from segtool.images.pixels import ArrayPixels, resize_image
 from segtool.machine.processors import available_cpus
-from segtool.runtime.model_file import MAX_MODEL_BYTES
-from segtool.runtime.opening import OpenedModel, open_model
 from segtool.runtime.postprocess import best, label, label_and_score
-from segtool.runtime.session import ORT_ERRORS, first_line
+from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line
 from segtool.runtime.signature import check_output
-from segtool.runtime.sources import Source, as_source, input_facts, opened_source, read_array
-from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, worker_count
+from segtool.runtime.sources import Source, as_source
+from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, predict_image, read_image, worker_count
 from segtool.runtime.tiling import TileOption
 from segtool.runtime.verify import VerifyResult, compare_golden
 
-# Above this number of pixels, decoded pixels and outputs dominate the memory: such images are processed one by one.
-_LARGE_PIXELS = 1 << 25
-
-
-def load(
-    path: str | Path,
-    *,
-    provider: str = "auto",
-    threads: int | None = None,
-    provider_options: Mapping[str, Any] | None = None,
-    max_bytes: int = MAX_MODEL_BYTES,
-    sandbox: bool = False,
-) -> Segmenter:
-    """Open a model that segtool exported.
-
-    Parameters
-    ----------
-    path
-        The .onnx file.
-    provider
-        "auto" for the best one that starts, or a name: "cpu", "cuda", ...
-    threads
-        Threads of one run on the CPU; None for OMP_NUM_THREADS, or without it all processors of this process. With 1,
-        `Segmenter.stream` runs an image on each processor, which gives the highest throughput.
-    provider_options
-        The provider's options with its own keys, such as {"device_type": "GPU"} for OpenVINO. They require a named
-        provider, and an unknown option is an error.
-    max_bytes
-        Larger files are refused without reading them; a service for untrusted models sets it as low as possible.
-    sandbox
-        Open and run the file in a new process first, so that a graph that crashes onnxruntime is an error: for
-        untrusted models. It takes the time of starting Python and the model.
-
-    Raises
-    ------
-    ModelFileError
-        The file is missing, not a model, damaged, too large, or would make onnxruntime read other files or run
-        operators of a library.
-    ContractError
-        It has no contract, one of a newer version, or one that does not fit its graph.
-    ProviderError
-        A named provider does not run it, or refuses an option.
-    """
-    return Segmenter(
-        open_model(
-            path,
-            provider=provider,
-            threads=threads,
-            provider_options=provider_options,
-            max_bytes=max_bytes,
-            sandbox=sandbox,
-        )
-    )
-
-
-def verify(path: str | Path, **options: Any) -> VerifyResult:
-    """Open a model and run its built-in golden test; arguments and errors as in `load` and `Segmenter.verify`."""
-    return load(path, **options).verify()
-
 
 class Segmenter:
-    """An exported model that maps images to class ids; created by `load`. Safe to use from several threads.
+    """An exported model that maps images to class ids; created by `segtool.load`. Safe to use from several threads.
 
     Attributes
     ----------
@@ -109,10 +47,9 @@ class Segmenter:
         Threads of one run on the CPU.
     """
 
-    def __init__(self, model: OpenedModel) -> None:
-        opened = model.session
-        self.path = model.path
-        self.contract = model.contract
+    def __init__(self, path: Path, contract: ModelContract, opened: OpenedSession) -> None:
+        self.path = path
+        self.contract = contract
         self.provider = opened.provider
         self.provider_reason = opened.reason
         self.provider_report = opened.report()
@@ -302,59 +239,8 @@ class Segmenter:
 
     def read(self, index: int, source: Source, *, options: StreamOptions) -> Reading:
         """Read one image; an error is in the returned object, which must be passed to `answer`."""
-        started = time.perf_counter()
-        found = Reading(index, source)
-        try:
-            if source.is_array:
-                found.facts = input_facts(source) if options.facts else None
-                found.image = read_array(source, channels=self.contract.channels, max_pixels=options.max_pixels)
-                found.pixels = ArrayPixels(found.image)
-            else:
-                self._read_file(found, options)
-        except SegtoolError as caught:
-            found.error = caught
-        except MemoryError:
-            found.error = _too_large(source)
-        found.seconds = time.perf_counter() - started
-        return found
+        return read_image(Reading(index, source), options, channels=self.contract.channels, large=self._large)
 
     def answer(self, found: Reading, *, options: StreamOptions) -> Result:
         """Predict an image that was read; an error is in the result."""
-        started = time.perf_counter()
-        labels = shares = None
-        try:
-            if found.pixels is not None and found.error is None:
-                if options.probabilities:
-                    labels, shares = label_and_score(found.pixels, self.contract, self.run, options.tile)
-                else:
-                    labels = label(found.pixels, self.contract, self.run, options.tile)
-        except SegtoolError as caught:
-            found.error = caught
-        except MemoryError:
-            found.error = _too_large(found.source)
-        finally:
-            found.turn.close()
-        seconds = found.seconds + time.perf_counter() - started
-        return Result(
-            found.index, found.source.path, found.image, labels, found.error, seconds, shares, facts=found.facts
-        )
-
-    def _read_file(self, found: Reading, options: StreamOptions) -> None:
-        """Read the pixels of a file, and keep them as an array on request; a large image waits for its turn."""
-
-        def wait(count: int) -> None:
-            if count > _LARGE_PIXELS:
-                found.turn.enter_context(self._large)
-
-        with opened_source(found.source) as file:
-            found.facts = file.facts() if options.facts else None
-            channels, limit = self.contract.channels, options.max_pixels
-            pixels = decode_pixels(file.stream, channels=channels, name=file.name, max_pixels=limit, before=wait)
-        found.pixels = pixels
-        if options.keep_images:
-            found.image = pixels.whole()
-            found.pixels = ArrayPixels(found.image)
-
-
-def _too_large(source: Source) -> DataError:
-    return DataError(f"The prediction of {source.name} does not fit in memory; shrink or split it.")
+        return predict_image(found, options, contract=self.contract, run=self.run)

@@ -76,12 +76,15 @@ class InputFacts:
         SHA-256 of the bytes of the file; for an image of a stack, of its pixels.
     frames
         Number of images or pages in the file; only the first is read. 1 for an image of a stack.
+    largest_value
+        The largest value of a 16-bit image, 0..65535; None for others, and before the image is decoded.
     """
 
     bytes: int
     mtime_ns: int
     sha256: str
     frames: int = 1
+    largest_value: int | None = None
 
 
 def as_source(item: str | Path | Source) -> Source:

@@ -1,25 +1,32 @@
-"""Process many files in parallel: ahead of the consumer, in order, in bounded memory."""
+"""Read and predict many images in parallel: ahead of the consumer, in order, in bounded memory."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from segtool.array_types import FloatArray, IntegerArray, UInt8Array
+from segtool.contract import ModelContract
 from segtool.errors import DataError, SegtoolError
-from segtool.images.pixels import Pixels
+from segtool.images.image_io import decode_pixels
+from segtool.images.pixels import ArrayPixels, Pixels
 from segtool.machine.processors import available_cpus
-from segtool.runtime.sources import InputFacts, Source
+from segtool.runtime.postprocess import Run, label, label_and_score
+from segtool.runtime.sources import InputFacts, Source, input_facts, opened_source, read_array
 from segtool.runtime.tiling import TileOption
 
 MAX_WORKERS = 1024
+
+# Above this number of pixels, decoded pixels and outputs dominate the memory: such images are processed one by one.
+_LARGE_PIXELS = 1 << 25
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -50,11 +57,11 @@ class Result:
 
     index: int
     path: Path
-    image: npt.NDArray[np.uint8] | None
-    labels: npt.NDArray[np.integer[Any]] | None
+    image: UInt8Array | None
+    labels: IntegerArray | None
     error: SegtoolError | None
     seconds: float
-    probabilities: npt.NDArray[np.float32] | None = None
+    probabilities: FloatArray | None = None
     facts: InputFacts | None = None
 
 
@@ -79,7 +86,7 @@ class Reading:
     index: int
     source: Source
     pixels: Pixels | None = None
-    image: npt.NDArray[np.uint8] | None = None
+    image: UInt8Array | None = None
     facts: InputFacts | None = None
     error: SegtoolError | None = None
     seconds: float = 0.0
@@ -98,6 +105,57 @@ class StreamOptions:
     keep_images: bool
     max_pixels: int
     facts: bool = False
+
+
+def read_image(found: Reading, options: StreamOptions, *, channels: int, large: threading.Lock) -> Reading:
+    """Read one image; an error is in the returned object, which must be passed to `predict_image`.
+
+    Parameters
+    ----------
+    found
+        The image to read; it is filled in and returned.
+    options
+        The options of the stream.
+    channels
+        Channels of the model's input.
+    large
+        Held by a large image from its decoding to its result.
+    """
+    started = time.perf_counter()
+    source = found.source
+    try:
+        if source.is_array:
+            found.facts = input_facts(source) if options.facts else None
+            found.image = read_array(source, channels=channels, max_pixels=options.max_pixels)
+            found.pixels = ArrayPixels(found.image)
+        else:
+            _read_file(found, options, channels, large)
+    except SegtoolError as caught:
+        found.error = caught
+    except MemoryError:
+        found.error = _too_large(source)
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def predict_image(found: Reading, options: StreamOptions, *, contract: ModelContract, run: Run) -> Result:
+    """Predict an image that was read, with the `run` of a model; an error is in the result."""
+    started = time.perf_counter()
+    labels = scores = None
+    try:
+        if found.pixels is not None and found.error is None:
+            if options.probabilities:
+                labels, scores = label_and_score(found.pixels, contract, run, options.tile)
+            else:
+                labels = label(found.pixels, contract, run, options.tile)
+    except SegtoolError as caught:
+        found.error = caught
+    except MemoryError:
+        found.error = _too_large(found.source)
+    finally:
+        found.turn.close()
+    seconds = found.seconds + time.perf_counter() - started
+    return Result(found.index, found.source.path, found.image, labels, found.error, seconds, scores, found.facts)
 
 
 def worker_count(asked: int | None) -> int:
@@ -145,3 +203,26 @@ def ordered_map(
                 yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_file(found: Reading, options: StreamOptions, channels: int, large: threading.Lock) -> None:
+    """Read the pixels of a file, and keep them as an array on request; a large image waits for its turn."""
+
+    def wait(count: int) -> None:
+        if count > _LARGE_PIXELS:
+            found.turn.enter_context(large)
+
+    with opened_source(found.source) as file:
+        found.facts = file.facts() if options.facts else None
+        limit = options.max_pixels
+        pixels = decode_pixels(file.stream, channels=channels, name=file.name, max_pixels=limit, before=wait)
+    if found.facts is not None and (largest := pixels.largest_value) is not None:
+        found.facts = replace(found.facts, largest_value=largest)
+    found.pixels = pixels
+    if options.keep_images:
+        found.image = pixels.whole()
+        found.pixels = ArrayPixels(found.image)
+
+
+def _too_large(source: Source) -> DataError:
+    return DataError(f"The prediction of {source.name} does not fit in memory; shrink or split it.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import OutputExistsError, OutputWriteError, TrainingError
-from segtool.files import TEMPORARY, nan_to_none, write_bytes, write_json
+from segtool.files import lock_file, nan_to_none, write_bytes, write_json
 
 RUNS = Path("runs")
 INFO_KEYS = ("config", "data", "precision", "recipe_values", "segtool_version")
@@ -65,11 +65,6 @@ class RunFolder:
             raise TrainingError(f"{self.info} does not describe a run; start a new run with `segtool train`.")
         return info
 
-    def remove_unfinished(self) -> None:
-        """Remove the unfinished files of a killed run."""
-        for path in self.path.glob(f"{TEMPORARY}*"):
-            path.unlink(missing_ok=True)
-
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write run.json atomically."""
         write_json(self.info, dict(info))
@@ -93,18 +88,9 @@ class RunFolder:
         TrainingError
             Another process is training in this folder.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such lock, so two trainings in one folder are not detected
-            yield
-            return
         with (self.path / ".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TrainingError(
-                    f"Another process is training in {self.path}; wait until it ends, or stop it."
-                ) from None
+            if not lock_file(handle.fileno()):
+                raise TrainingError(f"Another process is training in {self.path}; wait until it ends, or stop it.")
             yield
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from segtool.errors import TrainingError
-from segtool.files import write_json
+from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
@@ -120,7 +120,7 @@ def resume(
 
 def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
     keep_freed_memory()
-    folder.remove_unfinished()
+    remove_unfinished([folder.path])
     keras.utils.set_random_seed(plan.options.seed)
     model, best_model = _build(plan)
     batches = _batches(plan)

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 from tiny_models import tiny_contract, write_model
 
-from segtool.benchmark import batch_memory
-from segtool.benchmark.batch_memory import require_memory
+from segtool.benchmark import target
 from segtool.benchmark.cold_start import PHASES, measure_cold_start
 from segtool.benchmark.latency import RUNS_A_TURN, Length, Ratio, compare_interleaved, measure_latency
 from segtool.benchmark.target import STAGES, BenchmarkCase
 from segtool.benchmark.throughput import measure_throughput
 from segtool.errors import DataError, ModelFileError
-from segtool.machine.machine import frequency_scaling, machine_info
 from segtool.machine.processors import available_cpus
 
 MOST_THREADS = available_cpus()  # one session alone
@@ -31,7 +29,8 @@ def model(tmp_path: Path) -> Path:
 
 
 def measured(*cases: BenchmarkCase, images: np.ndarray = IMAGES, **options: object) -> dict:
-    return measure_latency(cases, images=images, length=Length(**{"runs": 7, "warmup": 2, **options}))
+    opened = [case.open() for case in cases]
+    return measure_latency(opened, images=images, length=Length(**{"runs": 7, "warmup": 2, **options}))
 
 
 class TestMeasureLatency:
@@ -73,7 +72,7 @@ class TestMeasureLatency:
         images = np.zeros((1, 100, 90, 3), np.uint8)
         calls: list[tuple[float, float]] = []
         result = measure_latency(
-            [BenchmarkCase(model)],
+            [BenchmarkCase(model).open()],
             images=images,
             length=Length(runs=12, warmup=1),
             samples=True,
@@ -102,39 +101,33 @@ class TestMemory:
 
     @pytest.fixture
     def left(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
-        return lambda memory: monkeypatch.setattr(batch_memory, "available_memory", lambda: memory)
+        return lambda memory: monkeypatch.setattr(target, "available_memory", lambda: memory)
 
     @pytest.mark.parametrize("measure", [measure_latency, measure_throughput])
     def test_a_batch_larger_than_the_memory_is_refused_before_anything_is_measured(
         self, model: Path, left: Callable[[int | None], None], measure: Callable[..., object]
     ) -> None:
         left(1000 * self.IMAGE - 1)
-        cases = [BenchmarkCase(model, threads=MOST_THREADS, batch=batch) for batch in (1, 1000)]
+        cases = [BenchmarkCase(model, threads=MOST_THREADS, batch=batch).open() for batch in (1, 1000)]
         with pytest.raises(DataError, match=r"batch of 1000 needs 16 MB for its images and outputs alone.*--batch"):
             measure(cases, images=IMAGES, length=Length(runs=10**9))
 
     def test_the_batches_of_sessions_side_by_side_add_up(self, model: Path, left: Callable[[int | None], None]) -> None:
         case = BenchmarkCase(model, threads=1, batch=4)
         left(8 * self.IMAGE)
-        require_memory(case, case.open(), sessions=2)
+        case.open().require_memory(sessions=2)
         with pytest.raises(DataError, match="in each of 3 parallel sessions"):
-            require_memory(case, case.open(), sessions=3)
+            case.open().require_memory(sessions=3)
 
-    def test_what_the_network_itself_takes_is_measured(self, model: Path, left: Callable[[int | None], None]) -> None:
-        case = BenchmarkCase(model, threads=1, batch=10_000)  # its scores alone: 11 floats for each pixel
-        left(2 * case.batch * self.IMAGE)
-        with pytest.raises(DataError, match="estimated from small batches"):
-            require_memory(case, case.open())
-        left(10_000 * case.batch * self.IMAGE)
-        require_memory(case, case.open())
+    def test_an_unknown_memory_refuses_nothing(self, model: Path, left: Callable[[int | None], None]) -> None:
         left(None)
-        require_memory(case, case.open())
+        BenchmarkCase(model, threads=1, batch=10**9).open().require_memory()
 
 
 class TestThroughput:
     def test_what_it_returns(self, model: Path) -> None:
         cases = [BenchmarkCase(model, threads=1, batch=2), BenchmarkCase(model, threads=available_cpus())]
-        found = measure_throughput(cases, images=IMAGES, length=Length(runs=10))
+        found = measure_throughput([case.open() for case in cases], images=IMAGES, length=Length(runs=10))
         assert [entry["sessions"] for entry in found] == [available_cpus(), 1]
         for entry in found:
             rate = entry["images_per_second"]
@@ -147,7 +140,7 @@ class TestThroughput:
 class TestColdStart:
     def test_its_phases_and_its_memory(self, model: Path) -> None:
         ballast = np.ones(400_000_000, np.uint8)
-        found = measure_cold_start(model, provider="cpu", threads=1, batch=1, repeats=2).to_dict()
+        found = measure_cold_start(BenchmarkCase(model, provider="cpu"), threads=1, repeats=2)
         assert 10 < found["peak_rss_mb"] < ballast.nbytes / 1e6  # the parent's memory is not counted
         cold = found["cold_start"]
         assert cold["n"] == 2
@@ -157,7 +150,7 @@ class TestColdStart:
 
     def test_a_process_that_fails(self, tmp_path: Path) -> None:
         with pytest.raises(ModelFileError, match="does not exist"):
-            measure_cold_start(tmp_path / "none.onnx", provider="cpu", threads=1, batch=1)
+            measure_cold_start(BenchmarkCase(tmp_path / "none.onnx", provider="cpu"), threads=1)
 
 
 class TestCompareInterleaved:
@@ -184,42 +177,3 @@ class TestCompareInterleaved:
     def test_no_rounds(self) -> None:
         with pytest.raises(DataError, match="number of rounds is 0"):
             compare_interleaved(lambda: None, lambda: None, rounds=0)
-
-
-class TestMachineInfo:
-    def test_this_machine(self) -> None:
-        info = machine_info()
-        assert info["available_cpus"] == available_cpus()
-        assert info["packages"]["numpy"] == np.__version__
-        json.dumps(info, allow_nan=False)
-
-    def test_instruction_sets_of_x86_and_arm(self, tmp_path: Path) -> None:
-        cpuinfo = tmp_path / "cpuinfo"
-        cpuinfo.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_vnni\n\nmodel name\t: Other\n")
-        info = machine_info(proc=tmp_path)
-        assert (info["cpu"], info["instruction_sets"]) == ("Some CPU", ["avx2", "avx512_vnni"])
-        cpuinfo.write_text("BogoMIPS\t: 50\nFeatures\t: fp asimd asimddp i8mm\n")
-        assert machine_info(proc=tmp_path)["instruction_sets"] == ["asimd", "asimddp", "i8mm"]
-
-    def test_frequency_scaling(self, tmp_path: Path) -> None:
-        scaling = tmp_path / "devices" / "system" / "cpu" / "cpu0" / "cpufreq"
-        scaling.mkdir(parents=True)
-        for name, text in (("governor", "powersave"), ("driver", "intel_pstate"), ("max_freq", "3900000")):
-            (scaling / f"scaling_{name}").write_text(text + "\n")
-        pstate = scaling.parents[1] / "intel_pstate"
-        pstate.mkdir()
-        (pstate / "no_turbo").write_text("1\n")
-        (tmp_path / "cpuinfo").write_text("cpu MHz\t\t: 800.5\n\ncpu MHz\t\t: 3900\n")
-        assert frequency_scaling(proc=tmp_path, system=tmp_path) == {
-            "governor": "powersave",
-            "driver": "intel_pstate",
-            "min_mhz": None,
-            "max_mhz": 3900.0,
-            "turbo": False,
-            "now_mhz": [800.5, 3900.0],
-        }
-
-    def test_a_machine_that_says_nothing(self, tmp_path: Path) -> None:
-        info = machine_info(proc=tmp_path, system=tmp_path)
-        assert set(info["frequency"].values()) == {None}
-        assert info["virtual"] is info["memory_bytes"] is None

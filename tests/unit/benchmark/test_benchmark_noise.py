@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segtool.benchmark.noise import NOISE_LIMIT, Control, noise_of, rank
+from segtool.benchmark import latency
+from segtool.benchmark.latency import NOISE_LIMIT, WINDOW, has_settled, noise_of, warm_up
 from segtool.benchmark.regression import (
     LEAST_BAND,
     SCHEMA_VERSION,
@@ -17,11 +18,9 @@ from segtool.benchmark.regression import (
     judge,
     read_benchmark,
     require_comparable,
-    require_shared_case,
 )
-from segtool.benchmark.statistics import Ratio, median_interval, percentiles, ratio_of_turns
+from segtool.benchmark.statistics import Ratio, median_interval, percentiles, rank, ratio_of_turns
 from segtool.benchmark.target import BenchmarkCase
-from segtool.benchmark.warmup import WINDOW, has_settled, warm_up
 from segtool.cli import common
 from segtool.errors import DataError
 
@@ -76,19 +75,20 @@ class TestWarmUp:
 
     def test_it_ends_when_stable(self) -> None:
         result = warm_up([lambda: 1.0, lambda: 2.0])
-        assert (result.stable, result.rounds) == (True, 3 * WINDOW)
+        assert (result["stable"], result["rounds"]) == (True, 3 * WINDOW)
 
-    def test_it_ends_in_any_case(self) -> None:
+    def test_it_ends_in_any_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(latency, "_WARMUP_SECONDS", 0.01)
         numbers = iter(range(10**6))
-        result = warm_up([lambda: 2.0 ** (next(numbers) // WINDOW % 2)], longest=0.01)
-        assert result.stable is False
-        assert result.rounds >= 3
+        result = warm_up([lambda: 2.0 ** (next(numbers) // WINDOW % 2)])
+        assert result["stable"] is False
+        assert result["rounds"] >= 3
 
 
 class TestNoise:
     @pytest.mark.parametrize(("high", "quiet"), [(1 + NOISE_LIMIT / 2, True), (1 + 2 * NOISE_LIMIT, False)])
     def test_how_far_a_model_is_from_itself(self, high: float, quiet: bool) -> None:
-        controls = [Control(BenchmarkCase(Path("a.onnx")), Ratio(1.0, 0.99, bound)) for bound in (1.01, high)]
+        controls = [(BenchmarkCase(Path("a.onnx")), Ratio(1.0, 0.99, bound)) for bound in (1.01, high)]
         found = noise_of(controls)
         assert found["quiet"] is quiet
         assert found["band"] == pytest.approx(high - 1)
@@ -174,25 +174,27 @@ class TestRegression:
 
     def test_nothing_in_common(self) -> None:
         old = benchmark_of(1.0)
-        require_shared_case(old, benchmark_of(2.0, name="b/model.onnx")["models"])
-        for row in (benchmark_of(1.0, name="other.onnx")["models"][0], old["models"][0] | {"batch": 8}):
+        rows = old["models"]
+        require_comparable(old, old["machine"], benchmark_of(2.0, name="b/model.onnx")["models"])
+        for row in (benchmark_of(1.0, name="other.onnx")["models"][0], rows[0] | {"batch": 8}):
             with pytest.raises(DataError, match="none of these cases"):
-                require_shared_case(old, [row])
-        other_mode = {key: value for key, value in old["models"][0].items() if key != "latency_ms"}
+                require_comparable(old, old["machine"], [row])
         with pytest.raises(DataError, match="none of these cases"):
-            require_shared_case(old, [other_mode | {"throughput": None}])
+            require_comparable(old, old["machine"], rows, quantities=["throughput"])
 
     def test_another_machine(self) -> None:
+        old, new = benchmark_of(1.0), benchmark_of(1.0, cpu="B")
         with pytest.raises(DataError, match=r"another machine .cpu: A then, B now.*--compare-anyway"):
-            require_comparable(benchmark_of(1.0), benchmark_of(1.0, cpu="B")["machine"], [])
+            require_comparable(old, new["machine"], new["models"])
+        require_comparable(old, new["machine"], new["models"], anyway=True)
 
     def test_another_provider(self) -> None:
-        old = benchmark_of(1.0)
-        require_comparable(old, old["machine"], ["CPUExecutionProvider"])
-        with pytest.raises(DataError, match="ran on CPUExecutionProvider and this one on CUDAExecutionProvider"):
-            require_comparable(old, old["machine"], ["CUDAExecutionProvider"])
-        new = benchmark_of(1.0)
+        old, new = benchmark_of(1.0), benchmark_of(1.0)
+        require_comparable(old, old["machine"], new["models"])
         new["models"][0]["provider"] = "CUDAExecutionProvider"
+        with pytest.raises(DataError, match="ran on CPUExecutionProvider and this one on CUDAExecutionProvider"):
+            require_comparable(old, old["machine"], new["models"])
+        require_comparable(old, old["machine"], new["models"], anyway=True)
         assert len(compare(new, old, anyway=True)["rows"]) == 1
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"command": "benchmark", "models": [], "machine": {}}', "\0"])
@@ -228,7 +230,7 @@ class TestRegression:
         assert [row["threads"] for row in found["rows"]] == [1]
         assert found["only_new"] == found["only_old"] == ["model.onnx (CPU, threads 2, batch 1)"]
         with pytest.raises(DataError, match="none of these cases"):
-            require_shared_case(old, [new["models"][1]])
+            require_comparable(old, old["machine"], [new["models"][1]])
 
     def test_one_that_is(self, tmp_path: Path) -> None:
         path = tmp_path / "old.json"

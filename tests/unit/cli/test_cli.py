@@ -198,6 +198,18 @@ def test_the_bar_counts_from_when_there_is_something_to_count(
     assert (words in text) if words else ("3/7" not in text)
 
 
+def test_the_bar_of_several_stages_names_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "error_console", lambda: Console(file=stream, force_terminal=True, width=80))
+    with progress.stages_bar() as bar:
+        bar("latency", 4, 4)
+        bar("cold start", 0.5, 2)
+    text = stream.getvalue()
+    assert "cold start" in text
+    assert "25%" in text
+    assert "0.5" not in text
+
+
 def _exported_run(folder: Path, *files: str) -> None:
     folder.mkdir(parents=True)
     (folder / "run.json").write_text('{"data": {"spec": "x", "fingerprint": "y", "class_names": []}}')

@@ -12,24 +12,40 @@ import numpy as np
 import pytest
 from tiny_models import STEP, tiny_contract, write_model
 
-from segtool.cli.tables import emit_table, parts_that_fit
+from segtool.cli.tables import emit_table
 
 COLUMNS = ["name", "first", "two\nlines", "third"]
 ROWS = [["a", "1.00", "12345678", "3"], ["b", "2", "3", "4"]]
 WIDE = 3 * 4 + 1 + len("name" + "first" + "12345678" + "third")
 
 
-def test_what_fits_is_one_table() -> None:
-    assert parts_that_fit(COLUMNS, ROWS, WIDE) == [[1, 2, 3]]
+@pytest.mark.parametrize(
+    ("width", "parts"),
+    [
+        (WIDE, [["name", "first", "lines", "third"]]),
+        (WIDE - 1, [["name", "first", "lines"], ["name", "third"]]),
+        (20, [["name", "first"], ["name", "lines"], ["name", "third"]]),
+    ],
+)
+def test_what_does_not_fit_goes_on_below_in_order(
+    width: int, parts: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    emit_table(COLUMNS, ROWS)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.strip("┃").replace("┃", " ").split() for line in lines if "name" in line] == parts
+    assert sum("12345678" in line for line in lines) == 1
 
 
-def test_what_does_not_fit_is_shared_out_in_order() -> None:
-    assert parts_that_fit(COLUMNS, ROWS, WIDE - 1) == [[1, 2], [3]]
-    assert parts_that_fit(COLUMNS, ROWS, 1) == [[1], [2], [3]]
-
-
-def test_long_names_may_wrap_before_numbers_move() -> None:
-    assert parts_that_fit(["name", "number"], [["a long name of many words", "1"]], 30) == [[1]]
+def test_long_names_wrap_before_numbers_move(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    emit_table(["name", "number"], [["a long name of many words", "1"]])
+    text = capsys.readouterr().out
+    assert "number" in text
+    assert text.count("name") == 2  # the heading, and the name itself: one table
 
 
 def test_a_cell_too_wide_for_the_terminal_is_whole_all_the_same(

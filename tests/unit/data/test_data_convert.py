@@ -163,6 +163,18 @@ def test_rectangles_and_circles_of_labelme(tmp_path):
     assert 20 < disc.sum() < 45
 
 
+@pytest.mark.parametrize("kind", ["line", "linestrip", "point", "points"])
+def test_shapes_of_labelme_without_an_area_are_left_out_and_counted(tmp_path, kind):
+    labelme(tmp_path / "set", shape_type=kind)
+    spoil(tmp_path / "set" / "1.json", f': "{kind}"', ': "polygon"')
+    result = CliRunner().invoke(main, ["data", "convert", str(tmp_path / "set"), str(tmp_path / "out")])
+    assert result.exit_code == 3
+    text = " ".join(result.output.split())
+    assert f"2 shapes without an area left out (2 of the type {kind}), in 0.json, 2.json" in text
+    data = load_dataset(str(tmp_path / "out"))
+    assert [np.unique(data.label(index)).tolist() for index in range(3)] == [[0, 1], [0, 1, 2], [0, 1]]
+
+
 def spoil(path: Path, old: str, new: str) -> Path:
     path.write_text(path.read_text().replace(old, new))
     return path
@@ -171,7 +183,7 @@ def spoil(path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda at: labelme(at, shape_type="linestrip"), "a shape of the type 'linestrip' "),
+        (lambda at: labelme(at, shape_type="mask"), "a shape of the type 'mask' "),
         (lambda at: spoil(labelme(at) / "1.json", '"imageHeight": 12', '"imageHeight": 99'), "12 x 16 .* for 99 x 16"),
         (lambda at: (labelme(at) / "1.png").unlink(), "is of the image 1.png, which is not there"),
         (

@@ -57,6 +57,7 @@ def described(folder: Path) -> dict:
         ([0, 85, 170, 255], ["background", "class 85", "class 170", "class 255"], None),
         ([0, 1, 2, 255], ["background", "class 1", "class 2"], 255),
         ([1, 2, 3], ["class 1", "class 2", "class 3"], None),
+        (range(256), ["background", *(f"class {value}" for value in range(1, 256))], None),
     ],
 )
 def test_values(tmp_path, values, names, ignored):
@@ -222,12 +223,58 @@ def test_lists_of_names(tmp_path, values, lines, names, ignored, name):
     assert check_dataset(str(tmp_path)).classes == names
 
 
-@pytest.mark.parametrize("text", ["", "one", "\x00\n", "name,r,g,b\ncat,x,y,z\ndog,1,2,3"])
-def test_a_list_that_cannot_be_read_is_left_out_with_a_warning(tmp_path, caplog, text):
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("class_dict.csv", "", "it lists 0 names"),
+        ("class_dict.csv", "\x00\n", "it lists 0 names"),
+        ("class_dict.csv", "name,r,g,b\n\ncat,x,y,z\ndog,1,2,3", "line 3 ('cat,x,y,z') is no class"),
+        ("class_dict.csv", "name,hex\ncat,#00ff00\ndog,#00ff0", "line 3 ('dog,#00ff0') is no class"),
+        (
+            "class_dict.csv",
+            "1,cat,0,9,0\n2,dog,0,9,9",
+            "line 1 ('1,cat,0,9,0') is no class, expected a row such as road,",
+        ),
+        (
+            "label_colors.txt",
+            "0 0 0 cat\n0 9 0",
+            "line 2 ('0 9 0') is no class, expected a line such as 128 64 128 road",
+        ),
+        ("labelmap.txt", "cat:0,0,0::\ndog:0,9::", "line 2 ('dog:0,9::') is no class"),
+        ("classes.txt", "one", "it lists 1 name, expected two classes or more"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_left_out_with_a_warning(tmp_path, caplog, name, text, why):
     write(tmp_path, [squares([0, 1])] * 4)
-    (tmp_path / "class_dict.csv").write_text(text)
+    (tmp_path / name).write_text(text)
     assert load_dataset(str(tmp_path)).class_names == ("class 0", "class 1")
-    assert "class_dict.csv lists no two classes that can be read" in caplog.text
+    assert caplog.text.count(f"{tmp_path / name} is left out: {why}") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name;r;g;b\nKüche;128;0;0\nbackground;0;0;0\ndog;0;128;0\n",
+        "Küche,128,0,0\nbackground,0,0,0\ndog,0,128,0\n",
+        "128\t0\t0\tKüche\n0\t0\t0\tbackground\n0\t128\t0\tdog\n",
+        "name,color\nKüche,#800000\nbackground,#000000\ndog,#008000\n",
+        "#800000,Küche\n#000000,background\n#008000,dog\n",
+        'label;rgb;id\nKüche;"(128, 0, 0)";1\nbackground;"(0, 0, 0)";0\ndog;"(0, 128, 0)";2\n',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_tables_as_spreadsheets_write_them(tmp_path, text, encoding):
+    write(tmp_path, [np.asarray(VOC_COLORS)[squares([0, 1, 2])]] * 4)
+    (tmp_path / "class_dict.csv").write_text(text, encoding=encoding)
+    data = load_dataset(str(tmp_path))
+    assert (data.class_names, data.background_id) == (("Küche", "background", "dog"), 1)
+    assert data.label(0)[0, [0, 30, 40]].tolist() == [1, 0, 2]
+
+
+def test_names_in_the_code_page_of_western_europe(tmp_path):
+    write(tmp_path, [squares([0, 1])] * 4)
+    (tmp_path / "classes.txt").write_bytes("Straße\nÖl".encode("latin-1"))
+    assert load_dataset(str(tmp_path)).class_names == ("Straße", "Öl")
 
 
 def test_a_dataset_json_goes_before_a_list(tmp_path):

@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from segtool.cli import main
 from segtool.data.check import check_dataset
 from segtool.data.loading import load_dataset
+from segtool.data.proposal import propose
 from segtool.errors import DataError
 
 
@@ -161,6 +164,11 @@ def test_a_class_that_training_never_shows_is_found(tmp_path):
         ("images", "Annotations"),
         ("images_png", "masks_png"),
         ("Images_512x512", "Masks_512x512"),
+        ("original", "ground truth"),
+        ("Original Images", "Label-Images"),
+        ("rgb", "seg"),
+        ("input", "output"),
+        ("input", "target"),
         (".", "masks"),
     ],
 )
@@ -300,6 +308,65 @@ def test_a_folder_above_the_right_one_names_that(tmp_path, place):
         load_dataset(str(tmp_path))
 
 
+def test_the_folders_of_camvid_as_it_is_published(tmp_path):
+    names = ["0001TP_006690", "0001TP_006720"]
+    pairs(tmp_path, "701_StillsRaw_full", "LabeledApproved_full", names, [f"{name}_L" for name in names])
+    for path in (tmp_path / "LabeledApproved_full").iterdir():
+        colors = np.repeat([[[64, 128, 64]], [[192, 0, 128]]], 6, axis=1).repeat(2, axis=0)
+        Image.fromarray(colors.astype(np.uint8)).save(path)
+    (tmp_path / "label_colors.txt").write_text("64 128 64\tAnimal\n192 0 128\t\tArchway\n0 0 0 Void\n")
+    data = load_dataset(str(tmp_path))
+    assert (data.class_names, data.ignore_id, len(data)) == (("Animal", "Archway"), 255, 2)
+    assert data.label(0)[:, 0].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("names", [("scene1", "scene2"), ("fold_01", "fold_02"), ("2021-03-04", "2021-03-05")])
+def test_numbered_folders_with_images_and_masks_are_one_set(tmp_path, caplog, names):
+    for name in names:
+        pairs(tmp_path / name, "images", "masks")
+    (tmp_path / "docs").mkdir()
+    data = load_dataset(str(tmp_path))
+    assert data.splits is None
+    assert data.sample_names == [f"{name}/{file}.png" for name in names for file in "ab"]
+    assert f"2 folders with images and masks ({names[0]}/, {names[1]}/): they are read as one set" in caplog.text
+    assert check_dataset(str(tmp_path)).images == 4
+
+
+@pytest.mark.parametrize("further", ["street/images", "scene3", "scene3/train/images", "extra"])
+def test_folders_that_may_be_several_sets_are_not_read_as_one(tmp_path, further):
+    for name in ("scene1", "scene2"):
+        pairs(tmp_path / name, "images", "masks")
+    pairs(tmp_path, further, further.replace("images", "masks"), ("c", "d"))
+    with pytest.raises(DataError, match=rf"name the folder that has them, such as {tmp_path}/scene1\.$"):
+        load_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("places", "says"),
+    [
+        (("pics", "drawn"), "these folders with images are not known: drawn/, pics/; rename that of the images to "
+         "images/ and that of the masks to masks/ (in use are, in any case and with any signs between words, for "),
+        (("pics", "masks"), "masks/ holds masks, and the names of these folders with images are not known: pics/; "
+         "rename that of the images to images/ (in use"),
+        (("images", "drawn"), "images/ holds images, and the names of these folders with images are not known: "
+         "drawn/; rename that of the masks to masks/ (in use are, in any case and with any signs between words, for "),
+        (("train/pics", "train/masks"), "masks/ holds masks, and the names of these folders with images are not known: "
+         "pics/; rename that of the images to images/"),
+    ],
+)  # fmt: skip
+def test_folders_of_other_names_are_named_with_those_that_are_known(tmp_path, places, says):
+    pairs(tmp_path, *places)
+    with pytest.raises(DataError) as loaded:
+        load_dataset(str(tmp_path))
+    assert says in str(loaded.value)
+    with pytest.raises(DataError) as described:
+        propose(tmp_path)
+    assert says in str(described.value)
+    checked = CliRunner().invoke(main, ["data", "check", str(tmp_path), "--json"])
+    assert checked.exit_code == 1
+    assert says in checked.output
+
+
 def test_of_drive_the_drawn_vessels_are_read_and_not_the_field_of_view(tmp_path):
     fill(tmp_path / "training" / "images", ["21_training", "22_training"])
     fill(tmp_path / "training" / "1st_manual", ["21_manual1", "22_manual1"], mask=True)
@@ -332,6 +399,7 @@ def test_folders_with_images_that_are_not_read_are_named(tmp_path, caplog, place
         [("train", "trainannot"), ("val", "valannot")],
         [("JPEGImages", "SegmentationClass"), ("previews", "SegmentationObject")],
         [("images", "annotations/trimaps")],
+        [("images", "masks"), ("original", "output")],
     ],
 )
 def test_folders_that_are_read_or_say_nothing_of_data_are_not_named(tmp_path, caplog, places):

@@ -21,6 +21,11 @@ def test_values_default_to_the_position(tmp_path):
     assert found.encoding.encode(np.array([[0, 1]]), source="m").tolist() == [[0, 1]]
 
 
+def test_a_class_of_several_values(tmp_path):
+    metadata = read(tmp_path, {"classes": ["a", {"name": "b", "value": [1, 255]}, {"name": "c", "value": -3}]})
+    assert metadata.encoding.encode(np.array([[0, 1, 255, -3]]), source="m").tolist() == [[0, 1, 1, 2]]
+
+
 def test_a_class_named_background_is_the_background(tmp_path):
     assert read(tmp_path, {"classes": ["sky", "Background"]}).classes.background_id == 1
     assert read(tmp_path, {"classes": ["sky", "Background"], "background": None}).classes.background_id is None
@@ -84,7 +89,9 @@ def test_descriptions_that_are_refused_name_the_file(tmp_path, wrong):
         ({"classes": ["a", ["x"]]}, 'Class 1 is ["x"], expected a name'),
         ({"classes": ["a", {"name": ["x"]}]}, 'Class 1 has the name ["x"], expected a text'),
         ({"classes": ["a", {}]}, "Class 1 is {} and has no name"),
-        ({"classes": ["a", {"name": "b", "value": -1}]}, 'Class 1 ("b") has the value -1, expected the whole number'),
+        ({"classes": ["a", {"name": "b", "value": 1.5}]}, 'Class 1 ("b") has the value 1.5, expected the whole number'),
+        ({"classes": ["a", {"name": "b", "value": []}]}, 'Class 1 ("b") has the value [], expected the whole number'),
+        ({"classes": ["a", {"name": "b", "value": [1, 1]}]}, "The value 1 stands for class 'b' and for class 'b'"),
         ({"classes": ["a", {"name": "b", "value": True}]}, "has the value true"),
         ({"classes": ["a", "b", "a"]}, 'The name "a" is given to 2 classes'),
         ({"classes": ["a", "b"], "background": "bb"}, '"background" is "bb", which is no class (did you mean \'b\'?)'),
@@ -140,6 +147,7 @@ def test_a_255_beside_ids_is_ignored_with_a_warning(caplog):
 @pytest.mark.parametrize(
     ("values", "ignored"),
     [([0], "null"), ([255], "null"), ([1, 2], "null"), ([0, 127, 255], "null"), ([-1, 0, 1], "-1"),
+     ([-1, 1], "null"), ([-1, 0], "null"), ([-2, -1, 0, 1], "-2"), ([-100, 0, 1, 255], "-100"),
      ([0, 1, 3, 255], "255"), ([0, 2, 15, 20, 255], "255"), ([0, 50, 60, 255], "255"), ([0, 85, 170, 255], "null"),
      ([*range(0, 40, 2), 255], "255")],
 )  # fmt: skip

@@ -20,6 +20,7 @@ from segtool.cli import main
 from segtool.data.check import check_dataset
 from segtool.data.headers import read_header
 from segtool.data.loading import load_dataset
+from segtool.data.proposal import propose, write_proposal
 from segtool.errors import DataError, SegtoolError
 
 SIZE = (48, 64)
@@ -245,10 +246,25 @@ class TestMixedBinary:
         found = verdicts(folder)
         assert set(found.codes.values()) == {0}
         assert all("2 masks with 1, 4 masks with 255" in text for text in found.texts.values())
+        assert [entry["value"] for entry in propose(folder).description["classes"]] == [0, [1, 255]]
+        write_proposal(folder)
+        found = verdicts(folder)
+        assert set(found.codes.values()) == {0}
+        assert not found.problems
         data = load_dataset(str(folder))
         assert (data.class_names, data.ignore_id) == (("background", "foreground"), None)
         for index in range(6):
             np.testing.assert_array_equal(data.label(index), shape(index))
+
+    @pytest.mark.parametrize("names", [("no", "yes"), ("no", "yes", "never")])
+    def test_a_list_names_them(self, tmp_path: Path, names: tuple[str, ...]) -> None:
+        folder = write(tmp_path / "d", self.modes)
+        (folder / "classes.txt").write_text("\n".join(names))
+        data = load_dataset(str(folder))
+        assert (data.class_names, data.ignore_id) == (names, None if len(names) == 2 else 255)
+        kept = propose(folder).description
+        assert [entry["name"] for entry in kept["classes"]] == list(names)
+        assert (kept["ignore_id"], kept["classes"][1]["value"]) == ((None, [1, 255]) if len(names) == 2 else (255, 1))
 
     def test_each_part_has_its_own(self, tmp_path: Path) -> None:
         write(tmp_path / "train", lambda index: shape(index).astype(np.uint8))
@@ -336,8 +352,35 @@ class TestAlpha:
             return image
 
         folder = write(tmp_path / "d", mask)
+        with pytest.raises(DataError, match="alpha channel, which is not read"):
+            propose(folder)
         run_line_of(folder)
         np.testing.assert_array_equal(load_dataset(str(folder)).label(2), shape(2))
+
+    @pytest.mark.parametrize("mode", ["RGBA", "P"])
+    def test_colours_are_read_whatever_the_alpha(
+        self, tmp_path: Path, verdicts: Callable[..., Verdicts], mode: str
+    ) -> None:
+        colors = np.array([[250, 250, 250], [200, 0, 0], [0, 200, 0]], np.uint8)
+
+        def mask(index: int) -> Image.Image:
+            if mode == "RGBA":
+                return Image.fromarray(np.dstack([colors[ids(index)], shape(index) * np.uint8(255)]))
+            order = np.roll([0, 1, 2], index)
+            return palette_mask(np.argsort(order).astype(np.uint8)[ids(index)], colors[order].ravel().tolist())
+
+        folder = write(tmp_path / "d", mask)
+        if mode == "P":
+            for path in (folder / "masks").iterdir():
+                save(path, Image.open(path), transparency=0)
+        (problem,) = check_dataset(str(folder)).problems
+        assert problem.command.startswith("segtool data describe")
+        write_proposal(folder)
+        classes = json.loads((folder / "dataset.json").read_text())["classes"]
+        assert sorted(entry["color"] for entry in classes) == [[0, 200, 0], [200, 0, 0], [250, 250, 250]]
+        found = verdicts(folder, classes=3)
+        assert not found.problems
+        assert set(found.codes.values()) == {0}
 
     @pytest.mark.parametrize("mode", ["RGBA", "LA"])
     def test_classes_in_the_colour_are_read_whatever_the_alpha(self, tmp_path: Path, mode: str) -> None:
@@ -418,6 +461,22 @@ class TestOrientation:
             save(folder / "images" / f"{index}.png", TURNED[6](photo(index)), orientation=6)
         assert check_dataset(str(folder)).ok
         np.testing.assert_array_equal(load_dataset(str(folder)).image(2)[..., 0], photo(2))
+
+    @pytest.mark.parametrize("tagged", ["images", "masks"])
+    def test_a_quarter_turn_that_fits_shows_who_is_right_for_all(self, tmp_path: Path, tagged: str) -> None:
+        folder = write(tmp_path / "d", ids)
+        made = photo if tagged == "images" else ids
+        for index, orientation in enumerate((1, 6, 3, 8, 3, 2)):
+            save(folder / tagged / f"{index}.png", TURNED[orientation](made(index)), orientation=orientation)
+        assert check_dataset(str(folder)).problems == ()
+        data = load_dataset(str(folder))
+        np.testing.assert_array_equal(data.image(2)[..., 0], photo(2))
+        np.testing.assert_array_equal(data.label(2), ids(2))
+        other = "masks" if tagged == "images" else "images"
+        made = ids if tagged == "images" else photo
+        save(folder / other / "0.png", TURNED[3](made(0)), orientation=3)  # of which no size shows anything
+        (problem,) = check_dataset(str(folder)).problems
+        assert (problem.kind, problem.sample) == ("orientation", "0.png")
 
     def test_a_quarter_turn_that_makes_sizes_differ_is_named(
         self, tmp_path: Path, verdicts: Callable[..., Verdicts]

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from segtool.data.check import check_dataset
+from segtool.data.headers import read_header
 from segtool.data.loading import load_dataset
+from segtool.data.proposal import propose, write_proposal
 from segtool.errors import DataError
 from segtool.train.options import TrainOptions
 from segtool.train.plan import make_plan
@@ -119,13 +121,30 @@ def jpeg_masks(root, mask):
     return str(root)
 
 
-def test_jpeg_masks_are_called_what_they_are(tmp_path, caplog):
-    spec = jpeg_masks(tmp_path, np.repeat([[0], [1]], 12, axis=0) * np.ones((1, 24)))
-    load_dataset(spec)
-    (problem,) = check_dataset(spec).problems
+@pytest.mark.parametrize("described", [False, True])
+@pytest.mark.parametrize("mask", [np.repeat([[0], [1]], 12, axis=0), np.repeat([[0], [2]], 12, axis=0)])
+def test_jpeg_masks_are_refused_by_every_command_alike(tmp_path, mask, described):
+    spec = jpeg_masks(tmp_path, mask * np.ones((24, 24)))
+    if described:
+        (tmp_path / "dataset.json").write_text('{"classes": ["a", "b", "c"]}')
+    (problem,) = [problem for problem in check_dataset(spec).problems if problem.kind != "class"]
     assert problem.kind == "lossy"
-    for text in (problem.message, caplog.text):
-        assert "3 masks are in a lossy format (JPEG), which changes pixel values" in " ".join(text.split())
+    assert "3 masks are in a lossy format (JPEG), which changes pixel values" in problem.message
+    for reading in (load_dataset, lambda spec: propose(Path(spec))):
+        with pytest.raises(DataError) as caught:
+            reading(spec)
+        assert str(caught.value) == problem.message
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_values_that_jpeg_left_as_they_were_are_read(tmp_path, described):
+    spec = jpeg_masks(tmp_path, 255 * np.repeat([[0], [1], [1]], 8, axis=0) * np.ones((1, 24)))
+    if described:
+        (tmp_path / "dataset.json").write_text('{"classes": ["a", {"name": "b", "value": 255}]}')
+    assert check_dataset(spec).ok
+    assert np.unique(load_dataset(spec).label(0)).tolist() == [0, 1]
+    write_proposal(tmp_path, overwrite=True)
+    assert check_dataset(spec).ok
 
 
 def test_values_that_jpeg_invented_are_no_classes_to_describe(tmp_path):
@@ -148,10 +167,8 @@ def test_values_that_jpeg_invented_are_no_classes_to_describe(tmp_path):
     ],
 )
 def test_formats_are_judged_by_what_they_keep(tmp_path, name, options, lossy):
-    from segtool.data.lossy import lossy_format
-
     save(tmp_path / name, np.eye(24), **options)
-    assert lossy_format(Path(tmp_path / name)) == lossy
+    assert read_header(tmp_path / name).lossy == (lossy or "")
 
 
 def test_the_background_is_said_where_nothing_names_it(tmp_path, caplog):

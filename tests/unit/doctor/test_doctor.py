@@ -16,15 +16,11 @@ import pytest
 from segtool.doctor import packages
 from segtool.doctor.environment import examine
 from segtool.doctor.findings import (
-    BROKEN,
-    NOTE,
-    WARNING,
     Finding,
     folder_findings,
     processor_findings,
     provider_findings,
     thread_findings,
-    worst,
 )
 from segtool.doctor.provider_probe import probe_providers
 from segtool.machine.machine import machine_info
@@ -78,6 +74,18 @@ class TestCommand:
         assert report["status"] == "ok"
         assert report["folders"]["temporary"]
 
+    def test_no_process_is_started_but_nvidia_smi(self) -> None:
+        code = (
+            "import sys; starts = ('subprocess.Popen', 'os.fork', 'os.posix_spawn', 'os.exec', 'os.system')\n"
+            "sys.addaudithook(lambda event, details: event in starts and sys.stderr.write(f'started {details}'))\n"
+            "from segtool.doctor.environment import examine; examine()"
+        )
+        finished = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "PATH": ""}
+        )
+        assert finished.returncode == 0, finished.stderr
+        assert "started" not in finished.stderr
+
     def test_what_is_broken_is_exit_code_1(self) -> None:
         finished = run_doctor("--json", OMP_NUM_THREADS="many")
         assert finished.returncode == 1
@@ -105,7 +113,7 @@ class TestPackages:
         monkeypatch.setattr(sys, "path", [str(tmp_path)])
         assert packages.onnxruntime_packages() == ["onnxruntime", "onnxruntime-openvino"]
         (finding,) = packages.onnxruntime_findings(packages.onnxruntime_packages())
-        assert finding.severity == BROKEN
+        assert finding.severity == "broken"
         assert "onnxruntime and onnxruntime-openvino are installed together" in finding.finding
         assert "pip uninstall -y onnxruntime onnxruntime-openvino" in finding.remedy
 
@@ -115,17 +123,17 @@ class TestPackages:
         assert packages.onnxruntime_findings(["onnxruntime"]) == []
         (tmp_path / "onnxruntime/capi/a.py").unlink()
         (finding,) = packages.onnxruntime_findings(["onnxruntime"])
-        assert finding.severity == BROKEN
+        assert finding.severity == "broken"
         assert "1 files of onnxruntime are missing" in finding.finding
 
     def test_no_onnxruntime(self) -> None:
-        assert packages.onnxruntime_findings([])[0].severity == BROKEN
+        assert packages.onnxruntime_findings([])[0].severity == "broken"
 
     def test_a_missing_extra_gives_the_pip_line(self) -> None:
         found = packages.package_findings({**dict.fromkeys(packages.installed_packages(), "1.0"), "tf2onnx": None})
         assert found == [
             Finding(
-                NOTE,
+                "note",
                 "the extra export is incomplete: tf2onnx not installed",
                 'pip install "segtool[export]", if you need it',
             )
@@ -135,13 +143,13 @@ class TestPackages:
 class TestProviders:
     def test_cuda_without_a_driver(self) -> None:
         (finding,) = provider_findings({"CUDAExecutionProvider": "no device", "CPUExecutionProvider": None}, [])
-        assert finding.severity == WARNING
+        assert finding.severity == "warning"
         assert "CUDAExecutionProvider is listed but does not start: no device" in finding.finding
         assert "no NVIDIA driver responds" in finding.remedy
 
     def test_cuda_that_does_not_start_although_there_is_a_gpu(self) -> None:
         (finding,) = provider_findings({"CUDAExecutionProvider": "no library"}, ["NVIDIA H200"])
-        assert finding.severity == BROKEN
+        assert finding.severity == "broken"
 
     def test_a_gpu_that_onnxruntime_cannot_use(self) -> None:
         (finding,) = provider_findings({"CPUExecutionProvider": None}, ["NVIDIA H200"])
@@ -152,8 +160,8 @@ class TestProviders:
         assert set(probe_providers()) == {*ort.get_available_providers()} - {"AzureExecutionProvider"}
 
     def test_severities(self) -> None:
-        assert provider_findings({"TensorrtExecutionProvider": "no library"}, [])[0].severity == NOTE
-        assert provider_findings({"CPUExecutionProvider": "wrong values"}, [])[0].severity == BROKEN
+        assert provider_findings({"TensorrtExecutionProvider": "no library"}, [])[0].severity == "note"
+        assert provider_findings({"CPUExecutionProvider": "wrong values"}, [])[0].severity == "broken"
 
 
 class TestProcessor:
@@ -180,8 +188,8 @@ class TestProcessor:
 
     def test_threads(self) -> None:
         assert thread_findings(2, 2) == []
-        assert thread_findings(8, 2)[0].severity == WARNING
-        assert thread_findings("OMP_NUM_THREADS is bad", 2)[0].severity == BROKEN
+        assert thread_findings(8, 2)[0].severity == "warning"
+        assert thread_findings("OMP_NUM_THREADS is bad", 2)[0].severity == "broken"
 
 
 class TestFolders:
@@ -193,13 +201,8 @@ class TestFolders:
             pytest.skip("there is no folder in which even root cannot write")
         cannot = Path("/proc/self")
         temporary, working = folder_findings({"temporary": cannot, "working": cannot})
-        assert (temporary.severity, working.severity) == (BROKEN, WARNING)
+        assert (temporary.severity, working.severity) == ("broken", "warning")
         assert "TMPDIR" in temporary.remedy
 
     def test_no_folder(self) -> None:
         assert folder_findings({"working": None})[0].finding == "the working folder (none) is not writable"
-
-
-def test_the_worst() -> None:
-    assert worst([]) is None
-    assert worst([Finding(NOTE, "", ""), Finding(BROKEN, "", ""), Finding(WARNING, "", "")]) == BROKEN

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from segtool.benchmark.measure import MeasureOptions, measure
 from segtool.cli import main
 from segtool.data.loading import load_dataset
 from segtool.data.split import split
-from segtool.errors import DataError
+from segtool.errors import DataError, OutputExistsError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.files import nan_to_none
 from segtool.metrics import Bootstrap, Calibration
 from segtool.metrics.figures import FIGURES
 from segtool.models.shipped import SHIPPED
-from segtool.report.evaluation import draw_evaluation
+from segtool.report.evaluation import Drawings, evaluate_and_draw
 
 Sizes = tuple[int, ...]
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -142,9 +142,31 @@ class TestOutputs:
 
     def test_the_same_names_are_refused_in_python_too(self, tmp_path: Path) -> None:
         same = tmp_path / "same.png"
-        options = replace(known_data(tmp_path), pictures=same, confusion=same)
+        model, options = known_model(tmp_path, "labels"), known_data(tmp_path)
         with pytest.raises(DataError, match="two outputs"):
-            evaluate(known_model(tmp_path, "labels"), options=options)
+            evaluate_and_draw([model], options=options, drawings=Drawings(confusion=same, pictures=same))
+        with pytest.raises(DataError, match="two outputs"):
+            evaluate_and_draw([model], options=replace(options, per_image=same), drawings=Drawings(pictures=same))
+
+    def test_what_evaluate_cannot_draw_is_no_option_of_it(self, tmp_path: Path) -> None:
+        """An option that only the command drew was accepted by evaluate() and ignored."""
+        outputs = {each.name for each in fields(EvaluateOptions) if "Path" in str(each.type)}
+        assert outputs == {"per_image"}
+        path = tmp_path / "each.csv"
+        result = evaluate(known_model(tmp_path, "labels"), options=replace(known_data(tmp_path), per_image=path))
+        assert (list(result.written), path.is_file()) == ([path], True)
+
+    def test_every_requested_picture_is_written_or_refused(self, tmp_path: Path) -> None:
+        model, options = known_model(tmp_path, "labels"), known_data(tmp_path)
+        drawings = Drawings(confusion=tmp_path / "confusion.png", pictures=tmp_path / "pictures.png")
+        with pytest.raises(DataError, match="one model"):
+            evaluate_and_draw([model, model], options=options, drawings=drawings)
+        assert not any(path.exists() for path in drawings.files)
+        result = evaluate_and_draw([model], options=options, drawings=drawings)
+        assert result.written == drawings.files
+        assert all(path.is_file() for path in drawings.files)
+        with pytest.raises(OutputExistsError):
+            evaluate_and_draw([model], options=options, drawings=drawings)
 
     @pytest.mark.parametrize("victim", ["labels.onnx", "known.npz", "known.json"])
     @pytest.mark.parametrize("link", [False, True])
@@ -187,8 +209,8 @@ def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyP
     model = known_model(tmp_path, "labels")
     (tmp_path / "other.onnx").write_bytes(model.read_bytes())
     for path in (model, tmp_path / "other.onnx"):
-        options = EvaluateOptions(data="known.npz", confusion=Path(f"{path.stem}.png"), bootstrap=Bootstrap(100))
-        draw_evaluation(evaluate(path, options=options), options)
+        options = EvaluateOptions(data="known.npz", bootstrap=Bootstrap(100))
+        evaluate_and_draw([path], options=options, drawings=Drawings(confusion=Path(f"{path.stem}.png")))
     with Image.open("labels.png") as first, Image.open("other.png") as second:
         assert first.size == second.size
         assert (np.asarray(first) != np.asarray(second)).any()
@@ -202,8 +224,8 @@ def test_pictures_name_their_images(tmp_path: Path) -> None:
         for kind in ("images", "masks"):
             (tmp_path / name / "own" / kind).mkdir(parents=True)
             Image.fromarray(np.eye(8, 16, dtype=np.uint8)).save(tmp_path / name / "own" / kind / f"{name}.png")
-        options = EvaluateOptions(data=str(tmp_path / name / "own"), pictures=tmp_path / f"{name}.png")
-        draw_evaluation(evaluate(model, options=replace(options, bootstrap=Bootstrap(100))), options)
+        options = EvaluateOptions(data=str(tmp_path / name / "own"), bootstrap=Bootstrap(100))
+        evaluate_and_draw([model], options=options, drawings=Drawings(pictures=tmp_path / f"{name}.png"))
         with Image.open(tmp_path / f"{name}.png") as picture:
             drawn.append(np.asarray(picture.convert("RGB")))
     assert drawn[0].shape == drawn[1].shape

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data, write_run
 
-import segtool.runtime.segmenter
+import segtool.runtime.opening
 from segtool.export import ExportOptions, export_model
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.models import load_keras_file
@@ -79,7 +79,7 @@ def test_one_output_in_a_list_or_dict_is_that_output(tmp_path, recwarn, packed):
     expected = np.asarray(pooled()(images))
     np.testing.assert_array_equal(np.asarray(load_keras_file(run / "model.keras")(images)), expected)
     result = export_model(run, options=ExportOptions(winograd="off"))
-    found = segtool.runtime.segmenter.load(result.float32, provider="cpu").run(images)
+    found = segtool.runtime.opening.load(result.float32, provider="cpu").run(images)
     np.testing.assert_array_equal(found, expected.argmax(-1))
     assert not [item for item in recwarn if "structure" in str(item.message)]
 
@@ -124,7 +124,7 @@ def test_logits_are_judged_behind_a_softmax(tmp_path, head):
         "logits": logits,
         "probabilities": powers / powers.sum(-1, keepdims=True),
     }[head]
-    found = segtool.runtime.segmenter.load(result.float32, provider="cpu").run(images)
+    found = segtool.runtime.opening.load(result.float32, provider="cpu").run(images)
     np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
     assert result.contract.gates["parity"]["max_difference"] < 1e-4
 
@@ -153,6 +153,6 @@ def test_a_network_in_logits_is_quantized_to_probabilities(tmp_path):
     folder = write_run(tmp_path / "run", build_tiny(softmax=False))
     result = export_model(folder, options=ExportOptions(head="probabilities", **LOOSE))
     for path in (result.float32, result.int8):
-        segmenter = segtool.runtime.segmenter.load(path, provider="cpu")
+        segmenter = segtool.runtime.opening.load(path, provider="cpu")
         assert segmenter.verify().passed
         np.testing.assert_allclose(segmenter.run(tiny_data(2)[0]).sum(-1), 1, atol=1e-5)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, names, scaled, tiny_data, trained_tiny, with_wrong_ranges
 
-import segtool.runtime.segmenter
+import segtool.runtime.opening
 from segtool.contract import GoldenPair
 from segtool.errors import ContractError, DataError, ExportError, GateError, OutputExistsError
 from segtool.export import ExportOptions, export_model, float32_file, int8_file, stamp
@@ -30,7 +30,7 @@ def test_a_run_is_exported_beside_its_model(run):
     assert (result.float32, result.int8) == (run / "model.onnx", run / "model.int8.onnx")
     assert seen[-1] == (12, 12)
     for path, contract in ((result.float32, result.contract), (result.int8, result.int8_contract)):
-        segmenter = segtool.runtime.segmenter.load(path, provider="cpu")
+        segmenter = segtool.runtime.opening.load(path, provider="cpu")
         assert json.loads(segmenter.contract.to_json()) == json.loads(as_stored(contract).to_json())
         assert segmenter.verify().mismatching_pixels == 0
     facts = json.loads((run / "run.json").read_text())["data"]
@@ -65,9 +65,9 @@ def test_other_heads_are_proven_too(run, tmp_path, head):
     result = export_model(run, options=options)
     assert names(out.parent) == ["net.int8.onnx", "net.onnx"]
     assert result.contract.head == head
-    assert segtool.runtime.segmenter.load(out, provider="cpu").verify().mismatching_pixels == 0
+    assert segtool.runtime.opening.load(out, provider="cpu").verify().mismatching_pixels == 0
     for path in (result.float32, result.int8):
-        assert segtool.runtime.segmenter.load(path, provider="cpu").contract.size_policy == "tile"
+        assert segtool.runtime.opening.load(path, provider="cpu").contract.size_policy == "tile"
 
 
 def test_a_policy_for_larger_images_that_is_none_is_refused(run):
@@ -233,7 +233,7 @@ def test_the_file_keeps_the_command_line_that_made_it(run, tmp_path, monkeypatch
     given = ["--larger-images", "tile", "--out", "a b/net.onnx", "--winograd", "off"]
     result = CliRunner().invoke(main, ["export", "-v", *given, "--json", "--debug", "--", "run"])
     assert result.exit_code == 0, result.stderr
-    contract = segtool.runtime.segmenter.load("a b/net.onnx", provider="cpu").contract
+    contract = segtool.runtime.opening.load("a b/net.onnx", provider="cpu").contract
     assert contract.arguments == (*given, "--", "run")
     assert export_model(run).contract.arguments == ()
 

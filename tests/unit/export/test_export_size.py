@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, tiny_data, trained_tiny, write_run
 
-import segtool.runtime.segmenter
+import segtool.runtime.opening
 from segtool.cli import main
 from segtool.contract import GoldenPair, ModelContract, default_palette
 from segtool.data.loading import load_dataset
@@ -57,13 +57,13 @@ def test_the_files_are_named_after_their_size_and_are_not_the_default_ones(expor
     folder, result = exported
     assert (result.float32, result.int8) == (folder / "model.24x28.onnx", folder / "model.24x28.int8.onnx")
     assert latest_exported(folder) == folder / "model.onnx"
-    own = segtool.runtime.segmenter.load(folder / "model.onnx", provider="cpu").contract
+    own = segtool.runtime.opening.load(folder / "model.onnx", provider="cpu").contract
     assert (own.height, own.width, own.trained_size) == (HEIGHT, WIDTH, None)
 
 
 def test_both_files_are_for_that_size_and_say_what_they_were_trained_at(exported):
     for path in (exported[1].float32, exported[1].int8):
-        segmenter = segtool.runtime.segmenter.load(path, provider="cpu")
+        segmenter = segtool.runtime.opening.load(path, provider="cpu")
         contract = segmenter.contract
         assert (contract.height, contract.width, contract.trained_size) == (*SIZE, (HEIGHT, WIDTH))
         metadata = {item.key: item.value for item in onnx.load(path).metadata_props}

@@ -16,9 +16,11 @@ from tiny_models import expected_labels, tiny_contract, write_model
 from segtool.errors import DataError, ModelFileError, OutputExistsError, OutputWriteError
 from segtool.files import write_error
 from segtool.images.image_io import read_image, read_mask
-from segtool.predict.naming import find_sources, output_stems
+from segtool.predict.finding import find_sources
+from segtool.predict.naming import output_stems
 from segtool.predict.predict import PredictOptions, predict_paths
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 
 
@@ -151,6 +153,27 @@ class TestManifest:
         assert manifest.entries[0].note == "first frame of 3"
         assert "first frame of 3 is predicted" in caplog.text
         assert (read_mask(tmp_path / "out/many.png") == 1).all()
+
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
+    def test_images_that_use_a_small_part_of_16_bits_are_counted_in_one_warning(
+        self, segmenter: Segmenter, tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for index in range(3):
+            values = np.full((64, 84), 4095 - index, np.uint16)
+            Image.fromarray(values).save(tmp_path / f"{index}.{suffix}")
+        Image.fromarray(np.full((64, 84), 200, np.uint8)).save(tmp_path / f"8.{suffix}")
+        manifest = predict_paths(segmenter, [str(tmp_path)], options=PredictOptions(out=tmp_path / "out"))
+        assert [entry.largest_value for entry in manifest.entries] == [4095, 4094, 4093, None]
+        assert caplog.text.count("of 16 bits") == 1
+        assert "3 images of 16 bits use 6 % of the range: the largest value is 4095" in caplog.text
+        caplog.clear()
+        Image.fromarray(np.full((64, 84), 65535, np.uint16)).save(tmp_path / f"9.{suffix}")
+        predict_paths(
+            segmenter,
+            [str(tmp_path / f"{name}.{suffix}") for name in (0, 9)],
+            options=PredictOptions(out=tmp_path / "again"),
+        )
+        assert "of 16 bits" not in caplog.text
 
     def test_a_name_that_is_no_utf8(self, segmenter: Segmenter, tmp_path: Path) -> None:
         path = tmp_path / os.fsdecode(b"caf\xe9.png")

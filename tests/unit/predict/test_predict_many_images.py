@@ -15,13 +15,15 @@ from PIL import Image
 from tiny_models import write_model
 
 from segtool.errors import DataError
+from segtool.predict.finding import find_sources
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import Entry, Manifest, read_entries, read_head, write_manifest
-from segtool.predict.naming import Namer, common_folder, find_sources
+from segtool.predict.naming import Namer, common_folder
 from segtool.predict.predict import PredictOptions, predict_paths
 from segtool.predict.predict_run import PredictRun
 from segtool.predict.resume import take_up
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 FEW, MANY = 1000, 9000
 STRANGE = os.fsdecode(b"caf\xe9.png")

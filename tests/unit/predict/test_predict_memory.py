@@ -23,7 +23,7 @@ GROWTH = """
 import sys
 from pathlib import Path
 from segtool.predict.predict import PredictOptions, predict_paths
-from segtool.runtime.segmenter import load
+from segtool.runtime.opening import load
 
 def peak():
     return next(int(x.split()[1]) * 1024 for x in open("/proc/self/status") if x.startswith("VmHWM"))

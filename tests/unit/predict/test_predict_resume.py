@@ -16,7 +16,8 @@ from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.predict.journal import JOURNAL_NAME, open_journal
 from segtool.predict.manifest import Entry, Manifest
 from segtool.predict.predict import PredictOptions, predict_paths
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 
 @pytest.fixture(autouse=True)

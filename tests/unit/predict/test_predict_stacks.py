@@ -17,10 +17,12 @@ from tiny_models import expected_labels, tiny_contract, write_model
 
 from segtool.cli import main
 from segtool.images.image_io import read_mask
+from segtool.predict.finding import find_sources, parse_path_list
 from segtool.predict.manifest import Manifest
-from segtool.predict.naming import find_sources, output_stems, parse_path_list
+from segtool.predict.naming import output_stems
 from segtool.predict.predict import PredictOptions, predict_paths
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ PEAK = """
 import sys
 from pathlib import Path
 import segtool
-from segtool.predict.naming import find_sources
+from segtool.predict.finding import find_sources
 segmenter = segtool.load(sys.argv[1], threads=1)
 small = list(find_sources([sys.argv[2]], out=Path("out"))[0])
 def peak(): return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024

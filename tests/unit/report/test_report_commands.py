@@ -15,6 +15,7 @@ from tiny_models import tiny_contract
 
 from segtool.cli.common import arguments_as_given
 from segtool.cli.export import command as export
+from segtool.cli.report import command as report
 from segtool.cli.train import command as train
 from segtool.report.page.commands import commands_for
 from segtool.report.page.options import ReportOptions
@@ -51,10 +52,12 @@ def parsed(command: click.Command, arguments: list[str]) -> tuple[dict[str, Any]
         return dict(context.params), list(arguments_as_given())
 
 
-def steps(run: dict[str, Any], contracts: list[dict[str, Any]]) -> list[dict[str, str]]:
+def steps(
+    run: dict[str, Any], contracts: list[dict[str, Any]], options: ReportOptions | None = None
+) -> list[dict[str, str]]:
     models = [{"path": f"{i}.onnx", "run": "r", "kind": "onnx", "contract": c} for i, c in enumerate(contracts)]
-    report = {"runs": [{"path": "r", "info": run}], "models": models, "selection_note": None}
-    return commands_for(report, ReportOptions(latency=False))
+    found = {"runs": [{"path": "r", "info": run}], "models": models, "selection_note": None}
+    return commands_for(found, options or ReportOptions(latency=False))
 
 
 @pytest.mark.parametrize("command", [train, export], ids=["train", "export"])
@@ -84,6 +87,23 @@ def test_a_run_from_before_says_so_and_prints_what_its_configuration_states() ->
     assert "not kept" in trained["what"]
     again, _ = parsed(train, shlex.split(trained["command"])[2:])
     assert again == asked | {"out": Path("r")}
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        (ReportOptions(), []),
+        (ReportOptions(latency=False), ["--no-latency"]),
+        (ReportOptions(runs=50, threads=2), ["--threads", "2", "--runs", "50"]),
+    ],
+)
+def test_the_last_command_creates_this_report_again(options: ReportOptions, given: list[str]) -> None:
+    contract = vars(tiny_contract())
+    *_, last = steps({"arguments": [], "config": {}}, [contract], options)
+    assert shlex.split(last["command"]) == ["segtool", "report", "0.onnx", *given]
+    with report.make_context("report", shlex.split(last["command"])[2:]) as context:
+        parsed = {name: context.params[name] for name in ("latency", "runs", "threads")}
+    assert parsed == {"latency": options.latency, "runs": options.runs, "threads": options.threads}
 
 
 def test_a_training_keeps_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from tiny_models import write_model
 
 from segtool.cli import main
 from segtool.errors import ModelFileError
-from segtool.report.page.collect import open_models
-from segtool.report.page.model_files import ModelFile
+from segtool.models.resolve import ModelSource
+from segtool.report.page.models import open_models
 from segtool.report.page.options import ReportOptions
 from segtool.report.page.verdict import choose, judge
 from segtool.runtime.segmenter import Segmenter
@@ -167,9 +167,9 @@ def test_the_commands_are_those_of_the_run(made: dict[str, Any], folder: Path) -
     assert last.startswith("segtool report ")
 
 
-@pytest.mark.parametrize("change", [{"provider": "cpu"}, {"threads": 2}, {"runs": 50}])
+@pytest.mark.parametrize("change", [{"provider": "cpu"}, {"threads": 2}, {"runs": 200}])
 def test_how_to_run_is_refused_where_no_model_is_exported(tmp_path: Path, change: dict[str, Any]) -> None:
-    trained = ModelFile(tmp_path / "model.keras", "keras", None)
+    trained = ModelSource(tmp_path / "model.keras", "keras")
     with pytest.raises(ModelFileError, match="remove them"):
         open_models([trained], ReportOptions(**change))
 

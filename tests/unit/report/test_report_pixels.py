@@ -1,9 +1,15 @@
 """Images and label maps as pixels, and the names that the font of pictures can write."""
 
+import base64
+import io
+
 import numpy as np
+import pytest
+from PIL import Image
 
 from segtool.contract import default_palette
-from segtool.report.pixels import IGNORED_COLOR, color_labels, fit, gray_to_rgb
+from segtool.report.page.images import data_uri
+from segtool.report.picture_grid import IGNORED_COLOR, color_labels, fit, gray_to_rgb
 from segtool.report.style import drawable, drawable_names
 
 
@@ -34,3 +40,16 @@ def test_names_that_the_font_lacks_become_their_id():
         "two lines",
     )
     assert drawable("run 植") == "run ?"
+
+
+@pytest.mark.parametrize("colors", [1, 2, 200, 256, 257])
+def test_a_picture_in_the_page_loses_nothing(colors):
+    random = np.random.default_rng(colors)
+    palette = random.permutation(256**3)[:colors]
+    values = palette[np.concatenate([np.arange(colors), random.integers(0, colors, 64 * 84 - colors)])]
+    pixels = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.uint8).reshape(64, 84, 3)
+    kind, _, text = data_uri(pixels).partition(",")
+    assert kind == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        assert image.mode == ("P" if colors <= 256 else "RGB")
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)

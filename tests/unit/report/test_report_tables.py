@@ -8,7 +8,7 @@ import pytest
 from segtool.errors import DataError
 from segtool.metrics import Scores, confusion_matrix
 from segtool.report.confusion import cell_text, shares_of
-from segtool.report.tables import TableRow, present_classes, table_rows
+from segtool.report.pictures import table_rows
 
 NAMES = ("cat", "dog", "bird", "sky")
 
@@ -59,17 +59,11 @@ def test_an_image_that_is_all_ignored_has_no_class_and_no_mean():
     rows = table_rows(np.full((4, 4), 255), np.zeros((4, 4), int), class_names=NAMES, background_id=3, ignore_id=255)
     assert [row.class_id for row in rows] == [None]
     assert math.isnan(rows[0].iou)
-    assert present_classes([rows]) == ()
 
 
 def test_ids_without_a_class_are_refused():
     with pytest.raises(DataError):
         table_rows(np.full((2, 2), 4), np.zeros((2, 2), int), class_names=NAMES, background_id=3)
-
-
-def test_present_classes_are_those_of_all_tables():
-    tables = [[TableRow(3, "sky", 1, 1), TableRow(None, "mean", 1, 1)], [TableRow(0, "cat", 0, 0)]]
-    assert present_classes(tables) == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tiny_models import expected_labels, write_model
 from segtool.errors import DataError
 from segtool.images.image_io import read_image, read_pixels
 from segtool.images.pixels import ImagePixels, resize_image
-from segtool.runtime.segmenter import load
+from segtool.runtime.opening import load
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 100, 0), (0, 0, 50)
 NATIVE = "<u2" if sys.byteorder == "little" else ">u2"

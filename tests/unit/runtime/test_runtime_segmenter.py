@@ -17,8 +17,9 @@ import segtool
 from segtool.contract import METADATA_KEY, GoldenPair
 from segtool.errors import ContractError, DataError, ModelFileError, ProviderError
 from segtool.images.pixels import ArrayPixels
+from segtool.runtime.opening import load, verify
 from segtool.runtime.postprocess import label, label_and_score
-from segtool.runtime.segmenter import Segmenter, load, verify
+from segtool.runtime.segmenter import Segmenter
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from PIL import Image
 from tiny_models import expected_labels, tiny_contract, write_model
 
 from segtool.errors import DataError, ModelFileError
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.stream import ordered_map
 
 
@@ -163,9 +164,9 @@ class TestSegmenterStream:
                 assert [result.index for result in segmenter.stream(paths, workers=4)] == list(range(12))
             return most
 
-        monkeypatch.setattr("segtool.runtime.segmenter._LARGE_PIXELS", 64 * 84)
+        monkeypatch.setattr("segtool.runtime.stream._LARGE_PIXELS", 64 * 84)
         assert most_at_once(wait=300) > 1
-        monkeypatch.setattr("segtool.runtime.segmenter._LARGE_PIXELS", 64 * 84 - 1)
+        monkeypatch.setattr("segtool.runtime.stream._LARGE_PIXELS", 64 * 84 - 1)
         assert most_at_once(wait=0.01) == 1
 
     def test_what_cannot_work_is_refused_at_once(self, segmenter: Segmenter, paths: list[Path]) -> None:

@@ -12,7 +12,8 @@ import pytest
 from tiny_models import tiny_contract, write_convolutions
 
 from segtool.images.pixels import ArrayPixels
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.tiling import Block, merged_scores, predict_tiled, spans, uses_tiles
 
 

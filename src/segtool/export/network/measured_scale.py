@@ -51,7 +51,7 @@ def measured_scale(
     if not scores[ranked[0]] - scores[ranked[1]] >= CLEAR_LEAD:
         raise ExportError(
             "The network takes float32 pixels, and how they are scaled cannot be told from its mean IoU on "
-            f"{len(pool)} images ({table}): none leads by {100 * CLEAR_LEAD:g} points. Give the scaling of its training "
+            f"{len(pool)} images ({table}): none leads by {100 * CLEAR_LEAD:g} points. Give that of its training "
             f"with --input-scale, one of {', '.join(item.name for item in ranked)}, or {HELP}."
         )
     logger.warning(

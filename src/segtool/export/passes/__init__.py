@@ -40,7 +40,7 @@ __all__ = [
     "to_onnx",
 ]
 
-# What pays in float and in INT8, in the order in which each opens the way for the next (export/pipeline.py).
+# What pays in float and in INT8, in the order in which each opens the way for the next (export/float32_file.py).
 SHARED_REWRITES = (
     LAYOUT_FIRST,
     NO_OP,
@@ -52,10 +52,10 @@ SHARED_REWRITES = (
     CROP_INTO_TRANSPOSED,
     LABELS_PER_BLOCK,
 )
-# What pays in one of them alone (export/float_form.py, export/quantize.py).
+# What pays in one of them alone (export/float32_file.py, export/quantize.py).
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
 INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, BLOCKS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
-# What pays in float on some processors, where it was measured to (export/float_form.py).
+# What pays in float on some processors, where it was measured to (export/float32_file.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
 # What pays around the float head of a graph that is quantized already (export/quantize.py).
 QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
 
@@ -66,7 +67,7 @@ def apply(node: ir.Node) -> str | None:
     return f"{channels} channels in, {weights.shape[0]} out are {blocks.shape[1]} in, {blocks.shape[0]} out"
 
 
-def block_weights(weights: g.Array, begin: int) -> tuple[g.Array, int]:
+def block_weights(weights: AnyArray, begin: int) -> tuple[AnyArray, int]:
     """Return the weights over blocks (4 K, 4 C, h, taps), and how many blocks of padding are in front.
 
     Parameters

@@ -19,7 +19,7 @@ computes when it opens the file: stored, they would be a third more.
 
 On fcn8 (64 x 84, Zen 4, whole file): 0.80 of the time on one thread, 0.88 on two. Sums are added in another order:
 within rounding. It takes about as many small steps as it saves products, so it is for processors with blocked
-convolutions, and export keeps it only where it was measured to be faster (`float_form`). A row of six columns (fcn8's
+convolutions, and export keeps it only where it was measured to be faster (`float32_file`). A row of six columns (fcn8's
 conv5) gains nothing.
 
 Refuses strides, dilation, groups, other padding at the sides, channels that are no multiple of 16 or fewer than 32,

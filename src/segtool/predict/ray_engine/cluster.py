@@ -60,12 +60,10 @@ class ClusterOptions:
         """GPUs of one actor."""
         return int(self.provider.lower().removesuffix("executionprovider") in _GPU_PROVIDERS)
 
-
-def import_ray() -> ModuleType:
-    """Set `ENVIRONMENT`, and import Ray with Ray Data; errors as in `import_extra`."""
-    os.environ.update(ENVIRONMENT)
-    import_extra("ray.data")
-    return import_extra("ray")
+    def actors_on(self, resources: Mapping[str, float]) -> int:
+        """Return the number of actors that a node with these resources can run."""
+        by_cpu = int(resources.get("CPU", 0) // self.threads)
+        return min(by_cpu, int(resources.get("GPU", 0) // self.gpus)) if self.gpus else by_cpu
 
 
 def import_extra(name: str) -> ModuleType:
@@ -84,6 +82,13 @@ def import_extra(name: str) -> ModuleType:
         ) from error
 
 
+def import_ray() -> ModuleType:
+    """Set `ENVIRONMENT`, and import Ray with Ray Data; errors as in `import_extra`."""
+    os.environ.update(ENVIRONMENT)
+    import_extra("ray.data")
+    return import_extra("ray")
+
+
 @contextmanager
 def connected(options: ClusterOptions) -> Iterator[Any]:
     """Connect to the cluster and yield the module `ray`; an existing connection is used and stays open.
@@ -97,9 +102,9 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
     """
     ray = import_ray()
     is_ours = not ray.is_initialized()
-    if is_ours:
-        _connect(ray, options)
     try:
+        if is_ours:
+            _connect(ray, options)
         yield ray
     except ray.exceptions.RayError as error:
         raise ProviderError(
@@ -118,7 +123,7 @@ def count_workers(ray: Any, options: ClusterOptions) -> int:
     ProviderError
         No node has the resources of one actor, and no number of workers was specified.
     """
-    room = sum(_room(node["Resources"], options) for node in ray.nodes() if node["Alive"])
+    room = sum(options.actors_on(node["Resources"]) for node in ray.nodes() if node["Alive"])
     if room == 0 and (options.workers is None or options.gpus):
         needed = f"{options.threads} processors" + (" and a GPU" if options.gpus else "")
         raise ProviderError(
@@ -131,25 +136,22 @@ def count_workers(ray: Any, options: ClusterOptions) -> int:
     return options.workers or room
 
 
-def _room(resources: dict[str, float], options: ClusterOptions) -> int:
-    by_cpu = int(resources.get("CPU", 0) // options.threads)
-    return min(by_cpu, int(resources.get("GPU", 0) // options.gpus)) if options.gpus else by_cpu
-
-
 def _connect(ray: Any, options: ClusterOptions) -> None:
     address = options.address or os.environ.get("RAY_ADDRESS") or _LOCAL
-    _require_listener(address)
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == _LOCAL:
-        settings |= {
-            "num_cpus": max(available_cpus(), options.threads),
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
+    own = {
+        "num_cpus": max(available_cpus(), options.threads),
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
+    settings = own if address == _LOCAL else {}
     try:
-        ray.init(address, **settings)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise _no_cluster(address, error) from error
+        _require_listener(address)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+        raise ProviderError(
+            f"There is no Ray cluster at {address} ({_last_line(error)}); start one with `ray start --head`, or "
+            "remove --ray-address to run on this machine."
+        ) from error
 
 
 def _require_listener(address: str) -> None:
@@ -157,8 +159,10 @@ def _require_listener(address: str) -> None:
 
     Raises
     ------
+    OSError, OverflowError
+        Nothing listens at the address.
     ProviderError
-        Nothing listens at the address, or it is an address for Ray Client.
+        It is an address for Ray Client.
     """
     if address.startswith("ray://"):
         raise ProviderError(
@@ -166,19 +170,8 @@ def _require_listener(address: str) -> None:
             "of the cluster with --ray-address auto, or as a job."
         )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        return  # "auto" and names that Ray resolves
-    try:
+    if host and port.isdecimal():  # else "auto", or a name that Ray resolves
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: BaseException) -> ProviderError:
-    return ProviderError(
-        f"There is no Ray cluster at {address} ({_last_line(error)}); start one with `ray start --head`, or remove "
-        "--ray-address to run on this machine."
-    )
 
 
 def _last_line(error: BaseException) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
+from segtool.predict.finding import find_sources, is_url
 from segtool.predict.missing import named
-from segtool.predict.naming import find_sources, output_stems
-from segtool.predict.ray_engine.storage import Place, is_url, open_url, without_password
+from segtool.predict.naming import output_stems
+from segtool.predict.ray_engine.storage import Location, open_location, without_password
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 
 _MAGIC = re.compile(r"[*?[]")
@@ -26,7 +28,7 @@ class Input:
     name
         Its name in the manifest and in errors.
     place
-        The file: an absolute local path, or a place of fsspec.
+        The file.
     stem
         The path of its outputs under the output folder, without the suffix of the kind.
     index
@@ -34,7 +36,7 @@ class Input:
     """
 
     name: str
-    place: Path | Place
+    place: Location
     stem: str
     index: int | None = None
 
@@ -54,46 +56,37 @@ def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[s
         A package that a protocol needs is not installed.
     """
     paths, urls = [text for text in inputs if not is_url(text)], list(filter(is_url, inputs))
-    sources, missing = _find_paths(paths, out, alone=not urls)
-    found = {source.name: (source.path.absolute(), source) for source in sources}
-    places: dict[str, tuple[Path | Place, Source]] = dict(found)
+    sources: list[Source] = []
+    missing = paths
+    with suppress(DataError) if urls else nullcontext():
+        sources, missing = find_sources(paths, out=Path(out))
+    found = {source.name: (open_location(source.file), source) for source in sources}
     for url in urls:
         listed = list(_expand(url, out))
         if not listed:
             missing.append(without_password(url))
         for place, source in listed:
-            places.setdefault(place.url, (place, source))
-    if not places:
+            found.setdefault(place.name, (place, source))
+    if not found:
         raise DataError(
             f"No image was found in {named(missing)}; expected image files, folders of them, patterns or URLs."
         )
-    stems = output_stems([source for _, source in places.values()])
+    stems = output_stems([source for _, source in found.values()])
     return [
         Input(name, place, stem, source.index)
-        for (name, (place, source)), stem in zip(places.items(), stems, strict=True)
+        for (name, (place, source)), stem in zip(found.items(), stems, strict=True)
     ], missing
 
 
-def _find_paths(paths: list[str], out: str, *, alone: bool) -> tuple[Sequence[Source], list[str]]:
-    """Return the sources that paths match, and the paths that match nothing; without URLs, one match is required."""
-    try:
-        sources, missing = find_sources(paths, out=Path(out))
-    except DataError:
-        if alone:
-            raise
-        return [], paths
-    return list(sources), missing
-
-
-def _expand(url: str, out: str) -> Iterator[tuple[Place, Source]]:
+def _expand(url: str, out: str) -> Iterator[tuple[Location, Source]]:
     """Yield the images of a URL, each with the source that names its outputs."""
-    place = open_url(url)
+    place = open_location(url)
     if place.is_file():
         yield place, _source(place, base=_parent(place.key))
     elif not _MAGIC.search(place.path):
-        skipped = None if place.url == out else out + "/"
+        skipped = None if place.name == out else out + "/"
         for one in place.files_below():
-            is_output = skipped and one.url.startswith(skipped)
+            is_output = skipped and one.name.startswith(skipped)
             if _is_image(one.key) and not is_output and not _is_hidden(one.key, place.key):
                 yield one, _source(one, base=place.key)
     else:
@@ -103,15 +96,15 @@ def _expand(url: str, out: str) -> Iterator[tuple[Place, Source]]:
                 yield one, _source(one, base=_parent(one.key))
 
 
-def _source(place: Place, *, base: str) -> Source:
+def _source(place: Location, *, base: str) -> Source:
     """Return the name of an image as if each protocol were a folder of the root."""
     if ".." in place.key.split("/"):
         raise DataError(
-            f"{place.url} contains .. in its name, so its outputs could leave the output folder; rename it."
+            f"{place.name} contains .. in its name, so its outputs could leave the output folder; rename it."
         )
     if PurePosixPath(place.key).suffix.lower() == ARRAY_SUFFIX:
         raise DataError(
-            f"{place.url} is a .npy file, and these are not read from URLs; give a path that exists on all nodes."
+            f"{place.name} is a .npy file, and these are not read from URLs; give a path that exists on all nodes."
         )
     file, folder = (Path("/", place.protocol, *key.replace("://", "/").split("/")) for key in (place.key, base))
     return Source(str(file), str(folder))

@@ -1,19 +1,19 @@
-"""The output folder of a prediction on a cluster: a folder that all nodes share, or a place of fsspec."""
+"""The output folder of a prediction on a cluster: a folder that all nodes share, or a URL."""
 
 from __future__ import annotations
 
+import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
-from segtool.files import TEMPORARY, refuse_existing, write_error
-from segtool.predict.ray_engine.storage import Place, is_url, open_url
+from segtool.files import TEMPORARY, write_error
+from segtool.predict.ray_engine.storage import Location, open_location
 
 Result = TypeVar("Result")
 
@@ -25,19 +25,66 @@ class OutputFolder:
     Attributes
     ----------
     place
-        An absolute path, or a place of fsspec.
+        The folder.
     scratch
-        A folder in it for the unfinished files of this run. The run removes it, with the files of lost nodes. A node
-        detects by it that the folder is shared. Empty if nothing is written.
+        A folder in it for the unfinished files of this run; empty before the run. The run removes it, with the files
+        of lost nodes. A node detects by it that the folder is shared.
     """
 
-    place: Path | Place
+    place: Location
     scratch: str = ""
 
-    @property
-    def name(self) -> str:
-        """The path, or the URL without a password."""
-        return str(self.place) if isinstance(self.place, Path) else self.place.url
+    @contextmanager
+    def with_scratch(self) -> Iterator[OutputFolder]:
+        """Yield the folder with a scratch folder in it; the scratch folder is removed at the end of the block.
+
+        Raises
+        ------
+        OutputWriteError
+            It could not be created.
+        """
+        scratch = self.place.below(f"{TEMPORARY}{secrets.token_hex(8)}")
+        scratch.make_folder()
+        try:
+            yield replace(self, scratch=PurePosixPath(scratch.path).name)
+        finally:
+            scratch.remove()
+
+    def require_shared(self) -> None:
+        """Refuse a node on which this path is another folder.
+
+        Raises
+        ------
+        OutputWriteError
+            The scratch folder does not exist.
+        """
+        if self.place.is_local and not Path(self.place.path, self.scratch).is_dir():
+            raise OutputWriteError(
+                f"{self.place.name} is not the same folder on every node; choose an --out on a file system that they "
+                "share, or a URL."
+            )
+
+    def refuse_outputs(self, names: Iterable[str], inputs: Iterable[Location], *, overwrite: bool) -> None:
+        """Before the run, refuse outputs that exist and outputs that are also inputs.
+
+        Raises
+        ------
+        DataError
+            An output would replace an input.
+        OutputExistsError
+            An output exists, and `overwrite` is false.
+        """
+        taken = {_identity(one) for one in inputs}
+        listed = set() if self.place.is_local else {one.path for one in self.place.files_below()}
+        for target in map(self.place.below, names):
+            if _identity(target) in taken:
+                raise DataError(f"The output {target.name} would replace an input; choose another folder with --out.")
+            exists = os.path.lexists(target.path) if target.is_local else target.path in listed
+            if exists and not overwrite:
+                raise OutputExistsError(
+                    f"{target.name} already exists and was not changed; pass --overwrite to replace it, or choose "
+                    "another --out."
+                )
 
     def write(self, names: Iterable[str], write: Callable[[Path], Result]) -> Result:
         """Call `write` to write the files `names` into a folder, and move each complete file here.
@@ -49,42 +96,18 @@ class OutputFolder:
         OutputWriteError
             One could not be written.
         """
-        if isinstance(self.place, Path):
-            return self._write_local(self.place, names, write)
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-            result = write(Path(folder))
-            for name in names:
-                unfinished = self.place.below(f"{self.scratch}/{secrets.token_hex(8)}{PurePosixPath(name).suffix}")
-                self.place.below(name).put(Path(folder, name), through=unfinished)
-        return result
-
-    def _write_local(self, place: Path, names: Iterable[str], write: Callable[[Path], Result]) -> Result:
-        folder = target = place / self.scratch / secrets.token_hex(8)
+        # The scratch folder is not created again: after the run, a node that was considered lost must not write.
+        beside = Path(self.place.path, self.scratch) if self.place.is_local else None
         try:
-            folder.mkdir()  # without parents: after the run, a node that was considered lost must not write
-            result = write(folder)
-            for target in map(place.joinpath, names):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (folder / target.relative_to(place)).replace(target)
+            with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=beside, ignore_cleanup_errors=True) as folder:
+                result = write(Path(folder))
+                for name in names:
+                    unfinished = f"{TEMPORARY}{secrets.token_hex(8)}{PurePosixPath(name).suffix}"
+                    through = self.place.below(str(PurePosixPath(self.scratch, unfinished)))
+                    self.place.below(name).put(Path(folder, name), through=through)
         except OSError as error:
-            raise write_error(target, error) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            raise write_error(self.place.name, error) from error
         return result
-
-    def require_shared(self) -> None:
-        """Refuse a node on which this path is another folder.
-
-        Raises
-        ------
-        OutputWriteError
-            The scratch folder does not exist.
-        """
-        if isinstance(self.place, Path) and not (self.place / self.scratch).is_dir():
-            raise OutputWriteError(
-                f"{self.place} is not the same folder on every node; choose an --out on a file system that they share, "
-                "or a URL."
-            )
 
 
 def open_output(out: str) -> OutputFolder:
@@ -97,68 +120,12 @@ def open_output(out: str) -> OutputFolder:
     MissingExtraError
         A package that its protocol needs is not installed.
     """
-    if not is_url(out):
-        return OutputFolder(Path(out).absolute())
-    place = open_url(out)
-    if "::" in out or place.protocol in ("memory", "zip", "tar"):
+    place = open_location(out)
+    if not place.is_path and ("::" in out or place.protocol in ("memory", "zip", "tar")):
         raise DataError(f"{out} cannot be written by several processes; choose a folder or a bucket.")
     return OutputFolder(place)
 
 
-def refuse_outputs(
-    folder: OutputFolder, names: Iterable[str], inputs: Iterable[Path | Place], *, overwrite: bool
-) -> None:
-    """Before the run, refuse outputs that exist and outputs that are also inputs.
-
-    Raises
-    ------
-    DataError
-        An output would replace an input.
-    OutputExistsError
-        An output exists, and `overwrite` is false.
-    """
-    place = folder.place
-    if isinstance(place, Path):
-        files = {path.resolve() for path in inputs if isinstance(path, Path)}
-        for path in map(place.joinpath, names):
-            _refuse_input(path, is_input=path.resolve() in files)
-            refuse_existing(path, overwrite=overwrite)
-        return
-    urls = {one.url for one in inputs if isinstance(one, Place)}
-    existing = {one.path for one in place.files_below()}
-    for target in map(place.below, names):
-        _refuse_input(target.url, is_input=target.url in urls)
-        if target.path in existing and not overwrite:
-            raise OutputExistsError(
-                f"{target.url} already exists and was not changed; pass --overwrite to replace it, or choose another "
-                "--out."
-            )
-
-
-@contextmanager
-def with_scratch(folder: OutputFolder) -> Iterator[OutputFolder]:
-    """Yield the folder with a scratch folder in it; the scratch folder is removed at the end of the block.
-
-    Raises
-    ------
-    OutputWriteError
-        It could not be created.
-    """
-    scratch, place = f"{TEMPORARY}{secrets.token_hex(8)}", folder.place
-    if isinstance(place, Path):
-        try:
-            (place / scratch).mkdir(parents=True)
-        except OSError as error:
-            raise write_error(place / scratch, error) from error
-    try:
-        yield OutputFolder(place, scratch)
-    finally:
-        if isinstance(place, Path):
-            shutil.rmtree(place / scratch, ignore_errors=True)
-        else:
-            place.below(scratch).remove()
-
-
-def _refuse_input(target: object, *, is_input: bool) -> None:
-    if is_input:
-        raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
+def _identity(place: Location) -> str:
+    """Return the same text for all names of one file."""
+    return os.path.realpath(place.path) if place.is_local else place.name

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import logging
-import time
+import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from segtool import __version__
 from segtool.errors import OutputWriteError
-from segtool.files import remove_unfinished
-from segtool.predict.journal import Journal, open_journal
-from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, read_manifest, write_manifest
+from segtool.files import TEMPORARY
+from segtool.predict.jobs import Job
+from segtool.predict.journal import open_journal
+from segtool.predict.manifest import MANIFEST_NAME
+from segtool.predict.missing import missing_entry
 from segtool.predict.outputs import output_names
-from segtool.predict.predict import check_options, missing_entry
+from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
+from segtool.predict.predict_run import PredictRun, Progress
 from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers
 from segtool.predict.ray_engine.inputs import Input, find_inputs
-from segtool.predict.ray_engine.outputs import OutputFolder, open_output, refuse_outputs, with_scratch
-from segtool.predict.ray_engine.worker import Outcome, Predictor, Work
+from segtool.predict.ray_engine.outputs import OutputFolder, open_output
+from segtool.predict.ray_engine.worker import BatchResult, SegmenterActor
 from segtool.predict.resume import run_header
-from segtool.runtime.segmenter import load
-
-Progress = Callable[[int, int], None]
-
-logger = logging.getLogger(__name__)
+from segtool.runtime.opening import load
+from segtool.runtime.sources import Source
 
 # Images in a batch. If its actor is lost, the batch is repeated. Few, so that all actors end at the same time.
 _BATCH = 32
@@ -62,7 +65,7 @@ def predict_on_cluster(
     cluster
         The cluster.
     progress
-        Called with (finished inputs, all inputs) after each batch.
+        Called with (finished inputs, all inputs) after each input.
 
     Returns
     -------
@@ -71,144 +74,104 @@ def predict_on_cluster(
 
     Raises
     ------
-    DataError
-        No input matches anything, an output would replace an input, or the tile size does not fit the model.
     MissingExtraError
         Ray, fsspec or a package for a protocol is not installed.
-    ModelFileError
-        The model cannot be opened, or probabilities were requested and it has none.
-    OutputExistsError
-        An output, the manifest or the journal of an incomplete run exists. Nothing was run.
-    OutputWriteError
-        An output could not be written.
     ProviderError
         There is no cluster, no actor fits on it, or the provider does not start there.
+    SegtoolError
+        As in `predict_paths`.
     """
     folder = open_output(out)
-    options = replace(options, out=Path(folder.name), resume=False)
-    found, missing = find_inputs(inputs, out=folder.name)
-    # check_options looks at local files; at a URL, refuse_outputs finds what exists.
-    is_local = isinstance(folder.place, Path)
+    found, missing = find_inputs(inputs, out=folder.place.name)
     segmenter = load(model, provider="cpu", threads=cluster.threads)
-    check_options(segmenter, options if is_local else replace(options, overwrite=True))
-    header = {**run_header(segmenter, options), "engine": "ray"}
-    planned = [Entry(one.name, "writing", output_names(one.stem, options.kinds)) for one in found]
-    names = [name for entry in planned for name in entry.outputs.values()]
-    with open_journal(options.out) if is_local else nullcontext() as journal:
-        refuse_outputs(folder, [*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
-        with connected(cluster) as ray:
-            workers = count_workers(ray, cluster)
-            header |= {"ray_version": ray.__version__, "workers": workers}
-            record = _Record(header, journal, progress)
-            with with_scratch(folder) as shared, _manifest_at_end(record, shared):
-                record.begin(planned)
-                if is_local:
-                    remove_unfinished({options.out, *((options.out / name).parent for name in names)})
-                for text in missing:
-                    record.set(len(record.entries), missing_entry(text))
-                with closing(_batches(ray, model, found, Work(shared, options, cluster), workers)) as batches:
-                    for outcome in (outcome for batch in batches for outcome in batch["outcome"]):
-                        record.add(outcome)
-    return record.manifest
+    with _folder_of_records(folder) as here:
+        options = replace(options, out=here, resume=False)
+        check_options(segmenter, options)
+        header = {**run_header(segmenter, options), "engine": "ray", "provider": "", "nodes": {}}
+        with open_journal(here) as journal:
+            names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
+            places = [one.place for one in found]
+            folder.refuse_outputs([*names, MANIFEST_NAME], places, overwrite=options.overwrite)
+            with connected(cluster) as ray, folder.with_scratch() as shared:
+                workers = count_workers(ray, cluster)
+                header |= {"ray_version": ray.__version__, "workers": workers}
+                actor = {"out": shared, "options": options, "cluster": cluster, "version": __version__}
+                actor["model"] = ray.put(model.read_bytes())
+                with PredictRun(segmenter, options, journal, progress=progress) as run:
+                    jobs = _begin(run, header, found, missing)
+                    with closing(_batches(ray, found, actor=actor, cluster=cluster, workers=workers)) as batches:
+                        _collect(run, jobs, chain.from_iterable(batch["outcome"] for batch in batches))
+        return run.manifest.to_dict()
 
 
-def _batches(ray: Any, model: Path, inputs: Sequence[Input], work: Work, workers: int) -> Any:
-    """Return an iterator over the outcomes of an actor pool; closing it ends the actors at once."""
+def _begin(run: PredictRun, header: Mapping[str, Any], found: Iterable[Input], missing: Iterable[str]) -> list[Job]:
+    """Begin the run and record its inputs; from here on their outputs may exist."""
+    jobs = [run.add(Job(one.name, Source(one.name, ""), one.stem)) for one in found]
+    run.begin(header, jobs)
+    for job in jobs:
+        run.expect(job)
+    for text in missing:
+        run.fail(missing_entry(text))
+    return jobs
+
+
+def _batches(
+    ray: Any, inputs: Sequence[Input], *, actor: Mapping[str, Any], cluster: ClusterOptions, workers: int
+) -> Any:
+    """Return an iterator over batches of outcomes from a pool of actors; closing it ends them at once."""
     size = max(1, min(_BATCH, len(inputs) // (workers * _BATCHES_PER_WORKER)))
     rows = [{"number": number, "input": one} for number, one in enumerate(inputs)]
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     results = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
-        Predictor,
-        fn_constructor_kwargs={"model": ray.put(model.read_bytes()), "work": work},
+        SegmenterActor,
+        fn_constructor_kwargs=actor,
         batch_size=None,
         batch_format="numpy",
         # A range, not a fixed size: a cluster that lost a node continues with the actors that fit.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        num_cpus=work.cluster.threads,
-        num_gpus=work.cluster.gpus or None,
+        num_cpus=cluster.threads,
+        num_gpus=cluster.gpus or None,
     )
     results.context.enable_progress_bars = False
     return iter(results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0))
 
 
-class _Record:
-    """The status of each input: first in the journal, at the end in the manifest; a URL has no journal.
-
-    Attributes
-    ----------
-    entries
-        The planned inputs in order, then the arguments that match nothing.
-    manifest
-        The content of the manifest, once it is written.
-    """
-
-    def __init__(self, header: Mapping[str, Any], journal: Journal | None, progress: Progress | None) -> None:
-        self.entries: list[Entry] = []
-        self.manifest: dict[str, Any] = {}
-        self._header, self._journal, self._progress = header, journal, progress
-        self._began, self._finished = time.perf_counter(), 0
-        self._nodes: Counter[str] = Counter()
-        self._reports: dict[str, Mapping[str, Any]] = {}
-
-    def begin(self, planned: Sequence[Entry]) -> None:
-        """Write the planned inputs to the journal; from here on their outputs may exist."""
-        self.entries = [Entry(entry.input) for entry in planned]
-        if self._journal is not None:
-            self._journal.begin(self._header)
-            for entry in planned:
-                self._journal.append(entry)
-
-    def set(self, number: int, entry: Entry) -> None:
-        """Record the status of an input."""
-        self.entries[number : number + 1] = [entry]
-        self._finished += 1
-        if self._journal is not None:
-            self._journal.append(entry)
-        if entry.status == "failed":
-            logger.error("%s", entry.error)
-
-    def add(self, outcome: Outcome) -> None:
-        """Record the outcome of a batch, and raise the error that stopped it."""
+def _collect(run: PredictRun, jobs: Sequence[Job], outcomes: Iterable[BatchResult]) -> None:
+    """Record the results of batches and the nodes that ran them; raise the error that stopped the run."""
+    nodes: Counter[str] = Counter()
+    reports: dict[str, Mapping[str, Any]] = {}
+    for outcome in outcomes:
         for number, entry in outcome.entries.items():
-            self.set(number, entry)
-        self._nodes[outcome.node] += len(outcome.entries)
+            run.record(jobs[number], entry)
+        nodes[outcome.node] += len(outcome.entries)
         if outcome.provider:
-            self._reports.setdefault(outcome.provider["provider"], outcome.provider)
-        if self._progress is not None:
-            self._progress(self._finished, len(self.entries))
+            reports.setdefault(outcome.provider["provider"], outcome.provider)
+        report = next(iter(reports.values()), {})
+        run.header |= {**report, "provider": ", ".join(sorted(reports)), "nodes": dict(+nodes)}
         if outcome.error is not None:
             raise outcome.error
 
-    def write(self, folder: OutputFolder, *, interrupted: bool) -> None:
-        """Write the manifest into the output folder."""
-        counts = Counter(entry.status for entry in self.entries)
-        header = {
-            **self._header,
-            **next(iter(self._reports.values()), {}),
-            "provider": ", ".join(sorted(self._reports)),
-            "nodes": dict(+self._nodes),
-            "seconds": round(time.perf_counter() - self._began, 3),
-        }
-
-        def write(scratch: Path) -> None:
-            manifest = Manifest(scratch / MANIFEST_NAME, counts["done"], 0, counts["failed"], counts["not run"])
-            manifest.interrupted = interrupted or manifest.not_run > 0
-            write_manifest(manifest, header, self.entries)
-            self.manifest = read_manifest(manifest.path)
-
-        folder.write([MANIFEST_NAME], write)
-        if self._journal is not None:
-            self._journal.is_over = self.manifest["status"] == "complete"
-
 
 @contextmanager
-def _manifest_at_end(record: _Record, folder: OutputFolder) -> Iterator[None]:
-    """Write the manifest of a run at its end, also after an error."""
-    try:
-        yield
-    except BaseException:
-        # Report the error that stopped the run, not the failed write of the manifest after it.
-        with suppress(OutputWriteError):
-            record.write(folder, interrupted=True)
-        raise
-    record.write(folder, interrupted=False)
+def _folder_of_records(folder: OutputFolder) -> Iterator[Path]:
+    """Yield the folder of the journal and the manifest. For a URL, it is temporary, and the manifest is copied.
+
+    The manifest is also copied after an error, which is then raised in any case.
+    """
+    if folder.place.is_path:
+        yield Path(folder.place.path)
+        return
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
+        here = Path(name)
+        try:
+            yield here
+        except BaseException:
+            with suppress(OutputWriteError):
+                _copy_manifest(here, folder)
+            raise
+        _copy_manifest(here, folder)
+
+
+def _copy_manifest(here: Path, folder: OutputFolder) -> None:
+    if (here / MANIFEST_NAME).exists():
+        folder.write([MANIFEST_NAME], lambda to: shutil.copy(here / MANIFEST_NAME, to))

@@ -1,8 +1,9 @@
-"""Files on file systems of fsspec: s3://, gs://, hdfs://, sftp://, https://, file://, zip://...::..."""
+"""Files on file systems of fsspec: local paths, s3://, gs://, hdfs://, sftp://, https://, zip://...::..."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,19 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtool.errors import DataError, MissingExtraError, OutputWriteError
+from segtool.errors import DataError, MissingExtraError, OutputWriteError, SegtoolError
+from segtool.predict.finding import is_url
 from segtool.predict.ray_engine.cluster import import_extra
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"(?<=://)[^/@]*@")
 
 # The network libraries of some file systems raise errors that are not OSErrors and have no common base class.
 _FOREIGN_ERRORS = (("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCoreError"))
-
-
-def is_url(text: str) -> bool:
-    """Return whether an argument is a URL and not a path."""
-    return _URL.match(text) is not None
+_OPEN = "{} cannot be opened ({}); check its protocol and name."
+_READ = "{} cannot be read ({}); check its name, the connection and permissions."
+_WRITE = "Could not write {}: {}; free space, check permissions or choose another place."
 
 
 def without_password(url: str) -> str:
@@ -31,24 +30,29 @@ def without_password(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A file or a folder in a file system of fsspec.
+class Location:
+    """A file or a folder in a file system of fsspec; it can be pickled with its connection settings.
+
+    Reading and listing raise a DataError, writing an OutputWriteError.
 
     Attributes
     ----------
     fs
-        The fsspec.AbstractFileSystem. Its pickle contains the connection settings for a node.
+        The fsspec.AbstractFileSystem.
     path
         The path in it, without a slash at its end.
+    is_path
+        Whether it was given as a path, not as a URL.
     """
 
     fs: Any
     path: str
+    is_path: bool = False
 
     @property
-    def url(self) -> str:
-        """The path with its protocol and without a password."""
-        return without_password(str(self.fs.unstrip_protocol(self.path)))
+    def name(self) -> str:
+        """The path, or the URL without a password."""
+        return self.path if self.is_path else without_password(str(self.fs.unstrip_protocol(self.path)))
 
     @property
     def protocol(self) -> str:
@@ -57,102 +61,91 @@ class Place:
         return protocol if isinstance(protocol, str) else str(protocol[0])
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is a file or a folder of this machine, given as a path or as file://."""
+        return self.protocol == "file"
+
+    @property
     def key(self) -> str:
         """The path without the query of a web address; outputs are named by it."""
         return self.path.partition("?")[0] if self.protocol.startswith("http") else self.path
 
-    def below(self, name: str) -> Place:
-        """Return the place of a relative name in this folder."""
-        return Place(self.fs, f"{self.path}/{name}")
-
-    def is_file(self) -> bool:
-        """Return whether there is a file; errors as in `files_below`."""
-        with _reading(self):
-            return bool(self.fs.isfile(self.path))
-
-    def files_below(self) -> list[Place]:
-        """Return all files in this folder and its sub-folders, sorted; none if the folder is missing.
-
-        Raises
-        ------
-        DataError
-            The folder cannot be listed.
-        """
-        with _reading(self):
-            self.fs.invalidate_cache()
-            with suppress(FileNotFoundError):
-                return [Place(self.fs, path) for path in sorted(self.fs.find(self.path))]
-            return []
-
-    def matching(self) -> list[Place]:
-        """Return all files that this path matches as a pattern, sorted; errors as in `files_below`."""
-        with _reading(self):
-            self.fs.invalidate_cache()
-            found = self.fs.glob(self.path, detail=True)
-            return [Place(self.fs, path) for path, facts in sorted(found.items()) if facts["type"] == "file"]
-
-    def fetch(self, target: Path) -> None:
-        """Copy this file to a local path.
-
-        Raises
-        ------
-        DataError
-            It is missing or cannot be read.
-        """
-        with _reading(self):
-            self.fs.get_file(self.path, str(target))
-
-    def put(self, source: Path, *, through: Place) -> None:
-        """Copy a local file here atomically; an existing file is replaced.
-
-        If the file system supports rename, the file is first uploaded to the place `through`. Object stores have no
-        rename, but show an upload only when it is complete.
-
-        Raises
-        ------
-        OutputWriteError
-            It could not be written.
-        """
-        try:
-            if not self._renames:
-                self.fs.put_file(str(source), self.path)
-                return
-            for path in (through.path, self.path):
-                self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self.fs.put_file(str(source), through.path)
-            self._take_from(through.path)
-        except _failures() as error:
-            raise OutputWriteError(
-                f"Could not write {self.url}: {_reason(error)}; free space, check permissions or choose another place."
-            ) from error
-
-    def remove(self) -> None:
-        """Remove this folder and its files, as far as possible."""
-        if not self._renames:  # an object store has no folders, and `put` leaves no unfinished files
-            return
-        with suppress(DataError, *_failures()):
-            for one in self.files_below():  # one by one, because rm would expand patterns
-                self.fs.rm_file(one.path)
-            self.fs.rmdir(self.path)
-
     @property
-    def _renames(self) -> bool:
+    def has_folders(self) -> bool:
         """Whether the file system has folders and a native rename; S3 has neither."""
         from fsspec.spec import AbstractFileSystem
 
         return type(self.fs).mv is not AbstractFileSystem.mv
 
-    def _take_from(self, temporary: str) -> None:
-        """Rename a file to this place."""
-        try:
-            self.fs.mv(temporary, self.path)
-        except OSError:  # SFTP, HDFS and others do not rename over a file
-            self.fs.rm_file(self.path)
-            self.fs.mv(temporary, self.path)
+    def below(self, name: str) -> Location:
+        """Return the place of a relative name in this folder."""
+        return Location(self.fs, f"{self.path}/{name}", self.is_path)
+
+    def is_file(self) -> bool:
+        """Return whether there is a file."""
+        with _errors(DataError, _READ, self.name):
+            return bool(self.fs.isfile(self.path))
+
+    def files_below(self) -> list[Location]:
+        """Return all files in this folder and its sub-folders, sorted; none if the folder is missing."""
+        with _errors(DataError, _READ, self.name):
+            self.fs.invalidate_cache()
+            with suppress(FileNotFoundError):
+                return [Location(self.fs, path, self.is_path) for path in sorted(self.fs.find(self.path))]
+            return []
+
+    def matching(self) -> list[Location]:
+        """Return all files that this path matches as a pattern, sorted."""
+        with _errors(DataError, _READ, self.name):
+            self.fs.invalidate_cache()
+            found = self.fs.glob(self.path, detail=True)
+            return [Location(self.fs, path) for path, facts in sorted(found.items()) if facts["type"] == "file"]
+
+    def fetch(self, target: Path) -> None:
+        """Copy this file to a local path."""
+        with _errors(DataError, _READ, self.name):
+            self.fs.get_file(self.path, str(target))
+
+    def make_folder(self) -> None:
+        """Create this folder; an object store has no folders."""
+        if self.has_folders:
+            with _errors(OutputWriteError, _WRITE, self.name):
+                self.fs.makedirs(self.path, exist_ok=True)
+
+    def put(self, source: Path, *, through: Location) -> None:
+        """Move a local file here atomically; an existing file is replaced.
+
+        A local place must be on the file system of `source`. Other file systems with a rename get the file at the
+        place `through` first, whose folder exists. Object stores show an upload only when it is complete.
+        """
+        with _errors(OutputWriteError, _WRITE, self.name):
+            if not self.has_folders:
+                self.fs.put_file(str(source), self.path)
+                return
+            self.fs.makedirs(self.path.rpartition("/")[0], exist_ok=True)
+            if self.is_local:
+                source.replace(self.path)
+                return
+            self.fs.put_file(str(source), through.path)
+            try:
+                self.fs.mv(through.path, self.path)
+            except OSError:  # SFTP, HDFS and others do not rename over a file
+                self.fs.rm_file(self.path)
+                self.fs.mv(through.path, self.path)
+
+    def remove(self) -> None:
+        """Remove this folder and its files, as far as possible; an object store has no folders."""
+        if self.is_local:
+            shutil.rmtree(self.path, ignore_errors=True)
+        elif self.has_folders:
+            with suppress(DataError, *_failures()):
+                for one in self.files_below():  # one by one, because rm would expand patterns
+                    self.fs.rm_file(one.path)
+                self.fs.rmdir(self.path)
 
 
-def open_url(url: str) -> Place:
-    """Return the place of a URL, with the settings from fsspec's configuration and the environment.
+def open_location(text: str) -> Location:
+    """Return the place of a path or a URL, with the settings from fsspec's configuration and the environment.
 
     Raises
     ------
@@ -161,27 +154,24 @@ def open_url(url: str) -> Place:
     MissingExtraError
         A package that the protocol needs is not installed.
     """
-    core = import_extra("fsspec.core")
-    name = without_password(url)
+    if not is_url(text):
+        return Location(import_extra("fsspec").filesystem("file"), str(Path(text).absolute()), is_path=True)
+    core, name = import_extra("fsspec.core"), without_password(text)
     try:
-        fs, path = core.url_to_fs(url)
+        with _errors(DataError, _OPEN, name):
+            fs, path = core.url_to_fs(text)
     except ImportError as error:
         raise MissingExtraError(f"{name} cannot be opened: {_reason(error)}, on every node of the cluster.") from error
-    except _failures() as error:
-        raise DataError(f"{name} cannot be opened ({_reason(error)}); check its protocol and name.") from error
-    return Place(fs, path.rstrip("/"))
+    return Location(fs, path.rstrip("/"))
 
 
 @contextmanager
-def _reading(place: Place) -> Iterator[None]:
+def _errors(kind: type[SegtoolError], message: str, name: str) -> Iterator[None]:
+    """Raise the errors of a file system as `kind`, with a message of the name and the reason."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise DataError(f"{place.url} does not exist; expected an image file.") from error
     except _failures() as error:
-        raise DataError(
-            f"{place.url} cannot be read ({_reason(error)}); check its name, the connection and permissions."
-        ) from error
+        raise kind(message.format(name, _reason(error))) from error
 
 
 def _failures() -> tuple[type[BaseException], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,46 +14,23 @@ from typing import Any
 from segtool import __version__
 from segtool.errors import DataError, ModelFileError, SegtoolError
 from segtool.files import TEMPORARY
-from segtool.predict.entries import entry_of
 from segtool.predict.manifest import Entry
-from segtool.predict.outputs import output_names, write_outputs
+from segtool.predict.outputs import entry_of, output_names, write_outputs
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.ray_engine.cluster import ClusterOptions, import_ray
 from segtool.predict.ray_engine.inputs import Input
 from segtool.predict.ray_engine.outputs import OutputFolder
-from segtool.predict.ray_engine.storage import Place
-from segtool.runtime.segmenter import Segmenter, load
+from segtool.runtime.opening import load
+from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
-from segtool.runtime.stream import StreamOptions, ordered_map
+from segtool.runtime.stream import ordered_map
 
 # Images read from or written to another machine in parallel; the model runs one image at a time.
 _TRANSFERS = 8
 
 
-@dataclass(frozen=True)
-class Work:
-    """The work of each actor of a run; it is pickled to all actors.
-
-    Attributes
-    ----------
-    out
-        The output folder.
-    options
-        What to write; `out`, `workers` and `resume` in it are not used.
-    cluster
-        The provider of each actor and its number of threads.
-    version
-        Version of segtool on the machine that started the run.
-    """
-
-    out: OutputFolder
-    options: PredictOptions
-    cluster: ClusterOptions
-    version: str = __version__
-
-
 @dataclass
-class Outcome:
+class BatchResult:
     """The result of a batch of inputs.
 
     Attributes
@@ -65,7 +42,7 @@ class Outcome:
     provider
         The segmenter's report of its provider; empty if it did not start.
     error
-        The error that stopped the run.
+        The error that stopped the run. It is not raised: Ray would treat it as a fault of the node and retry.
     """
 
     node: str
@@ -74,36 +51,38 @@ class Outcome:
     error: SegtoolError | None = None
 
 
-class Predictor:
+class SegmenterActor:
     """One segmenter on one node; Ray Data calls it with batches of inputs.
-
-    An error that stops the run is returned, not raised: Ray would treat it as a fault of the node and retry.
 
     Parameters
     ----------
     model
         A Ray reference to the bytes of the model file.
-    work
-        The work.
+    out
+        The output folder.
+    options
+        What to write; `out`, `workers` and `resume` in it are not used.
+    cluster
+        The provider and its number of threads.
+    version
+        Version of segtool on the machine that started the run.
     """
 
-    def __init__(self, model: Any, work: Work) -> None:
+    def __init__(
+        self, *, model: Any, out: OutputFolder, options: PredictOptions, cluster: ClusterOptions, version: str
+    ) -> None:
         ray = import_ray()
-        self._work = work
+        self._out, self._options = out, options
         self._node = ray.get_runtime_context().get_node_id()
-        options = work.options
-        self._wanted = StreamOptions(
-            options.tile, options.probabilities, options.overlay, options.max_pixels, facts=True
-        )
         self._running = threading.Lock()
-        self._segmenter: Segmenter | None = None
-        self._refusal: SegtoolError | None = None
+        self._segmenter: Segmenter | SegtoolError
         try:
-            self._segmenter = _open(ray.get(model), work)
+            _check_node(out, version)
+            self._segmenter = _open(ray.get(model), cluster)
         except SegtoolError as error:
-            self._refusal = error
+            self._segmenter = error
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Outcome]]:
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[BatchResult]]:
         """Predict inputs and write their outputs.
 
         Parameters
@@ -114,74 +93,65 @@ class Predictor:
         Returns
         -------
         dict
-            Column `outcome` with the `Outcome` of the batch.
+            Column `outcome` with the `BatchResult` of the batch.
         """
-        outcome = Outcome(self._node, error=self._refusal)
-        if self._segmenter is not None:
-            outcome.provider = self._segmenter.provider_report
-            entries = self._entries(self._segmenter, list(batch["input"]))
-            try:
-                outcome.entries.update(zip(map(int, batch["number"]), entries, strict=True))
-            except SegtoolError as error:
-                outcome.error = error
-        return {"outcome": [outcome]}
-
-    def _entries(self, segmenter: Segmenter, inputs: Sequence[Input]) -> Iterator[Entry]:
-        is_remote = any(isinstance(place, Place) for place in (self._work.out.place, *(one.place for one in inputs)))
+        segmenter = self._segmenter
+        if isinstance(segmenter, SegtoolError):
+            return {"outcome": [BatchResult(self._node, error=segmenter)]}
+        outcome = BatchResult(self._node, provider=segmenter.provider_report)
+        inputs = list(batch["input"])
+        is_local = all(place.is_local for place in (self._out.place, *(one.place for one in inputs)))
         predict = partial(self._predict, segmenter)
-        return ordered_map(predict, inputs, workers=_TRANSFERS if is_remote else 1, ahead=1)
+        entries = ordered_map(predict, inputs, workers=1 if is_local else _TRANSFERS, ahead=1)
+        try:
+            outcome.entries.update(zip(map(int, batch["number"]), entries, strict=True))
+        except SegtoolError as error:
+            outcome.error = error
+        return {"outcome": [outcome]}
 
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
         try:
-            with _as_file(one) as path, self._running:
+            with _local_file(one) as path, self._running:
                 source = Source(str(path), str(path.parent), one.index)
-                result = segmenter.work_on(0, source, options=self._wanted)
+                result = segmenter.work_on(0, source, options=self._options.of_each_image())
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))
         entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
-        if isinstance(one.place, Place):
+        if not one.place.is_path:
             entry.mtime_ns = None  # of the copy
         if result.labels is None:
             of_file = one.name if one.index is None else one.name.removesuffix(f"[{one.index}]")
             entry.status, entry.error = "failed", str(entry.error).replace(str(result.path), of_file)
             return entry
-        entry.outputs = names = output_names(one.stem, self._work.options.kinds)
-        entry.output_sha256 = self._work.out.write(
+        entry.outputs = names = output_names(one.stem, self._options.kinds)
+        entry.output_sha256 = self._out.write(
             names.values(), lambda folder: write_outputs(result, names, folder, segmenter.contract)
         )
         entry.status = "done"
         return entry
 
 
-def _open(model: bytes, work: Work) -> Segmenter:
-    """Open a model from its bytes, after checks of this node.
-
-    Raises
-    ------
-    ModelFileError
-        This node has another version of segtool.
-    OutputWriteError
-        The output folder of this node is another one.
-    ProviderError
-        The provider does not start on this node.
-    """
-    if work.version != __version__:
+def _check_node(out: OutputFolder, version: str) -> None:
+    """Refuse a node with another version of segtool, or whose output folder is another one."""
+    if version != __version__:
         raise ModelFileError(
-            f"A node has segtool {__version__}, expected {work.version}; install the same version on all nodes."
+            f"A node has segtool {__version__}, expected {version}; install the same version on all nodes."
         )
-    work.out.require_shared()
+    out.require_shared()
+
+
+def _open(model: bytes, cluster: ClusterOptions) -> Segmenter:
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:  # onnxruntime keeps the model in memory
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
-        cluster = work.cluster
         return load(path, provider=cluster.provider, threads=cluster.threads, provider_options=cluster.provider_options)
 
 
 @contextmanager
-def _as_file(one: Input) -> Iterator[Path]:
+def _local_file(one: Input) -> Iterator[Path]:
     """Yield a local file with the bytes of an input."""
-    if isinstance(one.place, Path):
-        yield one.place
+    if one.place.is_local:
+        yield Path(one.place.path)
         return
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         path = Path(folder, "image" + Path(one.place.key).suffix)

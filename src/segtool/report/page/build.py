@@ -8,6 +8,7 @@ from typing import Any
 
 from segtool.errors import DataError
 from segtool.files import refuse_existing, write_bytes, write_json
+from segtool.models.resolve import ModelSource
 from segtool.report.model_charts import (
     calibration_chart,
     latency_chart,
@@ -15,17 +16,18 @@ from segtool.report.model_charts import (
     stages_chart,
     tradeoff_chart,
 )
-from segtool.report.page.collect import Model, collect, open_models
 from segtool.report.page.commands import commands_for
-from segtool.report.page.model_files import ModelFile, find_model_files
+from segtool.report.page.figures import collect
+from segtool.report.page.images import Example, change_of, example_of
+from segtool.report.page.models import Model, find_model_files, open_models
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
-from segtool.report.page.panels import change_panels, example_panels
-from segtool.report.page.render import Example, View, render, require_jinja
-from segtool.report.page.scoring import labels_at
+from segtool.report.page.render import render, require_jinja
 from segtool.report.page.verdict import choose, incomparable, judge
-from segtool.report.style import Chart, require_matplotlib, save_png, style, to_svg
+from segtool.report.style import require_matplotlib, save_png, style
+from segtool.report.svg import Chart, to_svg
 from segtool.report.training_charts import training_charts
 
+Facts = Mapping[str, Any]
 SCHEMA_VERSION = 1
 _PNG_DPI = 216  # of chart files: three times the resolution of the page
 
@@ -58,37 +60,36 @@ def report(
     """
     require_matplotlib()
     require_jinja()
-    progress = progress or _silent
-    files = find_model_files(models)
-    page = options.out or _place(files)
+    sources = find_model_files(models)
+    page = options.out or _place(sources)
     outputs = [page, _figures_beside(page)]
     # The names of the charts are known only after minutes of measurement, so refuse any existing chart now.
     for path in [*outputs, *_charts_in(options.plots)]:
         refuse_existing(path, overwrite=options.overwrite)
-    opened, note = open_models(files, options)
-    found = collect(opened, options, graph=graph or _unknown, progress=progress)
-    found = {**found, **_judged(found), "selection_note": note}
+    opened, note = open_models(sources, options)
+    found = collect(opened, options, graph=graph, progress=progress or _silent)
+    found |= {**_judged(found["models"], found["pairs"]), "selection_note": note}
     found["commands"] = commands_for(found, options)
     charts = {name: chart for name, chart in _charts(found) if chart is not None}
-    view = View(found, _examples(opened, found), _changed(opened, found, options), charts)
-    write_bytes(page, render(view).encode())
+    text = render(
+        found,
+        charts=charts,
+        examples=[_examples(*each) for each in zip(opened, found["models"], strict=True)],
+        changed=[_changes(opened, pair, options.samples) for pair in found["pairs"]],
+    )
+    write_bytes(page, text.encode())
     write_json(outputs[1], {"schema_version": SCHEMA_VERSION, "command": "report", **found})
     return found, [*outputs, *_write_charts(charts, options.plots)]
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def _silent(what: str, done: float, total: float) -> None:
     """Report nothing."""
 
 
-def _unknown(path: Path) -> Mapping[str, Any]:  # noqa: ARG001 - the signature of GraphFacts
-    return {}
-
-
-def _place(files: Sequence[ModelFile]) -> Path:
+def _place(sources: Sequence[ModelSource]) -> Path:
     """Return the default path of the page: in the run folder if all models are of one run, else the current folder."""
-    runs = {file.run.path for file in files if file.run}
-    alone = any(file.run is None for file in files)
-    return runs.pop() / REPORT_NAME if len(runs) == 1 and not alone else Path(REPORT_NAME)
+    folders = {source.run.path if source.run else Path() for source in sources}
+    return (folders.pop() if len(folders) == 1 else Path()) / REPORT_NAME
 
 
 def _figures_beside(page: Path) -> Path:
@@ -109,56 +110,37 @@ def _figures_beside(page: Path) -> Path:
     return figures
 
 
-def _judged(found: Mapping[str, Any]) -> dict[str, Any]:
+def _judged(models: Sequence[Facts], pairs: Sequence[Facts]) -> dict[str, Any]:
     """Return the models with their verdicts, and the verdict of the report."""
-    pairs = {pair["int8"]: pair for pair in found["pairs"]}
-    models = [{**model, "verdict": judge(model, pairs.get(model["id"]))} for model in found["models"]]
-    reason = incomparable(models)
-    chosen = None if reason else choose(models)
-    answer = "open" if reason else "no" if chosen is None else models[chosen]["verdict"]["answer"]
-    return {"models": models, "verdict": {"model": chosen, "answer": answer, "reason": reason}}
+    found = {pair["int8"]: pair for pair in pairs}
+    judged = [{**model, "verdict": judge(model, found.get(model["id"]))} for model in models]
+    reason = incomparable(judged)
+    chosen = None if reason else choose(judged)
+    answer = "open" if reason else "no" if chosen is None else judged[chosen]["verdict"]["answer"]
+    return {"models": judged, "verdict": {"model": chosen, "answer": answer, "reason": reason}}
 
 
-def _examples(models: Sequence[Model], found: Mapping[str, Any]) -> dict[int, dict[str, list[Example]]]:
-    """Return the worst and the best images of each model."""
-    return {
-        facts["id"]: {kind: [_example(model, facts, index) for index in facts[kind]] for kind in ("worst", "best")}
-        for model, facts in zip(models, found["models"], strict=True)
-    }
+def _examples(model: Model, facts: Facts) -> dict[str, list[Example]]:
+    """Return the worst and the best images of a model."""
+    scores = {each["index"]: each for each in facts["per_image"]}
+    return {kind: [example_of(model, scores[index]) for index in facts[kind]] for kind in ("worst", "best")}
 
 
-def _example(model: Model, facts: Mapping[str, Any], index: int) -> Example:
-    data = model.selection.data
-    labels = labels_at(model.predictor, data, index)
-    score = next(each for each in facts["per_image"] if each["index"] == index)
-    return Example(example_panels(data, index, labels, model.predictor.contract.palette), score)
+def _changes(models: Sequence[Model], pair: Facts, count: int) -> list[Example]:
+    """Return the images of a pair with the most changed labels."""
+    return [change_of(models[pair["float32"]], models[pair["int8"]], facts) for facts in pair["images"][:count]]
 
 
-def _changed(models: Sequence[Model], found: Mapping[str, Any], options: ReportOptions) -> dict[int, list[Example]]:
-    """Return the images of each pair with the most changed labels."""
-    return {
-        place: [
-            _change(models[pair["float32"]], models[pair["int8"]], facts) for facts in pair["images"][: options.samples]
-        ]
-        for place, pair in enumerate(found["pairs"])
-    }
-
-
-def _change(float32: Model, int8: Model, facts: Mapping[str, Any]) -> Example:
-    data, index = int8.selection.data, int(facts["index"])
-    first, second = (labels_at(each.predictor, data, index) for each in (float32, int8))
-    return Example(change_panels(data, index, first, second, int8.predictor.contract.palette), facts)
-
-
-def _charts(found: Mapping[str, Any]) -> Iterator[tuple[str, Chart | None]]:
+def _charts(found: Facts) -> Iterator[tuple[str, Chart | None]]:
     """Yield every chart of the report by the name of its file."""
     measured = [model for model in found["models"] if model["benchmark"]]
     if measured:
         yield "latency", latency_chart(measured)
         yield "stages", stages_chart(measured)
         yield "accuracy-latency", tradeoff_chart(measured)
-    shown = found["models"][found["verdict"]["model"] if found["verdict"]["model"] is not None else -1]
-    yield "calibration", calibration_chart(shown["evaluation"].get("calibration"))
+    chosen = found["verdict"]["model"]
+    shown = found["models"][-1 if chosen is None else chosen]
+    yield "calibration", calibration_chart(shown["evaluation"]["calibration"])
     for model in found["models"]:
         facts = model["contract"]["quantization"]
         if facts.get("sensitivities"):

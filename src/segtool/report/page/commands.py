@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtool.report.page.options import ReportOptions
+from segtool.report.page.options import RUNS, ReportOptions
 from segtool.report.page.verdict import DEFAULT_MAX_DROP
 
 # Options that run.json also has outside of its configuration.
@@ -27,9 +27,10 @@ def commands_for(report: Mapping[str, Any], options: ReportOptions) -> list[dict
     if not report["selection_note"]:  # otherwise single models would be scored on other images
         steps += [_step(f"Score {path}", ["segtool", "evaluate", path, *_data(options), "--json"]) for path in paths]
     if onnx and options.latency:
-        runs = ["--runs", str(options.runs), *_device(options), "--json"]
-        steps.append(_step("Measure latency", ["segtool", "benchmark", *onnx, *runs]))
-    runs = [] if options.latency else ["--no-latency"]
+        timed = ["--runs", str(options.runs or RUNS), *_device(options), "--json"]
+        steps.append(_step("Measure latency", ["segtool", "benchmark", *onnx, *timed]))
+    runs = ["--runs", str(options.runs)] if options.runs else []
+    runs = runs if options.latency else ["--no-latency"]
     steps.append(_step("Create this report", ["segtool", "report", *paths, *_data(options), *_device(options), *runs]))
     return steps
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 REPORT_NAME = "report.html"
-Progress = Callable[[str, int, int], None]
+RUNS = 200
+Progress = Callable[[str, float, float], None]
 GraphFacts = Callable[[Path], Mapping[str, Any]]
 
 
@@ -26,7 +27,7 @@ class ReportOptions:
     latency
         Whether latency is measured, which takes most of the time of a report.
     runs
-        Number of timed runs of each model.
+        Number of timed runs of each model; None for `RUNS`.
     samples
         Number of worst, of best, and of most changed images (FP32 against INT8) to show.
     out
@@ -44,7 +45,7 @@ class ReportOptions:
     provider_options: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
     latency: bool = True
-    runs: int = 200
+    runs: int | None = None
     samples: int = 6
     out: Path | None = None
     plots: Path | None = None

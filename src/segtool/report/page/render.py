@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from segtool.errors import MissingExtraError
-from segtool.report.model_charts import interval_of
-from segtool.report.page.filters import FILTERS
-from segtool.report.page.panels import CONFUSED, INVENTED, MISSED, Panel
+from segtool.files import nan_to_none
+from segtool.metrics import row_shares
+from segtool.report.confusion import cell_text
+from segtool.report.model_charts import SHAPES, interval_of
+from segtool.report.page.images import CONFUSED, INVENTED, MISSED, Example
+from segtool.report.page.pairs import largest_confusions
 from segtool.report.page.verdict import SAME_ACCURACY
-from segtool.report.style import Chart, clean, color_rules, to_svg
-from segtool.text import NONE, TIMES, data_name, figures, megabytes, percent, threads, whole
+from segtool.report.style import SERIES
+from segtool.report.svg import Chart, clean, color_rules, to_svg
+from segtool.text import NONE, data_name, figures, megabytes, percent, points, threads, whole
 
 Facts = Mapping[str, Any]
 
@@ -31,47 +38,9 @@ _DIFFERENCES = (
     (INVENTED, "invented: background predicted as foreground"),
     (CONFUSED, "confused: one class predicted as another"),
 )
-
-
-@dataclass(frozen=True)
-class Example:
-    """An image of the report: its panels, and its entry in `per_image` or in the `images` of a pair."""
-
-    panels: Sequence[Panel]
-    facts: Facts
-
-
-@dataclass(frozen=True)
-class View:
-    """Everything that a page shows.
-
-    Attributes
-    ----------
-    report
-        The JSON of the report.
-    examples
-        The worst and the best images ("worst", "best") by model id.
-    changed
-        The images on which INT8 differs most, by the index of the pair in the report.
-    charts
-        The charts by name.
-    """
-
-    report: Facts
-    examples: Mapping[int, Mapping[str, Sequence[Example]]] = field(default_factory=dict)
-    changed: Mapping[int, Sequence[Example]] = field(default_factory=dict)
-    charts: Mapping[str, Chart] = field(default_factory=dict)
-
-    @property
-    def chosen(self) -> Facts | None:
-        """The model to deploy; None if there is none."""
-        found = self.report["verdict"]["model"]
-        return None if found is None else self.report["models"][found]
-
-    @property
-    def shown(self) -> Facts:
-        """The model that the page shows first."""
-        return self.chosen or self.report["models"][-1]
+_PERCENTILES = ("min", "p50", "p90", "p99", "p999", "max", "mean")  # columns of the table of latencies
+_MAX_CLASSES = 40  # a larger matrix is unreadable on the page; the JSON has it
+_STRONGEST = 0.5  # opacity limit of the heat colour, so that numbers on it stay readable
 
 
 def require_jinja() -> None:
@@ -84,8 +53,26 @@ def require_jinja() -> None:
         ) from error
 
 
-def render(view: View) -> str:
-    """Return the page as HTML text."""
+def render(
+    report: Facts,
+    *,
+    charts: Mapping[str, Chart],
+    examples: Sequence[Mapping[str, Sequence[Example]]],
+    changed: Sequence[Sequence[Example]],
+) -> str:
+    """Return the page as HTML text.
+
+    Parameters
+    ----------
+    report
+        The JSON of the report.
+    charts
+        The charts by name.
+    examples
+        The images under "worst" and "best" of each model.
+    changed
+        The images of each pair on which INT8 differs most.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -100,29 +87,33 @@ def render(view: View) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        **FILTERS,
-        "svg": lambda chart, name: Markup(to_svg(chart, name)),  # noqa: S704 - to_svg escapes its text
-        "summary": lambda model: _summary(view, model),
-        "numbers": lambda model: list(_numbers(view, model)),
-    }
-    models = view.report["models"]
+    environment.filters |= _FILTERS
+    environment.filters["svg"] = lambda chart, name: Markup(to_svg(chart, name))  # noqa: S704 - to_svg escapes its text
+    models, place = report["models"], report["verdict"]["model"]
+    chosen = None if place is None else models[place]
+    shown = chosen or models[-1]
     return environment.get_template("page.html").render(
-        report=view.report,
+        report=report,
         models=models,
-        shown=view.shown,
-        examples=view.examples,
-        changed=view.changed,
-        charts=view.charts,
+        shown=shown,
+        summary=_summary(report, shown, chosen=chosen is not None),
+        chosen=chosen,
+        comparison=list(_comparison(models)),
+        charts=charts,
+        examples=examples,
+        changed=changed,
         sections=list(_sections(models)),
-        comparison=list(_comparison(view)),
-        scored_on=list(dict.fromkeys(_scored_on(model["evaluation"]) for model in models)),
-        conventions=list(dict.fromkeys(words for model in models for words in _conventions(model["evaluation"]))),
+        scored_on=_distinct(_scored_on(model["evaluation"]) for model in models),
+        conventions=_distinct(words for model in models for words in _conventions(model["evaluation"])),
         figure_names=FIGURE_NAMES,
         differences=_DIFFERENCES,
         same_accuracy=f"{SAME_ACCURACY:g}",
         colors=Markup(color_rules()),  # noqa: S704 - constants
     )
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
 
 
 def _sections(models: Sequence[Facts]) -> Iterator[tuple[str, str]]:
@@ -133,76 +124,54 @@ def _sections(models: Sequence[Facts]) -> Iterator[tuple[str, str]]:
     yield from (("speed", "Speed"), ("training", "Training"), ("contract", "Contract"), ("reproduce", "Reproduce"))
 
 
-def _summary(view: View, model: Facts) -> str:
-    """Return the summary of a model: its main figures, then the failed or open checks."""
-    checks = model["verdict"]["checks"]
-    against = [item for item in checks if item["status"] == "fail"] or [
-        item for item in checks if item["status"] in ("care", "unknown")
-    ]
-    evaluation, row, machine = model["evaluation"], model["benchmark"], view.report["machine"]
-    time = ""
+def _summary(report: Facts, model: Facts, *, chosen: bool) -> str:
+    """Return the summary of a model: its main figures, then the failed checks, or else the open ones."""
+    checks, evaluation, row = model["verdict"]["checks"], model["evaluation"], model["benchmark"]
+    failed = [item for item in checks if item["status"] == "fail"]
+    against = failed or [item for item in checks if item["status"] in ("care", "unknown")]
+    count, time = len(report["models"]), ""
     if row:
-        time = f", in {figures(row['latency_ms']['p50'])} ms per image on {threads(row['threads'])} of {machine['cpu']}"
-    count = len(view.report["models"])
-    choice = f"The best of {count} files: " if count > 1 and view.chosen else ""
+        device = f"{threads(row['threads'])} of {report['machine']['cpu']}"
+        time = f", in {figures(row['latency_ms']['p50'])} ms per image on {device}"
     found = (
-        f"{choice}{percent(evaluation['foreground_mean_iou'], none=NONE)} % foreground mean IoU on "
+        f"{f'The best of {count} files: ' if count > 1 and chosen else ''}"
+        f"{percent(evaluation['foreground_mean_iou'], none=NONE)} % foreground mean IoU on "
         f"{evaluation['images']} images of {data_name(evaluation['data'])}{time}, from a file of "
         f"{megabytes(model['size_bytes'])} MB."
     )
-    return f"{found} {' '.join(item['note'] or item['text'] for item in against)}".strip()
+    return " ".join([found, *(item["note"] or item["text"] for item in against)])
 
 
-def _numbers(view: View, model: Facts) -> Iterator[tuple[str, str, str]]:
-    """Yield the key figures: value, unit and name."""
-    evaluation, row = model["evaluation"], model["benchmark"]
-    interval = interval_of(evaluation, "foreground_mean_iou")
-    span = f", {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
-    yield percent(evaluation["foreground_mean_iou"], none=NONE), "%", f"foreground mean IoU{span}"
-    yield percent(evaluation["pixel_accuracy"], none=NONE), "%", "pixel accuracy"
-    if row:
-        latency = row["latency_ms"]
-        yield figures(latency["p50"]), "ms", f"p50 latency, p99 {figures(latency['p99'])}"
-        yield whole(row["cold_start_ms"]), "ms", "cold start to the first labels"
-    yield megabytes(model["size_bytes"]), "MB", f"{whole(model['parameters'])} parameters"
-    speed = next((pair["speed"] for pair in view.report["pairs"] if pair["int8"] == model["id"]), None)
-    if speed:
-        yield figures(speed["median"]), TIMES, f"as fast as FP32, {speed['low']:.2f} to {speed['high']:.2f}"
+def _comparison(models: Sequence[Facts]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of the table of models that have a value: the title, and the text of each model."""
+    columns = [_column(model) for model in models]
+    for title in columns[0]:
+        texts = [column[title] for column in columns]
+        if any(text != NONE for text in texts):
+            yield title, texts
 
 
-def _comparison(view: View) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the rows of the table of models that have a value: the title, and a cell per model."""
-    columns = [_cells(model, chosen=model is view.chosen) for model in view.report["models"]]
-    for name in columns[0]:
-        cells = [column[name] for column in columns]
-        if any(cell["text"] != NONE for cell in cells):
-            yield name, cells
-
-
-def _cells(model: Facts, *, chosen: bool) -> dict[str, dict[str, Any]]:
+def _column(model: Facts) -> dict[str, str]:
     evaluation, row = model["evaluation"], model["benchmark"] or {}
-    latency = row.get("latency_ms", {})
-    interval = interval_of(evaluation, "foreground_mean_iou")
-    answer = model["verdict"]["answer"]
-    texts = {
-        "verdict": {"yes": "yes", "care": "yes, but", "no": "no"}[answer],
+    latency, interval = row.get("latency_ms", {}), interval_of(evaluation, "foreground_mean_iou")
+    return {
+        "verdict": {"yes": "yes", "care": "yes, but", "no": "no"}[model["verdict"]["answer"]],
         "network": model["arch"] or NONE,
         "precision": {"float32": "FP32", "int8": "INT8"}.get(model["contract"]["precision"], NONE),
         "parameters": whole(model["parameters"]),
         "MB": megabytes(model["size_bytes"]),
         "foreground mean IoU %": percent(evaluation["foreground_mean_iou"], none=NONE),
-        "95 % interval": f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else NONE,
+        "95 % interval": _span(interval) if interval else NONE,
         "p50 ms": figures(latency.get("p50")),
         "p99 ms": figures(latency.get("p99")),
         "images/s": whole(row.get("throughput_ips")),
         "cold start ms": whole(row.get("cold_start_ms")),
         "peak MB": figures(row.get("peak_rss_mb")),
     }
-    strong = ("foreground mean IoU %", "p50 ms") if chosen else ()
-    return {
-        name: {"text": words, "strong": name in strong, "answer": answer if name == "verdict" else ""}
-        for name, words in texts.items()
-    }
+
+
+def _span(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def _scored_on(evaluation: Facts) -> str:
@@ -210,12 +179,83 @@ def _scored_on(evaluation: Facts) -> str:
 
 
 def _conventions(evaluation: Facts) -> Iterator[str]:
-    yield str(evaluation["convention"])
-    for key in ("boundary", "calibration"):
-        words = (evaluation.get(key) or {}).get("convention")
-        if words:
-            yield str(words)
-    intervals = evaluation.get("intervals") or {}
-    if intervals.get("method"):
-        level, draws = f"{100 * intervals['level']:g} %", f"{intervals['resamples']} resamples"
-        yield f"Intervals of {level}: {intervals['method']}, {draws}."
+    """Yield the definitions of the figures of an evaluation."""
+    yield evaluation["convention"]
+    yield evaluation["boundary"]["convention"]
+    yield evaluation["calibration"]["convention"]
+    found = evaluation["intervals"]
+    yield f"Intervals of {100 * found['level']:g} %: {found['method']}, {found['resamples']} resamples."
+
+
+def _confusion(model: Facts) -> dict[str, Any]:
+    """Return the largest entries of a model's matrix, the class names, and the rows as text (none for many classes)."""
+    names = [item["name"] for item in model["evaluation"]["classes"]]
+    matrix = np.asarray(model["evaluation"]["confusion_matrix"], np.int64)
+    largest = largest_confusions(matrix, names, most=6)
+    rows = zip(names, matrix.tolist(), row_shares(matrix).tolist(), strict=True)
+    return {
+        "largest": [{**item, "share": item["pixels"] / int(matrix[item["from_id"]].sum())} for item in largest],
+        "names": names,
+        "rows": [(name, list(map(_cell, counts, shares))) for name, counts, shares in rows]
+        if len(names) <= _MAX_CLASSES
+        else [],
+    }
+
+
+def _cell(count: int, share: float) -> dict[str, str]:
+    # A confusion of one percent matters, but would be invisible on a linear scale.
+    heat = f"{_STRONGEST * math.sqrt(share):.3f}" if count else ""
+    return {"share": cell_text(share), "pixels": f"{count:,}" if count else "", "heat": heat}
+
+
+def _both_ious(models: Sequence[Facts]) -> list[tuple[Facts, Facts]]:
+    """Return the pairs of classes of two models that have an IoU in both."""
+    pairs = zip(*(model["evaluation"]["classes"] for model in models), strict=True)
+    return [pair for pair in pairs if not any(math.isnan(item["iou"]) for item in pair)]
+
+
+def _graph(graph: Facts) -> str | None:
+    if not graph:
+        return None
+    share = f", {percent(graph['int8_share'], 1)} % of them in INT8" if graph.get("int8_share") else ""
+    nodes, work = sum(graph["nodes"].values()), graph["macs"] / 1e6
+    return f"{nodes} nodes, {graph['parameters']:,} parameters, {work:.1f} million multiply-adds per image{share}"
+
+
+def _gates(gates: Facts) -> str:
+    passed = ", ".join(name for name, gate in gates.items() if not gate.get("waived"))
+    waived = ", ".join(name for name, gate in gates.items() if gate.get("waived"))
+    words = [f"passed: {passed}" if passed else "", f"WAIVED: {waived}" if waived else ""]
+    return "; ".join(filter(None, words)) or "none recorded"
+
+
+def _joined(parts: Iterable[object]) -> str | None:
+    return ", ".join(str(part) for part in parts if part not in (None, "")) or None
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "percent": lambda share, digits=2: percent(share, digits, none=NONE),
+    "points": points,
+    "figures": figures,
+    "megabytes": megabytes,
+    "whole": whole,
+    "threads": threads,
+    "span": _span,
+    "fixed": lambda value, digits=2: f"{value:.{digits}f}",
+    "joined": _joined,
+    "versions": lambda found: _joined(f"{name} {version}" for name, version in found.items()),
+    "parts": lambda splits: _joined(f"{name} {count:,}" for name, count in (splits or {}).items()),
+    "as_json": lambda contract: json.dumps(nan_to_none(contract), indent=2, ensure_ascii=False),
+    "apply": lambda value, macro: macro(value),
+    "shape": lambda number: SHAPES[number % len(SHAPES)],
+    "series": lambda number: SERIES[number % len(SERIES)],
+    "interval_of": interval_of,
+    "confusion": _confusion,
+    "weakest_iou": lambda classes: min((item["iou"] for item in classes if not math.isnan(item["iou"])), default=None),
+    "both_ious": _both_ious,
+    "percentiles": lambda rows: [
+        key for key in _PERCENTILES if any(row["latency_ms"][key] is not None for row in rows)
+    ],
+    "graph": _graph,
+    "gates": _gates,
+}

@@ -98,7 +98,7 @@ def test_onnx_networks_of_every_form_keep_their_labels(form, data, tmp_path):
     result = exported(path, data, tmp_path, **options)
     assert accuracy(result) > 0.99
     assert result.contract.gates["parity"]["label_agreement"] > 0.9999
-    assert [side.dim_param for side in onnx.load(result.float32).graph.input[0].type.tensor_type.shape.dim][0] == "N"
+    assert onnx.load(result.float32).graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     batch = onnxruntime.InferenceSession(result.float32, providers=["CPUExecutionProvider"])
     images, _ = shades(5)
     together = batch.run(None, {"image": images})[0]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from segtool.cli import main
 from segtool.errors import ProviderError
-from segtool.predict.ray_engine.cluster import ClusterOptions, _require_listener, count_workers
+from segtool.predict.ray_engine.cluster import ClusterOptions, _connect, _require_listener, count_workers
 
 
 class Nodes:
@@ -59,7 +59,7 @@ class TestAddress:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             with pytest.raises(ProviderError, match="There is no Ray cluster at 127"):
-                _require_listener(f"127.0.0.1:{free.getsockname()[1]}")
+                _connect(None, ClusterOptions(address=f"127.0.0.1:{free.getsockname()[1]}"))
 
     def test_somebody_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
-from segtool.predict.naming import find_sources, output_stems
+from segtool.predict.finding import find_sources, is_url
+from segtool.predict.naming import output_stems
 from segtool.predict.ray_engine.inputs import find_inputs
-from segtool.predict.ray_engine.outputs import OutputFolder, open_output, refuse_outputs, with_scratch
-from segtool.predict.ray_engine.storage import Place, is_url, open_url
+from segtool.predict.ray_engine.outputs import OutputFolder, open_output
+from segtool.predict.ray_engine.storage import Location, open_location
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 
@@ -51,11 +52,11 @@ class TestUrls:
 
     def test_an_unknown_protocol(self) -> None:
         with pytest.raises(DataError, match=r"nope://x cannot be opened \(Protocol not known"):
-            open_url("nope://x")
+            open_location("nope://x")
 
     def test_a_password_is_in_no_message(self) -> None:
         with pytest.raises(DataError) as caught:
-            open_url("nope://me:secret@host/x")
+            open_location("nope://me:secret@host/x")
         assert "secret" not in str(caught.value)
 
 
@@ -75,7 +76,7 @@ class TestInputs:
                 archive.write(images / name, name)
         found, _ = find_inputs([f"zip://*.png::file://{tmp_path}/x.zip"], out="/elsewhere")
         assert [one.stem for one in found] == ["a", "b"]
-        assert isinstance(found[0].place, Place)
+        assert isinstance(found[0].place, Location)
         found[0].place.fetch(tmp_path / "fetched.png")
         assert (tmp_path / "fetched.png").read_bytes() == (images / "a.png").read_bytes()
 
@@ -111,7 +112,7 @@ class TestInputs:
 
     def test_a_key_that_would_leave_the_output_folder(self, memory: Any) -> None:
         memory.store["/bucket/../../evil.png"] = memory.open("/x", "wb")
-        place = Place(memory, "/bucket/../../evil.png")
+        place = Location(memory, "/bucket/../../evil.png")
         assert place.is_file()
         with pytest.raises(DataError, match=r"contains \.\. in its name"):
             find_inputs(["memory://bucket/../../evil.png"], out="/elsewhere")
@@ -130,27 +131,28 @@ def write(folder: OutputFolder, name: str, text: str) -> None:
 class TestOutputs:
     @pytest.mark.parametrize("prefix", ["", "file://"])
     def test_written_twice_and_nothing_beside(self, tmp_path: Path, prefix: str) -> None:
-        with with_scratch(open_output(f"{prefix}{tmp_path}/out[1]")) as folder:
+        with open_output(f"{prefix}{tmp_path}/out[1]").with_scratch() as folder:
             for text in ("one", "two"):
                 write(folder, "sub/a.png", text)
         assert [path.name for path in (tmp_path / "out[1]").rglob("*")] == ["sub", "a.png"]
         assert (tmp_path / "out[1]/sub/a.png").read_text() == "two"
 
     def test_where_there_is_no_rename(self, memory: Any) -> None:
-        with with_scratch(OutputFolder(Place(memory, "/out"))) as folder:
+        with OutputFolder(Location(memory, "/out")).with_scratch() as folder:
             write(folder, "sub/a.png", "one")
         assert memory.find("/") == ["/out/sub/a.png"]
 
     @pytest.mark.parametrize("prefix", ["", "file://"])
     def test_what_a_lost_node_leaves_is_removed(self, tmp_path: Path, prefix: str) -> None:
-        with with_scratch(open_output(f"{prefix}{tmp_path}/out")) as folder:
+        with open_output(f"{prefix}{tmp_path}/out").with_scratch() as folder:
             write(folder, "a.png", "one")
             (tmp_path / "out" / folder.scratch / "unfinished.png").write_text("tw")
             (tmp_path / "out/.segtool-of-another-run.png").write_text("th")
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".segtool-of-another-run.png", "a.png"]
 
-    def test_a_node_that_was_taken_for_lost_writes_nothing(self, tmp_path: Path) -> None:
-        with with_scratch(open_output(str(tmp_path / "out"))) as folder:
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_a_node_that_was_taken_for_lost_writes_nothing(self, tmp_path: Path, prefix: str) -> None:
+        with open_output(f"{prefix}{tmp_path}/out").with_scratch() as folder:
             pass
         with pytest.raises(OutputWriteError):
             write(folder, "a.png", "late")
@@ -158,7 +160,7 @@ class TestOutputs:
 
     @pytest.mark.parametrize("prefix", ["", "file://"])
     def test_a_file_in_the_way(self, tmp_path: Path, prefix: str) -> None:
-        with with_scratch(open_output(f"{prefix}{tmp_path}/out")) as folder:
+        with open_output(f"{prefix}{tmp_path}/out").with_scratch() as folder:
             (tmp_path / "out").mkdir(exist_ok=True)
             (tmp_path / "out/sub").write_text("in the way")
             with pytest.raises(OutputWriteError, match=r"Could not write .*out/sub/a.png"):
@@ -167,28 +169,47 @@ class TestOutputs:
     @pytest.mark.parametrize("prefix", ["", "file://"])
     def test_what_is_there_is_refused(self, tmp_path: Path, prefix: str) -> None:
         folder = open_output(f"{prefix}{tmp_path}/out")
-        refuse_outputs(folder, ["a.png"], [], overwrite=False)
+        folder.refuse_outputs(["a.png"], [], overwrite=False)
         (tmp_path / "out").mkdir()
         (tmp_path / "out/a.png").write_text("mine")
-        refuse_outputs(folder, ["b.png"], [], overwrite=False)
-        refuse_outputs(folder, ["a.png"], [], overwrite=True)
+        folder.refuse_outputs(["b.png"], [], overwrite=False)
+        folder.refuse_outputs(["a.png"], [], overwrite=True)
         with pytest.raises(OutputExistsError, match="--overwrite"):
-            refuse_outputs(folder, ["a.png"], [], overwrite=False)
+            folder.refuse_outputs(["a.png"], [], overwrite=False)
 
     @pytest.mark.parametrize("prefix", ["", "file://"])
     def test_an_input_is_never_replaced(self, images: Path, prefix: str) -> None:
         folder = open_output(f"{prefix}{images}")
-        found, _ = find_inputs([f"{prefix}{images}"], out=folder.name)
+        found, _ = find_inputs([f"{prefix}{images}"], out=folder.place.name)
         with pytest.raises(DataError, match="would replace an input"):
-            refuse_outputs(folder, ["a.png"], [one.place for one in found], overwrite=True)
+            folder.refuse_outputs(["a.png"], [one.place for one in found], overwrite=True)
+
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_an_input_behind_a_link_is_never_replaced(self, images: Path, tmp_path: Path, prefix: str) -> None:
+        (tmp_path / "linked").symlink_to(images)
+        folder = open_output(f"{prefix}{tmp_path}/linked")
+        found, _ = find_inputs([f"{prefix}{images}"], out="/elsewhere")
+        with pytest.raises(DataError, match="would replace an input"):
+            folder.refuse_outputs(["a.png"], [one.place for one in found], overwrite=True)
+
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_a_folder_in_the_place_of_an_output(self, tmp_path: Path, prefix: str) -> None:
+        (tmp_path / "out/a.png").mkdir(parents=True)
+        with (
+            open_output(f"{prefix}{tmp_path}/out").with_scratch() as folder,
+            pytest.raises(OutputWriteError, match=r"Could not write .*a\.png"),
+        ):
+            write(folder, "a.png", "one")
+        assert not list((tmp_path / "out/a.png").iterdir())
 
     @pytest.mark.parametrize("out", ["memory://x", "zip://::file:///x.zip"])
     def test_where_processes_cannot_write_together(self, out: str) -> None:
         with pytest.raises(DataError, match=r"several processes|cannot be opened"):
             open_output(out)
 
-    def test_a_node_with_another_folder_of_that_name(self, tmp_path: Path) -> None:
-        with with_scratch(open_output(str(tmp_path / "out"))) as folder:
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_a_node_with_another_folder_of_that_name(self, tmp_path: Path, prefix: str) -> None:
+        with open_output(f"{prefix}{tmp_path}/out").with_scratch() as folder:
             folder.require_shared()
             (tmp_path / "out").rename(tmp_path / "elsewhere")
             with pytest.raises(OutputWriteError, match="not the same folder on every node"):

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_nets import KERAS_WARNING, build_tiny, write_run
 
-import segtool.runtime.segmenter
+import segtool.runtime.opening
 from segtool.cli.export import command
 from segtool.export import ExportOptions, export_model
 from segtool.export.presets import is_own, preset_for
@@ -37,7 +37,7 @@ def test_it_is_taken_where_asked_for(wide, options, algorithm, count):
     result = export_model(wide, options=ExportOptions(**options))
     assert result.contract.convolutions.get("algorithm") == algorithm
     assert products(result.float32) == count
-    segmenter = segtool.runtime.segmenter.load(result.float32, provider="cpu")
+    segmenter = segtool.runtime.opening.load(result.float32, provider="cpu")
     assert segmenter.contract.convolutions == dict(result.contract.convolutions)
     assert segmenter.verify().mismatching_pixels == 0
 
@@ -45,13 +45,13 @@ def test_it_is_taken_where_asked_for(wide, options, algorithm, count):
 def test_by_default_the_time_decides_and_is_told(wide):
     done = CliRunner().invoke(command, [str(wide), "--quantize", "--max-drop", "100", "--waive", "speed"])
     assert done.exit_code == 0, done.output
-    facts = segtool.runtime.segmenter.load(wide / "model.onnx", provider="cpu").contract.convolutions
+    facts = segtool.runtime.opening.load(wide / "model.onnx", provider="cpu").contract.convolutions
     assert sorted(facts) == ["algorithm", "cpu", "threads"]  # the times would differ in each run
     found = re.search(r"([\d.]+) to [\d.]+ times as fast on this machine", " ".join(done.output.split()))
     low = float(found[1])
     assert facts["algorithm"] == ("winograd" if low > 1 else "direct") or low == 1
     assert products(wide / "model.onnx") == (4 if facts["algorithm"] == "winograd" else 0)
-    assert not segtool.runtime.segmenter.load(wide / "model.int8.onnx", provider="cpu").contract.convolutions
+    assert not segtool.runtime.opening.load(wide / "model.int8.onnx", provider="cpu").contract.convolutions
 
 
 def test_asking_for_it_in_vain_is_said(run, caplog):

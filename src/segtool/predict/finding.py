@@ -1,0 +1,133 @@
+"""Find the inputs of a prediction: files, folders, patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from segtool.images.decoding import IMAGE_SUFFIXES
+from segtool.predict.missing import nothing_found
+from segtool.predict.naming import joined, suffix_of
+from segtool.runtime.sources import Source, images_of
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], list[str]]:
+    """Return the images that the arguments match, and the arguments that match nothing.
+
+    A folder is searched recursively for image suffixes, in alphabetical order, without hidden names and without an
+    output folder `out` inside it. A pattern that the shell did not expand is expanded, including ``**``. A file is
+    used with any suffix, and a .npy file stands for each image in it. A file that is named twice is used once.
+
+    Raises
+    ------
+    DataError
+        No argument matches anything.
+    """
+    sources: list[Source] = []
+    missing: dict[str, None] = {}
+    seen, real = set[str](), _RealPaths()
+    for text in inputs:
+        found = False
+        with suppress(OSError):  # a name that is too long, or an unreadable folder: no match
+            for source in _expand(text, out):
+                found = True
+                if (path := real.of(source.file)) not in seen:
+                    seen.add(path)
+                    sources += images_of(source)
+        if not found:
+            missing[text] = None
+    if not sources:
+        raise nothing_found(inputs)
+    return sources, list(missing)
+
+
+def is_url(text: str) -> bool:
+    """Return whether an argument is a URL and not a path."""
+    return _URL.match(text) is not None
+
+
+def parse_path_list(data: bytes) -> list[str]:
+    """Return the paths of a list, separated by NULs if it contains any (``find -print0``), else by line breaks."""
+    separated = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(name) for name in separated if name]
+
+
+def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> Iterator[str]:
+    """Yield the image files below a folder, in alphabetical order, without an output folder inside it.
+
+    Files and folders whose names begin with a dot are skipped: unfinished files, and files of editors and systems
+    (.ipynb_checkpoints/, ._0001.png). The listed folders are added to `visited`.
+    """
+    real = _real_path(out)
+    skipped = None if real == _real_path(folder) else real
+    left = ["" if folder == Path() else str(folder)]
+    while left:
+        here = left.pop()
+        if visited is not None:
+            visited.append(here or os.curdir)
+        folders: list[str] = []
+        yield from (joined(here, name) for name in sorted(_image_names(here, folders)))
+        below = (joined(here, name) for name in sorted(folders, reverse=True))
+        left += [path for path in below if not os.path.islink(path) and _real_path(path) != skipped]  # noqa: PTH114
+
+
+def _image_names(folder: str, folders: list[str]) -> Iterator[str]:
+    """Yield the image files in a folder, unsorted, and add its folders to a list; nothing if it is not readable."""
+    with suppress(OSError), os.scandir(folder or ".") as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                folders.append(entry.name)
+            elif _is_image_name(entry.name):
+                yield entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # circular links
+        return False
+
+
+def _is_image_name(name: str) -> bool:
+    return suffix_of(name).lower() in IMAGE_SUFFIXES
+
+
+class _RealPaths:
+    """Resolve paths; files of one folder come together, so the path of the folder is resolved once."""
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._real = ""
+
+    def of(self, path: str) -> str:
+        if os.name == "nt" or os.path.islink(path):  # noqa: PTH114 (Windows has several names for one file)
+            return _real_path(path)
+        folder, name = os.path.split(path)
+        if folder != self._folder:
+            self._folder, self._real = folder, _real_path(folder)
+        return joined(self._real, name)
+
+
+def _expand(text: str, out: Path) -> Iterator[Source]:
+    path = Path(text)
+    if path.is_dir():
+        folder = str(path)
+        yield from (Source(file, folder) for file in images_below(path, out))
+    elif path.exists():
+        yield Source(str(path), str(path.parent))
+    elif glob.has_magic(text):
+        files = map(Path, sorted(glob.iglob(text, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        yield from (Source(str(file), str(file.parent)) for file in files if file.is_file())
+
+
+def _real_path(path: str | Path) -> str:
+    """Return the target of a path, with links followed; for broken or circular links, the path itself."""
+    return os.path.realpath(path)  # Path.resolve raises on circular links
