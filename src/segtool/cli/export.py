@@ -38,8 +38,15 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     kept=WHOLE_FILES_KEPT,
     short_help="Convert a trained network to ONNX (FP32, INT8) and verify it.",
 )
-@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[RUN_OR_KERAS]")
+@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[MODEL]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
+@click.option(
+    "--custom",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE.py",
+    help="A Python file that defines the layers of your own that the network names. It is run, so name only a file "
+    "that you trust.",
+)
 @data_option("Images for the gates and the calibration.  [default: the data of the run]")
 @click.option(
     "--head",
@@ -126,7 +133,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
 @overwrite_option
 @json_option
 def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
-    """Convert a trained network (a run folder or .keras file; by default the latest run) to one ONNX file.
+    """Convert a trained network (a run folder, .keras or .h5 file; by default the latest run) to one ONNX file.
 
     The file takes raw uint8 pixels and returns class ids: scaling and arg-max are inside the graph. It contains its
     contract and images for a self-test. Three gates check it: parity (same outputs as the trained network on real
@@ -141,6 +148,7 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
       segtool export --quantize --preset arm       # for an Arm board; measure there with segtool benchmark
       segtool export --quantize --waive speed      # the smaller file, even if it is slower
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
+      segtool export mine.keras --custom my_layers.py --data DATA   # layers of your own
     """
     from segtool.cli.extras import need_all
     from segtool.cli.progress import progress_bar

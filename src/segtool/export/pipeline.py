@@ -32,6 +32,7 @@ from segtool.export.runners import as_labels, as_probabilities, keras_runner, on
 from segtool.export.verdict import judge, useless
 from segtool.files import refuse_existing
 from segtool.models import ModelSource, find_model, load_keras_file
+from segtool.models.custom import load_custom
 from segtool.models.predictor import contract_of
 from segtool.models.resolve import ONNX_NAME
 
@@ -46,7 +47,7 @@ def export_model(
     Parameters
     ----------
     source
-        A run folder or a .keras file; None for runs/latest.
+        A run folder, a .keras or a legacy .h5 file; None for runs/latest.
     options
         How; None for the defaults.
     progress
@@ -68,7 +69,8 @@ def export_model(
     if options.size is not None:
         check_size(options.size)
     preset = preset_for(options.preset)
-    model = load_keras_file(found.path)
+    custom = load_custom(options.custom) if options.custom else None
+    model = load_keras_file(found.path, custom=custom)
     data = open_data(found.run, options.data)
     if options.quantize:
         check_int8_data(data)
