@@ -128,7 +128,7 @@ LAYERS: dict[str, Callable[[Any], Any]] = {
     "EinsumDense": _layer("EinsumDense", "bhwc,cd->bhwd", (None, None, 8), bias_axes="d"),
     "MaxPooling2D": _layer("MaxPooling2D"),
     "MaxPooling2D 3x3 strides 2, same": _layer("MaxPooling2D", 3, strides=2, padding="same"),
-    "AveragePooling2D": _layer("AveragePooling2D"),
+    "AveragePooling2D": _layer("AveragePooling2D", 2),
     "AveragePooling2D 3x3 strides 1, same": _layer("AveragePooling2D", 3, strides=1, padding="same"),
     "AveragePooling2D 5x5 strides 2, valid": _layer("AveragePooling2D", 5, strides=2),
     "AdaptiveAveragePooling2D 4x4": _layer("AdaptiveAveragePooling2D", 4),
@@ -262,7 +262,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "ops.image.resize antialias": _op("image.resize", (8, 8), antialias=True),
     "ops.einsum": _with(lambda keras, x: keras.ops.einsum("bhwc,bhwd->bhcd", x, x)),
     "ops.matmul, transpose": _with(lambda keras, x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2)))),
-    "ops slicing": _with(lambda keras, x: x[:, ::2, 1:-1, :6]),
+    "ops slicing": _with(lambda _, x: x[:, ::2, 1:-1, :6]),
     "ops.max, min, sum, var, std": _with(
         lambda keras, x: keras.ops.concatenate([
             getattr(keras.ops, name)(x, axis=-1, keepdims=True) for name in ("max", "min", "sum", "var", "std")
@@ -288,8 +288,8 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
         lambda keras, x: keras.ops.softmax(x) + keras.ops.log_softmax(x)
         + keras.ops.logsumexp(x, axis=-1, keepdims=True)
     ),
-    "ops.conv, groups": _with(
-        lambda keras, x: keras.ops.conv(x, np.full((3, 3, 4, 8), 0.1, np.float32), padding="same")
+    "ops.depthwise_conv": _with(
+        lambda keras, x: keras.ops.depthwise_conv(x, np.full((3, 3, 8, 1), 0.1, np.float32), padding="same")
     ),
     "ops.nn.depth_to_space": _op("nn.depth_to_space", 2),
     "ops.nn.space_to_depth": _op("nn.space_to_depth", 2),

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from segtool.errors import ExportError
+from segtool.export.conversions import handlers, store_captures, traced_plainly
 from segtool.export.options import DEFAULT_OPSET, TESTED_OPSETS
 from segtool.export.unconverted import find_culprit
 from segtool.models.backend import import_quietly, without_advice
@@ -81,7 +82,12 @@ def _convert(model: Any, opset: int) -> onnx.ModelProto:
     # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
     function = tf.function(lambda *images: model(_one_or_all(images), training=False), signature, autograph=False)
     with tf.device("/CPU:0"), _names_for_scopes(model), without_advice():
-        converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+        with traced_plainly(model):
+            traced = function.get_concrete_function(*signature)
+        converted, _ = tf2onnx.convert.from_function(
+            function, input_signature=signature, opset=opset, custom_op_handlers=handlers()
+        )
+    store_captures(converted, traced)
     onnx.checker.check_model(converted, full_check=True)
     return converted
 

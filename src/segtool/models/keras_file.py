@@ -71,9 +71,7 @@ def load_keras_file(path: str | Path, *, custom: Mapping[str, Any] | None = None
     return model
 
 
-def _copy_checked(
-    handle: BinaryIO, folder: Path, *, custom: Mapping[str, Any], source: str
-) -> tuple[Path, set[str]]:
+def _copy_checked(handle: BinaryIO, folder: Path, *, custom: Mapping[str, Any], source: str) -> tuple[Path, set[str]]:
     """Copy the checked parts of a file to a new file in `folder`; return its path and the precisions replaced."""
     start = handle.read(16)
     handle.seek(0)

@@ -38,9 +38,7 @@ def model(activation="relu", **extra):
 def public_classes(module):
     from keras.src.api_export import get_name_from_symbol
 
-    return {
-        get_name_from_symbol(value).rpartition(".")[2] for value in vars(module).values() if inspect.isclass(value)
-    }
+    return {get_name_from_symbol(value).rpartition(".")[2] for value in vars(module).values() if inspect.isclass(value)}
 
 
 def operations():
