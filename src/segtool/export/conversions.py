@@ -37,6 +37,7 @@ def traced_plainly(model: Any) -> Iterator[None]:
 
     forms: dict[type, Callable[[Any], Callable[..., Any] | None]] = {
         keras.layers.Dense: _dense,
+        keras.layers.Resizing: _by_aspect,
         keras.layers.UpSampling2D: _nearest,
     }
     eager = tf.config.functions_run_eagerly()
@@ -80,6 +81,35 @@ def _nearest(layer: Any) -> Callable[..., Any] | None:
             return type(layer).call(layer, inputs)
         height, width = (int(length) * factor for length, factor in zip(inputs.shape[1:3], layer.size, strict=True))
         return tf.compat.v1.image.resize_nearest_neighbor(inputs, (height, width))
+
+    return call
+
+
+def _by_aspect(layer: Any) -> Callable[..., Any] | None:
+    """Return a call of Resizing that crops or pads to the aspect ratio by fixed numbers; None if it does neither."""
+    import keras
+    import tensorflow as tf
+
+    if not (layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio) or layer.data_format != "channels_last":
+        return None
+    plain = keras.layers.Resizing(layer.height, layer.width, interpolation=layer.interpolation, dtype="float32")
+
+    def call(inputs: Any, **options: Any) -> Any:
+        if len(inputs.shape) != 4 or None in inputs.shape[1:3]:
+            return type(layer).call(layer, inputs, **options)
+        height, width = inputs.shape[1:3]
+        # Keras computes these in float32 and rounds down.
+        fitting = (
+            int(np.float32(width * layer.height) / np.float32(layer.width)),
+            int(np.float32(height * layer.width) / np.float32(layer.height)),
+        )
+        if layer.pad_to_aspect_ratio:
+            rows, columns = (max(0, fit - own) // 2 for fit, own in zip(fitting, (height, width), strict=True))
+            pads = [(0, 0), (rows, rows), (columns, columns), (0, 0)]
+            return plain(tf.pad(inputs, pads, constant_values=layer.fill_value))
+        rows, columns = (max(1, min(fit, own)) for fit, own in zip(fitting, (height, width), strict=True))
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return plain(inputs[:, top : top + rows, left : left + columns])
 
     return call
 

@@ -1,4 +1,4 @@
-"""Keras to ONNX, the only file that touches tf2onnx.
+"""Keras to ONNX with tf2onnx; `conversions` holds what it lacks.
 
 tf2onnx 1.17 gives a clean graph for these networks: convolutions in NCHW with static pads, transposed convolutions
 as ConvTranspose with static pads, and a symbolic batch without any shape arithmetic. A test holds it to that.
