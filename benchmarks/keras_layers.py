@@ -1,4 +1,4 @@
-"""Export one small network for each Keras layer that a segmentation network may hold: results/keras_layers.json and .md.
+"""Export one small network for each Keras layer that a segmentation network may hold: results/keras_layers.json.
 
 `python benchmarks/keras_layers.py [--only TEXT ...]` builds the networks of tests/unit/keras_layer_networks.py: one
 layer between two convolutions, with random weights and 16 x 16 inputs. Each is converted, rewritten and quantized as
@@ -8,6 +8,7 @@ layer between two convolutions, with random weights and 16 x 16 inputs. Each is 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,8 @@ def measured(name: str) -> dict[str, Any]:
         made = quantize(labels, lambda: iter([IMAGES]), preset=preset_for("vnni"))
     except (SegtoolError, ValueError, RuntimeError) as error:
         return {**found, "int8_refused": str(error)}
-    return {
-        **found,
-        "int8_layers": len(made.layers),
-        "int8_agreement": float((_run(made.model) == _run(labels)).mean()),
-    }
+    agreement = float((_run(made.model) == _run(labels)).mean())
+    return {**found, "int8_layers": len(made.layers), "int8_agreement": agreement}
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
@@ -76,11 +74,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         if "refused" in row:
             lines.append(f"| {name} | refused: {_reason(row['refused'])} | - |")
             continue
-        int8 = (
-            f"refused: {_reason(row['int8_refused'])}"
-            if "int8_refused" in row
-            else f"{100 * row['int8_agreement']:.1f}"
-        )
+        refused = row.get("int8_refused")
+        int8 = f"refused: {_reason(refused)}" if refused else f"{100 * row['int8_agreement']:.1f}"
         lines.append(f"| {name} | {row['max_difference']:.0e} | {int8} |")
     return "\n".join(lines)
 
@@ -96,8 +91,6 @@ def _run(graph: Any) -> Any:
 
 
 def _earlier() -> dict[str, dict[str, Any]]:
-    import json
-
     rows: dict[str, dict[str, Any]] = json.loads((RESULTS / f"{NAME}.json").read_bytes())["layers"]
     return rows
 

@@ -87,11 +87,11 @@ def _channel_attention(keras: Any, x: Any) -> Any:
     return x * keras.ops.sigmoid(keras.layers.Conv2D(8, 1)(y))
 
 
-ACTIVATIONS = (
-    "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear log_sigmoid log_softmax "
-    "mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid squareplus "
-    "tanh tanh_shrink"
-).split()
+ACTIVATIONS = [
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
+    "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink",
+    "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh", "tanh_shrink",
+]  # fmt: skip
 
 LAYERS: dict[str, Callable[[Any], Any]] = {
     "Conv2D 3x3": _layer("Conv2D", 8, 3, padding="same"),

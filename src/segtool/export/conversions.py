@@ -6,7 +6,7 @@ Three ways, each the simplest for its case:
   (`traced_plainly`): UpSampling2D (nearest) as a resize instead of repeats, Dense on maps as a 1x1 convolution. Grouped
   convolutions, which Keras hides in a compiled function, are traced inline and become an ONNX Conv with groups.
 - Operators are converted by handlers of our own (`handlers`): Erfc (the exact gelu) as 1 - Erf(x), Expm1 (celu) as
-  Exp(x) - 1, and resizes. A resize at a fixed size is linear and separable, so that any of them (bicubic, lanczos, area,
+  Exp(x) - 1, and resizes. A resize at a fixed size is linear and separable. So any of them (bicubic, lanczos, area,
   antialiased) equals two matrix products, with the matrices that TensorFlow's own operator gives for unit vectors.
 - Tensors that a layer keeps as constants (the mean of Normalization) become constants of the graph (`store_captures`).
 """
@@ -46,7 +46,7 @@ def traced_plainly(model: Any) -> Iterator[None]:
             call = forms[type(layer)](layer) if type(layer) in forms else None
             if call is not None:
                 vars(layer)["call"] = call  # hides the method of the class
-                stack.callback(vars(layer).pop, "call")
+                stack.callback(vars(layer).pop, "call", None)  # a shared layer comes twice
         # A compiled function within the network is then called as a Python function, into the graph of the network.
         tf.config.run_functions_eagerly(True)
         stack.callback(tf.config.run_functions_eagerly, eager)
@@ -142,7 +142,7 @@ def _resize(graph: Any, node: Any, _name: str, _args: Any) -> None:
     if -1 in (*source, *target) or _is_exact(node.type, source, target):
         Resize.version_11(graph, node)
         return
-    rows, columns = _matrices(graph, node, source, target)
+    rows, columns = _matrices(node, source, target)
     image = graph.make_node("Transpose", [node.input[0]], {"perm": _NHWC_TO_NCHW}).output[0]
     if node.type == "ResizeNearestNeighbor":
         picked = _constant(graph, "rows", rows.argmax(1).astype(np.int64))
@@ -168,14 +168,14 @@ def _is_exact(kind: str, source: list[int], target: list[int]) -> bool:
     return [int(np.float32(n) * np.float32(f)) for n, f in zip(source, factors, strict=True)] == list(target)
 
 
-def _matrices(graph: Any, node: Any, source: list[int], target: list[int]) -> tuple[Matrix, Matrix]:
+def _matrices(node: Any, source: list[int], target: list[int]) -> tuple[Matrix, Matrix]:
     """Return what a resize does to rows (new H, H) and to columns (new W, W): its outputs for unit vectors."""
-    rows = _run(graph, node, np.eye(source[0], dtype=np.float32)[None, :, None], (target[0], 1))
-    columns = _run(graph, node, np.eye(source[1], dtype=np.float32)[None, None], (1, target[1]))
+    rows = _run(node, np.eye(source[0], dtype=np.float32)[None, :, None], (target[0], 1))
+    columns = _run(node, np.eye(source[1], dtype=np.float32)[None, None], (1, target[1]))
     return rows[0, :, 0], columns[0, 0]
 
 
-def _run(graph: Any, node: Any, image: Matrix, size: tuple[int, int]) -> Matrix:
+def _run(node: Any, image: Matrix, size: tuple[int, int]) -> Matrix:
     """Run TensorFlow's operator, with the attributes of the node, on an image (1, h, w, C)."""
     import tensorflow as tf
 

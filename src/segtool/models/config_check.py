@@ -115,10 +115,8 @@ def _is_activation(name: Any, registered: Any) -> bool:
 def _is_custom(value: dict[str, Any], custom: Collection[str]) -> bool:
     """Return whether Keras takes this object from the user's own: it looks those up by their registered names."""
     name, module, registered = value.get("class_name"), value.get("module"), value.get("registered_name")
-    if name == "function":
-        key = value.get("config")
-    else:
-        key = registered if "registered_name" in value else name
+    wanted = registered if "registered_name" in value else name
+    key = value.get("config") if name == "function" else wanted
     builtin = isinstance(module, str) and module.partition(".")[0] == "keras"
     return isinstance(key, str) and key in custom and not builtin
 

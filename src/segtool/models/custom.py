@@ -71,7 +71,7 @@ def _run(path: Path) -> ModuleType:
     sys.modules[_MODULE] = module  # dataclasses and pickles in the file look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 (it is the user's code: it may raise anything)
+    except Exception as error:  # the user's code may raise anything
         line = _line_of(error, path)
         raise ModelFileError(
             f"{path} failed{line} ({type(error).__name__}: {error}); correct it: python {path}"
