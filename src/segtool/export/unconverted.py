@@ -1,4 +1,4 @@
-"""Which layer of a network could not be converted: each is tried on its own, in the order of the network."""
+"""Which layer or operation of a network could not be converted: each is tried on its own, in the order of the network."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def find_culprit(
 
 
 def _leaves(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for layer in model.layers:
+    # A functional model holds operations of keras.ops beside its layers.
+    for layer in getattr(model, "operations", model.layers):
         if hasattr(layer, "layers"):
             yield from _leaves(layer, f"{prefix}{layer.name}/")
         else:
@@ -66,6 +67,11 @@ def _alone(layer: Any) -> Any:
     import keras
 
     # `layer.input` says the same of a layer that is used once, and raises for one that is used twice.
-    tensors = layer._inbound_nodes[0].input_tensors
-    inputs = [keras.Input(batch_shape=(None, *tensor.shape[1:]), dtype=tensor.dtype) for tensor in tensors]
-    return keras.Model(inputs, layer(inputs if len(inputs) > 1 else inputs[0]))
+    node = layer._inbound_nodes[0]
+    inputs = {
+        id(tensor): keras.Input(batch_shape=(None, *tensor.shape[1:]), dtype=tensor.dtype)
+        for tensor in node.input_tensors
+    }
+    given = (node.arguments.args, node.arguments.kwargs)
+    args, options = keras.tree.map_structure(lambda value: inputs.get(id(value), value), given)
+    return keras.Model(list(inputs.values()), layer(*args, **options))
