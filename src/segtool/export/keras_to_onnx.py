@@ -88,6 +88,9 @@ def _convert(model: Any, opset: int) -> onnx.ModelProto:
             function, input_signature=signature, opset=opset, custom_op_handlers=handlers()
         )
     store_captures(converted, traced)
+    if loop := next((node for node in converted.graph.node if node.op_type in ("Loop", "If", "Scan")), None):
+        # The rewrites and INT8 work on one graph, so a graph within a node would be left behind.
+        raise ValueError(f"a loop or a branch, ONNX {loop.op_type}")
     onnx.checker.check_model(converted, full_check=True)
     return converted
 

@@ -20,6 +20,8 @@ pytestmark = [
 ]
 # What has no conversion. Each is refused by name; a conversion that is added makes its test fail here.
 REFUSED: dict[str, str] = {
+    "ConvLSTM2D": r"ConvLSTM2D, layer 5 of 7.*Loop",
+    "GRU": r"GRU, layer 5 of 8.*Loop",
     "ops.cumsum, argmax, one_hot": r"argmax.*Argmax, layer 4 of 9.*Bitcast",
 }
 # In the default run: what has a conversion of its own, and one of each other kind.
@@ -91,6 +93,13 @@ def test_what_has_no_conversion_is_refused(name):
 def test_it_becomes_int8(name):
     graph, _ = rewrite(with_head(keras_to_onnx(build(name)), "labels"), SHARED_REWRITES)
     made = quantize(graph, lambda: iter([images(8)]), preset=preset_for("vnni"))
+    assert (run(made.model) == run(graph)).mean() > 0.8
+
+
+def test_a_convolution_of_volumes_stays_in_float():
+    graph, _ = rewrite(with_head(keras_to_onnx(build("Conv3D")), "labels"), SHARED_REWRITES)
+    made = quantize(graph, lambda: iter([images(8)]), preset=preset_for("vnni"), strengths=(0.0,))
+    assert len(made.layers) == 1
     assert (run(made.model) == run(graph)).mean() > 0.8
 
 
