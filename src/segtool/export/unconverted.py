@@ -1,4 +1,4 @@
-"""Which layer or operation of a network could not be converted: each is tried on its own, in the order of the network."""
+"""Which layer or operation of a network could not be converted: each is tried on its own, in their order."""
 
 from __future__ import annotations
 

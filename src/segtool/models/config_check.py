@@ -81,10 +81,10 @@ def _walk(value: Any, check: _Check, *, depth: int, place: str = "") -> None:
 
 def _layer_place(item: Any, number: int, count: int, outer: str) -> str:
     """Return the location of a list item: for a layer its name and number, else that of the list."""
-    config = item.get("config") if isinstance(item, dict) else None
-    if not isinstance(config, dict) or not isinstance(config.get("name"), str):
+    if not isinstance(item, dict) or not isinstance(config := item.get("config"), dict):
         return outer
-    return f" in layer {config['name']!r} ({number} of {count}{f',{outer}' if outer else ''})"
+    name = config.get("name", item.get("name"))
+    return f" in layer {name!r} ({number} of {count}{f',{outer}' if outer else ''})" if isinstance(name, str) else outer
 
 
 def _check_object(value: dict[str, Any], check: _Check, place: str) -> None:
