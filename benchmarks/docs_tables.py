@@ -160,6 +160,10 @@ def _taken(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return limit, str(len(pruned["channels"])), saved, _interval(row["time_over_whole"])
 
 
+def _keras_layers() -> str:
+    return (RESULTS / "keras_layers.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
+
+
 def _interval(value: Mapping[str, float], digits: int = 2) -> str:
     return f"{value['median']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
 
@@ -205,6 +209,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-speed": _int8_speed,
     "int8-engines": _int8_engines,
     "pruning": _pruning,
+    "keras-layers": _keras_layers,
     "throughput": _throughput,
     "install-size": _install_size,
     "light-runtime": _light_runtime,

@@ -32,6 +32,13 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
 )
 @click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[MODEL]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
+@click.option(
+    "--custom",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE.py",
+    help="A Python file that defines the layers of your own that the network names. It is run, so name only a file "
+    "that you trust.",
+)
 @data_option("Images for the gates and the calibration.  [default: the data of the run]")
 @click.option(
     "--head",
@@ -156,6 +163,7 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
       segtool export unet.keras --data photos --quantize --input-scale imagenet
       segtool export deeplab.onnx --data photos --quantize --output out
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
+      segtool export mine.keras --custom my_layers.py --data DATA   # layers of your own
     """
     from segtool.cli.export_summary import print_summary
     from segtool.cli.extras import need_all

@@ -1,4 +1,4 @@
-"""Keras to ONNX, the only file that touches tf2onnx.
+"""Keras to ONNX with tf2onnx; `conversions` holds what it lacks.
 
 tf2onnx 1.17 gives a clean graph for these networks: convolutions in NCHW with static pads, transposed convolutions
 as ConvTranspose with static pads, and a symbolic batch without any shape arithmetic. A test holds it to that.
@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 
 from segtool.errors import ExportError
+from segtool.export.conversions import handlers, store_captures, traced_plainly
 from segtool.export.options import DEFAULT_OPSET
 from segtool.models.backend import import_quietly, without_advice
 
@@ -79,7 +80,15 @@ def _convert(model: Any, opset: int, size: tuple[int, int] | None = None) -> onn
     # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
     function = tf.function(lambda *images: model(_one_or_all(images), training=False), signature, autograph=False)
     with tf.device("/CPU:0"), _names_for_scopes(model), without_advice():
-        converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+        with traced_plainly(model):
+            traced = function.get_concrete_function(*signature)
+        converted, _ = tf2onnx.convert.from_function(
+            function, input_signature=signature, opset=opset, custom_op_handlers=handlers()
+        )
+    store_captures(converted, traced)
+    if loop := next((node for node in converted.graph.node if node.op_type in ("Loop", "If", "Scan")), None):
+        # The rewrites and INT8 work on one graph, so a graph within a node would be left behind.
+        raise ValueError(f"a loop or a branch, ONNX {loop.op_type}")
     onnx.checker.check_model(converted, full_check=True)
     return converted
 
@@ -133,7 +142,8 @@ def _culprit(model: Any, opset: int) -> str | None:
 
 
 def _leaves(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for layer in model.layers:
+    # A functional model holds operations of keras.ops beside its layers.
+    for layer in getattr(model, "operations", model.layers):
         if hasattr(layer, "layers"):
             yield from _leaves(layer, f"{prefix}{layer.name}/")
         else:
@@ -145,9 +155,14 @@ def _alone(layer: Any) -> Any:
     import keras
 
     # `layer.input` is the same for a layer that is used once, and raises for one that is used twice.
-    tensors = layer._inbound_nodes[0].input_tensors
-    inputs = [keras.Input(batch_shape=(None, *tensor.shape[1:]), dtype=tensor.dtype) for tensor in tensors]
-    return keras.Model(inputs, layer(inputs if len(inputs) > 1 else inputs[0]))
+    node = layer._inbound_nodes[0]
+    inputs = {
+        id(tensor): keras.Input(batch_shape=(None, *tensor.shape[1:]), dtype=tensor.dtype)
+        for tensor in node.input_tensors
+    }
+    given = (node.arguments.args, node.arguments.kwargs)
+    args, options = keras.tree.map_structure(lambda value: inputs.get(id(value), value), given)
+    return keras.Model(list(inputs.values()), layer(*args, **options))
 
 
 def _named(converted: onnx.ModelProto) -> onnx.ModelProto:

@@ -35,6 +35,8 @@ class ExportOptions:
         Write an INT8 file too.
     data
         Data SPEC; None for the run's own.
+    custom
+        A Python file that defines the user's own layers, which is run; None for none.
     head
         "labels", "logits" or "probabilities".
     size_policy
@@ -80,6 +82,7 @@ class ExportOptions:
 
     quantize: bool = False
     data: str | None = None
+    custom: str | Path | None = None
     head: Head = "labels"
     size_policy: SizePolicy | None = None
     size: tuple[int, int] | None = None

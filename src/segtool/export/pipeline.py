@@ -34,6 +34,7 @@ from segtool.export.preflight import check_int8_data, check_options, output_path
 from segtool.export.presets import preset_for
 from segtool.export.resize.warnings import size_warnings
 from segtool.models import ModelSource, find_model, load_keras_file
+from segtool.models.custom import load_custom
 from segtool.models.network import NetworkShape, check_exportable, contract_of
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ def _raw(source: str | Path | Any, found: ModelSource, options: ExportOptions, f
             )
         return read_onnx(found.path, folder)
     in_memory = not (source is None or isinstance(source, str | Path))
-    model = source if in_memory else load_keras_file(found.path)
+    custom = load_custom(options.custom) if options.custom else None
+    model = source if in_memory else load_keras_file(found.path, custom=custom)
     check_exportable(model)
     return KerasNetwork(model, str(found.path), options.opset or DEFAULT_OPSET)
 

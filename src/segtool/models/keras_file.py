@@ -1,21 +1,29 @@
-"""Opening a .keras file without running code from it.
+"""Opening a .keras or legacy .h5 file without running code from it.
 
-The file is read once and its configuration is checked. Keras then opens a new archive of the checked parts, in a
-private temporary folder. So the checked content is the opened content.
+The file is read once and its configuration is checked. Keras then opens a new file of the checked parts, in a private
+temporary folder. So the checked content is the opened content.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from segtool.errors import ModelFileError
 from segtool.models.backend import import_quietly, without_advice
 from segtool.models.config_check import check_config
+from segtool.models.legacy_h5 import check_weights, copy_checked_h5
+from segtool.models.other_formats import refuse_other_archive, refuse_other_content
+from segtool.models.precision import as_float32
+
+logger = logging.getLogger(__name__)
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 # An ONNX file is limited to 2 GiB, so larger weights cannot be exported.
@@ -23,18 +31,21 @@ _LIMITS = {_CONFIG: 16 << 20, _METADATA: 1 << 20, _WEIGHTS: 2 << 30}
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 
 
-def load_keras_file(path: str | Path) -> Any:
-    """Open a model.keras file without running code from it.
+def load_keras_file(path: str | Path, *, custom: Mapping[str, Any] | None = None) -> Any:
+    """Open a .keras or legacy .h5 file without running code from it.
 
     Parameters
     ----------
     path
-        A file in the Keras 3 format. Other content, such as HDF5 or a pickle, is refused.
+        A file in the Keras 3 format, or a legacy HDF5 file that holds the architecture. Other content, such as a
+        pickle, is refused.
+    custom
+        The user's own layers and functions by their registered names, as `load_custom` returns them.
 
     Returns
     -------
     keras.Model
-        The model, not compiled.
+        The model in float32, not compiled.
 
     Raises
     ------
@@ -43,32 +54,50 @@ def load_keras_file(path: str | Path) -> Any:
     MissingExtraError
         Keras is not installed.
     """
-    path = Path(path)
+    path, own = Path(path), dict(custom or {})
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
-        checked = Path(folder, "model.keras")
         try:
             with path.open("rb") as handle:
-                _copy_checked(handle, checked, source=str(path))
+                checked, replaced = _copy_checked(handle, Path(folder), custom=own, source=str(path))
         except FileNotFoundError:
             raise ModelFileError(f"There is no model file {path}; train one with `segtool train`.") from None
         except OSError as error:
             raise ModelFileError(
                 f"{path} cannot be read ({error.strerror or error}); pass a readable model.keras file."
             ) from error
-        return _load(checked, source=str(path))
+        model = _load(checked, custom=own, source=str(path))
+    if replaced:
+        logger.warning("%s is of precision %s; it is opened in float32.", path, ", ".join(sorted(replaced)))
+    return model
 
 
-def _copy_checked(handle: BinaryIO, target: Path, *, source: str) -> None:
-    """Copy the checked parts of an archive to a new archive at `target`."""
-    _check_magic(handle.read(16), source=source)
+def _copy_checked(handle: BinaryIO, folder: Path, *, custom: Mapping[str, Any], source: str) -> tuple[Path, set[str]]:
+    """Copy the checked parts of a file to a new file in `folder`; return its path and the precisions replaced."""
+    start = handle.read(16)
     handle.seek(0)
+    if start.startswith(_HDF5):
+        target = folder / "model.h5"
+        return target, copy_checked_h5(handle, target, custom=custom, source=source)
+    refuse_other_content(start, source=source)
+    if not start.startswith(_ZIP):
+        raise ModelFileError(
+            f"{source} is not a Keras model; expected a .keras file such as `segtool train` writes, a legacy .h5 "
+            "file with its architecture, or an exported .onnx file."
+        )
+    target = folder / "model.keras"
+    return target, _copy_archive(handle, target, custom=custom, source=source)
+
+
+def _copy_archive(handle: BinaryIO, target: Path, *, custom: Mapping[str, Any], source: str) -> set[str]:
+    """Copy the checked parts of an archive to a new archive at `target`; return the precisions replaced."""
     try:
         with zipfile.ZipFile(handle) as archive:
             _check_members(archive.infolist(), source=source)
             config = json.loads(archive.read(_CONFIG))
             if isinstance(config, dict):
                 config["compile_config"] = None  # optimizer and losses: not needed, so removed unchecked
-            check_config(config, source=source)
+            check_config(config, source=source, custom=custom)
+            replaced = as_float32(config, source=source)
             metadata, weights = archive.read(_METADATA), archive.read(_WEIGHTS)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelFileError(f"{source} is damaged or truncated ({error}); copy it again, or train again.") from error
@@ -80,27 +109,14 @@ def _copy_checked(handle: BinaryIO, target: Path, *, source: str) -> None:
         archive.writestr(_CONFIG, json.dumps(config))
         archive.writestr(_METADATA, metadata)
         archive.writestr(_WEIGHTS, weights)
-    _check_weights(weights, source=source)
-
-
-def _check_magic(start: bytes, *, source: str) -> None:
-    if start.startswith(_ZIP):
-        return
-    expected = "expected a .keras file such as `segtool train` writes"
-    if start.startswith(_HDF5):
-        raise ModelFileError(
-            f"{source} is an HDF5 file, which can hold code that runs on opening; {expected}: save it with Keras 3."
-        )
-    if start[:1] == b"\x80" or start.startswith((b"(", b"c__", b"cos")):
-        raise ModelFileError(f"{source} is a pickle, which runs code on opening; {expected}.")
-    if not start:
-        raise ModelFileError(f"{source} is empty; {expected}.")
-    raise ModelFileError(f"{source} is not a Keras model; {expected}, or an exported .onnx file.")
+    check_weights(io.BytesIO(weights), source=source)
+    return replaced
 
 
 def _check_members(members: list[zipfile.ZipInfo], *, source: str) -> None:
     """Refuse an archive that does not hold exactly the three files of Keras, each of a plausible size."""
     names = [member.filename for member in members]
+    refuse_other_archive(names, source=source)
     odd = sorted(set(names) - _LIMITS.keys()) or sorted(name for name in set(names) if names.count(name) > 1)
     if odd:
         raise ModelFileError(
@@ -117,35 +133,6 @@ def _check_members(members: list[zipfile.ZipInfo], *, source: str) -> None:
             )
 
 
-def _check_weights(weights: bytes, *, source: str) -> None:
-    """Refuse weights that refer to other files: HDF5 supports links and external storage."""
-    import io
-
-    h5py = import_quietly("h5py", extra="export")
-
-    def visit(group: Any) -> None:
-        for name in group:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ModelFileError(
-                    f"The weights in {source} hold a link ({name}), expected data only; the model was not opened."
-                )
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                visit(item)
-            elif item.external or item.is_virtual:
-                raise ModelFileError(
-                    f"The weights in {source} store {item.name} in another file; the model was not opened."
-                )
-
-    try:
-        with h5py.File(io.BytesIO(weights), "r") as file:
-            visit(file)
-    except (OSError, KeyError, RuntimeError, RecursionError) as error:
-        raise ModelFileError(
-            f"The weights in {source} are damaged ({error}); copy the file again, or train again."
-        ) from error
-
-
 def _with_plain_ends(model: Any) -> Any:
     """Return a model whose single input and output are arrays, not a list or dict with one entry."""
     keras = import_quietly("keras", extra="export")
@@ -155,13 +142,14 @@ def _with_plain_ends(model: Any) -> Any:
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
-def _load(path: Path, *, source: str) -> Any:
+def _load(path: Path, *, custom: Mapping[str, Any], source: str) -> Any:
     keras = import_quietly("keras", extra="export")
     try:
         with without_advice():
             # If a file lacks weights, Keras only warns, and the layers keep random values.
             warnings.filterwarnings("error", message=r"(Skipping|A total of)")
-            return _with_plain_ends(keras.saving.load_model(path, compile=False, safe_mode=True))
+            model = keras.saving.load_model(path, custom_objects=dict(custom), compile=False, safe_mode=True)
+            return _with_plain_ends(model)
     except (UserWarning, ValueError, TypeError, KeyError, OSError, AttributeError, RuntimeError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(

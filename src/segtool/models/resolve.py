@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segtool.errors import ModelFileError, SegtoolError
+from segtool.models.other_formats import refuse_other_folder
 
 LATEST = Path("runs", "latest")
 KERAS_NAME, ONNX_NAME, INT8_NAME, RUN_NAME = "model.keras", "model.onnx", "model.int8.onnx", "run.json"
@@ -76,6 +77,7 @@ def find_model(path: str | Path | None, *, kind: Kind | None = None) -> ModelSou
     """
     target = LATEST if path is None else Path(path)
     if target.is_dir():
+        refuse_other_folder(target)
         return _in_folder(target, kind)
     if path is None:
         raise ModelFileError("There is no run at runs/latest; train one with `segtool train`, or pass a model.")

@@ -67,7 +67,7 @@ def _scores_classes(node: ir.Node, classes: int | None) -> bool:
 
 
 def quantizable(graph: ir.Graph) -> tuple[ir.Node, ...]:
-    """Return the convolutions that INT8 can compute: ungrouped, constant weights, not in the head."""
+    """Return the convolutions that INT8 can compute: 2-D, ungrouped, constant weights, not in the head."""
     ends = head(graph)
     return tuple(
         node
@@ -77,7 +77,14 @@ def quantizable(graph: ir.Graph) -> tuple[ir.Node, ...]:
         and node not in ends
         and node.attributes.get_int("group", 1) == 1
         and all(g.array(value) is not None for value in node.inputs[1:] if value is not None)
+        and _dimensions(node) == 2
     )
+
+
+def _dimensions(node: ir.Node) -> int:
+    """Return over how many axes a convolution with constant weights slides: 2 for images, 3 for volumes."""
+    weights = g.array(node.inputs[1])
+    return 0 if weights is None else weights.ndim - 2
 
 
 def points(graph: ir.Graph, *, keep_float: Collection[str] = ()) -> Points:
