@@ -21,7 +21,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-SIZE, CLASSES, COUNT, HELD_OUT = (96, 128), ("ground", "disc", "box", "wedge"), 160, 40
+SIZE, CLASSES, COUNT, HELD_OUT = (64, 96), ("ground", "disc", "box", "wedge"), 160, 40
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 UNIT = ((0.0,) * 3, (255.0,) * 3)
 SYMMETRIC = ((127.5,) * 3, (127.5,) * 3)
@@ -36,8 +36,8 @@ def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         ground = random.integers(60, 180, 3)
         picture = Image.new("RGB", (width, height), tuple(int(c) for c in ground))
         mask = Image.new("L", (width, height), 0)
-        for _ in range(random.integers(2, 6)):
-            kind, reach = int(random.integers(1, 4)), int(random.integers(8, 22))
+        for _ in range(random.integers(1, 4)):
+            kind, reach = int(random.integers(1, 4)), int(random.integers(8, 16))
             x, y = int(random.integers(reach, width - reach)), int(random.integers(reach, height - reach))
             color = tuple(
                 int(c)
@@ -215,7 +215,7 @@ def export(network: nn.Module, path: Path, opset: int, *, dynamo: bool) -> None:
         )
 
 
-def main(out: Path, names: list[str], steps: int = 150) -> None:
+def main(out: Path, names: list[str], steps: int = 100) -> None:
     """Make the networks of these names, all without one."""
     torch.set_num_threads(2)
     images, labels = shapes(COUNT, seed=0)
