@@ -97,7 +97,7 @@ def _is_fused(layer: Any) -> bool:
 def scores_behind(probabilities: Any) -> Any:
     """Return the input of the softmax, float32 (N, H, W, K); None if `probabilities` is no softmax output.
 
-    Keras computes the cross-entropy from these scores. If the accuracy uses them too, TensorFlow skips the softmax.
+    If both the loss and the accuracy use these scores, TensorFlow skips the softmax.
     """
     if keras.backend.backend() != "tensorflow":
         return None
@@ -108,17 +108,51 @@ def scores_behind(probabilities: Any) -> Any:
     return probabilities.op.inputs[0]
 
 
+def negative_log(scores: Any, labels: Any) -> Any:
+    """Return -log softmax(scores)[label] of each pixel, float32 (N, H, W), in nats."""
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def value(scores: Any) -> Any:
+        losses, gradients = _compiled(_loss_and_gradient)(scores, labels)
+        return losses, lambda upstream: upstream[..., None] * gradients
+
+    return value(scores)
+
+
 def hits(scores: Any, labels: Any) -> Any:
     """Return 1 for each pixel whose label has the largest score, 0 elsewhere; the first of equal scores wins."""
-    return _compiled_hits()(scores, labels)
+    return _compiled(_hits)(scores, labels)
+
+
+def _loss_and_gradient(scores: Any, labels: Any) -> Any:
+    """Return the loss of each pixel (N, H, W), and its gradient with respect to the pixel's scores (N, H, W, K).
+
+    Both come from one call, in which XLA knows all sizes. A gradient that TensorFlow derives from a compiled loss keeps
+    each intermediate result for batches of unknown size, and saves nothing.
+    """
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        # Classes first: loops over the pixels fill the vector registers, and loops over a few classes do not.
+        by_class = tf.transpose(tf.reshape(scores, (-1, scores.shape[-1])))
+        shifted = by_class - tf.stop_gradient(tf.reduce_max(by_class, axis=0))
+        is_label = tf.range(scores.shape[-1], dtype=labels.dtype)[:, None] == tf.reshape(labels, (1, -1))
+        own = tf.reduce_sum(tf.where(is_label, shifted, 0.0), axis=0)
+        losses = tf.reshape(tf.math.log(tf.reduce_sum(tf.exp(shifted), axis=0)) - own, tf.shape(labels))
+    return losses, tape.gradient(losses, scores)
+
+
+def _hits(scores: Any, labels: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.cast(tf.argmax(scores, -1, output_type=labels.dtype) == labels, tf.float32)
 
 
 @cache
-def _compiled_hits() -> Callable[[Any, Any], Any]:
-    """Return the function, compiled by XLA into one loop."""
+def _compiled(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return the function, compiled by XLA into a few loops."""
     import tensorflow as tf
 
-    def compute(scores: Any, labels: Any) -> Any:
-        return tf.cast(tf.argmax(scores, -1, output_type=labels.dtype) == labels, tf.float32)
-
-    return cast("Callable[[Any, Any], Any]", tf.function(compute, jit_compile=True, autograph=False))
+    return cast("Callable[[Any, Any], Any]", tf.function(function, jit_compile=True, autograph=False))

@@ -178,7 +178,8 @@ def _negative_log(p: Any, y: Any) -> Any:
         # channels first in memory ("grad_input must be contiguous"); those of Keras are channels last.
         chosen = ops.take_along_axis(p, ops.expand_dims(y, -1), axis=-1)
         return -ops.log(ops.clip(ops.squeeze(chosen, axis=-1), keras.config.epsilon(), 1.0 - keras.config.epsilon()))
-    return ops.sparse_categorical_crossentropy(y, p)  # on TensorFlow, from the input of the softmax
+    scores = faster.scores_behind(p)
+    return ops.sparse_categorical_crossentropy(y, p) if scores is None else faster.negative_log(scores, y)
 
 
 def _weights(w: Any, c: Any, y: Any) -> Any:
