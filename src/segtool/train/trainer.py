@@ -16,18 +16,18 @@ from segtool.models import load_keras_file
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
-from segtool.train.checkpoint import load_checkpoint
+from segtool.train.checkpoint import Progress, load_checkpoint
+from segtool.train.class_balance import warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule
 from segtool.train.distillation import with_teacher
-from segtool.train.epoch_end import EpochEnd, Progress, publish
+from segtool.train.epoch_end import EpochEnd, publish
 from segtool.train.faster import faster_network, steps_a_call
 from segtool.train.losses import PixelAccuracy, make_loss
 from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
 from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
-from segtool.train.rare import warn_of_rare_classes
-from segtool.train.resolve import recipe_values
+from segtool.train.recipes import recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 from segtool.train.validation import ValidationSet
 
@@ -127,7 +127,7 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
     validation = _validation_set(plan, plan.split.val)
     progress = Progress()
     if folder.checkpoint.exists():
-        progress = Progress.from_dict(load_checkpoint(folder.checkpoint, model))
+        progress = load_checkpoint(folder.checkpoint, model)
         publish(folder, progress, model=model, best_model=best_model)
     first = len(progress.rows)
     listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
