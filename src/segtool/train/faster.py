@@ -44,6 +44,25 @@ def replaced(layer: keras.Layer) -> keras.Layer:
     return kind.from_config(layer.get_config())
 
 
+def faster_optimizer(optimizer: Any, device: Device) -> Any:
+    """Return the optimizer with its update of all weights compiled by XLA into one pass over each weight.
+
+    Keras writes Adam as about ten operations, each of which reads and writes a whole array. With several workers,
+    TensorFlow's strategy applies the update, and the optimizer stays as it is.
+    """
+    if not can_be_faster(device) or device.cluster.workers > 1:
+        return optimizer
+    import tensorflow as tf
+
+    plain = optimizer.apply
+
+    def apply(gradients: Any, weights: Any = None) -> None:
+        tf.function(lambda values: plain(values, weights), jit_compile=True, autograph=False)(gradients)
+
+    optimizer.apply = apply
+    return optimizer
+
+
 def steps_a_call(pixels: int, device: Device) -> int:
     """Return the number of steps that Keras runs per call, given the pixels of a batch.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from segtool.train.class_balance import warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule
 from segtool.train.distillation import with_teacher
 from segtool.train.epoch_end import EpochEnd, publish
-from segtool.train.faster import faster_network, steps_a_call
+from segtool.train.faster import faster_network, faster_optimizer, steps_a_call
 from segtool.train.losses import PixelAccuracy, make_loss
 from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
 from segtool.train.optimizers import make_optimizer
@@ -181,7 +182,7 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
             network = faster_network(build_network(plan), plan.device)
             model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
-                optimizer=_optimizer(plan),
+                optimizer=faster_optimizer(_optimizer(plan), plan.device),
                 loss=make_loss(plan.recipe.loss, class_weights=plan.class_weights),
                 weighted_metrics=[PixelAccuracy()],
                 steps_per_execution=_steps_a_call(plan),
@@ -213,16 +214,17 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
 def _batches(plan: Plan) -> TrainingBatches:
     images, labels = _load(plan, plan.split.train)
     warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
-    options: dict[str, Any] = {
-        "batch_size": plan.batch_size,
-        "augmenter": Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
-        "ignore_id": plan.data.ignore_id,
-        "seed": plan.options.seed,
-    }
+    make: Callable[..., TrainingBatches] = TrainingBatches
     if plan.options.crop:
-        rule = CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops)
-        return CropBatches(images, labels, rule=rule, **options)
-    return TrainingBatches(images, labels, **options)
+        make = partial(CropBatches, rule=CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops))
+    return make(
+        images,
+        labels,
+        batch_size=plan.batch_size,
+        augmenter=Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
+        ignore_id=plan.data.ignore_id,
+        seed=plan.options.seed,
+    )
 
 
 def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:
