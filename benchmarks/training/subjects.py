@@ -30,6 +30,7 @@ PIECES: dict[str, tuple[str, Any]] = {
     "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
     "loss and accuracy from the scores": ("scores_behind", lambda _: None),
     "loss and its gradient in one compiled call": ("negative_log", _keras_loss),
+    "update of the weights compiled by XLA": ("faster_optimizer", lambda optimizer, _: optimizer),
     "several steps a call": ("_STEPS_A_CALL", 1),
 }
 """The pieces of `segtool.train.faster`: what each is called there, and what Keras has in its place."""

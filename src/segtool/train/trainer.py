@@ -14,6 +14,7 @@ import keras
 from segtool.errors import TrainingError
 from segtool.files import write_json
 from segtool.models import load_keras_file
+from segtool.train import faster
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
@@ -22,7 +23,6 @@ from segtool.train.class_balance import warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule
 from segtool.train.distillation import with_teacher
 from segtool.train.epoch_end import EpochEnd, publish
-from segtool.train.faster import faster_network, faster_optimizer, steps_a_call
 from segtool.train.losses import PixelAccuracy, make_loss
 from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
 from segtool.train.optimizers import make_optimizer
@@ -179,10 +179,10 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            network = faster_network(build_network(plan), plan.device)
+            network = faster.faster_network(build_network(plan), plan.device)
             model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
-                optimizer=faster_optimizer(_optimizer(plan), plan.device),
+                optimizer=faster.faster_optimizer(_optimizer(plan), plan.device),
                 loss=make_loss(plan.recipe.loss, class_weights=plan.class_weights),
                 weighted_metrics=[PixelAccuracy()],
                 steps_per_execution=_steps_a_call(plan),
@@ -194,7 +194,7 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
 
 
 def _steps_a_call(plan: Plan) -> int:
-    return steps_a_call(plan.batch_size * plan.size[0] * plan.size[1], plan.device)
+    return faster.steps_a_call(plan.batch_size * plan.size[0] * plan.size[1], plan.device)
 
 
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
