@@ -28,6 +28,7 @@ def _keras_loss(scores: Any, labels: Any) -> Any:
 PIECES: dict[str, tuple[str, Any]] = {
     "fused normalization": ("FusedBatchNormalization", "BatchNormalization"),
     "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
+    "leaky ReLU by its output": ("OutputLeakyReLU", "LeakyReLU"),
     "loss and accuracy from the scores": ("scores_behind", lambda _: None),
     "loss and its gradient in one compiled call": ("negative_log", _keras_loss),
     "update of the weights compiled by XLA": ("faster_optimizer", lambda optimizer, _: optimizer),

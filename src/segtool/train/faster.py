@@ -43,6 +43,8 @@ def replaced(layer: keras.Layer) -> keras.Layer:
         kind = FusedBatchNormalization
     elif kind is layers.Cropping2D and layer.data_format == "channels_last":
         kind = SlicedCropping2D
+    elif kind is layers.LeakyReLU and layer.negative_slope > 0:
+        kind = OutputLeakyReLU
     return kind.from_config(layer.get_config())
 
 
@@ -112,6 +114,26 @@ class SlicedCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carrie
         (top, _), (left, _) = self.cropping
         size = [-1, *self.compute_output_shape(inputs.shape)[1:]]
         return tf.cast(tf.slice(inputs, [0, top, left, 0], size), tf.float32)
+
+
+class OutputLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries no types
+    """Leaky ReLU whose gradient uses the sign of its output, which is that of its input.
+
+    The input is then free, and TensorFlow computes convolution, bias and activation in one pass.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return max(x, slope x)."""
+        import tensorflow as tf
+
+        slope = float(self.negative_slope)
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def activate(x: Any) -> Any:
+            y = tf.nn.leaky_relu(x, slope)
+            return y, lambda dy: tf.raw_ops.LeakyReluGrad(gradients=dy, features=y, alpha=slope)
+
+        return activate(inputs)
 
 
 def _is_fused(layer: Any) -> bool:

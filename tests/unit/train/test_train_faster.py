@@ -15,6 +15,7 @@ from segtool.train.architectures import build
 from segtool.train.device import Cluster, Device
 from segtool.train.faster import (
     FusedBatchNormalization,
+    OutputLeakyReLU,
     SlicedCropping2D,
     faster_network,
     faster_optimizer,
@@ -46,6 +47,7 @@ def _trained(model: keras.Model, x: Any) -> list[np.ndarray]:
 CASES = [
     (lambda: layers.BatchNormalization(momentum=0.7), FusedBatchNormalization, (5, 6, 3)),
     (lambda: layers.Cropping2D(((0, 2), (1, 0))), SlicedCropping2D, (5, 6, 3)),
+    (lambda: layers.LeakyReLU(0.3), OutputLeakyReLU, (5, 6, 3)),
 ]
 
 
@@ -68,7 +70,7 @@ def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int
         layers.BatchNormalization(center=False),
         layers.BatchNormalization(axis=1),
         layers.Cropping2D(1, data_format="channels_first"),
-        layers.LeakyReLU(),
+        layers.LeakyReLU(0.0),
     ],
 )
 def test_what_has_no_faster_form_stays(layer: Any) -> None:
