@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from segtool.array_types import UInt8Array
 from segtool.data.loading import paths_of
 from segtool.errors import DataError
 from segtool.evaluate.evaluation import Evaluation, per_image_table
@@ -13,7 +14,7 @@ from segtool.evaluate.scoring import Answer, Scored, Seen, Tally, tally
 from segtool.evaluate.selection import Selection, refuse_other_classes, select, spec_of_runs
 from segtool.files import named_twice, refuse_existing, refuse_input_as_output, write_bytes
 from segtool.metrics import Bootstrap, default_width
-from segtool.models.predictor import Images, Predictor, open_predictor
+from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import run_files
 
 Progress = Callable[[int, int], None]
@@ -168,7 +169,7 @@ def write_per_image(evaluations: Sequence[Evaluation], options: EvaluateOptions)
     return [options.per_image]
 
 
-def _answer(predictor: Predictor) -> Callable[[Images], Answer]:
+def _answer(predictor: Predictor) -> Callable[[UInt8Array], Answer]:
     if predictor.answer_batch is not None:
         return predictor.answer_batch
     return lambda images: (predictor.predict_batch(images), None)

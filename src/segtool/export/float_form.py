@@ -14,12 +14,13 @@ from typing import Any
 
 import onnx
 
+from segtool.array_types import UInt8Array
 from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.statistics import Ratio
 from segtool.export.job import Job, save
 from segtool.export.passes import FLOAT_REWRITES, WINOGRAD_REWRITES, Outcome, Rewrite, rewrite
 from segtool.export.presets import is_own, preset_for
-from segtool.export.runners import Images, onnx_runner
+from segtool.export.runners import onnx_runner
 from segtool.machine.machine import machine_info
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class FloatForm:
     warning: str | None = None
 
 
-def float_form(base: onnx.ModelProto, images: Images, job: Job) -> FloatForm:
+def float_form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> FloatForm:
     """Return the FP32 form of a graph that was rewritten by `SHARED_REWRITES`.
 
     Parameters
@@ -92,7 +93,7 @@ def float_form(base: onnx.ModelProto, images: Images, job: Job) -> FloatForm:
     return FloatForm(shorter, every, both, {"algorithm": "winograd", **facts})
 
 
-def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: Images, job: Job) -> Ratio:
+def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: UInt8Array, job: Job) -> Ratio:
     """Return the time of the direct form over that of Winograd's."""
     calls = [
         _call(onnx_runner(save(graph, job.folder / f"{name}.onnx"), threads=1)[0], image)
@@ -105,5 +106,5 @@ def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: Images, j
     return compare_interleaved(*calls, rounds=max(_FEWEST, min(_ROUNDS, rounds)))
 
 
-def _call(run: Callable[[Images], Any], image: Images) -> Callable[[], Any]:
+def _call(run: Callable[[UInt8Array], Any], image: UInt8Array) -> Callable[[], Any]:
     return lambda: run(image)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.array_types import FloatingArray, IntegerArray, UInt8Array
 from segtool.benchmark.latency import Ratio, compare_interleaved
 from segtool.contract import ModelContract
 from segtool.errors import GateError
@@ -22,9 +22,6 @@ from segtool.machine.machine import machine_info
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
 MIN_AGREEMENT = 0.9999  # fraction of pixels with the same label
-Images = npt.NDArray[np.uint8]
-Scores = npt.NDArray[np.floating[Any]]
-Labels = npt.NDArray[np.integer[Any]]
 Verdict = Literal["faster", "no difference", "slower"]
 
 
@@ -147,11 +144,11 @@ class Speed:
 
 
 def compare_parity(
-    images: Images,
+    images: UInt8Array,
     *,
-    keras: Callable[[Images], Scores],
-    probabilities: Callable[[Images], Scores],
-    labels: Callable[[Images], Labels],
+    keras: Callable[[UInt8Array], FloatingArray],
+    probabilities: Callable[[UInt8Array], FloatingArray],
+    labels: Callable[[UInt8Array], IntegerArray],
 ) -> Parity:
     """Compare Keras with the converted graph, image by image and as one batch.
 
@@ -234,7 +231,7 @@ def describe_speed(ratio: Ratio, *, threads: int, preset: Preset) -> Speed:
     return Speed(ratio.median, ratio.low, ratio.high, verdict, words, threads, cpu, preset.name, on_target)
 
 
-def check_golden(contract: ModelContract, *, expected: Labels, found: Labels) -> None:
+def check_golden(contract: ModelContract, *, expected: IntegerArray, found: IntegerArray) -> None:
     """Refuse a finished file that no longer gives the labels of its own golden pair."""
     if found.dtype != contract.label_dtype or not np.array_equal(expected, found):
         raise GateError(
@@ -242,13 +239,13 @@ def check_golden(contract: ModelContract, *, expected: Labels, found: Labels) ->
         )
 
 
-def _difference(a: Scores, b: Scores) -> float:
+def _difference(a: FloatingArray, b: FloatingArray) -> float:
     if a.shape != b.shape:
         return float("inf")
     return float(np.abs(a.astype(np.float64) - b).max())
 
 
-def agreement(a: Labels, b: Labels) -> float:
+def agreement(a: IntegerArray, b: IntegerArray) -> float:
     """Return the fraction of pixels, 0..1, with the same label; 0 for maps of different sizes."""
     return float((a == b).mean()) if a.shape == b.shape else 0.0
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.array_types import IndexArray, UInt8Array
 from segtool.contract import ModelContract
-from segtool.data.base import Dataset, Indices
+from segtool.data.base import Dataset
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.tiling import cut_tile, spans, uses_tiles
 
-Image = npt.NDArray[np.uint8]
 
-
-def model_inputs(dataset: Dataset, pool: Indices, count: int, contract: ModelContract) -> Iterator[Image]:
+def model_inputs(dataset: Dataset, pool: IndexArray, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
     """Yield up to `count` inputs of a model, uint8 (h, w, C), spread evenly over some images of a data set.
 
     Parameters
@@ -37,14 +35,14 @@ def model_inputs(dataset: Dataset, pool: Indices, count: int, contract: ModelCon
             yield pixels.resized(contract.height, contract.width)
 
 
-def spread(pool: Indices, count: int) -> Indices:
+def spread(pool: IndexArray, count: int) -> IndexArray:
     """Return up to `count` of `pool`, evenly spread over it, in its order."""
     if len(pool) <= count:
         return pool
     return pool[np.arange(count) * len(pool) // count]
 
 
-def _tiles(pixels: ArrayPixels, count: int, position: int, contract: ModelContract) -> Iterator[Image]:
+def _tiles(pixels: ArrayPixels, count: int, position: int, contract: ModelContract) -> Iterator[UInt8Array]:
     """Yield up to `count` of an image's tiles; the first is another one from image to image."""
     size = (contract.height, contract.width)
     rows, columns = (spans(length, tile) for length, tile in zip(pixels.size, size, strict=True))

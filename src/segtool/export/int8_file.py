@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
@@ -26,7 +27,7 @@ from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.presets import Preset
 from segtool.export.pruning import Pruned, prune
 from segtool.export.quantize import Batches, Quantized, layers_of, quantize, sensitivities
-from segtool.export.runners import Array, Images, as_labels, onnx_runner
+from segtool.export.runners import as_labels, onnx_runner
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class _Candidate:
     """A quantized model, how to run it, its foreground mean IoU and figures, and what the gate says of it."""
 
     quantized: Quantized
-    run: Callable[[Images], Array]
+    run: Callable[[UInt8Array], AnyArray]
     threads: int
     metrics: dict[str, Any]
     accuracy: gates.Accuracy

@@ -11,12 +11,13 @@ from typing import Any
 
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import GoldenPair, ModelContract
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export import gates
 from segtool.export.data import ExportData, images_at_once
 from segtool.export.options import ExportOptions
-from segtool.export.runners import Array, Images, as_labels, onnx_runner
+from segtool.export.runners import as_labels, onnx_runner
 from segtool.export.stamp import golden_images, with_metadata
 from segtool.export.verdict import as_stored
 from segtool.files import nan_to_none, write_bytes
@@ -60,12 +61,12 @@ class Made:
     base: onnx.ModelProto
     contract: ModelContract
     score: float
-    run: Callable[[Images], Array]
+    run: Callable[[UInt8Array], AnyArray]
     digest: str
     warned: tuple[str, ...] = ()
 
 
-def measure(run: Callable[[Images], Array], job: Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:
+def measure(run: Callable[[UInt8Array], AnyArray], job: Job, contract: ModelContract) -> tuple[float, dict[str, Any]]:
     """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one.
 
     Images are resized or tiled as the contract says, so the figures are those of `predict` on the device.
@@ -87,12 +88,12 @@ def measure(run: Callable[[Images], Array], job: Job, contract: ModelContract) -
     return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
 
 
-def _by_tiles(run: Callable[[Images], Array], contract: ModelContract) -> Callable[[Images], Array]:
+def _by_tiles(run: Callable[[UInt8Array], AnyArray], contract: ModelContract) -> Callable[[UInt8Array], AnyArray]:
     return lambda image: label(ArrayPixels(image), contract, run, "auto")
 
 
 def publish(
-    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[Images], Array]
+    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[UInt8Array], AnyArray]
 ) -> str:
     """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
     images = golden_images(job.data, contract)

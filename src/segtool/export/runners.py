@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import Head
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
@@ -16,15 +16,12 @@ from segtool.models.backend import without_advice
 from segtool.runtime.postprocess import softmax
 from segtool.runtime.session import open_session
 
-Images = npt.NDArray[np.uint8]
-Array = npt.NDArray[Any]
 
-
-def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
+def keras_runner(model: Any, *, batch: int = 32) -> Callable[[UInt8Array], AnyArray]:
     """Return a function from uint8 (N, H, W, C) to what Keras's network gives, float32 (N, H, W, K), on the CPU."""
     import tensorflow as tf
 
-    def run(images: Images) -> Array:
+    def run(images: UInt8Array) -> AnyArray:
         # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
         with tf.device("/CPU:0"), without_advice():
             parts = [model(images[i : i + batch], training=False).numpy() for i in range(0, len(images), batch)]
@@ -33,21 +30,21 @@ def keras_runner(model: Any, *, batch: int = 32) -> Callable[[Images], Array]:
     return run
 
 
-def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[Images], Array], int]:
+def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[UInt8Array], AnyArray], int]:
     """Return a function from uint8 (N, H, W, C) to a file's output on the CPU, and the threads it uses."""
     opened = open_session(path, provider="cpu", threads=threads)
     return lambda images: np.asarray(opened.session.run(None, {INPUT: images})[0]), opened.threads
 
 
-def as_probabilities(run: Callable[[Images], Array], end: End | Head) -> Callable[[Images], Array]:
+def as_probabilities(run: Callable[[UInt8Array], AnyArray], end: End | Head) -> Callable[[UInt8Array], AnyArray]:
     """Return `run`, which ends in `end`, behind a softmax where that is in logits."""
     return (lambda images: softmax(run(images))) if end == "logits" else run
 
 
-def as_labels(run: Callable[[Images], Array], dtype: np.dtype[Any]) -> Callable[[Images], Array]:
+def as_labels(run: Callable[[UInt8Array], AnyArray], dtype: np.dtype[Any]) -> Callable[[UInt8Array], AnyArray]:
     """Return `run` with the class scores, where it gives those, turned into labels (N, H, W) of `dtype`."""
 
-    def labels(images: Images) -> Array:
+    def labels(images: UInt8Array) -> AnyArray:
         found = run(images)
         return found.argmax(-1).astype(dtype) if found.ndim == 4 else found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray, IntegerArray, UInt8Array
 from segtool.contract import ModelContract, default_palette
 from segtool.errors import ModelFileError
 from segtool.images.pixels import ArrayPixels
@@ -20,9 +21,6 @@ from segtool.runtime.tiling import predict_tiled
 if TYPE_CHECKING:
     from segtool.runtime.segmenter import Segmenter
 
-Images = npt.NDArray[np.uint8]
-Confidence = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.integer[Any]]
 _ROUNDING = 1e-2  # of the sum of probabilities, also in bfloat16
 
 
@@ -54,10 +52,10 @@ class Predictor:
     path: Path
     kind: Kind
     contract: ModelContract
-    predict_batch: Callable[[Images], Labels]
+    predict_batch: Callable[[UInt8Array], IntegerArray]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
-    answer_batch: Callable[[Images], tuple[Labels, Confidence]] | None = None
-    answer_image: Callable[[Images], tuple[Labels, Confidence | None]] | None = None
+    answer_batch: Callable[[UInt8Array], tuple[IntegerArray, FloatArray]] | None = None
+    answer_image: Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]] | None = None
     segmenter: Segmenter | None = None
 
 
@@ -170,18 +168,18 @@ def _open_keras(source: ModelSource) -> Predictor:
         model, data=run.data if run else {}, split=run.split if run else None, source=str(source.path)
     )
 
-    def answer_batch(images: Images) -> tuple[Labels, Confidence]:
+    def answer_batch(images: UInt8Array) -> tuple[IntegerArray, FloatArray]:
         from keras import ops
 
         scores = ops.convert_to_numpy(model(images, training=False))
         return np.asarray(scores.argmax(-1), contract.label_dtype), scores.max(-1)
 
-    def predict_batch(images: Images) -> Labels:
+    def predict_batch(images: UInt8Array) -> IntegerArray:
         return answer_batch(images)[0]
 
     probable = _gives_probabilities(model, contract)
 
-    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
         answers = predict_tiled(
             ArrayPixels(image), (contract.height, contract.width), lambda x: _packed(*answer_batch(x))
         )
@@ -197,7 +195,7 @@ def _open_keras(source: ModelSource) -> Predictor:
     )
 
 
-def _packed(labels: Labels, shares: Confidence) -> npt.NDArray[np.void]:
+def _packed(labels: IntegerArray, shares: FloatArray) -> npt.NDArray[np.void]:
     """Return class ids and their probabilities as one array of records, so that they are tiled together."""
     packed = np.empty(labels.shape, [("id", labels.dtype), ("share", np.float32)])
     packed["id"], packed["share"] = labels, shares
@@ -213,16 +211,16 @@ def _gives_probabilities(model: Any, contract: ModelContract) -> bool:
     return bool((shares >= 0).all() and np.abs(shares.sum(axis=-1, dtype=np.float64) - 1).max() < _ROUNDING)
 
 
-def _answer_batch(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence]]:
+def _answer_batch(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray]]:
     from segtool.runtime.postprocess import best_and_share
 
     return lambda images: best_and_share(segmenter.run(images), segmenter.contract)
 
 
-def _answer_image(segmenter: Segmenter) -> Callable[[Images], tuple[Labels, Confidence | None]]:
+def _answer_image(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]]:
     from segtool.runtime.postprocess import label_and_score
 
-    def answer_image(image: Images) -> tuple[Labels, Confidence | None]:
+    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
         if segmenter.contract.head == "labels":
             return segmenter(image), None
         labels, shares = label_and_score(ArrayPixels(image), segmenter.contract, segmenter.run, "auto")

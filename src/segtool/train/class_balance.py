@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.arrays import Labels
+from segtool.array_types import IntegerArray
 from segtool.data.base import Dataset
 from segtool.errors import TrainingError
 from segtool.text import counted
@@ -20,7 +20,7 @@ FEW_IMAGES = 3
 logger = logging.getLogger(__name__)
 
 
-def class_weights(text: str, labels: Iterable[Labels], *, num_classes: int) -> list[float] | None:
+def class_weights(text: str, labels: Iterable[IntegerArray], *, num_classes: int) -> list[float] | None:
     """Return the weight of a pixel of each class.
 
     Parameters

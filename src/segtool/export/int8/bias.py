@@ -11,16 +11,15 @@ Measured on fcn8 (M2NIST, pixels with FP32's label): 99.84 % to 99.92 % (see `eq
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from segtool.array_types import AnyArray
 from segtool.export.int8.running import run_batches
 
-Array = npt.NDArray[Any]
 Source = Callable[[], Iterator[npt.NDArray[np.uint8]]]
 
 
@@ -59,9 +58,9 @@ def _biases(graph: onnx.GraphProto) -> dict[str, tuple[str, str]]:
     }
 
 
-def _means(model: onnx.ModelProto, names: Sequence[str], batches: Source) -> dict[str, Array]:
+def _means(model: onnx.ModelProto, names: Sequence[str], batches: Source) -> dict[str, AnyArray]:
     """Return the mean of each channel, float64 (C,), of each named (n, C, H, W) value."""
-    sums: dict[str, Array] = {}
+    sums: dict[str, AnyArray] = {}
     images = 0
     for values in run_batches(model, names, batches()) if names else ():
         images += len(next(iter(values.values())))

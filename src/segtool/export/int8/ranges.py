@@ -11,17 +11,16 @@ Entropy clips what is rare, and here the digits are rare: most pixels are backgr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
+from segtool.array_types import AnyArray
 from segtool.errors import ExportError
 from segtool.export.int8.running import run_batches
 from segtool.export.options import CALIBRATIONS
 
-Array = npt.NDArray[Any]
 Batches = Iterator[npt.NDArray[np.uint8]]
 _PERCENTILE = 99.999
 _LEVELS = 128
@@ -33,7 +32,7 @@ class _MinMax:
     def __init__(self) -> None:
         self.low, self.high = 0.0, 0.0
 
-    def add(self, values: Array) -> None:
+    def add(self, values: AnyArray) -> None:
         """Look at more values."""
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
 
@@ -56,7 +55,7 @@ class Histogram(_MinMax):
         self.half, self.edge = half, 0.0
         self.counts = np.zeros(2 * half, np.int64)
 
-    def add(self, values: Array) -> None:
+    def add(self, values: AnyArray) -> None:
         """Count more values."""
         super().add(values)
         largest = max(self.high, -self.low)
@@ -69,9 +68,9 @@ class Histogram(_MinMax):
         if self.edge:
             self.counts += np.histogram(values, 2 * self.half, (-self.edge, self.edge))[0]
 
-    def edges(self) -> Array:
+    def edges(self) -> AnyArray:
         """Return the 2 `half` + 1 edges of the bins."""
-        found: Array = np.linspace(-self.edge, self.edge, 2 * self.half + 1)
+        found: AnyArray = np.linspace(-self.edge, self.edge, 2 * self.half + 1)
         return found
 
 
@@ -124,15 +123,15 @@ def entropy_limit(histogram: Histogram) -> float:
     return float(best[1])
 
 
-def _in_levels(counts: Array) -> Array:
+def _in_levels(counts: AnyArray) -> AnyArray:
     level = np.arange(len(counts)) * _LEVELS // len(counts)
     filled = counts > 0
     sums, members = np.bincount(level, counts, _LEVELS), np.bincount(level, filled, _LEVELS)
-    mean: Array = (sums / np.maximum(members, 1))[level] * filled
+    mean: AnyArray = (sums / np.maximum(members, 1))[level] * filled
     return mean
 
 
-def _divergence(p: Array, q: Array) -> float:
+def _divergence(p: AnyArray, q: AnyArray) -> float:
     if not p.sum() or not q.sum():
         return float("inf")
     p, q = p / p.sum(), q / q.sum()

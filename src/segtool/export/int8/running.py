@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from segtool.array_types import AnyArray
 from segtool.export.keras_to_onnx import INPUT
 from segtool.machine.processors import available_cpus
-
-Array = npt.NDArray[Any]
 
 
 def run_batches(
     model: onnx.ModelProto, names: Sequence[str], batches: Iterator[npt.NDArray[np.uint8]], *, only: bool = False
-) -> Iterator[dict[str, Array]]:
+) -> Iterator[dict[str, AnyArray]]:
     """Yield for each batch the named values, inner ones or outputs.
 
     Parameters
@@ -36,14 +35,14 @@ def run_batches(
         yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
 
 
-def run_labels(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]]) -> Iterator[Array]:
+def run_labels(model: onnx.ModelProto, batches: Iterator[npt.NDArray[np.uint8]]) -> Iterator[AnyArray]:
     """Yield the labels (n, H, W) of each batch, of a model that gives labels or the scores (n, H, W, K) of classes."""
     name = model.graph.output[0].name
     for values in run_batches(model, [name], batches):
         yield values[name].argmax(-1) if values[name].ndim == 4 else values[name]
 
 
-def label_agreement(ones: Iterable[Array], others: Iterable[Array]) -> float:
+def label_agreement(ones: Iterable[AnyArray], others: Iterable[AnyArray]) -> float:
     """Return the fraction of all pixels, 0..1, with the same label in both; batches (n, H, W) count by their pixels."""
     same = pixels = 0
     for one, other in zip(ones, others, strict=True):

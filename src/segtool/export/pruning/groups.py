@@ -11,10 +11,10 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from segtool.array_types import FloatingArray
 from segtool.export.passes import Refused
 from segtool.export.passes import graph as g
 
-Floats = npt.NDArray[np.floating]
 # They treat each channel alone, as activations do.
 _POOLINGS = frozenset({"MaxPool", "AveragePool"})
 
@@ -54,8 +54,8 @@ class Reader:
     name: str
     output: str
     window: Window
-    weights: Floats
-    bias: Floats
+    weights: FloatingArray
+    bias: FloatingArray
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ def find_groups(model: onnx.ModelProto) -> tuple[Group, ...]:
 
 
 def without_channels(
-    model: onnx.ModelProto, group: Group, kept: npt.NDArray[np.intp], fitted: Mapping[str, tuple[Floats, Floats]]
+    model: onnx.ModelProto,
+    group: Group,
+    kept: npt.NDArray[np.intp],
+    fitted: Mapping[str, tuple[FloatingArray, FloatingArray]],
 ) -> onnx.ModelProto:
     """Return a graph that makes only some channels of a group.
 

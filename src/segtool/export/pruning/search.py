@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from segtool.array_types import FloatingArray, UInt8Array
 from segtool.export.census import census
 from segtool.export.int8.running import label_agreement, run_batches, run_labels
 from segtool.export.pruning.fitting import Moments, channel_moments, fit, measure, removal_order
-from segtool.export.pruning.groups import Floats, Group, find_groups, without_channels
+from segtool.export.pruning.groups import Group, find_groups, without_channels
 
 logger = logging.getLogger(__name__)
-Images = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 SHARES = (7 / 8, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
 """Of a group's channels that stay: the sizes that are tried."""
@@ -70,7 +70,7 @@ class _Size:
 
 
 def prune(
-    model: onnx.ModelProto, batches: Sequence[Images], *, allowed: float, progress: Progress | None = None
+    model: onnx.ModelProto, batches: Sequence[UInt8Array], *, allowed: float, progress: Progress | None = None
 ) -> Pruned:
     """Remove channels while at most a given fraction of the labels changes.
 
@@ -147,8 +147,8 @@ class _Work:
     """The untouched graph, the images, and the labels that it gives those that are only looked at."""
 
     model: onnx.ModelProto
-    fitted: Sequence[Images]
-    checked: Sequence[Images]
+    fitted: Sequence[UInt8Array]
+    checked: Sequence[UInt8Array]
     labels: Sequence[npt.NDArray[np.integer]]
 
     def tried(self, group: Group, allowed: float) -> list[_Size]:
@@ -189,7 +189,7 @@ class _Work:
             for reader in group.readers
         }
 
-    def _pairs(self, model: onnx.ModelProto, source: str, output: str) -> Iterator[tuple[Floats, Floats]]:
+    def _pairs(self, model: onnx.ModelProto, source: str, output: str) -> Iterator[tuple[FloatingArray, FloatingArray]]:
         if model is self.model:
             for values in run_batches(model, [source, output], iter(self.fitted), only=True):
                 yield values[source], values[output]
