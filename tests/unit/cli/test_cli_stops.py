@@ -15,8 +15,9 @@ from click.testing import CliRunner
 
 from segtool.cli import _COMMANDS
 from segtool.cli.common import Command
-from segtool.cli.train import _stopped
+from segtool.cli.train import Request, _stopped
 from segtool.errors import SegtoolError
+from segtool.train.options import TrainOptions
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 SHIPPED = str(Path(__file__).resolve().parents[3] / "src" / "segtool" / "shipped" / "m2nist.int8.onnx")
@@ -92,7 +93,8 @@ def test_a_stop_says_in_one_line_that_nothing_was_written(arguments: tuple[str, 
     ],
 )
 def test_a_stopped_training_says_what_is_kept(epochs: int | None, resume: bool, words: str) -> None:
-    assert words in _stopped(epochs, Path("run"), resume=resume)
+    request = Request(options=None if resume else TrainOptions(), expected={}, out=Path("run"), as_json=False)
+    assert words in _stopped(epochs, request)
 
 
 def test_a_file_that_was_written_before_the_stop_is_named() -> None:
