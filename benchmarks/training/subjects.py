@@ -18,10 +18,20 @@ WARM_STEPS, TIMED_STEPS = 5, 10
 """Steps of each turn. Whoever ran before has emptied the caches, so the first do not count. Whole calls: of batches of
 32 images of M2NIST, segtool takes five steps a call."""
 
+
+def _keras_loss(scores: Any, labels: Any) -> Any:
+    import keras
+
+    return keras.ops.sparse_categorical_crossentropy(labels, scores, from_logits=True)
+
+
 PIECES: dict[str, tuple[str, Any]] = {
     "fused normalization": ("FusedBatchNormalization", "BatchNormalization"),
     "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
-    "accuracy from the scores": ("scores_behind", lambda _: None),
+    "leaky ReLU by its output": ("OutputLeakyReLU", "LeakyReLU"),
+    "loss and accuracy from the scores": ("scores_behind", lambda _: None),
+    "loss and its gradient in one compiled call": ("negative_log", _keras_loss),
+    "update of the weights compiled by XLA": ("faster_optimizer", lambda optimizer, _: optimizer),
     "several steps a call": ("_STEPS_A_CALL", 1),
 }
 """The pieces of `segtool.train.faster`: what each is called there, and what Keras has in its place."""

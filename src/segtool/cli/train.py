@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from segtool.cli.tables import emit_table
 from segtool.text import counted, percent
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.options import TrainOptions, TrainResult
-from segtool.train.precision import PRECISIONS
+from segtool.train.precision import DEVICES, PRECISIONS
 from segtool.train.recipes import RECIPES
 
 
@@ -89,7 +90,7 @@ from segtool.train.recipes import RECIPES
 @seed_option("Seed of the split, the weights, the order and the augmentation.")
 @click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
+    type=click.Choice(DEVICES),
     default=TrainOptions.device,
     show_default=True,
     help="auto uses a GPU if one is available; gpu fails without one.",
@@ -129,46 +130,69 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
       segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
       segtool train --resume
     """
-    if not resume:
-        _refuse_combinations(options)
+    request = _parse(ctx, resume=resume, out=out, as_json=as_json, options=options)
     need_training()
-    from segtool.cli.live import LiveTraining
-    from segtool.train.trainer import resume as resume_run
-    from segtool.train.trainer import train
-
-    given = {
-        name: value for name, value in options.items() if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
-    }
-    live = LiveTraining()
-    say_when_stopped(lambda: _stopped(live.finished, out, resume=resume))
-    with live:
-        if resume:
-            result = resume_run(out, expected=given, listener=live)
-        else:
-            result = train(TrainOptions(**options), out=out, listener=live, arguments=arguments_as_given())
-    say_when_stopped(lambda: f"Stopped after the training; the run in {result.folder} is complete.")
-    if not result.is_chief:
-        _report_follower(result, as_json=as_json)
-        return
-    _write_sample_images(result)
-    _report(result, as_json=as_json)
+    _report(_run(request), as_json=request.as_json)
 
 
-def _refuse_combinations(options: Mapping[str, Any]) -> None:
-    """Refuse options that require another option, or exclude it."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of `segtool train`.
+
+    Attributes
+    ----------
+    options
+        The options of a new run; None to resume one.
+    expected
+        For --resume: the values of the given options, under the names of `TrainOptions`.
+    out
+        The run folder; None for the default.
+    as_json
+        Whether the result is printed as JSON.
+    """
+
+    options: TrainOptions | None
+    expected: Mapping[str, Any]
+    out: Path | None
+    as_json: bool
+
+
+def _parse(ctx: click.Context, *, resume: bool, out: Path | None, as_json: bool, options: Mapping[str, Any]) -> Request:
+    """Return the request; refuse options that require another option, or exclude it."""
+    if resume:
+        given = [name for name in options if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+        return Request(options=None, expected={name: options[name] for name in given}, out=out, as_json=as_json)
     if options["temperature"] is not None and options["teacher"] is None:
         raise click.UsageError("--temperature needs --teacher; add --teacher RUN, or remove --temperature.")
     if options["rare_crops"] and options["crop"] is None:
         raise click.UsageError("--rare-crops needs --crop; add --crop HxW, or remove --rare-crops.")
     if options["crop"] and options["size"]:
         raise click.UsageError("--size resizes the images and --crop keeps their scale; give one of them.")
+    return Request(options=TrainOptions(**options), expected={}, out=out, as_json=as_json)
 
 
-def _stopped(epochs: int | None, out: Path | None, *, resume: bool) -> str:
+def _run(request: Request) -> TrainResult:
+    """Train or resume, with live progress."""
+    from segtool.cli.live import LiveTraining
+    from segtool.train.trainer import resume, train
+
+    live = LiveTraining()
+    say_when_stopped(lambda: _stopped(live.finished, request))
+    with live:
+        if request.options is None:
+            result = resume(request.out, expected=request.expected, listener=live)
+        else:
+            result = train(request.options, out=request.out, listener=live, arguments=arguments_as_given())
+    say_when_stopped(lambda: f"Stopped after the training; the run in {result.folder} is complete.")
+    return result
+
+
+def _stopped(epochs: int | None, request: Request) -> str:
     """Return the message for a training that was stopped after N epochs; None means before the first epoch."""
     if epochs is None:
-        return f"Stopped before the training began; {'the run is unchanged' if resume else 'no model was written'}."
-    again = f"`segtool train --resume{f' --out {shlex.quote(str(out))}' if out else ''}`"
+        unchanged = "no model was written" if request.options else "the run is unchanged"
+        return f"Stopped before the training began; {unchanged}."
+    again = f"`segtool train --resume{f' --out {shlex.quote(str(request.out))}' if request.out else ''}`"
     if epochs == 0:
         return f"Stopped in the first epoch: no model was written; {again} starts it again."
     kept = "The finished epoch is" if epochs == 1 else f"The {epochs} finished epochs are"
@@ -189,18 +213,21 @@ def _write_sample_images(result: TrainResult) -> None:
     from segtool.data.split import split
     from segtool.train.run_folder import RunFolder
 
-    config: Mapping[str, Any] = RunFolder(result.folder).read_info()["config"]
+    options = TrainOptions.from_dict(RunFolder(result.folder).read_info()["config"])
     folder = Path("images")
-    if not is_generated(config["data"]) or folder.exists():
+    if not is_generated(options.data) or folder.exists():
         return
-    seed, val, test = (config[key] for key in ("seed", "val_split", "test_split"))
-    data = load_dataset(config["data"], seed=seed, val_split=val, test_split=test)
-    parts = split(data, val_fraction=val, test_fraction=test, seed=seed)
+    data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
+    parts = split(data, val_fraction=options.val_split, test_fraction=options.test_split, seed=options.seed)
     write_samples(data, parts.val[:8], folder)
     say(f"Wrote {counted(len(parts.val[:8]), 'validation image')} to {folder}/ to try the model on.")
 
 
 def _report(result: TrainResult, *, as_json: bool) -> None:
+    if not result.is_chief:
+        _report_follower(result, as_json=as_json)
+        return
+    _write_sample_images(result)
     scores = {part: result.metrics[part] for part in ("val", "test") if part in result.metrics}
     if as_json:
         emit_json(

@@ -35,14 +35,13 @@ def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
         and 15 minutes; null if unknown), `os`, `architecture`, `python`, `packages`.
     """
     cpu = _cpuinfo(proc)
-    flags = (cpu.get("flags") or cpu.get("Features") or "").split()
     return {
         "cpu": cpu.get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.machine(),
         "cores": os.cpu_count(),
         "available_cpus": available_cpus(proc=proc),
         "cgroup_quota": cgroup_quota(proc=proc),
-        "instruction_sets": [name for name in _INSTRUCTION_SETS if name in flags],
-        "virtual": "hypervisor" in flags if "flags" in cpu else None,
+        "instruction_sets": instruction_sets(proc=proc),
+        "virtual": "hypervisor" in cpu["flags"].split() if "flags" in cpu else None,
         "frequency": frequency_scaling(proc=proc, system=system),
         "memory_bytes": _memory(proc),
         "load_average": load_average(),
@@ -51,6 +50,13 @@ def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
         "python": platform.python_version(),
         "packages": package_versions(_PACKAGES),
     }
+
+
+def instruction_sets(*, proc: Path = Path("/proc")) -> list[str]:
+    """Return the instruction sets of this processor that matter here, by Linux's names; empty if unknown."""
+    cpu = _cpuinfo(proc)
+    flags = (cpu.get("flags") or cpu.get("Features") or "").split()
+    return [name for name in _INSTRUCTION_SETS if name in flags]
 
 
 def frequency_scaling(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:

@@ -5,54 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
 from segtool.errors import TrainingError
-from segtool.files import nan_to_none, write_with
+from segtool.files import write_with
 from segtool.metrics import Scores
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, averaged
-from segtool.train.checkpoint import save_checkpoint
+from segtool.train.checkpoint import Progress, save_checkpoint
 from segtool.train.run_folder import RunFolder
 from segtool.train.validation import ValidationSet
-
-
-@dataclass
-class Progress:
-    """What a resume needs besides the weights: the rows of history.csv and the best epoch so far."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_score: float = -math.inf
-
-    @property
-    def last_is_best(self) -> bool:
-        """Whether the last finished epoch is the best so far."""
-        return bool(self.rows) and self.best_epoch == self.rows[-1]["epoch"]
-
-    def add(self, row: dict[str, Any], score: float) -> None:
-        """Add a finished epoch; a NaN score ranks below all others."""
-        self.rows.append(row)
-        score = -1.0 if math.isnan(score) else score
-        if score > self.best_score:
-            self.best_epoch, self.best_score = row["epoch"], score
-
-    def exhausted(self, patience: int) -> bool:
-        """Return whether the last `patience` epochs brought no better score; False if `patience` is 0."""
-        return bool(patience and self.rows) and self.rows[-1]["epoch"] - self.best_epoch >= patience
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the progress as JSON-serializable values."""
-        return dict(nan_to_none(asdict(self)))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Progress:
-        """Read what `to_dict` wrote."""
-        return cls(list(values["rows"]), int(values["best_epoch"]), float(values["best_score"]))
 
 
 class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries no types
@@ -119,7 +84,7 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
             scores, val_loss = self._validation.score(self.model)
         row = self._row(epoch + 1, logs or {}, scores, val_loss)
         self._progress.add(row, scores.foreground_mean_iou)
-        save_checkpoint(self._folder.checkpoint, self.model, self._progress.to_dict())
+        save_checkpoint(self._folder.checkpoint, self.model, self._progress)
         publish(self._folder, self._progress, model=self.model, best_model=self._best_model)
         self._listener.epoch(row, best=self._progress.last_is_best)
         self.model.stop_training = self._progress.exhausted(self._patience)

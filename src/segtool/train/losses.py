@@ -1,4 +1,4 @@
-"""The losses and the accuracy of label maps, and the class weights; `segtool.train.recipes` has their names.
+"""The losses and the accuracy of label maps; `segtool.train.recipes` has their names.
 
 The losses are written in keras.ops and run on every backend. They share these arguments:
 
@@ -12,17 +12,16 @@ They return scalars. A mean over no pixels is 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from segtool.array_types import IntegerArray
 from segtool.errors import TrainingError
 from segtool.train import faster
-from segtool.train.recipes import BALANCED, LOSSES, NONE, parse_weights
+from segtool.train.recipes import LOSSES
 
 _SMOOTHING = 1e-5  # of dice: far below one pixel, so it only avoids a division by 0
 
@@ -92,46 +91,6 @@ class PixelAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # keras carries 
         super().update_state(right, sample_weight)
 
 
-def class_weights(text: str, labels: Iterable[IntegerArray], *, num_classes: int) -> list[float] | None:
-    """Return the weight of a pixel of each class.
-
-    Parameters
-    ----------
-    text
-        "none", "balanced" or K comma-separated numbers. "balanced" is all pixels / (K x pixels of the class), so all
-        classes have the same total weight (King, Zeng: Logistic Regression in Rare Events Data, Political Analysis 9,
-        2001); 0 for a class without pixels.
-    labels
-        The training labels, integers (H, W) each; ids of `num_classes` and above (the ignore id) are skipped.
-    num_classes
-        Number of classes K.
-
-    Returns
-    -------
-    list or None
-        K numbers; None for "none".
-
-    Raises
-    ------
-    TrainingError
-        The text is not valid, or does not have K numbers.
-    """
-    if text == NONE:
-        return None
-    if text == BALANCED:
-        counts = np.zeros(num_classes, np.int64)
-        for label in labels:
-            counts += np.bincount(label.reshape(-1), minlength=num_classes)[:num_classes]
-        weights = np.divide(counts.sum(), num_classes * counts, where=counts > 0, out=np.zeros(num_classes))
-        return [float(f"{weight:.6g}") for weight in weights]
-    given = parse_weights(text)
-    if len(given) != num_classes:
-        raise TrainingError(
-            f"--class-weights has {len(given)} numbers and the data have {num_classes} classes; give one per class."
-        )
-    return given
-
-
 def _cross_entropy(p: Any, y: Any, w: Any, c: Any) -> Any:
     """Return sum(w c_y (-log p_y)) / sum(w c_y), in nats."""
     return _mean(_negative_log(p, y), _weights(w, c, y))
@@ -178,7 +137,8 @@ def _negative_log(p: Any, y: Any) -> Any:
         # channels first in memory ("grad_input must be contiguous"); those of Keras are channels last.
         chosen = ops.take_along_axis(p, ops.expand_dims(y, -1), axis=-1)
         return -ops.log(ops.clip(ops.squeeze(chosen, axis=-1), keras.config.epsilon(), 1.0 - keras.config.epsilon()))
-    return ops.sparse_categorical_crossentropy(y, p)  # on TensorFlow, from the input of the softmax
+    scores = faster.scores_behind(p)
+    return ops.sparse_categorical_crossentropy(y, p) if scores is None else faster.negative_log(scores, y)
 
 
 def _weights(w: Any, c: Any, y: Any) -> Any:

@@ -20,15 +20,14 @@ from segtool.errors import DataError, TrainingError
 from segtool.train.architectures import build
 from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far
 from segtool.train.callbacks import make_deterministic
+from segtool.train.class_balance import class_weights
 from segtool.train.crops import crops_in
 from segtool.train.device import Device, choose_device
 from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
-from segtool.train.losses import class_weights
 from segtool.train.multi_worker import strategy_of
 from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
-from segtool.train.recipes import Recipe
-from segtool.train.resolve import recipe_values, resolve_recipe
+from segtool.train.recipes import Recipe, recipe_values, resolve_recipe
 
 SCHEMA_VERSION = 1
 logger = logging.getLogger(__name__)

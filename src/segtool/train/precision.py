@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from segtool.errors import TrainingError
+from segtool.machine.machine import instruction_sets
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "gpu")  # what a user can ask for
 Processor = Literal["cpu", "gpu"]
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -52,8 +53,8 @@ def choose_precision(requested: str, *, processor: Processor, capability: tuple[
 
 
 def _for_cpu() -> tuple[str, str]:
-    flags = cpu_flags()
-    native = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
+    known = instruction_sets()
+    native = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in known]
     if native:
         return "bfloat16", f"this CPU multiplies bfloat16 natively ({', '.join(native)})"
     return "float32", "this CPU has no native bfloat16 (neither AVX512-BF16 nor AMX)"
@@ -68,14 +69,3 @@ def _for_gpu(capability: tuple[int, int] | None) -> tuple[str, str]:
     if capability >= (7, 0):
         return "float16", f"the GPU has float16 tensor cores ({label})"
     return "float32", f"the GPU has no tensor cores ({label})"
-
-
-def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return the processor's feature flags under their Linux names; empty if the system does not report them."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(
-        flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":", 1)[1].split()
-    )

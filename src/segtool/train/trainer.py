@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,21 @@ import keras
 from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
+from segtool.train import faster
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
-from segtool.train.checkpoint import load_checkpoint
+from segtool.train.checkpoint import Progress, load_checkpoint
+from segtool.train.class_balance import warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule
 from segtool.train.distillation import with_teacher
-from segtool.train.epoch_end import EpochEnd, Progress, publish
-from segtool.train.faster import faster_network, steps_a_call
+from segtool.train.epoch_end import EpochEnd, publish
 from segtool.train.losses import PixelAccuracy, make_loss
 from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
 from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
-from segtool.train.rare import warn_of_rare_classes
-from segtool.train.resolve import recipe_values
+from segtool.train.recipes import recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 from segtool.train.validation import ValidationSet
 
@@ -127,7 +128,7 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
     validation = _validation_set(plan, plan.split.val)
     progress = Progress()
     if folder.checkpoint.exists():
-        progress = Progress.from_dict(load_checkpoint(folder.checkpoint, model))
+        progress = load_checkpoint(folder.checkpoint, model)
         publish(folder, progress, model=model, best_model=best_model)
     first = len(progress.rows)
     listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
@@ -178,10 +179,10 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            network = faster_network(build_network(plan), plan.device)
+            network = faster.faster_network(build_network(plan), plan.device)
             model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
-                optimizer=_optimizer(plan),
+                optimizer=faster.faster_optimizer(_optimizer(plan), plan.device),
                 loss=make_loss(plan.recipe.loss, class_weights=plan.class_weights),
                 weighted_metrics=[PixelAccuracy()],
                 steps_per_execution=_steps_a_call(plan),
@@ -193,7 +194,7 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
 
 
 def _steps_a_call(plan: Plan) -> int:
-    return steps_a_call(plan.batch_size * plan.size[0] * plan.size[1], plan.device)
+    return faster.steps_a_call(plan.batch_size * plan.size[0] * plan.size[1], plan.device)
 
 
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
@@ -213,16 +214,17 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
 def _batches(plan: Plan) -> TrainingBatches:
     images, labels = _load(plan, plan.split.train)
     warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
-    options: dict[str, Any] = {
-        "batch_size": plan.batch_size,
-        "augmenter": Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
-        "ignore_id": plan.data.ignore_id,
-        "seed": plan.options.seed,
-    }
+    make: Callable[..., TrainingBatches] = TrainingBatches
     if plan.options.crop:
-        rule = CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops)
-        return CropBatches(images, labels, rule=rule, **options)
-    return TrainingBatches(images, labels, **options)
+        make = partial(CropBatches, rule=CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops))
+    return make(
+        images,
+        labels,
+        batch_size=plan.batch_size,
+        augmenter=Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
+        ignore_id=plan.data.ignore_id,
+        seed=plan.options.seed,
+    )
 
 
 def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:

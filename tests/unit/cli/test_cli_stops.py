@@ -15,8 +15,9 @@ from click.testing import CliRunner
 
 from segtool.cli import _COMMANDS
 from segtool.cli.common import Command
-from segtool.cli.train import _stopped
+from segtool.cli.train import Request, _stopped
 from segtool.errors import SegtoolError
+from segtool.train.options import TrainOptions
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 SHIPPED = str(Path(__file__).resolve().parents[3] / "src" / "segtool" / "shipped" / "m2nist.int8.onnx")
@@ -92,7 +93,8 @@ def test_a_stop_says_in_one_line_that_nothing_was_written(arguments: tuple[str, 
     ],
 )
 def test_a_stopped_training_says_what_is_kept(epochs: int | None, resume: bool, words: str) -> None:
-    assert words in _stopped(epochs, Path("run"), resume=resume)
+    request = Request(options=None if resume else TrainOptions(), expected={}, out=Path("run"), as_json=False)
+    assert words in _stopped(epochs, request)
 
 
 def test_a_file_that_was_written_before_the_stop_is_named() -> None:
@@ -126,10 +128,12 @@ def test_a_stop_of_which_a_library_made_an_error_is_a_stop(made: type[Exception]
     assert result.stderr == "Stopped: `start` did not finish; nothing was written.\n"
 
 
+# In short sleeps: a signal between Python's last look and the system call would not end a long one.
 BLOCKED = """
 import pathlib, time
 pathlib.Path("importing").touch()
-time.sleep(600)
+for _ in range(12000):
+    time.sleep(0.05)
 """
 
 
@@ -163,6 +167,10 @@ from segtool.cli.common import Command
 def stop():
     signal.raise_signal(signal.{number})
 
+def wait():
+    for _ in range(1200):
+        time.sleep(0.05)
+
 class Cyclic:
     pass
 
@@ -179,8 +187,8 @@ def work():
     [
         # CPython forgets the exec at the next one, of which the import of rich has many: rich is imported before.
         "import rich.text, rich.console as c; c.Console(stderr=True).print('', end='')\n exec('stop()')",
-        "cyclic = Cyclic(); weak = weakref.ref(cyclic, lambda _: stop()); del cyclic; time.sleep(60)",
-        "try:\n  stop()\n except BaseException:\n  pass\n time.sleep(60)",
+        "cyclic = Cyclic(); weak = weakref.ref(cyclic, lambda _: stop()); del cyclic; wait()",
+        "try:\n  stop()\n except BaseException:\n  pass\n wait()",
         "try:\n  stop()\n except BaseException as error:\n  raise RuntimeError('lost') from error",
         "try:\n  stop()\n except BaseException:\n  pass\n raise RuntimeError('lost')",
     ],

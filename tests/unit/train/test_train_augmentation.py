@@ -17,8 +17,8 @@ from segtool.train.augmentation import (
     spell,
     too_far,
 )
+from segtool.train.augmentation.geometry import _spline_weights, warp
 from segtool.train.augmentation.samples import Samples
-from segtool.train.augmentation.warps import _spline_weights, warp
 from segtool.train.batches import TrainingBatches
 from segtool.train.options import TrainOptions
 from segtool.train.plan import make_plan

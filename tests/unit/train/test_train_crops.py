@@ -20,9 +20,9 @@ from segtool.errors import DataError, TrainingError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.export import ExportOptions, export_model
 from segtool.train import architectures
+from segtool.train.class_balance import warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule, crops_in, draw_start
 from segtool.train.options import TrainOptions
-from segtool.train.rare import warn_of_rare_classes
 from segtool.train.trainer import train
 from segtool.train.validation import predict_labels, score_network
 

@@ -10,16 +10,20 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from segtool.train import faster as train_faster
 from segtool.train.architectures import build
-from segtool.train.device import Device
+from segtool.train.device import Cluster, Device
 from segtool.train.faster import (
     FusedBatchNormalization,
+    OutputLeakyReLU,
     SlicedCropping2D,
     faster_network,
+    faster_optimizer,
     replaced,
     steps_a_call,
 )
 from segtool.train.losses import PixelAccuracy, make_loss
+from segtool.train.optimizers import OPTIMIZERS, make_optimizer
 
 CPU = Device("cpu", "CPU")
 
@@ -43,6 +47,7 @@ def _trained(model: keras.Model, x: Any) -> list[np.ndarray]:
 CASES = [
     (lambda: layers.BatchNormalization(momentum=0.7), FusedBatchNormalization, (5, 6, 3)),
     (lambda: layers.Cropping2D(((0, 2), (1, 0))), SlicedCropping2D, (5, 6, 3)),
+    (lambda: layers.LeakyReLU(0.3), OutputLeakyReLU, (5, 6, 3)),
 ]
 
 
@@ -65,7 +70,7 @@ def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int
         layers.BatchNormalization(center=False),
         layers.BatchNormalization(axis=1),
         layers.Cropping2D(1, data_format="channels_first"),
-        layers.LeakyReLU(),
+        layers.LeakyReLU(0.0),
     ],
 )
 def test_what_has_no_faster_form_stays(layer: Any) -> None:
@@ -78,7 +83,7 @@ def _steps(arch: str, *, faster: bool) -> tuple[list[np.ndarray], dict[str, floa
     network = build(arch, size=(28, 36), channels=1, num_classes=4)
     optimizer: Any = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
     if faster:
-        network = faster_network(network, CPU)
+        network, optimizer = faster_network(network, CPU), faster_optimizer(optimizer, CPU)
         assert "Fused" in str([type(layer).__name__ for layer in network.layers])
     loss = make_loss("cross-entropy") if faster else keras.losses.SparseCategoricalCrossentropy(
         reduction="mean_with_sample_weight"
@@ -92,7 +97,7 @@ def _steps(arch: str, *, faster: bool) -> tuple[list[np.ndarray], dict[str, floa
     return [np.asarray(value) for value in network.get_weights()], logs
 
 
-@pytest.mark.parametrize("arch", ["fcn8", "fcn8-edge-half"])
+@pytest.mark.parametrize("arch", ["fcn8", "fcn8-edge-half"])  # with and without a compiled update
 def test_a_training_goes_the_same_way(arch: str) -> None:
     (ours, our_logs), (theirs, their_logs) = (_steps(arch, faster=faster) for faster in (True, False))
     assert our_logs == pytest.approx(their_logs, rel=1e-3)
@@ -124,6 +129,32 @@ def test_loss_accuracy_and_gradient_are_keras_own() -> None:
     theirs = results(keras_loss, keras.metrics.SparseCategoricalAccuracy())
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_an_optimizer_updates_weights_averages_and_decay_as_keras_does(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_faster, "_MANY_WEIGHTS", 0)
+
+    def updated(*, faster: bool) -> list[np.ndarray]:
+        kernel, bias = (keras.Variable(np.linspace(-1, 1, 6).reshape(2, 3), name=name) for name in ("kernel", "bias"))
+        made = make_optimizer(name, schedule="cosine", learning_rate=0.1, weight_decay=0.1, warmup=2, steps=9, ema=0.9)
+        optimizer = faster_optimizer(made, CPU) if faster else made
+        optimizer.build([kernel, bias])
+        for step in range(1, 5):
+            optimizer.apply([tf.fill((2, 3), 0.1 * step), tf.fill((2, 3), -1.0)], [kernel, bias])
+        return [np.asarray(variable.numpy()) for variable in (kernel, bias, *optimizer.variables)]
+
+    for ours, theirs in zip(updated(faster=True), updated(faster=False), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_the_compiled_update_is_for_a_cpu_without_other_workers() -> None:
+    for device in (Device("gpu", "GPU"), Device("cpu", "CPU", cluster=Cluster(2))):
+        optimizer = keras.optimizers.Adam()
+        plain = optimizer.apply
+        assert faster_optimizer(optimizer, device).apply == plain
 
 
 def test_a_gpu_keeps_the_layers_of_keras() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from segtool.errors import TrainingError
-from segtool.train.losses import class_weights, make_loss
+from segtool.train.class_balance import class_weights
+from segtool.train.losses import make_loss
 from segtool.train.recipes import LOSSES
 
 CLASSES = 4

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from segtool.train import precision
 from segtool.train.architectures import build
 from segtool.train.device import choose_device
 from segtool.train.epoch_end import check_finite
-from segtool.train.precision import choose_precision, cpu_flags
+from segtool.train.precision import choose_precision
 
 
 @pytest.mark.parametrize(
@@ -26,7 +24,7 @@ from segtool.train.precision import choose_precision, cpu_flags
     ],
 )
 def test_a_cpu_gets_what_it_does_well(flags: set[str], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(precision, "instruction_sets", lambda: sorted(flags))
     assert choose_precision("auto", processor="cpu").name == name
 
 
@@ -45,13 +43,6 @@ def test_what_is_asked_for_is_taken_or_refused() -> None:
         choose_precision("float16", processor="cpu")
     with pytest.raises(TrainingError, match="no precision 'int4'"):
         choose_precision("int4", processor="gpu")
-
-
-def test_cpu_flags_are_read_as_linux_writes_them(tmp_path: Path) -> None:
-    info = tmp_path / "cpuinfo"
-    info.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16\n\nFeatures\t: asimddp\n")
-    assert cpu_flags(info) == {"fpu", "avx2", "avx512_bf16", "asimddp"}
-    assert cpu_flags(tmp_path / "missing") == frozenset()
 
 
 def test_a_gpu_that_is_not_there_is_an_error() -> None:

@@ -16,7 +16,7 @@ import pytest
 from segtool.errors import TrainingError
 from segtool.train import architectures, faster
 from segtool.train.callbacks import TrainListener, averaged
-from segtool.train.epoch_end import Progress
+from segtool.train.checkpoint import Progress
 from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train

@@ -12,8 +12,7 @@ import pytest
 from segtool.errors import TrainingError
 from segtool.train.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer
 from segtool.train.options import TrainOptions
-from segtool.train.recipes import RECIPES
-from segtool.train.resolve import recipe_values, resolve_recipe
+from segtool.train.recipes import RECIPES, recipe_values, resolve_recipe
 
 
 def _optimizer(name: str = "adam", **changes: Any) -> keras.optimizers.Optimizer:

@@ -17,7 +17,7 @@ from segtool.errors import DataError, OutputExistsError, OutputWriteError, Train
 from segtool.train import architectures, faster
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener
-from segtool.train.checkpoint import load_checkpoint, save_checkpoint
+from segtool.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train
@@ -242,8 +242,8 @@ def test_a_checkpoint_holds_weights_and_optimizer(tmp_path: Path) -> None:
     images, labels = np.full((4, 8, 8, 1), 9, np.uint8), np.ones((4, 8, 8), np.int32)
     first, second = compiled(0), compiled(1)
     first.train_on_batch(images, labels)
-    save_checkpoint(tmp_path / "c.npz", first, {"rows": [1]})
-    assert load_checkpoint(tmp_path / "c.npz", second) == {"rows": [1]}
+    save_checkpoint(tmp_path / "c.npz", first, Progress([{"epoch": 1}], 1, 0.5))
+    assert load_checkpoint(tmp_path / "c.npz", second) == Progress([{"epoch": 1}], 1, 0.5)
     assert int(second.optimizer.iterations) == 1
     assert second.train_on_batch(images, labels) == pytest.approx(first.train_on_batch(images, labels), rel=1e-5)
 

@@ -10,11 +10,10 @@ import numpy as np
 from segtool.array_types import BoolArray, IntegerArray, UInt8Array
 from segtool.data.classes import Classes
 from segtool.errors import TrainingError
+from segtool.train.augmentation.geometry import elastic, flip_horizontal, flip_vertical, scale, shift
 from segtool.train.augmentation.intensity import brightness, contrast, noise
-from segtool.train.augmentation.moves import flip_horizontal, flip_vertical, shift
 from segtool.train.augmentation.recompose import recompose
 from segtool.train.augmentation.samples import Change, Samples
-from segtool.train.augmentation.warps import elastic, scale
 
 NONE = "none"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from segtool.errors import ProviderError
+from segtool.train.device import ALONE, Cluster, read_cluster
 from segtool.train.multi_worker import share
-from segtool.train.tf_config import ALONE, Cluster, read_cluster
 
 WORKERS = ["a:1", "b:2"]
 

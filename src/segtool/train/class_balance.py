@@ -1,20 +1,63 @@
-"""Warnings before a training about classes with too little data."""
+"""The pixels of each class in the training data: class weights, and warnings about classes with too few."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import IntegerArray
 from segtool.data.base import Dataset
+from segtool.errors import TrainingError
 from segtool.text import counted
+from segtool.train.recipes import BALANCED, NONE, parse_weights
 
 RARE_SHARE = 0.001  # fraction of the counted pixels
 FEW_IMAGES = 3
 logger = logging.getLogger(__name__)
+
+
+def class_weights(text: str, labels: Iterable[IntegerArray], *, num_classes: int) -> list[float] | None:
+    """Return the weight of a pixel of each class.
+
+    Parameters
+    ----------
+    text
+        "none", "balanced" or K comma-separated numbers. "balanced" is all pixels / (K x pixels of the class), so all
+        classes have the same total weight (King, Zeng: Logistic Regression in Rare Events Data, Political Analysis 9,
+        2001); 0 for a class without pixels.
+    labels
+        The training labels, integers (H, W) each; ids of `num_classes` and above (the ignore id) are skipped.
+    num_classes
+        Number of classes K.
+
+    Returns
+    -------
+    list or None
+        K numbers; None for "none".
+
+    Raises
+    ------
+    TrainingError
+        The text is not valid, or does not have K numbers.
+    """
+    if text == NONE:
+        return None
+    if text == BALANCED:
+        counts = np.zeros(num_classes, np.int64)
+        for label in labels:
+            counts += np.bincount(label.reshape(-1), minlength=num_classes)[:num_classes]
+        weights = np.divide(counts.sum(), num_classes * counts, where=counts > 0, out=np.zeros(num_classes))
+        return [float(f"{weight:.6g}") for weight in weights]
+    given = parse_weights(text)
+    if len(given) != num_classes:
+        raise TrainingError(
+            f"--class-weights has {len(given)} numbers and the data have {num_classes} classes; give one per class."
+        )
+    return given
 
 
 def warn_of_rare_classes(
