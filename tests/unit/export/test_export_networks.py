@@ -1,6 +1,5 @@
 """Networks of other people: what they end in, how their outputs are packed, how they are called, what they pool by."""
 
-import re
 import zipfile
 
 import numpy as np
@@ -107,7 +106,7 @@ def test_several_outputs_are_refused_in_one_sentence(tmp_path):
     two = keras.Model(one.input, {"main": one.output, "aux": layers.Softmax()(one.output)})
     result = CliRunner().invoke(main, ["export", str(write_run(tmp_path / "run", two))])
     assert result.exit_code == 1
-    assert re.search(r"one output", result.stderr)
+    assert "--output main" in result.stderr
     assert "Traceback" not in result.stderr
 
 
