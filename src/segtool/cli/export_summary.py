@@ -45,7 +45,7 @@ def print_summary(result: ExportResult, *, source: Path | None, data: str | None
     )
     parity = result.contract.gates["parity"]
     say(
-        f"Parity with Keras on {parity['images']} images: probabilities within {parity['max_difference']:.1e}, "
+        f"Parity with the network as it came, on {parity['images']} images: probabilities within {parity['max_difference']:.1e}, "
         f"{parity['label_agreement']:.4%} of the labels agree."
     )
     if sentence := _of_convolutions(result.contract.convolutions):
@@ -112,7 +112,8 @@ def _data_of(source: Path | None, data: str | None) -> str | None:
     """Return the SPEC of the data that the export was verified on; None if unknown."""
     from segtool.models.resolve import find_model
 
-    run = find_model(source, kind="keras").run
+    is_file = source is not None and source.is_file()
+    run = find_model(source, kind=None if is_file else "keras").run
     return data or (str(run.data["spec"]) if run else None)
 
 

@@ -126,12 +126,12 @@ def open_data(run: Run | None, spec: str | None) -> ExportData:
     if run is None:
         if spec is None:
             raise ExportError(
-                "A .keras file on its own says nothing of its data; "
+                "A network without its run says nothing of its data; "
                 "give real images to prove the export on with --data SPEC."
             )
         dataset = load_dataset(spec)
         logger.warning(
-            "What this .keras file was trained on is not known: calibration and gates split %s by seed 0, and its "
+            "What this network was trained on is not known: calibration and gates split %s by seed 0, and its "
             "validation part may hold images that were trained on.",
             spec,
         )
