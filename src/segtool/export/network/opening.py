@@ -22,8 +22,13 @@ from segtool.export.network.reference import network_input, reference
 from segtool.export.network.scaling import InputScale, read_scale
 from segtool.export.network.uniform import Reading, laid_out, uniform
 from segtool.export.options import ExportOptions
+from segtool.export.resize.rebuild import check_size
+from segtool.runtime.session import ORT_ERRORS, first_line
 
 logger = logging.getLogger(__name__)
+FAILURES = (*ORT_ERRORS, ValueError, TypeError, RuntimeError)
+"""What Keras and onnxruntime raise for an image of a size that they cannot run."""
+
 _ROUNDING = 1e-3  # of probabilities that add up to 1
 
 
@@ -112,11 +117,11 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
     at = _size(raw, taken, size or options.size, data)
     output = named_output(raw.source, raw.outputs, options.output)
     scale = _known_scale(raw, options, taken)
-    run, graph = raw.runner(output, at), raw.graph(output, at)
+    run, images = raw.runner(output, at), data.few_images(2, at)
+    given = _read_output(raw, output, _run(run, images, taken, scale, raw, at), taken, at, data)
+    graph = raw.graph(output, at)
     if raw.dtype == "float32" and scale is None:
         scale = scale_inside(graph)
-    images = data.few_images(2, at)
-    given = _read_output(raw, output, _run(run, images, taken, scale, raw, at), taken, at, data)
     if given.classes > 1 and options.threshold is not None:
         raise ExportError(
             f"--threshold is for a network of one score, and {raw.source} scores {given.classes} classes; leave it out."
@@ -160,6 +165,7 @@ def _size(raw: Raw, taken: ImageInput, asked: Size | None, data: ExportData) -> 
             f"{raw.source} takes images of {own[0] or 'any'}x{own[1] or 'any'}, not {show_size(found)}; choose another "
             "--size."
         )
+    check_size(found)
     if asked is None:
         logger.info("%s takes any size; it is exported for that of the data, %s.", raw.source, show_size(found))
     return found
@@ -188,10 +194,15 @@ def _run(
     pixels = images if raw.dtype == "uint8" else (scale or InputScale("0..1", std=(255.0,))).apply(images)
     try:
         return run(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)) if taken.layout == "NCHW" else pixels)
-    except (ValueError, RuntimeError) as error:
+    except MemoryError as error:
         raise ExportError(
-            f"{raw.source} does not run on an image of {show_size(size)} "
-            f"({str(error).strip().splitlines()[0][:200]}); choose another --size, such as a multiple of 32."
+            f"{raw.source} needs more memory than there is for two images of {show_size(size)}; choose a smaller --size."
+        ) from error
+    except FAILURES as error:
+        near = "x".join(str(max(32, round(side / 32) * 32)) for side in size)
+        raise ExportError(
+            f"{raw.source} does not run on images of {show_size(size)} ({first_line(error)[:200]}); choose another size, "
+            f"such as --size {near}."
         ) from error
 
 
