@@ -26,7 +26,7 @@ from segtool.export.resize.rebuild import check_size
 from segtool.runtime.session import ORT_ERRORS, first_line
 
 logger = logging.getLogger(__name__)
-FAILURES = (*ORT_ERRORS, ValueError, TypeError, RuntimeError)
+FAILURES: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError, TypeError, RuntimeError)
 """What Keras and onnxruntime raise for an image of a size that they cannot run."""
 
 _ROUNDING = 1e-3  # of probabilities that add up to 1
@@ -196,13 +196,13 @@ def _run(
         return run(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)) if taken.layout == "NCHW" else pixels)
     except MemoryError as error:
         raise ExportError(
-            f"{raw.source} needs more memory than there is for two images of {show_size(size)}; choose a smaller --size."
+            f"{raw.source} needs more memory than there is for images of {show_size(size)}; give a smaller --size."
         ) from error
     except FAILURES as error:
         near = "x".join(str(max(32, round(side / 32) * 32)) for side in size)
         raise ExportError(
-            f"{raw.source} does not run on images of {show_size(size)} ({first_line(error)[:200]}); choose another size, "
-            f"such as --size {near}."
+            f"{raw.source} does not run on images of {show_size(size)} ({first_line(error)[:200]}); choose another "
+            f"size, such as --size {near}."
         ) from error
 
 
