@@ -30,14 +30,22 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stages_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback (stage, done, total) that moves one bar for each stage on stderr, as `progress_bar` does."""
+    """Yield a callback (stage, done, total) that moves one bar on stderr, as `progress_bar` does, from stage to stage.
+
+    The bar has the name of the stage, and the time that is left of it; it pulses while `total` is 0.
+    """
     if is_quiet() or not error_console().is_terminal:
         yield lambda what, done, total: None  # noqa: ARG005 (the callback's arguments)
         return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=error_console(), transient=True
-    ) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=error_console(), transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+        def show(what: str, done: int, total: int) -> None:
+            if bar.tasks[0].description != what:
+                bar.reset(task, total=None, description=what)  # with the speed of the stage before
+            bar.update(task, completed=done, total=total or None)
+
+        yield show

@@ -113,7 +113,9 @@ def export_float32(job: Job) -> Float32File:
         The graph does not give the outputs of the network.
     """
     options = job.options
+    job.stage("conversion")
     converted = keras_to_onnx(job.model, opset=options.opset)
+    job.stage("graph rewrites")
     base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
     # The gate compares a batch and single images, so it needs two.
     images = job.data.real_images(max(2, images_at_once(job.contract, most=options.parity_images)), job.contract)
@@ -124,8 +126,9 @@ def export_float32(job: Job) -> Float32File:
     log_outcomes((*shared, *form.outcomes))
     run, _ = onnx_runner(save(form.graph, job.folder / "float32.onnx"))
     labels = as_labels(run, job.contract.label_dtype)
+    job.stage("parity")
     parity = judge(_parity(converted, form, images, run, job), waive=options.waive)
-    score, metrics = measure(run, job)
+    score, metrics = measure(run, job, stage="FP32 accuracy")
     if poor := useless({"float32": metrics}):
         logger.warning(poor)
     proven = replace(
@@ -181,6 +184,7 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
         return _Form(shorter, every, both, {"algorithm": "winograd"})
     if not is_own(job.preset):
         return direct  # it is for another processor, where it was not timed
+    job.stage("Winograd's convolutions")
     ratio = _speedup(direct.graph, shorter, images[:1], job)
     cpu = str(machine_info()["cpu"])
     facts = {"winograd_speedup": ratio.median, "low": ratio.low, "high": ratio.high, "threads": 1, "cpu": cpu}

@@ -14,12 +14,11 @@ from segtool.export.data import ExportData, images_at_once
 from segtool.export.options import ExportOptions
 from segtool.export.presets import Preset
 from segtool.export.running import as_labels
+from segtool.export.stages import Progress, Stages, silent
 from segtool.files import nan_to_none
 from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.postprocess import label
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Job:
     folder
         A private folder for graphs that run before they are published.
     progress
-        Called with (done, total) images while the validation split is evaluated.
+        Called with the name of each stage and (done, total) of what it counts.
     warned
         Warnings that were logged before the conversion.
     """
@@ -56,11 +55,16 @@ class Job:
     target: Path
     int8_target: Path | None
     folder: Path
-    progress: Progress | None = None
+    progress: Stages = silent
     warned: tuple[str, ...] = ()
 
+    def stage(self, name: str) -> Progress:
+        """Begin a stage, and return what it reports its progress to."""
+        self.progress(name, 0, 0)
+        return lambda done, total: self.progress(name, done, total)
 
-def measure(run: Callable[[UInt8Array], Array], job: Job) -> tuple[float, dict[str, Any]]:
+
+def measure(run: Callable[[UInt8Array], Array], job: Job, *, stage: str) -> tuple[float, dict[str, Any]]:
     """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one.
 
     Images are resized or tiled as the contract says, so the figures are those of `predict` on the device.
@@ -69,6 +73,8 @@ def measure(run: Callable[[UInt8Array], Array], job: Job) -> tuple[float, dict[s
     ----------
     run
         From uint8 (N, H, W, C) to the output of a file.
+    stage
+        What this is called in the progress.
     """
     contract, indices = job.contract, job.data.split.val
     if not indices.size:
@@ -80,7 +86,7 @@ def measure(run: Callable[[UInt8Array], Array], job: Job) -> tuple[float, dict[s
         size=(contract.height, contract.width),
         batch=images_at_once(contract, most=32),
         whole=_by_tiles(run, contract) if contract.size_policy == "tile" else None,
-        progress=job.progress,
+        progress=job.stage(stage),
     )
     figures = {key: value for key, value in scores.to_dict().items() if key != "confusion_matrix"}
     return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})

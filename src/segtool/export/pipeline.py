@@ -24,12 +24,13 @@ from segtool.errors import GateError
 from segtool.export.data import ExportData, check_fits, open_data
 from segtool.export.float32_file import export_float32
 from segtool.export.int8_file import export_int8
-from segtool.export.job import Job, Progress
+from segtool.export.job import Job
 from segtool.export.options import ExportOptions, ExportResult
 from segtool.export.preflight import check_int8_data, check_options, output_paths
 from segtool.export.presets import preset_for
 from segtool.export.resize.rebuild import rebuild
 from segtool.export.resize.warnings import size_warnings
+from segtool.export.stages import StageLog, Stages, silent
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.network import Network, check_exportable, contract_of, network_of
 
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 def export_model(
-    source: str | Path | None = None, *, options: ExportOptions | None = None, progress: Progress | None = None
+    source: str | Path | None = None, *, options: ExportOptions | None = None, progress: Stages = silent
 ) -> ExportResult:
     """Export a trained network.
 
@@ -48,7 +49,7 @@ def export_model(
     options
         How; None for the defaults.
     progress
-        Called with (done, total) images while the validation split is evaluated.
+        Called with the name of each stage and (done, total) of what it counts; with (0, 0) where that is not known.
 
     Raises
     ------
@@ -58,7 +59,8 @@ def export_model(
         The model, the data or the outputs are not usable; the message says why.
     """
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
-        job = _open(source, options or ExportOptions(), Path(folder), progress)
+        stages = StageLog(progress)
+        job = _open(source, options or ExportOptions(), Path(folder), stages)
         float32 = export_float32(job)
         warned = (*job.warned, *float32.warned)
         if job.int8_target is None:
@@ -71,8 +73,9 @@ def export_model(
     return ExportResult(job.target, float32.contract, job.int8_target, int8, warned)
 
 
-def _open(source: str | Path | None, options: ExportOptions, folder: Path, progress: Progress | None) -> Job:
+def _open(source: str | Path | None, options: ExportOptions, folder: Path, progress: Stages) -> Job:
     """Open the network and the data, and refuse what cannot be exported."""
+    progress("opening", 0, 0)
     found = find_model(source, kind="keras")
     if found.run and found.run.info.get("status") == "running":
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)

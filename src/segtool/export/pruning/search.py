@@ -12,7 +12,7 @@ Images come from the training split; a quarter of them is only looked at.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,11 +23,11 @@ import onnx
 from segtool.export.pruning.fitting import Moments, channel_moments, fit, measure, removal_order
 from segtool.export.pruning.groups import Floats, Group, find_groups, without_channels
 from segtool.export.running import label_agreement, run_batches, run_labels
+from segtool.export.stages import Progress
 from segtool.export.stamp import census
 from segtool.images.arrays import UInt8Array
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 SHARES = (7 / 8, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
 """Of a group's channels that stay: the sizes that are tried."""
 
