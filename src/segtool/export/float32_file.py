@@ -21,7 +21,7 @@ from segtool.contract import ModelContract
 from segtool.export.data import images_at_once
 from segtool.export.gates import Parity, compare_parity
 from segtool.export.heads import end_of, with_head
-from segtool.export.job import Job, measure
+from segtool.export.job import FirstLabels, Job, measure
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import (
     FLOAT_REWRITES,
@@ -63,6 +63,8 @@ class Float32File:
         Images to its output.
     digest
         SHA-256 of the file.
+    labels
+        Its labels on validation images.
     warned
         Warnings that were logged.
     """
@@ -72,6 +74,7 @@ class Float32File:
     score: float
     run: Callable[[UInt8Array], Array]
     digest: str
+    labels: FirstLabels
     warned: tuple[str, ...] = ()
 
 
@@ -128,7 +131,8 @@ def export_float32(job: Job) -> Float32File:
     labels = as_labels(run, job.contract.label_dtype)
     job.stage("parity")
     parity = judge(_parity(converted, form, images, run, job), waive=options.waive)
-    score, metrics = measure(run, job, stage="FP32 accuracy")
+    first = FirstLabels()
+    score, metrics = measure(first.keep(run, job.contract.label_dtype), job, stage="FP32 accuracy")
     if poor := useless({"float32": metrics}):
         logger.warning(poor)
     proven = replace(
@@ -138,7 +142,7 @@ def export_float32(job: Job) -> Float32File:
         gates={"parity": parity},
     )
     digest = publish(form.graph, proven, job, job.target, labels)
-    return Float32File(base, proven, score, run, digest, warned)
+    return Float32File(base, proven, score, run, digest, first, warned)
 
 
 def _parity(

@@ -19,7 +19,6 @@ from typing import Any
 from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
-from segtool.export.data import images_at_once
 from segtool.export.float32_file import Float32File
 from segtool.export.gates import measure_speed
 from segtool.export.job import Job, measure
@@ -205,15 +204,13 @@ def fewest(holds: Callable[[int], bool], *, most: int) -> int | None:
 
 def _candidate(float32: Float32File, job: Job, calibrated: Calibrated, keep_float: Collection[str] = ()) -> _Candidate:
     """Quantize a model and measure it; the gate does not refuse it yet."""
-    contract = float32.contract
     quantized = quantize(calibrated, keep_float=keep_float, progress=job.stage("bias correction"))
     run, threads = onnx_runner(save(quantized.model, job.folder / "int8.onnx"))
-    labels = as_labels(run, contract.label_dtype)
-    score, metrics = measure(run, job, stage="INT8 accuracy")
-    images = job.data.real_images(images_at_once(contract, most=job.options.parity_images), contract)
-    agreement = gates.agreement(as_labels(float32.run, contract.label_dtype)(images), labels(images))
+    score, metrics = measure(float32.labels.compare(run), job, stage="INT8 accuracy")
     count, drop = int(job.data.split.val.size), job.options.max_drop
-    accuracy = gates.compare_accuracy(float32.score, score, images=count, max_drop=drop, label_agreement=agreement)
+    accuracy = gates.compare_accuracy(
+        float32.score, score, images=count, max_drop=drop, label_agreement=float32.labels.agreement
+    )
     return _Candidate(quantized, run, threads, metrics, accuracy)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segtool.contract import ModelContract
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, images_at_once
@@ -19,6 +21,8 @@ from segtool.files import nan_to_none
 from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.postprocess import label
+
+_KEPT_PIXELS = 1 << 24  # whose labels are kept: 16 MB, or 32 above 256 classes
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,52 @@ class Job:
         """Begin a stage, and return what it reports its progress to."""
         self.progress(name, 0, 0)
         return lambda done, total: self.progress(name, done, total)
+
+
+class FirstLabels:
+    """The labels that a model gives while it is measured, of the first images, to compare another model's with.
+
+    No image is run again for that: both models see the same images, or tiles of them, in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[Array] = []
+        self._same = self._pixels = 0
+
+    def keep(self, run: Callable[[UInt8Array], Array], dtype: np.dtype[Any]) -> Callable[[UInt8Array], Array]:
+        """Return `run`, whose labels, as `dtype`, are kept while there are fewer pixels than `_KEPT_PIXELS`."""
+
+        def kept(images: UInt8Array) -> Array:
+            found = run(images)
+            if sum(labels.size for labels in self._kept) < _KEPT_PIXELS:
+                self._kept.append(_labels(found).astype(dtype))
+            return found
+
+        return kept
+
+    def compare(self, run: Callable[[UInt8Array], Array]) -> Callable[[UInt8Array], Array]:
+        """Return `run`, whose labels are compared with those that were kept; `agreement` is then of these."""
+        expected = iter(self._kept)
+        self._same = self._pixels = 0
+
+        def compared(images: UInt8Array) -> Array:
+            found = run(images)
+            wanted = next(expected, None)
+            if wanted is not None:
+                self._same += int(np.count_nonzero(_labels(found) == wanted))
+                self._pixels += wanted.size
+            return found
+
+        return compared
+
+    @property
+    def agreement(self) -> float:
+        """Fraction of the pixels, 0..1, with the same label; NaN where nothing was compared."""
+        return self._same / self._pixels if self._pixels else math.nan
+
+
+def _labels(found: Array) -> Array:
+    return np.asarray(found.argmax(-1)) if found.ndim == 4 else found
 
 
 def measure(run: Callable[[UInt8Array], Array], job: Job, *, stage: str) -> tuple[float, dict[str, Any]]:

@@ -153,10 +153,12 @@ def calibrate_for(
         There are no calibration images, or nothing to quantize.
     """
     few, images, fingerprint = _looked_at(batches())
+    stages("equalization", 0, len(strengths))
     labels = tuple(run_labels(model, iter(few)))
     channels = channel_ranges(model, iter(few))
     integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127)
     tried = []
+    strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
     for done, strength in enumerate(strengths, start=1):
         like, outcomes = rewrite(equalize(model, channels, strength=strength), INT8_REWRITES)
         layers, watched, outputs = _watched(like)
