@@ -44,8 +44,10 @@ def stages_bar() -> Iterator[Callable[[str, int, int], None]]:
         task = bar.add_task("", total=None)
 
         def show(what: str, done: int, total: int) -> None:
+            nonlocal task
             if bar.tasks[0].description != what:
-                bar.reset(task, total=None, description=what)  # with the speed of the stage before
+                bar.remove_task(task)  # the time that is left is not that of the stage before
+                task = bar.add_task(what, total=None)
             bar.update(task, completed=done, total=total or None)
 
         yield show

@@ -147,6 +147,7 @@ def open_graph(model: onnx.ModelProto) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what a calibration took
     options.intra_op_num_threads = available_cpus()
     return onnxruntime.InferenceSession(
         model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]

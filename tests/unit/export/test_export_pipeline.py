@@ -16,7 +16,9 @@ import segtool.runtime.segmenter
 from segtool.contract import GoldenPair
 from segtool.errors import ContractError, DataError, ExportError, GateError, OutputExistsError
 from segtool.export import ExportOptions, export_model, float32_file, int8_file, stamp
+from segtool.export.data import open_data
 from segtool.export.stamp import as_stored
+from segtool.models import find_model
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
@@ -147,6 +149,29 @@ def test_a_wrong_calibration_range_exits_4_and_leaves_float32_alone(run, monkeyp
     assert result.exit_code == 4
     assert re.search(r"Accuracy gate.*to float \(.*did not help.*model\.onnx passed and was written", result.stderr)
     assert names(run) == ["model.keras", "model.onnx", "run.json"]
+
+
+@pytest.mark.parametrize("stage", ["calibration", "bias correction", "INT8 accuracy", "speed"])
+def test_a_stop_while_int8_is_made_leaves_the_float32_file(run, stage):
+    def stop(at, _done, _total):
+        if at == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_model(run, options=ExportOptions(quantize=True, max_drop=5), progress=stop)
+    assert names(run) == ["model.keras", "model.onnx", "run.json"]
+    assert segtool.runtime.segmenter.load(run / "model.onnx", provider="cpu").verify().mismatching_pixels == 0
+
+
+def test_the_agreement_is_that_of_all_validation_images(run):
+    result = export_model(run, options=ExportOptions(quantize=True, max_drop=5, waive=("speed",)))
+    data = open_data(find_model(run, kind="keras").run, None)
+    images = data.dataset.images([int(index) for index in data.split.val], size=(HEIGHT, WIDTH))
+    ones, others = (
+        np.stack([segtool.runtime.segmenter.load(path, provider="cpu")(image) for image in images])
+        for path in (result.float32, result.int8)
+    )
+    assert result.int8_contract.gates["accuracy"]["label_agreement"] == pytest.approx((ones == others).mean())
 
 
 def test_a_file_that_changes_while_it_is_written_is_refused(run, monkeypatch):
