@@ -16,9 +16,8 @@ import segtool.runtime.segmenter
 from segtool.contract import GoldenPair
 from segtool.errors import ContractError, DataError, ExportError, GateError, OutputExistsError
 from segtool.export import ExportOptions, export_model, float32_file, int8_file, stamp
-from segtool.export.data import open_data
+from segtool.export.job import FirstLabels
 from segtool.export.stamp import as_stored
-from segtool.models import find_model
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
@@ -163,15 +162,26 @@ def test_a_stop_while_int8_is_made_leaves_the_float32_file(run, stage):
     assert segtool.runtime.segmenter.load(run / "model.onnx", provider="cpu").verify().mismatching_pixels == 0
 
 
-def test_the_agreement_is_that_of_all_validation_images(run):
-    result = export_model(run, options=ExportOptions(quantize=True, max_drop=5, waive=("speed",)))
-    data = open_data(find_model(run, kind="keras").run, None)
-    images = data.dataset.images([int(index) for index in data.split.val], size=(HEIGHT, WIDTH))
-    ones, others = (
-        np.stack([segtool.runtime.segmenter.load(path, provider="cpu")(image) for image in images])
-        for path in (result.float32, result.int8)
-    )
-    assert result.int8_contract.gates["accuracy"]["label_agreement"] == pytest.approx((ones == others).mean())
+@pytest.mark.parametrize("scores", [False, True])
+def test_labels_are_compared_over_all_batches(scores):
+    random = np.random.default_rng(0)
+    ones, others = random.integers(0, 3, (2, 20, 4, 4)).astype(np.uint8)
+
+    def model(labels):
+        """Images are their own numbers; the output is the labels, or scores whose arg-max they are."""
+        return lambda images: np.eye(3)[labels[images[:, 0, 0, 0]]] if scores else labels[images[:, 0, 0, 0]]
+
+    first, images = FirstLabels(), np.arange(20, dtype=np.uint8)[:, None, None, None]
+    assert np.isnan(first.agreement)
+    for watch, expected in (
+        (lambda: first.keep(model(ones), np.dtype(np.uint8)), np.nan),
+        (lambda: first.compare(model(ones)), 1),
+        (lambda: first.compare(model(others)), (ones == others).mean()),
+    ):
+        run = watch()
+        for start in range(0, 20, 8):
+            run(images[start : start + 8])
+        assert first.agreement == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_file_that_changes_while_it_is_written_is_refused(run, monkeypatch):

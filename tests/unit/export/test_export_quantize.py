@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from tiny_nets import KERAS_WARNING, quantized, tiny_data, trained_tiny
+from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, quantized, tiny_data, trained_tiny
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
@@ -238,10 +238,17 @@ def test_a_clip_behind_a_convolution_ends_its_range(cast_first):
 
 @pytest.mark.parametrize("method", ["min-max", "percentile", "entropy"])
 def test_a_value_that_is_not_a_number_is_refused_by_every_calibration(method):
-    """0 / 0 here and there; smallest and the largest number may be finite."""
-    middle = [helper.make_node("Div", ["clamped", "clamped"], ["between"])]
-    with pytest.raises(ExportError, match="between is not finite"):
-        calibrate(two_convolutions(middle=middle), ["clamped", "between"], batches()(), method=method)
+    """0 / 0 at one pixel: the smallest and the largest number of the map are finite for onnxruntime."""
+    images = np.ones((3, HEIGHT, WIDTH, 1), np.uint8)
+    images[1, 3, 5] = 0
+    middle = [
+        helper.make_node("Div", ["map", "map"], ["ratio"]),
+        helper.make_node("Concat", ["ratio"] * 4, ["between"], axis=1),
+    ]
+    model = two_convolutions(middle=middle)
+    assert calibrate(model, ["ratio"], [images[:1]], method=method)["ratio"] == (0, 1)
+    with pytest.raises(ExportError, match="ratio is not finite"):
+        calibrate(model, ["ratio"], [images], method=method)
 
 
 def test_biases_are_those_of_one_run_a_layer(float32):
