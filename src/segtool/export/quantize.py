@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.3, 0.5)
 # Images for means, for channel ranges and to compare labels on; the ranges of values are over all of them. They are
 # kept in memory, and so are the maps that are in use at one place of the graph: up to some hundred bytes a pixel.
-_FEW, _FEW_PIXELS = 64, 3 << 20
+_FEW, _FEW_PIXELS, _AT_LEAST = 64, 3 << 20, 4
 _FEWEST_PIXELS = 1 << 20  # of them, for the sensitivities: those are one run a layer
 
 
@@ -267,5 +267,5 @@ def _looked_at(batches: Iterable[UInt8Array]) -> tuple[tuple[UInt8Array, ...], i
 
 
 def _are_few(batches: Sequence[UInt8Array]) -> bool:
-    images = sum(map(len, batches))
-    return images <= _FEW and images * batches[0][0, ..., 0].size <= _FEW_PIXELS
+    most = max(_AT_LEAST, min(_FEW, _FEW_PIXELS // batches[0][0, ..., 0].size))
+    return sum(map(len, batches)) <= most

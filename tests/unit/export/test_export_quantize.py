@@ -21,7 +21,7 @@ from segtool.export.int8.ranges import calibrate
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS, preset_for
-from segtool.export.quantize import calibrate_for, quantize, sensitivities
+from segtool.export.quantize import _looked_at, calibrate_for, quantize, sensitivities
 from segtool.export.running import label_agreement, run_batches
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -295,6 +295,16 @@ def test_all_images_are_run_once_for_any_number_of_strengths(float32):
     places = [index for index, image in enumerate(tiny_data(256)[0]) if image.tobytes() in kept]
     assert places[0] < 16
     assert places[-1] >= 192  # spread over all of them
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "fewest", "most"), [((16, 20), 16, 33, 64), ((384, 480), 2, 8, 17), ((1024, 2048), 1, 3, 4)]
+)
+def test_the_images_that_are_kept_are_bounded_by_their_pixels(size, batch, fewest, most):
+    small = np.zeros((batch, 1, 1, 3), np.uint8)
+    few, count, _ = _looked_at(np.broadcast_to(small, (batch, *size, 3)) for _ in range(96 // batch))
+    assert count == 96
+    assert fewest <= sum(map(len, few)) <= most
 
 
 @pytest.mark.parametrize("method", ["min-max", "percentile", "entropy"])
