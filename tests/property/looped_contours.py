@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from segtool.images.arrays import IntegerArray
+from segtool.array_types import IntegerArray
 from segtool.predict.contours import Point, Ring, _Edges, _edges
 
 _Indices = npt.NDArray[np.int64]

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from segtool.array_types import UInt8Array
 from segtool.benchmark.batch_memory import require_memory
 from segtool.benchmark.noise import CRITERION, NOISE_LIMIT, Control, noise_of, rank
 from segtool.benchmark.statistics import Ratio, percentiles, ratio_of, ratio_of_turns
 from segtool.benchmark.target import STAGES, BenchmarkCase, Subject, describe
 from segtool.benchmark.warmup import WarmUp, warm_up, warm_up_rounds
 from segtool.errors import DataError
-from segtool.images.arrays import UInt8Array
 
 __all__ = [
     "STAGES", "BenchmarkCase", "Length", "Ratio", "compare_interleaved", "measure_latency", "percentiles", "ratio_of",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from segtool.array_types import UInt8Array
 from segtool.benchmark.cold_start import measure_cold_start
 from segtool.benchmark.latency import Length, measure_latency
 from segtool.benchmark.regression import (
@@ -25,7 +26,6 @@ from segtool.data.loading import load_dataset
 from segtool.errors import DataError, ModelFileError, ProviderError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.evaluate.selection import classes_of
-from segtool.images.arrays import UInt8Array
 from segtool.machine.machine import load_average, machine_info
 from segtool.machine.processors import environment_threads
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME

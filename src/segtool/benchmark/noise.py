@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from segtool.benchmark.statistics import FloatVector, Ratio, ratio_of_turns
+from segtool.array_types import Float64Array
+from segtool.benchmark.statistics import Ratio, ratio_of_turns
 from segtool.benchmark.target import BenchmarkCase
 
 NOISE_LIMIT = 0.05
@@ -47,7 +48,7 @@ def noise_of(controls: Sequence[Control]) -> dict[str, Any]:
 
 
 def rank(
-    rows: Sequence[Mapping[str, Any]], times: Sequence[Sequence[FloatVector]], *, band: float
+    rows: Sequence[Mapping[str, Any]], times: Sequence[Sequence[Float64Array]], *, band: float
 ) -> list[dict[str, Any]]:
     """Return the cases from the fastest to the slowest, separately for each batch size.
 
@@ -73,7 +74,7 @@ def rank(
     return [{"batch": rows[entry["model"]]["batch"], **entry} for entry in ranking]
 
 
-def _rank_group(order: Sequence[int], times: Sequence[Sequence[FloatVector]], band: float) -> list[dict[str, Any]]:
+def _rank_group(order: Sequence[int], times: Sequence[Sequence[Float64Array]], band: float) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     leader, place = order[0], 1  # the fastest of those that share a rank
     for position, index in enumerate(order, start=1):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatVector = npt.NDArray[np.float64]
+from segtool.array_types import Float64Array
 
 LEAST_FOR_P999 = 1000
 """With fewer values, the 99.9th percentile would be the largest value."""
@@ -40,7 +40,7 @@ class Ratio:
         return max(abs(self.low - 1), abs(self.high - 1))
 
 
-def percentiles(values: FloatVector) -> dict[str, float | None]:
+def percentiles(values: Float64Array) -> dict[str, float | None]:
     """Return p50, p90, p99, p999, mean, min and max of all values, in their unit; p999 is None below 1000 values."""
     p50, p90, p99, p999 = np.percentile(values, (50, 90, 99, 99.9)).tolist()
     return {
@@ -54,7 +54,7 @@ def percentiles(values: FloatVector) -> dict[str, float | None]:
     }
 
 
-def ratio_of(ratios: FloatVector) -> Ratio:
+def ratio_of(ratios: Float64Array) -> Ratio:
     """Return the median of paired ratios with its percentile bootstrap interval (Efron, 1979)."""
     rng = np.random.default_rng(_BOOTSTRAP_SEED)
     samples = rng.choice(ratios, size=(_BOOTSTRAP_SAMPLES, len(ratios)))
@@ -62,7 +62,7 @@ def ratio_of(ratios: FloatVector) -> Ratio:
     return Ratio(float(np.median(ratios)), low, high)
 
 
-def median_interval(values: FloatVector) -> tuple[float, float]:
+def median_interval(values: Float64Array) -> tuple[float, float]:
     """Return the bootstrap 95 % interval of the median of values in the order of their measurement.
 
     Values close in time are correlated (the clock, another program). Therefore runs of consecutive values are drawn
@@ -76,7 +76,7 @@ def median_interval(values: FloatVector) -> tuple[float, float]:
     return low, high
 
 
-def ratio_of_turns(turns: Sequence[FloatVector], reference: Sequence[FloatVector]) -> Ratio:
+def ratio_of_turns(turns: Sequence[Float64Array], reference: Sequence[Float64Array]) -> Ratio:
     """Return the ratio of the times of two interleaved cases.
 
     Parameters
@@ -89,5 +89,5 @@ def ratio_of_turns(turns: Sequence[FloatVector], reference: Sequence[FloatVector
     return ratio_of(np.array([_median(turns, block) / _median(reference, block) for block in rounds]))
 
 
-def _median(turns: Sequence[FloatVector], rounds: npt.NDArray[np.int64]) -> float:
+def _median(turns: Sequence[Float64Array], rounds: npt.NDArray[np.int64]) -> float:
     return float(np.median(np.concatenate([turns[index] for index in rounds])))

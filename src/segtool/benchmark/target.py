@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segtool.benchmark.statistics import FloatVector, median_interval, percentiles
-from segtool.images.arrays import UInt8Array
+from segtool.array_types import Float64Array, UInt8Array
+from segtool.benchmark.statistics import median_interval, percentiles
 from segtool.images.image_io import decode_image, to_channels
 from segtool.runtime.segmenter import Segmenter, load
 
@@ -62,7 +62,7 @@ class Subject:
     def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
         self.case = case
         self.segmenter = case.open()
-        self.turns: list[FloatVector] = []
+        self.turns: list[Float64Array] = []
         self._files = [_png(to_channels(image, self.segmenter.contract.channels)) for image in images]
         self._next = 0
 
@@ -72,7 +72,7 @@ class Subject:
         self._next += self.case.batch
         return _stage_times(self.segmenter, files)
 
-    def turn(self, runs: int, *, fresh: bool) -> FloatVector:
+    def turn(self, runs: int, *, fresh: bool) -> Float64Array:
         """Run several times and keep the times; if other cases ran in between, one uncounted run comes first."""
         if fresh:
             self.run()
@@ -80,7 +80,7 @@ class Subject:
         self.turns.append(times)
         return times
 
-    def latencies(self) -> list[FloatVector]:
+    def latencies(self) -> list[Float64Array]:
         """Return the milliseconds from pixels to label maps for each run of each turn."""
         return [turn[:, 1:].sum(axis=1) * 1e3 for turn in self.turns]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from segtool.array_types import UInt8Array
 from segtool.benchmark.batch_memory import require_memory
 from segtool.benchmark.latency import Length, Progress
 from segtool.benchmark.statistics import percentiles, ratio_of
 from segtool.benchmark.target import BenchmarkCase
-from segtool.images.arrays import UInt8Array
 from segtool.images.image_io import to_channels
 from segtool.machine.processors import available_cpus
 from segtool.runtime.segmenter import Segmenter

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.arrays import AnyArray, Labels, blocks, narrow_labels, to_integer_labels, to_uint8_images
-from segtool.data.base import Dataset, Images, Indices, Size, Source, show_size
+from segtool.array_types import AnyArray, IndexArray, IntegerArray, UInt8Array
+from segtool.data.arrays import blocks, narrow_labels, to_integer_labels, to_uint8_images
+from segtool.data.base import Dataset, Size, Source, show_size
 from segtool.data.classes import Classes
 from segtool.errors import DataError
 from segtool.text import counted
@@ -63,21 +64,21 @@ class ArrayDataset(Dataset):
         """(height, width) of all images in pixels."""
         return self._images.shape[1], self._images.shape[2]
 
-    def image(self, index: int) -> Images:
+    def image(self, index: int) -> UInt8Array:
         """Return image `index`, uint8 (H, W, C)."""
         return np.asarray(self._images[index])
 
-    def label(self, index: int) -> Labels:
+    def label(self, index: int) -> IntegerArray:
         """Return label map `index`, uint8 or uint16 (H, W)."""
         return np.asarray(self._labels[index])
 
-    def images(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Images:
+    def images(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> UInt8Array:
         """Return images as in `Dataset.images`; at their own size by one indexing."""
         if size in (None, self.image_size):
             return np.asarray(self._images[np.asarray(indices, np.intp)])
         return super().images(indices, size=size)
 
-    def labels(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Labels:
+    def labels(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> IntegerArray:
         """Return label maps as in `Dataset.labels`; at their own size by one indexing."""
         if size in (None, self.image_size):
             return np.asarray(self._labels[np.asarray(indices, np.intp)])
@@ -108,7 +109,7 @@ def sizes_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:
     )
 
 
-def _require_range(labels: Labels, classes: Classes, *, source: str) -> None:
+def _require_range(labels: IntegerArray, classes: Classes, *, source: str) -> None:
     count = len(classes.names)
     for part in blocks(labels):
         block = np.asarray(labels[part])
@@ -124,7 +125,7 @@ def _require_range(labels: Labels, classes: Classes, *, source: str) -> None:
             )
 
 
-def _require_splits(splits: Mapping[str, Indices] | None, count: int, source: str) -> None:
+def _require_splits(splits: Mapping[str, IndexArray] | None, count: int, source: str) -> None:
     for name, part in (splits or {}).items():
         if name not in SPLIT_NAMES or (part.size and (part.min() < 0 or part.max() >= count)):
             raise DataError(

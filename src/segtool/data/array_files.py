@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from segtool.data.arrays import AnyArray
+from segtool.array_types import AnyArray
 from segtool.errors import DataError
 from segtool.images.npy import READ_ERRORS, open_npy, require_file, unreadable
 from segtool.machine.memory import available_memory

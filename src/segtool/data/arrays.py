@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import mmap
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import AnyArray, IntegerArray
 from segtool.errors import DataError
-
-AnyArray = npt.NDArray[Any]
-Labels = npt.NDArray[np.integer[Any]]
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +73,7 @@ def to_uint8_images(array: AnyArray, *, source: str) -> npt.NDArray[np.uint8]:
     return _narrow_images(array, source)
 
 
-def to_integer_labels(array: AnyArray, *, source: str) -> Labels:
+def to_integer_labels(array: AnyArray, *, source: str) -> IntegerArray:
     """Return raw integer labels (N, H, W) from an id map or from a one-hot array (N, H, W, K).
 
     Raises
@@ -102,7 +99,7 @@ def to_integer_labels(array: AnyArray, *, source: str) -> Labels:
     return array
 
 
-def onehot_to_ids(onehot: AnyArray, *, source: str) -> Labels:
+def onehot_to_ids(onehot: AnyArray, *, source: str) -> IntegerArray:
     """Turn a one-hot array into class ids, block by block.
 
     A pixel that carries several classes gets the lowest of them, as ``argmax`` gives it. A file in M2NIST's layout can
@@ -138,12 +135,12 @@ def onehot_to_ids(onehot: AnyArray, *, source: str) -> Labels:
     return ids
 
 
-def narrow_labels(labels: Labels, largest: int) -> Labels:
+def narrow_labels(labels: IntegerArray, largest: int) -> IntegerArray:
     """Return labels as uint8, or uint16 where `largest` needs it; not copied where that is their type."""
     return labels.astype(np.uint8 if largest <= 255 else np.uint16, copy=False)
 
 
-def distinct_values(array: Labels) -> npt.NDArray[np.int64]:
+def distinct_values(array: IntegerArray) -> npt.NDArray[np.int64]:
     """Return the sorted distinct values of an integer array, found block by block, as int64."""
     found: set[int] = set()
     for part in blocks(array):

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.arrays import AnyArray, Labels
+from segtool.array_types import AnyArray, IntegerArray, UInt8Array
 from segtool.data.classes import Classes
 from segtool.errors import DataError
 from segtool.images.image_io import resize_labels
 from segtool.images.pixels import resize_image
 
-Images = npt.NDArray[np.uint8]
-Indices = npt.NDArray[np.intp]
 Size = tuple[int, int]
 
 
@@ -115,24 +113,26 @@ class Dataset(ABC):
         return [self.image_size or self.label(index).shape for index in range(len(self))]
 
     @abstractmethod
-    def image(self, index: int) -> Images:
+    def image(self, index: int) -> UInt8Array:
         """Return image `index`, uint8 (H, W, C)."""
 
     @abstractmethod
-    def label(self, index: int) -> Labels:
+    def label(self, index: int) -> IntegerArray:
         """Return label map `index`, uint8 or uint16 (H, W): class ids and possibly the ignore id."""
 
-    def images(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Images:
+    def images(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> UInt8Array:
         """Return images as uint8 (n, h, w, C), resized bilinearly where `size` differs from their own."""
         found = (self.image(int(index)) for index in indices)
         return _stack([image if size is None else resize_image(image, *size) for image in found], self.name)
 
-    def labels(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> Labels:
+    def labels(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> IntegerArray:
         """Return label maps (n, h, w), resized by nearest neighbour where `size` differs from their own."""
         found = (self.label(int(index)) for index in indices)
         return _stack([label if size is None else resize_labels(label, *size) for label in found], self.name)
 
-    def arrays(self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None) -> tuple[Images, Labels]:
+    def arrays(
+        self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None
+    ) -> tuple[UInt8Array, IntegerArray]:
         """Return (images uint8 (n, h, w, C), labels (n, h, w)) of some samples.
 
         Parameters

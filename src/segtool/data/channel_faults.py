@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segtool.data.arrays import AnyArray
+from segtool.array_types import AnyArray
 from segtool.data.problem import Problem
 from segtool.data.sample_headers import Pair, files_like, grouped, has_or_have
 from segtool.errors import DataError

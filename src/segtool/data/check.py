@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import IntegerArray
 from segtool.data.array_dataset import SPLIT_NAMES
-from segtool.data.arrays import Labels
 from segtool.data.check_masks import FaultyMasks
 from segtool.data.check_sources import Entry, open_checkable
 from segtool.data.classes import Classes
@@ -120,7 +120,7 @@ class _Seen:
         self.faulty = FaultyMasks()
         self.unread = False
 
-    def add(self, part: str, ids: Labels) -> None:
+    def add(self, part: str, ids: IntegerArray) -> None:
         """Count the pixels of each class in one label map."""
         counts = np.bincount(ids.ravel(), minlength=self.classes)[: self.classes]
         self.pixels[part] = self.pixels.get(part, 0) + counts

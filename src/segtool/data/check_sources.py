@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from segtool.array_types import AnyArray, IntegerArray, UInt8Array
 from segtool.data.array_dataset import SPLIT_NAMES, array_names, sizes_message
-from segtool.data.arrays import AnyArray, Labels, to_integer_labels, to_uint8_images
-from segtool.data.base import Images
+from segtool.data.arrays import to_integer_labels, to_uint8_images
 from segtool.data.classes import Classes, Encoding, UndescribedError, identity_encoding
 from segtool.data.folder import Description, describe_command, describe_folder, is_image_folder
 from segtool.data.listing import Sample, list_samples
@@ -52,8 +52,8 @@ class Entry:
     name: str
     part: str
     mask: str
-    image: Callable[[], Images]
-    raw_label: Callable[[], Labels]
+    image: Callable[[], UInt8Array]
+    raw_label: Callable[[], IntegerArray]
     encoding: Encoding | None
 
 
@@ -179,7 +179,9 @@ def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
     )
 
 
-def _array_entries(images: Images, labels: Labels, encoding: Encoding | None, metadata: Metadata | None) -> list[Entry]:
+def _array_entries(
+    images: UInt8Array, labels: IntegerArray, encoding: Encoding | None, metadata: Metadata | None
+) -> list[Entry]:
     count = min(len(images), len(labels))
     ranges = (metadata.splits if metadata else None) or {}
     part_of = {i: part for part in SPLIT_NAMES for i in range(*ranges.get(part, (0, 0)))[:count]}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.arrays import Labels
+from segtool.array_types import IntegerArray
 from segtool.errors import DataError
 
 M2NIST_BACKGROUND = 10
@@ -119,7 +119,7 @@ class Encoding:
         keys = sorted(pairs)
         return cls(np.array(keys, np.int64), np.array([pairs[key] for key in keys], np.int64), colors, described_in)
 
-    def encode(self, raw: npt.NDArray[Any], *, source: str) -> Labels:
+    def encode(self, raw: npt.NDArray[Any], *, source: str) -> IntegerArray:
         """Return the labels, uint8 or uint16 (..., H, W), of raw mask values.
 
         Parameters
@@ -138,7 +138,7 @@ class Encoding:
         if unknown.size:
             raise DataError(f"The mask {source} holds {self.refusal(unknown)}.")
         small = bool(self.labels.max() <= 255)
-        encoded: Labels = np.take(self.labels.astype(np.uint8 if small else np.uint16), position)
+        encoded: IntegerArray = np.take(self.labels.astype(np.uint8 if small else np.uint16), position)
         return encoded
 
     def unknown(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segtool.data.arrays import Labels
+from segtool.array_types import IntegerArray
 from segtool.data.base import Size, show_size
 from segtool.data.headers import read_header
 from segtool.data.metadata import FILE_NAME
@@ -62,7 +62,7 @@ def convert(source: Path, out: Path) -> Converted:
     return Converted(found.form, Counter(drawing.part for drawing in found.drawings), objects)
 
 
-def draw(drawing: Drawing, value_of: Mapping[str, int]) -> Labels:
+def draw(drawing: Drawing, value_of: Mapping[str, int]) -> IntegerArray:
     """Return the mask of an image, uint8 (H, W): the value of the last shape at each pixel, 0 where there is none.
 
     Raises
@@ -94,7 +94,7 @@ def _scaled(polygon: Points, size: Size) -> Points:
     return [(round(x * size[1], 3), round(y * size[0], 3)) for x, y in polygon]  # six digits of 1/3 are a bit less
 
 
-def _mask_of_runs(shape: Shape, size: Size, drawing: Drawing) -> Labels:
+def _mask_of_runs(shape: Shape, size: Size, drawing: Drawing) -> IntegerArray:
     """Return what runs cover, uint8 (H, W) of 0 and 1: they go down the columns and begin outside."""
     runs = np.array(shape.runs, np.int64)
     if (runs < 0).any() or runs.sum() != size[0] * size[1]:
@@ -109,7 +109,7 @@ def _refuse_twice(drawings: Sequence[Drawing]) -> None:
         raise DataError(f"The image {'/'.join(filter(None, twice))} is annotated twice; keep one of the annotations.")
 
 
-def _write(drawing: Drawing, mask: Labels, out: Path) -> None:
+def _write(drawing: Drawing, mask: IntegerArray, out: Path) -> None:
     """Copy an image and write its mask; a name cannot lead out of the folder."""
     name = PurePosixPath(*(part for part in PurePosixPath(drawing.name).parts if part not in ("..", "/")))
     image, target = (out / drawing.part / kind / name.parent for kind in ("images", "masks"))

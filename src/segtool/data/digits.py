@@ -10,19 +10,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.array_types import UInt8Array
 from segtool.errors import DataError, MissingExtraError
 
 DIGIT_SIZE = 28
 _FILE = Path("data") / "data" / "mnist_5k.csv.gz"
 _ROW = DIGIT_SIZE * DIGIT_SIZE + 1
 
-DigitArray = npt.NDArray[np.uint8]
-
 
 @lru_cache(maxsize=1)
-def load_digits() -> tuple[DigitArray, DigitArray]:
+def load_digits() -> tuple[UInt8Array, UInt8Array]:
     """Return (pixels uint8 (5000, 28, 28), 0..255; classes uint8 (5000,), 0..9), both read-only.
 
     Each row of the file is 784 pixels and the class; 500 digits of each class.

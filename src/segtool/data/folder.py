@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.arrays import Labels
-from segtool.data.base import Dataset, Images, Size, Source
+from segtool.array_types import IntegerArray, UInt8Array
+from segtool.data.base import Dataset, Size, Source
 from segtool.data.class_lists import folder_metadata, named_by_position
 from segtool.data.classes import (
     Classes,
@@ -95,11 +95,11 @@ class FolderDataset(Dataset):
         """Return the (height, width) of each image in pixels, from its header."""
         return self._sizes
 
-    def image(self, index: int) -> Images:
+    def image(self, index: int) -> UInt8Array:
         """Return image `index`, uint8 (H, W, C), decoded now."""
         return read_image(self._samples[index].image, channels=self.channels)
 
-    def label(self, index: int) -> Labels:
+    def label(self, index: int) -> IntegerArray:
         """Return label map `index`, uint8 or uint16 (H, W), decoded now."""
         mask = self._samples[index].mask
         return self._encoding.encode(read_raw_mask(mask, colors=self._encoding.colors), source=str(mask))

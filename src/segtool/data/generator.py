@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import Int64Array, UInt8Array
 from segtool.data.array_dataset import SPLIT_NAMES, ArrayDataset
 from segtool.data.base import Source
 from segtool.data.classes import M2NIST_BACKGROUND, M2NIST_CLASSES
-from segtool.data.digits import DIGIT_SIZE, DigitArray, digits_origin, load_digits
+from segtool.data.digits import DIGIT_SIZE, digits_origin, load_digits
 from segtool.data.split import VAL_SPLIT, part_sizes
 from segtool.errors import DataError
 
@@ -27,8 +28,6 @@ THIRD_DIGIT_SHARE = 0.052
 _JITTER = 10
 _CHUNK = 64
 """Images composed at a time: small enough that their layers stay in the processor's cache."""
-
-Integers = npt.NDArray[np.int64]
 
 
 def parse_count(spec: str) -> int:
@@ -101,7 +100,7 @@ def generate(
 
 
 def compose(
-    pixels: DigitArray, classes: DigitArray, count: int, rng: np.random.Generator
+    pixels: UInt8Array, classes: UInt8Array, count: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Compose `count` images of the digits `pixels` (M, 28, 28) with their `classes` (M,).
 
@@ -128,16 +127,16 @@ def compose(
     return images, labels
 
 
-def _flatten(layers: DigitArray, images: DigitArray, labels: DigitArray) -> None:
+def _flatten(layers: UInt8Array, images: UInt8Array, labels: UInt8Array) -> None:
     """Merge one layer per class (10, n, H, W) to images and labels; where two overlap, the lower class is the label."""
     layers.max(axis=0, out=images)
     for digit in reversed(range(10)):
         np.copyto(labels, np.uint8(digit), where=layers[digit] > 0)
 
 
-def _share_out(classes: DigitArray, shares: Sequence[float], rng: np.random.Generator) -> list[Integers]:
+def _share_out(classes: UInt8Array, shares: Sequence[float], rng: np.random.Generator) -> list[Int64Array]:
     """Return disjoint digit indices for each part; each class is shared out by itself, one digit each at least."""
-    pools: list[list[Integers]] = [[] for _ in shares]
+    pools: list[list[Int64Array]] = [[] for _ in shares]
     for digit in range(10):
         members = rng.permutation(np.flatnonzero(classes == digit))
         held = [max(1, round(share * len(members))) if share else 0 for share in shares[1:]]

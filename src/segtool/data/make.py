@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from segtool import files
-from segtool.data.arrays import AnyArray, Labels, blocks
-from segtool.data.base import Dataset, Indices
+from segtool.array_types import AnyArray, IndexArray, IntegerArray
+from segtool.data.arrays import blocks
+from segtool.data.base import Dataset
 from segtool.data.generator import generate
 from segtool.data.m2nist import IMAGES_FILE, LABELS_FILE
 from segtool.data.metadata import FILE_NAME
@@ -51,7 +52,7 @@ def make_m2nist(out: Path, *, count: int, seed: int, onehot: bool = True, overwr
     files.write_json(targets[2], _description(dataset))
 
 
-def write_samples(dataset: Dataset, indices: Indices, folder: Path, *, overwrite: bool = False) -> list[Path]:
+def write_samples(dataset: Dataset, indices: IndexArray, folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Write the images of some samples as PNG files, named after them; return the paths.
 
     Raises
@@ -81,8 +82,8 @@ def _write_npy(path: Path, array: AnyArray, *, channels: int | None = None) -> N
             stream.write(np.ascontiguousarray(block).tobytes())
 
 
-def _onehot(labels: Labels, channels: int) -> Labels:
-    marks: Labels = (labels[..., np.newaxis] == np.arange(channels)).astype(np.uint8)
+def _onehot(labels: IntegerArray, channels: int) -> IntegerArray:
+    marks: IntegerArray = (labels[..., np.newaxis] == np.arange(channels)).astype(np.uint8)
     return marks
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segtool.data.arrays import AnyArray
+from segtool.array_types import AnyArray
 from segtool.data.classes import pack_colors, unpack_color
 from segtool.data.mask_values import MaskValues
 from segtool.errors import DataError

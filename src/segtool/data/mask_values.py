@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segtool.data.arrays import AnyArray, Labels
+from segtool.array_types import AnyArray, IntegerArray
 from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, UndescribedError, binary_classes
 from segtool.errors import DataError
 from segtool.text import counted
@@ -60,7 +60,7 @@ class MaskValues:
         self.sets: Counter[frozenset[int]] = Counter()
 
     @classmethod
-    def of_arrays(cls, labels: Labels, names: Iterable[str]) -> MaskValues:
+    def of_arrays(cls, labels: IntegerArray, names: Iterable[str]) -> MaskValues:
         """Gather what label maps (N, H, W) hold."""
         found = cls()
         for name, label in zip(names, labels, strict=True):

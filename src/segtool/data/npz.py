@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segtool.array_types import AnyArray
 from segtool.data.array_dataset import ArrayDataset
 from segtool.data.array_files import open_npz
-from segtool.data.arrays import AnyArray
 from segtool.data.classes import Classes
 from segtool.data.metadata import FILE_NAME, find_metadata
 from segtool.data.raw_arrays import RawArrays, dataset_from

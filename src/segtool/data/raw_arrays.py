@@ -7,16 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segtool.array_types import AnyArray, IntegerArray
 from segtool.data.array_dataset import ArrayDataset, array_names, require_matching
-from segtool.data.arrays import (
-    AnyArray,
-    Labels,
-    blocks,
-    distinct_values,
-    narrow_labels,
-    to_integer_labels,
-    to_uint8_images,
-)
+from segtool.data.arrays import blocks, distinct_values, narrow_labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Source
 from segtool.data.classes import (
     M2NIST_BACKGROUND,
@@ -98,7 +91,7 @@ def description_problems(raw: RawArrays, images: AnyArray) -> list[str]:
 
 
 def classes_of(
-    raw: RawArrays, images: AnyArray, labels: Labels, *, source: str, assumed: Classes | None = None
+    raw: RawArrays, images: AnyArray, labels: IntegerArray, *, source: str, assumed: Classes | None = None
 ) -> tuple[Classes, Encoding | None]:
     """Return the classes of raw arrays, and how their labels encode them (None where they are ids already).
 
@@ -140,7 +133,7 @@ def _is_m2nist(images: AnyArray, values: AnyArray, channels: int | None, source:
 
 
 def _mixed_binary(
-    labels: Labels, values: AnyArray, source: str, assumed: Classes | None
+    labels: IntegerArray, values: AnyArray, source: str, assumed: Classes | None
 ) -> tuple[Classes, Encoding] | None:
     """Return the classes of binary label maps of 0/1 beside 0/255, None for any others; refuse soft edges.
 
@@ -168,7 +161,7 @@ def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding | Non
     return infer_encoding(values, source=source)
 
 
-def _encode(labels: Labels, encoding: Encoding, classes: Classes, *, source: str) -> Labels:
+def _encode(labels: IntegerArray, encoding: Encoding, classes: Classes, *, source: str) -> IntegerArray:
     if np.array_equal(encoding.keys, encoding.labels):
         return labels  # The range check of ArrayDataset says more than Encoding.encode could.
     encoded = narrow_labels(np.zeros(labels.shape, np.uint8), classes.largest_label)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segtool.data.base import Dataset, Indices
+from segtool.array_types import IndexArray
+from segtool.data.base import Dataset
 from segtool.errors import DataError
 from segtool.text import counted
 
@@ -19,11 +20,11 @@ VAL_SPLIT = 0.2
 class Split:
     """Which samples are for training, validation and test; sample indices, each at most once."""
 
-    train: Indices
-    val: Indices
-    test: Indices
+    train: IndexArray
+    val: IndexArray
+    test: IndexArray
 
-    def named(self, name: str) -> Indices:
+    def named(self, name: str) -> IndexArray:
         """Return the part called train, val or test, or every sample in order for "all".
 
         Raises
@@ -65,7 +66,7 @@ def split(dataset: Dataset, *, val_fraction: float = VAL_SPLIT, test_fraction: f
 
 
 def split_indices(
-    count: int, given: Mapping[str, Indices], *, val_fraction: float, test_fraction: float, seed: int
+    count: int, given: Mapping[str, IndexArray], *, val_fraction: float, test_fraction: float, seed: int
 ) -> Split:
     """Split `count` samples with the predefined parts `given`, as `split` does a data set."""
     pool = given.get("train")
@@ -103,7 +104,7 @@ def part_sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[i
     return train, val, count - train - val
 
 
-def _draw(pool: Indices, val_fraction: float, test_fraction: float, seed: int) -> Split:
+def _draw(pool: IndexArray, val_fraction: float, test_fraction: float, seed: int) -> Split:
     """Split `pool`; it keeps its own order where nothing is to be taken from it."""
     train, val, _ = part_sizes(len(pool), val_fraction, test_fraction)
     if train == len(pool):

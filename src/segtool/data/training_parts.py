@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from segtool.data.base import Dataset, Indices
+from segtool.array_types import IndexArray
+from segtool.data.base import Dataset
 from segtool.data.split import VAL_SPLIT, Split, split_indices
 from segtool.errors import DataError
 from segtool.text import counted
@@ -12,7 +13,7 @@ from segtool.text import counted
 
 def training_split(
     count: int,
-    given: Mapping[str, Indices],
+    given: Mapping[str, IndexArray],
     *,
     spec: str,
     val_fraction: float = VAL_SPLIT,

@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.evaluate.evaluation import LISTED, Evaluation, Floats
+from segtool.array_types import Float64Array
+from segtool.evaluate.evaluation import LISTED, Evaluation
 from segtool.metrics.figures import FIGURES, PER_CLASS
 from segtool.metrics.overlap import ratio
 
@@ -61,7 +62,7 @@ class Comparison:
     same: npt.NDArray[np.int64]
 
     @cached_property
-    def agreement(self) -> Floats:
+    def agreement(self) -> Float64Array:
         """Fraction of counted pixels of each image with the same label in both, float64 (N,); NaN without any pixel."""
         counted = self._counted
         return ratio(self.same.astype(np.float64), counted.astype(np.float64))
@@ -129,10 +130,10 @@ class Comparison:
         counted: npt.NDArray[np.int64] = self.first.tally.counts.truth.sum(axis=1)
         return counted
 
-    def _resampled(self, which: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    def _resampled(self, which: int) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
         return self.first.resampled[which], self.second.resampled[which]
 
-    def _difference(self, first: float, second: float, before: Floats, after: Floats) -> dict[str, Any]:
+    def _difference(self, first: float, second: float, before: Float64Array, after: Float64Array) -> dict[str, Any]:
         """Return both values, their difference, and its interval over resamples (resamples,) of both."""
         result: dict[str, Any] = {"first": first, "second": second, "difference": second - first}
         if len(self.same) < 2:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from segtool.array_types import UInt8Array
 from segtool.data.loading import paths_of
 from segtool.errors import DataError
 from segtool.evaluate.evaluation import Evaluation, per_image_table
 from segtool.evaluate.scoring import Answer, Scored, Seen, Tally, tally
 from segtool.evaluate.selection import Selection, refuse_other_classes, select, spec_of_runs
 from segtool.files import named_twice, refuse_existing, refuse_input_as_output, write_bytes
-from segtool.images.arrays import UInt8Array
 from segtool.metrics import Bootstrap, default_width
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import run_files

@@ -46,6 +46,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import Float64Array
 from segtool.evaluate.scoring import Tally
 from segtool.evaluate.selection import Selection
 from segtool.metrics import BOUNDARY_CONVENTION, CALIBRATION_CONVENTION, Bootstrap, Scores, row_shares
@@ -59,8 +60,6 @@ IMAGE_CONVENTION = (
     "excluded from its means, so they are not comparable with the data-set-level figures."
 )
 LISTED = 10  # number of best and of worst images in the JSON
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,17 +134,17 @@ class Evaluation:
         return {name: float(value) for name, value in self._of_all[0].items()}
 
     @property
-    def class_figures(self) -> dict[str, Floats]:
+    def class_figures(self) -> dict[str, Float64Array]:
         """IoU, Dice and boundary IoU of each class, float64 (K,)."""
         return self._of_all[1]
 
     @cached_property
-    def per_image(self) -> dict[str, Floats]:
+    def per_image(self) -> dict[str, Float64Array]:
         """`FIGURES` of each image, float64 (N,), in the order of the selection."""
         return figures_per_image(self.tally.counts, self.foreground)
 
     @cached_property
-    def resampled(self) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    def resampled(self) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
         """The figures of each resample of the images, (resamples,), and per class, (resamples, K)."""
         return self.bootstrap.figures(self.tally.counts, self.foreground)
 
@@ -187,7 +186,7 @@ class Evaluation:
         }
 
     @cached_property
-    def _of_all(self) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    def _of_all(self) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
         return figures_of_all(self.tally.counts, self.foreground)
 
     def _classes(self) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from segtool.data.arrays import Labels
-from segtool.data.base import Dataset, Images, Indices, Size
+from segtool.array_types import FloatArray, IndexArray, IntegerArray, UInt8Array
+from segtool.data.base import Dataset, Size
 from segtool.errors import DataError
 from segtool.images.image_io import nearest_indices
 from segtool.metrics import (
@@ -24,11 +24,10 @@ from segtool.metrics import (
 
 PIXELS_AT_ONCE = 2**19  # per batch: a network needs some hundred times the memory of the input
 _PARTS = 16  # batches that are counted before they are joined, since each holds a confusion matrix
-Predict = Callable[[Images], Labels]
+Predict = Callable[[UInt8Array], IntegerArray]
 Progress = Callable[[int, int], None]
-Confidence = npt.NDArray[np.float32]
-Answer = tuple[Labels, Confidence | None]
-Seen = Callable[[int, Sequence[Labels]], None]
+Answer = tuple[IntegerArray, FloatArray | None]
+Seen = Callable[[int, Sequence[IntegerArray]], None]
 Number = TypeVar("Number", bound=np.number[Any])
 
 
@@ -48,9 +47,9 @@ class Scored:
         its class ids (H, W) and their probabilities (H, W), or None. None for a model that resizes images.
     """
 
-    answer: Callable[[Images], Answer]
+    answer: Callable[[UInt8Array], Answer]
     size: Size
-    whole: Callable[[Images], Answer] | None = None
+    whole: Callable[[UInt8Array], Answer] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ def images_at_once(size: Size, *, most: int = 32) -> int:
 def evaluate_labels(
     predict: Predict,
     dataset: Dataset,
-    indices: Indices,
+    indices: IndexArray,
     *,
     size: Size,
     batch: int | None = None,
@@ -128,7 +127,7 @@ def evaluate_labels(
 def tally(
     models: Sequence[Scored],
     dataset: Dataset,
-    indices: Indices,
+    indices: IndexArray,
     *,
     boundary_width: int | None = None,
     progress: Progress | None = None,
@@ -172,8 +171,8 @@ def tally(
 
 
 def _answers(
-    models: Sequence[Scored], dataset: Dataset, indices: Indices, batch: int | None
-) -> Iterator[tuple[Labels, list[Answer]]]:
+    models: Sequence[Scored], dataset: Dataset, indices: IndexArray, batch: int | None
+) -> Iterator[tuple[IntegerArray, list[Answer]]]:
     """Yield truths (n, H, W) and the predictions of each model at that size; n is 1 for large or different sizes."""
     if not len(indices):
         raise DataError(f"{dataset.name} has no images to evaluate on, expected at least one; choose another split.")
@@ -195,7 +194,7 @@ def _answers(
             )
 
 
-def _images(models: Sequence[Scored], dataset: Dataset, part: Sequence[int]) -> dict[Size, Images]:
+def _images(models: Sequence[Scored], dataset: Dataset, part: Sequence[int]) -> dict[Size, UInt8Array]:
     """Return the images at each input size of the models that resize."""
     return {size: dataset.images(part, size=size) for size in {model.size for model in models if not model.whole}}
 
@@ -233,7 +232,13 @@ def _nearest(values: npt.NDArray[Number], size: tuple[int, ...]) -> npt.NDArray[
 
 
 def _count(
-    truths: Labels, labels: Labels, confidence: Confidence | None, dataset: Dataset, width: int, *, first: Labels
+    truths: IntegerArray,
+    labels: IntegerArray,
+    confidence: FloatArray | None,
+    dataset: Dataset,
+    width: int,
+    *,
+    first: IntegerArray,
 ) -> Tally:
     counts = count_images(truths, labels, dataset.num_classes, boundary_width=width, ignore_id=dataset.ignore_id)
     calibration = None

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from segtool.array_types import IndexArray
 from segtool.contract import ModelContract
-from segtool.data.base import Dataset, Indices
+from segtool.data.base import Dataset
 from segtool.data.classes import Classes
 from segtool.data.loading import is_generated, load_dataset
 from segtool.data.split import VAL_SPLIT, split
@@ -27,7 +28,7 @@ class Selection:
 
     data: Dataset
     part: str
-    indices: Indices
+    indices: IndexArray
 
     @property
     def names(self) -> list[str]:

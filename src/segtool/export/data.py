@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from segtool.array_types import IndexArray, UInt8Array
 from segtool.contract import ModelContract
-from segtool.data.base import Dataset, Indices, show_size
+from segtool.data.base import Dataset, show_size
 from segtool.data.classes import numbered_classes
 from segtool.data.loading import load_dataset
 from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError, ExportError
 from segtool.evaluate import scoring
-from segtool.images.arrays import UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.models import Run
 from segtool.runtime.tiling import cut_tile, spans, uses_tiles
@@ -61,7 +61,7 @@ def images_at_once(contract: ModelContract, *, most: int) -> int:
     return scoring.images_at_once((contract.height, contract.width), most=most)
 
 
-def model_inputs(dataset: Dataset, pool: Indices, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
+def model_inputs(dataset: Dataset, pool: IndexArray, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
     """Yield up to `count` inputs of a model, uint8 (h, w, C), spread evenly over some images of a data set.
 
     Parameters
@@ -83,7 +83,7 @@ def model_inputs(dataset: Dataset, pool: Indices, count: int, contract: ModelCon
             yield pixels.resized(contract.height, contract.width)
 
 
-def spread(pool: Indices, count: int) -> Indices:
+def spread(pool: IndexArray, count: int) -> IndexArray:
     """Return up to `count` of `pool`, evenly spread over it, in its order."""
     if len(pool) <= count:
         return pool

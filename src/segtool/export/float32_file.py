@@ -15,6 +15,7 @@ from typing import Any
 
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.statistics import Ratio
 from segtool.contract import ModelContract
@@ -36,7 +37,6 @@ from segtool.export.presets import is_own
 from segtool.export.running import as_labels, as_probabilities, keras_runner, onnx_runner, save
 from segtool.export.stamp import publish
 from segtool.export.verdict import judge, useless
-from segtool.images.arrays import Array, UInt8Array
 from segtool.machine.machine import machine_info
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Float32File:
     base: onnx.ModelProto
     contract: ModelContract
     score: float
-    run: Callable[[UInt8Array], Array]
+    run: Callable[[UInt8Array], AnyArray]
     digest: str
     labels: FirstLabels
     warned: tuple[str, ...] = ()
@@ -146,7 +146,7 @@ def export_float32(job: Job) -> Float32File:
 
 
 def _parity(
-    converted: onnx.ModelProto, form: _Form, images: UInt8Array, run: Callable[[UInt8Array], Array], job: Job
+    converted: onnx.ModelProto, form: _Form, images: UInt8Array, run: Callable[[UInt8Array], AnyArray], job: Job
 ) -> Parity:
     """Compare the graph that will be published with Keras; where it gives labels, also its scores in front of them."""
     head, end = job.options.head, end_of(converted)

@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.array_types import FloatingArray, IntegerArray, UInt8Array
 from segtool.benchmark.latency import Ratio, compare_interleaved
 from segtool.contract import ModelContract
 from segtool.errors import GateError
 from segtool.export.presets import Preset, is_own
 from segtool.export.verdict import GateName, Refusal
-from segtool.images.arrays import IntegerArray, UInt8Array
 from segtool.machine.machine import machine_info
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
 MIN_AGREEMENT = 0.9999  # fraction of pixels with the same label
-Scores = npt.NDArray[np.floating[Any]]
 Verdict = Literal["faster", "no difference", "slower"]
 
 
@@ -148,8 +146,8 @@ class Speed:
 def compare_parity(
     images: UInt8Array,
     *,
-    keras: Callable[[UInt8Array], Scores],
-    probabilities: Callable[[UInt8Array], Scores],
+    keras: Callable[[UInt8Array], FloatingArray],
+    probabilities: Callable[[UInt8Array], FloatingArray],
     labels: Callable[[UInt8Array], IntegerArray],
 ) -> Parity:
     """Compare Keras with the converted graph, image by image and as one batch.
@@ -241,7 +239,7 @@ def check_golden(contract: ModelContract, *, expected: IntegerArray, found: Inte
         )
 
 
-def _difference(a: Scores, b: Scores) -> float:
+def _difference(a: FloatingArray, b: FloatingArray) -> float:
     if a.shape != b.shape:
         return float("inf")
     return float(np.abs(a.astype(np.float64) - b).max())

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
@@ -28,7 +29,6 @@ from segtool.export.quantize import Calibrated, Quantized, calibrate_for, quanti
 from segtool.export.running import Batches, as_labels, onnx_runner, save
 from segtool.export.stamp import publish
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
-from segtool.images.arrays import Array, UInt8Array
 
 logger = logging.getLogger(__name__)
 _NAMED = 5  # layers that a message names
@@ -39,7 +39,7 @@ class _Candidate:
     """A quantized model, how to run it, its foreground mean IoU and figures, and what the gate says of it."""
 
     quantized: Quantized
-    run: Callable[[UInt8Array], Array]
+    run: Callable[[UInt8Array], AnyArray]
     threads: int
     metrics: dict[str, Any]
     accuracy: gates.Accuracy

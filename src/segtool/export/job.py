@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, images_at_once
@@ -18,7 +19,6 @@ from segtool.export.presets import Preset
 from segtool.export.running import as_labels
 from segtool.export.stages import Progress, Stages, silent
 from segtool.files import nan_to_none
-from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.postprocess import label
 
@@ -75,13 +75,13 @@ class FirstLabels:
     """
 
     def __init__(self) -> None:
-        self._kept: list[Array] = []
+        self._kept: list[AnyArray] = []
         self._same = self._pixels = 0
 
-    def keep(self, run: Callable[[UInt8Array], Array], dtype: np.dtype[Any]) -> Callable[[UInt8Array], Array]:
+    def keep(self, run: Callable[[UInt8Array], AnyArray], dtype: np.dtype[Any]) -> Callable[[UInt8Array], AnyArray]:
         """Return `run`, whose labels, as `dtype`, are kept while there are fewer pixels than `_KEPT_PIXELS`."""
 
-        def kept(images: UInt8Array) -> Array:
+        def kept(images: UInt8Array) -> AnyArray:
             found = run(images)
             if sum(labels.size for labels in self._kept) < _KEPT_PIXELS:
                 self._kept.append(_labels(found).astype(dtype))
@@ -89,12 +89,12 @@ class FirstLabels:
 
         return kept
 
-    def compare(self, run: Callable[[UInt8Array], Array]) -> Callable[[UInt8Array], Array]:
+    def compare(self, run: Callable[[UInt8Array], AnyArray]) -> Callable[[UInt8Array], AnyArray]:
         """Return `run`, whose labels are compared with those that were kept; `agreement` is then of these."""
         expected = iter(self._kept)
         self._same = self._pixels = 0
 
-        def compared(images: UInt8Array) -> Array:
+        def compared(images: UInt8Array) -> AnyArray:
             found = run(images)
             wanted = next(expected, None)
             if wanted is not None:
@@ -110,11 +110,11 @@ class FirstLabels:
         return self._same / self._pixels if self._pixels else math.nan
 
 
-def _labels(found: Array) -> Array:
+def _labels(found: AnyArray) -> AnyArray:
     return np.asarray(found.argmax(-1)) if found.ndim == 4 else found
 
 
-def measure(run: Callable[[UInt8Array], Array], job: Job, *, stage: str) -> tuple[float, dict[str, Any]]:
+def measure(run: Callable[[UInt8Array], AnyArray], job: Job, *, stage: str) -> tuple[float, dict[str, Any]]:
     """Return the foreground mean IoU on the validation split and the figures to record; (NaN, {}) without one.
 
     Images are resized or tiled as the contract says, so the figures are those of `predict` on the device.
@@ -142,5 +142,5 @@ def measure(run: Callable[[UInt8Array], Array], job: Job, *, stage: str) -> tupl
     return scores.foreground_mean_iou, nan_to_none({**figures, "data": job.data.dataset.name, "split": "val"})
 
 
-def _by_tiles(run: Callable[[UInt8Array], Array], contract: ModelContract) -> Callable[[UInt8Array], Array]:
+def _by_tiles(run: Callable[[UInt8Array], AnyArray], contract: ModelContract) -> Callable[[UInt8Array], AnyArray]:
     return lambda image: label(ArrayPixels(image), contract, run, "auto")

@@ -36,6 +36,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.errors import ExportError
 from segtool.export.int8.bias import channel_means, correct_biases
 from segtool.export.int8.equalize import channel_ranges, equalize
@@ -46,7 +47,6 @@ from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcome
 from segtool.export.presets import Preset
 from segtool.export.running import Batches, label_agreement, run_labels
 from segtool.export.stages import Progress, Stages, silent
-from segtool.images.arrays import Array, UInt8Array
 
 logger = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.3, 0.5)
@@ -83,9 +83,9 @@ class Calibrated:
     model: onnx.ModelProto
     layers: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float]]
-    means: Mapping[str, Array]
+    means: Mapping[str, AnyArray]
     few: tuple[UInt8Array, ...]
-    labels: tuple[Array, ...]
+    labels: tuple[AnyArray, ...]
     integers: Integers
     images: int
     fingerprint: str
@@ -241,7 +241,7 @@ def _watched(model: onnx.ModelProto) -> tuple[tuple[str, ...], list[str], list[s
     )
 
 
-def _agreement(labels: Iterable[Array], int8: onnx.ModelProto, batches: Sequence[UInt8Array]) -> float:
+def _agreement(labels: Iterable[AnyArray], int8: onnx.ModelProto, batches: Sequence[UInt8Array]) -> float:
     return label_agreement(labels, run_labels(int8, iter(batches)))
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import Head
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
-from segtool.images.arrays import Array, UInt8Array
 from segtool.machine.processors import available_cpus
 from segtool.models.backend import without_advice
 from segtool.runtime.postprocess import softmax
@@ -22,11 +22,11 @@ Batches = Callable[[], Iterator[UInt8Array]]
 """Gives batches of images, uint8 (n, H, W, C) each, again at every call."""
 
 
-def keras_runner(model: Any, *, batch: int = 32) -> Callable[[UInt8Array], Array]:
+def keras_runner(model: Any, *, batch: int = 32) -> Callable[[UInt8Array], AnyArray]:
     """Return a function from uint8 (N, H, W, C) to what Keras's network gives, float32 (N, H, W, K), on the CPU."""
     import tensorflow as tf
 
-    def run(images: UInt8Array) -> Array:
+    def run(images: UInt8Array) -> AnyArray:
         # On the CPU: a GPU's TF32 alone is further off than the parity gate allows.
         with tf.device("/CPU:0"), without_advice():
             parts = [model(images[i : i + batch], training=False).numpy() for i in range(0, len(images), batch)]
@@ -35,21 +35,21 @@ def keras_runner(model: Any, *, batch: int = 32) -> Callable[[UInt8Array], Array
     return run
 
 
-def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[UInt8Array], Array], int]:
+def onnx_runner(path: Path, *, threads: int | None = None) -> tuple[Callable[[UInt8Array], AnyArray], int]:
     """Return a function from uint8 (N, H, W, C) to a file's output on the CPU, and the threads it uses."""
     opened = open_session(path, provider="cpu", threads=threads)
     return lambda images: np.asarray(opened.session.run(None, {INPUT: images})[0]), opened.threads
 
 
-def as_probabilities(run: Callable[[UInt8Array], Array], end: End | Head) -> Callable[[UInt8Array], Array]:
+def as_probabilities(run: Callable[[UInt8Array], AnyArray], end: End | Head) -> Callable[[UInt8Array], AnyArray]:
     """Return `run`, which ends in `end`, behind a softmax where that is in logits."""
     return (lambda images: softmax(run(images))) if end == "logits" else run
 
 
-def as_labels(run: Callable[[UInt8Array], Array], dtype: np.dtype[Any]) -> Callable[[UInt8Array], Array]:
+def as_labels(run: Callable[[UInt8Array], AnyArray], dtype: np.dtype[Any]) -> Callable[[UInt8Array], AnyArray]:
     """Return `run` with the class scores, where it gives those, turned into labels (N, H, W) of `dtype`."""
 
-    def labels(images: UInt8Array) -> Array:
+    def labels(images: UInt8Array) -> AnyArray:
         found = run(images)
         return found.argmax(-1).astype(dtype) if found.ndim == 4 else found
 
@@ -64,7 +64,7 @@ def save(graph: onnx.ModelProto, path: Path) -> Path:
 
 def run_batches(
     model: onnx.ModelProto, names: Sequence[str], batches: Iterator[UInt8Array], *, only: bool = False
-) -> Iterator[dict[str, Array]]:
+) -> Iterator[dict[str, AnyArray]]:
     """Yield for each batch the named values, inner ones or outputs.
 
     Parameters
@@ -83,14 +83,14 @@ def run_batches(
         yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
 
 
-def run_labels(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> Iterator[Array]:
+def run_labels(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> Iterator[AnyArray]:
     """Yield the labels (n, H, W) of each batch, of a model that gives labels or the scores (n, H, W, K) of classes."""
     name = model.graph.output[0].name
     for values in run_batches(model, [name], batches):
         yield values[name].argmax(-1) if values[name].ndim == 4 else values[name]
 
 
-def label_agreement(ones: Iterable[Array], others: Iterable[Array]) -> float:
+def label_agreement(ones: Iterable[AnyArray], others: Iterable[AnyArray]) -> float:
     """Return the fraction of all pixels, 0..1, with the same label in both; batches (n, H, W) count by their pixels."""
     same = pixels = 0
     for one, other in zip(ones, others, strict=True):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import GOLDEN_KEY, METADATA_KEY, GoldenPair, ModelContract
 from segtool.export import gates
 from segtool.export.running import as_labels, onnx_runner
 from segtool.files import write_bytes
-from segtool.images.arrays import Array, UInt8Array
 from segtool.images.pixels import resize_image
 from segtool.runtime.model_file import sealed
 
@@ -34,7 +34,7 @@ _MULTIPLIES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 
 
 def publish(
-    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[UInt8Array], Array]
+    graph: onnx.ModelProto, contract: ModelContract, job: Job, target: Path, labels: Callable[[UInt8Array], AnyArray]
 ) -> str:
     """Add the contract and the golden pair, prove the finished bytes on it, name them, and return their SHA-256."""
     images = golden_images(job.data, contract)

@@ -1,22 +1,11 @@
 """Array types of all packages, and iteration over large arrays in bands of rows."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-UInt8Array = npt.NDArray[np.uint8]
-"""Raw pixels, 0..255."""
-
-IntegerArray = npt.NDArray[np.integer[Any]]
-"""Class ids, or the raw values of a mask."""
-
-FloatArray = npt.NDArray[np.float32]
-"""Logits or probabilities."""
-
-Array = npt.NDArray[Any]
-"""An array of any type."""
+from segtool.array_types import IntegerArray
 
 # Computations on a band use up to about 100 bytes a pixel (a blend in float64 of three channels).
 _PIXELS_PER_BAND = 1 << 18

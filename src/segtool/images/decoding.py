@@ -16,8 +16,8 @@ from typing import BinaryIO, cast
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from segtool.array_types import IntegerArray, UInt8Array
 from segtool.errors import DataError
-from segtool.images.arrays import IntegerArray, UInt8Array
 from segtool.machine.memory import available_memory
 
 # The exceptions of Pillow's decoders on damaged bytes: OSError and SyntaxError by design, the others by accident, and

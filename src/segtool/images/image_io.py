@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from segtool.array_types import IntegerArray, UInt8Array
 from segtool.errors import DataError
 from segtool.files import atomic_path, refuse_existing, sha256_of, write_bytes
-from segtool.images.arrays import IntegerArray, UInt8Array
 from segtool.images.decoding import MAX_PIXELS, decoding, mask_values, open_checked, opened
 from segtool.images.pictures import Palette, color_table
 from segtool.images.pixels import ImagePixels

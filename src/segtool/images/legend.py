@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segtool.images.arrays import IntegerArray, UInt8Array, count_labels
+from segtool.array_types import IntegerArray, UInt8Array
+from segtool.images.arrays import count_labels
 from segtool.text import percent
 
 _INK = (240, 240, 240)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from segtool.array_types import IntegerArray, UInt8Array
 from segtool.errors import DataError
 from segtool.files import atomic_path, refuse_existing
-from segtool.images.arrays import IntegerArray, UInt8Array, row_bands
+from segtool.images.arrays import row_bands
 from segtool.images.png import write_png
 
 Palette = Sequence[tuple[int, int, int]]

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from segtool.images.arrays import UInt8Array, row_bands
+from segtool.array_types import UInt8Array
+from segtool.images.arrays import row_bands
 from segtool.images.decoding import check_pixels, decoding, is_plain, to_uint8
 
 

@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from segtool.images.arrays import IntegerArray, UInt8Array, row_bands
+from segtool.array_types import IntegerArray, UInt8Array
+from segtool.images.arrays import row_bands
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {1: 0, 3: 2}  # grey, RGB

@@ -23,7 +23,7 @@ is tested in tests/property; docs/metrics.md is the version for users):
 from segtool.metrics.bootstrap import Bootstrap, Interval
 from segtool.metrics.boundary import BOUNDARY_CONVENTION, boundary_band, default_width
 from segtool.metrics.calibration import CALIBRATION_CONVENTION, Calibration
-from segtool.metrics.counting import CountMatrix, confusion_matrix
+from segtool.metrics.counting import confusion_matrix
 from segtool.metrics.images import ImageCounts, count_images
 from segtool.metrics.overlap import (
     dice_per_class,

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import Float64Array
 from segtool.errors import DataError
 from segtool.metrics.figures import figures_of
 from segtool.metrics.images import ImageCounts
-from segtool.metrics.overlap import ClassSums, FloatArray
+from segtool.metrics.overlap import ClassSums
 
 _DRAWS = 1 << 18  # number at a time, which bounds the memory
 
@@ -48,14 +49,14 @@ class Bootstrap:
 
     def figures(
         self, counts: ImageCounts, foreground: npt.NDArray[np.bool_]
-    ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    ) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
         """Return the figures of each resample, float64 (resamples,), and of each class, (resamples, K)."""
         stacked = counts.stacked()
         drawn = np.concatenate([weights @ stacked for weights in self._weights(len(counts))])
         parts = drawn.reshape(len(drawn), 6, -1).transpose(1, 0, 2)
         return figures_of(ClassSums(*parts[:3]), ClassSums(*parts[3:]), foreground)
 
-    def interval(self, values: FloatArray) -> Interval:
+    def interval(self, values: Float64Array) -> Interval:
         """Return the central interval of `level` of the values (resamples,), without NaN."""
         known = values[~np.isnan(values)]
         if not known.size:
@@ -73,7 +74,7 @@ class Bootstrap:
             "seed": self.seed,
         }
 
-    def _weights(self, images: int) -> Iterator[FloatArray]:
+    def _weights(self, images: int) -> Iterator[Float64Array]:
         """Yield how often each image was drawn, float64 (some resamples, images), for all resamples."""
         rng = np.random.default_rng(self.seed)
         at_once = max(1, _DRAWS // max(1, images))

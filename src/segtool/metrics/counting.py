@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import Int64Array
 from segtool.errors import DataError
-
-CountMatrix = npt.NDArray[np.int64]
 
 # Pixels counted at a time: bounds the memory of the 8-byte codes of bincount, and keeps them in the cache.
 _BLOCK = 1 << 18
@@ -21,7 +20,7 @@ def confusion_matrix(
     num_classes: int,
     *,
     ignore_id: int | None = None,
-) -> CountMatrix:
+) -> Int64Array:
     """Count the pixels of each (true class, predicted class) pair.
 
     Parameters
@@ -65,7 +64,7 @@ def check_pair(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], num_classe
 
 def _count_block(
     truth: npt.NDArray[Any], prediction: npt.NDArray[Any], num_classes: int, ignore_id: int | None
-) -> CountMatrix:
+) -> Int64Array:
     """Return the flat counts, int64 (K * K,), of one block of pixels."""
     if ignore_id is not None:
         counted = truth != ignore_id

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import Float64Array
 from segtool.metrics.images import ImageCounts
-from segtool.metrics.overlap import ClassSums, FloatArray, mean_of_present
+from segtool.metrics.overlap import ClassSums, mean_of_present
 
 FIGURES = (
     "pixel_accuracy",
@@ -23,7 +24,7 @@ PER_CLASS = ("iou", "dice", "boundary_iou")
 
 def figures_of(
     sums: ClassSums, boundary: ClassSums, foreground: npt.NDArray[np.bool_]
-) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
     """Return the figures and those of each class.
 
     Parameters
@@ -47,13 +48,13 @@ def figures_of(
     return {name: figures[name] for name in FIGURES}, classes
 
 
-def figures_per_image(counts: ImageCounts, foreground: npt.NDArray[np.bool_]) -> dict[str, FloatArray]:
+def figures_per_image(counts: ImageCounts, foreground: npt.NDArray[np.bool_]) -> dict[str, Float64Array]:
     """Return `FIGURES` of each image, float64 (N,); a class that does not occur in an image is excluded."""
     return figures_of(counts.sums(), counts.boundary_sums(), foreground)[0]
 
 
 def figures_of_all(
     counts: ImageCounts, foreground: npt.NDArray[np.bool_]
-) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+) -> tuple[dict[str, Float64Array], dict[str, Float64Array]]:
     """Return the figures of all images together, float64 () and (K,)."""
     return figures_of(counts.sums().total(), counts.boundary_sums().total(), foreground)

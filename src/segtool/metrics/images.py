@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import Int64Array, IntegerArray
 from segtool.errors import DataError
 from segtool.metrics.boundary import boundary_band
-from segtool.metrics.counting import CountMatrix, check_pair, check_range
+from segtool.metrics.counting import check_pair, check_range
 from segtool.metrics.overlap import ClassSums
-
-Labels = npt.NDArray[np.integer[Any]]
-Counts = npt.NDArray[np.int64]
 
 _BLOCK = 1 << 18  # pixels at a time: they stay in the processor's cache
 _BINS = 1 << 16  # number in one histogram: the range of 16 bits
@@ -42,13 +40,13 @@ class ImageCounts:
         int64 (N, K): the same for the pixels near an outline.
     """
 
-    matrix: CountMatrix
-    hits: Counts
-    truth: Counts
-    prediction: Counts
-    boundary_hits: Counts
-    boundary_truth: Counts
-    boundary_prediction: Counts
+    matrix: Int64Array
+    hits: Int64Array
+    truth: Int64Array
+    prediction: Int64Array
+    boundary_hits: Int64Array
+    boundary_truth: Int64Array
+    boundary_prediction: Int64Array
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -65,7 +63,7 @@ class ImageCounts:
         return cls(matrix=matrix, **stacks)
 
     @classmethod
-    def of_histograms(cls, counts: Counts) -> ImageCounts:
+    def of_histograms(cls, counts: Int64Array) -> ImageCounts:
         """Return the counts of N images whose pixels were counted as int64 (N, 4, K, K).
 
         The second axis: near an outline in neither map, only in the prediction, only in the truth, and in both.
@@ -107,8 +105,8 @@ class ImageCounts:
 
 
 def count_images(
-    truths: Labels,
-    predictions: Labels,
+    truths: IntegerArray,
+    predictions: IntegerArray,
     num_classes: int,
     *,
     boundary_width: int,
@@ -146,7 +144,7 @@ def count_images(
 
 
 def _count_part(
-    truths: Labels, predictions: Labels, num_classes: int, *, width: int, ignore_id: int | None
+    truths: IntegerArray, predictions: IntegerArray, num_classes: int, *, width: int, ignore_id: int | None
 ) -> ImageCounts:
     kept = None if ignore_id is None else truths != ignore_id
     if kept is None or kept.all():
@@ -169,8 +167,8 @@ def _count_part(
 
 
 def _histograms(
-    truths: Labels, predictions: Labels, kept: npt.NDArray[np.bool_] | None, num_classes: int, width: int
-) -> Counts:
+    truths: IntegerArray, predictions: IntegerArray, kept: npt.NDArray[np.bool_] | None, num_classes: int, width: int
+) -> Int64Array:
     """Return the pixels by image, position to the outlines, true and predicted class: int64 (n, 4, K, K)."""
     shape = (len(truths), _SIDES, num_classes, num_classes)
     counts = np.zeros(int(np.prod(shape)), np.int64)
@@ -188,7 +186,7 @@ def _histograms(
 
 
 def _codes(
-    truths: Labels, predictions: Labels, sides: npt.NDArray[np.uint8], num_classes: int
+    truths: IntegerArray, predictions: IntegerArray, sides: npt.NDArray[np.uint8], num_classes: int
 ) -> npt.NDArray[np.integer[Any]]:
     """Return the position of each pixel in the histograms, (n, h, w)."""
     bins = _SIDES * num_classes**2
@@ -210,5 +208,5 @@ def _row_bands(height: int, row: int, width: int) -> Iterator[tuple[slice, slice
         yield slice(first, last), slice(max(0, first - width), min(height, last + width))
 
 
-def _diagonal(matrices: Counts) -> Counts:
+def _diagonal(matrices: Int64Array) -> Int64Array:
     return np.diagonal(matrices, axis1=1, axis2=2).copy()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from segtool.array_types import Float64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,9 @@ class ClassSums:
         Predicted pixels (TP + FP).
     """
 
-    hits: FloatArray
-    truth: FloatArray
-    prediction: FloatArray
+    hits: Float64Array
+    truth: Float64Array
+    prediction: Float64Array
 
     @classmethod
     def of_matrix(cls, matrix: npt.NDArray[np.integer[Any]]) -> ClassSums:
@@ -45,25 +45,25 @@ class ClassSums:
         """Return the sums over the first axis."""
         return ClassSums(self.hits.sum(axis=0), self.truth.sum(axis=0), self.prediction.sum(axis=0))
 
-    def iou(self, *, smoothing: float = 0.0) -> FloatArray:
+    def iou(self, *, smoothing: float = 0.0) -> Float64Array:
         """Return IoU (..., K), 0..1; NaN for a class in neither truth nor prediction."""
         return ratio(self.hits, self.truth + self.prediction - self.hits, smoothing)
 
-    def dice(self, *, smoothing: float = 0.0) -> FloatArray:
+    def dice(self, *, smoothing: float = 0.0) -> Float64Array:
         """Return Dice (..., K), 0..1; NaN for a class in neither truth nor prediction."""
         return ratio(2.0 * self.hits, self.truth + self.prediction, smoothing)
 
-    def accuracy(self) -> FloatArray:
+    def accuracy(self) -> Float64Array:
         """Return the fraction of pixels with the correct class (...); NaN without any pixel."""
         return ratio(self.hits.sum(axis=-1), self.truth.sum(axis=-1))
 
-    def frequency_weighted_iou(self) -> FloatArray:
+    def frequency_weighted_iou(self) -> Float64Array:
         """Return the mean of IoU weighted by the true pixels of each class (...); NaN without any pixel."""
         weighted = np.where(self.truth > 0, self.truth * np.nan_to_num(self.iou()), 0.0)
         return ratio(weighted.sum(axis=-1), self.truth.sum(axis=-1))
 
 
-def iou_per_class(matrix: npt.NDArray[np.integer[Any]], *, smoothing: float = 0.0) -> FloatArray:
+def iou_per_class(matrix: npt.NDArray[np.integer[Any]], *, smoothing: float = 0.0) -> Float64Array:
     """Return the intersection over union of each class, TP / (TP + FP + FN + smoothing).
 
     Parameters
@@ -81,18 +81,18 @@ def iou_per_class(matrix: npt.NDArray[np.integer[Any]], *, smoothing: float = 0.
     return ClassSums.of_matrix(matrix).iou(smoothing=smoothing)
 
 
-def dice_per_class(matrix: npt.NDArray[np.integer[Any]], *, smoothing: float = 0.0) -> FloatArray:
+def dice_per_class(matrix: npt.NDArray[np.integer[Any]], *, smoothing: float = 0.0) -> Float64Array:
     """Return the Dice score of each class, 2 TP / (2 TP + FP + FN + smoothing); as in `iou_per_class`."""
     return ClassSums.of_matrix(matrix).dice(smoothing=smoothing)
 
 
-def recall_per_class(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
+def recall_per_class(matrix: npt.NDArray[np.integer[Any]]) -> Float64Array:
     """Return TP / (TP + FN) of each class, float64 (K,); NaN for a class without a true pixel."""
     sums = ClassSums.of_matrix(matrix)
     return ratio(sums.hits, sums.truth)
 
 
-def precision_per_class(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
+def precision_per_class(matrix: npt.NDArray[np.integer[Any]]) -> Float64Array:
     """Return TP / (TP + FP) of each class, float64 (K,); NaN for a class without a predicted pixel."""
     sums = ClassSums.of_matrix(matrix)
     return ratio(sums.hits, sums.prediction)
@@ -103,20 +103,20 @@ def frequency_weighted_iou(matrix: npt.NDArray[np.integer[Any]]) -> float:
     return float(ClassSums.of_matrix(matrix).frequency_weighted_iou())
 
 
-def row_shares(matrix: npt.NDArray[np.integer[Any]]) -> FloatArray:
+def row_shares(matrix: npt.NDArray[np.integer[Any]]) -> Float64Array:
     """Return the matrix (K, K) divided by its row sums, NaN in rows without a true pixel."""
     counts = matrix.astype(np.float64)
     return ratio(counts, np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape))
 
 
-def ratio(numerator: FloatArray, denominator: FloatArray, smoothing: float = 0.0) -> FloatArray:
+def ratio(numerator: Float64Array, denominator: Float64Array, smoothing: float = 0.0) -> Float64Array:
     """Return numerator / (denominator + smoothing), NaN if the denominator is 0."""
     result = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator + smoothing, out=result, where=denominator > 0)
     return result
 
 
-def mean_of_present(values: FloatArray) -> FloatArray:
+def mean_of_present(values: Float64Array) -> Float64Array:
     """Return the mean over the last axis without NaN; NaN if no value is left (numpy.nanmean would warn)."""
     present = ~np.isnan(values)
     return ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1).astype(np.float64))

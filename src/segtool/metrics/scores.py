@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import Float64Array, Int64Array
 from segtool.errors import DataError
-from segtool.metrics.counting import CountMatrix
 from segtool.metrics.overlap import ClassSums, mean_of_present
-
-FloatVector = npt.NDArray[np.float64]
 
 CONVENTION = (
     "One confusion matrix over all images; IoU = TP / (TP + FP + FN), Dice = 2 TP / (2 TP + FP + FN), in float64; "
@@ -55,15 +53,15 @@ class Scores:
     foreground_mean_iou: float
     foreground_mean_dice: float
     frequency_weighted_iou: float
-    iou: FloatVector
-    dice: FloatVector
+    iou: Float64Array
+    dice: Float64Array
     support: npt.NDArray[np.int64]
-    matrix: CountMatrix
+    matrix: Int64Array
     images: int
 
     @classmethod
     def from_matrix(
-        cls, matrix: CountMatrix, *, class_names: Sequence[str], background_id: int | None, images: int
+        cls, matrix: Int64Array, *, class_names: Sequence[str], background_id: int | None, images: int
     ) -> Scores:
         """Compute all scores from a confusion matrix (K, K) over `images` images."""
         if matrix.shape != (len(class_names), len(class_names)):

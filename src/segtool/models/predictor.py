@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray, IntegerArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.errors import ModelFileError
-from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.images.pixels import ArrayPixels
 from segtool.models.keras_file import load_keras_file
 from segtool.models.network import contract_of, gives_probabilities, network_of

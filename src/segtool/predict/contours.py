@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from segtool.images.arrays import IntegerArray, row_bands
+from segtool.array_types import Int64Array, IntegerArray
+from segtool.images.arrays import row_bands
 
 Point = tuple[int, int]
 Ring = list[Point]
-_Indices = npt.NDArray[np.int64]
 
 _OUTSIDE = -1
 
@@ -47,15 +46,15 @@ class _Edges(NamedTuple):
     Left is the direction of y, seen along x.
     """
 
-    class_id: _Indices
-    line: _Indices
-    start: _Indices
-    stop: _Indices
+    class_id: Int64Array
+    line: Int64Array
+    start: Int64Array
+    stop: Int64Array
 
     @property
-    def sign(self) -> _Indices:
+    def sign(self) -> Int64Array:
         """1 for edges in the direction of the axis, -1 for the opposite direction."""
-        sign: _Indices = np.sign(self.stop - self.start)
+        sign: Int64Array = np.sign(self.stop - self.start)
         return sign
 
 
@@ -74,13 +73,13 @@ class _Outlines(NamedTuple):
         The outline that each edge along y belongs to.
     """
 
-    class_id: _Indices
-    area: _Indices
-    begins: _Indices
-    ends: _Indices
-    x: _Indices
-    y: _Indices
-    of_side: _Indices
+    class_id: Int64Array
+    area: Int64Array
+    begins: Int64Array
+    ends: Int64Array
+    x: Int64Array
+    y: Int64Array
+    of_side: Int64Array
 
 
 def trace_regions(labels: IntegerArray, *, background_id: int | None = None) -> Iterator[Region]:
@@ -128,7 +127,7 @@ def _edges(labels: IntegerArray, background_id: int | None, *, forward: int) -> 
     return _Edges(*np.concatenate(found, axis=1))
 
 
-def _pieces(ids: IntegerArray, others: IntegerArray, first: int, *, forward: int) -> _Indices:
+def _pieces(ids: IntegerArray, others: IntegerArray, first: int, *, forward: int) -> Int64Array:
     """Return the longest runs in which `ids` (n, W) is one class and differs from `others`, int64 (4, N)."""
     is_edge = (ids != others) & (ids != _OUTSIDE)
     joined = is_edge[:, 1:] & is_edge[:, :-1] & (ids[:, 1:] == ids[:, :-1])
@@ -167,7 +166,7 @@ def _outlines(flat: _Edges, upright: _Edges) -> _Outlines:
     return _Outlines(flat.class_id[order[firsts]], area, begins, ends, x, y, of_side)
 
 
-def _cycles(after: _Indices) -> tuple[_Indices, _Indices]:
+def _cycles(after: Int64Array) -> tuple[Int64Array, Int64Array]:
     """Return the elements of a permutation cycle by cycle, and the position where each cycle begins.
 
     A cycle begins with its smallest element, and the cycles are sorted by it. Each round doubles the distance of the
@@ -191,7 +190,7 @@ def _cycles(after: _Indices) -> tuple[_Indices, _Indices]:
     return order, firsts
 
 
-def _matched(ends: tuple[_Indices, ...], starts: tuple[_Indices, ...]) -> _Indices:
+def _matched(ends: tuple[Int64Array, ...], starts: tuple[Int64Array, ...]) -> Int64Array:
     """Return the equal start for each end (class, x, y, sign); the sign decides between two candidates."""
     most = [int(values.max()) + 1 for values in starts]
     after = np.empty(len(ends[0]), np.int64)
@@ -199,10 +198,10 @@ def _matched(ends: tuple[_Indices, ...], starts: tuple[_Indices, ...]) -> _Indic
     return after
 
 
-def _as_numbers(places: tuple[_Indices, ...], most: Sequence[int]) -> _Indices:
+def _as_numbers(places: tuple[Int64Array, ...], most: Sequence[int]) -> Int64Array:
     """Return one number for each (class, x, y, sign), in the same order."""
     class_id, x, y, sign = places
-    numbers: _Indices = 2 * ((class_id * most[1] + x) * most[2] + y) + (sign > 0)
+    numbers: Int64Array = 2 * ((class_id * most[1] + x) * most[2] + y) + (sign > 0)
     return numbers
 
 
@@ -250,7 +249,7 @@ def _area(ring: Ring) -> int:
     return sum(x * (ring[(index + 1) % len(ring)][1] - y) for index, (x, y) in enumerate(ring))
 
 
-def _around(outlines: _Outlines, labels: IntegerArray, upright: _Edges) -> _Indices:
+def _around(outlines: _Outlines, labels: IntegerArray, upright: _Edges) -> Int64Array:
     """Return the outline of the outer ring for the region of each outline, (M,).
 
     The pixels to the left of a hole belong to the region, up to its next edge. That edge belongs to the outer ring, or
@@ -270,7 +269,7 @@ def _around(outlines: _Outlines, labels: IntegerArray, upright: _Edges) -> _Indi
     return around
 
 
-def _holes(outlines: _Outlines, height: int) -> tuple[_Indices, _Indices, _Indices]:
+def _holes(outlines: _Outlines, height: int) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Return the outlines of holes from left to right, and the uppermost leftmost corner of each."""
     least = np.minimum.reduceat(outlines.x * height + outlines.y, outlines.begins)
     holes = np.flatnonzero(outlines.area < 0)
@@ -278,7 +277,7 @@ def _holes(outlines: _Outlines, height: int) -> tuple[_Indices, _Indices, _Indic
     return (holes, *np.divmod(least[holes], height))
 
 
-def _holes_of(outlines: _Outlines, around: _Indices, height: int) -> dict[int, list[int]]:
+def _holes_of(outlines: _Outlines, around: Int64Array, height: int) -> dict[int, list[int]]:
     """Return the outlines of the holes for each outer ring with holes."""
     found: dict[int, list[int]] = {}
     holes = _holes(outlines, height)[0]
@@ -287,7 +286,7 @@ def _holes_of(outlines: _Outlines, around: _Indices, height: int) -> dict[int, l
     return found
 
 
-def _begins_of_runs(labels: IntegerArray, x: _Indices, y: _Indices) -> _Indices:
+def _begins_of_runs(labels: IntegerArray, x: Int64Array, y: Int64Array) -> Int64Array:
     """Return the start of the run of equal pixels that ends at each given pixel from the left."""
     found = np.empty(len(x), np.int64)
     by_row = np.argsort(y, kind="stable")

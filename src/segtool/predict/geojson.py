@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segtool.array_types import IntegerArray
 from segtool.files import atomic_path, refuse_existing
-from segtool.images.arrays import IntegerArray
 from segtool.predict.contours import Region, trace_regions
 
 CONVENTION = "pixel edges: x to the right, y down, origin at the top left corner of the image"

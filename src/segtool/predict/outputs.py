@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from segtool.array_types import FloatArray, IntegerArray
 from segtool.contract import ModelContract
 from segtool.files import sha256_of, write_with
-from segtool.images.arrays import FloatArray, IntegerArray, count_labels
+from segtool.images.arrays import count_labels
 from segtool.images.image_io import write_labels
 from segtool.images.pictures import write_color, write_overlay
 from segtool.predict.naming import SUFFIXES, with_kind

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from segtool.data.arrays import Labels
-from segtool.data.base import Dataset, Images, Indices, Size
+from segtool.array_types import IndexArray, IntegerArray, UInt8Array
+from segtool.data.base import Dataset, Size
 from segtool.evaluate.comparison import Comparisons
 from segtool.evaluate.evaluate import EvaluateOptions
 from segtool.evaluate.evaluation import Evaluation
@@ -106,7 +106,7 @@ def short_name(model: Path) -> str:
     return str(Path(model.resolve().parent.name, model.name)) if in_run else model.name
 
 
-def _shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images, Labels, Labels]:
+def _shown(predictor: Predictor, data: Dataset, chosen: IndexArray) -> tuple[UInt8Array, IntegerArray, IntegerArray]:
     """Return images, truths and predictions (n, h, w), at the size of the model, or of the first image if it tiles."""
     if predictor.answer_image is None:
         images, truths = data.arrays(chosen, size=(predictor.contract.height, predictor.contract.width))
@@ -117,7 +117,7 @@ def _shown(predictor: Predictor, data: Dataset, chosen: Indices) -> tuple[Images
     return images, truths, np.stack([resize_labels(labels, height, width) for labels in answers])
 
 
-def _labels(predictor: Predictor, data: Dataset, chosen: Indices, size: Size) -> Labels:
+def _labels(predictor: Predictor, data: Dataset, chosen: IndexArray, size: Size) -> IntegerArray:
     """Return the labels (n, H, W) of a model for some images, at the size of another model."""
     return np.stack([resize_labels(labels, *size) for labels in _shown(predictor, data, chosen)[2]])
 

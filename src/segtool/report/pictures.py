@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.array_types import IntegerArray, UInt8Array
 from segtool.contract import default_palette
 from segtool.data.classes import Classes
 from segtool.errors import DataError
@@ -18,17 +17,14 @@ from segtool.report.style import drawable_names, require_matplotlib
 from segtool.report.tables import TableRow, present_classes, table_rows
 from segtool.text import percent
 
-Labels = npt.NDArray[np.integer[Any]]
-Pixels = npt.NDArray[np.uint8]
-
 # Distinct for red-green colour blindness and in grey: blue, orange and a dark red, after Okabe and Ito.
 _BOTH, _FIRST, _SECOND, _NEITHER = (250, 250, 250), (0, 114, 178), (230, 159, 0), (90, 30, 30)
 
 
 def plot_predictions(
-    images: Pixels,
-    truths: Labels,
-    predictions: Labels,
+    images: UInt8Array,
+    truths: IntegerArray,
+    predictions: IntegerArray,
     path: str | Path,
     *,
     classes: Classes,
@@ -95,9 +91,9 @@ def plot_predictions(
 
 
 def plot_differences(
-    images: Pixels,
-    truths: Labels,
-    predictions: Sequence[Labels],
+    images: UInt8Array,
+    truths: IntegerArray,
+    predictions: Sequence[IntegerArray],
     path: str | Path,
     *,
     names: Sequence[str],
@@ -153,13 +149,15 @@ def plot_differences(
     draw_grid(rows, Heading(f"Where {names[0]} and {names[1]} differ", notes, legend, columns), path, box=360)
 
 
-def who_is_right(truth: Labels, first: Labels, second: Labels, *, ignore_id: int | None) -> Pixels:
+def who_is_right(
+    truth: IntegerArray, first: IntegerArray, second: IntegerArray, *, ignore_id: int | None
+) -> UInt8Array:
     """Return a picture uint8 (h, w, 3) that shows which of two label maps is right; ignored pixels are grey."""
-    palette: Pixels = np.asarray([_NEITHER, _FIRST, _SECOND, _BOTH, IGNORED_COLOR], np.uint8)
+    palette: UInt8Array = np.asarray([_NEITHER, _FIRST, _SECOND, _BOTH, IGNORED_COLOR], np.uint8)
     states = (first == truth).astype(np.intp) + 2 * (second == truth)
     if ignore_id is not None:
         states[truth == ignore_id] = 4
-    picture: Pixels = palette[states]
+    picture: UInt8Array = palette[states]
     return picture
 
 
@@ -167,7 +165,7 @@ def _palette(classes: Classes) -> Sequence[Color]:
     return default_palette(len(classes.names), background_id=classes.background_id)
 
 
-def _check(images: Pixels, labels: Sequence[Labels]) -> None:
+def _check(images: UInt8Array, labels: Sequence[IntegerArray]) -> None:
     """Refuse arrays whose shapes do not match."""
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         raise DataError(
@@ -182,7 +180,7 @@ def _check(images: Pixels, labels: Sequence[Labels]) -> None:
         )
 
 
-def _check_range(predictions: Labels, count: int) -> None:
+def _check_range(predictions: IntegerArray, count: int) -> None:
     """Refuse predictions out of range, which have no colour; the metrics check only counted pixels."""
     low, high = int(predictions.min()), int(predictions.max())
     if low < 0 or high >= count:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from segtool.array_types import Float64Array
 from segtool.errors import DataError
 from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, style, write_heading
 
-Values = npt.NDArray[np.float64]
 History = Sequence[Mapping[str, Any]]
 _LOG_RATIO = 20  # curves with a larger ratio of maximum to minimum need a logarithmic axis
 _NOTE = "IoU and Dice: mean over the foreground classes, from one confusion matrix over all validation images"
@@ -111,7 +110,7 @@ def training_charts(history: History) -> dict[str, Chart]:
     return found
 
 
-def column(history: History, name: str) -> Values:
+def column(history: History, name: str) -> Float64Array:
     """Return one column of the history as float64 (epochs,); missing and non-finite values are NaN."""
     try:
         values = [float("nan" if row.get(name) in (None, "") else row[name]) for row in history]
@@ -123,7 +122,7 @@ def column(history: History, name: str) -> Values:
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def highest(epochs: Values, values: Values) -> tuple[float, float] | None:
+def highest(epochs: Float64Array, values: Float64Array) -> tuple[float, float] | None:
     """Return (epoch, value) of the first highest value; None if no value is finite."""
     if not np.isfinite(values).any():
         return None
@@ -131,17 +130,17 @@ def highest(epochs: Values, values: Values) -> tuple[float, float] | None:
     return float(epochs[index]), float(values[index])
 
 
-def needs_log(values: Values) -> bool:
+def needs_log(values: Float64Array) -> bool:
     """Return whether the finite `values` are positive and span more than `_LOG_RATIO`."""
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() / finite.min() > _LOG_RATIO)
 
 
-def _values(history: History, chart: _Axes, curve: _Curve) -> Values:
+def _values(history: History, chart: _Axes, curve: _Curve) -> Float64Array:
     return column(history, curve.column) * chart.scale
 
 
-def _epochs(history: History) -> Values:
+def _epochs(history: History) -> Float64Array:
     """Return the epoch numbers of the history; 1, 2, ... if they are missing."""
     epochs = column(history, "epoch")
     return epochs if np.isfinite(epochs).all() else np.arange(1, len(history) + 1, dtype=np.float64)
@@ -189,7 +188,7 @@ def _mark_highest(axes: Any, curve: _Curve, point: tuple[float, float] | None) -
         axes.plot([point[0]], [point[1]], "D", markersize=7, color=LIGHT[curve.role], label=label)
 
 
-def _describe(series: Sequence[tuple[str, Values]], epochs: Values) -> str:
+def _describe(series: Sequence[tuple[str, Float64Array]], epochs: Float64Array) -> str:
     parts = []
     for label, values in series:
         finite = values[np.isfinite(values)]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray, IntegerArray, UInt8Array
 from segtool.contract import ModelContract
-from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.images.image_io import resize_labels
 from segtool.images.pixels import Pixels
 from segtool.runtime.tiling import TileOption, merged_scores, predict_tiled, uses_tiles

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray, IntegerArray, UInt8Array
 from segtool.contract import GoldenPair
 from segtool.errors import DataError, ModelFileError, ProviderError, SegtoolError
-from segtool.images.arrays import FloatArray, IntegerArray, UInt8Array
 from segtool.images.decoding import MAX_PIXELS
 from segtool.images.image_io import decode_pixels, resize_labels, to_channels
 from segtool.images.pixels import ArrayPixels, resize_image

@@ -14,8 +14,8 @@ from typing import BinaryIO, cast
 import numpy as np
 from PIL import Image
 
+from segtool.array_types import UInt8Array
 from segtool.errors import DataError
-from segtool.images.arrays import UInt8Array
 from segtool.images.decoding import decoding, opened, refuse_too_many
 from segtool.images.image_io import to_channels
 

@@ -19,9 +19,9 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.errors import DataError
-from segtool.images.arrays import FloatArray, UInt8Array
 from segtool.images.pixels import Pixels
 
 TileOption = Literal["auto", "never"] | tuple[int, int]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from segtool.array_types import IntegerArray
 from segtool.contract import GoldenPair
 from segtool.errors import ContractError
-from segtool.images.arrays import IntegerArray
 
 # Processors sum in different orders, so a pixel on the edge between two classes may change its class. INT8 adds the
 # rounding of each layer. A wrong or saturating kernel differs by far more.

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from segtool.data.arrays import Labels
+from segtool.array_types import IntegerArray
 from segtool.errors import TrainingError
 from segtool.train import faster
 from segtool.train.recipes import BALANCED, LOSSES, NONE, parse_weights
@@ -92,7 +92,7 @@ class PixelAccuracy(keras.metrics.Mean):  # type: ignore[misc]  # keras carries 
         super().update_state(right, sample_weight)
 
 
-def class_weights(text: str, labels: Iterable[Labels], *, num_classes: int) -> list[float] | None:
+def class_weights(text: str, labels: Iterable[IntegerArray], *, num_classes: int) -> list[float] | None:
     """Return the weight of a pixel of each class.
 
     Parameters

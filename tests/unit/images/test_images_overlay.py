@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from segtool.images.arrays import UInt8Array
+from segtool.array_types import UInt8Array
 from segtool.images.legend import PAPER, Key, Legend, legend_keys
 from segtool.images.pictures import overlay, write_overlay
 

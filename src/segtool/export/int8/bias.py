@@ -19,17 +19,17 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.export.int8.pieces import run_in_pieces
 from segtool.export.running import reduced, run_batches
 from segtool.export.stages import Progress
-from segtool.images.arrays import Array, UInt8Array
 
 _MEAN = "GlobalAveragePool"
 
 
 def correct_biases(
     int8: onnx.ModelProto,
-    wanted: Mapping[str, Array],
+    wanted: Mapping[str, AnyArray],
     batches: Sequence[UInt8Array],
     *,
     progress: Progress | None = None,
@@ -75,10 +75,10 @@ def _biases(graph: onnx.GraphProto) -> dict[str, tuple[str, str]]:
     }
 
 
-def channel_means(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[UInt8Array]) -> dict[str, Array]:
+def channel_means(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[UInt8Array]) -> dict[str, AnyArray]:
     """Return the mean of each channel, float64 (C,), of each named (n, C, H, W) value over all images."""
     pooled, found = reduced(model, names, {_MEAN: {}})
-    sums: dict[str, Array] = {}
+    sums: dict[str, AnyArray] = {}
     for values in run_batches(pooled, list(found[_MEAN].values()), iter(batches), only=True):
         for name, mean in found[_MEAN].items():
             total = values[mean].sum((0, 2, 3), dtype=np.float64)
@@ -86,7 +86,7 @@ def channel_means(model: onnx.ModelProto, names: Sequence[str], batches: Sequenc
     return {name: total / sum(map(len, batches)) for name, total in sums.items()}
 
 
-def _mean(values: Sequence[Array]) -> Array:
+def _mean(values: Sequence[AnyArray]) -> AnyArray:
     """Return the mean of each channel, float64 (C,), of batches (n, C, H, W) by their images."""
     total = sum(value.mean(axis=(2, 3), dtype=np.float64).sum(0) for value in values)
     return np.asarray(total / sum(map(len, values)))

@@ -25,10 +25,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, to_ir
 from segtool.export.running import run_batches
-from segtool.images.arrays import Array, UInt8Array
 
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
 _PERCENTILE = 99.9
@@ -45,11 +45,11 @@ class Chain:
     readers: tuple[ir.Node, ...]
 
 
-def channel_ranges(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> dict[str, Array]:
+def channel_ranges(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> dict[str, AnyArray]:
     """Return, by the name of its maker, the range (C,) of each channel of each map that can be equalized."""
     graph = to_ir(model).graph
     found = {str(chain.value.name): str(chain.maker.name) for chain in chains(graph)}
-    sums: dict[str, Array] = {}
+    sums: dict[str, AnyArray] = {}
     images = 0
     for values in run_batches(model, list(found), batches) if found else ():
         images += len(next(iter(values.values())))
@@ -60,7 +60,7 @@ def channel_ranges(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> dic
     return {maker: sums[value] / images for value, maker in found.items() if value in sums}
 
 
-def equalize(model: onnx.ModelProto, ranges: dict[str, Array], *, strength: float) -> onnx.ModelProto:
+def equalize(model: onnx.ModelProto, ranges: dict[str, AnyArray], *, strength: float) -> onnx.ModelProto:
     """Return the same function with like channel ranges.
 
     Parameters
@@ -82,10 +82,10 @@ def equalize(model: onnx.ModelProto, ranges: dict[str, Array], *, strength: floa
     return ir.to_proto(work)
 
 
-def factors(ranges: Array, strength: float) -> Array:
+def factors(ranges: AnyArray, strength: float) -> AnyArray:
     """Return the factor, 1 or more, of each channel: float64 (C,)."""
     largest = ranges.max()
-    found: Array = (largest / np.maximum(ranges, largest / _MOST)) ** strength
+    found: AnyArray = (largest / np.maximum(ranges, largest / _MOST)) ** strength
     return found
 
 
@@ -127,7 +127,7 @@ def _reads(node: ir.Node, value: ir.Value) -> bool:
     return node.op_type == "Conv" and node.inputs[0] is value and node.attributes.get_int("group", 1) == 1
 
 
-def _scale(chain: Chain, factor: Array) -> None:
+def _scale(chain: Chain, factor: AnyArray) -> None:
     column = factor[:, None, None, None]
     _replace(chain.maker, 1, column, "weight")
     if len(chain.maker.inputs) > 2 and chain.maker.inputs[2] is not None:
@@ -139,6 +139,6 @@ def _scale(chain: Chain, factor: Array) -> None:
         _replace(reader, 1, 1 / factor[None, :, None, None], "weight")
 
 
-def _replace(node: ir.Node, index: int, factor: Array, role: str) -> None:
+def _replace(node: ir.Node, index: int, factor: AnyArray, role: str) -> None:
     old = g.own_array(node.inputs[index], role)
     g.set_constant(node, index, (old * factor).astype(old.dtype), role)

@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterator, Sequence
 
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.export.keras_to_onnx import INPUT
 from segtool.export.running import open_graph
-from segtool.images.arrays import Array, UInt8Array
 
 
 def run_in_pieces(
     model: onnx.ModelProto, ends: Collection[str], batches: Sequence[UInt8Array]
-) -> Iterator[tuple[str, list[Array]]]:
+) -> Iterator[tuple[str, list[AnyArray]]]:
     """Yield the values in `ends`, in the order of the graph, one array for each batch.
 
     Parameters
@@ -31,7 +31,7 @@ def run_in_pieces(
     """
     graph = _Graph(model)
     steps = graph.steps_to(ends)
-    live: list[dict[str, Array]] = [{INPUT: batch} for batch in batches]
+    live: list[dict[str, AnyArray]] = [{INPUT: batch} for batch in batches]
     begin = 0
     for number, node in enumerate(steps):
         found = [name for name in node.output if name in ends]
@@ -76,7 +76,9 @@ class _Graph:
         """Return the names of the values, other than constants, that nodes read."""
         return {name for node in steps for name in node.input if not self._is_constant(name)}
 
-    def piece(self, steps: Sequence[onnx.NodeProto], outputs: Sequence[str], live: dict[str, Array]) -> onnx.ModelProto:
+    def piece(
+        self, steps: Sequence[onnx.NodeProto], outputs: Sequence[str], live: dict[str, AnyArray]
+    ) -> onnx.ModelProto:
         """Return a model of some nodes; what they read and do not make is its input, typed as in `live`."""
         made = {name for node in steps for name in node.output}
         inputs = [

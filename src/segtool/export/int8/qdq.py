@@ -14,10 +14,10 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
+from segtool.array_types import AnyArray
 from segtool.export.int8.layers import Points, points, range_source
 from segtool.export.passes import graph as g
 from segtool.export.passes import to_ir, to_onnx
-from segtool.images.arrays import Array
 
 _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
 
@@ -30,7 +30,7 @@ class Integers:
     largest_weight: int = 127
 
 
-def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, Array]:
+def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, AnyArray]:
     """Return the scale and the zero point (a 0-d int8 or uint8) of a range that holds 0.
 
     Raises
@@ -47,7 +47,9 @@ def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, Ar
     return scale, np.array(point, np.int8 if signed else np.uint8)
 
 
-def quantized_weights(weights: Array, bias: Array, scale: float, largest: int) -> tuple[Array, Array, Array]:
+def quantized_weights(
+    weights: AnyArray, bias: AnyArray, scale: float, largest: int
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Return int8 weights (K, C, h, w), their float32 scales (K,), and the int32 bias (K,).
 
     Parameters
@@ -121,7 +123,7 @@ def _quantize_values(
 
 def _group_parameters(
     group: tuple[ir.Value, ...], ranges: Mapping[str, tuple[float, float]], integers: Integers, *, pixels: bool
-) -> tuple[np.float32, Array]:
+) -> tuple[np.float32, AnyArray]:
     if pixels:
         return np.float32(1), np.array(-128, np.int8) if integers.signed else np.array(0, np.uint8)
     bounds = [ranges[str(value.name)] for value in range_source(group)]
@@ -179,7 +181,7 @@ def _quantize_weights(node: ir.Node, scale: float, integers: Integers) -> None:
     _dequantized(node, 2, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
 
 
-def _dequantized(node: ir.Node, index: int, whole: Array, scales: Array, role: str) -> None:
+def _dequantized(node: ir.Node, index: int, whole: AnyArray, scales: AnyArray, role: str) -> None:
     points_ = np.zeros(len(whole), whole.dtype)
     names = {"q": whole, "scale": scales, "zero_point": points_}
     inputs = [g.add_constant(node, item, f"{role}_{key}") for key, item in names.items()]

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import onnx
 
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.errors import ExportError
 from segtool.export.options import CALIBRATIONS
 from segtool.export.running import reduced, run_batches
-from segtool.images.arrays import Array, UInt8Array
 
 _PERCENTILE = 99.999
 _LEVELS = 128
@@ -32,7 +32,7 @@ class _MinMax:
     def __init__(self) -> None:
         self.low, self.high = 0.0, 0.0
 
-    def add(self, values: Array) -> None:
+    def add(self, values: AnyArray) -> None:
         """Look at more values."""
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
 
@@ -55,7 +55,7 @@ class Histogram(_MinMax):
         self.half, self.edge = half, 0.0
         self.counts = np.zeros(2 * half, np.int64)
 
-    def add(self, values: Array) -> None:
+    def add(self, values: AnyArray) -> None:
         """Count more values."""
         super().add(values)
         largest = max(self.high, -self.low)
@@ -68,9 +68,9 @@ class Histogram(_MinMax):
         if self.edge:
             self.counts += np.histogram(values, 2 * self.half, (-self.edge, self.edge))[0]
 
-    def edges(self) -> Array:
+    def edges(self) -> AnyArray:
         """Return the 2 `half` + 1 edges of the bins."""
-        found: Array = np.linspace(-self.edge, self.edge, 2 * self.half + 1)
+        found: AnyArray = np.linspace(-self.edge, self.edge, 2 * self.half + 1)
         return found
 
 
@@ -123,15 +123,15 @@ def entropy_limit(histogram: Histogram) -> float:
     return float(best[1])
 
 
-def _in_levels(counts: Array) -> Array:
+def _in_levels(counts: AnyArray) -> AnyArray:
     level = np.arange(len(counts)) * _LEVELS // len(counts)
     filled = counts > 0
     sums, members = np.bincount(level, counts, _LEVELS), np.bincount(level, filled, _LEVELS)
-    mean: Array = (sums / np.maximum(members, 1))[level] * filled
+    mean: AnyArray = (sums / np.maximum(members, 1))[level] * filled
     return mean
 
 
-def _divergence(p: Array, q: Array) -> float:
+def _divergence(p: AnyArray, q: AnyArray) -> float:
     if not p.sum() or not q.sum():
         return float("inf")
     p, q = p / p.sum(), q / q.sum()
@@ -177,7 +177,7 @@ def calibrate(
 
 def _looked_at(
     model: onnx.ModelProto, names: Sequence[str], batches: Iterator[UInt8Array], *, whole: bool
-) -> Iterator[dict[str, Array]]:
+) -> Iterator[dict[str, AnyArray]]:
     """Yield each named value for each batch: the `whole` map, or its extremes, and NaN where a number is not finite."""
     if whole:
         yield from run_batches(model, names, batches, only=True)
@@ -188,7 +188,7 @@ def _looked_at(
         yield {name: _extremes(*(values[group[name]] for group in found.values())) for name in names}
 
 
-def _extremes(low: Array, high: Array, total: Array) -> Array:
+def _extremes(low: AnyArray, high: AnyArray, total: AnyArray) -> AnyArray:
     # An extreme may be finite beside a NaN; a sum is not. 0 is in every range.
     with np.errstate(invalid="ignore"):
         return np.stack([low, high, 0 * total])

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes.rewrite import Refused
-from segtool.images.arrays import Array
 
 # f(a) <= f(b) for a <= b, whatever the attributes (LeakyRelu and Elu: see `is_monotone`).
 _MONOTONE = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "Softsign", "Softplus", "Clip"})
@@ -17,15 +17,15 @@ ACTIVATIONS = _MONOTONE | {"LeakyRelu", "Elu"}
 """Operators that treat each number alone."""
 
 
-def array(value: ir.Value | None) -> Array | None:
+def array(value: ir.Value | None) -> AnyArray | None:
     """Return the values of a constant, None of anything else."""
     if value is None or value.const_value is None or value.is_graph_input():
         return None
-    found: Array = value.const_value.numpy()
+    found: AnyArray = value.const_value.numpy()
     return found
 
 
-def own_array(value: ir.Value | None, what: str) -> Array:
+def own_array(value: ir.Value | None, what: str) -> AnyArray:
     """Return the values of a constant that only one node uses."""
     found = array(value)
     if value is None or found is None:
@@ -84,7 +84,7 @@ def explicit_pads(node: ir.Node, dims: int = 2) -> list[int]:
     return ints(node, "pads", [0] * (2 * dims))
 
 
-def output_channels(node: ir.Node, weights: Array) -> tuple[Any, ...]:
+def output_channels(node: ir.Node, weights: AnyArray) -> tuple[Any, ...]:
     """Return the index that lays a number a channel along the output channels of a convolution's weights.
 
     Those of a Conv are (K, C, h, w), of a ConvTranspose (C, K, h, w).
@@ -110,7 +110,7 @@ def is_monotone(node: ir.Node) -> bool:
     return node.op_type in _MONOTONE
 
 
-def per_channel(node: ir.Node) -> tuple[ir.Value, Array] | None:
+def per_channel(node: ir.Node) -> tuple[ir.Value, AnyArray] | None:
     """Return the (N, C, H, W) input and the constant (C,) of a Mul or Add of one number a channel; None otherwise."""
     for value, other in (tuple(node.inputs), tuple(reversed(node.inputs))):
         numbers = array(other)
@@ -123,7 +123,7 @@ def per_channel(node: ir.Node) -> tuple[ir.Value, Array] | None:
     return None
 
 
-def add_constant(node: ir.Node, values: Array, role: str) -> ir.Value:
+def add_constant(node: ir.Node, values: AnyArray, role: str) -> ir.Value:
     """Add a constant to the graph of `node`, named after the node and its role there."""
     graph = _graph(node)
     stem = f"{node.name or node.outputs[0].name}/{role}"
@@ -135,7 +135,7 @@ def add_constant(node: ir.Node, values: Array, role: str) -> ir.Value:
     return value
 
 
-def set_constant(node: ir.Node, index: int, values: Array, role: str) -> None:
+def set_constant(node: ir.Node, index: int, values: AnyArray, role: str) -> None:
     """Give a node a new constant input; the old one goes when nothing uses it any more."""
     new, old = add_constant(node, values, role), node.inputs[index] if index < len(node.inputs) else None
     if index >= len(node.inputs):

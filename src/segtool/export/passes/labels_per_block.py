@@ -19,9 +19,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
-from segtool.images.arrays import Array
 
 
 def apply(node: ir.Node) -> str | None:
@@ -52,7 +52,7 @@ def _is_class_arg_max(node: ir.Node) -> bool:
     return node.attributes.get_int("axis", 0) in (1, -3) and node.attributes.get_int("keepdims", 1) == 0
 
 
-def block_weights(node: ir.Node) -> Array:
+def block_weights(node: ir.Node) -> AnyArray:
     """Return the weights (C, K, a, b) of a transposed convolution that makes blocks."""
     weights = g.own_array(node.inputs[1], "weight")
     kernel = list(weights.shape[2:])
@@ -65,7 +65,7 @@ def block_weights(node: ir.Node) -> Array:
     return weights
 
 
-def _product(place: ir.Node, up: ir.Node, weights: Array) -> ir.Value:
+def _product(place: ir.Node, up: ir.Node, weights: AnyArray) -> ir.Value:
     """Return the blocks, (N, h, w, a b K), the classes last."""
     channels, classes, rows, columns = weights.shape
     matrix = weights.transpose(0, 2, 3, 1).reshape(channels, -1)

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
-from segtool.images.arrays import Array
 
 _TO_FRONT = (0, 3, 1, 2)
 _ELEMENT_WISE = frozenset({"Cast", "Mul", "Add", "Sub", "Div"})
@@ -58,17 +58,17 @@ def _is_scalar_operation(node: ir.Node) -> bool:
     return constants.count(None) == 1 if len(constants) == 1 else _one_scalar(constants)
 
 
-def _one_scalar(constants: list[Array | None]) -> bool:
+def _one_scalar(constants: list[AnyArray | None]) -> bool:
     numbers = [item for item in constants if item is not None]
     return len(constants) == 2 and len(numbers) == 1 and numbers[0].size == 1 and numbers[0].ndim <= 4
 
 
-def _permuted_pads(node: ir.Node) -> Array | None:
+def _permuted_pads(node: ir.Node) -> AnyArray | None:
     pads = g.array(node.inputs[1])
     if pads is None or len(node.inputs) > 3 or pads.size != 8:
         raise Refused("the padding before it is computed, or of some axes alone")
     order = np.array(_TO_FRONT)
-    permuted: Array = np.concatenate([pads[:4][order], pads[4:][order]]).astype(np.int64)
+    permuted: AnyArray = np.concatenate([pads[:4][order], pads[4:][order]]).astype(np.int64)
     return permuted
 
 

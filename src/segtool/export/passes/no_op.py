@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Rewrite
-from segtool.images.arrays import Array
 
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
 
@@ -29,7 +29,7 @@ def apply(node: ir.Node) -> str | None:
     return None
 
 
-def _keeps_shape(constant: Array, kept: ir.Value) -> bool:
+def _keeps_shape(constant: AnyArray, kept: ir.Value) -> bool:
     return kept.shape is not None and constant.size == 1 and constant.ndim <= len(kept.shape)
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
-from segtool.images.arrays import Array
 
 
 def apply(node: ir.Node) -> str | None:
@@ -42,7 +42,7 @@ def is_zero(node: ir.Node) -> bool:
     return value is None or (number is not None and bool(np.all(number == 0)))
 
 
-def _pads(node: ir.Node) -> Array:
+def _pads(node: ir.Node) -> AnyArray:
     pads = g.array(node.inputs[1])
     if pads is None:
         raise Refused("its pads are computed")

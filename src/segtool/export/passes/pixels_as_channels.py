@@ -23,9 +23,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
-from segtool.images.arrays import Array
 
 BLOCK = 4
 
@@ -68,7 +68,7 @@ def apply(node: ir.Node) -> str | None:
     return f"{channels} channels in, {weights.shape[0]} out are {blocks.shape[1]} in, {blocks.shape[0]} out"
 
 
-def block_weights(weights: Array, begin: int) -> tuple[Array, int]:
+def block_weights(weights: AnyArray, begin: int) -> tuple[AnyArray, int]:
     """Return the weights over blocks (4 K, 4 C, h, taps), and how many blocks of padding are in front.
 
     Parameters

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtool.export.pruning.groups import Floats, Reader, Window
+from segtool.array_types import FloatingArray
+from segtool.export.pruning.groups import Reader, Window
 
 ROWS = 1 << 15
 """Positions of a map, over all images, that a fit looks at, at most; spread at random where there are more."""
@@ -44,12 +45,14 @@ class Moments:
         Over how many positions, for the mean.
     """
 
-    inputs: Floats
-    answers: Floats
+    inputs: FloatingArray
+    answers: FloatingArray
     rows: int
 
 
-def measure(reader: Reader, pairs: Iterable[tuple[Floats, Floats]], *, images: int, seed: int = 0) -> Moments:
+def measure(
+    reader: Reader, pairs: Iterable[tuple[FloatingArray, FloatingArray]], *, images: int, seed: int = 0
+) -> Moments:
     """Return the moments of a reader.
 
     Parameters
@@ -79,7 +82,7 @@ def measure(reader: Reader, pairs: Iterable[tuple[Floats, Floats]], *, images: i
     return Moments(inputs / rows, answers / rows, rows)
 
 
-def _windows(values: Floats, window: Window, place: tuple[npt.NDArray[np.intp], ...]) -> Floats:
+def _windows(values: FloatingArray, window: Window, place: tuple[npt.NDArray[np.intp], ...]) -> FloatingArray:
     """Return what the window sees at some positions of the output, (rows, C k)."""
     top, left, bottom, right = window.pads
     padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
@@ -97,7 +100,7 @@ def _windows(values: Floats, window: Window, place: tuple[npt.NDArray[np.intp], 
     return np.stack(taps, axis=2).reshape(len(image), -1)
 
 
-def removal_order(moments: Floats, weights: Floats) -> npt.NDArray[np.intp]:
+def removal_order(moments: FloatingArray, weights: FloatingArray) -> npt.NDArray[np.intp]:
     """Return all channels in the order in which they can best be spared.
 
     Parameters
@@ -110,7 +113,7 @@ def removal_order(moments: Floats, weights: Floats) -> npt.NDArray[np.intp]:
     count = len(moments)
     ridge = max(RIDGE * float(np.trace(moments)) / count, _LEAST_RIDGE)
     inverse = np.linalg.inv(moments + ridge * np.eye(count))
-    products: Floats = weights.T.astype(np.float64) @ weights  # of the weights only |W_c|^2 counts
+    products: FloatingArray = weights.T.astype(np.float64) @ weights  # of the weights only |W_c|^2 counts
     alive = np.arange(count)
     order = []
     while len(alive):
@@ -125,12 +128,12 @@ def removal_order(moments: Floats, weights: Floats) -> npt.NDArray[np.intp]:
     return np.array(order, np.intp)
 
 
-def _without(matrix: Floats, index: int) -> Floats:
+def _without(matrix: FloatingArray, index: int) -> FloatingArray:
     """Return a square matrix without one row and column."""
     return np.delete(np.delete(matrix, index, axis=0), index, axis=1)
 
 
-def channel_moments(reader: Reader, moments: Moments) -> Floats:
+def channel_moments(reader: Reader, moments: Moments) -> FloatingArray:
     """Return the covariance of the channels, float64 (C, C), at the middle of a reader's window."""
     taps = reader.window.kernel[0] * reader.window.kernel[1]
     middle = np.arange(reader.weights.shape[1]) * taps + taps // 2
@@ -138,7 +141,7 @@ def channel_moments(reader: Reader, moments: Moments) -> Floats:
     return moments.inputs[np.ix_(middle, middle)] - np.outer(mean, mean)
 
 
-def fit(reader: Reader, moments: Moments, kept: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+def fit(reader: Reader, moments: Moments, kept: npt.NDArray[np.intp]) -> tuple[FloatingArray, FloatingArray]:
     """Return the weights (K, len(kept), rows, columns) and bias (K,) of a reader that sees some channels alone.
 
     Least squares with a ridge towards the weights that the reader has.

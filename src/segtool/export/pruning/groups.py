@@ -10,10 +10,10 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
+from segtool.array_types import FloatingArray
 from segtool.export.passes import Refused, to_ir, to_onnx
 from segtool.export.passes import graph as g
 
-Floats = npt.NDArray[np.floating]
 # They treat each channel alone, as activations do.
 _POOLINGS = frozenset({"MaxPool", "AveragePool"})
 
@@ -53,8 +53,8 @@ class Reader:
     name: str
     output: str
     window: Window
-    weights: Floats
-    bias: Floats
+    weights: FloatingArray
+    bias: FloatingArray
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,10 @@ def find_groups(model: onnx.ModelProto) -> tuple[Group, ...]:
 
 
 def without_channels(
-    model: onnx.ModelProto, group: Group, kept: npt.NDArray[np.intp], fitted: Mapping[str, tuple[Floats, Floats]]
+    model: onnx.ModelProto,
+    group: Group,
+    kept: npt.NDArray[np.intp],
+    fitted: Mapping[str, tuple[FloatingArray, FloatingArray]],
 ) -> onnx.ModelProto:
     """Return a graph that makes only some channels of a group.
 

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from segtool.array_types import FloatingArray, UInt8Array
 from segtool.export.pruning.fitting import Moments, channel_moments, fit, measure, removal_order
-from segtool.export.pruning.groups import Floats, Group, find_groups, without_channels
+from segtool.export.pruning.groups import Group, find_groups, without_channels
 from segtool.export.running import label_agreement, run_batches, run_labels
 from segtool.export.stages import Progress
 from segtool.export.stamp import census
-from segtool.images.arrays import UInt8Array
 
 logger = logging.getLogger(__name__)
 SHARES = (7 / 8, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
@@ -189,7 +189,7 @@ class _Work:
             for reader in group.readers
         }
 
-    def _pairs(self, model: onnx.ModelProto, source: str, output: str) -> Iterator[tuple[Floats, Floats]]:
+    def _pairs(self, model: onnx.ModelProto, source: str, output: str) -> Iterator[tuple[FloatingArray, FloatingArray]]:
         if model is self.model:
             for values in run_batches(model, [source, output], iter(self.fitted), only=True):
                 yield values[source], values[output]

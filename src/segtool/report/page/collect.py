@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import segtool
+from segtool.array_types import IntegerArray
 from segtool.errors import DataError, ModelFileError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluation_of, tally_of
 from segtool.evaluate.evaluation import Evaluation
@@ -26,7 +27,7 @@ from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import read_run
 from segtool.report.page.model_files import ModelFile
 from segtool.report.page.options import GraphFacts, Progress, ReportOptions
-from segtool.report.page.scoring import Changes, Labels, extremes, image_scores
+from segtool.report.page.scoring import Changes, extremes, image_scores
 from segtool.report.page.shared_images import same_images, select_images, training_facts
 from segtool.report.page.timing import measure_models, speed_ratio
 
@@ -149,7 +150,7 @@ def _score_group(
     selection = models[group[0]].selection
     names = selection.names
 
-    def compare(at: int, labels: Sequence[Labels]) -> None:
+    def compare(at: int, labels: Sequence[IntegerArray]) -> None:
         for pair in pairs:
             first, second = (labels[group.index(number)] for number in (pair.float32, pair.int8))
             for place, maps in enumerate(zip(first, second, strict=True), start=at):

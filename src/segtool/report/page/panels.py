@@ -6,19 +6,17 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segtool.array_types import IntegerArray, UInt8Array
 from segtool.data.base import Dataset
 from segtool.metrics import confusion_matrix
 from segtool.report.page.scoring import largest_confusions
 from segtool.report.pixels import color_labels, fit, gray_to_rgb
 
-Labels = npt.NDArray[np.integer[Any]]
-Pixels = npt.NDArray[np.uint8]
 Palette = Sequence[tuple[int, int, int]]
 
 # Distinct for all common kinds of colour blindness, on dark and light images.
@@ -50,7 +48,7 @@ class Panel:
     height: int
 
 
-def example_panels(dataset: Dataset, index: int, prediction: Labels, palette: Palette) -> list[Panel]:
+def example_panels(dataset: Dataset, index: int, prediction: IntegerArray, palette: Palette) -> list[Panel]:
     """Return image, truth, prediction and difference of one image; `prediction` (h, w) at the size of the truth."""
     image, truth = dataset.image(index), dataset.label(index)
     matrix = confusion_matrix(truth, prediction, dataset.num_classes, ignore_id=dataset.ignore_id)
@@ -64,7 +62,9 @@ def example_panels(dataset: Dataset, index: int, prediction: Labels, palette: Pa
     ]
 
 
-def change_panels(dataset: Dataset, index: int, first: Labels, second: Labels, palette: Palette) -> list[Panel]:
+def change_panels(
+    dataset: Dataset, index: int, first: IntegerArray, second: IntegerArray, palette: Palette
+) -> list[Panel]:
     """Return image, the labels of two models, and their difference."""
     image = dataset.image(index)
     matrix = confusion_matrix(first, second, dataset.num_classes)
@@ -78,7 +78,7 @@ def change_panels(dataset: Dataset, index: int, first: Labels, second: Labels, p
     ]
 
 
-def difference(image: Pixels, truth: Labels, prediction: Labels, dataset: Dataset) -> Pixels:
+def difference(image: UInt8Array, truth: IntegerArray, prediction: IntegerArray, dataset: Dataset) -> UInt8Array:
     """Return the dimmed image with wrong pixels in colour, uint8 (h, w, 3).
 
     Foreground predicted as background is `MISSED`. Background predicted as foreground is `INVENTED`. One class
@@ -103,28 +103,30 @@ def difference_words(matrix: npt.NDArray[np.int64], class_names: Sequence[str], 
     return f"{wrong:,} of {total:,} pixels differ: {', '.join(parts)}"
 
 
-def _on(image: Pixels, labels: Labels, layers: Sequence[tuple[npt.NDArray[np.bool_], tuple[int, int, int]]]) -> Pixels:
+def _on(
+    image: UInt8Array, labels: IntegerArray, layers: Sequence[tuple[npt.NDArray[np.bool_], tuple[int, int, int]]]
+) -> UInt8Array:
     """Return the dimmed image at the size of `labels`, with the pixels of each layer in its colour."""
     pixels = fit(gray_to_rgb(image), (labels.shape[0], labels.shape[1]))
-    shown: Pixels = np.rint(pixels * _DIM).astype(np.uint8)
+    shown: UInt8Array = np.rint(pixels * _DIM).astype(np.uint8)
     for mask, color in layers:
         shown[mask] = color
     return shown
 
 
-def _labels_panel(heading: str, labels: Labels, dataset: Dataset, palette: Palette) -> Panel:
+def _labels_panel(heading: str, labels: IntegerArray, dataset: Dataset, palette: Palette) -> Panel:
     present = [int(value) for value in np.unique(labels) if value not in (dataset.background_id, dataset.ignore_id)]
     names = [dataset.class_names[value] for value in present]
     words = f"classes {', '.join(names)}" if names else "only background"
     return _panel(heading, words, color_labels(labels, palette, ignore_id=dataset.ignore_id))
 
 
-def _image_words(dataset: Dataset, index: int, image: Pixels) -> str:
+def _image_words(dataset: Dataset, index: int, image: UInt8Array) -> str:
     kind = "grey" if dataset.channels == 1 else "colour"
     return f"{dataset.sample_names[index]}, {kind}, {image.shape[0]} x {image.shape[1]} pixels"
 
 
-def _panel(heading: str, words: str, pixels: Pixels) -> Panel:
+def _panel(heading: str, words: str, pixels: UInt8Array) -> Panel:
     height, width = pixels.shape[:2]
     factor = _LONGEST / max(height, width)
     if factor < 1:
@@ -133,7 +135,7 @@ def _panel(heading: str, words: str, pixels: Pixels) -> Panel:
     return Panel(heading, f"{heading}: {words}", data_uri(pixels), width, height)
 
 
-def data_uri(pixels: Pixels) -> str:
+def data_uri(pixels: UInt8Array) -> str:
     """Return uint8 (h, w, 3) pixels as a data URI with a PNG; up to 256 colours are stored losslessly as a palette."""
     red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
     colors, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)

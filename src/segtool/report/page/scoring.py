@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import IntegerArray
 from segtool.data.base import Dataset
 from segtool.evaluate.evaluation import Evaluation
 from segtool.images.image_io import resize_labels
 from segtool.metrics import confusion_matrix
 from segtool.models.predictor import Predictor
 
-Labels = npt.NDArray[np.integer[Any]]
 _LISTED = 12
 
 
@@ -62,7 +62,7 @@ class Changes:
     changed: int = 0
     images: list[tuple[int, str, int]] = field(default_factory=list)
 
-    def add(self, index: int, name: str, first: Labels, second: Labels) -> None:
+    def add(self, index: int, name: str, first: IntegerArray, second: IntegerArray) -> None:
         """Count the labels (h, w) that two models gave for one image."""
         differ = first != second
         count = int(differ.sum())
@@ -133,7 +133,7 @@ def largest_confusions(
     ]
 
 
-def labels_at(predictor: Predictor, dataset: Dataset, index: int) -> Labels:
+def labels_at(predictor: Predictor, dataset: Dataset, index: int) -> IntegerArray:
     """Return the labels of a model for one image, (h, w) at the size of its truth."""
     if predictor.answer_image is not None:
         return predictor.answer_image(dataset.image(index))[0]

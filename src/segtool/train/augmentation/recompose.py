@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.train.augmentation.samples import Images, Labels, Mask, Samples
+from segtool.array_types import BoolArray, IntegerArray, UInt8Array
+from segtool.train.augmentation.samples import Samples
 
 GAP = 3  # empty columns that separate two objects of one class
 
@@ -21,8 +22,8 @@ GAP = 3  # empty columns that separate two objects of one class
 class Piece:
     """An object: pixels uint8 (h, w, C), 0 outside its mask; mask bool (h, w); class id; left edge in pixels."""
 
-    pixels: Images
-    mask: Mask
+    pixels: UInt8Array
+    mask: BoolArray
     class_id: int
     left: int
 
@@ -44,7 +45,7 @@ def recompose(samples: Samples, strength: float, rng: np.random.Generator) -> Sa
     return replace(samples, images=images, labels=labels)
 
 
-def _pieces(image: Images, label: Labels, ground: int) -> list[Piece]:
+def _pieces(image: UInt8Array, label: IntegerArray, ground: int) -> list[Piece]:
     """Return the objects of one image, from left to right."""
     pieces = []
     for class_id in np.unique(label).tolist():
@@ -61,7 +62,7 @@ def _runs(filled: npt.NDArray[np.bool_]) -> list[slice]:
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
-def _piece(image: Images, mask: Mask, class_id: int, columns: slice) -> Piece:
+def _piece(image: UInt8Array, mask: BoolArray, class_id: int, columns: slice) -> Piece:
     rows = np.flatnonzero(mask[:, columns].any(1))
     box = slice(int(rows[0]), int(rows[-1]) + 1), columns
     return Piece(image[box] * mask[box][..., None], mask[box], class_id, columns.start)
@@ -80,7 +81,7 @@ def _place(piece: Piece, shape: tuple[int, ...], *, limit: int, rng: np.random.G
     return slice(top, top + height), slice(left, left + width)
 
 
-def _paste(piece: Piece, image: Images, label: Labels, *, ground: int) -> None:
+def _paste(piece: Piece, image: UInt8Array, label: IntegerArray, *, ground: int) -> None:
     """Draw a piece into a window of an image and its labels; the window has the size of the piece."""
     np.maximum(image, piece.pixels, out=image)
     lower = (label == ground) | (label > piece.class_id)

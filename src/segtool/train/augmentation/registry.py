@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segtool.array_types import BoolArray, IntegerArray, UInt8Array
 from segtool.data.classes import Classes
 from segtool.errors import TrainingError
 from segtool.train.augmentation.intensity import brightness, contrast, noise
 from segtool.train.augmentation.moves import flip_horizontal, flip_vertical, shift
 from segtool.train.augmentation.recompose import recompose
-from segtool.train.augmentation.samples import Change, Images, Labels, Mask, Samples
+from segtool.train.augmentation.samples import Change, Samples
 from segtool.train.augmentation.warps import elastic, scale
 
 NONE = "none"
@@ -90,7 +91,9 @@ class Augmenter:
     def __bool__(self) -> bool:
         return bool(self._steps)
 
-    def __call__(self, images: Images, labels: Labels, rng: np.random.Generator) -> tuple[Images, Labels, Mask]:
+    def __call__(
+        self, images: UInt8Array, labels: IntegerArray, rng: np.random.Generator
+    ) -> tuple[UInt8Array, IntegerArray, BoolArray]:
         """Return changed images uint8 (N, H, W, C), labels (N, H, W), and bool (N, H, W): False where unknown."""
         samples = Samples(images, labels, np.ones(labels.shape, np.bool_), self._background_id)
         for change, strength in self._steps:

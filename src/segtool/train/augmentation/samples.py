@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.integer[Any]]
-Mask = npt.NDArray[np.bool_]
+from segtool.array_types import BoolArray, IntegerArray, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -31,9 +27,9 @@ class Samples:
         The background class; None if the data have none.
     """
 
-    images: Images
-    labels: Labels
-    known: Mask
+    images: UInt8Array
+    labels: IntegerArray
+    known: BoolArray
     background_id: int | None = None
 
 

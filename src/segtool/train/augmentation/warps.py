@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from segtool.array_types import FloatArray
 from segtool.train.augmentation.samples import Samples
 
-Field = npt.NDArray[np.float32]
 GRID = 16  # pixels between the nodes of an elastic deformation
 
 
@@ -59,7 +59,7 @@ def elastic(samples: Samples, strength: float, rng: np.random.Generator) -> Samp
     )
 
 
-def warp(samples: Samples, rows: Field, columns: Field) -> Samples:
+def warp(samples: Samples, rows: FloatArray, columns: FloatArray) -> Samples:
     """Resample a batch: pixel (y, x) of image n takes the value at (rows[n, y, x], columns[n, y, x]).
 
     Parameters
@@ -80,7 +80,7 @@ def warp(samples: Samples, rows: Field, columns: Field) -> Samples:
     return replace(samples, images=images, labels=labels, known=known)
 
 
-def _bilinear(samples: Samples, rows: Field, columns: Field) -> npt.NDArray[np.uint8]:
+def _bilinear(samples: Samples, rows: FloatArray, columns: FloatArray) -> npt.NDArray[np.uint8]:
     """Return uint8 (N, H, W, C), rounded to the nearest grey level."""
     pixels = samples.images.reshape(-1, samples.images.shape[-1])
     top, left = np.floor(rows), np.floor(columns)
@@ -92,7 +92,7 @@ def _bilinear(samples: Samples, rows: Field, columns: Field) -> npt.NDArray[np.u
     return np.rint(mixed).astype(np.uint8)
 
 
-def _flat(rows: Field, columns: Field, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
+def _flat(rows: FloatArray, columns: FloatArray, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
     """Return indices (N, H, W) into the pixels of all images; positions outside are clipped to the edge."""
     count, height, width = shape
     y = np.clip(rows, 0, height - 1).astype(np.intp)
@@ -100,11 +100,11 @@ def _flat(rows: Field, columns: Field, shape: tuple[int, ...]) -> npt.NDArray[np
     return (np.arange(count) * (height * width))[:, None, None] + y * width + x
 
 
-def _about_centre(size: int) -> Field:
+def _about_centre(size: int) -> FloatArray:
     return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
 
 
-def _spline_weights(size: int) -> Field:
+def _spline_weights(size: int) -> FloatArray:
     """Return float32 (size, nodes): weights of the nodes for each pixel, uniform cubic B-splines; rows sum to 1."""
     place = np.arange(size) / GRID
     first = place.astype(np.intp)
