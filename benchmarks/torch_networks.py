@@ -124,13 +124,18 @@ NETWORKS = {
 
 def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
     """Train with cross-entropy at the size of the output."""
-    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
+    is_transformer = any(isinstance(module, nn.LayerNorm) for module in network.modules())
+    rate = 5e-4 if is_transformer else 2e-3
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-4)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1  # so that the averages follow in so few steps
     weights = torch.tensor([0.5] + [1.0] * (len(CLASSES) - 1))
     network.train()
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
+            group["lr"] = rate * (1 - step / steps) + 1e-5
         chosen = torch.randperm(len(images), generator=generator)[:8]
         scores = network(images[chosen])
         scores = nn.functional.interpolate(scores, SIZE, mode="bilinear", align_corners=False)
@@ -173,7 +178,7 @@ def export(network: nn.Module, path: Path, opset: int, *, dynamo: bool) -> None:
         )
 
 
-def main(out: Path, names: list[str], steps: int = 100) -> None:
+def main(out: Path, names: list[str], steps: int = 150) -> None:
     """Make the networks of these names, all without one."""
     torch.set_num_threads(2)
     images, labels = shapes(COUNT, seed=0)

@@ -20,6 +20,7 @@ from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
 
 FEW = settings(max_examples=25)
 SMALL = 1e-5
+SIX = {"low": np.float32(0), "high": np.float32(6)}
 small = st.integers(1, 4)
 channels = st.sampled_from([1, 3, 4])
 
@@ -213,17 +214,22 @@ def test_a_shift_as_a_convolution_and_by_rows_is_bit_exact():
     blocks=st.integers(1, 4),
     kernel=st.sampled_from([1, 3, 5]),
     more=st.sampled_from([0, 4]),
+    clamp=st.sampled_from(["Relu", "Clip", ""]),
     seed=st.integers(0, 99),
 )
-def test_pixels_as_channels(channels, blocks, kernel, more, seed):
+def test_pixels_as_channels(channels, blocks, kernel, more, clamp, seed):
     side = (kernel - 1) // 2
     nodes = [
         node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
         node("Cast", "t", "f", to=1),
-        node("Conv", "f w b", "y", pads=[side, side, side, side + more]),
+        node("Conv", "f w b", "c" if clamp else "y", pads=[side, side, side, side + more]),
+        *([node(clamp, "c low high" if clamp == "Clip" else "c", "y")] if clamp else []),
     ]
-    before = make(nodes, weights(channels, 5, kernel), ["N", 6, 4 * blocks, channels], dtype=np.uint8)
+    constants = {**weights(channels, 5, kernel), **(SIX if clamp == "Clip" else {})}
+    before = make(nodes, constants, ["N", 6, 4 * blocks, channels], dtype=np.uint8)
     after = rewritten(before, PIXELS_AS_CHANNELS)
+    if clamp:
+        assert kinds(after)[kinds(after).index("Conv") + 1] == clamp
     x = np.random.default_rng(seed).integers(0, 256, (2, 6, 4 * blocks, channels), np.uint8)
     assert_same(before, after, x, atol=SMALL * 255)
 
@@ -279,11 +285,11 @@ def test_a_leaky_relu_as_a_maximum_needs_its_map_for_itself():
     rewritten(ordinary, LEAKY_AS_MAXIMUM, changes=0)
 
 
-def upsampled(factor=2, *, relu=True, bias=True, extra=(), outputs=("y",), **attributes):
-    """A transposed convolution whose kernel is its stride, maybe a ReLU, and a convolution."""
+def upsampled(factor=2, *, relu="Relu", bias=True, extra=(), outputs=("y",), **attributes):
+    """A transposed convolution whose kernel is its stride, maybe a ReLU or a Clip, and a convolution."""
     nodes = [
         node("ConvTranspose", "x w b" if bias else "x w", "u", strides=[factor] * 2, **attributes),
-        *([node("Relu", "u", "r")] if relu else []),
+        *([node(relu, "u low high" if relu == "Clip" else "u", "r")] if relu else []),
         node("Conv", "r v" if relu else "u v", "y", pads=[1] * 4),
         *extra,
     ]
@@ -291,23 +297,26 @@ def upsampled(factor=2, *, relu=True, bias=True, extra=(), outputs=("y",), **att
         "w": random(3, 5, factor, factor, seed=1),
         "b": random(5, seed=2),
         "v": random(2, 5, 3, 3, seed=4),
+        **(SIX if relu == "Clip" else {}),
     }
     return make(nodes, constants, ["N", 3, 4, 6], outputs=outputs)
 
 
 @FEW
-@given(factor=st.integers(1, 4), relu=st.booleans(), bias=st.booleans(), seed=st.integers(0, 99))
+@given(
+    factor=st.integers(1, 4), relu=st.sampled_from(["Relu", "Clip", ""]), bias=st.booleans(), seed=st.integers(0, 99)
+)
 def test_blocks_as_channels(factor, relu, bias, seed):
     before = upsampled(factor, relu=relu, bias=bias)
     after = rewritten(before, BLOCKS_AS_CHANNELS)
     assert "ConvTranspose" not in kinds(after)
     if relu:
-        assert kinds(after)[:2] == ["Conv", "Relu"]
+        assert kinds(after)[:2] == ["Conv", relu]
     assert_same(before, after, random(2, 3, 4, 6, seed=seed), atol=SMALL * 10)
 
 
 def test_blocks_with_two_users_are_both_served():
-    before = upsampled(extra=[node("Relu", "u", "z")], outputs=("y", "z"), relu=True)
+    before = upsampled(extra=[node("Relu", "u", "z")], outputs=("y", "z"))
     after = rewritten(before, BLOCKS_AS_CHANNELS)
     x = random(2, 3, 4, 6)
     assert_same(before, after, x, atol=SMALL * 10)

@@ -103,3 +103,10 @@ def with_wrong_ranges(calibrate, factor=50):
         return {name: (low / factor, high / factor) for name, (low, high) in calibrate(*args, **kwargs).items()}
 
     return wrong
+
+
+def quantized(model, batches, *, preset, keep_float=(), **options):
+    """The graph calibrated and quantized, as an export does it."""
+    from segtool.export.quantize import calibrate_for, quantize
+
+    return quantize(calibrate_for(preset, model, batches, **options), keep_float=keep_float)

@@ -167,13 +167,13 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     """
     from segtool.cli.export_summary import print_summary
     from segtool.cli.extras import need_all
-    from segtool.cli.progress import progress_bar
+    from segtool.cli.progress import stages_bar
 
     request = _request(**options)
     need_all()
     from segtool.export import export_model
 
-    with progress_bar("images") as progress:
+    with stages_bar() as progress:
         result = export_model(source, options=request, progress=progress)
     if as_json:
         emit_json("export", result.to_dict())

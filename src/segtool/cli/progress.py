@@ -20,7 +20,10 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stages_bar(unit: str = "") -> Iterator[Callable[[str, float, float], None]]:
-    """Yield a callback (stage, done, total) that moves one bar for each stage on stderr, as `progress_bar` does."""
+    """Yield a callback (stage, done, total) that moves one bar on stderr, as `progress_bar` does, from stage to stage.
+
+    The bar shows the name of the stage and the time left of it; it pulses while `total` is 0.
+    """
     if is_quiet() or not error_console().is_terminal:
         yield lambda *_: None
         return
@@ -30,6 +33,12 @@ def stages_bar(unit: str = "") -> Iterator[Callable[[str, float, float], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"))
     with Progress(*columns, TimeRemainingColumn(), console=error_console(), transient=True) as bar:
         task = bar.add_task("", total=None, count="")
-        yield lambda stage, done, total: bar.update(
-            task, description=stage, completed=done, total=total, count=f"{done}/{total} {unit}" if unit else ""
-        )
+
+        def move(stage: str, done: float, total: float) -> None:
+            nonlocal task
+            if bar.tasks[0].description != stage:
+                bar.remove_task(task)  # the time that is left is not that of the stage before
+                task = bar.add_task(stage, total=None, count="")
+            bar.update(task, completed=done, total=total or None, count=f"{done}/{total} {unit}" if unit else "")
+
+        yield move

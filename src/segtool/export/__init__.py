@@ -18,7 +18,7 @@ def export_model(
     source: str | Path | Any = None,
     *,
     options: ExportOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> ExportResult:
     """Export a trained network: `segtool.export.pipeline.export_model`, imported when it is needed.
 
@@ -34,8 +34,9 @@ def export_model(
     check_versions()
     import_quietly("onnx", extra="export")
     from segtool.export import pipeline
+    from segtool.export.stages import silent
 
-    return pipeline.export_model(source, options=options, progress=progress)
+    return pipeline.export_model(source, options=options, progress=progress or silent)
 
 
 class _Callable(ModuleType):

@@ -22,7 +22,7 @@ from segtool.contract import ModelContract
 from segtool.export.data import images_at_once
 from segtool.export.gates import Parity, compare_parity
 from segtool.export.heads import end_of, with_head
-from segtool.export.job import Job, measure
+from segtool.export.job import FirstLabels, Job, measure
 from segtool.export.passes import (
     FLOAT_REWRITES,
     SHARED_REWRITES,
@@ -62,6 +62,8 @@ class Float32File:
         Images to its output.
     digest
         SHA-256 of the file.
+    labels
+        Its labels on validation images.
     warned
         Warnings that were logged.
     """
@@ -71,6 +73,7 @@ class Float32File:
     score: float
     run: Callable[[UInt8Array], AnyArray]
     digest: str
+    labels: FirstLabels
     warned: tuple[str, ...] = ()
 
 
@@ -113,6 +116,7 @@ def export_float32(job: Job) -> Float32File:
     """
     options = job.options
     converted = job.network.graph
+    job.stage("graph rewrites")
     base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
     # The gate compares a batch and single images, so it needs two.
     images = job.data.real_images(max(2, images_at_once(job.contract, most=options.parity_images)), job.contract)
@@ -123,8 +127,10 @@ def export_float32(job: Job) -> Float32File:
     log_outcomes((*shared, *form.outcomes))
     run, _ = onnx_runner(save(form.graph, job.folder / "float32.onnx"))
     labels = as_labels(run, job.contract.label_dtype)
+    job.stage("parity")
     parity = judge(_parity(converted, form, images, run, job), waive=options.waive)
-    score, metrics = measure(run, job)
+    first = FirstLabels()
+    score, metrics = measure(first.keep(run, job.contract.label_dtype), job, stage="FP32 accuracy")
     if poor := useless({"float32": metrics}):
         logger.warning(poor)
     proven = replace(
@@ -134,7 +140,7 @@ def export_float32(job: Job) -> Float32File:
         gates={"parity": parity},
     )
     digest = publish(form.graph, proven, job, job.target, labels)
-    return Float32File(base, proven, score, run, digest, warned)
+    return Float32File(base, proven, score, run, digest, first, warned)
 
 
 def _parity(
@@ -180,6 +186,7 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
         return _Form(shorter, every, both, {"algorithm": "winograd"})
     if not is_own(job.preset):
         return direct  # it is for another processor, where it was not timed
+    job.stage("Winograd's convolutions")
     ratio = _speedup(direct.graph, shorter, images[:1], job)
     cpu = str(machine_info()["cpu"])
     facts = {"winograd_speedup": ratio.median, "low": ratio.low, "high": ratio.high, "threads": 1, "cpu": cpu}

@@ -1,8 +1,8 @@
 """The INT8 file of an export: quantized, held to the accuracy of FP32, timed against it, published.
 
-Where INT8 loses too much, layers go back to float one by one, the most sensitive first, until it holds; where even
-the last layer does not help, the gate refuses. Where the gate is waived, the file is the one with every layer in INT8:
-layers in float that did not help would only make it slow.
+Where INT8 loses too much, layers go back to float, the most sensitive first, until it holds: 1, 2, 4, ... of them, and
+then fewer again by bisection. Where all but the last layer do not help, the gate refuses. Where the gate is waived, the
+file is the one with every layer in INT8: layers in float that did not help would only make it slow.
 
 Which layers is decided by calibration images, but how many by the validation images that the drop is then reported on.
 Halving these would make both figures noisier, so the file, the report and the log say that such a drop is optimistic.
@@ -11,7 +11,7 @@ Halving these would make both figures noisier, so the file, the report and the l
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,18 @@ from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
-from segtool.export.data import images_at_once
 from segtool.export.float32_file import Float32File
 from segtool.export.gates import measure_speed
 from segtool.export.job import Job, measure
 from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.pruning import Pruned, prune
-from segtool.export.quantize import Quantized, layers_of, quantize, sensitivities
+from segtool.export.quantize import Calibrated, Quantized, calibrate_for, quantize, sensitivities
 from segtool.export.running import Batches, as_labels, onnx_runner, save
 from segtool.export.stamp import publish
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
 
 logger = logging.getLogger(__name__)
+_NAMED = 5  # layers that a message names
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _pruned(float32: Float32File, job: Job) -> Pruned | None:
             "images show which channels are redundant; name more data with --data, or export without --prune. "
             "The FP32 file was written."
         )
-    return prune(float32.base, batches, allowed=allowed / 100, progress=job.progress)
+    return prune(float32.base, batches, allowed=allowed / 100, progress=job.stage("pruning"))
 
 
 def _pruning_facts(pruned: Pruned | None) -> dict[str, Any]:
@@ -127,6 +127,7 @@ def _pruning_facts(pruned: Pruned | None) -> dict[str, Any]:
 
 def _judge_speed(float32: Float32File, found: _Candidate, job: Job) -> dict[str, Any]:
     """Time both files and return the figures; warn of what is not faster and not refused."""
+    job.stage("speed")
     images = job.data.real_images(1, float32.contract)
     speed = measure_speed(
         lambda: float32.run(images), lambda: found.run(images), threads=found.threads, preset=job.preset
@@ -140,46 +141,76 @@ def _judge_speed(float32: Float32File, found: _Candidate, job: Job) -> dict[str,
 def _accurate(
     float32: Float32File, job: Job, *, restore: bool = True
 ) -> tuple[_Candidate, dict[str, float], list[str]]:
-    """Return the first candidate that keeps the accuracy, the one with all in INT8 where none does.
+    """Return a candidate that keeps the accuracy, the one with all in INT8 where none does.
 
-    With it come the sensitivities, where they were measured, and the layers that went back to float: none without
-    `restore`.
+    With it come the sensitivities, where they were measured, and the layers that went back to float, or at last did
+    and did not help: none without `restore`.
     """
-    batches = _batches(job)
-    first = _candidate(
-        float32, job, quantize(float32.base, batches, preset=job.preset, calibration=job.options.calibration)
+    job.stage("calibration")
+    calibrated = calibrate_for(
+        job.preset, float32.base, _batches(job), calibration=job.options.calibration, stages=job.progress
     )
-    found, sensitive = first, dict[str, float]()
-    if restore and not _holds(found):
-        sensitive = _sensitivities(float32, job, found.quantized.strength)
-    kept: list[str] = []
-    for name in sensitive:
-        if _holds(found) or len(kept) + 1 == len(sensitive):
-            break
-        kept.append(name)
-        logger.warning("INT8 loses %.2f points; %s stays in float.", found.accuracy.drop_points, name)
-        again = quantize(
-            float32.base,
-            batches,
-            preset=job.preset,
-            calibration=job.options.calibration,
-            keep_float=kept,
-            strengths=[found.quantized.strength],
-        )
-        found = _candidate(float32, job, again)
-    return found.after(len(kept)) if _holds(found) else first, sensitive, kept
+    first = _candidate(float32, job, calibrated)
+    if not restore or _holds(first):
+        return first, {}, []
+    sensitive = _sensitivities(calibrated, job)
+    order, tried, best = list(sensitive), 0, first
+
+    def holds(count: int) -> bool:
+        nonlocal tried, best
+        tried += 1
+        found = _candidate(float32, job, calibrated, order[:count])
+        logger.info("INT8 with %d layers in float loses %.2f points", count, found.accuracy.drop_points)
+        if _holds(found):
+            best = found
+        return _holds(found)
+
+    most = len(order) - 1
+    count = fewest(holds, most=most)
+    if count is None:
+        return first, sensitive, order[:most]
+    logger.warning(
+        "INT8 loses %.2f points with all layers in INT8: %s stay%s in float.",
+        first.accuracy.drop_points,
+        ", ".join(order[:count]),
+        "s" * (count == 1),
+    )
+    return best.after(tried), sensitive, order[:count]
 
 
-def _candidate(float32: Float32File, job: Job, quantized: Quantized) -> _Candidate:
-    """Measure a quantized model; the gate does not refuse it yet."""
-    contract = float32.contract
+def fewest(holds: Callable[[int], bool], *, most: int) -> int | None:
+    """Return a number, 1 to `most`, that holds, and of those not many more than needed; None where `most` does not.
+
+    Numbers are doubled until one holds, and then halved towards the last one that did not, until there is at most an
+    eighth between the two: each costs a run over the validation images.
+
+    Parameters
+    ----------
+    holds
+        Whether a number does; where one does, larger ones are taken to.
+    most
+        The largest number.
+    """
+    low, high = 0, min(1, most)
+    while high and not holds(high):
+        if high == most:
+            return None
+        low, high = high, min(2 * high, most)
+    while high - low > max(1, high // 8):
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high or None
+
+
+def _candidate(float32: Float32File, job: Job, calibrated: Calibrated, keep_float: Collection[str] = ()) -> _Candidate:
+    """Quantize a model and measure it; the gate does not refuse it yet."""
+    quantized = quantize(calibrated, keep_float=keep_float, progress=job.stage("bias correction"))
     run, threads = onnx_runner(save(quantized.model, job.folder / "int8.onnx"))
-    labels = as_labels(run, contract.label_dtype)
-    score, metrics = measure(run, job)
-    images = job.data.real_images(images_at_once(contract, most=job.options.parity_images), contract)
-    agreement = gates.agreement(as_labels(float32.run, contract.label_dtype)(images), labels(images))
+    score, metrics = measure(float32.labels.compare(run), job, stage="INT8 accuracy")
     count, drop = int(job.data.split.val.size), job.options.max_drop
-    accuracy = gates.compare_accuracy(float32.score, score, images=count, max_drop=drop, label_agreement=agreement)
+    accuracy = gates.compare_accuracy(
+        float32.score, score, images=count, max_drop=drop, label_agreement=float32.labels.agreement
+    )
     return _Candidate(quantized, run, threads, metrics, accuracy)
 
 
@@ -194,18 +225,12 @@ def _judge_accuracy(candidate: _Candidate, kept: Sequence[str], waive: Collectio
     except GateError as error:
         if not kept:
             raise
-        raise GateError(f"{error} Returning {len(kept)} layers to float ({', '.join(kept)}) did not help.") from error
+        named = ", ".join(kept[:_NAMED]) + ", ..." * (len(kept) > _NAMED)
+        raise GateError(f"{error} Returning {len(kept)} layers to float ({named}) did not help.") from error
 
 
-def _sensitivities(float32: Float32File, job: Job, strength: float) -> dict[str, float]:
-    found = sensitivities(
-        float32.base,
-        _batches(job),
-        preset=job.preset,
-        calibration=job.options.calibration,
-        strength=strength,
-        layers=layers_of(float32.base),
-    )
+def _sensitivities(calibrated: Calibrated, job: Job) -> dict[str, float]:
+    found = sensitivities(calibrated, progress=job.stage("sensitivity of layers"))
     for name, share in found.items():
         logger.info("%s alone in INT8 changes the label of %.4f%% of the calibration pixels", name, share * 100)
     return found
@@ -213,7 +238,15 @@ def _sensitivities(float32: Float32File, job: Job, strength: float) -> dict[str,
 
 def _batches(job: Job) -> Batches:
     count = job.options.images_to_calibrate((job.contract.height, job.contract.width))
-    return lambda: job.data.calibration(count, job.contract)
+
+    def batches() -> Iterator[UInt8Array]:
+        done = 0
+        for batch in job.data.calibration(count, job.contract):
+            yield batch
+            done += len(batch)
+            job.progress("calibration", done, count)
+
+    return batches
 
 
 def _facts(quantized: Quantized, job: Job, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:

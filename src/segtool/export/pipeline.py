@@ -25,7 +25,7 @@ from segtool.errors import ExportError, GateError
 from segtool.export.data import ExportData, check_fits, open_data
 from segtool.export.float32_file import export_float32
 from segtool.export.int8_file import export_int8
-from segtool.export.job import Job, Progress
+from segtool.export.job import Job
 from segtool.export.network.keras_network import KerasNetwork, rebuilt_for
 from segtool.export.network.onnx_network import read_onnx
 from segtool.export.network.opening import Network, Raw, open_network
@@ -33,6 +33,7 @@ from segtool.export.options import DEFAULT_OPSET, ExportOptions, ExportResult
 from segtool.export.preflight import check_int8_data, check_options, output_paths
 from segtool.export.presets import preset_for
 from segtool.export.resize.warnings import size_warnings
+from segtool.export.stages import StageLog, Stages, silent
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.custom import load_custom
 from segtool.models.network import NetworkShape, check_exportable, contract_of
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 def export_model(
-    source: str | Path | Any = None, *, options: ExportOptions | None = None, progress: Progress | None = None
+    source: str | Path | Any = None, *, options: ExportOptions | None = None, progress: Stages = silent
 ) -> ExportResult:
     """Export a trained network.
 
@@ -52,7 +53,7 @@ def export_model(
     options
         How; None for the defaults.
     progress
-        Called with (done, total) images while the validation split is evaluated.
+        Called with the name of each stage and (done, total) of what it counts; with (0, 0) where that is not known.
 
     Raises
     ------
@@ -62,7 +63,8 @@ def export_model(
         The model, the data or the outputs are not usable; the message says why.
     """
     with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
-        job = _open(source, options or ExportOptions(), Path(folder), progress)
+        stages = StageLog(progress)
+        job = _open(source, options or ExportOptions(), Path(folder), stages)
         float32 = export_float32(job)
         warned = (*job.warned, *float32.warned)
         if job.int8_target is None:
@@ -75,8 +77,9 @@ def export_model(
     return ExportResult(job.target, float32.contract, job.int8_target, int8, warned)
 
 
-def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progress: Progress | None) -> Job:
+def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progress: Stages) -> Job:
     """Open the network and the data, and refuse what cannot be exported."""
+    progress("opening", 0, 0)
     found = _find(source)
     if found.run and found.run.info.get("status") == "running":
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
@@ -87,6 +90,7 @@ def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progre
     data = open_data(found.run, options.data)
     if options.quantize:
         check_int8_data(data)
+    progress("reading the network", 0, 0)
     rebuilt = rebuilt_for(raw, options) if isinstance(raw, KerasNetwork) else None
     network = open_network(rebuilt or raw, data, options)
     contract = _contract(network, found, data, options)

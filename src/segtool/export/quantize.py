@@ -20,33 +20,76 @@ place of the first convolution's maximum: 0.989, 0.984, but 99.86 % of the label
 convolution with two taps in place of three, on padded pixels: 1.000, 1.001; TopK or MaxPool in place of ArgMax: 1.02,
 1.07; the crop in front of the change of places: 1.002, 1.002.
 
-How strongly channels are equalized is chosen among a few strengths by the labels on calibration images.
+How strongly channels are equalized is chosen among a few strengths by the labels on a few calibration images, with
+ranges of these; the ranges of the chosen one are then those of all images. `calibrate_for` does what does not depend on
+the layers that are in INT8, once; `quantize` makes a model of any of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 
-from segtool.array_types import UInt8Array
+from segtool.array_types import AnyArray, UInt8Array
 from segtool.errors import ExportError
-from segtool.export.int8.bias import correct_biases
+from segtool.export.int8.bias import channel_means, correct_biases
 from segtool.export.int8.equalize import channel_ranges, equalize
-from segtool.export.int8.layers import points, quantizable, range_source
+from segtool.export.int8.layers import points
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
 from segtool.export.presets import Preset
 from segtool.export.running import Batches, label_agreement, run_labels
+from segtool.export.stages import Progress, Stages, silent
 
 logger = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.3, 0.5)
-_FEW = 64  # images for means, for channel ranges and to compare labels on; ranges are over all of them
+# Images for means, for channel ranges and to compare labels on; the ranges of values are over all of them. They are
+# kept in memory, and so are the maps that are in use at one place of the graph: up to some hundred bytes a pixel.
+_FEW, _FEW_PIXELS, _AT_LEAST = 64, 3 << 20, 4
+_FEWEST_PIXELS = 1 << 20  # of them, for the sensitivities: those are one run a layer
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A float model with what its calibration found.
+
+    Attributes
+    ----------
+    model
+        Float, equalized, and rewritten for INT8.
+    layers
+        Names of its convolutions that INT8 can compute, in the order of the graph.
+    ranges
+        Of each value that may become integer.
+    means
+        Of each channel of each of the convolutions' outputs, over `few`.
+    few
+        Some of the calibration images, uint8 (n, H, W, C) each.
+    labels
+        The float model's on `few`, (n, H, W) each.
+    integers
+        The integers to use.
+    images, fingerprint, strength
+        As in `Quantized`.
+    """
+
+    model: onnx.ModelProto
+    layers: tuple[str, ...]
+    ranges: Mapping[str, tuple[float, float]]
+    means: Mapping[str, AnyArray]
+    few: tuple[UInt8Array, ...]
+    labels: tuple[AnyArray, ...]
+    integers: Integers
+    images: int
+    fingerprint: str
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +109,7 @@ class Quantized:
     strength
         How strongly channels were equalized, 0..1.
     agreement
-        Share of pixels, 0..1, of calibration images with the float model's label.
+        Share of pixels, 0..1, of a few calibration images with the float model's label.
     """
 
     model: onnx.ModelProto
@@ -78,125 +121,151 @@ class Quantized:
     agreement: float
 
 
-def quantize(
+def calibrate_for(
+    preset: Preset,
     model: onnx.ModelProto,
     batches: Batches,
     *,
-    preset: Preset,
     calibration: str = "min-max",
-    keep_float: Collection[str] = (),
     strengths: Sequence[float] = STRENGTHS,
-) -> Quantized:
-    """Quantize a float model; its calibration images are streamed, a few times, and none is kept.
+    stages: Stages = silent,
+) -> Calibrated:
+    """Equalize a float model and find its ranges; its calibration images are streamed, and few are kept.
 
     Parameters
     ----------
+    preset
+        The integers to use.
     model
         Float model with input ``image`` uint8 (N, H, W, C), rewritten by `SHARED_REWRITES` for speed.
     batches
         Gives the calibration images, uint8 (n, H, W, C) each, from the training split only, again at every call.
-    preset
-        The integers to use.
     calibration
         "min-max", "percentile" or "entropy".
-    keep_float
-        Names of convolutions, as in `layers`, to leave in float.
     strengths
         Of equalization, 0..1, to choose among.
+    stages
+        Called with the stage and (done, total) strengths.
 
     Raises
     ------
     ExportError
         There are no calibration images, or nothing to quantize.
     """
-    images, fingerprint = _count(batches)
-    ranges = channel_ranges(model, _few(batches))
-    tried: list[tuple[float, float, onnx.ModelProto, tuple[str, ...]]] = []
-    for strength in strengths:
-        like, outcomes = rewrite(equalize(model, ranges, strength=strength), INT8_REWRITES)
-        int8, layers = _in_int8(like, batches, preset, calibration, frozenset(keep_float))
-        share = _agreement(model, int8, batches)
-        logger.info("equalized with strength %g: %.3f%% of the pixels keep their label", strength, share * 100)
-        tried.append((share, strength, int8, layers))
-    share, strength, best, layers = max(tried, key=lambda item: item[0])
-    final, later = rewrite(best, QUANTIZED_REWRITES)
-    log_outcomes((*outcomes, *later))
-    return Quantized(final, images, fingerprint, layers, tuple(sorted(keep_float)), strength, share)
+    few, images, fingerprint = _looked_at(batches())
+    stages("equalization", 0, len(strengths))
+    labels = tuple(run_labels(model, iter(few)))
+    channels = channel_ranges(model, iter(few))
+    integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127)
+    tried = []
+    strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
+    for done, strength in enumerate(strengths, start=1):
+        like, outcomes = rewrite(equalize(model, channels, strength=strength), INT8_REWRITES)
+        layers, watched, outputs = _watched(like)
+        ranges = calibrate(like, watched, few, method=calibration)
+        means = channel_means(like, outputs, few)
+        found = Calibrated(like, layers, ranges, means, few, labels, integers, images, fingerprint, strength)
+        share = 1.0
+        if len(strengths) > 1:
+            share = _agreement(labels, _in_int8(found, frozenset()), few)
+            logger.info("equalized with strength %g: %.3f%% of the pixels keep their label", strength, share * 100)
+        tried.append((share, found, watched))
+        stages("equalization", done, len(strengths))
+    log_outcomes(outcomes)
+    _, best, watched = max(tried, key=lambda item: item[0])
+    return replace(best, ranges=calibrate(best.model, watched, batches(), method=calibration))
 
 
-def sensitivities(
-    model: onnx.ModelProto,
-    batches: Batches,
-    *,
-    preset: Preset,
-    calibration: str,
-    strength: float,
-    layers: Sequence[str],
-) -> dict[str, float]:
-    """Return for each layer the fraction of calibration pixels, 0..1, whose label changes when it alone is in INT8.
+def quantize(
+    calibrated: Calibrated, *, keep_float: Collection[str] = (), progress: Progress | None = None
+) -> Quantized:
+    """Quantize a calibrated model.
 
-    The most sensitive first. `calibration` is as in `quantize`; ranges are from the few images compared on.
+    Parameters
+    ----------
+    calibrated
+        As from `calibrate_for`.
+    keep_float
+        Names of convolutions, among its layers, to leave in float.
+    progress
+        Called with (done, total) layers whose bias is corrected.
     """
-    like, _ = rewrite(equalize(model, channel_ranges(model, _few(batches)), strength=strength), INT8_REWRITES)
-    everything = frozenset(layers)
-    found = {}
-    for name in layers:
-        alone, _ = _in_int8(like, lambda: _few(batches), preset, calibration, everything - {name})
-        found[name] = 1 - _agreement(model, alone, batches)
+    kept = frozenset(keep_float)
+    final, outcomes = rewrite(_in_int8(calibrated, kept, progress=progress), QUANTIZED_REWRITES)
+    log_outcomes(outcomes)
+    share = _agreement(calibrated.labels, final, calibrated.few)
+    logger.info("INT8: %.3f%% of the pixels of calibration images keep their label", share * 100)
+    layers = tuple(name for name in calibrated.layers if name not in kept)
+    images, fingerprint = calibrated.images, calibrated.fingerprint
+    return Quantized(final, images, fingerprint, layers, tuple(sorted(kept)), calibrated.strength, share)
+
+
+def sensitivities(calibrated: Calibrated, *, progress: Progress | None = None) -> dict[str, float]:
+    """Return for each layer the fraction of pixels, 0..1, whose label changes when it alone is in INT8.
+
+    The most sensitive first. The pixels are of a part of the few calibration images.
+    """
+    stride = math.ceil(sum(batch[..., 0].size for batch in calibrated.few) / _FEWEST_PIXELS)
+    few, labels = calibrated.few[::stride], calibrated.labels[::stride]
+    means = channel_means(calibrated.model, list(calibrated.means), few)
+    fewer = replace(calibrated, few=few, labels=labels, means=means)
+    everything, found = frozenset(calibrated.layers), {}
+    for done, name in enumerate(calibrated.layers, start=1):
+        found[name] = 1 - _agreement(fewer.labels, _in_int8(fewer, everything - {name}), fewer.few)
+        if progress is not None:
+            progress(done, len(everything))
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _in_int8(
-    model: onnx.ModelProto, batches: Batches, preset: Preset, calibration: str, keep_float: frozenset[str]
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Return the calibrated and corrected INT8 model, and the names of the layers that are in INT8."""
-    layers, watched = _watched(model, keep_float)
-    if not layers:
+def _in_int8(calibrated: Calibrated, kept: frozenset[str], *, progress: Progress | None = None) -> onnx.ModelProto:
+    """Return the INT8 model with corrected biases."""
+    int8 = insert_qdq(calibrated.model, calibrated.ranges, integers=calibrated.integers, keep_float=kept)
+    return correct_biases(int8, calibrated.means, calibrated.few, progress=progress)
+
+
+def _watched(model: onnx.ModelProto) -> tuple[tuple[str, ...], list[str], list[str]]:
+    """Return the names of the layers that INT8 can compute, of the values whose ranges that takes, and of outputs.
+
+    The values are those of any choice of these layers: with fewer of them no other value becomes integer.
+    """
+    found = points(to_ir(model).graph)
+    if not found.convolutions:
         raise ExportError(
             "No layer of this network can be quantized (it has no convolution before its last); use the FP32 file."
         )
-    ranges = calibrate(model, watched, batches(), method=calibration)
-    integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127)
-    int8 = insert_qdq(model, ranges, integers=integers, keep_float=keep_float)
-    return correct_biases(model, int8, lambda: _few(batches)), layers
+    values = [value for group in found.groups if not is_pixels(group[0]) for value in group]
+    return (
+        tuple(str(node.name) for node in found.convolutions),
+        [str(value.name) for value in values],
+        [str(node.outputs[0].name) for node in found.convolutions],
+    )
 
 
-def _watched(model: onnx.ModelProto, keep_float: frozenset[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Return the names of the layers to quantize, and of the values whose ranges that takes."""
-    work = to_ir(model)
-    found = points(work.graph, keep_float=keep_float)
-    values = [value for group in found.groups if not is_pixels(group[0]) for value in range_source(group)]
-    return tuple(str(node.name) for node in found.convolutions), [str(value.name) for value in values]
+def _agreement(labels: Iterable[AnyArray], int8: onnx.ModelProto, batches: Sequence[UInt8Array]) -> float:
+    return label_agreement(labels, run_labels(int8, iter(batches)))
 
 
-def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Return the names of the convolutions that INT8 can compute, in the order of the graph."""
-    like, _ = rewrite(model, INT8_REWRITES)
-    return tuple(str(node.name) for node in quantizable(to_ir(like).graph))
+def _looked_at(batches: Iterable[UInt8Array]) -> tuple[tuple[UInt8Array, ...], int, str]:
+    """Return some of the batches, spread evenly, the number of all images, and the SHA-256 of their size and pixels.
 
-
-def _agreement(float32: onnx.ModelProto, int8: onnx.ModelProto, batches: Batches) -> float:
-    return label_agreement(run_labels(float32, _few(batches)), run_labels(int8, _few(batches)))
-
-
-def _few(batches: Batches) -> Iterator[UInt8Array]:
-    """Yield the batches up to the `_FEW`th image, at least one."""
-    seen = 0
-    for batch in batches():
-        yield batch
-        seen += len(batch)
-        if seen >= _FEW:
-            return
-
-
-def _count(batches: Batches) -> tuple[int, str]:
-    """Return the number of calibration images and the SHA-256 of their size and pixels."""
-    digest, count = hashlib.sha256(), 0
-    for batch in batches():
+    Every batch is kept until there are too many; then every other one of them goes, and every other one is kept.
+    """
+    digest, count, stride = hashlib.sha256(), 0, 1
+    few: list[UInt8Array] = []
+    for index, batch in enumerate(batches):
         if not count:
             digest.update(repr(batch.shape[1:]).encode())
         count += len(batch)
         digest.update(np.ascontiguousarray(batch).tobytes())
+        if index % stride == 0:
+            few.append(batch)
+        while len(few) > 1 and not _are_few(few):
+            few, stride = few[::2], stride * 2
     if not count:
         raise ExportError("There are no training images to calibrate INT8 on; give data with a training split.")
-    return count, digest.hexdigest()
+    return tuple(few), count, digest.hexdigest()
+
+
+def _are_few(batches: Sequence[UInt8Array]) -> bool:
+    most = max(_AT_LEAST, min(_FEW, _FEW_PIXELS // batches[0][0, ..., 0].size))
+    return sum(map(len, batches)) <= most

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +99,56 @@ def label_agreement(ones: Iterable[AnyArray], others: Iterable[AnyArray]) -> flo
     return same / pixels
 
 
-def _session(model: onnx.ModelProto, names: Sequence[str], *, only: bool) -> Any:
-    import onnxruntime
+def reduced(
+    model: onnx.ModelProto, names: Sequence[str], ops: Mapping[str, Mapping[str, int]]
+) -> tuple[onnx.ModelProto, dict[str, dict[str, str]]]:
+    """Return a model that also reduces some of its values, so that no map has to be copied out of it.
 
+    Parameters
+    ----------
+    model
+        Not changed.
+    names
+        Of values in its graph.
+    ops
+        The operators, with their attributes, that reduce each of them.
+
+    Returns
+    -------
+    onnx.ModelProto
+        The model with the reductions among its values.
+    dict
+        By the operator, the name of each value's reduction.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    found: dict[str, dict[str, str]] = {op: {name: f"{name}/{op}" for name in names} for op in ops}
+    result.graph.node.extend(
+        onnx.helper.make_node(op, [name], [output], **ops[op])
+        for op, outputs in found.items()
+        for name, output in outputs.items()
+    )
+    return result, found
+
+
+def _session(model: onnx.ModelProto, names: Sequence[str], *, only: bool) -> Any:
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     if only:
         del watched.graph.output[:]
     known = {output.name for output in watched.graph.output}
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
+    return open_graph(watched)
+
+
+def open_graph(model: onnx.ModelProto) -> Any:
+    """Return an onnxruntime.InferenceSession of a graph in memory, on the CPU."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what a calibration took
     options.intra_op_num_threads = available_cpus()
     return onnxruntime.InferenceSession(
-        watched.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+        model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
     )

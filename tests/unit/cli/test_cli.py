@@ -198,16 +198,19 @@ def test_the_bar_counts_from_when_there_is_something_to_count(
     assert (words in text) if words else ("3/7" not in text)
 
 
-def test_the_bar_of_several_stages_names_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_has_the_name_of_the_stage_and_begins_again_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(progress, "error_console", lambda: Console(file=stream, force_terminal=True, width=80))
     with progress.stages_bar() as bar:
-        bar("latency", 4, 4)
-        bar("cold start", 0.5, 2)
-    text = stream.getvalue()
-    assert "cold start" in text
-    assert "25%" in text
-    assert "0.5" not in text
+        bar("accuracy", 7, 7)
+        bar("calibration", 0, 0)
+        deadline = time.monotonic() + 300
+        while "calibration" not in stream.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert "%" not in stream.getvalue().split("calibration")[1]  # how many there are is not known yet
+        bar("calibration", 3, 12)
+    assert "25%" in stream.getvalue().split("calibration")[-1]
 
 
 def _exported_run(folder: Path, *files: str) -> None:

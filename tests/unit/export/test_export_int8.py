@@ -6,6 +6,7 @@ import pytest
 from segtool.export.int8.equalize import factors
 from segtool.export.int8.qdq import parameters, quantized_weights
 from segtool.export.int8.ranges import Histogram, _in_levels, entropy_limit, percentile_bounds
+from segtool.export.int8_file import fewest
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,17 @@ def test_levels_keep_what_is_counted_in_them():
 @pytest.mark.parametrize(("strength", "expected"), [(0, [1, 1, 1]), (1, [1, 4, 1000]), (0.5, [1, 2, 1000**0.5])])
 def test_factors(strength, expected):
     np.testing.assert_allclose(factors(np.array([4.0, 1.0, 0.0]), strength), expected)
+
+
+@pytest.mark.parametrize(("needed", "most"), [(1, 1), (1, 59), (2, 59), (5, 59), (23, 59), (40, 59), (59, 59)])
+def test_few_layers_go_back_to_float_and_few_are_tried(needed, most):
+    tried = []
+    found = fewest(lambda count: tried.append(count) or count >= needed, most=most)
+    assert needed <= found <= needed + needed // 7
+    assert found in tried
+    assert len(tried) == len(set(tried)) <= 10
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_no_number_of_layers_is_found_where_all_do_not_help(most):
+    assert fewest(lambda count: False, most=most) is None  # noqa: ARG005

@@ -16,6 +16,7 @@ import segtool.runtime.opening
 from segtool.contract import GoldenPair
 from segtool.errors import ContractError, DataError, ExportError, GateError, OutputExistsError
 from segtool.export import ExportOptions, export_model, float32_file, int8_file, stamp
+from segtool.export.job import FirstLabels
 from segtool.export.stamp import as_stored
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -28,7 +29,12 @@ def test_a_run_is_exported_beside_its_model(run):
     )
     assert names(run) == ["model.int8.onnx", "model.keras", "model.onnx", "run.json"]
     assert (result.float32, result.int8) == (run / "model.onnx", run / "model.int8.onnx")
-    assert seen[-1] == (12, 12)
+    stages = list(dict.fromkeys(stage for stage, _, _ in seen))
+    assert stages[0] == "opening"
+    assert stages[-1] == "speed"
+    assert {"conversion", "parity", "FP32 accuracy", "calibration", "bias correction", "INT8 accuracy"} < set(stages)
+    for stage in ("FP32 accuracy", "INT8 accuracy"):
+        assert [at for at in seen if at[0] == stage][-1] == (stage, 12, 12)
     for path, contract in ((result.float32, result.contract), (result.int8, result.int8_contract)):
         segmenter = segtool.runtime.opening.load(path, provider="cpu")
         assert json.loads(segmenter.contract.to_json()) == json.loads(as_stored(contract).to_json())
@@ -124,7 +130,8 @@ def test_layers_go_back_to_float_until_the_accuracy_holds(run, monkeypatch, capl
     assert facts["layers"] == 3
     # The most sensitive ones, by what each alone changes.
     assert set(facts["float_layers"]) == set(list(facts["sensitivities"])[:2])
-    assert caplog.text.count("stays in float") == 2
+    assert caplog.text.count("stay in float") == 1
+    assert all(name in caplog.text for name in facts["float_layers"])
     assert result.int8_contract.gates["accuracy"]["drop_points"] <= 5
     # The figure is that on the images which decided how many layers went back, and says so wherever it stands.
     assert result.int8_contract.gates["accuracy"]["candidates"] == 3
@@ -141,6 +148,40 @@ def test_a_wrong_calibration_range_exits_4_and_leaves_float32_alone(run, monkeyp
     assert result.exit_code == 4
     assert re.search(r"Accuracy gate.*to float \(.*did not help.*model\.onnx passed and was written", result.stderr)
     assert names(run) == ["model.keras", "model.onnx", "run.json"]
+
+
+@pytest.mark.parametrize("stage", ["calibration", "bias correction", "INT8 accuracy", "speed"])
+def test_a_stop_while_int8_is_made_leaves_the_float32_file(run, stage):
+    def stop(at, _done, _total):
+        if at == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_model(run, options=ExportOptions(quantize=True, max_drop=5), progress=stop)
+    assert names(run) == ["model.keras", "model.onnx", "run.json"]
+    assert segtool.runtime.segmenter.load(run / "model.onnx", provider="cpu").verify().mismatching_pixels == 0
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_labels_are_compared_over_all_batches(scores):
+    random = np.random.default_rng(0)
+    ones, others = random.integers(0, 3, (2, 20, 4, 4)).astype(np.uint8)
+
+    def model(labels):
+        """Images are their own numbers; the output is the labels, or scores whose arg-max they are."""
+        return lambda images: np.eye(3)[labels[images[:, 0, 0, 0]]] if scores else labels[images[:, 0, 0, 0]]
+
+    first, images = FirstLabels(), np.arange(20, dtype=np.uint8)[:, None, None, None]
+    assert np.isnan(first.agreement)
+    for watch, expected in (
+        (lambda: first.keep(model(ones), np.dtype(np.uint8)), np.nan),
+        (lambda: first.compare(model(ones)), 1),
+        (lambda: first.compare(model(others)), (ones == others).mean()),
+    ):
+        run = watch()
+        for start in range(0, 20, 8):
+            run(images[start : start + 8])
+        assert first.agreement == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_file_that_changes_while_it_is_written_is_refused(run, monkeypatch):

@@ -9,17 +9,20 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny
+from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, quantized, tiny_data, trained_tiny
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
+from segtool.export.int8.bias import correct_biases
 from segtool.export.int8.equalize import channel_ranges
 from segtool.export.int8.layers import head
+from segtool.export.int8.qdq import insert_qdq
+from segtool.export.int8.ranges import calibrate
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS, preset_for
-from segtool.export.quantize import layers_of, quantize, sensitivities
-from segtool.export.running import label_agreement
+from segtool.export.quantize import _looked_at, calibrate_for, quantize, sensitivities
+from segtool.export.running import label_agreement, run_batches
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
@@ -52,7 +55,7 @@ def quantized_convolutions(graph):
 @pytest.mark.parametrize("name", PRESETS)
 def test_int8_agrees_with_float_on_almost_every_pixel(float32, name):
     images, _ = tiny_data(16, seed=5)
-    int8 = quantize(float32, batches(), preset=PRESETS[name]).model
+    int8 = quantized(float32, batches(), preset=PRESETS[name]).model
     expected, found = run(float32, images), run(int8, images)
     assert found.dtype == np.uint8
     assert (found == expected).mean() > 0.97
@@ -60,7 +63,7 @@ def test_int8_agrees_with_float_on_almost_every_pixel(float32, name):
 
 
 def test_all_convolutions_but_those_that_score_are_int8_per_channel(float32):
-    graph = quantize(float32, batches(), preset=PRESETS["vnni"]).model.graph
+    graph = quantized(float32, batches(), preset=PRESETS["vnni"]).model.graph
     weights, scales = quantized_convolutions(graph)
     # Of seven convolutions the two that score stay in float; the first makes four pixels at a time,
     # each twice: x and its slope times x, for leaky ReLU.
@@ -71,7 +74,7 @@ def test_all_convolutions_but_those_that_score_are_int8_per_channel(float32):
 
 
 def test_scores_are_of_the_floats_behind_a_normalization_where_they_are(float32):
-    graph = quantize(float32, batches(), preset=PRESETS["vnni"], strengths=[0.3]).model.graph
+    graph = quantized(float32, batches(), preset=PRESETS["vnni"], strengths=[0.3]).model.graph
     producer = {name: node for node in graph.node for name in node.output}
     layouts = [producer[node.input[0]] for node in graph.node if node.op_type == "MatMul"]
     sources = [producer[node.input[0]].op_type for node in layouts if node.op_type == "Transpose"]
@@ -82,7 +85,7 @@ def test_scores_are_of_the_floats_behind_a_normalization_where_they_are(float32)
 
 @pytest.mark.parametrize(("name", "signed", "largest"), [("vnni", False, 127), ("x86", False, 64), ("arm", True, 127)])
 def test_a_preset_decides_the_integers(float32, name, signed, largest):
-    graph = quantize(float32, batches(), preset=PRESETS[name]).model.graph
+    graph = quantized(float32, batches(), preset=PRESETS[name]).model.graph
     constants = {item.name: item for item in graph.initializer}
     points = {constants[node.input[2]].data_type for node in graph.node if node.op_type == "QuantizeLinear"}
     assert points == {TensorProto.INT8 if signed else TensorProto.UINT8}
@@ -92,15 +95,15 @@ def test_a_preset_decides_the_integers(float32, name, signed, largest):
 
 def test_calibration_is_recorded_and_streamed(float32):
     images = tiny_data(24)[0]
-    result = quantize(float32, batches(), preset=PRESETS["vnni"])
+    result = quantized(float32, batches(), preset=PRESETS["vnni"])
     digest = hashlib.sha256(repr(images.shape[1:]).encode() + images.tobytes()).hexdigest()
     assert (result.images, result.fingerprint) == (24, digest)
-    assert quantize(float32, batches(size=5), preset=PRESETS["vnni"]).fingerprint == digest
-    assert quantize(float32, batches(23), preset=PRESETS["vnni"]).fingerprint != digest
+    assert quantized(float32, batches(size=5), preset=PRESETS["vnni"]).fingerprint == digest
+    assert quantized(float32, batches(23), preset=PRESETS["vnni"]).fingerprint != digest
 
 
 def test_only_the_input_and_the_batch_are_symbolic_and_no_metadata_is_left(float32):
-    int8 = quantize(float32, batches(), preset=PRESETS["vnni"]).model
+    int8 = quantized(float32, batches(), preset=PRESETS["vnni"]).model
     assert not int8.metadata_props
     assert {item.domain for item in int8.opset_import} == {""}
     assert int8.graph.input == float32.graph.input
@@ -114,13 +117,13 @@ def test_nothing_is_left_behind(float32, tmp_path, monkeypatch):
     here.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.chdir(here)
-    quantize(float32, batches(), preset=PRESETS["vnni"])
+    quantized(float32, batches(), preset=PRESETS["vnni"])
     assert not [*temporary.iterdir(), *here.iterdir()]
 
 
 def test_no_images_are_refused(float32):
     with pytest.raises(ExportError, match="no training images"):
-        quantize(float32, lambda: iter(()), preset=PRESETS["vnni"])
+        quantized(float32, lambda: iter(()), preset=PRESETS["vnni"])
 
 
 def test_a_network_of_one_convolution_has_nothing_to_quantize():
@@ -129,7 +132,7 @@ def test_a_network_of_one_convolution_has_nothing_to_quantize():
     image = Input((16, 20, 1), dtype="uint8", name="image")
     network = Model(image, layers.Softmax()(layers.Conv2D(3, 1)(layers.Rescaling(1 / 255)(image))))
     with pytest.raises(ExportError, match="can be quantized"):
-        quantize(keras_to_onnx(network), batches(), preset=PRESETS["vnni"])
+        quantized(keras_to_onnx(network), batches(), preset=PRESETS["vnni"])
 
 
 def test_the_head_ends_at_convolutions(float32):
@@ -140,7 +143,7 @@ def test_the_head_ends_at_convolutions(float32):
 
 
 def test_pixels_go_into_the_first_convolution_as_they_are(float32):
-    graph = quantize(float32, batches(), preset=PRESETS["vnni"]).model.graph
+    graph = quantized(float32, batches(), preset=PRESETS["vnni"]).model.graph
     kinds = [node.op_type for node in graph.node]
     assert "Mul" not in kinds
     assert "Cast" not in kinds[:-1]
@@ -149,8 +152,9 @@ def test_pixels_go_into_the_first_convolution_as_they_are(float32):
 
 
 def test_a_layer_can_stay_in_float(float32):
-    layers = layers_of(float32)
-    result = quantize(float32, batches(), preset=PRESETS["vnni"], keep_float=[layers[0], layers[3]], strengths=[0.3])
+    calibrated = calibrate_for(PRESETS["vnni"], float32, batches(), strengths=[0.3])
+    layers = calibrated.layers
+    result = quantize(calibrated, keep_float=[layers[0], layers[3]])
     assert result.layers == (layers[1], layers[2], layers[4])
     assert result.float_layers == tuple(sorted((layers[0], layers[3])))
     assert len(quantized_convolutions(result.model.graph)[0]) == 3
@@ -159,34 +163,42 @@ def test_a_layer_can_stay_in_float(float32):
 
 
 def test_sensitivities_are_of_every_layer_and_sorted(float32):
-    layers = layers_of(float32)
-    found = sensitivities(
-        float32, batches(), preset=PRESETS["vnni"], calibration="min-max", strength=0.3, layers=layers
-    )
-    assert set(found) == set(layers)
+    calibrated = calibrate_for(PRESETS["vnni"], float32, batches(), strengths=[0.3])
+    found = sensitivities(calibrated)
+    assert set(found) == set(calibrated.layers)
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert all(0 <= share < 0.05 for share in found.values())
 
 
 def test_sensitivities_are_those_of_the_calibration_that_is_asked_for(float32):
-    layers = layers_of(float32)
     found = [
-        sensitivities(float32, batches(), preset=PRESETS["vnni"], calibration=method, strength=0.3, layers=layers)
+        sensitivities(calibrate_for(PRESETS["vnni"], float32, batches(), calibration=method, strengths=[0.3]))
         for method in ("min-max", "entropy")
     ]
     assert found[0] != found[1]
 
 
-def two_convolutions():
-    """Two convolutions, the first of which makes 4 maps that can be equalized."""
+def two_convolutions(clamp="Relu", middle=(), *, cast_first=False):
+    """Two convolutions, the second of which scores; the first makes 4 maps that can be equalized.
+
+    `clamp` is behind the first: "Relu", or "Clip" between 0 and 6. `middle` are nodes from "clamped" to "between".
+    """
     random = np.random.default_rng(0)
     weights = {"w0": random.normal(size=(4, 1, 3, 3)), "w1": random.normal(size=(3, 4, 3, 3))}
+    ends = {"low": np.array(0), "high": np.array(6)} if clamp == "Clip" else {}
+
+    def cast(before, after):
+        return helper.make_node("Cast", [before], [after], to=TensorProto.FLOAT)
+
+    def turn(before, after):
+        return helper.make_node("Transpose", [before], [after], perm=[0, 3, 1, 2])
+
     nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["pixels"], ["map"], perm=[0, 3, 1, 2]),
+        *([cast("image", "pixels"), turn("pixels", "map")] if cast_first else [turn("image", "t"), cast("t", "map")]),
         helper.make_node("Conv", ["map", "w0"], ["made"], name="made", pads=[1] * 4),
-        helper.make_node("Relu", ["made"], ["clamped"]),
-        helper.make_node("Conv", ["clamped", "w1"], ["read"], name="read", pads=[1] * 4),
+        helper.make_node(clamp, ["made", *ends], ["clamped"]),
+        *middle,
+        helper.make_node("Conv", ["between" if middle else "clamped", "w1"], ["read"], name="read", pads=[1] * 4),
         helper.make_node("ArgMax", ["read"], ["best"], axis=1, keepdims=0),
         helper.make_node("Cast", ["best"], ["labels"], to=TensorProto.UINT8),
     ]
@@ -195,7 +207,7 @@ def two_convolutions():
         "twice",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 16, 20, 1])],
         [helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", 16, 20])],
-        [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+        [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in {**weights, **ends}.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
@@ -211,16 +223,100 @@ def test_every_image_weighs_the_same_in_the_ranges_of_channels():
     assert np.abs(first - last).max() > 1
 
 
+@pytest.mark.parametrize("cast_first", [True, False])
+def test_a_clip_behind_a_convolution_ends_its_range(cast_first):
+    """Without it the range is that of the convolution: hundreds, where 6 is the end."""
+    model, images = two_convolutions("Clip", cast_first=cast_first), tiny_data(24)[0]
+    graph = quantized(model, batches(), preset=PRESETS["vnni"], strengths=[0.0]).model.graph
+    constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
+    made = [node for node in graph.node if node.op_type == "QuantizeLinear"][-1]
+    assert constants[made.input[1]] == pytest.approx(6 / 255)
+    assert constants[made.input[2]] == 0
+    found = quantized(model, batches(), preset=PRESETS["vnni"]).model
+    assert (run(model, images) == run(found, images)).mean() > 0.97
+
+
+@pytest.mark.parametrize("method", ["min-max", "percentile", "entropy"])
+def test_a_value_that_is_not_a_number_is_refused_by_every_calibration(method):
+    """0 / 0 at one pixel: the smallest and the largest number of the map are finite for onnxruntime."""
+    images = np.ones((3, HEIGHT, WIDTH, 1), np.uint8)
+    images[1, 3, 5] = 0
+    middle = [
+        helper.make_node("Div", ["map", "map"], ["ratio"]),
+        helper.make_node("Concat", ["ratio"] * 4, ["between"], axis=1),
+    ]
+    model = two_convolutions(middle=middle)
+    assert calibrate(model, ["ratio"], [images[:1]], method=method)["ratio"] == (0, 1)
+    with pytest.raises(ExportError, match="ratio is not finite"):
+        calibrate(model, ["ratio"], [images], method=method)
+
+
+def test_biases_are_those_of_one_run_a_layer(float32):
+    """All layers in one pass, against a pass for each with the layers before it corrected."""
+    calibrated = calibrate_for(PRESETS["vnni"], float32, batches(), strengths=[0.3])
+    int8 = insert_qdq(calibrated.model, calibrated.ranges, integers=calibrated.integers)
+    found = correct_biases(int8, calibrated.means, calibrated.few)
+    expected = onnx.ModelProto()
+    expected.CopyFrom(int8)
+    constants = {item.name: item for item in expected.graph.initializer}
+    dequantized = {node.output[0]: node for node in expected.graph.node if node.op_type == "DequantizeLinear"}
+    layers = [node for node in expected.graph.node if node.op_type == "Conv" and node.output[0] in calibrated.means]
+    assert len(layers) == 5
+    for layer in layers:
+        whole, scale = dequantized[layer.input[2]].input[:2]
+        values = [item[layer.output[0]] for item in run_batches(expected, [layer.output[0]], iter(calibrated.few))]
+        error = calibrated.means[layer.output[0]] - np.concatenate(values).mean((0, 2, 3), dtype=np.float64)
+        steps = np.rint(error / onnx.numpy_helper.to_array(constants[scale]))
+        corrected = (onnx.numpy_helper.to_array(constants[whole]) + steps).astype(np.int32)
+        constants[whole].CopyFrom(onnx.numpy_helper.from_array(corrected, whole))
+    changed = 0
+    by_name = {item.name: onnx.numpy_helper.to_array(item) for item in found.graph.initializer}
+    before = {item.name: onnx.numpy_helper.to_array(item) for item in int8.graph.initializer}
+    for name, item in constants.items():
+        assert np.abs(by_name[name] - onnx.numpy_helper.to_array(item)).max(initial=0) <= 1, name
+        changed += int((by_name[name] != before[name]).sum())
+    assert changed > 10
+
+
+def test_all_images_are_run_once_for_any_number_of_strengths(float32):
+    """Once to count and hash them, and once for the ranges of the strength that was chosen by a few."""
+    calls = []
+    images = batches(256, 16)
+
+    def counted():
+        calls.append(1)
+        return images()
+
+    result = calibrate_for(PRESETS["vnni"], float32, counted)
+    assert len(calls) == 2
+    assert result.images == 256
+    assert sum(map(len, result.few)) == 64
+    kept = {image.tobytes() for batch in result.few for image in batch}
+    places = [index for index, image in enumerate(tiny_data(256)[0]) if image.tobytes() in kept]
+    assert places[0] < 16
+    assert places[-1] >= 192  # spread over all of them
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "fewest", "most"), [((16, 20), 16, 33, 64), ((384, 480), 2, 8, 17), ((1024, 2048), 1, 3, 4)]
+)
+def test_the_images_that_are_kept_are_bounded_by_their_pixels(size, batch, fewest, most):
+    small = np.zeros((batch, 1, 1, 3), np.uint8)
+    few, count, _ = _looked_at(np.broadcast_to(small, (batch, *size, 3)) for _ in range(96 // batch))
+    assert count == 96
+    assert fewest <= sum(map(len, few)) <= most
+
+
 @pytest.mark.parametrize("method", ["min-max", "percentile", "entropy"])
 def test_every_calibration_keeps_the_labels(float32, method):
     images, _ = tiny_data(16, seed=5)
-    int8 = quantize(float32, batches(), preset=PRESETS["vnni"], calibration=method, strengths=[0.3]).model
+    int8 = quantized(float32, batches(), preset=PRESETS["vnni"], calibration=method, strengths=[0.3]).model
     assert (run(float32, images) == run(int8, images)).mean() > 0.97
 
 
 def test_other_calibrations_are_refused(float32):
     with pytest.raises(ExportError, match=r"'magic'.*min-max"):
-        quantize(float32, batches(), preset=PRESETS["vnni"], calibration="magic")
+        quantized(float32, batches(), preset=PRESETS["vnni"], calibration="magic")
 
 
 def test_agreement_counts_pixels_and_not_batches():

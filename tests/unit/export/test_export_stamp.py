@@ -1,13 +1,12 @@
 """What `info` counts in a model file, against numbers from the architecture."""
 
 import pytest
-from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny
+from tiny_nets import KERAS_WARNING, quantized, tiny_data, trained_tiny
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS
-from segtool.export.quantize import quantize
 from segtool.export.stamp import census
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -39,7 +38,7 @@ def test_a_float_network(converted):
 def test_an_int8_network(converted):
     images, _ = tiny_data(8)
     base, _ = rewrite(converted, SHARED_REWRITES)
-    found = census(quantize(base, lambda: iter([images]), preset=PRESETS["vnni"], strengths=[0.0]).model)
+    found = census(quantized(base, lambda: iter([images]), preset=PRESETS["vnni"], strengths=[0.0]).model)
     assert 0.8 < found.int8_share < 1
     assert found.to_dict()["int8_share"] == found.int8_share
     assert found.nodes["QuantizeLinear"] > 0

@@ -7,13 +7,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_nets import KERAS_WARNING
+from tiny_nets import KERAS_WARNING, quantized
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS
-from segtool.export.quantize import quantize
 from segtool.train.architectures import build
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -95,7 +94,7 @@ def test_the_float_file_has_no_trace_of_normalizations(converted: onnx.ModelProt
 
 
 def test_everything_but_the_scores_is_int8(base: onnx.ModelProto) -> None:
-    result = quantize(base, lambda: iter([images(16)]), preset=PRESETS["vnni"])
+    result = quantized(base, lambda: iter([images(16)]), preset=PRESETS["vnni"])
     assert len(result.layers) == 10  # eight convolutions and two upsamplings
     graph = result.model.graph
     kinds = [node.op_type for node in graph.node]
@@ -108,7 +107,7 @@ def test_everything_but_the_scores_is_int8(base: onnx.ModelProto) -> None:
 
 
 def test_what_is_put_side_by_side_has_one_scale(base: onnx.ModelProto) -> None:
-    graph = quantize(base, lambda: iter([images(16)]), preset=PRESETS["vnni"], strengths=[0.0]).model.graph
+    graph = quantized(base, lambda: iter([images(16)]), preset=PRESETS["vnni"], strengths=[0.0]).model.graph
     producer = {name: node for node in graph.node for name in node.output}
     reader = {name: node for node in graph.node for name in node.input}
     (concat,) = (node for node in graph.node if node.op_type == "Concat")

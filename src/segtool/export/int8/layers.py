@@ -9,8 +9,6 @@ import onnx_ir as ir
 
 from segtool.export.passes import graph as g
 
-# Fused into an INT8 convolution: its output is quantized only behind them.
-_CLAMPS = frozenset({"Relu"})
 # What integers pass through as they are: one scale and zero point on both sides.
 _SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Concat"})
 
@@ -100,12 +98,11 @@ def points(graph: ir.Graph, *, keep_float: Collection[str] = ()) -> Points:
 
 
 def quantized_output(node: ir.Node) -> ir.Value:
-    """Return the value behind a convolution that is quantized: behind the clamp on it, where there is one."""
-    output = node.outputs[0]
-    users = [user for user, _ in output.uses()]
-    if len(users) == 1 and users[0].op_type in _CLAMPS and not output.is_graph_output():
-        return users[0].outputs[0]
-    return output
+    """Return the value behind a convolution that is quantized: behind the clamp on it, where there is one.
+
+    The clamp is then fused into the convolution, and no level is spent on what it cuts off.
+    """
+    return g.clamp_on(node).outputs[0]
 
 
 def _close(graph: ir.Graph, wanted: dict[ir.Value, None]) -> None:

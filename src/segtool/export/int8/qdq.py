@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from segtool.array_types import AnyArray
-from segtool.export.int8.layers import Points, points
+from segtool.export.int8.layers import Points, points, range_source
 from segtool.export.passes import graph as g
 from segtool.export.passes import to_ir, to_onnx
 
@@ -83,7 +83,7 @@ def insert_qdq(
     model
         Float model, not changed.
     ranges
-        Of every value that `group_ranges` names.
+        Of every value in the groups of `points`, for this `keep_float` or for fewer layers in float.
     integers
         Which.
     keep_float
@@ -117,7 +117,7 @@ def _quantize_values(
         for value in group:
             scale_of[value] = float(scale)
             exact = _reads_float(value, found.convolutions)
-            _through_integers(value, constants, straight=pixels and not integers.signed, exact=exact)
+            _through_integers(value, constants, straight=not integers.signed and is_pixels(value), exact=exact)
     return {node: scale_of[value] for node, value in inputs.items() if value is not None}
 
 
@@ -126,7 +126,7 @@ def _group_parameters(
 ) -> tuple[np.float32, AnyArray]:
     if pixels:
         return np.float32(1), np.array(-128, np.int8) if integers.signed else np.array(0, np.uint8)
-    bounds = [ranges[str(value.name)] for value in group if str(value.name) in ranges]
+    bounds = [ranges[str(value.name)] for value in range_source(group)]
     low, high = min(item[0] for item in bounds), max(item[1] for item in bounds)
     return parameters(low, high, signed=integers.signed)
 

@@ -45,11 +45,22 @@ def sole_user(value: ir.Value) -> ir.Node:
     return next(iter(users))[0]
 
 
-def relu_on(node: ir.Node) -> ir.Node:
-    """Return the only user of a node where that is a ReLU, else the node."""
+def clamp_on(node: ir.Node) -> ir.Node:
+    """Return the only user of a node where that is a ReLU, or a Clip between two numbers (ReLU6), else the node."""
     users = [user for user, _ in node.outputs[0].uses()]
-    alone = len(users) == 1 and users[0].op_type == "Relu" and not node.outputs[0].is_graph_output()
+    alone = len(users) == 1 and not node.outputs[0].is_graph_output() and _is_clamp(users[0])
     return users[0] if alone else node
+
+
+def _is_clamp(node: ir.Node) -> bool:
+    if node.op_type == "Relu":
+        return True
+    return node.op_type == "Clip" and all(value is None or array(value) is not None for value in node.inputs[1:])
+
+
+def moved(node: ir.Node, value: ir.Value) -> ir.Value:
+    """Put a copy of a clamp, on another value, in front of it, and return its output."""
+    return insert(node, node.op_type, [value, *node.inputs[1:]])
 
 
 def static_shape(value: ir.Value | None, *, start: int = 1) -> tuple[int, ...]:

@@ -115,7 +115,10 @@ class _Sweep:
 
 
 def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> _Sweep:
-    """Apply one rewrite to every node once; new shapes are inferred, and unused nodes dropped, after each change."""
+    """Apply one rewrite to every node once; unused nodes go after each change, and new shapes are inferred at the end.
+
+    What is refused for want of a shape is so again in the next sweep, or not.
+    """
     before, refusals = len(changes), []
     for node in tuple(model.graph):
         if node.graph is None or node.op_type not in item.ops or node.domain:
@@ -129,7 +132,8 @@ def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> _Sweep:
         if change is not None:
             changes.append(f"{name}: {change}")
             RemoveUnusedNodesPass()(model)
-            ShapeInferencePass(strict_mode=False)(model)
+    if len(changes) > before:
+        ShapeInferencePass(strict_mode=False)(model)
     return _Sweep(len(changes) > before, tuple(refusals))
 
 

@@ -12,7 +12,7 @@ Images come from the training split; a quarter of them is only looked at.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,10 +24,10 @@ from segtool.array_types import FloatingArray, UInt8Array
 from segtool.export.pruning.fitting import Moments, channel_moments, fit, measure, removal_order
 from segtool.export.pruning.groups import Group, find_groups, without_channels
 from segtool.export.running import label_agreement, run_batches, run_labels
+from segtool.export.stages import Progress
 from segtool.export.stamp import census
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 SHARES = (7 / 8, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
 """Of a group's channels that stay: the sizes that are tried."""
 
