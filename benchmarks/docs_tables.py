@@ -160,6 +160,10 @@ def _taken(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return limit, str(len(pruned["channels"])), saved, _interval(row["time_over_whole"])
 
 
+def _input_scaling() -> str:
+    return (RESULTS / "input_scaling.md").read_text(encoding="utf-8").strip()
+
+
 def _keras_layers() -> str:
     return (RESULTS / "keras_layers.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
 
@@ -209,6 +213,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-speed": _int8_speed,
     "int8-engines": _int8_engines,
     "pruning": _pruning,
+    "input-scaling": _input_scaling,
     "keras-layers": _keras_layers,
     "throughput": _throughput,
     "install-size": _install_size,

@@ -90,7 +90,7 @@ def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progre
     data = open_data(found.run, options.data)
     if options.quantize:
         check_int8_data(data)
-    progress("reading the network", 0, 0)
+    progress("conversion", 0, 0)
     rebuilt = rebuilt_for(raw, options) if isinstance(raw, KerasNetwork) else None
     network = open_network(rebuilt or raw, data, options)
     contract = _contract(network, found, data, options)

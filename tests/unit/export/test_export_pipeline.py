@@ -17,6 +17,7 @@ from segtool.contract import GoldenPair
 from segtool.errors import ContractError, DataError, ExportError, GateError, OutputExistsError
 from segtool.export import ExportOptions, export_model, float32_file, int8_file, stamp
 from segtool.export.job import FirstLabels
+from segtool.export.network import keras_network
 from segtool.export.stamp import as_stored
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -83,7 +84,7 @@ def test_a_policy_for_larger_images_that_is_none_is_refused(run):
 
 
 def test_a_sabotaged_conversion_leaves_nothing(run, monkeypatch):
-    monkeypatch.setattr(float32_file, "keras_to_onnx", lambda model, *, opset: scaled(real(model, opset=opset), 1.01))
+    monkeypatch.setattr(keras_network, "keras_to_onnx", lambda *args, **options: scaled(real(*args, **options), 1.01))
     with pytest.raises(GateError, match="Parity gate"):
         export_model(run, options=ExportOptions(quantize=True))
     assert names(run) == ["model.keras", "run.json"]
@@ -159,7 +160,7 @@ def test_a_stop_while_int8_is_made_leaves_the_float32_file(run, stage):
     with pytest.raises(KeyboardInterrupt):
         export_model(run, options=ExportOptions(quantize=True, max_drop=5), progress=stop)
     assert names(run) == ["model.keras", "model.onnx", "run.json"]
-    assert segtool.runtime.segmenter.load(run / "model.onnx", provider="cpu").verify().mismatching_pixels == 0
+    assert segtool.runtime.opening.load(run / "model.onnx", provider="cpu").verify().mismatching_pixels == 0
 
 
 @pytest.mark.parametrize("scores", [False, True])
@@ -264,7 +265,7 @@ def test_options_that_cannot_be_met_are_refused(run, options, message):
     assert names(run) == ["model.keras", "run.json"]
 
 
-real = float32_file.keras_to_onnx
+real = keras_network.keras_to_onnx
 
 
 def test_the_file_keeps_the_command_line_that_made_it(run, tmp_path, monkeypatch):

@@ -9,8 +9,9 @@ from tiny_nets import KERAS_WARNING, names, scaled, with_wrong_ranges
 
 from segtool.benchmark.latency import Ratio
 from segtool.errors import GateError
-from segtool.export import ExportOptions, export_model, float32_file
+from segtool.export import ExportOptions, export_model
 from segtool.export.gates import Parity, compare_accuracy, describe_speed
+from segtool.export.network import keras_network
 from segtool.export.presets import preset_for
 from segtool.export.verdict import GATES, judge, recommend, useless, warnings_of
 from segtool.models import open_predictor
@@ -120,9 +121,9 @@ def spoil(run):
 
 
 def test_a_parity_refusal_is_waived_into_the_metadata(run, monkeypatch):
-    convert = float32_file.keras_to_onnx
+    convert = keras_network.keras_to_onnx
     monkeypatch.setattr(
-        float32_file, "keras_to_onnx", lambda model, *, opset: scaled(convert(model, opset=opset), 1.01)
+        keras_network, "keras_to_onnx", lambda *args, **options: scaled(convert(*args, **options), 1.01)
     )
     with pytest.raises(GateError, match="Parity gate"):
         export_model(run, options=ExportOptions(waive=("speed", "accuracy")))
