@@ -23,6 +23,33 @@ _ADVICE = {
 }
 
 
+@contextmanager
+def temporary_folder(prefix: str = "segtool-", *, beside: str | Path | None = None) -> Iterator[Path]:
+    """Yield a private folder that is removed at the end of the block.
+
+    A stop waits until it is created, and until it is removed: in the middle of either, `tempfile.TemporaryDirectory`
+    would leave it behind.
+
+    Parameters
+    ----------
+    prefix
+        Of its name.
+    beside
+        The folder to create it in; None for that of temporary files.
+    """
+    from tempfile import TemporaryDirectory
+
+    from segtool.stopping import postponed
+
+    with postponed():
+        folder = TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=beside is not None)
+    try:
+        yield Path(folder.name)
+    finally:
+        with postponed():
+            folder.cleanup()
+
+
 def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
     """Return `path` as a Path, or refuse an existing file that must not be replaced.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from segtool.errors import ProviderError, SegtoolError
+from segtool.files import temporary_folder
 from segtool.runtime.native_log import plain_message
 from segtool.runtime.providers import REMOTE, available_providers
 from segtool.runtime.session import ORT_ERRORS, open_session
@@ -25,8 +25,8 @@ _TOLERANCE = 1e-2  # a provider may compute in half precision
 
 def probe_providers() -> dict[str, str | None]:
     """Return the reason why each available provider does not run the tiny model; None if it does."""
-    with tempfile.TemporaryDirectory(prefix="segtool-doctor-") as folder:
-        path = Path(folder) / "probe.onnx"
+    with temporary_folder("segtool-doctor-") as folder:
+        path = folder / "probe.onnx"
         path.write_bytes(_MODEL)
         return {name: _refusal(path, name) for name in available_providers() if name != REMOTE}
 

@@ -14,7 +14,6 @@ error says so.
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from segtool.export.preflight import check_int8_data, check_options, output_path
 from segtool.export.presets import preset_for
 from segtool.export.resize.warnings import size_warnings
 from segtool.export.stages import StageLog, Stages, silent
+from segtool.files import temporary_folder
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.custom import load_custom
 from segtool.models.network import NetworkShape, check_exportable, contract_of
@@ -62,9 +62,9 @@ def export_model(
     SegtoolError
         The model, the data or the outputs are not usable; the message says why.
     """
-    with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
+    with temporary_folder() as folder:
         stages = StageLog(progress)
-        job = _open(source, options or ExportOptions(), Path(folder), stages)
+        job = _open(source, options or ExportOptions(), folder, stages)
         float32 = export_float32(job)
         warned = (*job.warned, *float32.warned)
         if job.int8_target is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from segtool.errors import MissingExtraError
+from segtool.files import temporary_folder
 from segtool.stopping import postponed
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -96,7 +96,7 @@ def _temporary_font_list() -> Iterator[None]:
         yield
         return
     # The font list is built again in each process: 0.3 s with few fonts.
-    with tempfile.TemporaryDirectory(prefix="segtool-") as folder, _environment({"MPLCONFIGDIR": folder}):
+    with temporary_folder() as folder, _environment({"MPLCONFIGDIR": str(folder)}):
         yield
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from segtool.errors import ModelFileError
+from segtool.files import temporary_folder
 from segtool.models.backend import import_quietly, without_advice
 from segtool.models.config_check import check_config
 from segtool.models.legacy_h5 import check_weights, copy_checked_h5
@@ -55,10 +55,10 @@ def load_keras_file(path: str | Path, *, custom: Mapping[str, Any] | None = None
         Keras is not installed.
     """
     path, own = Path(path), dict(custom or {})
-    with tempfile.TemporaryDirectory(prefix="segtool-") as folder:
+    with temporary_folder() as folder:
         try:
             with path.open("rb") as handle:
-                checked, replaced = _copy_checked(handle, Path(folder), custom=own, source=str(path))
+                checked, replaced = _copy_checked(handle, folder, custom=own, source=str(path))
         except FileNotFoundError:
             raise ModelFileError(f"There is no model file {path}; train one with `segtool train`.") from None
         except OSError as error:

@@ -235,6 +235,35 @@ STARTS = """
 """
 
 
+IN_A_FOLDER = """
+ import pathlib, shutil, tempfile
+ from segtool.files import temporary_folder
+ tempfile.tempdir = str(pathlib.Path("scratch").absolute())
+ pathlib.Path("scratch").mkdir()
+ real_{call} = {module}.{call}
+ def stopped(*args, **options):
+  stop()
+  return real_{call}(*args, **options)
+ def made(*args, **options):
+  found = real_{call}(*args, **options)
+  stop()
+  return found
+ {module}.{call} = {when}
+ with temporary_folder() as folder:
+  (folder / "file").write_text("content")
+"""
+
+
+@pytest.mark.parametrize(("module", "call", "when"), [("shutil", "rmtree", "stopped"), ("tempfile", "mkdtemp", "made")])
+def test_a_stop_leaves_no_temporary_folder(module: str, call: str, when: str) -> None:
+    """The signal comes right before the folder is removed, and right after it is created."""
+    body = IN_A_FOLDER.format(module=module, call=call, when=when)
+    result = run_python(PROGRAM.format(number="SIGTERM", body=body) + "work(prog_name='work')")
+    assert result.returncode == 1
+    assert result.stderr == "Stopped: `work` did not finish; nothing was written.\n"
+    assert not any(Path("scratch").iterdir())
+
+
 def test_a_stop_ends_a_process_that_is_being_started() -> None:
     """The signal comes when the other process is there, and `Popen` has not returned it yet."""
     result = run_python(PROGRAM.format(number="SIGTERM", body=STARTS) + "work(prog_name='work')")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
-from segtool.files import TEMPORARY, write_error
+from segtool.files import TEMPORARY, temporary_folder, write_error
 from segtool.predict.ray_engine.storage import Location, open_location
 
 Result = TypeVar("Result")
@@ -99,12 +98,12 @@ class OutputFolder:
         # The scratch folder is not created again: after the run, a node that was considered lost must not write.
         beside = Path(self.place.path, self.scratch) if self.place.is_local else None
         try:
-            with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=beside, ignore_cleanup_errors=True) as folder:
-                result = write(Path(folder))
+            with temporary_folder(TEMPORARY, beside=beside) as folder:
+                result = write(folder)
                 for name in names:
                     unfinished = f"{TEMPORARY}{secrets.token_hex(8)}{PurePosixPath(name).suffix}"
                     through = self.place.below(str(PurePosixPath(self.scratch, unfinished)))
-                    self.place.below(name).put(Path(folder, name), through=through)
+                    self.place.below(name).put(folder / name, through=through)
         except OSError as error:
             raise write_error(self.place.name, error) from error
         return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 from segtool import __version__
 from segtool.errors import OutputWriteError
-from segtool.files import TEMPORARY
+from segtool.files import TEMPORARY, temporary_folder
 from segtool.predict.jobs import Job
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME
@@ -161,8 +160,7 @@ def _folder_of_records(folder: OutputFolder) -> Iterator[Path]:
     if folder.place.is_path:
         yield Path(folder.place.path)
         return
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
-        here = Path(name)
+    with temporary_folder(TEMPORARY) as here:
         try:
             yield here
         except BaseException:

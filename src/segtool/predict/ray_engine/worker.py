@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 from segtool import __version__
 from segtool.errors import DataError, ModelFileError, SegtoolError
-from segtool.files import TEMPORARY
+from segtool.files import TEMPORARY, temporary_folder
 from segtool.predict.manifest import Entry
 from segtool.predict.outputs import entry_of, output_names, write_outputs
 from segtool.predict.predict_options import PredictOptions
@@ -141,8 +140,8 @@ def _check_node(out: OutputFolder, version: str) -> None:
 
 
 def _open(model: bytes, cluster: ClusterOptions) -> Segmenter:
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:  # onnxruntime keeps the model in memory
-        path = Path(folder, "model.onnx")
+    with temporary_folder(TEMPORARY) as folder:  # onnxruntime keeps the model in memory
+        path = folder / "model.onnx"
         path.write_bytes(model)
         return load(path, provider=cluster.provider, threads=cluster.threads, provider_options=cluster.provider_options)
 
@@ -153,7 +152,7 @@ def _local_file(one: Input) -> Iterator[Path]:
     if one.place.is_local:
         yield Path(one.place.path)
         return
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-        path = Path(folder, "image" + Path(one.place.key).suffix)
+    with temporary_folder(TEMPORARY) as folder:
+        path = folder / f"image{Path(one.place.key).suffix}"
         one.place.fetch(path)
         yield path
