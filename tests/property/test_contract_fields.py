@@ -61,6 +61,7 @@ RIGHT = {
     "gates": maps_to(Mapping),
     "versions": maps_to(str),
     "trained_size": lambda value: value is None or is_size(value),
+    "network": lambda value: isinstance(value, dict) and all(isinstance(key, str) for key in value),
     "arguments": lambda value: isinstance(value, tuple) and all(isinstance(item, str) for item in value),
     "version": lambda value: is_whole(value, range(1, 2)),
 }

@@ -133,10 +133,10 @@ def _refusal(value: dict[str, Any], source: str, place: str) -> str:
         return (
             f"{source} names {text}{place}, which {REFUSED[name]}. So the file was not opened. Replace it by other "
             "layers of Keras or operations of keras.ops, or write it as a layer class in a file of your own and name "
-            f"that file: segtool export {source} --custom FILE.py"
+            f"that file: segtool export {source} --custom FILE.py."
         )
     return (
         f"{source} names {text}{place}, which is not one of the objects that segtool allows. A model file can run "
         "code through such an object, so it was not opened. If it is a layer of your own, name the Python file that "
-        f"defines it, which is then run: segtool export {source} --custom FILE.py"
+        f"defines it, which is then run: segtool export {source} --custom FILE.py."
     )

@@ -113,4 +113,4 @@ def _check_group(group: Any, source: str) -> None:
 
 
 def _damaged(source: str, error: Exception) -> ModelFileError:
-    return ModelFileError(f"The weights in {source} are damaged ({error}); copy the file again, or train again.")
+    return ModelFileError(f"The HDF5 content of {source} is damaged ({error}); copy the file again, or train again.")

@@ -30,7 +30,7 @@ def refuse_other_content(start: bytes, *, source: str) -> None:
         line = _FROM_TENSORFLOW.format(option="--tflite", path=source)
         raise ModelFileError(
             f"{source} is a TensorFlow Lite file, {_EXPECTED}; export the Keras model that it was made from, or "
-            f"convert a file in float32: {line}"
+            f"convert a file in float32: {line}."
         )
     if start[:1] == b"\x80" or start.startswith((b"(", b"c__", b"cos")):
         raise ModelFileError(f"{source} is a pickle, which runs code on opening; {_EXPECTED}. {_torch_line()}")
@@ -52,9 +52,9 @@ def refuse_other_folder(folder: Path) -> None:
         line = _FROM_TENSORFLOW.format(option="--saved-model", path=folder)
         raise ModelFileError(
             f"{folder} is a SavedModel of TensorFlow, {_EXPECTED}. Save the Keras model itself with "
-            f'model.save("model.keras"), or convert the folder: {line}'
+            f'model.save("model.keras"), or convert the folder: {line}.'
         )
 
 
 def _torch_line() -> str:
-    return f"For a PyTorch model, export ONNX where its code is: {_FROM_TORCH}"
+    return f"For a PyTorch model, export ONNX where its code is: {_FROM_TORCH}."

@@ -48,7 +48,7 @@ def converted():
 @pytest.fixture(scope="module")
 def sides(converted):
     return {
-        "keras": keras_runner(trained_tiny()),
+        "network": keras_runner(trained_tiny()),
         "probabilities": runner(converted),
         "labels": runner(with_head(converted, "labels")),
     }

@@ -19,7 +19,8 @@ from segtool.data.loading import load_dataset
 from segtool.data.split import split
 from segtool.errors import OutputExistsError
 from segtool.evaluate.scoring import evaluate_labels
-from segtool.export import ExportOptions, export_model, pipeline
+from segtool.export import ExportOptions, export_model
+from segtool.export.network import keras_network
 from segtool.export.resize.rebuild import rebuild
 from segtool.export.resize.warnings import size_warning, total_stride
 from segtool.models import latest_exported, load_keras_file
@@ -131,7 +132,7 @@ def test_a_size_that_cannot_be_is_refused_and_nothing_is_left(run, size, code, w
 
 
 def test_its_own_size_is_no_other_network(run, monkeypatch):
-    monkeypatch.setattr(pipeline, "rebuild", None)
+    monkeypatch.setattr(keras_network, "rebuild", None)
     result = export_model(run, options=ExportOptions(size=(HEIGHT, WIDTH)))
     assert result.float32 == run / "model.16x20.onnx"
     assert result.contract.trained_size is None

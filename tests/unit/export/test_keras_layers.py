@@ -5,14 +5,13 @@ import onnx
 import onnxruntime
 import pytest
 from keras_layer_networks import NETWORKS, SIZE, build, network
-from tiny_nets import KERAS_WARNING
+from tiny_nets import KERAS_WARNING, quantized
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import preset_for
-from segtool.export.quantize import quantize
 
 pytestmark = [
     pytest.mark.filterwarnings(KERAS_WARNING),
@@ -92,13 +91,13 @@ def test_what_has_no_conversion_is_refused(name):
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in REFUSED])
 def test_it_becomes_int8(name):
     graph, _ = rewrite(with_head(keras_to_onnx(build(name)), "labels"), SHARED_REWRITES)
-    made = quantize(graph, lambda: iter([images(8)]), preset=preset_for("vnni"))
+    made = quantized(graph, lambda: iter([images(8)]), preset=preset_for("vnni"))
     assert (run(made.model) == run(graph)).mean() > 0.8
 
 
 def test_a_convolution_of_volumes_stays_in_float():
     graph, _ = rewrite(with_head(keras_to_onnx(build("Conv3D")), "labels"), SHARED_REWRITES)
-    made = quantize(graph, lambda: iter([images(8)]), preset=preset_for("vnni"), strengths=(0.0,))
+    made = quantized(graph, lambda: iter([images(8)]), preset=preset_for("vnni"), strengths=(0.0,))
     assert len(made.layers) == 1
     assert (run(made.model) == run(graph)).mean() > 0.8
 

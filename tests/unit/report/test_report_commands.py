@@ -26,7 +26,8 @@ TEXTS = {
     "size": "64x96", "crop": "32x48", "max_drop": "0.75", "prune": "0.1", "learning_rate": "0.002", "width": "0.5",
     "weight_decay": "0.01", "ema": "0.9", "temperature": "3", "rare_crops": "0.25", "val_split": "0.3",
     "test_split": "0.1", "out": "a folder/out", "epochs": "7", "batch_size": "3", "seed": "11", "patience": "4",
-    "opset": "17", "calibration_images": "40",
+    "opset": "17", "calibration_images": "40", "custom": __file__,
+    "input_scale": "imagenet", "output": "main out", "threshold": "0.4",
 }  # fmt: skip
 ONLY_SHOWN = {"verbose", "quiet", "debug", "as_json", "help"}
 
