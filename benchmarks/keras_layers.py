@@ -22,7 +22,7 @@ from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import preset_for
-from segtool.export.quantize import quantize
+from segtool.export.quantize import calibrate_for, quantize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "unit"))
 from keras_layer_networks import NETWORKS, SIZE, build
@@ -60,7 +60,7 @@ def measured(name: str) -> dict[str, Any]:
     found = {"max_difference": float(np.abs(_run(scores) - np.asarray(model(IMAGES, training=False))).max())}
     labels, _ = rewrite(with_head(converted, "labels"), SHARED_REWRITES)
     try:
-        made = quantize(labels, lambda: iter([IMAGES]), preset=preset_for("vnni"))
+        made = quantize(calibrate_for(preset_for("vnni"), labels, lambda: iter([IMAGES])))
     except (SegtoolError, ValueError, RuntimeError) as error:
         return {**found, "int8_refused": str(error)}
     agreement = float((_run(made.model) == _run(labels)).mean())
