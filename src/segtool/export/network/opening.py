@@ -116,12 +116,12 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
     _check_channels(raw, taken, data)
     at = _size(raw, taken, size or options.size, data)
     output = named_output(raw.source, raw.outputs, options.output)
-    scale = _known_scale(raw, options, taken)
+    scale, found = _known_scale(raw, options, taken), "given"
     run, images = raw.runner(output, at), data.few_images(2, at)
     given = _read_output(raw, output, _run(run, images, taken, scale, raw, at), taken, at, data)
     graph = raw.graph(output, at)
     if raw.dtype == "float32" and scale is None:
-        scale = scale_inside(graph)
+        scale, found = scale_inside(graph), "read from the network"
     if given.classes > 1 and options.threshold is not None:
         raise ExportError(
             f"--threshold is for a network of one score, and {raw.source} scores {given.classes} classes; leave it out."
@@ -130,10 +130,10 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
     reading = replace(reading, end=end_of(laid_out(graph, reading)))
     if raw.dtype == "float32" and scale is None:
         scale = measured_scale(lambda one: reference(run, replace(reading, scale=one)), taken, data, at)
-        reading = replace(reading, scale=scale)
+        reading, found = replace(reading, scale=scale), "measured"
     reading = replace(reading, end=_seen_end(run(network_input(images, reading)), reading))
     _say(raw, output, reading)
-    return Network(uniform(graph, reading), reference(run, reading), reading, _facts(raw, output, reading))
+    return Network(uniform(graph, reading), reference(run, reading), reading, _facts(raw, output, reading, found=found))
 
 
 def _check_channels(raw: Raw, taken: ImageInput, data: ExportData) -> None:
@@ -265,11 +265,11 @@ def _say(raw: Raw, output: str, reading: Reading) -> None:
         logger.info("%s gives maps of %s; they are resized in the graph.", output, show_size(given.size))
 
 
-def _facts(raw: Raw, output: str, reading: Reading) -> dict[str, Any]:
+def _facts(raw: Raw, output: str, reading: Reading, *, found: str) -> dict[str, Any]:
     """Return what the contract says of a network whose reading is not that of segtool's own."""
     given, facts = reading.given, dict[str, Any]()
     if reading.scale is not None:
-        facts["input_scale"] = reading.scale.facts()
+        facts["input_scale"] = {**reading.scale.facts(), "found": found}
     if reading.taken.layout == "NCHW":
         facts["layout"] = reading.taken.layout
     if len(raw.outputs) > 1:

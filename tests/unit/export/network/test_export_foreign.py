@@ -46,7 +46,7 @@ def accuracy(result, labels=None):
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.name)
 def test_the_scaling_of_an_onnx_network_is_found_by_its_scores(scale, data, tmp_path):
     result = exported(save_onnx(tmp_path / "net.onnx", onnx_net(scale)), data, tmp_path)
-    assert result.contract.network["input_scale"]["name"] == scale.name
+    assert result.contract.network["input_scale"] == {**scale.facts(), "found": "measured"}
     assert result.contract.network["layout"] == "NCHW"
     assert accuracy(result) > 0.99
 
@@ -143,6 +143,7 @@ def test_a_network_with_its_scaling_inside_needs_no_option(data, tmp_path):
     keras.Model(image, keras_net(scale)(keras.layers.Rescaling(1 / 255)(image))).save(tmp_path / "net.keras")
     result = exported(tmp_path / "net.keras", data, tmp_path)
     assert result.contract.network["input_scale"]["name"] == "0..255"
+    assert result.contract.network["input_scale"]["found"] == "read from the network"
     assert accuracy(result) > 0.99
 
 
