@@ -79,8 +79,8 @@ class ModelContract:
         fingerprint, an evaluation on the same data excludes the training images.
     network
         What the network inside the file takes and gives, if it differs from segtool's own: "input_scale" (name, mean,
-        std, order, and how it was found), "layout", "output", "output_size", "threshold", "ends_in"; empty otherwise. All of it is in the
-        graph already.
+        std, order, and how it was found), "layout", "output", "output_size", "threshold", "ends_in"; empty otherwise.
+        All of it is in the graph already.
     metrics
         Measured figures, by name ("float32", "int8"), each with its convention and data.
     gates
