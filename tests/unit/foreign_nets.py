@@ -43,6 +43,7 @@ def onnx_net(
     opset=17,
     kind=TensorProto.FLOAT,
     extra=(),
+    resized=False,
 ):
     """An ONNX network of two convolutions, as PyTorch ("NCHW") or another tool ("NHWC") would write it."""
     weights, bias = class_weights(scale, channels)
@@ -57,6 +58,13 @@ def onnx_net(
     x = graph.add("Conv", x, blur, pads=[1, 1, 1, 1])
     if stride > 1:
         x = graph.add("AveragePool", x, kernel_shape=[stride, stride], strides=[stride, stride])
+    if resized:  # down and up again, to a size that names the batch
+        half = (size[0] // 2, size[1] // 2)
+        x = graph.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+        for target in (half, size):
+            x = graph.add("Resize", x, np.array([], np.float32), np.array([], np.float32),
+                          np.array([1, channels, *target], np.int64), mode="linear")  # fmt: skip
+            x = graph.add("Conv", x, blur, pads=[1, 1, 1, 1])
     x = graph.add("Conv", x, weights.T.reshape(count, channels, 1, 1).astype(np.float32), bias.astype(np.float32))
     x = x if layout == "NCHW" else graph.add("Transpose", x, perm=[0, 2, 3, 1])
     axis = 1 if layout == "NCHW" else 3

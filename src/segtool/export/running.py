@@ -11,12 +11,13 @@ import onnx
 
 from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import Head
+from segtool.errors import ExportError
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
 from segtool.machine.processors import available_cpus
 from segtool.models.backend import without_advice
 from segtool.runtime.postprocess import softmax
-from segtool.runtime.session import open_session
+from segtool.runtime.session import ORT_ERRORS, first_line, open_session
 
 Batches = Callable[[], Iterator[UInt8Array]]
 """Gives batches of images, uint8 (n, H, W, C) each, again at every call."""
@@ -142,13 +143,25 @@ def _session(model: onnx.ModelProto, names: Sequence[str], *, only: bool) -> Any
 
 
 def open_graph(model: onnx.ModelProto) -> Any:
-    """Return an onnxruntime.InferenceSession of a graph in memory, on the CPU."""
+    """Return an onnxruntime.InferenceSession of a graph in memory, on the CPU.
+
+    Raises
+    ------
+    ExportError
+        onnxruntime cannot run the graph.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what a calibration took
     options.intra_op_num_threads = available_cpus()
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except ORT_ERRORS as error:
+        raise ExportError(
+            f"onnxruntime {onnxruntime.__version__} cannot run a graph that was made of this network "
+            f"({first_line(error)[:300]}); please report this network."
+        ) from error

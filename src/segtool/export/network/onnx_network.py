@@ -239,7 +239,8 @@ def _free_batch(model: onnx.ModelProto) -> None:
             if len(known) == target.size and target.size and all(side > 0 for side in known[1:]):
                 node.input[1] = _constant(graph, f"network/shape_{number}", [-1, *known[1:]])
         elif node.op_type == "Resize" and len(node.input) == 4 and node.input[3] in constants:
-            _resize_all_but_batch(graph, node, numpy_helper.to_array(constants[node.input[3]]), number)
+            sizes = numpy_helper.to_array(constants[node.input[3]]).tolist()
+            _free_resize(graph, node, sizes, shapes.get(node.input[0], []), number)
     for item in (*graph.input, *graph.output):
         sides = item.type.tensor_type.shape.dim
         if len(sides):
@@ -248,11 +249,23 @@ def _free_batch(model: onnx.ModelProto) -> None:
     del graph.value_info[:]
 
 
-def _resize_all_but_batch(graph: onnx.GraphProto, node: onnx.NodeProto, sizes: AnyArray, number: int) -> None:
-    """Let a Resize to a size name the last two axes alone (opset 18)."""
-    if sizes.size != 4 or any(attribute.name == "axes" for attribute in node.attribute):
+def _free_resize(
+    graph: onnx.GraphProto, node: onnx.NodeProto, sizes: list[int], before: list[int], number: int
+) -> None:
+    """Let a Resize to a size, which names the batch, do without it: by scales where these give the same size.
+
+    onnxruntime divides the sizes into the same scales. Where rounding would lose a pixel, the size of the last two axes
+    alone is named, which onnxruntime cannot always optimize in an INT8 graph.
+    """
+    if len(sizes) != 4 or any(attribute.name == "axes" for attribute in node.attribute):
         return
-    node.input[3] = _constant(graph, f"network/sizes_{number}", sizes[2:].tolist())
+    scales = np.array(sizes, np.float32) / np.array(before, np.float32) if len(before) == 4 else np.zeros(4, np.float32)
+    if [int(np.float32(side) * scale) for side, scale in zip(before, scales, strict=False)] == sizes:
+        name = f"network/scales_{number}"
+        graph.initializer.append(numpy_helper.from_array(scales, name))
+        node.input[:] = [node.input[0], "", name]
+        return
+    node.input[3] = _constant(graph, f"network/sizes_{number}", sizes[2:])
     node.attribute.append(helper.make_attribute("axes", [2, 3]))
 
 

@@ -135,6 +135,16 @@ def test_int8_of_an_onnx_network_passes_its_gates(data, tmp_path):
     assert accuracy(result) > 0.99
 
 
+def test_a_resize_that_names_its_batch_is_freed_and_runs_in_int8(data, tmp_path):
+    path = save_onnx(tmp_path / "net.onnx", onnx_net(BY_NAME["0..1"], batch=1, resized=True))
+    result = exported(path, data, tmp_path, input_scale="0..1", quantize=True, max_drop=100, waive=("speed",))
+    resizes = [node for node in onnx.load(result.float32).graph.node if node.op_type == "Resize"]
+    assert resizes
+    assert all(len(node.input) == 3 for node in resizes)
+    images, _ = shades(5)
+    assert segtool.load(result.int8).predict_batch(images).shape == (5, HEIGHT, WIDTH)
+
+
 def test_a_network_with_its_scaling_inside_needs_no_option(data, tmp_path):
     import keras
 
