@@ -44,6 +44,7 @@ def onnx_net(
     kind=TensorProto.FLOAT,
     extra=(),
     resized=False,
+    ceil=False,
 ):
     """An ONNX network of two convolutions, as PyTorch ("NCHW") or another tool ("NHWC") would write it."""
     weights, bias = class_weights(scale, channels)
@@ -57,7 +58,7 @@ def onnx_net(
     blur[range(channels), range(channels), 1, 1] = 1
     x = graph.add("Conv", x, blur, pads=[1, 1, 1, 1])
     if stride > 1:
-        x = graph.add("AveragePool", x, kernel_shape=[stride, stride], strides=[stride, stride])
+        x = graph.add("AveragePool", x, kernel_shape=[stride, stride], strides=[stride, stride], ceil_mode=int(ceil))
     if resized:  # down and up again, to a size that names the batch
         half = (size[0] // 2, size[1] // 2)
         x = graph.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
@@ -76,7 +77,7 @@ def onnx_net(
         x = graph.add("Div", x, total)
     elif end == "sigmoid":
         x = graph.add("Sigmoid", graph.add("Mul", x, np.float32(0.1)) if classes > 1 else x)
-    small = [None if side is None else side // stride for side in size]
+    small = [None if side is None else -(-side // stride) if ceil else side // stride for side in size]
     sides = [count, *small] if layout == "NCHW" else [*small, count]
     if end == "labels":
         x, sides = graph.add("ArgMax", x, axis=axis, keepdims=0), small

@@ -35,7 +35,9 @@ from segtool.export.resize.warnings import size_warnings
 from segtool.export.stages import StageLog, Stages, silent
 from segtool.files import temporary_folder
 from segtool.models import ModelSource, find_model, load_keras_file
+from segtool.models.backend import import_quietly
 from segtool.models.custom import load_custom
+from segtool.models.keras_file import with_plain_ends
 from segtool.models.network import NetworkShape, check_exportable, contract_of
 
 logger = logging.getLogger(__name__)
@@ -121,9 +123,20 @@ def _raw(source: str | Path | Any, found: ModelSource, options: ExportOptions, f
         return read_onnx(found.path, folder)
     in_memory = not (source is None or isinstance(source, str | Path))
     custom = load_custom(options.custom) if options.custom else None
-    model = source if in_memory else load_keras_file(found.path, custom=custom)
+    model = _in_memory(source) if in_memory else load_keras_file(found.path, custom=custom)
     check_exportable(model)
     return KerasNetwork(model, str(found.path), options.opset or DEFAULT_OPSET)
+
+
+def _in_memory(source: Any) -> Any:
+    """Return a model in memory in the form of one from a file."""
+    keras = import_quietly("keras", extra="export")
+    if not isinstance(source, keras.Model):
+        raise ExportError(
+            f"A network of type {type(source).__name__} was given, expected a keras.Model or the path of a run "
+            "folder, a .keras, .h5 or .onnx file."
+        )
+    return with_plain_ends(source)
 
 
 def _contract(network: Network, source: ModelSource, data: ExportData, options: ExportOptions) -> ModelContract:

@@ -93,7 +93,7 @@ def image_input(inputs: Sequence[Tensor], *, source: str) -> ImageInput:
         return ImageInput("NCHW", int(shape[1] or 0), (shape[2], shape[3]))
     raise ExportError(
         f"{source} takes {shown}, expected an image of 1 or 3 channels, (N, H, W, C) or (N, C, H, W); segtool reads "
-        "grey and RGB images only."
+        "grey and RGB images only. Save the model with a fixed number of channels."
     )
 
 
@@ -147,6 +147,9 @@ def _readings(shape: tuple[int, ...], size: tuple[int, int]) -> Iterable[ScoreOu
             yield ScoreOutput("NHWC", "map", shape[2], (shape[0], shape[1]))
         if _divides(shape[1:], size):
             yield ScoreOutput("NCHW", "map", shape[0], (shape[1], shape[2]))
+    elif len(shape) == 1:
+        if shape[0] == size[0] * size[1]:
+            yield ScoreOutput("NCHW", "plane", 1, size)
     elif len(shape) == 2:
         if _divides(shape, size):
             yield ScoreOutput("NCHW", "plane", 1, (shape[0], shape[1]))

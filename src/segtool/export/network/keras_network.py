@@ -28,7 +28,7 @@ class KerasNetwork:
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """Its inputs."""
-        if not getattr(self.model, "inputs", None):
+        if not self.model.built or not getattr(self.model, "inputs", None):
             raise ExportError(
                 f"{self.source} was saved before it was built, so the shape of its input is unknown; call it once on "
                 "an image, or begin it with keras.Input(shape=(height, width, 3)), and save it again."
@@ -57,6 +57,10 @@ class KerasNetwork:
     def size(self) -> tuple[int, int]:
         """(height, width) of its input, None for a side that is free."""
         return image_input(self.inputs, source=self.source).size  # type: ignore[return-value]
+
+    def class_axis(self, _output: str) -> int | None:
+        """Return None: an arg-max inside a Keras network is refused by the type of its output."""
+        return None
 
     def runner(self, output: str, _size: tuple[int, int]) -> Callable[[AnyArray], AnyArray]:
         """Return a function from images in the network's own layout and scaling to one output, on the CPU."""

@@ -12,6 +12,7 @@ from segtool.evaluate.scoring import evaluate_labels
 from segtool.export.data import ExportData, spread
 from segtool.export.network.interface import ImageInput
 from segtool.export.network.scaling import HELP, InputScale, scales_for
+from segtool.metrics import Scores, most_frequent
 from segtool.text import percent
 
 logger = logging.getLogger(__name__)
@@ -42,17 +43,17 @@ def measured_scale(
     Raises
     ------
     ExportError
-        None leads clearly; the message holds the scores.
+        None leads clearly, or is better than one class everywhere; the message holds the scores.
     """
     pool = spread(data.split.val if data.split.val.size else data.split.train, IMAGES)
     scores = {scale: _score(network(scale), data, pool, size) for scale in scales_for(taken.channels)}
-    ranked = sorted(scores, key=lambda scale: -scores[scale])
-    table = ", ".join(f"{scale.name} {percent(scores[scale])}" for scale in ranked)
-    if not scores[ranked[0]] - scores[ranked[1]] >= CLEAR_LEAD:
+    ranked = sorted(scores, key=lambda scale: -scores[scale].mean_iou)
+    table = ", ".join(f"{scale.name} {percent(scores[scale].mean_iou)}" for scale in ranked)
+    if unclear := _unclear(*(scores[scale] for scale in ranked[:2])):
         raise ExportError(
             "The network takes float32 pixels, and how they are scaled cannot be told from its mean IoU on "
-            f"{len(pool)} images ({table}): none leads by {100 * CLEAR_LEAD:g} points. Give that of its training "
-            f"with --input-scale, one of {', '.join(item.name for item in ranked)}, or {HELP}."
+            f"{len(pool)} images ({table}): {unclear}. Give the scaling of its training with --input-scale, one of "
+            f"{', '.join(item.name for item in ranked)}, or {HELP}."
         )
     logger.warning(
         "Input scaling %s, found by the mean IoU on %d images: %s; --input-scale sets another.",
@@ -63,5 +64,15 @@ def measured_scale(
     return ranked[0]
 
 
-def _score(run: Callable[[UInt8Array], FloatArray], data: ExportData, pool: IndexArray, size: Size) -> float:
-    return evaluate_labels(lambda images: run(images).argmax(-1), data.dataset, pool, size=size, batch=4).mean_iou
+def _score(run: Callable[[UInt8Array], FloatArray], data: ExportData, pool: IndexArray, size: Size) -> Scores:
+    return evaluate_labels(lambda images: run(images).argmax(-1), data.dataset, pool, size=size, batch=4)
+
+
+def _unclear(best: Scores, second: Scores) -> str:
+    """Return why the best scaling is not taken; an empty text where it is."""
+    if not best.mean_iou - second.mean_iou >= CLEAR_LEAD:
+        return f"none leads by {100 * CLEAR_LEAD:g} points"
+    constant = most_frequent(best.to_dict()["classes"])
+    if constant is not None and best.pixel_accuracy <= constant[1]:
+        return f"with none are more pixels right than if all were {constant[0]}"
+    return ""

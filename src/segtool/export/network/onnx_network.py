@@ -7,7 +7,7 @@ one are fixed, onnxruntime folds what is constant then, and the batch is freed a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from segtool.contract import METADATA_KEY
 from segtool.errors import ExportError, ModelFileError
 from segtool.export.heads import drop_unused
 from segtool.export.network.interface import Tensor
-from segtool.export.network.uniform import BATCH
+from segtool.export.network.uniform import BATCH, resize_scales
 from segtool.export.options import DEFAULT_OPSET
 from segtool.runtime.model_file import check_model_file
 
@@ -40,6 +40,7 @@ class OnnxNetwork:
     path: Path
     folder: Path
     model: onnx.ModelProto = field(repr=False)
+    class_axes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -66,6 +67,10 @@ class OnnxNetwork:
     def _images(self) -> list[onnx.ValueInfoProto]:
         weights = {item.name for item in self.model.graph.initializer}
         return [item for item in self.model.graph.input if item.name not in weights]
+
+    def class_axis(self, output: str) -> int | None:
+        """Return the axis of the classes, where an arg-max behind the output shows it."""
+        return self.class_axes.get(output)
 
     def runner(self, output: str, size: tuple[int, int]) -> Callable[[AnyArray], AnyArray]:
         """Return a function from images in the network's own layout and scaling to one output, on the CPU.
@@ -157,8 +162,7 @@ def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
                 "optimizing it for onnxruntime."
             )
     _check_finite(model, path)
-    _scores_before_argmax(model)
-    return OnnxNetwork(path, folder, model)
+    return OnnxNetwork(path, folder, model, _scores_before_argmax(model))
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -180,16 +184,24 @@ def _check_finite(model: onnx.ModelProto, path: Path) -> None:
                 )
 
 
-def _scores_before_argmax(model: onnx.ModelProto) -> None:
-    """Let outputs of class ids be those of the scores that their arg-max is of."""
-    graph = model.graph
+def _scores_before_argmax(model: onnx.ModelProto) -> dict[str, int]:
+    """Let outputs of class ids be those of the scores that their arg-max is of; return its axis for each.
+
+    An arg-max that takes the last of equal scores is left: segtool's own takes the first.
+    """
+    graph, axes = model.graph, dict[str, int]()
     producer = {name: node for node in graph.node for name in node.output}
     for output in graph.output:
         node = producer.get(output.name)
         while node is not None and node.op_type in _BEHIND_ARGMAX:
             node = producer.get(node.input[0])
-        if node is not None and node.op_type == "ArgMax":
+        if node is None or node.op_type != "ArgMax":
+            continue
+        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        if not attributes.get("select_last_index", 0):
             output.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None))
+            axes[node.input[0]] = attributes.get("axis", 0)
+    return axes
 
 
 def _ending_in(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
@@ -252,21 +264,12 @@ def _free_batch(model: onnx.ModelProto) -> None:
 def _free_resize(
     graph: onnx.GraphProto, node: onnx.NodeProto, sizes: list[int], before: list[int], number: int
 ) -> None:
-    """Let a Resize to a size, which names the batch, do without it: by scales where these give the same size.
-
-    onnxruntime divides the sizes into the same scales. Where rounding would lose a pixel, the size of the last two axes
-    alone is named, which onnxruntime cannot always optimize in an INT8 graph.
-    """
-    if len(sizes) != 4 or any(attribute.name == "axes" for attribute in node.attribute):
+    """Let a Resize to a size, which names the batch, go by scales; onnxruntime divides sizes into the same ones."""
+    if len(sizes) != 4 or len(before) != 4 or any(attribute.name == "axes" for attribute in node.attribute):
         return
-    scales = np.array(sizes, np.float32) / np.array(before, np.float32) if len(before) == 4 else np.zeros(4, np.float32)
-    if [int(np.float32(side) * scale) for side, scale in zip(before, scales, strict=False)] == sizes:
-        name = f"network/scales_{number}"
-        graph.initializer.append(numpy_helper.from_array(scales, name))
-        node.input[:] = [node.input[0], "", name]
-        return
-    node.input[3] = _constant(graph, f"network/sizes_{number}", sizes[2:])
-    node.attribute.append(helper.make_attribute("axes", [2, 3]))
+    name = f"network/scales_{number}"
+    graph.initializer.append(numpy_helper.from_array(resize_scales(before, sizes), name))
+    node.input[:] = [node.input[0], "", name]
 
 
 def _constant(graph: onnx.GraphProto, name: str, values: list[int]) -> str:

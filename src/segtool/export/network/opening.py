@@ -61,6 +61,9 @@ class Raw(Protocol):
     def dtype(self) -> str:
         """Of its input."""
 
+    def class_axis(self, output: str, /) -> int | None:
+        """Return the axis of the classes of an output, where the network shows it."""
+
     def runner(self, output: str, size: Size, /) -> Callable[[AnyArray], AnyArray]:
         """Return a function from images in the network's own layout and scaling to one output."""
 
@@ -120,8 +123,17 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
     run, images = raw.runner(output, at), data.few_images(2, at)
     given = _read_output(raw, output, _run(run, images, taken, scale, raw, at), taken, at, data)
     graph = raw.graph(output, at)
+    inside = scale_inside(graph) if raw.dtype == "float32" else None
     if raw.dtype == "float32" and scale is None:
-        scale, found = scale_inside(graph), "read from the network"
+        scale, found = inside, "read from the network"
+    elif inside is not None and scale is not None and scale.name != inside.name:
+        logger.warning(
+            "The first operations of %s scale the pixels already, for an input of %s: with --input-scale %s they are "
+            "scaled twice.",
+            raw.source,
+            inside.name,
+            scale.name,
+        )
     if given.classes > 1 and options.threshold is not None:
         raise ExportError(
             f"--threshold is for a network of one score, and {raw.source} scores {given.classes} classes; leave it out."
@@ -193,7 +205,7 @@ def _run(
     """Run the network on raw images, to see the shape of its output; of any scaling, where that is not known yet."""
     pixels = images if raw.dtype == "uint8" else (scale or InputScale("0..1", std=(255.0,))).apply(images)
     try:
-        return run(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)) if taken.layout == "NCHW" else pixels)
+        found = run(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)) if taken.layout == "NCHW" else pixels)
     except MemoryError as error:
         raise ExportError(
             f"{raw.source} needs more memory than there is for images of {show_size(size)}; give a smaller --size."
@@ -204,6 +216,12 @@ def _run(
             f"{raw.source} does not run on images of {show_size(size)} ({first_line(error)[:200]}); choose another "
             f"size, such as --size {near}."
         ) from error
+
+    if np.issubdtype(found.dtype, np.floating) and not np.isfinite(found).all():
+        raise ExportError(
+            f"{raw.source} gives NaN or infinite values on images of the data; export a network that was trained well."
+        )
+    return found
 
 
 def _read_output(
@@ -224,6 +242,12 @@ def _read_output(
             f"{raw.source} gives {shown} for an image of {show_size(size)}: {what}. segtool exports networks that give "
             "scores (N, h, w, K) or (N, K, h, w) at the size of the image or at 1/2 to 1/32 of it."
         )
+    axis = raw.class_axis(output)
+    if axis is not None and axis % len(shape) != (len(shape) - 1 if given.layout == "NHWC" else 1):
+        raise ExportError(
+            f"{raw.source} takes the arg-max of {shown} over axis {axis}, which is not that of the classes; end the "
+            "model with the scores of the classes."
+        )
     classes = data.dataset.num_classes
     if given.classes != classes and (given.classes, classes) != (1, 2):
         raise DataError(
@@ -238,6 +262,11 @@ def _seen_end(output: AnyArray, reading: Reading) -> Any:
     if reading.end != "logits":
         return reading.end
     axis = -1 if reading.given.layout == "NHWC" else 1
+    if reading.given.classes == 1 and output.min() >= 0 and output.max() > 1 + _ROUNDING:
+        raise ExportError(
+            f"The network gives one score of 0 to {output.max():.3g} a pixel, which is neither a probability nor a "
+            "logit; end the model with its sigmoid, or before it."
+        )
     if output.min() < 0 or output.max() > 1 + _ROUNDING:
         return "logits"
     if reading.given.classes > 1 and np.abs(output.sum(axis, dtype=np.float64) - 1).max() < _ROUNDING:

@@ -53,11 +53,12 @@ class InputScale:
         return {"name": self.name, "mean": list(self.mean), "std": list(self.std), "order": self.order}
 
 
-RAW = InputScale("0..255")
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+RAW, UNIT = InputScale("0..255"), InputScale("0..1", std=(255.0,))
 SCALES = (
-    InputScale("0..1", std=(255.0,)),
+    UNIT,
     InputScale("-1..1", mean=(127.5,), std=(127.5,)),
-    InputScale("imagenet", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
+    InputScale("imagenet", mean=IMAGENET_MEAN, std=(58.395, 57.12, 57.375)),
     InputScale("caffe", mean=(103.939, 116.779, 123.68), order="bgr"),
     RAW,
 )
@@ -84,6 +85,7 @@ def read_scale(text: str, channels: int) -> InputScale:
     ExportError
         There is no such scaling, or it has numbers for another count of channels.
     """
+    text = str(text)
     known = {item.name: item for item in scales_for(channels)}
     if text in known:
         return known[text]
@@ -108,7 +110,7 @@ def _of_numbers(text: str) -> InputScale | None:
         mean, std = (tuple(map(float, found[name].split(","))) for name in ("mean", "std")) if found else ((), ())
     except ValueError:
         return None
-    if not std or not all(std) or not all(map(math.isfinite, (*mean, *std))):
+    if not std or min(std) <= 0 or not all(map(math.isfinite, (*mean, *std))):
         return None
     return InputScale(text, mean, std, "bgr" if found and found["order"] == "bgr" else "rgb")
 

@@ -24,7 +24,6 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from segtool.errors import ExportError
 from segtool.export.heads import MONOTONE, cut_sigmoid, drop_unused, end_of
 from segtool.export.network.interface import ImageInput, ScoreOutput
 from segtool.export.network.scaling import InputScale, spread_over
@@ -193,20 +192,22 @@ def _lead_out(graph: onnx.GraphProto, reading: Reading) -> None:
 
 def _resize(chain: _Chain, small: tuple[int, int], size: tuple[int, int]) -> None:
     """Resize maps (N, K, h, w) to the image's size."""
-    scales = np.array([1, 1, *(big / side for big, side in zip(size, small, strict=True))], np.float32)
-    exact = all(int(np.float32(side) * scale) == big for side, scale, big in zip(small, scales[2:], size, strict=True))
-    if not exact:
-        raise ExportError(
-            f"The network's maps of {small[0]}x{small[1]} cannot be resized exactly to {size[0]}x{size[1]}; choose "
-            "another --size, a multiple of 32."
-        )
     chain.add(
         "Resize",
         np.array([], np.float32),
-        scales,
+        resize_scales((1, 1, *small), (1, 1, *size)),
         mode="linear",
         coordinate_transformation_mode="half_pixel",
     )
+
+
+def resize_scales(before: Sequence[int], after: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return the scales of a Resize, float32, whose product with each length, rounded down, is the new one."""
+    scales = np.array(after, np.float32) / np.array(before, np.float32)
+    for axis, (old, new) in enumerate(zip(before, after, strict=True)):
+        while int(old * float(scales[axis])) < new:
+            scales[axis] = np.nextafter(scales[axis], np.float32(np.inf))
+    return np.asarray(scales, np.float32)
 
 
 def _as_two_classes(model: onnx.ModelProto, reading: Reading) -> None:

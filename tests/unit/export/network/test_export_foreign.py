@@ -128,6 +128,12 @@ def test_one_score_becomes_two_classes(form, binary, tmp_path, caplog):
     assert result.contract.metrics["float32"]["mean_iou"] > 0.95
 
 
+def test_one_score_that_is_neither_probability_nor_logit_is_refused(binary, tmp_path):
+    path = save_onnx(tmp_path / "net.onnx", scored_to_255())
+    with pytest.raises(ExportError, match="neither a probability nor a logit"):
+        exported(path, binary, tmp_path, input_scale="0..1")
+
+
 def test_int8_of_an_onnx_network_passes_its_gates(data, tmp_path):
     path = save_onnx(tmp_path / "net.onnx", onnx_net(BY_NAME["imagenet"]))
     result = exported(path, data, tmp_path, quantize=True, max_drop=5, waive=("speed",))
@@ -192,6 +198,72 @@ def test_a_model_in_memory_is_exported(data, tmp_path):
     assert accuracy(result) > 0.99
 
 
+@pytest.mark.parametrize("free", [False, True])
+def test_a_sequential_model_is_exported(free, data, tmp_path):
+    import keras
+
+    net = keras_net(BY_NAME["0..1"], size=(None, None) if free else (HEIGHT, WIDTH))
+    model = keras.Sequential([keras.Input(net.input.shape[1:]), *net.layers[1:]])
+    model.save(tmp_path / "net.keras")
+    assert accuracy(exported(tmp_path / "net.keras", data, tmp_path, input_scale="0..1")) > 0.99
+    result = segtool.export(model, data=data, out=tmp_path / "memory.onnx", input_scale="0..1", size=(HEIGHT, WIDTH))
+    assert accuracy(result) > 0.99
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_reduced_maps_of_an_odd_size_are_resized(layout, tmp_path):
+    images, labels = shades(20)
+    np.savez(tmp_path / "odd.npz", images=images[:, :13, :19], labels=labels[:, :13, :19])
+    model = onnx_net(BY_NAME["0..1"], layout=layout, size=(13, 19), stride=2, ceil=True)
+    path = save_onnx(tmp_path / "net.onnx", model)
+    result = exported(path, str(tmp_path / "odd.npz"), tmp_path, input_scale="0..1")
+    assert segtool.load(result.float32).predict_batch(images[:2, :13, :19]).shape == (2, 13, 19)
+
+
+def test_a_scaling_worse_than_one_class_everywhere_is_asked_for(tmp_path):
+    images, labels = shades()
+    wrong = (labels + 1) % CLASSES
+    np.savez(tmp_path / "wrong.npz", images=images, labels=wrong)
+    path = save_onnx(tmp_path / "net.onnx", onnx_net(BY_NAME["0..1"]))
+    with pytest.raises(ExportError, match=r"--input-scale"):
+        exported(path, str(tmp_path / "wrong.npz"), tmp_path)
+
+
+def test_a_scaling_given_twice_is_warned_of(data, tmp_path, caplog):
+    import keras
+
+    image = keras.Input((HEIGHT, WIDTH, 3))
+    keras.Model(image, keras_net(BY_NAME["0..1"])(keras.layers.Rescaling(1 / 255)(image))).save(tmp_path / "net.keras")
+    exported(tmp_path / "net.keras", data, tmp_path, input_scale="0..1")
+    assert "scaled twice" in caplog.text
+
+
+@pytest.mark.parametrize("given", [5, [1], lambda images: images])
+def test_what_is_no_network_is_refused(given, data):
+    with pytest.raises(ExportError, match=r"expected a keras\.Model"):
+        segtool.export(given, data=data)
+
+
+def with_argmax(**attributes):
+    model = onnx_net(BY_NAME["0..1"], end="labels")
+    node = next(node for node in model.graph.node if node.op_type == "ArgMax")
+    for name, value in attributes.items():
+        kept = [item for item in node.attribute if item.name != name]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute(name, value)])
+    if attributes.get("axis"):
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+    return model
+
+
+def scored_to_255():
+    model = onnx_net(BY_NAME["0..1"], classes=1, end="sigmoid")
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.float32(255), "all"))
+    graph.node[-1].CopyFrom(helper.make_node("Mul", [graph.node[-1].input[0], "all"], ["out"]))
+    return model
+
+
 def broken(**changes):
     model = onnx_net(BY_NAME["0..1"])
     if changes.get("nan"):
@@ -225,6 +297,8 @@ def classifier():
         (broken(domain="my.ops"), {}, ModelFileError, "my.ops"),
         (classifier(), {}, ExportError, "classifier"),
         (onnx_net(BY_NAME["0..1"], opset=10), {}, ExportError, "opset 10"),
+        (with_argmax(select_last_index=1), {}, ExportError, "before its arg-max"),
+        (with_argmax(axis=2), {}, ExportError, "over axis 2"),
         (onnx_net(BY_NAME["0..1"], channels=4), {}, ExportError, "1 or 3 channels"),
         (onnx_net(BY_NAME["0..1"], channels=1), {}, DataError, "channel"),
         (onnx_net(BY_NAME["0..1"], classes=1), {}, DataError, "classes"),

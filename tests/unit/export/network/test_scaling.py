@@ -32,7 +32,7 @@ def test_a_scaling_is_applied_as_it_says(text, expected):
     np.testing.assert_allclose(found[0, 0, 0], expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("text", ["0-1", "1/0", "a/b", "1,2/3", "", "1/2:gbr", "nan/1", "1/inf", "1/2/3"])
+@pytest.mark.parametrize("text", ["0-1", "1/0", "a/b", "1,2/3", "", "1/2:gbr", "nan/1", "1/inf", "1/2/3", "-1/-2"])
 def test_another_text_is_refused_with_the_choices(text):
     with pytest.raises(ExportError, match=r"imagenet|one number"):
         read_scale(text, 3)
@@ -73,6 +73,8 @@ def with_first(*operations):
         ((("Mul", 1 / 255), ("Sub", 0.45), ("Div", 0.226)), "0..255"),
         ((("Sub", 0.45), ("Div", 0.226)), "0..1"),
         ((("Mul", 2), ("Sub", 1)), "0..1"),
+        ((("Div", 255), ("Sub", [[[0.406]], [[0.456]], [[0.485]]]), ("Div", 0.226)), "0/1:bgr"),
+        ((("Mul", 255), ("Sub", [[[103.939]], [[116.779]], [[123.68]]])), "0/255:bgr"),
         ((("Sub", 0.5),), None),
         ((("Relu", None), ("Mul", 1 / 255)), None),
         ((), None),
