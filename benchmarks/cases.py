@@ -30,6 +30,7 @@ TIME_LIMIT_S = 900
 _SHOWN, _END = 260, 70  # characters of a sentence in the table, and those of them that are its end
 TRAINING = ("--epochs", "1", "--arch", "fcn8-edge-half", "--width", "0.25", "--batch-size", "4", "--quiet")
 VARIANTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "k01-keras-io-pets": (("--input-scale", "0..255"),),
     "m08-logits": (("--head", "logits"), ("--head", "probabilities")),
     "m08-logits-x50": (("--head", "logits"), ("--head", "probabilities")),
     "m10-two-outputs-aux": (("--output", "classifier"),),

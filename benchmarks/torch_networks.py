@@ -99,6 +99,61 @@ def nnunet() -> nn.Module:
     )
 
 
+class Block(nn.Module):
+    """A residual block of two convolutions."""
+
+    def __init__(self, taken: int, given: int, stride: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(taken, given, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(given),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(given, given, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(given),
+        )
+        self.short = nn.Sequential(nn.Conv2d(taken, given, 1, stride, bias=False), nn.BatchNorm2d(given))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return relu(body(x) + short(x))."""
+        return torch.relu(self.body(x) + self.short(x))
+
+
+class DualResolution(nn.Module):
+    """The structure of DDRNet (Hong et al., 2021): a branch at 1/8, one down to 1/32, two exchanges, pooling."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(Block(3, width, 2), Block(width, width, 2), Block(width, 2 * width, 2))
+        self.fine = nn.ModuleList([Block(2 * width, 2 * width), Block(2 * width, 2 * width)])
+        self.deep = nn.ModuleList([Block(2 * width, 4 * width, 2), Block(4 * width, 8 * width, 2)])
+        self.down = nn.ModuleList(
+            [
+                nn.Conv2d(2 * width, 4 * width, 3, 2, 1),
+                nn.Sequential(
+                    nn.Conv2d(2 * width, 4 * width, 3, 2, 1), nn.ReLU(), nn.Conv2d(4 * width, 8 * width, 3, 2, 1)
+                ),
+            ]
+        )
+        self.up = nn.ModuleList([nn.Conv2d(4 * width, 2 * width, 1), nn.Conv2d(8 * width, 2 * width, 1)])
+        self.pool = nn.Conv2d(8 * width, 2 * width, 1)
+        self.context = nn.Conv2d(8 * width, 2 * width, 1)
+        self.head = nn.Sequential(Block(2 * width, 2 * width), nn.Conv2d(2 * width, len(CLASSES), 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return (N, K, h / 8, w / 8)."""
+        fine = deep = self.stem(image)
+        for index in range(2):
+            thin, thick = self.fine[index](fine), self.deep[index](deep)
+            deep = torch.relu(thick + self.down[index](thin))
+            size = thin.shape[2:]
+            raised = nn.functional.interpolate(self.up[index](thick), size, mode="bilinear", align_corners=False)
+            fine = torch.relu(thin + raised)
+        size = fine.shape[2:]
+        pooled = self.pool(nn.functional.adaptive_avg_pool2d(deep, 1))
+        context = nn.functional.interpolate(self.context(deep), size, mode="bilinear", align_corners=False)
+        return self.head(fine + context + pooled)
+
+
 # name: source, how to build it, the scaling of its pixels, its opset, whether PyTorch's newer exporter is used, batch
 NETWORKS = {
     "smp_unet_resnet18": ("segmentation-models-pytorch", lambda: smp("Unet", "resnet18"), IMAGENET, 17, False),
@@ -118,6 +173,7 @@ NETWORKS = {
     "segformer_b0": ("transformers", lambda: segformer([2, 2, 2, 2], [32, 64, 160, 256], 256), IMAGENET, 17, False),
     "segformer_b2": ("transformers", lambda: segformer([3, 4, 6, 3], [64, 128, 320, 512], 768), IMAGENET, 18, True),
     "mobilevit_deeplab": ("transformers", mobilevit, SYMMETRIC, 17, False),
+    "ddrnet": ("the structure of DDRNet, in torch_networks.py", DualResolution, IMAGENET, 17, False),
     "nnunet_2d": ("dynamic-network-architectures", nnunet, IMAGENET, 17, False),
 }
 
