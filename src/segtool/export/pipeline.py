@@ -37,7 +37,7 @@ from segtool.files import temporary_folder
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.backend import import_quietly
 from segtool.models.custom import load_custom
-from segtool.models.keras_file import with_plain_ends
+from segtool.models.keras_file import as_functional
 from segtool.models.network import NetworkShape, check_exportable, contract_of
 
 logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def _in_memory(source: Any) -> Any:
             f"A network of type {type(source).__name__} was given, expected a keras.Model or the path of a run "
             "folder, a .keras, .h5 or .onnx file."
         )
-    return with_plain_ends(source)
+    return as_functional(source)
 
 
 def _contract(network: Network, source: ModelSource, data: ExportData, options: ExportOptions) -> ModelContract:

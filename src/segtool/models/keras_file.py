@@ -133,6 +133,14 @@ def _check_members(members: list[zipfile.ZipInfo], *, source: str) -> None:
             )
 
 
+def as_functional(model: Any) -> Any:
+    """Return a Sequential model as a functional one, if it was built; other models as they are."""
+    keras = import_quietly("keras", extra="export")
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model
+
+
 def with_plain_ends(model: Any) -> Any:
     """Return a functional model whose single input and output are arrays, not a list or dict with one entry.
 
@@ -140,7 +148,7 @@ def with_plain_ends(model: Any) -> Any:
     """
     keras = import_quietly("keras", extra="export")
     if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs, model.outputs[0], name=model.name) if model.built else model
+        return as_functional(model)
     ends = (model.input, model.output)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or not any(isinstance(end, list | dict) for end in ends):
         return model
@@ -154,7 +162,7 @@ def _load(path: Path, *, custom: Mapping[str, Any], source: str) -> Any:
             # If a file lacks weights, Keras only warns, and the layers keep random values.
             warnings.filterwarnings("error", message=r"(Skipping|A total of)")
             model = keras.saving.load_model(path, custom_objects=dict(custom), compile=False, safe_mode=True)
-            return with_plain_ends(model)
+            return as_functional(model)
     except (UserWarning, ValueError, TypeError, KeyError, OSError, AttributeError, RuntimeError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(

@@ -14,7 +14,7 @@ from segtool.array_types import FloatArray, IntegerArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.errors import ModelFileError
 from segtool.images.pixels import ArrayPixels
-from segtool.models.keras_file import load_keras_file
+from segtool.models.keras_file import load_keras_file, with_plain_ends
 from segtool.models.network import contract_of, gives_probabilities, shape_of
 from segtool.models.resolve import Kind, ModelSource, find_model
 from segtool.runtime.tiling import predict_tiled
@@ -109,7 +109,7 @@ def open_predictor(
 
 
 def _open_keras(source: ModelSource) -> Predictor:
-    model = load_keras_file(source.path)
+    model = with_plain_ends(load_keras_file(source.path))
     run = source.run
     shape = shape_of(model, source=str(source.path))
     contract = contract_of(shape, data=run.data if run else {}, split=run.split if run else None)

@@ -20,6 +20,7 @@ from keras import ops
 from segtool.errors import TrainingError
 from segtool.files import sha256_of
 from segtool.models import find_model, load_keras_file
+from segtool.models.keras_file import with_plain_ends
 from segtool.models.resolve import Run
 
 TEACHER_SHARE = 0.5
@@ -47,7 +48,7 @@ def load_teacher(path: str | Path, *, size: tuple[int, int], channels: int, clas
         Its image size, channels or classes differ from those of the student.
     """
     found = find_model(path, kind="keras")
-    model = load_keras_file(found.path)
+    model = with_plain_ends(load_keras_file(found.path))
     wanted, takes = (*size, channels), tuple(model.input_shape[1:])
     if takes != wanted:
         raise TrainingError(

@@ -74,10 +74,9 @@ class KerasNetwork:
         """Return the keras.Model that gives one output alone."""
         import keras
 
-        outputs = self._outputs()
-        if len(outputs) == 1 and not isinstance(self.model.output, (dict, list, tuple)):
+        if not any(isinstance(end, dict | list | tuple) for end in (self.model.input, self.model.output)):
             return self.model
-        return keras.Model(self.model.inputs, outputs[output], name=self.model.name)
+        return keras.Model(self.model.inputs[0], self._outputs()[output], name=self.model.name)
 
 
 def rebuilt_for(network: KerasNetwork, options: ExportOptions) -> KerasNetwork | None:

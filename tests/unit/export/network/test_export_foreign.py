@@ -184,6 +184,12 @@ def test_an_output_of_a_dict_is_named(data, tmp_path):
     assert accuracy(result) > 0.99
 
 
+def test_the_only_output_of_a_dict_may_be_named(data, tmp_path):
+    keras_net(BY_NAME["0..1"], several=lambda scores: {"mask": scores}).save(tmp_path / "net.keras")
+    assert accuracy(exported(tmp_path / "net.keras", data, tmp_path, input_scale="0..1", output="mask")) > 0.99
+    assert accuracy(exported(tmp_path / "net.keras", data, tmp_path, input_scale="0..1")) > 0.99
+
+
 def test_reduced_maps_are_resized_in_the_graph(data, tmp_path):
     path = save_onnx(tmp_path / "net.onnx", onnx_net(BY_NAME["0..1"], stride=4))
     result = exported(path, data, tmp_path, input_scale="0..1")
