@@ -160,6 +160,10 @@ def _taken(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return limit, str(len(pruned["channels"])), saved, _interval(row["time_over_whole"])
 
 
+def _onnx_networks() -> str:
+    return (RESULTS / "onnx_networks.md").read_text(encoding="utf-8").strip()
+
+
 def _input_scaling() -> str:
     return (RESULTS / "input_scaling.md").read_text(encoding="utf-8").strip()
 
@@ -213,6 +217,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-speed": _int8_speed,
     "int8-engines": _int8_engines,
     "pruning": _pruning,
+    "onnx-networks": _onnx_networks,
     "input-scaling": _input_scaling,
     "keras-layers": _keras_layers,
     "throughput": _throughput,

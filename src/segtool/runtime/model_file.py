@@ -114,8 +114,8 @@ def check_model_file(path: str | Path, *, max_bytes: int = MAX_MODEL_BYTES) -> M
             entries = _scan(Message(data), source)
         except ValueError as error:
             raise ModelFileError(
-                f"{source} is not an ONNX file, or is damaged or truncated ({error}); expected an .onnx file of "
-                "`segtool export`; copy it again."
+                f"{source} is not an ONNX file, or is damaged or truncated ({error}); copy it "
+                "again, or export it again."
             ) from error
         metadata = _decoded(entries, source)
         if CHECKSUM_KEY in metadata and not _is_whole(data):
