@@ -2,6 +2,7 @@
 
     python benchmarks/onnx_networks.py FOLDER [--only NAME ...]
 
+With --only, the results of other networks in the file are kept.
 FOLDER is what `torch_networks.py` wrote. Each network is exported with `--quantize --waive speed`, once without and,
 if its scaling cannot be told by measurement, once with `--input-scale`. `verify`, `predict`, `evaluate` and `benchmark`
 then run on the FP32 file. A refusal is a result like any other: its sentence is in the table.
@@ -30,13 +31,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     arguments = parser.parse_args()
-    rows = []
+    earlier = RESULTS / f"{NAME}.json"
+    found = json.loads(earlier.read_text())["networks"] if arguments.only and earlier.is_file() else []
+    rows = {row["name"]: row for row in found}
     for facts in sorted(arguments.folder.glob("*.json")):
         if not arguments.only or facts.stem in arguments.only:
-            rows.append(run(json.loads(facts.read_text()), facts.with_suffix(".onnx"), arguments.folder / "data"))
-            write_result(NAME, {"networks": rows})
-            (RESULTS / f"{NAME}.md").write_text(table(rows), encoding="utf-8")
-            print(rows[-1]["name"], rows[-1].get("refused") or rows[-1]["parity"], flush=True)
+            row = run(json.loads(facts.read_text()), facts.with_suffix(".onnx"), arguments.folder / "data")
+            rows[row["name"]] = row
+            listed = [rows[name] for name in sorted(rows)]
+            write_result(NAME, {"networks": listed})
+            (RESULTS / f"{NAME}.md").write_text(table(listed), encoding="utf-8")
+            print(row["name"], row.get("refused") or row["parity"], flush=True)
 
 
 def run(facts: dict[str, Any], model: Path, data: Path) -> dict[str, Any]:
