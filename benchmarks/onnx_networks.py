@@ -88,7 +88,7 @@ def run(facts: dict[str, Any], model: Path, data: Path) -> dict[str, Any]:
                 "verify": ("verify", str(out)),
                 "predict": ("predict", str(data / "images"), "--model", str(out), "--out", str(out.with_name("p"))),
                 "evaluate": ("evaluate", str(out), "--data", str(data), "--split", "val"),
-                "benchmark": ("benchmark", str(out), "--rounds", "5"),
+                "benchmark": ("benchmark", str(out), "--runs", "10"),
             }.items()
         }
     return row
