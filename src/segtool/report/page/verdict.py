@@ -133,7 +133,7 @@ def _parity(gate: Facts | None) -> Check:
     if not gate:
         return Check(name, "unknown", "Its contract records no comparison with the trained network.")
     text = (
-        f"At export its probabilities differed from Keras by at most {gate['max_difference']:.1g}, and "
+        f"At export its probabilities differed from those of the network by at most {gate['max_difference']:.1g}, and "
         f"{percent(gate['label_agreement'])} % of labels agreed, on {gate['images']} images."
     )
     if gate.get("waived"):
