@@ -54,9 +54,10 @@ class KerasNetwork:
         return dict(zip(unique, self.model.outputs, strict=True))
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of its input, None for a side that is free."""
-        return image_input(self.inputs, source=self.source).size  # type: ignore[return-value]
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of its input; None where a side is free."""
+        height, width = image_input(self.inputs, source=self.source).size
+        return (height, width) if height and width else None
 
     def class_axis(self, _output: str) -> int | None:
         """Return None: an arg-max inside a Keras network is refused by the type of its output."""
@@ -81,7 +82,7 @@ class KerasNetwork:
 
 def rebuilt_for(network: KerasNetwork, options: ExportOptions) -> KerasNetwork | None:
     """Return the network rebuilt for another size than its own, where that is asked for."""
-    if options.size is None or None in network.size or options.size == network.size:
+    if options.size is None or network.size in (None, options.size):
         return None
     model = network.ending_in(named_output(network.source, network.outputs, options.output))
     return KerasNetwork(rebuild(model, options.size), network.source, network.opset)

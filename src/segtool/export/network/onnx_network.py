@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from segtool.array_types import AnyArray
 from segtool.contract import METADATA_KEY
 from segtool.errors import ExportError, ModelFileError
 from segtool.export.heads import drop_unused
+from segtool.export.keras_to_onnx import BATCH
 from segtool.export.network.interface import Tensor
-from segtool.export.network.uniform import BATCH, resize_scales
+from segtool.export.network.uniform import resize_scales
 from segtool.export.options import DEFAULT_OPSET
 from segtool.runtime.model_file import check_model_file
+from segtool.runtime.session import ORT_ERRORS, first_line
 
 OLDEST_OPSET = 11
 _QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
@@ -49,8 +51,8 @@ class OnnxNetwork:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """Its inputs, without those that are weights."""
-        return tuple(_tensor(item) for item in self._images)
+        """Its inputs."""
+        return tuple(_tensor(item) for item in self.model.graph.input)
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
@@ -60,13 +62,8 @@ class OnnxNetwork:
     @property
     def dtype(self) -> str:
         """Of its input."""
-        kind = self._images[0].type.tensor_type.elem_type
+        kind = self.model.graph.input[0].type.tensor_type.elem_type
         return _DTYPES.get(kind) or str(TensorProto.DataType.Name(kind)).lower()
-
-    @cached_property
-    def _images(self) -> list[onnx.ValueInfoProto]:
-        weights = {item.name for item in self.model.graph.initializer}
-        return [item for item in self.model.graph.input if item.name not in weights]
 
     def class_axis(self, output: str) -> int | None:
         """Return the axis of the classes, where an arg-max behind the output shows it."""
@@ -78,7 +75,7 @@ class OnnxNetwork:
         The file runs as it came, without onnxruntime's optimizations, and one image at a time.
         """
         session = self._session(_sized(self.model, size, batch=1), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
-        name = self._images[0].name
+        name = self.model.graph.input[0].name
 
         def run(images: AnyArray) -> AnyArray:
             return np.concatenate([session.run([output], {name: image[np.newaxis]})[0] for image in images])
@@ -94,7 +91,7 @@ class OnnxNetwork:
             except (RuntimeError, ValueError) as error:
                 raise ExportError(
                     f"{self.source} has opset {_opset(fixed)}, which cannot be converted to {DEFAULT_OPSET} "
-                    f"({_first_line(error)}); export it again with opset_version={DEFAULT_OPSET}."
+                    f"({first_line(error)[:200]}); export it again with opset_version={DEFAULT_OPSET}."
                 ) from error
         target = self.folder / "folded.onnx"
         self._session(fixed, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, target)
@@ -110,10 +107,10 @@ class OnnxNetwork:
             options.optimized_model_filepath = str(target)
         try:
             return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
+        except ORT_ERRORS as error:
             raise ExportError(
-                f"onnxruntime {ort.__version__} cannot run {self.source} ({_first_line(error)}); export it again with "
-                f"opset_version={DEFAULT_OPSET}."
+                f"onnxruntime {ort.__version__} cannot run {self.source} ({first_line(error)[:200]}); export it again "
+                f"with opset_version={DEFAULT_OPSET}."
             ) from error
 
 
@@ -137,8 +134,8 @@ def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
     check_model_file(path)
     try:
         model = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        raise ModelFileError(f"{path} is not an ONNX file, or is damaged ({_first_line(error)}).") from error
+    except DecodeError as error:
+        raise ModelFileError(f"{path} is not an ONNX file, or is damaged ({first_line(error)[:200]}).") from error
     if any(item.key == METADATA_KEY for item in model.metadata_props):
         raise ExportError(
             f"{path} was exported by segtool already; run it as it is, or export the network that it was made from."
@@ -162,6 +159,11 @@ def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
                 "optimizing it for onnxruntime."
             )
     _check_finite(model, path)
+    weights = {item.name for item in model.graph.initializer}  # which files of older tools list as inputs too
+    images = [item for item in model.graph.input if item.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(images)
+    model.ir_version = max(model.ir_version, 4)  # the first in which weights need not be inputs
     return OnnxNetwork(path, folder, model, _scores_before_argmax(model))
 
 
@@ -213,10 +215,6 @@ def _ending_in(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
     del result.graph.output[:]
     result.graph.output.append(alone)
     drop_unused(result.graph)
-    weights = {item.name for item in model.graph.initializer}
-    images = [item for item in result.graph.input if item.name not in weights]
-    del result.graph.input[:]
-    result.graph.input.extend(images)
     return result
 
 
@@ -224,9 +222,7 @@ def _sized(model: onnx.ModelProto, size: tuple[int, int], *, batch: int) -> onnx
     """Return a copy whose free sides are fixed."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    weights = {item.name for item in model.graph.initializer}
-    image = next(item for item in result.graph.input if item.name not in weights)
-    sides = image.type.tensor_type.shape.dim
+    sides = result.graph.input[0].type.tensor_type.shape.dim
     spatial = (1, 2) if sides[3].dim_value in (1, 3) else (2, 3)
     for axis, length in zip((0, *spatial), (batch, *size), strict=True):
         sides[axis].dim_value = length
@@ -283,7 +279,3 @@ def _tensor(item: onnx.ValueInfoProto) -> Tensor:
 
 def _opset(model: onnx.ModelProto) -> int:
     return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

@@ -19,7 +19,7 @@ from segtool.export.network.inside import scale_inside
 from segtool.export.network.interface import ImageInput, ScoreOutput, Tensor, image_input, named_output, score_output
 from segtool.export.network.measured_scale import measured_scale
 from segtool.export.network.reference import network_input, reference
-from segtool.export.network.scaling import InputScale, read_scale
+from segtool.export.network.scaling import UNIT, InputScale, read_scale
 from segtool.export.network.uniform import Reading, laid_out, uniform
 from segtool.export.options import ExportOptions
 from segtool.export.resize.rebuild import check_size
@@ -94,7 +94,7 @@ class Network:
     facts: Mapping[str, Any]
 
 
-def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Size | None = None) -> Network:
+def open_network(raw: Raw, data: ExportData, options: ExportOptions) -> Network:
     """Find out what a network takes and gives, and bring it into the export's form.
 
     Parameters
@@ -105,8 +105,6 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
         Images and masks: its size where the network takes any, and what scalings are tried on.
     options
         `input_scale`, `output`, `size` and `threshold` are used here.
-    size
-        (height, width) of the input; None for the network's own, the one of `options`, or that of the data.
 
     Raises
     ------
@@ -117,7 +115,7 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
     """
     taken = image_input(raw.inputs, source=raw.source)
     _check_channels(raw, taken, data)
-    at = _size(raw, taken, size or options.size, data)
+    at = _size(raw, taken, options.size, data)
     output = named_output(raw.source, raw.outputs, options.output)
     scale, found = _known_scale(raw, options, taken), "given"
     run, images = raw.runner(output, at), data.few_images(2, at)
@@ -143,7 +141,7 @@ def open_network(raw: Raw, data: ExportData, options: ExportOptions, *, size: Si
     if raw.dtype == "float32" and scale is None:
         scale = measured_scale(lambda one: reference(run, replace(reading, scale=one)), taken, data, at)
         reading, found = replace(reading, scale=scale), "measured"
-    reading = replace(reading, end=_seen_end(run(network_input(images, reading)), reading))
+    reading = replace(reading, end=_seen_end(run(network_input(images, taken, scale)), reading))
     _say(raw, output, reading)
     return Network(uniform(graph, reading), reference(run, reading), reading, _facts(raw, output, reading, found=found))
 
@@ -203,9 +201,8 @@ def _run(
     size: Size,
 ) -> AnyArray:
     """Run the network on raw images, to see the shape of its output; of any scaling, where that is not known yet."""
-    pixels = images if raw.dtype == "uint8" else (scale or InputScale("0..1", std=(255.0,))).apply(images)
     try:
-        found = run(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)) if taken.layout == "NCHW" else pixels)
+        found = run(network_input(images, taken, None if raw.dtype == "uint8" else scale or UNIT))
     except MemoryError as error:
         raise ExportError(
             f"{raw.source} needs more memory than there is for images of {show_size(size)}; give a smaller --size."

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.array_types import FloatArray, UInt8Array
-from segtool.export.network.uniform import Reading
-
-_TINY = 1e-30
+from segtool.export.network.interface import ImageInput
+from segtool.export.network.scaling import InputScale
+from segtool.export.network.uniform import SMALLEST, Reading
 
 
 def reference(run: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], reading: Reading) -> Callable[[UInt8Array], Any]:
@@ -24,13 +24,13 @@ def reference(run: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], reading: Read
     reading
         How it is to be read.
     """
-    return lambda images: probabilities(run(network_input(images, reading)), reading)
+    return lambda images: probabilities(run(network_input(images, reading.taken, reading.scale)), reading)
 
 
-def network_input(images: UInt8Array, reading: Reading) -> npt.NDArray[Any]:
-    """Return what a network takes of raw pixels uint8 (N, H, W, C), in its own layout."""
-    scaled: npt.NDArray[Any] = images if reading.scale is None else reading.scale.apply(images)
-    return np.ascontiguousarray(np.moveaxis(scaled, -1, 1)) if reading.taken.layout == "NCHW" else scaled
+def network_input(images: UInt8Array, taken: ImageInput, scale: InputScale | None) -> npt.NDArray[Any]:
+    """Return what a network takes of raw pixels uint8 (N, H, W, C), in its own layout; unscaled without a scale."""
+    scaled: npt.NDArray[Any] = images if scale is None else scale.apply(images)
+    return np.ascontiguousarray(np.moveaxis(scaled, -1, 1)) if taken.layout == "NCHW" else scaled
 
 
 def probabilities(output: npt.NDArray[Any], reading: Reading) -> FloatArray:
@@ -39,7 +39,7 @@ def probabilities(output: npt.NDArray[Any], reading: Reading) -> FloatArray:
     if reading.given.classes == 1:
         return _two_classes(maps, reading)
     if reading.end == "sigmoid":
-        shares = np.maximum(maps, _TINY)
+        shares = np.maximum(maps, SMALLEST)
         return np.asarray(shares / shares.sum(-1, keepdims=True), np.float32)
     if reading.end == "logits":
         powers = np.exp(maps - maps.max(-1, keepdims=True))

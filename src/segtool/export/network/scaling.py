@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from segtool.array_types import FloatArray, UInt8Array
 from segtool.errors import ExportError
@@ -113,9 +112,3 @@ def _of_numbers(text: str) -> InputScale | None:
     if not std or min(std) <= 0 or not all(map(math.isfinite, (*mean, *std))):
         return None
     return InputScale(text, mean, std, "bgr" if found and found["order"] == "bgr" else "rgb")
-
-
-def spread_over(values: tuple[float, ...], channels: int) -> npt.NDArray[np.float32]:
-    """Return one number, float32 (1,), or one for each channel, float32 (C,)."""
-    array = np.asarray(values, np.float32)
-    return array[:1] if len(set(values)) == 1 else np.broadcast_to(array, (channels,))

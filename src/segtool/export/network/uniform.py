@@ -17,21 +17,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from segtool.export.heads import MONOTONE, cut_sigmoid, drop_unused, end_of
+from segtool.export.heads import MONOTONE, End, cut_sigmoid, drop_unused, end_of
+from segtool.export.keras_to_onnx import BATCH, INPUT
 from segtool.export.network.interface import ImageInput, ScoreOutput
-from segtool.export.network.scaling import InputScale, spread_over
+from segtool.export.network.scaling import InputScale
 
-End = Literal["probabilities", "logits", "sigmoid"]
-INPUT, OUTPUT, BATCH = "image", "probabilities", "N"
+OUTPUT = "probabilities"
 _RESERVED = frozenset({INPUT, OUTPUT, "labels", "logits", "class_id"})
-_TINY = 1e-30
+SMALLEST = 1e-30  # of a share, so that its logarithm is finite
 _TO_FRONT, _TO_BACK = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
@@ -156,9 +156,8 @@ def _lead_in(graph: onnx.GraphProto, reading: Reading) -> None:
         chain.add("Cast", to=TensorProto.FLOAT)
         for kind, values in (("Sub", reading.scale.mean), ("Mul", tuple(1 / item for item in reading.scale.std))):
             if set(values) != ({0.0} if kind == "Sub" else {1.0}):
-                numbers = spread_over(values, reading.taken.channels)
-                shape = [] if numbers.size == 1 else [1, -1, 1, 1] if is_channels_first else [-1]
-                chain.add(kind, numbers.reshape(shape))
+                shape = [] if len(set(values)) == 1 else [1, -1, 1, 1] if is_channels_first else [-1]
+                chain.add(kind, np.array(values if shape else values[:1], np.float32).reshape(shape))
     for node in graph.node:
         node.input[:] = [chain.tensor if name == old else name for name in node.input]
     nodes = [*chain.nodes, *graph.node]
@@ -238,7 +237,7 @@ def _as_two_classes(model: onnx.ModelProto, reading: Reading) -> None:
 def _softmax_of_log(chain: _Chain) -> None:
     """End positive shares in probabilities that add up to 1."""
     chain.prefix = MONOTONE
-    chain.add("Max", np.array(_TINY, np.float32))
+    chain.add("Max", np.array(SMALLEST, np.float32))
     chain.add("Log")
     chain.add("Softmax", axis=3)
 
