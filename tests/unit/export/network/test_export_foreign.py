@@ -141,6 +141,15 @@ def test_int8_of_an_onnx_network_passes_its_gates(data, tmp_path):
     assert accuracy(result) > 0.99
 
 
+def test_weights_that_an_old_file_lists_as_inputs_are_no_inputs(data, tmp_path):
+    model = onnx_net(BY_NAME["0..1"], opset=11)
+    model.ir_version = 3
+    for item in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(item.name, item.data_type, list(item.dims)))
+    result = exported(save_onnx(tmp_path / "net.onnx", model), data, tmp_path, input_scale="0..1")
+    assert accuracy(result) > 0.99
+
+
 def test_a_resize_that_names_its_batch_is_freed_and_runs_in_int8(data, tmp_path):
     path = save_onnx(tmp_path / "net.onnx", onnx_net(BY_NAME["0..1"], batch=1, resized=True))
     result = exported(path, data, tmp_path, input_scale="0..1", quantize=True, max_drop=100, waive=("speed",))

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from foreign_nets import onnx_net, shades
+from onnx import numpy_helper
 from tiny_nets import CLASSES, HEIGHT, WIDTH
 
 from segtool.export.heads import end_of, with_head
@@ -68,6 +69,25 @@ def test_a_wrong_reading_is_seen():
     wrong = read(model, layout="NCHW", scale=SCALES[1], end="logits")
     difference = np.abs(reference(run(model), right)(images) - reference(run(model), wrong)(images)).max()
     assert difference > 0.1
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.name)
+def test_colours_keep_their_channels(layout, scale):
+    """In pictures of all colours, by a network whose channels differ: the others here are of grey ones."""
+    random = np.random.default_rng(2)
+    model = onnx_net(scale, layout=layout)
+    spread = 0.01 if scale.std == (1.0,) else 1.0  # so that no probability is 0 or 1
+    for item in model.graph.initializer:
+        if item.dims and item.dims[0] == CLASSES and list(item.dims) != [CLASSES, 3, 3, 3]:
+            values = random.normal(0, spread, item.dims) if len(item.dims) == 4 else np.zeros(item.dims)
+            item.CopyFrom(numpy_helper.from_array(values.astype(np.float32), item.name))
+    images = random.integers(0, 256, (2, *SIZE, 3), np.uint8)
+    reading = read(model, layout=layout, scale=scale, end="logits")
+    expected = reference(run(model), reading)(images)
+    assert np.abs(reference(run(model), reading)(images[..., ::-1]) - expected).max() > 1e-3
+    found = run(with_head(uniform(model, reading), "probabilities"))(images)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
