@@ -164,8 +164,8 @@ def _is_exact(kind: str, source: list[int], target: list[int]) -> bool:
         return all(factor in _EXACT_CUBIC for factor in factors)
     if kind == "ResizeNearestNeighbor":  # a pixel at the border of two would be rounded differently
         return all(factor.is_integer() for factor in factors)
-    # Resize gets factors, rounded to float32, and rounds the size down.
-    return [int(np.float32(n) * np.float32(f)) for n, f in zip(source, factors, strict=True)] == list(target)
+    # Resize gets factors, rounded to float32. The product with the length, not rounded itself, is rounded down.
+    return [int(n * float(np.float32(f))) for n, f in zip(source, factors, strict=True)] == list(target)
 
 
 def _matrices(node: Any, source: list[int], target: list[int]) -> tuple[FloatArray, FloatArray]:

@@ -102,6 +102,19 @@ def test_a_convolution_of_volumes_stays_in_float():
     assert (run(made.model) == run(graph)).mean() > 0.8
 
 
+@pytest.mark.parametrize(("small", "large"), [(5, 9), (7, 11)])
+def test_a_resize_whose_factor_float32_rounds_down_is_exact(small, large):
+    """The product of such a factor with the length is just below the new length."""
+    import keras
+
+    assert int(small * float(np.float32(large / small))) < large
+    image = keras.Input((small, small, 3))
+    model = keras.Model(image, keras.layers.Resizing(large, large, interpolation="bilinear")(image))
+    pixels = np.random.default_rng(0).random((2, small, small, 3), np.float32)
+    session = onnxruntime.InferenceSession(keras_to_onnx(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"image": pixels})[0], np.asarray(model(pixels)), atol=1e-6)
+
+
 def test_a_grouped_convolution_is_one_convolution():
     convolutions = [node for node in check_float32(build("Conv2D groups 8")).graph.node if node.op_type == "Conv"]
     groups = [attribute.i for node in convolutions for attribute in node.attribute if attribute.name == "group"]
