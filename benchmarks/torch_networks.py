@@ -4,16 +4,17 @@ Runs in an environment of its own, never in segtool's:
 
     python -m venv torchenv
     torchenv/bin/pip install torch torchvision segmentation-models-pytorch transformers onnx onnxscript
-    torchenv/bin/python torch_networks.py OUT [NAME ...]
+    torchenv/bin/python torch_networks.py OUT [NAME ...] [--size 256]
 
 Writes OUT/data (images, masks, dataset.json), OUT/NAME.onnx and OUT/NAME.json: what it is, how its pixels are scaled,
-its opset, and its own mean IoU. `onnx_networks.py` exports these files with segtool.
+its opset, and its own mean IoU. `onnx_networks.py` exports these files with segtool. With --size, images and networks
+are squares of that many pixels, and training is on crops of 96 x 96; `foreign_engines.py` times such networks.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from shapes import CLASSES, SIZE, shapes, write_data
 from torch import nn
 
-COUNT, HELD_OUT = 160, 40
+COUNT, HELD_OUT, CROP = 160, 40, 96
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 UNIT = ((0.0,) * 3, (255.0,) * 3)
 SYMMETRIC = ((127.5,) * 3, (127.5,) * 3)
@@ -193,10 +194,12 @@ def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps:
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - step / steps) + 1e-5
         chosen = torch.randperm(len(images), generator=generator)[:8]
-        scores = network(images[chosen])
-        scores = nn.functional.interpolate(scores, SIZE, mode="bilinear", align_corners=False)
+        part = crop(images.shape[2:], generator)
+        scores = network(images[chosen][..., *part].contiguous())
+        truth = labels[chosen][..., *part].contiguous()
+        scores = nn.functional.interpolate(scores, truth.shape[1:], mode="bilinear", align_corners=False)
         logits = scores if scores.min() < 0 else torch.log(scores.clamp_min(1e-6))
-        loss = nn.functional.cross_entropy(logits, labels[chosen], weight=weights)
+        loss = nn.functional.cross_entropy(logits, truth, weight=weights)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -204,11 +207,19 @@ def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps:
     network.eval()
 
 
+def crop(size: tuple[int, ...], generator: torch.Generator) -> tuple[slice, ...]:
+    """Return the rows and columns of a crop; images of the default size are taken whole."""
+    if tuple(size) == SIZE:
+        return slice(None), slice(None)
+    begins = [int(torch.randint(length - CROP + 1, (), generator=generator)) for length in size]
+    return tuple(slice(begin, begin + CROP) for begin in begins)
+
+
 def mean_iou(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the mean IoU over the classes."""
     with torch.no_grad():
         scores = torch.cat([network(part) for part in images.split(8)])
-        found = nn.functional.interpolate(scores, SIZE, mode="bilinear", align_corners=False).argmax(1)
+        found = nn.functional.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False).argmax(1)
     ious = []
     for k in range(len(CLASSES)):
         union = ((found == k) | (labels == k)).sum()
@@ -216,9 +227,9 @@ def mean_iou(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> 
     return float(np.mean(ious))
 
 
-def export(network: nn.Module, path: Path, opset: int, *, dynamo: bool) -> None:
+def export(network: nn.Module, path: Path, opset: int, size: tuple[int, int], *, dynamo: bool) -> None:
     """Export with PyTorch: by the newer exporter with a fixed batch of 1, or by tracing with a free batch."""
-    image = torch.zeros(1, 3, *SIZE)
+    image = torch.zeros(1, 3, *size)
     if dynamo:
         torch.onnx.export(network, (image,), path, opset_version=opset, dynamo=True, external_data=False)
     else:
@@ -234,10 +245,18 @@ def export(network: nn.Module, path: Path, opset: int, *, dynamo: bool) -> None:
         )
 
 
-def main(out: Path, names: list[str], steps: int = 150) -> None:
+def main() -> None:
     """Make the networks of these names, all without one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", default=[])
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--steps", type=int, default=150)
+    arguments = parser.parse_args()
+    out, names = arguments.out, arguments.names
+    size = (arguments.size, arguments.size) if arguments.size else SIZE
     torch.set_num_threads(2)
-    images, labels = shapes(COUNT, seed=0)
+    images, labels = shapes(COUNT, 0, size)
     write_data(out / "data", images, labels)
     for name in names or NETWORKS:
         source, build, (mean, std), opset, dynamo = NETWORKS[name]
@@ -246,15 +265,16 @@ def main(out: Path, names: list[str], steps: int = 150) -> None:
         network = build()
         scaled = (images.transpose(0, 3, 1, 2) - np.reshape(mean, (1, 3, 1, 1))) / np.reshape(std, (1, 3, 1, 1))
         x, y = torch.tensor(scaled, dtype=torch.float32), torch.tensor(labels.astype(np.int64))
-        train(network, x[:-HELD_OUT], y[:-HELD_OUT], steps)
+        train(network, x[:-HELD_OUT], y[:-HELD_OUT], arguments.steps)
         score = mean_iou(network, x[-HELD_OUT:], y[-HELD_OUT:])
-        export(network, out / f"{name}.onnx", opset, dynamo=dynamo)
+        export(network, out / f"{name}.onnx", opset, size, dynamo=dynamo)
         facts = {
             "name": name,
             "source": source,
             "parameters": sum(item.numel() for item in network.parameters()),
             "exporter": "torch.export" if dynamo else "tracing",
             "opset_asked": opset,
+            "size": size,
             "mean": mean,
             "std": std,
             "mean_iou_torch": score,
@@ -265,4 +285,4 @@ def main(out: Path, names: list[str], steps: int = 150) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main()

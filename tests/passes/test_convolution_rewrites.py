@@ -5,11 +5,14 @@ import pytest
 from comparing import assert_same, kinds, make, node, rewritten, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
 from segtool.export.passes.dead_taps import DEAD_TAPS, live_taps
 from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
+from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
+from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.scale_back import SCALE_BACK
@@ -208,35 +211,83 @@ def test_a_shift_as_a_convolution_and_by_rows_is_bit_exact():
     assert_same(before, rewritten(before, SHIFT_BY_ROWS), x)
 
 
+# What a network computes from its pixels: nothing, (x - 127) / 128 in three ways, and ImageNet's numbers a channel.
+SCALINGS = {
+    "none": [],
+    "factor": [("Mul", 1 / 128), ("Add", -127 / 128)],
+    "point": [("Sub", 127.0), ("Div", 128.0)],
+    "channels": [("Sub", (123.675, 116.28, 103.53)), ("Mul", (0.0171, 0.0175, 0.0174))],
+    "first": [("Sub", (255.0, 200.0, 100.0), True)],
+}
+
+
+def scaled(name, count):
+    """Nodes from f to the last value, the constants they use, and the name of that value."""
+    nodes, constants, last = [], {}, "f"
+    for number, (op, value, *first) in enumerate(SCALINGS[name]):
+        constants[f"k{number}"] = np.reshape(np.asarray(value, np.float32).ravel()[:count], (1, -1, 1, 1))
+        sides = f"k{number} {last}" if first else f"{last} k{number}"
+        last = f"s{number}"
+        nodes.append(node(op, sides, last))
+    return nodes, constants, last
+
+
 @FEW
 @given(
     channels=st.sampled_from([1, 3]),
     blocks=st.integers(1, 4),
-    kernel=st.sampled_from([1, 3, 5]),
-    more=st.sampled_from([0, 4]),
-    clamp=st.sampled_from(["Relu", "Clip", ""]),
+    kernel=st.sampled_from([1, 3, 5, 7]),
+    stride=st.sampled_from([1, 2, 4]),
+    clamp=st.sampled_from([("Relu", 0), ("Clip", 4), ("", 0), ("", 4)]),
+    scaling=st.sampled_from(list(SCALINGS)),
     seed=st.integers(0, 99),
 )
-def test_pixels_as_channels(channels, blocks, kernel, more, clamp, seed):
-    side = (kernel - 1) // 2
+def test_pixels_as_channels(channels, blocks, kernel, stride, clamp, scaling, seed):
+    (clamp, more), side = clamp, (kernel - 1) // 2
+    scale, numbers, last = scaled(scaling, channels)
     nodes = [
         node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
         node("Cast", "t", "f", to=1),
-        node("Conv", "f w b", "c" if clamp else "y", pads=[side, side, side, side + more]),
+        *scale,
+        node("Conv", f"{last} w b", "c" if clamp else "y", pads=[side, side, side, side + more], strides=[stride] * 2),
         *([node(clamp, "c low high" if clamp == "Clip" else "c", "y")] if clamp else []),
     ]
-    constants = {**weights(channels, 5, kernel), **(SIX if clamp == "Clip" else {})}
-    before = make(nodes, constants, ["N", 6, 4 * blocks, channels], dtype=np.uint8)
+    constants = {**weights(channels, 5, kernel), **(SIX if clamp == "Clip" else {}), **numbers}
+    before = make(nodes, constants, ["N", 8, 4 * blocks, channels], dtype=np.uint8)
     after = rewritten(before, PIXELS_AS_CHANNELS)
     if clamp:
         assert kinds(after)[kinds(after).index("Conv") + 1] == clamp
-    x = np.random.default_rng(seed).integers(0, 256, (2, 6, 4 * blocks, channels), np.uint8)
-    assert_same(before, after, x, atol=SMALL * 255)
+    x = np.random.default_rng(seed).integers(0, 256, (2, 8, 4 * blocks, channels), np.uint8)
+    assert_same(before, after, x, atol=SMALL * 255 * (kernel // 3 + 1))
+
+
+@pytest.mark.parametrize(
+    ("scaling", "kind"), [("none", "Cast"), ("point", "Sub"), ("factor", "Sub"), ("channels", "Cast")]
+)
+def test_what_is_left_of_the_scaling_is_a_zero_point(scaling, kind):
+    scale, numbers, last = scaled(scaling, 3)
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Cast", "t", "f", to=1),
+        *scale,
+        node("Conv", f"{last} w b", "y", pads=[1] * 4),
+    ]
+    after = rewritten(make(nodes, {**weights(3, 5), **numbers}, ["N", 6, 8, 3], dtype=np.uint8), PIXELS_AS_CHANNELS)
+    found = kinds(after)
+    assert found[found.index("Conv") - 1] == kind
+    assert not {"Mul", "Div", "Add"} & set(found)
+    assert ("Concat" in found) == (scaling == "channels")
 
 
 @pytest.mark.parametrize(
     ("width", "attributes", "reason"),
-    [(6, {"pads": [1] * 4}, "multiple"), (8, {"pads": [1] * 4, "strides": [2, 2]}, "strides"), (8, {}, "multiple")],
+    [
+        (6, {"pads": [1] * 4}, "fill blocks"),
+        (12, {"pads": [1] * 4, "strides": [3, 3]}, "strides"),
+        (8, {"pads": [1] * 4, "strides": [2, 1]}, "strides"),
+        (8, {"pads": [2] * 4, "dilations": [2, 2]}, "dilation"),
+        (8, {}, "fill blocks"),
+    ],
 )
 def test_pixels_as_channels_refuses(width, attributes, reason):
     nodes = [
@@ -246,6 +297,71 @@ def test_pixels_as_channels_refuses(width, attributes, reason):
     ]
     before = make(nodes, weights(1, 5), ["N", 6, width, 1], dtype=np.uint8)
     rewritten(before, PIXELS_AS_CHANNELS, changes=0, refusals=[reason])
+
+
+@pytest.mark.parametrize("op", ["Div", "Pow"])
+def test_pixels_that_are_not_scaled_by_a_factor_are_left(op):
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Cast", "t", "f", to=1),
+        node("Add", "f one", "g"),
+        node(op, "one g" if op == "Div" else "g one", "h"),
+        node("Conv", "h w b", "y", pads=[1] * 4),
+    ]
+    before = make(nodes, {**weights(1, 5), "one": np.float32(1)}, ["N", 6, 8, 1], dtype=np.uint8)
+    rewritten(before, PIXELS_AS_CHANNELS, changes=0)
+
+
+def resized(attributes, *, sizes=None, last="Conv"):
+    """A nearest-neighbour Resize of 3 x 4 pixels, and what reads it."""
+    nodes = [
+        node("Conv", "x w b", "c", pads=[1] * 4),
+        helper.make_node("Resize", ["c", "", *(("", "sizes") if sizes else ("scales",))], ["u"], **attributes),
+        node(last, "u v" if last == "Conv" else "u", "y"),
+    ]
+    constants = {
+        **weights(2, 3),
+        "v": random(2, 3, 1, 1, seed=4),
+        **({"sizes": np.array([1, 3, *sizes])} if sizes else {"scales": np.array([1, 1, 2, 3], np.float32)}),
+    }
+    return make(nodes, constants, [1, 2, 3, 4])
+
+
+ASYMMETRIC = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+CENTRED = {"mode": "nearest", "coordinate_transformation_mode": "half_pixel"}
+
+
+@pytest.mark.parametrize("attributes", [ASYMMETRIC, CENTRED])
+@pytest.mark.parametrize("sizes", [None, (3, 8), (12, 4)])
+def test_nearest_neighbours_as_tiles(attributes, sizes):
+    before = resized(attributes, sizes=sizes)
+    after = rewritten(before, NEAREST_AS_TILE)
+    assert "Tile" in kinds(after)
+    assert_same(before, after, random(1, 2, 3, 4, seed=9))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sizes", "reason"),
+    [
+        (CENTRED, (7, 8), "7 x 8"),
+        ({**CENTRED, "coordinate_transformation_mode": "align_corners"}, (6, 8), "align_corners"),
+        ({**ASYMMETRIC, "nearest_mode": "ceil"}, (6, 8), "ceil"),
+    ],
+)
+def test_nearest_neighbours_as_tiles_refuses(attributes, sizes, reason):
+    rewritten(resized(attributes, sizes=sizes), NEAREST_AS_TILE, changes=0, refusals=[reason])
+
+
+def test_what_no_convolution_reads_is_left_as_it_is():
+    rewritten(resized(CENTRED, sizes=(6, 8), last="Relu"), NEAREST_AS_TILE, changes=0)
+    rewritten(resized({"mode": "linear"}, sizes=(6, 8)), NEAREST_AS_TILE, changes=0)
+
+
+@pytest.mark.parametrize(("axes", "keep", "changes"), [([2, 3], 1, 1), ([-1, -2], 1, 1), ([2, 3], 0, 0), ([3], 1, 0)])
+def test_mean_as_pooling(axes, keep, changes):
+    before = make([node("ReduceMean", "x axes", "y", keepdims=keep)], {"axes": np.array(axes)}, ["N", 3, 4, 5])
+    after = rewritten(before, MEAN_AS_POOL, changes=changes)
+    assert_same(before, after, random(2, 3, 4, 5), atol=1e-6)
 
 
 def blocked(slope=0.3, *, channels=1, extra=(), outputs=("y",)):

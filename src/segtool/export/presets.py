@@ -15,22 +15,27 @@ class Preset:
     Attributes
     ----------
     name
-        "vnni", "x86" or "arm".
+        "amx", "vnni", "x86" or "arm".
     processors
         The same in words, in the plural.
     signed_activations
         int8 activations in place of uint8; weights are always int8.
     reduce_range
         7-bit weights: without VNNI, x86 adds two products in 16 bits, and full 8-bit weights overflow there.
+    matrix_products
+        Convolutions of many channels as matrix products (`int8.matrix_products`): AMX is for these. The integers are
+        those of "vnni".
     """
 
     name: str
     processors: str
     signed_activations: bool
     reduce_range: bool
+    matrix_products: bool = False
 
 
 PRESETS = {
+    "amx": Preset("amx", "x86 processors with AMX", signed_activations=False, reduce_range=False, matrix_products=True),
     "vnni": Preset("vnni", "x86 processors with VNNI", signed_activations=False, reduce_range=False),
     "x86": Preset("x86", "x86 processors without VNNI", signed_activations=False, reduce_range=True),
     "arm": Preset("arm", "Arm processors", signed_activations=True, reduce_range=False),
@@ -54,13 +59,16 @@ def preset_for(name: str = "auto") -> Preset:
 
 
 def is_own(preset: Preset) -> bool:
-    """Return whether a preset is this processor's, so that a time measured here says something of its file."""
-    return preset.name == _this_processor()
+    """Return whether a preset suits this processor, so that a time measured here says something of its file."""
+    own = _this_processor()
+    return preset.name == own or (own == "amx" and preset.name == "vnni")
 
 
 def _this_processor() -> str:
     machine = machine_info()
     if str(machine["architecture"]).lower().startswith(("arm", "aarch64")):
         return "arm"
-    # Where the instruction sets are not known (outside Linux), the x86 preset is right on both.
+    # Where the instruction sets are not known (outside Linux), the x86 preset is right on all.
+    if "amx_int8" in machine["instruction_sets"]:
+        return "amx"
     return "vnni" if {"avx512_vnni", "avx_vnni"} & set(machine["instruction_sets"]) else "x86"

@@ -156,7 +156,7 @@ def calibrate_for(
     stages("equalization", 0, len(strengths))
     labels = tuple(run_labels(model, iter(few)))
     channels = channel_ranges(model, iter(few))
-    integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127)
+    integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127, preset.matrix_products)
     tried = []
     strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
     for done, strength in enumerate(strengths, start=1):
@@ -229,15 +229,15 @@ def _watched(model: onnx.ModelProto) -> tuple[tuple[str, ...], list[str], list[s
     The values are those of any choice of these layers: with fewer of them no other value becomes integer.
     """
     found = points(to_ir(model).graph)
-    if not found.convolutions:
+    if not found.layers:
         raise ExportError(
             "No layer of this network can be quantized (it has no convolution before its last); use the FP32 file."
         )
     values = [value for group in found.groups if not is_pixels(group[0]) for value in group]
     return (
-        tuple(str(node.name) for node in found.convolutions),
+        tuple(str(node.name) for node in found.layers),
         [str(value.name) for value in values],
-        [str(node.outputs[0].name) for node in found.convolutions],
+        [str(node.outputs[0].name) for node in found.layers if node.op_type == "Conv"],
     )
 
 

@@ -1,4 +1,4 @@
-"""Which convolutions are computed in INT8, and which values that makes integers."""
+"""Which layers are computed in INT8, and which values that makes integers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 
 # What integers pass through as they are: one scale and zero point on both sides.
-_SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Concat"})
+_SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Tile"})
+# What is computed from integers to integers, with a scale and a zero point on each side. onnxruntime has integer
+# kernels for all but a linear Resize and HardSigmoid (`qdq`).
+_OWN_SCALE = frozenset(
+    {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "Sigmoid", "HardSigmoid", "LeakyRelu", "Resize"}
+)
 
 
 @dataclass(frozen=True)
@@ -19,14 +25,14 @@ class Points:
 
     Attributes
     ----------
-    convolutions
-        Those in INT8.
+    layers
+        Convolutions and matrix products in INT8.
     groups
         Values that share a scale, in the order of the graph; the range of a group is that of its last value, where
         the others reach it through a pooling alone: what a pooling drops needs no integers.
     """
 
-    convolutions: tuple[ir.Node, ...]
+    layers: tuple[ir.Node, ...]
     groups: tuple[tuple[ir.Value, ...], ...]
 
 
@@ -65,36 +71,77 @@ def _scores_classes(node: ir.Node, classes: int | None) -> bool:
 
 
 def quantizable(graph: ir.Graph) -> tuple[ir.Node, ...]:
-    """Return the convolutions that INT8 can compute: 2-D, ungrouped, constant weights, not in the head."""
+    """Return the layers that INT8 can compute: convolutions of images, and dense layers, outside of the head."""
     ends = head(graph)
     return tuple(
-        node
-        for node in graph
-        if node.op_type == "Conv"
-        and not node.domain
-        and node not in ends
-        and node.attributes.get_int("group", 1) == 1
-        and all(g.array(value) is not None for value in node.inputs[1:] if value is not None)
-        and _dimensions(node) == 2
+        node for node in graph if not node.domain and node not in ends and (_is_convolution(node) or dense(node))
     )
 
 
-def _dimensions(node: ir.Node) -> int:
-    """Return over how many axes a convolution with constant weights slides: 2 for images, 3 for volumes."""
-    weights = g.array(node.inputs[1])
-    return 0 if weights is None else weights.ndim - 2
+def _is_convolution(node: ir.Node) -> bool:
+    """Say whether a node is a convolution over two axes with constant weights."""
+    if node.op_type != "Conv":
+        return False
+    arrays = [g.array(value) for value in node.inputs[1:] if value is not None]
+    return all(item is not None for item in arrays) and arrays[0] is not None and arrays[0].ndim == 4
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense layer: a product with a constant matrix, and a constant added to it.
+
+    Attributes
+    ----------
+    weights
+        float (K, C), the output channels first.
+    channel_axis
+        The axis of the output channels in the matrix that the graph holds.
+    bias
+        float (K,).
+    adder, side
+        The node that adds the bias, and which of its inputs that is.
+    """
+
+    weights: AnyArray
+    channel_axis: int
+    bias: AnyArray
+    adder: ir.Node
+    side: int
+
+
+def dense(node: ir.Node) -> Dense | None:
+    """Return the dense layer that a Gemm is, or a MatMul with an Add behind it; None of other nodes."""
+    matrix = g.array(node.inputs[1]) if node.op_type in ("Gemm", "MatMul") else None
+    if matrix is None or matrix.ndim != 2 or g.array(node.inputs[0]) is not None:
+        return None
+    axis, adder, side = 1, node, 2
+    if node.op_type == "Gemm":
+        factors = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
+        if factors != [1.0, 1.0] or node.attributes.get_int("transA", 0) or len(node.inputs) < 3:
+            return None
+        axis = 0 if node.attributes.get_int("transB", 0) else 1
+    else:
+        users = [user for user, _ in node.outputs[0].uses()]
+        if len(users) != 1 or users[0].op_type != "Add":
+            return None
+        adder, side = users[0], 1 if users[0].inputs[0] is node.outputs[0] else 0
+    bias, weights = g.array(adder.inputs[side]), matrix if axis == 0 else matrix.T
+    return Dense(weights, axis, bias, adder, side) if bias is not None and bias.shape == weights.shape[:1] else None
 
 
 def points(graph: ir.Graph, *, keep_float: Collection[str] = ()) -> Points:
-    """Return what becomes integer when every convolution that can, but those named, is in INT8."""
-    convolutions = tuple(node for node in quantizable(graph) if node.name not in keep_float)
+    """Return what becomes integer when every layer that can, but those named, is in INT8.
+
+    What a dense layer makes is float: what is behind it mostly is.
+    """
+    layers = tuple(node for node in quantizable(graph) if node.name not in keep_float)
     wanted: dict[ir.Value, None] = {}
-    for node in convolutions:
-        for value in (node.inputs[0], quantized_output(node)):
+    for node in layers:
+        for value in (node.inputs[0], quantized_output(node) if node.op_type == "Conv" else None):
             if value is not None:
                 wanted[value] = None
-    _close(graph, wanted)
-    return Points(convolutions, _groups(graph, wanted))
+    _close(graph, wanted, layers)
+    return Points(layers, _groups(graph, wanted))
 
 
 def quantized_output(node: ir.Node) -> ir.Value:
@@ -105,24 +152,45 @@ def quantized_output(node: ir.Node) -> ir.Value:
     return g.clamp_on(node).outputs[0]
 
 
-def _close(graph: ir.Graph, wanted: dict[ir.Value, None]) -> None:
-    """Add the values on all sides of what integers pass through, where one side is integer."""
-    changed = True
+def _close(graph: ir.Graph, wanted: dict[ir.Value, None], layers: Collection[ir.Node]) -> None:
+    """Add what integers pass through, and what is computed from integers for integers; the head stays in float."""
+    changed, ends = True, head(graph)
     while changed:
         before = len(wanted)
         for node in graph:
             sides = _sides(node)
             if any(side in wanted for side in sides) and not any(_is_clamped(side) for side in sides):
                 wanted.update(dict.fromkeys(sides))
+            if node not in ends and _is_integer(node, wanted) and _is_read_by_integers(node, layers):
+                wanted[quantized_output(node)] = None
         changed = len(wanted) > before
 
 
+def _is_integer(node: ir.Node, wanted: Collection[ir.Value]) -> bool:
+    """Say whether a node has a scale on each side, and all that it computes with is integer."""
+    return _has_own_scales(node) and all(value in wanted for value in _sources(node))
+
+
+def _has_own_scales(node: ir.Node) -> bool:
+    own = node.op_type in _OWN_SCALE and not node.domain
+    return own and all(value is not None and g.array(value) is None for value in _sources(node))
+
+
+def _sources(node: ir.Node) -> tuple[ir.Value | None, ...]:
+    return tuple(node.inputs[:1] if node.op_type == "Resize" else node.inputs)
+
+
+def _is_read_by_integers(node: ir.Node, layers: Collection[ir.Node]) -> bool:
+    """Say whether something behind a node, and the clamp on it, takes integers."""
+    users = [user for user, _ in quantized_output(node).uses()]
+    return any(user in layers or _has_own_scales(user) or _sides(user) for user in users)
+
+
 def _sides(node: ir.Node) -> tuple[ir.Value, ...]:
-    """Return the values on all sides of what integers pass through; none for other nodes, and where not all float."""
-    if node.op_type not in _SAME_SCALE:
+    """Return the values on both sides of what integers pass through; none for other nodes, and where not all float."""
+    if node.op_type not in _SAME_SCALE or node.domain:
         return ()
-    sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-    sides = tuple(value for value in (*sources, node.outputs[0]) if value is not None)
+    sides = tuple(value for value in (node.inputs[0], node.outputs[0]) if value is not None)
     return sides if all(_is_float(side) and g.array(side) is None for side in sides) else ()
 
 
@@ -132,7 +200,8 @@ def _is_float(value: ir.Value) -> bool:
 
 def _is_clamped(value: ir.Value) -> bool:
     node = value.producer()
-    return node is not None and node.op_type == "Conv" and quantized_output(node) is not value
+    computed = node is not None and node.op_type in ("Conv", *_OWN_SCALE)
+    return computed and quantized_output(node) is not value
 
 
 def _groups(graph: ir.Graph, wanted: dict[ir.Value, None]) -> tuple[tuple[ir.Value, ...], ...]:
@@ -140,12 +209,28 @@ def _groups(graph: ir.Graph, wanted: dict[ir.Value, None]) -> tuple[tuple[ir.Val
     ordered = [value for value in dict.fromkeys(_values(graph)) if value in wanted]
     group = {value: [value] for value in ordered}
     for node in graph:
-        sides = [side for side in _sides(node) if side in group]
+        sides = [side for side in (_joined(node) or _sides(node)) if side in group]
         for side in sides[1:]:
             _join(group, sides[0], side)
     rank = {value: index for index, value in enumerate(ordered)}
     found = {id(members): sorted(members, key=rank.__getitem__) for members in group.values()}
     return tuple(tuple(members) for members in sorted(found.values(), key=lambda members: rank[members[0]]))
+
+
+def _joined(node: ir.Node) -> tuple[ir.Value, ...]:
+    """Return the sides of a concatenation that are given one scale, with which nothing is computed in it.
+
+    Not those of maps that end at 0 and of others: a ReLU is only part of a convolution whose integers begin at 0.
+    """
+    sources = [value for value in node.inputs if value is not None] if node.op_type == "Concat" else []
+    return (*sources, node.outputs[0]) if len({_begins_at_zero(value) for value in sources}) == 1 else ()
+
+
+def _begins_at_zero(value: ir.Value | None) -> bool:
+    node = None if value is None else value.producer()
+    while node is not None and node.op_type in _SAME_SCALE and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node is not None and (node.op_type in ("Sigmoid", "HardSigmoid") or g.is_clamp(node))
 
 
 def _values(graph: ir.Graph) -> list[ir.Value]:

@@ -15,7 +15,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from segtool.array_types import AnyArray
-from segtool.export.int8.layers import Points, points, range_source
+from segtool.export.int8.layers import Dense, Points, dense, points, range_source
+from segtool.export.int8.matrix_products import is_faster_as_product
 from segtool.export.passes import graph as g
 from segtool.export.passes import to_ir, to_onnx
 
@@ -24,10 +25,14 @@ _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
 
 @dataclass(frozen=True)
 class Integers:
-    """Which integers: signed activations or unsigned, and the largest weight (127, or 64 where sums are in 16 bits)."""
+    """Which integers: signed activations or unsigned, and the largest weight (127, or 64 where sums are in 16 bits).
+
+    With `matrix_products`, convolutions that are faster as such are made so (`matrix_products`).
+    """
 
     signed: bool = False
     largest_weight: int = 127
+    matrix_products: bool = False
 
 
 def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, AnyArray]:
@@ -92,8 +97,11 @@ def insert_qdq(
     work = to_ir(model)
     found = points(work.graph, keep_float=keep_float)
     scales = _quantize_values(found, ranges, integers)
-    for node in found.convolutions:
+    for node in found.layers:
         _quantize_weights(node, scales[node], integers)
+    for node in tuple(work.graph):
+        if node.op_type == "HardSigmoid" and _reads_integers(node):
+            _hard_sigmoid_by_saturation(node, integers)
     work.opset_imports.setdefault("", 18)
     TopologicalSortPass()(work)
     RemoveUnusedNodesPass()(work)
@@ -105,37 +113,47 @@ def _quantize_values(
 ) -> dict[ir.Node, float]:
     """Put Q and DQ behind every value of every group; return the scale of the input of each convolution."""
     scale_of: dict[ir.Value, float] = {}
-    readers = {node.inputs[0]: node for node in found.convolutions}
-    inputs = {node: node.inputs[0] for node in found.convolutions}
+    readers = {node.inputs[0]: node for node in found.layers}
+    inputs = {node: node.inputs[0] for node in found.layers}
     for group in found.groups:
-        pixels = is_pixels(group[0])
-        scale, point = _group_parameters(group, ranges, integers, pixels=pixels)
+        scale, point = _group_parameters(group, ranges, integers)
         place = readers.get(group[0]) or group[0].uses()[0][0] if group[0].uses() else None
         if place is None:
             continue
         constants = (g.add_constant(place, np.array(scale), "scale"), g.add_constant(place, point, "zero_point"))
         for value in group:
             scale_of[value] = float(scale)
-            exact = _reads_float(value, found.convolutions)
+            exact = _reads_float(value, found.layers)
             _through_integers(value, constants, straight=not integers.signed and is_pixels(value), exact=exact)
     return {node: scale_of[value] for node, value in inputs.items() if value is not None}
 
 
 def _group_parameters(
-    group: tuple[ir.Value, ...], ranges: Mapping[str, tuple[float, float]], integers: Integers, *, pixels: bool
+    group: tuple[ir.Value, ...], ranges: Mapping[str, tuple[float, float]], integers: Integers
 ) -> tuple[np.float32, AnyArray]:
-    if pixels:
-        return np.float32(1), np.array(-128, np.int8) if integers.signed else np.array(0, np.uint8)
+    pixel = pixel_zero_point(group[0])
+    if pixel is not None:
+        return np.float32(1), np.array(pixel - 128, np.int8) if integers.signed else np.array(pixel, np.uint8)
     bounds = [ranges[str(value.name)] for value in range_source(group)]
     low, high = min(item[0] for item in bounds), max(item[1] for item in bounds)
     return parameters(low, high, signed=integers.signed)
 
 
-def is_pixels(value: ir.Value) -> bool:
-    """Say whether a value is raw uint8 pixels as floats."""
-    maker = value.producer()
+def pixel_zero_point(value: ir.Value) -> int | None:
+    """Return the pixel that a value takes as 0, where it is raw uint8 pixels as floats, maybe less that pixel."""
+    maker, point = value.producer(), 0
+    if maker is not None and maker.op_type == "Sub":
+        constant, value_ = g.array(maker.inputs[1]), maker.inputs[0]
+        if constant is None or value_ is None or constant.size != 1 or not 0 <= constant.item() <= 255:
+            return None
+        point, maker = int(constant.item()), value_.producer() if float(constant.item()).is_integer() else None
     source = maker.inputs[0] if maker is not None and maker.op_type == "Cast" else None
-    return source is not None and source.dtype == ir.DataType.UINT8
+    return point if source is not None and source.dtype == ir.DataType.UINT8 else None
+
+
+def is_pixels(value: ir.Value) -> bool:
+    """Say whether a value is raw uint8 pixels as floats, maybe less one of them."""
+    return pixel_zero_point(value) is not None
 
 
 def _reads_float(value: ir.Value, convolutions: Collection[ir.Node]) -> frozenset[ir.Node]:
@@ -155,20 +173,76 @@ def _through_integers(
 ) -> None:
     """Let the users of a value, but those in `exact`, read it from its integers.
 
-    `straight`: it is the Cast of those integers.
+    `straight`: it is made of those integers by a Cast, and maybe a Sub of the zero point.
     """
     users, maker = tuple(use for use in value.uses() if use[0] not in exact), value.producer()
     if maker is None or not users:
         return
     first = users[0][0]
-    source = maker.inputs[0] if straight else g.insert(first, "QuantizeLinear", [value, *constants])
+    source = _cast_pixels(maker) if straight else g.insert(first, "QuantizeLinear", [value, *constants])
     real = g.insert(first, "DequantizeLinear", [source, *constants])
     real.shape, real.dtype = value.shape, value.dtype
     for user, index in users:
         user.replace_input_with(index, real)
 
 
+def _cast_pixels(maker: ir.Node) -> ir.Value | None:
+    """Return the uint8 pixels that a Cast, or a Sub behind it, reads."""
+    cast = maker if maker.op_type == "Cast" or maker.inputs[0] is None else maker.inputs[0].producer()
+    return None if cast is None else cast.inputs[0]
+
+
+def _reads_integers(node: ir.Node) -> bool:
+    maker = None if node.inputs[0] is None else node.inputs[0].producer()
+    return maker is not None and maker.op_type == "DequantizeLinear"
+
+
+def _hard_sigmoid_by_saturation(node: ir.Node, integers: Integers) -> None:
+    """Compute max(0, min(1, a x + b)) of integers as a product with 1 whose integers end where the function does.
+
+    The product has the range -b/a to (1 - b)/a in 254 steps, so its integers, saturated, are those of the function:
+    read with another scale they are 0 to 1. onnxruntime has an integer kernel for a product, none for HardSigmoid.
+    Those beyond the upper end are one step higher: the scale is chosen between, and is 0.2 % off at most.
+    """
+    slope, middle = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
+    if slope <= 0 or not 0 <= middle <= 1:
+        return
+    lowest = -128 if integers.signed else 0
+    kind = np.int8 if integers.signed else np.uint8
+    zero = np.array(round(254 * middle) + lowest, kind)
+    one = g.insert(
+        node,
+        "DequantizeLinear",
+        [
+            g.add_constant(node, np.array(1, kind), "one"),
+            g.add_constant(node, np.array(1, np.float32), "one_scale"),
+            g.add_constant(node, np.array(0, kind), "one_zero_point"),
+        ],
+    )
+    product = g.insert(node, "Mul", [node.inputs[0], one])
+    scale = g.add_constant(node, np.array(1 / slope / 254, np.float32), "scale")
+    whole = g.insert(node, "QuantizeLinear", [product, scale, g.add_constant(node, zero, "zero_point")])
+    read = [
+        whole,
+        g.add_constant(node, np.array(1 / 254.5, np.float32), "read_scale"),
+        g.add_constant(node, np.array(lowest, kind), "read_zero_point"),
+    ]
+    g.bypass(node, _read_once(node, g.insert(node, "DequantizeLinear", read)))
+
+
+def _read_once(node: ir.Node, value: ir.Value) -> ir.Value:
+    """Let what reads a node's integers read a value, which is made of integers already."""
+    for quantized in [user for user, _ in node.outputs[0].uses() if user.op_type == "QuantizeLinear"]:
+        for real in [user for user, _ in quantized.outputs[0].uses()]:
+            real.outputs[0].replace_all_uses_with(value)
+    return value
+
+
 def _quantize_weights(node: ir.Node, scale: float, integers: Integers) -> None:
+    layer = dense(node)
+    if layer is not None:
+        _quantize_dense(node, layer, scale, integers)
+        return
     weights = g.array(node.inputs[1])
     if weights is None:
         return
@@ -177,17 +251,29 @@ def _quantize_weights(node: ir.Node, scale: float, integers: Integers) -> None:
     if bias is None:
         return
     whole, scales, offsets = quantized_weights(weights, bias, scale, integers.largest_weight)
-    _dequantized(node, 1, whole, scales, "weight")
+    point = -1 if integers.matrix_products and is_faster_as_product(node) else 0
+    _dequantized(node, 1, whole + np.int8(point), scales, "weight", point=point)
     _dequantized(node, 2, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
 
 
-def _dequantized(node: ir.Node, index: int, whole: AnyArray, scales: AnyArray, role: str) -> None:
-    points_ = np.zeros(len(whole), whole.dtype)
+def _quantize_dense(node: ir.Node, layer: Dense, scale: float, integers: Integers) -> None:
+    """Quantize the matrix and the bias of a dense layer, which onnxruntime makes a QGemm with floats out."""
+    matrix = layer.weights[..., None, None]
+    whole, scales, offsets = quantized_weights(matrix, layer.bias, scale, integers.largest_weight)
+    kept = whole[..., 0, 0] if layer.channel_axis == 0 else whole[..., 0, 0].T
+    _dequantized(node, 1, kept, scales, "weight", axis=layer.channel_axis)
+    _dequantized(layer.adder, layer.side, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
+
+
+def _dequantized(
+    node: ir.Node, index: int, whole: AnyArray, scales: AnyArray, role: str, *, axis: int = 0, point: int = 0
+) -> None:
+    points_ = np.full(len(scales), point, whole.dtype)
     names = {"q": whole, "scale": scales, "zero_point": points_}
     inputs = [g.add_constant(node, item, f"{role}_{key}") for key, item in names.items()]
     old = node.inputs[index] if index < len(node.inputs) else None
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
-    node.replace_input_with(index, g.insert(node, "DequantizeLinear", inputs, axis=0))
+    node.replace_input_with(index, g.insert(node, "DequantizeLinear", inputs, axis=axis))
     if old is not None and old.is_initializer() and not old.uses() and node.graph is not None:
         node.graph.initializers.pop(str(old.name))

@@ -13,6 +13,8 @@ from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
+from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
+from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
@@ -54,7 +56,15 @@ SHARED_REWRITES = (
 )
 # What pays in one of them alone (export/float32_file.py, export/quantize.py).
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
-INT8_REWRITES = (PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, BLOCKS_AS_CHANNELS, ACTIVATION_BEHIND_POOL, SHIFT_BY_ROWS)
+INT8_REWRITES = (
+    PIXELS_AS_CHANNELS,
+    LEAKY_AS_MAXIMUM,
+    BLOCKS_AS_CHANNELS,
+    NEAREST_AS_TILE,
+    MEAN_AS_POOL,
+    ACTIVATION_BEHIND_POOL,
+    SHIFT_BY_ROWS,
+)
 # What pays in float on some processors, where it was measured to (export/float32_file.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
 # What pays around the float head of a graph that is quantized already (export/quantize.py).

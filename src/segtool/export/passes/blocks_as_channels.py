@@ -24,7 +24,7 @@ from segtool.export.passes.rewrite import Refused, Rewrite
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite a transposed convolution that another convolution reads, maybe through other steps."""
-    if not _feeds_a_convolution(node):
+    if not g.feeds_a_convolution(node):
         return None
     weights = block_weights(node)
     if any(g.explicit_pads(node)):
@@ -41,20 +41,6 @@ def apply(node: ir.Node) -> str | None:
         value = g.moved(end, value)
     g.bypass(end, _placed(end, value, (height, width, rows, columns, count)))
     return f"{rows}x{columns} blocks as {len(channels)} channels"
-
-
-def _feeds_a_convolution(node: ir.Node) -> bool:
-    pending = [user for user, _ in node.outputs[0].uses()]
-    seen: set[ir.Node] = set()
-    while pending:
-        user = pending.pop()
-        if user in seen:
-            continue
-        seen.add(user)
-        if user.op_type in ("Conv", "ConvTranspose"):
-            return True
-        pending.extend(item for value in user.outputs for item, _ in value.uses())
-    return False
 
 
 def _placed(place: ir.Node, value: ir.Value, sizes: tuple[int, int, int, int, int]) -> ir.Value:

@@ -48,14 +48,30 @@ def sole_user(value: ir.Value) -> ir.Node:
 def clamp_on(node: ir.Node) -> ir.Node:
     """Return the only user of a node where that is a ReLU, or a Clip between two numbers (ReLU6), else the node."""
     users = [user for user, _ in node.outputs[0].uses()]
-    alone = len(users) == 1 and not node.outputs[0].is_graph_output() and _is_clamp(users[0])
+    alone = len(users) == 1 and not node.outputs[0].is_graph_output() and is_clamp(users[0])
     return users[0] if alone else node
 
 
-def _is_clamp(node: ir.Node) -> bool:
+def is_clamp(node: ir.Node) -> bool:
+    """Say whether a node is a ReLU, or a Clip between two numbers."""
     if node.op_type == "Relu":
         return True
     return node.op_type == "Clip" and all(value is None or array(value) is not None for value in node.inputs[1:])
+
+
+def feeds_a_convolution(node: ir.Node) -> bool:
+    """Say whether a convolution reads what a node makes, maybe through other steps."""
+    pending = [user for user, _ in node.outputs[0].uses()]
+    seen: set[ir.Node] = set()
+    while pending:
+        user = pending.pop()
+        if user in seen:
+            continue
+        seen.add(user)
+        if user.op_type in ("Conv", "ConvTranspose"):
+            return True
+        pending.extend(item for value in user.outputs for item, _ in value.uses())
+    return False
 
 
 def moved(node: ir.Node, value: ir.Value) -> ir.Value:

@@ -1,7 +1,8 @@
 """The change of layout moves to the front of the graph, where it is a change of a few bytes, or of none.
 
-Let T bring channels to the front, T(x)[n, c, h, w] = x[n, h, w, c], and f be element-wise with a scalar, or a Pad.
-Then T(f(x)) = f'(T(x)), with f' = f, and for a Pad the pads in T's order: only positions are renamed. Moved to the
+Let T bring channels to the front, T(x)[n, c, h, w] = x[n, h, w, c], and f be element-wise with a scalar or with a
+number a channel, or a Pad. Then T(f(x)) = f'(T(x)), where f' is f with its constant, or its pads, in T's order: only
+positions are renamed. Moved to the
 input, T handles uint8 instead of float32; with one channel it is a Reshape, that is, no work at all. What is between
 T and the first convolution can then be folded into that (`pad_into_conv`, `scale_into_conv`).
 
@@ -24,7 +25,7 @@ _ELEMENT_WISE = frozenset({"Cast", "Mul", "Add", "Sub", "Div"})
 def apply(node: ir.Node) -> str | None:
     """Move a change of layout in front of the node before it."""
     before = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if before is None or not _is_to_front(node) or not (before.op_type == "Pad" or _is_scalar_operation(before)):
+    if before is None or not _is_to_front(node) or not (before.op_type == "Pad" or _is_element_wise(before)):
         return None
     source = next(item for item in before.inputs if item is not None and g.array(item) is None)
     shape = g.static_shape(source)
@@ -35,7 +36,7 @@ def apply(node: ir.Node) -> str | None:
         moved = g.insert(node, "Pad", inputs, mode=before.attributes.get_string("mode", "constant"))
     else:
         moved_in = _to_front(node, source, shape)
-        inputs = [moved_in if item is source else item for item in before.inputs]
+        inputs = [moved_in if item is source else _in_front(before, item) for item in before.inputs]
         moved = g.insert(node, before.op_type, inputs, **{key: item.value for key, item in before.attributes.items()})
     g.bypass(node, moved)
     return f"in front of {before.op_type}"
@@ -51,16 +52,24 @@ def _is_to_front(node: ir.Node) -> bool:
     return before[3] == 1 and after[1] == 1 and list(before)[1:3] == list(after)[2:4]
 
 
-def _is_scalar_operation(node: ir.Node) -> bool:
+def _is_element_wise(node: ir.Node) -> bool:
+    """Say whether a node treats each number alone, with at most one constant: a scalar, or a number a channel."""
     if node.op_type not in _ELEMENT_WISE or node.domain:
         return False
-    constants = [g.array(item) for item in node.inputs]
-    return constants.count(None) == 1 if len(constants) == 1 else _one_scalar(constants)
+    constants = [found for item in node.inputs if (found := g.array(item)) is not None]
+    return len(node.inputs) - len(constants) == 1 and all(_is_per_channel(item) for item in constants)
 
 
-def _one_scalar(constants: list[AnyArray | None]) -> bool:
-    numbers = [item for item in constants if item is not None]
-    return len(constants) == 2 and len(numbers) == 1 and numbers[0].size == 1 and numbers[0].ndim <= 4
+def _is_per_channel(constant: AnyArray) -> bool:
+    return constant.ndim <= 4 and (constant.size == 1 or constant.shape[-1] == constant.size)
+
+
+def _in_front(place: ir.Node, value: ir.Value | None) -> ir.Value | None:
+    """Return a constant with its channels in front: (C,) as (1, C, 1, 1); a scalar as it is."""
+    constant = g.array(value)
+    if constant is None or constant.size == 1:
+        return value
+    return g.add_constant(place, constant.reshape(1, -1, 1, 1), "channels")
 
 
 def _permuted_pads(node: ir.Node) -> AnyArray | None:
