@@ -103,16 +103,17 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
 @click.option(
     "--preset",
     type=click.Choice(PRESET_NAMES),
-    help="Target processor of the INT8 file: vnni (x86 since about 2019: AVX512-VNNI or AVX-VNNI), x86 (older, 7-bit "
-    "weights), arm, or auto (this machine). For another processor than this machine's, the speed is measured but not "
-    "checked.  [default: auto]",
+    help="Target processor of the INT8 file: amx (Xeon since 2023), vnni (x86 since about 2019: AVX512-VNNI or "
+    "AVX-VNNI), x86 (older, 7-bit weights), arm, or auto (this machine). An amx file has the integers of a vnni file, "
+    "laid out for AMX. For another processor than this machine's, the speed is measured but not checked.  "
+    "[default: auto]",
 )
 @click.option(
     "--calibration",
     type=click.Choice(CALIBRATIONS),
-    help="How INT8 ranges are chosen from the calibration images: min-max keeps the full range; percentile drops the "
-    "rarest 0.001 % at each end, for data with outliers; entropy clips most, and is inaccurate if the foreground is "
-    "rare.  "
+    help="How INT8 ranges are chosen from the calibration images: min-max keeps the full range; mse clips where that "
+    "makes the squared error smaller; percentile drops the rarest 0.001 % at each end; entropy clips most, and is "
+    "inaccurate if the foreground is rare. auto takes min-max or mse, whichever keeps more labels.  "
     f"[default: {ExportOptions.calibration}]",
 )
 @click.option(

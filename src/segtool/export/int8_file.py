@@ -253,7 +253,7 @@ def _facts(quantized: Quantized, job: Job, digest: str, sensitive: dict[str, flo
     """Return what the contract says of the quantization."""
     return {
         "preset": job.preset.name,
-        "method": f"static QDQ, {job.options.calibration}, per channel, bias correction",
+        "method": f"static QDQ, {quantized.calibration}, per channel, bias correction",
         "equalization": quantized.strength,
         "images": quantized.images,
         "fingerprint": quantized.fingerprint,

@@ -13,7 +13,7 @@ TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear
 DEFAULT_OPSET = 18
 Winograd = Literal["auto", "on", "off"]
 WINOGRAD_CHOICES: tuple[Winograd, ...] = get_args(Winograd)
-CALIBRATIONS = ("min-max", "percentile", "entropy")
+CALIBRATIONS = ("auto", "min-max", "mse", "percentile", "entropy")
 # On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
 MIN_CALIBRATION_IMAGES = 8
 DEFAULT_CALIBRATION_IMAGES = 256
@@ -64,9 +64,10 @@ class ExportOptions:
     winograd
         Winograd's convolutions in the FP32 file: "auto" (where they are timed to be faster here), "on" or "off".
     preset
-        "auto" (this processor), "vnni", "x86" or "arm".
+        "auto" (this processor), "amx", "vnni", "x86" or "arm".
     calibration
-        How the ranges of activations are chosen: "min-max", "percentile" or "entropy".
+        How the ranges of activations are chosen, one of `CALIBRATIONS`; "auto" for "min-max" or "mse", whichever keeps
+        more labels of calibration images.
     calibration_images
         How many images (or tiles) to calibrate on, at most; None for 256, fewer where they are large.
     prune
@@ -95,7 +96,7 @@ class ExportOptions:
     overwrite: bool = False
     winograd: Winograd = "auto"
     preset: str = "auto"
-    calibration: str = "min-max"
+    calibration: str = "auto"
     calibration_images: int | None = None
     prune: float | None = None
     parity_images: int = 64

@@ -20,9 +20,9 @@ place of the first convolution's maximum: 0.989, 0.984, but 99.86 % of the label
 convolution with two taps in place of three, on padded pixels: 1.000, 1.001; TopK or MaxPool in place of ArgMax: 1.02,
 1.07; the crop in front of the change of places: 1.002, 1.002.
 
-How strongly channels are equalized is chosen among a few strengths by the labels on a few calibration images, with
-ranges of these; the ranges of the chosen one are then those of all images. `calibrate_for` does what does not depend on
-the layers that are in INT8, once; `quantize` makes a model of any of them.
+How strongly channels are equalized, and by which method ranges are found, is chosen by the labels on a few calibration
+images, with ranges of these; the ranges of the chosen ones are then those of all images. `calibrate_for` does what does
+not depend on the layers that are in INT8, once; `quantize` makes a model of any of them.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from segtool.export.stages import Progress, Stages, silent
 
 logger = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.3, 0.5)
+AUTOMATIC = ("min-max", "mse")
 # Images for means, for channel ranges and to compare labels on; the ranges of values are over all of them. They are
 # kept in memory, and so are the maps that are in use at one place of the graph: up to some hundred bytes a pixel.
 _FEW, _FEW_PIXELS, _AT_LEAST = 64, 3 << 20, 4
@@ -76,7 +77,7 @@ class Calibrated:
         The float model's on `few`, (n, H, W) each.
     integers
         The integers to use.
-    images, fingerprint, strength
+    images, fingerprint, strength, calibration
         As in `Quantized`.
     """
 
@@ -90,6 +91,7 @@ class Calibrated:
     images: int
     fingerprint: str
     strength: float
+    calibration: str
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Quantized:
         Names of the convolutions in INT8, and of those that could be and were left in float.
     strength
         How strongly channels were equalized, 0..1.
+    calibration
+        The method of the ranges, one of `CALIBRATIONS` other than "auto".
     agreement
         Share of pixels, 0..1, of a few calibration images with the float model's label.
     """
@@ -118,6 +122,7 @@ class Quantized:
     layers: tuple[str, ...]
     float_layers: tuple[str, ...]
     strength: float
+    calibration: str
     agreement: float
 
 
@@ -126,7 +131,7 @@ def calibrate_for(
     model: onnx.ModelProto,
     batches: Batches,
     *,
-    calibration: str = "min-max",
+    calibration: str = "auto",
     strengths: Sequence[float] = STRENGTHS,
     stages: Stages = silent,
 ) -> Calibrated:
@@ -141,11 +146,11 @@ def calibrate_for(
     batches
         Gives the calibration images, uint8 (n, H, W, C) each, from the training split only, again at every call.
     calibration
-        "min-max", "percentile" or "entropy".
+        One of `CALIBRATIONS`; "auto" for that of `AUTOMATIC` which keeps more labels.
     strengths
         Of equalization, 0..1, to choose among.
     stages
-        Called with the stage and (done, total) strengths.
+        Called with the stage and (done, total) choices.
 
     Raises
     ------
@@ -153,27 +158,43 @@ def calibrate_for(
         There are no calibration images, or nothing to quantize.
     """
     few, images, fingerprint = _looked_at(batches())
-    stages("equalization", 0, len(strengths))
     labels = tuple(run_labels(model, iter(few)))
     channels = channel_ranges(model, iter(few))
     integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127, preset.matrix_products)
-    tried = []
     strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
-    for done, strength in enumerate(strengths, start=1):
+    first, *others = AUTOMATIC if calibration == "auto" else (calibration,)
+    total = len(strengths) + len(others)
+    tried: list[tuple[float, Calibrated]] = []
+
+    def try_out(candidate: Calibrated) -> None:
+        share = _agreement(labels, _in_int8(candidate, frozenset()), few) if total > 1 else 1.0
+        logger.info(
+            "equalized with strength %g, %s ranges: %.3f%% of the pixels keep their label",
+            candidate.strength,
+            candidate.calibration,
+            share * 100,
+        )
+        tried.append((share, candidate))
+        stages("equalization", len(tried), total)
+
+    stages("equalization", 0, total)
+    for strength in strengths:
         like, outcomes = rewrite(equalize(model, channels, strength=strength), INT8_REWRITES)
         layers, watched, outputs = _watched(like)
-        ranges = calibrate(like, watched, few, method=calibration)
+        ranges = calibrate(like, watched, few, method=first)
         means = channel_means(like, outputs, few)
-        found = Calibrated(like, layers, ranges, means, few, labels, integers, images, fingerprint, strength)
-        share = 1.0
-        if len(strengths) > 1:
-            share = _agreement(labels, _in_int8(found, frozenset()), few)
-            logger.info("equalized with strength %g: %.3f%% of the pixels keep their label", strength, share * 100)
-        tried.append((share, found, watched))
-        stages("equalization", done, len(strengths))
+        try_out(Calibrated(like, layers, ranges, means, few, labels, integers, images, fingerprint, strength, first))
     log_outcomes(outcomes)
-    _, best, watched = max(tried, key=lambda item: item[0])
-    return replace(best, ranges=calibrate(best.model, watched, batches(), method=calibration))
+    best = _best(tried)
+    for method in others:
+        try_out(replace(best, ranges=calibrate(best.model, list(best.ranges), few, method=method), calibration=method))
+    best = _best(tried)
+    return replace(best, ranges=calibrate(best.model, list(best.ranges), batches(), method=best.calibration))
+
+
+def _best(tried: Sequence[tuple[float, Calibrated]]) -> Calibrated:
+    """Return the first of those that keep the most labels."""
+    return max(tried, key=lambda item: item[0])[1]
 
 
 def quantize(
@@ -197,7 +218,9 @@ def quantize(
     logger.info("INT8: %.3f%% of the pixels of calibration images keep their label", share * 100)
     layers = tuple(name for name in calibrated.layers if name not in kept)
     images, fingerprint = calibrated.images, calibrated.fingerprint
-    return Quantized(final, images, fingerprint, layers, tuple(sorted(kept)), calibrated.strength, share)
+    return Quantized(
+        final, images, fingerprint, layers, tuple(sorted(kept)), calibrated.strength, calibrated.calibration, share
+    )
 
 
 def sensitivities(calibrated: Calibrated, *, progress: Progress | None = None) -> dict[str, float]:

@@ -71,10 +71,17 @@ def _scores_classes(node: ir.Node, classes: int | None) -> bool:
 
 
 def quantizable(graph: ir.Graph) -> tuple[ir.Node, ...]:
-    """Return the layers that INT8 can compute: convolutions of images, and dense layers, outside of the head."""
+    """Return the layers that INT8 can compute: convolutions of maps, and dense layers, outside of the head.
+
+    A convolution of one number a channel, as those of a gate are, costs nothing in float and loses accuracy in INT8.
+    """
     ends = head(graph)
     return tuple(
-        node for node in graph if not node.domain and node not in ends and (_is_convolution(node) or dense(node))
+        node
+        for node in graph
+        if not node.domain
+        and node not in ends
+        and ((_is_convolution(node) and not _is_gate(node.outputs[0])) or dense(node))
     )
 
 
@@ -162,13 +169,29 @@ def _close(graph: ir.Graph, wanted: dict[ir.Value, None], layers: Collection[ir.
             if any(side in wanted for side in sides) and not any(_is_clamped(side) for side in sides):
                 wanted.update(dict.fromkeys(sides))
             if node not in ends and _is_integer(node, wanted) and _is_read_by_integers(node, layers):
-                wanted[quantized_output(node)] = None
+                wanted.update(dict.fromkeys((*_gates(node), quantized_output(node))))
         changed = len(wanted) > before
 
 
 def _is_integer(node: ir.Node, wanted: Collection[ir.Value]) -> bool:
     """Say whether a node has a scale on each side, and all that it computes with is integer."""
-    return _has_own_scales(node) and all(value in wanted for value in _sources(node))
+    if not _has_own_scales(node) or (_is_gate(node.outputs[0]) and node.op_type != "GlobalAveragePool"):
+        return False
+    gates = _gates(node)
+    return all(value in wanted or value in gates for value in _sources(node))
+
+
+def _gates(node: ir.Node) -> tuple[ir.Value, ...]:
+    """Return the sources of a product, one number a channel each, that are float and made integers for it."""
+    return (
+        tuple(value for value in _sources(node) if value is not None and _is_gate(value))
+        if node.op_type == "Mul"
+        else ()
+    )
+
+
+def _is_gate(value: ir.Value) -> bool:
+    return value.shape is not None and len(value.shape) == 4 and tuple(value.shape)[2:] == (1, 1)
 
 
 def _has_own_scales(node: ir.Node) -> bool:
@@ -181,7 +204,9 @@ def _sources(node: ir.Node) -> tuple[ir.Value | None, ...]:
 
 
 def _is_read_by_integers(node: ir.Node, layers: Collection[ir.Node]) -> bool:
-    """Say whether something behind a node, and the clamp on it, takes integers."""
+    """Say whether something behind a node, and the clamp on it, takes integers; a mean over a map pays anyway."""
+    if node.op_type == "GlobalAveragePool":
+        return True
     users = [user for user, _ in quantized_output(node).uses()]
     return any(user in layers or _has_own_scales(user) or _sides(user) for user in users)
 

@@ -1,12 +1,14 @@
 """Calibration: the range of every quantized value over real images, streamed, in memory that does not grow with them.
 
-"min-max" keeps two numbers a value, which the graph itself computes: no map is copied out of it. "percentile" and
-"entropy" keep a histogram of 2048 bins around 0, whose width doubles (neighbouring bins merge) when a value falls
+"min-max" keeps two numbers a value, which the graph itself computes: no map is copied out of it. "mse", "percentile"
+and "entropy" keep a histogram of 2048 bins around 0, whose width doubles (neighbouring bins merge) when a value falls
 outside.
 
 Measured on fcn8 (M2NIST, 400 images not calibrated on, pixels with FP32's label, the best strength of equalization
 each): min-max 99.92 %, percentile 99.93 %, entropy 97.6 %. Min-max is the default: it is as good and keeps nothing.
-Entropy clips what is rare, and here the digits are rare: most pixels are background.
+Entropy clips what is rare, and here the digits are rare: most pixels are background. Where few values are far larger
+than all others, as behind the hard-swish of MobileNetV3, "mse" is better: 97.7 % in place of 96.8 % of the labels
+(torchvision's LR-ASPP on generated scenes, 256 x 256). So both are tried (`quantize`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from segtool.export.running import reduced, run_batches
 
 _PERCENTILE = 99.999
 _LEVELS = 128
+_PARTS = 32
 _REDUCED = {op: {"keepdims": 0} for op in ("ReduceMin", "ReduceMax", "ReduceSum")}
 
 
@@ -91,7 +94,20 @@ class _Entropy(Histogram):
         return max(self.low, -limit), min(self.high, limit)
 
 
-_COLLECTORS: dict[str, type[_MinMax]] = {"min-max": _MinMax, "percentile": _Percentile, "entropy": _Entropy}
+class _SquaredError(Histogram):
+    """The range in which the integers of the values are nearest to them, by the mean of squares."""
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the range, which holds 0."""
+        return squared_error_bounds(self)
+
+
+_COLLECTORS: dict[str, type[_MinMax]] = {
+    "min-max": _MinMax,
+    "percentile": _Percentile,
+    "entropy": _Entropy,
+    "mse": _SquaredError,
+}
 
 
 def percentile_bounds(histogram: Histogram, percent: float) -> tuple[float, float]:
@@ -103,6 +119,29 @@ def percentile_bounds(histogram: Histogram, percent: float) -> tuple[float, floa
     low = edges[np.searchsorted(share, 1 - percent / 100, side="right")]
     high = edges[min(int(np.searchsorted(share, percent / 100)), 2 * histogram.half - 1) + 1]
     return max(histogram.low, min(0.0, float(low))), min(histogram.high, max(0.0, float(high)))
+
+
+def squared_error_bounds(histogram: Histogram) -> tuple[float, float]:
+    """Return the range, which holds 0, whose 256 levels have the smallest sum of squared errors.
+
+    A value inside is off by at most half a step s, s**2 / 12 on average; one outside by its distance from the end.
+    Zeros are exact. Each end is one of 32 equal parts of the largest number on its side.
+    """
+    if histogram.low == histogram.high:
+        return histogram.low, histogram.high
+    edges = histogram.edges()
+    centres, counts = (edges[1:] + edges[:-1]) / 2, histogram.counts.astype(np.float64)
+    if histogram.low == 0:
+        counts[histogram.half] = 0  # nearly all of these are the zeros of a ReLU
+    parts = np.arange(1, _PARTS + 1) / _PARTS
+    lows = parts * histogram.low if histogram.low < 0 else np.zeros(1)
+    highs = parts * histogram.high if histogram.high > 0 else np.zeros(1)
+    below = np.array([(counts * np.maximum(low - centres, 0) ** 2).sum() for low in lows])
+    above = np.array([(counts * np.maximum(centres - high, 0) ** 2).sum() for high in highs])
+    steps = (highs[None] - lows[:, None]) / 255
+    error = below[:, None] + above[None] + counts.sum() * steps**2 / 12
+    row, column = np.unravel_index(error.argmin(), error.shape)
+    return float(lows[row]), float(highs[column])
 
 
 def entropy_limit(histogram: Histogram) -> float:
@@ -157,7 +196,7 @@ def calibrate(
     batches
         Images, uint8 (n, H, W, C) each.
     method
-        One of `CALIBRATIONS`.
+        One of `CALIBRATIONS` other than "auto".
 
     Raises
     ------
