@@ -118,10 +118,9 @@ class Runner:
         """Predict the next batch; return the seconds from pixels to label maps."""
         return sum(self.run()[1:])
 
-    def turn(self, runs: int, *, fresh: bool) -> None:
-        """Run several times and keep the times; if other cases ran in between, one uncounted run comes first."""
-        if fresh:
-            self.run()
+    def turn(self, runs: int) -> None:
+        """Run several times and keep the times; one uncounted run comes first, because other cases ran in between."""
+        self.run()
         self.turns.append(np.array([self.run() for _ in range(runs)]))
 
     def latencies(self) -> list[Float64Array]:

@@ -16,10 +16,8 @@ import numpy as np
 
 from segtool.array_types import UInt8Array
 from segtool.benchmark.case import BenchmarkCase, Runner
-from segtool.benchmark.statistics import Ratio, percentiles, rank, ratio_of, ratio_of_turns
+from segtool.benchmark.statistics import Ratio, rank, ratio_of, ratio_of_turns
 from segtool.errors import DataError
-
-__all__ = ["Length", "Ratio", "compare_interleaved", "measure_latency", "percentiles", "ratio_of"]
 
 RUNS_A_TURN = 5
 """Timed runs of a turn. The previous case has replaced the caches, so one run before them is not timed."""
@@ -191,7 +189,7 @@ def _take_turns(team: Sequence[Runner], length: Length, cases: int, progress: Pr
         runs = RUNS_A_TURN if length.runs is None else min(RUNS_A_TURN, wanted - done)
         first = number % len(team)
         for runner in [*team[first:], *team[:first]]:
-            runner.turn(runs, fresh=len(team) > 1)
+            runner.turn(runs)
         done, number = done + runs, number + 1
         if progress is not None and length.runs is None:
             progress(min(time.perf_counter() - started, seconds), seconds)

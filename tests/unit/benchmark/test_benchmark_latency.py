@@ -14,7 +14,8 @@ from tiny_models import tiny_contract, write_model
 from segtool.benchmark import case as benchmark_case
 from segtool.benchmark.case import STAGES, BenchmarkCase
 from segtool.benchmark.cold_start import PHASES, measure_cold_start
-from segtool.benchmark.latency import RUNS_A_TURN, Length, Ratio, compare_interleaved, measure_latency
+from segtool.benchmark.latency import RUNS_A_TURN, Length, compare_interleaved, measure_latency
+from segtool.benchmark.statistics import Ratio
 from segtool.benchmark.throughput import measure_throughput
 from segtool.errors import DataError, ModelFileError
 from segtool.machine.processors import available_cpus
