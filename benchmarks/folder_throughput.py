@@ -25,7 +25,7 @@ from engines.openvino_engine import import_openvino
 from PIL import Image
 
 import segtool
-from segtool.benchmark.latency import percentiles, ratio_of
+from segtool.benchmark.statistics import percentiles, ratio_of
 
 DIGITS = 64  # images that differ; more are links to them
 COUNTS = (200, 2000, 20000)

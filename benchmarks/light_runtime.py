@@ -22,7 +22,7 @@ from commands import call, write_result
 from PIL import Image
 
 import segtool
-from segtool.benchmark.latency import percentiles, ratio_of
+from segtool.benchmark.statistics import percentiles, ratio_of
 from segtool.models.shipped import SHIPPED
 from segtool.runtime.engine import ort
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from commands import write_result
 
-from segtool.benchmark.latency import percentiles, ratio_of
+from segtool.benchmark.statistics import percentiles, ratio_of
 from segtool.data.base import Dataset, Origin
 from segtool.data.classes import Classes
 from segtool.data.generator import generate

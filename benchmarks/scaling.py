@@ -27,8 +27,7 @@ from commands import segtool as run_segtool
 from commands import write_result
 
 import segtool
-from segtool.benchmark.latency import percentiles
-from segtool.benchmark.statistics import median_interval
+from segtool.benchmark.statistics import median_interval, percentiles
 from segtool.models import find_model
 
 WORK = Path(__file__).resolve().parents[1] / "build" / "scaling"

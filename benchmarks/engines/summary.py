@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.benchmark.latency import percentiles, ratio_of
+from segtool.benchmark.statistics import percentiles, ratio_of
 from segtool.metrics import Scores, confusion_matrix
 
 Turns = Sequence[Sequence[float]]

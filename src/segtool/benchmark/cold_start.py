@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.benchmark.target import BenchmarkCase
+from segtool.benchmark.case import BenchmarkCase
 from segtool.errors import ModelFileError
 from segtool.stopping import run_process
 
@@ -47,16 +47,7 @@ print(json.dumps([marks, peak]))
 
 
 def measure_cold_start(case: BenchmarkCase, *, threads: int, repeats: int = REPEATS) -> dict[str, Any]:
-    """Start new Python processes that load a model and predict one batch.
-
-    Parameters
-    ----------
-    case
-        The case to measure.
-    threads
-        The threads of its open model.
-    repeats
-        Number of processes.
+    """Start `repeats` new Python processes that load a model with these threads and predict one batch.
 
     Returns
     -------

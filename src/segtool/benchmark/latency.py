@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 
 from segtool.array_types import UInt8Array
-from segtool.benchmark.statistics import Ratio, percentiles, rank, ratio_of, ratio_of_turns
-from segtool.benchmark.target import BenchmarkCase, Runner, Target
+from segtool.benchmark.case import BenchmarkCase, Runner
+from segtool.benchmark.statistics import Ratio, rank, ratio_of, ratio_of_turns
 from segtool.errors import DataError
-
-__all__ = ["Length", "Ratio", "compare_interleaved", "measure_latency", "percentiles", "ratio_of"]
 
 RUNS_A_TURN = 5
 """Timed runs of a turn. The previous case has replaced the caches, so one run before them is not timed."""
@@ -39,25 +37,17 @@ Progress = Callable[[float, float], None]
 
 @dataclass(frozen=True)
 class Length:
-    """How long to measure.
-
-    Attributes
-    ----------
-    seconds
-        Total time of the timed turns for each case.
-    runs
-        Timed runs of each case, instead of `seconds`.
-    warmup
-        Warm-up rounds, not counted; None to run until the times are stable.
-    """
+    """How long to measure each case."""
 
     seconds: float = 10.0
     runs: int | None = None
+    """Timed runs, instead of `seconds` of timed turns."""
     warmup: int | None = None
+    """Rounds that are not counted; None to run until the times are stable."""
 
 
 def measure_latency(
-    targets: Sequence[Target],
+    cases: Sequence[BenchmarkCase],
     *,
     images: UInt8Array,
     length: Length,
@@ -68,13 +58,8 @@ def measure_latency(
 
     Parameters
     ----------
-    targets
-        The cases to measure, with their open models.
     images
-        uint8 (N, h, w, C) or (N, h, w), used cyclically; images of another size than the model's input are resized,
-        and this time is included.
-    length
-        How long to measure.
+        uint8 (N, h, w, C) or (N, h, w), used cyclically; the time to resize them to the model's input is included.
     samples
         Also return the time of each run.
     progress
@@ -83,35 +68,27 @@ def measure_latency(
     Returns
     -------
     dict
-        Ready for JSON. `models` has for each case its description (`Target.describe`); `n`; `latency_ms` (p50 with its
-        bootstrap 95 % interval p50_low and p50_high, p90, p99, p999, mean, min, max) of one batch from pixels to label
-        maps; `stages_ms`, the median of each of `STAGES` (the latency excludes decode); `throughput_ips`, images a
-        second at the mean latency, one run after the other; with `samples`, `samples_ms`. `warmup`, see `warm_up`;
-        `noise`, see `noise_of`; `ranking`, None if the noise is too great.
+        `models`: for each case its `BenchmarkCase.describe` and `Runner.summary`, and with `samples` its `samples_ms`.
+        `warmup` of `warm_up`, `noise` of `noise_of`, and `ranking` of `rank`, None if the noise is too great.
 
     Raises
     ------
     SegtoolError
         There is nothing to measure, or a batch needs more memory than is available.
     """
-    _check(targets, images, length)
-    runners = [Runner(target, images) for target in targets]
-    twins = {
-        number: Runner(target.case.open(), images)
-        for number, target in enumerate(targets)
-        if target.case.path == targets[0].case.path
-    }
+    _check(cases, images, length)
+    runners = [Runner(case, images) for case in cases]
+    twins = {number: Runner(case.again(), images) for number, case in enumerate(cases) if case.path == cases[0].path}
     team = [*runners, *twins.values()]
     warmup = warm_up([runner.latency for runner in team], rounds=length.warmup)
-    _take_turns(team, length, len(targets), progress)
+    _take_turns(team, length, len(cases), progress)
     times = [runner.latencies() for runner in runners]
     noise = noise_of(
-        [(targets[number].case, ratio_of_turns(twin.latencies(), times[number])) for number, twin in twins.items()]
+        [(cases[number], ratio_of_turns(twin.latencies(), times[number])) for number, twin in twins.items()]
     )
-    rows = [
-        {**runner.summary(), **({"samples_ms": np.concatenate(own).tolist()} if samples else {})}
-        for runner, own in zip(runners, times, strict=True)
-    ]
+    rows = [case.describe() | runner.summary() for case, runner in zip(cases, runners, strict=True)]
+    if samples:
+        rows = [row | {"samples_ms": np.concatenate(own).tolist()} for row, own in zip(rows, times, strict=True)]
     ranking = rank(rows, times, band=noise["band"]) if noise["quiet"] and len(rows) > 1 else None
     return {"models": rows, "warmup": warmup, "noise": noise, "ranking": ranking}
 
@@ -119,12 +96,7 @@ def measure_latency(
 def warm_up(runs: Sequence[Callable[[], float]], *, rounds: int | None = None) -> dict[str, Any]:
     """Run all cases interleaved until their times are stable: caches, clocks and lazy allocations need some runs.
 
-    Parameters
-    ----------
-    runs
-        Functions that run a case once and return its seconds.
-    rounds
-        Run this number of rounds instead.
+    `runs` are functions that run a case once and return its seconds. With `rounds`, this number of rounds is run.
 
     Returns
     -------
@@ -134,22 +106,20 @@ def warm_up(runs: Sequence[Callable[[], float]], *, rounds: int | None = None) -
     """
     times: list[list[float]] = []
     started = time.perf_counter()
-    longest = _WARMUP_SECONDS * len(runs)
     if rounds is not None:
         times = [[run() for run in runs] for _ in range(rounds)]
+        stable, criterion = None, f"{rounds} rounds, as requested"
     else:
+        longest = _WARMUP_SECONDS * len(runs)
         while not has_settled(times) and (len(times) < _LEAST_ROUNDS or time.perf_counter() - started < longest):
             times.append([run() for run in runs])
-    criterion = (
-        f"stable: for each case, the medians of {WINDOW} rounds differ by at most {100 * _TOLERANCE:.0f} % from those "
-        f"of the previous {WINDOW}, {_AGREEMENTS} times in a row; limit: {_WARMUP_SECONDS:g} s per case"
-    )
-    return {
-        "rounds": len(times),
-        "seconds": time.perf_counter() - started,
-        "stable": has_settled(times) if rounds is None else None,
-        "criterion": criterion if rounds is None else f"{rounds} rounds, as requested",
-    }
+        stable = has_settled(times)
+        criterion = (
+            f"stable: for each case, the medians of {WINDOW} rounds differ by at most {100 * _TOLERANCE:.0f} % from "
+            f"those of the previous {WINDOW}, {_AGREEMENTS} times in a row; limit: {_WARMUP_SECONDS:g} s per case"
+        )
+    seconds = time.perf_counter() - started
+    return {"rounds": len(times), "seconds": seconds, "stable": stable, "criterion": criterion}
 
 
 def has_settled(times: Sequence[Sequence[float]]) -> bool:
@@ -162,26 +132,21 @@ def has_settled(times: Sequence[Sequence[float]]) -> bool:
 
 
 def noise_of(controls: Sequence[tuple[BenchmarkCase, Ratio]]) -> dict[str, Any]:
-    """Return the noise, from cases compared with themselves and their ratios.
+    """Return the noise of cases compared with themselves: `band`, the widest of their bands (0.02 is 2 %).
 
-    Returns
-    -------
-    dict
-        `criterion` as text and `limit`; `controls`, the compared cases; `band`, the widest of them (a fraction: 0.02
-        is 2 %), and whether this is `quiet`.
+    It is `quiet` up to the `limit` (`criterion` says so as text); `controls` lists the cases.
     """
+    keys = ("provider", "threads", "batch")
     rows = [
         {
             "path": str(case.path),
-            "provider": case.provider,
-            "threads": case.threads,
-            "batch": case.batch,
+            **{key: getattr(case, key) for key in keys},
             "ratio": asdict(ratio),
             "band": ratio.band,
         }
         for case, ratio in controls
     ]
-    band = max(ratio.band for _, ratio in controls)
+    band = max(row["band"] for row in rows)
     criterion = (
         "two sessions of the same file, interleaved: the 95 % interval of the ratio of their times must stay within "
         f"{100 * NOISE_LIMIT:.0f} % of 1"
@@ -190,16 +155,9 @@ def noise_of(controls: Sequence[tuple[BenchmarkCase, Ratio]]) -> dict[str, Any]:
 
 
 def compare_interleaved(a: Callable[[], Any], b: Callable[[], Any], *, rounds: int, warmup: int = 3) -> Ratio:
-    """Compare the time of two interleaved calls; the first call of a round alternates.
+    """Compare the time of two interleaved calls in `rounds` pairs, after `warmup` pairs that are not counted.
 
-    Parameters
-    ----------
-    a, b
-        The calls.
-    rounds
-        Measured pairs.
-    warmup
-        Warm-up pairs, not counted.
+    The first call of a pair alternates.
     """
     if rounds < 1:
         raise DataError(f"The number of rounds is {rounds}; expected at least 1.")
@@ -214,10 +172,9 @@ def compare_interleaved(a: Callable[[], Any], b: Callable[[], Any], *, rounds: i
     return ratio_of(np.array(ratios))
 
 
-def _check(targets: Sequence[Target], images: UInt8Array, length: Length) -> None:
-    runs = 1 if length.runs is None else length.runs
-    batches = [target.case.batch for target in targets]
-    if not targets or len(images) == 0 or runs < 1 or (length.warmup or 0) < 0 or min(batches) < 1:
+def _check(cases: Sequence[BenchmarkCase], images: UInt8Array, length: Length) -> None:
+    numbers = [len(cases), len(images), *(case.batch for case in cases), 1 if length.runs is None else length.runs]
+    if min(numbers) < 1 or (length.warmup or 0) < 0:
         raise DataError(
             "A benchmark needs at least one case, one image, one run and batches of at least one image; add what is "
             "missing."
@@ -232,7 +189,7 @@ def _take_turns(team: Sequence[Runner], length: Length, cases: int, progress: Pr
         runs = RUNS_A_TURN if length.runs is None else min(RUNS_A_TURN, wanted - done)
         first = number % len(team)
         for runner in [*team[first:], *team[:first]]:
-            runner.turn(runs, fresh=len(team) > 1)
+            runner.turn(runs)
         done, number = done + runs, number + 1
         if progress is not None and length.runs is None:
             progress(min(time.perf_counter() - started, seconds), seconds)

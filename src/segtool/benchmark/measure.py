@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 
 from segtool.array_types import UInt8Array
+from segtool.benchmark.case import BenchmarkCase
 from segtool.benchmark.cold_start import measure_cold_start
 from segtool.benchmark.latency import Length, measure_latency
 from segtool.benchmark.regression import QUANTITIES, compare, read_benchmark, require_comparable
-from segtool.benchmark.target import BenchmarkCase, Target
 from segtool.benchmark.throughput import measure_throughput
 from segtool.data.loading import load_dataset
-from segtool.errors import DataError, ModelFileError, ProviderError
+from segtool.errors import ModelFileError, ProviderError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.evaluate.selection import classes_of
 from segtool.machine.machine import load_average, machine_info
@@ -26,7 +26,6 @@ from segtool.machine.processors import environment_threads
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME
 from segtool.models.shipped import default_model
 from segtool.runtime.providers import sets_threads
-from segtool.runtime.segmenter import Segmenter
 
 Mode = Literal["latency", "throughput", "both"]
 Progress = Callable[[str, float, float], None]
@@ -36,7 +35,7 @@ IMAGES = 64  # number of different images: enough for variation, few enough for 
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """Options of a benchmark; see `segtool.benchmark.latency.Length` for `seconds` (10 by default), `runs`, `warmup`.
+    """What to measure, and for how long: `seconds` (10 by default) or `runs`, see `segtool.benchmark.latency.Length`.
 
     `provider` is one name, or several separated by commas. Without `threads`, the provider's own options,
     OMP_NUM_THREADS or 1 apply, in this order. `samples` keeps the time of each run. `compare` is the JSON file of an
@@ -69,71 +68,62 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     ----------
     models
         .onnx files; if empty, those of the latest run, or the model that ships with segtool.
-    options
-        The options.
     progress
         Called with (phase, done, total); the phases are latency, throughput and cold start.
 
     Returns
     -------
     dict
-        "models": one entry for each case with its description, the figures of
-        `segtool.benchmark.latency.measure_latency` and `segtool.benchmark.cold_start.measure_cold_start`, under
-        "throughput" those of `segtool.benchmark.throughput.measure_throughput` (its median is then the
-        `throughput_ips`), and "accuracy" if data was given. "warmup", "noise" and "ranking" of the latencies, if
-        measured; "comparison", if requested; "machine": the machine and its state at the start.
+        `models`: for each case the figures of `measure_latency` and `measure_cold_start`, under `throughput` those of
+        `measure_throughput` (its median is then the `throughput_ips`), and with data the `accuracy`. `warmup`, `noise`
+        and `ranking` of the latencies; `comparison`, if requested; `machine`, with its state at the start.
 
     Raises
     ------
     SegtoolError
         A model or the data cannot be used, or the models have different input sizes.
     """
-    machine, length = machine_info(), options.length
-    old = None if options.compare is None else read_benchmark(options.compare)
+    machine, old = machine_info(), options.compare and read_benchmark(options.compare)
     paths, providers = list(models) or _latest_models(), _providers(options)
-    targets = [
-        BenchmarkCase(path, name, threads, batch, options.provider_options).open()
+    cases = [
+        BenchmarkCase(path, name, threads, batch, options.provider_options)
         for path, name, threads, batch in product(paths, providers, _threads(options), options.batch)
     ]
-    if old is not None:
-        planned = [target.describe() for target in targets]
+    if old:
         quantities = QUANTITIES if options.mode == "both" else (options.mode,)
+        planned = [case.describe() for case in cases]
         require_comparable(old, machine, planned, quantities=quantities, anyway=options.compare_anyway)
-    images = _images([target.segmenter for target in targets], options.data)
-    result = _measure_speed(targets, images, options, progress or (lambda *_: None))
-    if options.data is not None:
-        accuracy = {str(path): _accuracy(path, options, options.data) for path in paths}
-        result["models"] = [{**row, "accuracy": accuracy[row["path"]]} for row in result["models"]]
+    images = _images(cases, options.data)
+    accuracy = {path: _accuracy(path, providers[0], options) for path in paths} if options.data else {}
+    result = _measure_speed(cases, images, options, progress or (lambda *_: None))
+    if accuracy:
+        for case, row in zip(cases, result["models"], strict=True):
+            row["accuracy"] = accuracy[case.path]
     result |= {"machine": machine, "load_average_at_end": load_average()}
-    result |= {"data": options.data, "mode": options.mode, "seconds": length.seconds, "runs": length.runs}
-    if old is not None:
+    result |= {"data": options.data, "mode": options.mode, "seconds": options.length.seconds, "runs": options.runs}
+    if old:
         result["comparison"] = {"with": str(options.compare), **compare(result, old, anyway=options.compare_anyway)}
     return result
 
 
 def _measure_speed(
-    targets: Sequence[Target], images: UInt8Array, options: MeasureOptions, progress: Progress
+    cases: Sequence[BenchmarkCase], images: UInt8Array, options: MeasureOptions, progress: Progress
 ) -> dict[str, Any]:
     """Measure latency, throughput or both, and the cold start; one entry of "models" for each case."""
+    length = options.length
     result: dict[str, Any] = {"warmup": None, "noise": None, "ranking": None}
-    rows = [target.describe() for target in targets]
+    result["models"] = [case.describe() for case in cases]
     if options.mode != "throughput":
         report = partial(progress, "latency")
-        result = measure_latency(
-            targets, images=images, length=options.length, samples=options.samples, progress=report
-        )
-        rows = result["models"]
+        result = measure_latency(cases, images=images, length=length, samples=options.samples, progress=report)
     if options.mode != "latency":
-        report = partial(progress, "throughput")
-        found = measure_throughput(targets, images=images, length=options.length, progress=report)
-        rows = [
-            {**row, "throughput": entry, "throughput_ips": entry["images_per_second"]["median"]}
-            for row, entry in zip(rows, found, strict=True)
-        ]
-    for number, target in enumerate(targets):
-        progress("cold start", number, len(targets))
-        rows[number] |= measure_cold_start(target.case, threads=target.segmenter.threads)
-    return {**result, "models": rows}
+        found = measure_throughput(cases, images=images, length=length, progress=partial(progress, "throughput"))
+        for row, entry in zip(result["models"], found, strict=True):
+            row.update(throughput=entry, throughput_ips=entry["images_per_second"]["median"])
+    for number, (case, row) in enumerate(zip(cases, result["models"], strict=True)):
+        progress("cold start", number, len(cases))
+        row.update(measure_cold_start(case, threads=case.segmenter.threads))
+    return result
 
 
 def _providers(options: MeasureOptions) -> list[str]:
@@ -160,28 +150,24 @@ def _latest_models() -> list[Path]:
     return found or [default_model()]
 
 
-def _images(segmenters: Sequence[Segmenter], spec: str | None) -> UInt8Array:
-    """Return uint8 (N, H, W, C) images of the common input size of all models."""
-    shapes = {(each.contract.height, each.contract.width, each.contract.channels) for each in segmenters}
+def _images(cases: Sequence[BenchmarkCase], spec: str | None) -> UInt8Array:
+    """Return images uint8 (N, H, W, C) of the data, or of the golden pair, in the common input size of all models."""
+    contracts = [case.segmenter.contract for case in cases]
+    shapes = {(each.height, each.width, each.channels) for each in contracts}
     if len(shapes) > 1:
         raise ModelFileError(
             f"The models have different input shapes ({sorted(shapes)}), so their times are not comparable; "
             "benchmark each model alone."
         )
     if spec is None:
-        return segmenters[0].golden().images
-    data = load_dataset(spec, classes=classes_of(segmenters[0].contract))
-    height, width, channels = shapes.pop()
-    if data.channels != channels:
-        raise DataError(
-            f"The model needs {channels} channels, but {spec} has {data.channels}; pass data with {channels} channels."
-        )
-    return data.arrays(np.arange(min(IMAGES, len(data))), size=(height, width))[0]
+        return cases[0].segmenter.golden().images
+    data = load_dataset(spec, classes=classes_of(contracts[0]))
+    return data.images(np.arange(min(IMAGES, len(data))), size=cases[0].segmenter.input_size)
 
 
-def _accuracy(path: Path, options: MeasureOptions, spec: str) -> dict[str, Any]:
+def _accuracy(path: Path, provider: str, options: MeasureOptions) -> dict[str, Any]:
     """Return the figures on the part of the data that `evaluate` scores, never on training images."""
-    settings = EvaluateOptions(data=spec, provider=_providers(options)[0], provider_options=options.provider_options)
+    settings = EvaluateOptions(data=options.data, provider=provider, provider_options=options.provider_options)
     scores = evaluate(path, options=settings).to_dict()
     kept = ("split", "images", "pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
     return {key: scores[key] for key in kept}

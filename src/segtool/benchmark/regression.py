@@ -1,8 +1,8 @@
-"""Compare a measurement with an earlier one, to detect a slower model, with a band for noise.
+"""Compare a benchmark with an earlier one, to detect a slower model.
 
-The two measurements have different times and processes and cannot be interleaved. Therefore the band covers the
-difference of a model to itself (`segtool.benchmark.latency.noise_of`) in both, and at least the difference between
-processes.
+The two have different times and processes and cannot be interleaved. A case is slower or faster if the interval of the
+ratio of its medians is beyond a band: the difference of a model to itself in both benchmarks
+(`segtool.benchmark.latency.noise_of`), and at least the difference between processes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +41,13 @@ def read_benchmark(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        It cannot be read, or is not a benchmark.
+        It cannot be read, is not a benchmark, or has no times.
     """
     try:
         value = json.loads(Path(path).read_bytes())
-        rows = value["models"]
-        found = [time for row in rows for quantity in QUANTITIES if (time := _time(row, quantity))]
-        bands = [_band(quantity, row, value) for row in rows for quantity in QUANTITIES]
-        is_benchmark = (
-            value["command"] == "benchmark"
-            and bool(_by_case(rows, anyway=False))
-            and isinstance(value["machine"], dict)
-            and all(isinstance(row[key], str | int) for row in rows for key in _KEYS)
-            and all(0 < time < math.inf for each in found for time in astuple(each))
-            and all(0 <= band < math.inf for band in bands)
-        )
+        times = [time for row in value["models"] for quantity in QUANTITIES if (time := _time(row, quantity))]
+        is_valid = all(0 < number < math.inf for time in times for number in astuple(time))
+        is_benchmark = value["command"] == "benchmark" and value["models"] and value["machine"] and is_valid
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error}); expected a file of `segtool benchmark --out`.") from error
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -70,7 +61,7 @@ def read_benchmark(path: str | Path) -> dict[str, Any]:
             f"{path} has the schema version {version!r}, but this segtool reads {SCHEMA_VERSION}; "
             f"{'upgrade segtool, or ' if newer else ''}measure again with `--out`."
         )
-    if not found:
+    if not times:
         raise DataError(f"{path} is a benchmark without latencies and throughput; measure again with `--out`.")
     return dict(value)
 
@@ -78,7 +69,7 @@ def read_benchmark(path: str | Path) -> dict[str, Any]:
 def require_comparable(
     old: Row, machine: Row, rows: Sequence[Row], *, quantities: Sequence[str] = QUANTITIES, anyway: bool = False
 ) -> None:
-    """Before a measurement, refuse to compare it with another machine, other providers or other cases.
+    """Before a measurement, refuse a comparison with another machine or without a common case.
 
     Parameters
     ----------
@@ -91,12 +82,12 @@ def require_comparable(
     quantities
         The planned ones of `QUANTITIES`.
     anyway
-        Accept another machine or provider.
+        Accept another machine and other providers.
 
     Raises
     ------
     DataError
-        The machines differ, a provider is missing in the earlier benchmark, or there is no common case.
+        The machines differ, or there is no common case.
     """
     different = _machine_differences(old["machine"], machine)
     if different and not anyway:
@@ -104,30 +95,17 @@ def require_comparable(
             f"The earlier benchmark is from another machine ({'; '.join(different)}), so a difference would not be "
             "due to the model; measure both on one machine, or pass --compare-anyway."
         )
-    providers, others = ({row["provider"]: None for row in each} for each in (rows, old["models"]))
-    new = [name for name in providers if name not in others]
-    if new and not anyway:
-        raise DataError(
-            f"The earlier benchmark ran on {', '.join(sorted(others))} and this one on {', '.join(new)}, so a "
-            "difference would not be due to the model; use the same --provider, or pass --compare-anyway."
-        )
     before, now = _by_case(old["models"], anyway=anyway), _by_case(rows, anyway=anyway)
     if not any(_time(before[case], quantity) for case in now if case in before for quantity in quantities):
         raise DataError(
             f"The earlier benchmark has none of these cases (it has {', '.join(map(_title, before))}; this one has "
-            f"{', '.join(map(_title, now))}); measure the same file names, threads, batches and mode."
+            f"{', '.join(map(_title, now))}); measure the same file names, threads, batches and mode on the same "
+            "provider, or pass --compare-anyway to compare different providers."
         )
 
 
 def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
-    """Compare two benchmarks, case by case.
-
-    Parameters
-    ----------
-    new, old
-        Results of `segtool benchmark --json`.
-    anyway
-        Ignore the provider when matching cases.
+    """Compare two benchmarks (results of `segtool benchmark --json`) case by case; `anyway` ignores the provider.
 
     Returns
     -------
@@ -137,31 +115,12 @@ def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
         `verdict`, see `judge`. `only_new`, `only_old`: cases without a counterpart.
     """
     before, now = _by_case(old["models"], anyway=anyway), _by_case(new["models"], anyway=anyway)
-    rows: list[dict[str, Any]] = []
-    compared = set()
-    for case, quantity in product(now, QUANTITIES):
-        time, then = _time(now[case], quantity), _time(before.get(case, {}), quantity)
-        if time is None or then is None:
-            continue
-        band = max(LEAST_BAND, _band(quantity, now[case], new), _band(quantity, before[case], old))
-        low, high = time.low / then.high, time.high / then.low
-        rows.append(
-            {
-                **{key: now[case][key] for key in ("path", *_KEYS)},
-                "quantity": quantity,
-                "ratio": time.median / then.median,
-                "low": low,
-                "high": high,
-                "band": band,
-                "verdict": judge(low, high, band),
-            }
-        )
-        compared.add(case)
+    pairs = {case: _compare_case((now[case], new), (before[case], old)) for case in now if case in before}
     return {
         "machine_differences": _machine_differences(old["machine"], new["machine"]),
-        "rows": rows,
-        "only_new": [_title(case) for case in now if case not in compared],
-        "only_old": [_title(case) for case in before if case not in compared],
+        "rows": [row for rows in pairs.values() for row in rows],
+        "only_new": [_title(case) for case in now if not pairs.get(case)],
+        "only_old": [_title(case) for case in before if not pairs.get(case)],
     }
 
 
@@ -178,21 +137,34 @@ def judge(low: float, high: float, band: float) -> str:
     return "same" if band <= LEAST_BAND else "undecided"
 
 
+def _compare_case(new: tuple[Row, Row], old: tuple[Row, Row]) -> list[dict[str, Any]]:
+    """Compare the times that two cases, each with its benchmark, have in common."""
+    found = []
+    for quantity in QUANTITIES:
+        time, then = _time(new[0], quantity), _time(old[0], quantity)
+        if time is None or then is None:
+            continue
+        band = max(LEAST_BAND, _band(quantity, *new), _band(quantity, *old))
+        low, high = time.low / then.high, time.high / then.low
+        facts = {"ratio": time.median / then.median, "low": low, "high": high, "band": band}
+        case = {key: new[0][key] for key in ("path", *_KEYS)}
+        found.append({**case, "quantity": quantity, **facts, "verdict": judge(low, high, band)})
+    return found
+
+
 def _time(row: Row, quantity: str) -> Ratio | None:
     """Return the median time of a run (latency) or of an image (throughput) with its interval; None without it."""
     if quantity == "latency":
         times = row.get("latency_ms")
-        return Ratio(*(times.get(key, times["p50"]) for key in ("p50", "p50_low", "p50_high"))) if times else None
+        return Ratio(times["p50"], times["p50_low"], times["p50_high"]) if times else None
     rate = (row.get("throughput") or {}).get("images_per_second")
-    return Ratio(*(1 / rate[key] for key in ("median", "high", "low"))) if rate else None
+    return Ratio(1 / rate["median"], 1 / rate["high"], 1 / rate["low"]) if rate else None
 
 
 def _band(quantity: str, row: Row, result: Row) -> float:
     """Return the noise of a result, and for the throughput also that of the row, as a fraction."""
-    bands: list[float] = [(result.get("noise") or {}).get("band", 0.0)]
-    if quantity == "throughput":
-        bands.append((row.get("throughput") or {}).get("band", 0.0))
-    return max(bands)
+    noises = [result["noise"], row["throughput"] if quantity == "throughput" else None]
+    return max((float(noise["band"]) for noise in noises if noise), default=0.0)
 
 
 def _by_case(rows: Sequence[Row], *, anyway: bool) -> dict[tuple[Any, ...], Row]:

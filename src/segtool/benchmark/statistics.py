@@ -15,20 +15,11 @@ LEAST_FOR_P999 = 1000
 
 _BLOCKS = 50
 _BOOTSTRAP_SAMPLES = 1000
-_SEED = 0
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of the times of A and B: above 1, B is faster.
-
-    Attributes
-    ----------
-    median
-        Median over the rounds of time of A / time of B.
-    low, high
-        Bootstrap 95 % interval of that median.
-    """
+    """Median of time of A / time of B, with its bootstrap 95 % interval: above 1, B is faster."""
 
     median: float
     low: float
@@ -57,12 +48,11 @@ def percentiles(values: Float64Array) -> dict[str, float | None]:
 def median_interval(values: Float64Array) -> tuple[float, float]:
     """Return the bootstrap 95 % interval of the median of values in the order of their measurement.
 
-    Values close in time are correlated (the clock, another program). Therefore runs of consecutive values are drawn
-    (the block bootstrap of Kuensch, 1989); single values would make the interval too narrow. Up to 50 values are drawn
-    one by one.
+    Values close in time are correlated (the clock, another program), so blocks of consecutive values are drawn
+    (Kuensch, 1989); single values would make the interval too narrow. Up to 50 values are drawn one by one.
     """
     blocks = np.array_split(values, min(_BLOCKS, len(values)))
-    chosen = np.random.default_rng(_SEED).integers(0, len(blocks), size=(_BOOTSTRAP_SAMPLES, len(blocks)))
+    chosen = np.random.default_rng(0).integers(0, len(blocks), size=(_BOOTSTRAP_SAMPLES, len(blocks)))
     medians = [np.median(np.concatenate([blocks[index] for index in row])) for row in chosen]
     low, high = np.percentile(medians, (2.5, 97.5)).tolist()
     return low, high
@@ -74,19 +64,9 @@ def ratio_of(ratios: Float64Array) -> Ratio:
 
 
 def ratio_of_turns(turns: Sequence[Float64Array], reference: Sequence[Float64Array]) -> Ratio:
-    """Return the ratio of the times of two interleaved cases.
-
-    Parameters
-    ----------
-    turns, reference
-        The times of each turn, for the same rounds. At most 50 blocks of consecutive rounds give one ratio of medians
-        each.
-    """
-    blocks = np.array_split(np.arange(len(turns)), min(_BLOCKS, len(turns)))
-    medians = [
-        [np.median(np.concatenate([each[index] for index in block])) for block in blocks] for each in (turns, reference)
-    ]
-    return ratio_of(np.divide(np.array(medians[0]), np.array(medians[1])))
+    """Return the ratio of the times of two interleaved cases, from the ratio of their medians in each round."""
+    medians = [(np.median(each), np.median(other)) for each, other in zip(turns, reference, strict=True)]
+    return ratio_of(np.array([each / other for each, other in medians]))
 
 
 def rank(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from segtool.array_types import UInt8Array
+from segtool.benchmark.case import BenchmarkCase
 from segtool.benchmark.latency import Length, Progress
 from segtool.benchmark.statistics import percentiles, ratio_of
-from segtool.benchmark.target import Target
 from segtool.images.image_io import to_channels
 from segtool.machine.processors import available_cpus
 from segtool.runtime.segmenter import Segmenter
@@ -24,25 +23,12 @@ _LEAST_TURNS = 6
 
 
 def measure_throughput(
-    targets: Sequence[Target],
-    *,
-    images: UInt8Array,
-    length: Length,
-    progress: Progress | None = None,
+    cases: Sequence[BenchmarkCase], *, images: UInt8Array, length: Length, progress: Progress | None = None
 ) -> list[dict[str, Any]]:
     """Measure images a second of all cases, interleaved.
 
-    Parameters
-    ----------
-    targets
-        The cases to measure, with their open models; a case runs as many parallel sessions as the processors of this
-        process allow with its number of threads.
-    images
-        As in `segtool.benchmark.latency.measure_latency`.
-    length
-        How long to measure; with `runs`, at least this number of runs of each case.
-    progress
-        Called with (done, total), in seconds, between the turns.
+    A case runs as many parallel sessions as the processors of this process allow with its number of threads. The
+    arguments are those of `segtool.benchmark.latency.measure_latency`; `progress` is called with seconds.
 
     Returns
     -------
@@ -51,39 +37,40 @@ def measure_throughput(
         the turns with its bootstrap 95 % interval), `latency_ms` of a run under this load, and `band`: the distance
         from 1 of the interval of the ratio of each turn to the next one.
     """
-    with ExitStack() as pools:
-        cases = [_Sessions(target, images, pools) for target in targets]
-        for case in cases:
-            case.turn(counted=False)
-        turns, started, seconds = 0, time.perf_counter(), length.seconds * len(cases)
-        while turns < _LEAST_TURNS or not _is_enough(cases, length, time.perf_counter() - started):
-            for case in cases:
-                case.turn()
-            turns += 1
-            if progress is not None:
-                progress(min(time.perf_counter() - started, seconds), seconds)
-        return [case.summary() for case in cases]
+    teams = [_Sessions(case, images) for case in cases]
+    for team in teams:
+        team.turn()  # not counted
+    turns, started, seconds = 0, time.perf_counter(), length.seconds * len(teams)
+    while turns < _LEAST_TURNS or not _is_enough(teams, length, time.perf_counter() - started):
+        for team in teams:
+            team.count(team.turn())
+        turns += 1
+        if progress is not None:
+            progress(min(time.perf_counter() - started, seconds), seconds)
+    return [team.summary() for team in teams]
 
 
 class _Sessions:
     """Sessions of one case, each called by its own thread."""
 
-    def __init__(self, target: Target, images: UInt8Array, pools: ExitStack) -> None:
-        sessions = max(1, available_cpus() // target.segmenter.threads)
-        target.require_memory(sessions=sessions)
-        self._batch = target.case.batch
-        self._segmenters = [target.segmenter, *(target.case.open().segmenter for _ in range(sessions - 1))]
-        self._images = [to_channels(image, target.segmenter.contract.channels) for image in images]
-        self._pool = pools.enter_context(ThreadPoolExecutor(sessions))
+    def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
+        sessions = max(1, available_cpus() // case.segmenter.threads)
+        case.require_memory(sessions=sessions)
+        self._batch = case.batch
+        self._segmenters = [case.segmenter, *(case.again().segmenter for _ in range(sessions - 1))]
+        self._images = [to_channels(image, case.segmenter.contract.channels) for image in images]
         self._rates: list[float] = []
         self.latencies: list[float] = []
 
-    def turn(self, *, counted: bool = True) -> None:
-        """Run all sessions for one turn; the rate of the turn is the sum of their rates."""
-        found = list(self._pool.map(self._work, self._segmenters))
-        if counted:
-            self._rates.append(sum(len(times) * self._batch / sum(times) for times in found))
-            self.latencies += [seconds for times in found for seconds in times]
+    def turn(self) -> list[list[float]]:
+        """Run all sessions for one turn; return the seconds of their runs."""
+        with ThreadPoolExecutor(len(self._segmenters)) as pool:
+            return list(pool.map(self._work, self._segmenters))
+
+    def count(self, turn: Sequence[Sequence[float]]) -> None:
+        """Keep the times of a turn; its rate is the sum of the rates of the sessions."""
+        self._rates.append(sum(len(times) * self._batch / sum(times) for times in turn))
+        self.latencies += [seconds for times in turn for seconds in times]
 
     def summary(self) -> dict[str, Any]:
         rates = np.array(self._rates)
@@ -114,7 +101,7 @@ class _Sessions:
         return times
 
 
-def _is_enough(cases: Sequence[_Sessions], length: Length, passed: float) -> bool:
+def _is_enough(teams: Sequence[_Sessions], length: Length, passed: float) -> bool:
     if length.runs is None:
-        return passed >= length.seconds * len(cases)
-    return min(len(case.latencies) for case in cases) >= length.runs
+        return passed >= length.seconds * len(teams)
+    return min(len(team.latencies) for team in teams) >= length.runs

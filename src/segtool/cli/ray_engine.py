@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -100,7 +99,7 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
     say(f"{model}: on Ray, with {cluster.threads} threads for the model of each worker.")
     try:
         with progress_bar("images") as progress:
-            options = replace(request.options(Path()), workers=None)
+            options = request.options(Path(out))
             manifest = predict_on_cluster(model, inputs, out=out, options=options, cluster=cluster, progress=progress)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # Ray's own handler turns SIGTERM into this

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segtool.doctor.findings import (
     Finding,
@@ -24,12 +23,6 @@ from segtool.machine.processors import default_threads
 from segtool.stopping import run_process
 from segtool.telemetry import usage_events
 
-if TYPE_CHECKING:
-    from segtool.telemetry import State
-
-_EVENTS: Mapping[State, str] = {"none": "not in this version", "off": "off", "on": "on"}
-_NO_GPU = "no NVIDIA driver responds"
-
 
 def examine() -> dict[str, Any]:
     """Check this machine and this installation.
@@ -46,7 +39,7 @@ def examine() -> dict[str, Any]:
     machine, packages, gpus = machine_info(), installed_packages(), nvidia_gpus()
     providers, failures = _providers()
     threads, folders = _threads(), working_folders()
-    events = _usage_events(packages)
+    events = usage_events(next((packages[name] for name in onnxruntime_packages()), None))
     findings = [
         *package_findings(packages),
         *telemetry_findings(events),
@@ -59,7 +52,10 @@ def examine() -> dict[str, Any]:
     return {
         "status": "broken" if any(finding.severity == "broken" for finding in findings) else "ok",
         "facts": _facts(machine, providers, packages, gpus)
-        | {"default threads": str(threads), "onnxruntime's usage events": _EVENTS[events]}
+        | {
+            "default threads": str(threads),
+            "onnxruntime's usage events": "not in this version" if events == "none" else events,
+        }
         | {f"{name} folder": str(folder or "none") for name, folder in folders.items()},
         "findings": [vars(finding) for finding in findings],
         "machine": machine,
@@ -82,12 +78,6 @@ def _providers() -> tuple[dict[str, str | None], list[Finding]]:
         return {}, [Finding("broken", str(error), "reinstall the onnxruntime package")]
     except OSError as error:
         return {}, [Finding("broken", f"no provider could be tested ({error})", "fix the temporary folder first")]
-
-
-def _usage_events(packages: Mapping[str, str | None]) -> State:
-    """Return whether the installed onnxruntime sends usage events; "on" if one of several does."""
-    found = {usage_events(packages.get(name)) for name in onnxruntime_packages()}
-    return next((state for state in ("on", "off") if state in found), "none")
 
 
 def _threads() -> int | str:
@@ -119,7 +109,6 @@ def _facts(
 ) -> dict[str, str]:
     """Return one line of text for each fact."""
     quota, load = machine["cgroup_quota"], machine["load_average"]
-    devices = sorted(path.name for path in Path("/dev/dri").glob("renderD*"))
     refused = [name for name, refusal in providers.items() if refusal is not None]
     return {
         "system": f"{machine['os']}, Python {machine['python']}",
@@ -128,7 +117,7 @@ def _facts(
         "quota": "none" if quota is None else f"{quota:g} processors",
         "load": "unknown" if load is None else ", ".join(f"{value:.2f}" for value in load),
         "instruction sets": ", ".join(machine["instruction_sets"]) or "unknown",
-        "GPU": "; ".join(gpus) or (f"{_NO_GPU}; render devices: {', '.join(devices)}" if devices else _NO_GPU),
+        "GPU": "; ".join(gpus) or "no NVIDIA driver responds",
         "providers that start": ", ".join(name for name in providers if name not in refused) or "none",
         "providers that do not": ", ".join(refused) or "none",
         **{name: version or "not installed" for name, version in packages.items()},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +23,6 @@ _CUDA = "CUDAExecutionProvider"
 _OPTIONAL = ("TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider", "QNNExecutionProvider")
 _VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
 _INT8_SETS = {"x86_64": _VNNI, "AMD64": _VNNI, "aarch64": ("asimddp", "i8mm")}
-_LEAST_FREE = 200e6
 
 # The folders that segtool and its libraries write to, and what to do if one is not writable.
 _FOLDERS: Mapping[str, tuple[Callable[[], Path], Severity, str]] = {
@@ -40,19 +38,10 @@ _FOLDERS: Mapping[str, tuple[Callable[[], Path], Severity, str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of the machine or the installation.
-
-    Attributes
-    ----------
-    severity
-        "broken": segtool fails or gives wrong results; "warning": it works, but not as well as possible; "note".
-    finding
-        The problem.
-    remedy
-        The action that fixes it.
-    """
+    """One problem of the machine or the installation, and the action that fixes it."""
 
     severity: Severity
+    """"broken": segtool fails or gives wrong results; "warning": it works, but not as well as possible."""
     finding: str
     remedy: str
 
@@ -60,12 +49,8 @@ class Finding:
 def provider_findings(providers: Mapping[str, str | None], gpus: Sequence[str]) -> list[Finding]:
     """Return findings for listed providers that do not run, and for GPUs that no provider can use.
 
-    Parameters
-    ----------
-    providers
-        The reason why each one does not run a tiny model; None if it runs.
-    gpus
-        The NVIDIA GPUs whose driver responds.
+    `providers` has the reason why each one does not run a tiny model, None if it runs; `gpus` the NVIDIA GPUs whose
+    driver responds.
     """
     findings = []
     for name, refusal in providers.items():
@@ -134,9 +119,6 @@ def folder_findings(folders: Mapping[str, Path | None]) -> list[Finding]:
         where = None if folder is None else next((each for each in (folder, *folder.parents) if each.is_dir()), None)
         if where is None or not _is_writable(where):
             findings.append(Finding(severity, f"the {name} folder ({folder or 'none'}) is not writable", remedy))
-        elif (free := shutil.disk_usage(where).free) < _LEAST_FREE:
-            finding = f"the disk of the {name} folder {folder} has only {free / 1e6:.0f} MB of free space"
-            findings.append(Finding("warning", finding, "free disk space"))
     return findings
 
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from segtool.array_types import FloatingArray, IntegerArray, UInt8Array
-from segtool.benchmark.latency import Ratio, compare_interleaved
+from segtool.benchmark.latency import compare_interleaved
+from segtool.benchmark.statistics import Ratio
 from segtool.contract import ModelContract
 from segtool.errors import GateError
 from segtool.export.presets import Preset, is_own

@@ -1,4 +1,4 @@
-"""The control groups (versions 1 and 2) that limit this process: its own group and all parents."""
+"""Files of /proc and /sys, and the control groups (versions 1 and 2) that limit this process."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from pathlib import Path
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
+def read_text(path: Path) -> str | None:
+    """Return the content of a system file; None if it is missing, unreadable or empty."""
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
 def cgroup_folders(controller: str, *, proc: Path = PROC, cgroups: Path = CGROUPS) -> list[Path]:
     """Return the folders that can contain a limit of a controller, such as "cpu" or "memory", for this process.
 
-    All of them apply, so the smallest limit counts. Some folders may not exist.
-
-    Parameters
-    ----------
-    controller
-        Its name in version 1.
-    proc, cgroups
-        Mount points of the two file systems.
+    All of them apply, so the smallest limit counts: its own group and all parents. Some folders may not exist.
     """
-    try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
+    lines = (read_text(proc / "self" / "cgroup") or "").splitlines()
     folders = [cgroups, cgroups / controller]  # in a container, its own group often appears as the root
     for line in lines:
         _, controllers, name = [*line.split(":", 2), "", ""][:3]
@@ -39,7 +37,5 @@ def cgroup_folders(controller: str, *, proc: Path = PROC, cgroups: Path = CGROUP
 
 def cgroup_value(folder: Path, *names: str) -> list[str]:
     """Return the words in related files of a folder; none if one of them cannot be read."""
-    try:
-        return " ".join((folder / name).read_text() for name in names).split()
-    except (OSError, UnicodeDecodeError):
-        return []
+    texts = [read_text(folder / name) for name in names]
+    return " ".join(text for text in texts if text).split() if all(texts) else []

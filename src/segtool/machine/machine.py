@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from segtool.machine.cgroups import PROC, read_text
+from segtool.machine.memory import meminfo
 from segtool.machine.processors import available_cpus, cgroup_quota
 
 # Instruction sets that determine the speed of INT8 and float kernels, by their names in Linux's /proc/cpuinfo.
@@ -23,7 +25,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
+def machine_info(*, proc: Path = PROC, system: Path = Path("/sys")) -> dict[str, Any]:
     """Describe this machine and the resources of this process, ready for JSON.
 
     Returns
@@ -43,7 +45,7 @@ def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
         "instruction_sets": instruction_sets(proc=proc),
         "virtual": "hypervisor" in cpu["flags"].split() if "flags" in cpu else None,
         "frequency": frequency_scaling(proc=proc, system=system),
-        "memory_bytes": _memory(proc),
+        "memory_bytes": meminfo("MemTotal", proc=proc),
         "load_average": load_average(),
         "os": _system(),
         "architecture": platform.machine(),
@@ -52,14 +54,14 @@ def machine_info(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
     }
 
 
-def instruction_sets(*, proc: Path = Path("/proc")) -> list[str]:
+def instruction_sets(*, proc: Path = PROC) -> list[str]:
     """Return the instruction sets of this processor that matter here, by Linux's names; empty if unknown."""
     cpu = _cpuinfo(proc)
     flags = (cpu.get("flags") or cpu.get("Features") or "").split()
     return [name for name in _INSTRUCTION_SETS if name in flags]
 
 
-def frequency_scaling(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> dict[str, Any]:
+def frequency_scaling(*, proc: Path = PROC, system: Path = Path("/sys")) -> dict[str, Any]:
     """Return the clock settings of the processors; unknown values, as in many virtual machines, are null.
 
     Returns
@@ -70,10 +72,10 @@ def frequency_scaling(*, proc: Path = Path("/proc"), system: Path = Path("/sys")
     """
     cpus = system / "devices" / "system" / "cpu"
     scaling = cpus / "cpu0" / "cpufreq"
-    limits = {name: _text(scaling / f"scaling_{name}_freq") for name in ("min", "max")}
+    limits = {name: read_text(scaling / f"scaling_{name}_freq") for name in ("min", "max")}
     return {
-        "governor": _text(scaling / "scaling_governor"),
-        "driver": _text(scaling / "scaling_driver"),
+        "governor": read_text(scaling / "scaling_governor"),
+        "driver": read_text(scaling / "scaling_driver"),
         **{f"{name}_mhz": int(value) / 1e3 if value else None for name, value in limits.items()},
         "turbo": _turbo(cpus),
         "now_mhz": _clocks(proc),
@@ -103,35 +105,22 @@ def _system() -> str:
 
 def _cpuinfo(proc: Path) -> dict[str, str]:
     """Return the fields of the first processor; empty if the system has no such file."""
-    first = (_text(proc / "cpuinfo") or "").split("\n\n", maxsplit=1)[0]
+    first = (read_text(proc / "cpuinfo") or "").split("\n\n", maxsplit=1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _clocks(proc: Path) -> list[float] | None:
-    lines = (_text(proc / "cpuinfo") or "").splitlines()
+    lines = (read_text(proc / "cpuinfo") or "").splitlines()
     return [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")] or None
 
 
 def _turbo(cpus: Path) -> bool | None:
     """Return whether the clock may exceed the nominal one, from Intel's switch or the general one."""
-    no_turbo, boost = _text(cpus / "intel_pstate" / "no_turbo"), _text(cpus / "cpufreq" / "boost")
+    no_turbo, boost = read_text(cpus / "intel_pstate" / "no_turbo"), read_text(cpus / "cpufreq" / "boost")
     if no_turbo is not None:
         return no_turbo == "0"
     return None if boost is None else boost == "1"
-
-
-def _memory(proc: Path) -> int | None:
-    lines = (_text(proc / "meminfo") or "").splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), None)
-
-
-def _text(path: Path) -> str | None:
-    """Return the content of a system file; None if it is missing or unreadable."""
-    try:
-        return path.read_text(errors="replace").strip() or None
-    except OSError:
-        return None
 
 
 def load_average() -> list[float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segtool.machine.cgroups import CGROUPS, PROC, cgroup_folders, cgroup_value
+from segtool.machine.cgroups import CGROUPS, PROC, cgroup_folders, cgroup_value, read_text
 
 
 def available_memory(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
@@ -15,16 +15,13 @@ def available_memory(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | Non
     """
     folders = cgroup_folders("memory", proc=proc, cgroups=cgroups)
     limits = (_limit(folder, name) for folder in folders for name in ("memory.max", "memory.limit_in_bytes"))
-    return min((value for value in (_machine(proc), *limits) if value is not None), default=None)
+    return min((value for value in (meminfo("MemAvailable", proc=proc), *limits) if value is not None), default=None)
 
 
-def _machine(proc: Path) -> int | None:
-    try:
-        lines = (proc / "meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    values = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(values[0]) * 1024 if values else None
+def meminfo(name: str, *, proc: Path = PROC) -> int | None:
+    """Return a field of Linux's /proc/meminfo, such as "MemTotal", in bytes; None if unknown."""
+    lines = (read_text(proc / "meminfo") or "").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
 def _limit(folder: Path, name: str) -> int | None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from tiny_models import tiny_contract, write_model
 
-from segtool.benchmark import target
+from segtool.benchmark import case as benchmark_case
+from segtool.benchmark.case import STAGES, BenchmarkCase
 from segtool.benchmark.cold_start import PHASES, measure_cold_start
-from segtool.benchmark.latency import RUNS_A_TURN, Length, Ratio, compare_interleaved, measure_latency
-from segtool.benchmark.target import STAGES, BenchmarkCase
+from segtool.benchmark.latency import RUNS_A_TURN, Length, compare_interleaved, measure_latency
+from segtool.benchmark.statistics import Ratio
 from segtool.benchmark.throughput import measure_throughput
 from segtool.errors import DataError, ModelFileError
 from segtool.machine.processors import available_cpus
@@ -29,8 +30,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def measured(*cases: BenchmarkCase, images: np.ndarray = IMAGES, **options: object) -> dict:
-    opened = [case.open() for case in cases]
-    return measure_latency(opened, images=images, length=Length(**{"runs": 7, "warmup": 2, **options}))
+    return measure_latency(cases, images=images, length=Length(**{"runs": 7, "warmup": 2, **options}))
 
 
 class TestMeasureLatency:
@@ -72,7 +72,7 @@ class TestMeasureLatency:
         images = np.zeros((1, 100, 90, 3), np.uint8)
         calls: list[tuple[float, float]] = []
         result = measure_latency(
-            [BenchmarkCase(model).open()],
+            [BenchmarkCase(model)],
             images=images,
             length=Length(runs=12, warmup=1),
             samples=True,
@@ -101,33 +101,33 @@ class TestMemory:
 
     @pytest.fixture
     def left(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
-        return lambda memory: monkeypatch.setattr(target, "available_memory", lambda: memory)
+        return lambda memory: monkeypatch.setattr(benchmark_case, "available_memory", lambda: memory)
 
     @pytest.mark.parametrize("measure", [measure_latency, measure_throughput])
     def test_a_batch_larger_than_the_memory_is_refused_before_anything_is_measured(
         self, model: Path, left: Callable[[int | None], None], measure: Callable[..., object]
     ) -> None:
         left(1000 * self.IMAGE - 1)
-        cases = [BenchmarkCase(model, threads=MOST_THREADS, batch=batch).open() for batch in (1, 1000)]
+        cases = [BenchmarkCase(model, threads=MOST_THREADS, batch=batch) for batch in (1, 1000)]
         with pytest.raises(DataError, match=r"batch of 1000 needs 16 MB for its images and outputs alone.*--batch"):
             measure(cases, images=IMAGES, length=Length(runs=10**9))
 
     def test_the_batches_of_sessions_side_by_side_add_up(self, model: Path, left: Callable[[int | None], None]) -> None:
         case = BenchmarkCase(model, threads=1, batch=4)
         left(8 * self.IMAGE)
-        case.open().require_memory(sessions=2)
+        case.require_memory(sessions=2)
         with pytest.raises(DataError, match="in each of 3 parallel sessions"):
-            case.open().require_memory(sessions=3)
+            case.require_memory(sessions=3)
 
     def test_an_unknown_memory_refuses_nothing(self, model: Path, left: Callable[[int | None], None]) -> None:
         left(None)
-        BenchmarkCase(model, threads=1, batch=10**9).open().require_memory()
+        BenchmarkCase(model, threads=1, batch=10**9).require_memory()
 
 
 class TestThroughput:
     def test_what_it_returns(self, model: Path) -> None:
         cases = [BenchmarkCase(model, threads=1, batch=2), BenchmarkCase(model, threads=available_cpus())]
-        found = measure_throughput([case.open() for case in cases], images=IMAGES, length=Length(runs=10))
+        found = measure_throughput(cases, images=IMAGES, length=Length(runs=10))
         assert [entry["sessions"] for entry in found] == [available_cpus(), 1]
         for entry in found:
             rate = entry["images_per_second"]

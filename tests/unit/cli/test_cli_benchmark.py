@@ -144,6 +144,13 @@ def test_compare_with_what_was_not_measured_is_refused_first(model: Path, tmp_pa
         assert "none of these cases" in result.stderr
 
 
+def test_data_that_do_not_fit_are_refused_before_anything_is_measured(model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rgb.npz", images=np.zeros((2, 64, 84, 3), np.uint8), labels=np.zeros((2, 64, 84), np.uint8))
+    result = run(str(model), "--data", str(tmp_path / "rgb.npz"), "--runs", "1000000")
+    assert result.exit_code == 1
+    assert "1 channels" in result.stderr
+
+
 def test_compare_with_a_file_without_times_is_refused(model: Path, tmp_path: Path) -> None:
     first, options = tmp_path / "first.json", (str(model), "--mode", "latency", *SHORT)
     in_json(*options, "--out", str(first))

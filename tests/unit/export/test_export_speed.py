@@ -6,7 +6,7 @@ import pytest
 from onnx import helper
 from tiny_nets import KERAS_WARNING, names, tiny_data, trained_tiny
 
-from segtool.benchmark.latency import Ratio
+from segtool.benchmark.statistics import Ratio
 from segtool.contract import ModelContract
 from segtool.errors import GateError
 from segtool.export import ExportOptions, export_model, int8_file

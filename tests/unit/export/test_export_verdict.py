@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_nets import KERAS_WARNING, names, scaled, with_wrong_ranges
 
-from segtool.benchmark.latency import Ratio
+from segtool.benchmark.statistics import Ratio
 from segtool.errors import GateError
 from segtool.export import ExportOptions, export_model
 from segtool.export.gates import Parity, compare_accuracy, describe_speed

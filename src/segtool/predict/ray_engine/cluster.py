@@ -32,28 +32,16 @@ _OBJECT_STORE_BYTES = 256 << 20  # names and the model pass through it, no pixel
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
-    """Where a prediction runs.
-
-    Attributes
-    ----------
-    address
-        Address of the cluster, as in `ray.init`; None for RAY_ADDRESS, or without it for a cluster on this machine
-        that ends with the run.
-    workers
-        Number of actors, each with one segmenter; None for as many as fit on the cluster at the start.
-    provider
-        As in `segtool.load`; with a provider for GPUs, each actor gets a GPU.
-    provider_options
-        As in `segtool.load`.
-    threads
-        Threads of one run; each actor gets the same number of processors.
-    """
+    """Where a prediction runs; `provider` and `provider_options` as in `segtool.load`."""
 
     address: str | None = None
+    """As in `ray.init`; None for RAY_ADDRESS, or without it for a cluster on this machine that ends with the run."""
     workers: int | None = None
+    """Number of actors, each with one segmenter; None for as many as fit on the cluster at the start."""
     provider: str = "auto"
     provider_options: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1
+    """Threads of one run; each actor gets the same number of processors."""
 
     @property
     def gpus(self) -> int:
@@ -67,13 +55,7 @@ class ClusterOptions:
 
 
 def import_extra(name: str) -> ModuleType:
-    """Import a module of the extra `ray`.
-
-    Raises
-    ------
-    MissingExtraError
-        It is not installed.
-    """
+    """Import a module of the extra `ray`; raise MissingExtraError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -116,13 +98,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
 
 
 def count_workers(ray: Any, options: ClusterOptions) -> int:
-    """Return the number of actors of the run.
-
-    Raises
-    ------
-    ProviderError
-        No node has the resources of one actor, and no number of workers was specified.
-    """
+    """Return the number of actors of the run; raise ProviderError if no node has the resources of one actor."""
     room = sum(options.actors_on(node["Resources"]) for node in ray.nodes() if node["Alive"])
     if room == 0 and (options.workers is None or options.gpus):
         needed = f"{options.threads} processors" + (" and a GPU" if options.gpus else "")
@@ -155,14 +131,9 @@ def _connect(ray: Any, options: ClusterOptions) -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Refuse an address without a listener; Ray would wait for minutes and then end the process.
+    """Refuse an address without a listener (OSError, OverflowError), and one for Ray Client (ProviderError).
 
-    Raises
-    ------
-    OSError, OverflowError
-        Nothing listens at the address.
-    ProviderError
-        It is an address for Ray Client.
+    Without a listener, Ray would wait for minutes and then end the process.
     """
     if address.startswith("ray://"):
         raise ProviderError(

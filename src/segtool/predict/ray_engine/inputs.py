@@ -21,24 +21,14 @@ _MAGIC = re.compile(r"[*?[]")
 
 @dataclass(frozen=True)
 class Input:
-    """One image to predict.
-
-    Attributes
-    ----------
-    name
-        Its name in the manifest and in errors.
-    place
-        The file.
-    stem
-        The path of its outputs under the output folder, without the suffix of the kind.
-    index
-        Its position in a .npy stack; None where the file is one image.
-    """
+    """One image to predict; `name` is its name in the manifest and in errors."""
 
     name: str
     place: Location
     stem: str
+    """The path of its outputs under the output folder, without the suffix of the kind."""
     index: int | None = None
+    """Its position in a .npy stack; None where the file is one image."""
 
 
 def find_inputs(inputs: Sequence[str], *, out: str) -> tuple[list[Input], list[str]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
@@ -19,44 +20,39 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """The output folder; it can be pickled.
-
-    Attributes
-    ----------
-    place
-        The folder.
-    scratch
-        A folder in it for the unfinished files of this run; empty before the run. The run removes it, with the files
-        of lost nodes. A node detects by it that the folder is shared.
-    """
+    """The output folder; it can be pickled."""
 
     place: Location
     scratch: str = ""
+    """The name of the folder in it for the unfinished files of this run; empty before the run, and for remote places.
+
+    The run removes it, with the files of lost nodes. A node detects by it that the folder is shared.
+    """
 
     @contextmanager
     def with_scratch(self) -> Iterator[OutputFolder]:
-        """Yield the folder with a scratch folder in it; the scratch folder is removed at the end of the block.
+        """Yield the folder with a scratch folder in it, which is removed at the end of the block.
 
         Raises
         ------
         OutputWriteError
             It could not be created.
         """
-        scratch = self.place.below(f"{TEMPORARY}{secrets.token_hex(8)}")
-        scratch.make_folder()
+        if not self.place.is_local:
+            yield self
+            return
+        scratch = Path(self.place.path, f"{TEMPORARY}{secrets.token_hex(8)}")
         try:
-            yield replace(self, scratch=PurePosixPath(scratch.path).name)
+            scratch.mkdir(parents=True)
+        except OSError as error:
+            raise write_error(self.place.name, error) from error
+        try:
+            yield replace(self, scratch=scratch.name)
         finally:
-            scratch.remove()
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def require_shared(self) -> None:
-        """Refuse a node on which this path is another folder.
-
-        Raises
-        ------
-        OutputWriteError
-            The scratch folder does not exist.
-        """
+        """Refuse a node on which this path is another folder, with an OutputWriteError."""
         if self.place.is_local and not Path(self.place.path, self.scratch).is_dir():
             raise OutputWriteError(
                 f"{self.place.name} is not the same folder on every node; choose an --out on a file system that they "
@@ -64,15 +60,7 @@ class OutputFolder:
             )
 
     def refuse_outputs(self, names: Iterable[str], inputs: Iterable[Location], *, overwrite: bool) -> None:
-        """Before the run, refuse outputs that exist and outputs that are also inputs.
-
-        Raises
-        ------
-        DataError
-            An output would replace an input.
-        OutputExistsError
-            An output exists, and `overwrite` is false.
-        """
+        """Before the run, refuse outputs that are also inputs (DataError) or that exist (OutputExistsError)."""
         taken = {_identity(one) for one in inputs}
         listed = set() if self.place.is_local else {one.path for one in self.place.files_below()}
         for target in map(self.place.below, names):
@@ -86,9 +74,7 @@ class OutputFolder:
                 )
 
     def write(self, names: Iterable[str], write: Callable[[Path], Result]) -> Result:
-        """Call `write` to write the files `names` into a folder, and move each complete file here.
-
-        Return the result of `write`.
+        """Call `write` to write the files `names` into a folder, move each complete file here, return its result.
 
         Raises
         ------
@@ -101,9 +87,7 @@ class OutputFolder:
             with temporary_folder(TEMPORARY, beside=beside) as folder:
                 result = write(folder)
                 for name in names:
-                    unfinished = f"{TEMPORARY}{secrets.token_hex(8)}{PurePosixPath(name).suffix}"
-                    through = self.place.below(str(PurePosixPath(self.scratch, unfinished)))
-                    self.place.below(name).put(folder / name, through=through)
+                    self.place.below(name).put(folder / name)
         except OSError as error:
             raise write_error(self.place.name, error) from error
         return result
@@ -126,5 +110,5 @@ def open_output(out: str) -> OutputFolder:
 
 
 def _identity(place: Location) -> str:
-    """Return the same text for all names of one file."""
+    """Return one text for all names of one file."""
     return os.path.realpath(place.path) if place.is_local else place.name

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from segtool import __version__
-from segtool.errors import OutputWriteError
 from segtool.files import TEMPORARY, temporary_folder
 from segtool.predict.jobs import Job
 from segtool.predict.journal import open_journal
@@ -53,16 +51,12 @@ def predict_on_cluster(
 
     Parameters
     ----------
-    model
-        The .onnx file; its bytes are sent to the nodes.
     inputs
         Files, folders (searched recursively), patterns and URLs of fsspec; paths are opened on the nodes.
     out
         A folder that all nodes share, or a URL.
     options
         What to write; `out`, `workers` and `resume` in it are not used.
-    cluster
-        The cluster.
     progress
         Called with (finished inputs, all inputs) after each input.
 
@@ -153,23 +147,13 @@ def _collect(run: PredictRun, jobs: Sequence[Job], outcomes: Iterable[BatchResul
 
 @contextmanager
 def _folder_of_records(folder: OutputFolder) -> Iterator[Path]:
-    """Yield the folder of the journal and the manifest. For a URL, it is temporary, and the manifest is copied.
-
-    The manifest is also copied after an error, which is then raised in any case.
-    """
-    if folder.place.is_path:
+    """Yield the folder of the journal and the manifest; for a remote place it is temporary, and the manifest copied."""
+    if folder.place.is_local:
         yield Path(folder.place.path)
         return
     with temporary_folder(TEMPORARY) as here:
         try:
             yield here
-        except BaseException:
-            with suppress(OutputWriteError):
-                _copy_manifest(here, folder)
-            raise
-        _copy_manifest(here, folder)
-
-
-def _copy_manifest(here: Path, folder: OutputFolder) -> None:
-    if (here / MANIFEST_NAME).exists():
-        folder.write([MANIFEST_NAME], lambda to: shutil.copy(here / MANIFEST_NAME, to))
+        finally:  # also after an error or a stop
+            if (here / MANIFEST_NAME).exists():
+                folder.place.below(MANIFEST_NAME).put(here / MANIFEST_NAME)

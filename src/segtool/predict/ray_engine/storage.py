@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,20 +33,14 @@ class Location:
     """A file or a folder in a file system of fsspec; it can be pickled with its connection settings.
 
     Reading and listing raise a DataError, writing an OutputWriteError.
-
-    Attributes
-    ----------
-    fs
-        The fsspec.AbstractFileSystem.
-    path
-        The path in it, without a slash at its end.
-    is_path
-        Whether it was given as a path, not as a URL.
     """
 
     fs: Any
+    """The fsspec.AbstractFileSystem."""
     path: str
+    """The path in it, without a slash at its end."""
     is_path: bool = False
+    """Whether it was given as a path, not as a URL."""
 
     @property
     def name(self) -> str:
@@ -69,13 +62,6 @@ class Location:
     def key(self) -> str:
         """The path without the query of a web address; outputs are named by it."""
         return self.path.partition("?")[0] if self.protocol.startswith("http") else self.path
-
-    @property
-    def has_folders(self) -> bool:
-        """Whether the file system has folders and a native rename; S3 has neither."""
-        from fsspec.spec import AbstractFileSystem
-
-        return type(self.fs).mv is not AbstractFileSystem.mv
 
     def below(self, name: str) -> Location:
         """Return the place of a relative name in this folder."""
@@ -106,42 +92,18 @@ class Location:
         with _errors(DataError, _READ, self.name):
             self.fs.get_file(self.path, str(target))
 
-    def make_folder(self) -> None:
-        """Create this folder; an object store has no folders."""
-        if self.has_folders:
-            with _errors(OutputWriteError, _WRITE, self.name):
-                self.fs.makedirs(self.path, exist_ok=True)
+    def put(self, source: Path) -> None:
+        """Move a local file here; an existing file is replaced.
 
-    def put(self, source: Path, *, through: Location) -> None:
-        """Move a local file here atomically; an existing file is replaced.
-
-        A local place must be on the file system of `source`. Other file systems with a rename get the file at the
-        place `through` first, whose folder exists. Object stores show an upload only when it is complete.
+        A local place must be on the file system of `source`: a rename makes the file appear complete. An object store
+        shows an upload only when it is complete; other remote file systems can show a part of it.
         """
         with _errors(OutputWriteError, _WRITE, self.name):
-            if not self.has_folders:
-                self.fs.put_file(str(source), self.path)
-                return
-            self.fs.makedirs(self.path.rpartition("/")[0], exist_ok=True)
             if self.is_local:
+                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
                 source.replace(self.path)
-                return
-            self.fs.put_file(str(source), through.path)
-            try:
-                self.fs.mv(through.path, self.path)
-            except OSError:  # SFTP, HDFS and others do not rename over a file
-                self.fs.rm_file(self.path)
-                self.fs.mv(through.path, self.path)
-
-    def remove(self) -> None:
-        """Remove this folder and its files, as far as possible; an object store has no folders."""
-        if self.is_local:
-            shutil.rmtree(self.path, ignore_errors=True)
-        elif self.has_folders:
-            with suppress(DataError, *_failures()):
-                for one in self.files_below():  # one by one, because rm would expand patterns
-                    self.fs.rm_file(one.path)
-                self.fs.rmdir(self.path)
+            else:
+                self.fs.put_file(str(source), self.path)
 
 
 def open_location(text: str) -> Location:

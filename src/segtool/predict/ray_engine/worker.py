@@ -30,41 +30,21 @@ _TRANSFERS = 8
 
 @dataclass
 class BatchResult:
-    """The result of a batch of inputs.
-
-    Attributes
-    ----------
-    node
-        The node that ran it.
-    entries
-        Entries of the manifest by the number of the input, up to the input that stopped the run.
-    provider
-        The segmenter's report of its provider; empty if it did not start.
-    error
-        The error that stopped the run. It is not raised: Ray would treat it as a fault of the node and retry.
-    """
+    """The result of a batch of inputs."""
 
     node: str
     entries: dict[int, Entry] = field(default_factory=dict)
+    """Entries of the manifest by the number of the input, up to the input that stopped the run."""
     provider: Mapping[str, Any] = field(default_factory=dict)
+    """The segmenter's report of its provider; empty if it did not start."""
     error: SegtoolError | None = None
+    """The error that stopped the run. It is not raised: Ray would treat it as a fault of the node and retry."""
 
 
 class SegmenterActor:
     """One segmenter on one node; Ray Data calls it with batches of inputs.
 
-    Parameters
-    ----------
-    model
-        A Ray reference to the bytes of the model file.
-    out
-        The output folder.
-    options
-        What to write; `out`, `workers` and `resume` in it are not used.
-    cluster
-        The provider and its number of threads.
-    version
-        Version of segtool on the machine that started the run.
+    `model` is a Ray reference to the bytes of the model file, `version` that of segtool where the run was started.
     """
 
     def __init__(
@@ -84,15 +64,8 @@ class SegmenterActor:
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[BatchResult]]:
         """Predict inputs and write their outputs.
 
-        Parameters
-        ----------
-        batch
-            Columns `number` and `input`, each (N,); `input` contains `Input` objects.
-
-        Returns
-        -------
-        dict
-            Column `outcome` with the `BatchResult` of the batch.
+        `batch` has the columns `number` and `input` (`Input` objects), each (N,); the result has the column `outcome`
+        with one `BatchResult`.
         """
         segmenter = self._segmenter
         if isinstance(segmenter, SegtoolError):
@@ -116,7 +89,7 @@ class SegmenterActor:
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))
         entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
-        if not one.place.is_path:
+        if not one.place.is_local:
             entry.mtime_ns = None  # of the copy
         if result.labels is None:
             of_file = one.name if one.index is None else one.name.removesuffix(f"[{one.index}]")

@@ -16,6 +16,7 @@ from segtool.predict.finding import find_sources, is_url
 from segtool.predict.naming import output_stems
 from segtool.predict.ray_engine.inputs import find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
+from segtool.predict.ray_engine.predict import _folder_of_records
 from segtool.predict.ray_engine.storage import Location, open_location
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
@@ -214,3 +215,14 @@ class TestOutputs:
             (tmp_path / "out").rename(tmp_path / "elsewhere")
             with pytest.raises(OutputWriteError, match="not the same folder on every node"):
                 folder.require_shared()
+
+    def test_the_manifest_of_a_stopped_run_reaches_a_remote_place(self, memory: Any) -> None:
+        with pytest.raises(KeyboardInterrupt), _folder_of_records(OutputFolder(Location(memory, "/out"))) as here:
+            (here / "manifest.json").write_text("{}")
+            raise KeyboardInterrupt
+        assert memory.find("/") == ["/out/manifest.json"]
+
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_the_records_of_a_local_folder_are_in_it(self, tmp_path: Path, prefix: str) -> None:
+        with _folder_of_records(open_output(f"{prefix}{tmp_path}/out")) as here:
+            assert here == tmp_path / "out"

@@ -1,11 +1,12 @@
-"""One way to run one model, opened for measurement: its inputs, its turns and the times of its stages."""
+"""One way to run one model in a benchmark, and its runs under interleaved measurement."""
 
 from __future__ import annotations
 
 import io
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ STAGES = ("decode", "pre", "run", "post")
 
 @dataclass(frozen=True)
 class BenchmarkCase:
-    """One way to run one model.
+    """One way to run one model, and its open model.
 
     Attributes
     ----------
@@ -44,65 +45,61 @@ class BenchmarkCase:
     batch: int = 1
     provider_options: Mapping[str, str] = field(default_factory=dict)
 
-    def open(self) -> Target:
-        """Open the model with the settings of this case; errors as in `segtool.load`."""
-        model = load(self.path, provider=self.provider, threads=self.threads, provider_options=self.provider_options)
-        return Target(self, model)
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The model, opened at the first use; errors as in `segtool.load`."""
+        return load(self.path, provider=self.provider, threads=self.threads, provider_options=self.provider_options)
 
-
-@dataclass(frozen=True)
-class Target:
-    """A case with its open model."""
-
-    case: BenchmarkCase
-    segmenter: Segmenter
+    def again(self) -> BenchmarkCase:
+        """Return the same case, which opens a session of its own."""
+        return replace(self)
 
     def describe(self) -> dict[str, Any]:
         """Return its description for JSON: file, provider report, batch, precision, head and size in bytes."""
         return {
             "path": str(self.segmenter.path),
             **self.segmenter.provider_report,
-            "batch": self.case.batch,
+            "batch": self.batch,
             "precision": self.segmenter.contract.precision,
             "head": self.segmenter.contract.head,
             "size_bytes": self.segmenter.path.stat().st_size,
         }
 
     def require_memory(self, *, sessions: int = 1) -> None:
-        """Refuse a batch whose images and outputs do not fit in memory: the system would kill the process.
+        """Refuse batches that do not fit in memory in this number of sessions: the system would kill the process.
 
         Each pixel is counted in its decoded image, in the batch and in the output; the network itself is not counted.
 
         Raises
         ------
         DataError
-            The batch, in this number of parallel sessions, does not fit.
+            They do not fit.
         """
         contract, memory = self.segmenter.contract, available_memory()
         output = contract.label_dtype.itemsize if contract.head == "labels" else 4 * contract.num_classes
-        pixels = self.case.batch * sessions * contract.height * contract.width
+        pixels = self.batch * sessions * contract.height * contract.width
         needed = pixels * (2 * contract.channels + output)
         if memory is not None and needed > memory:
             where = f" in each of {sessions} parallel sessions" if sessions > 1 else ""
             raise DataError(
-                f"A batch of {self.case.batch}{where} needs {needed / 1e6:,.0f} MB for its images and outputs alone, "
+                f"A batch of {self.batch}{where} needs {needed / 1e6:,.0f} MB for its images and outputs alone, "
                 f"but {memory / 1e6:,.0f} MB are available; use a smaller --batch."
             )
 
 
 class Runner:
-    """A case under interleaved measurement: `turns` has the seconds (runs, stages) of the counted turns."""
+    """A case under interleaved measurement; `turns` has the seconds (runs, stages) of the counted turns."""
 
-    def __init__(self, target: Target, images: UInt8Array) -> None:
-        target.require_memory()
-        self._target = target
-        self._files = [_png(to_channels(image, target.segmenter.contract.channels)) for image in images]
+    def __init__(self, case: BenchmarkCase, images: UInt8Array) -> None:
+        case.require_memory()
+        self._case = case
+        self._files = [_png(to_channels(image, case.segmenter.contract.channels)) for image in images]
         self._next = 0
         self.turns: list[Float64Array] = []
 
     def run(self) -> list[float]:
         """Predict the next batch from PNG bytes; return the seconds of each of `STAGES`."""
-        segmenter, size = self._target.segmenter, self._target.case.batch
+        segmenter, size = self._case.segmenter, self._case.batch
         files = [self._files[(self._next + offset) % len(self._files)] for offset in range(size)]
         self._next += size
         channels = segmenter.contract.channels
@@ -121,10 +118,9 @@ class Runner:
         """Predict the next batch; return the seconds from pixels to label maps."""
         return sum(self.run()[1:])
 
-    def turn(self, runs: int, *, fresh: bool) -> None:
-        """Run several times and keep the times; if other cases ran in between, one uncounted run comes first."""
-        if fresh:
-            self.run()
+    def turn(self, runs: int) -> None:
+        """Run several times and keep the times; one uncounted run comes first, because other cases ran in between."""
+        self.run()
         self.turns.append(np.array([self.run() for _ in range(runs)]))
 
     def latencies(self) -> list[Float64Array]:
@@ -132,16 +128,23 @@ class Runner:
         return [turn[:, 1:].sum(axis=1) * 1e3 for turn in self.turns]
 
     def summary(self) -> dict[str, Any]:
-        """Return the description of the case with the statistics of its turns, ready for JSON."""
+        """Return the statistics of the turns, ready for JSON.
+
+        Returns
+        -------
+        dict
+            `n`; `latency_ms` (`percentiles`, and the bootstrap 95 % interval p50_low to p50_high) of one batch from
+            pixels to label maps; `stages_ms`, the median of each of `STAGES` (the latency excludes decode);
+            `throughput_ips`, images a second at the mean latency, one run after the other.
+        """
         latency = np.concatenate(self.latencies())
         low, high = median_interval(latency)
         stages = np.median(np.concatenate(self.turns), axis=0) * 1e3
         return {
-            **self._target.describe(),
             "n": len(latency),
             "latency_ms": {**percentiles(latency), "p50_low": low, "p50_high": high},
             "stages_ms": dict(zip(STAGES, stages.tolist(), strict=True)),
-            "throughput_ips": self._target.case.batch * 1e3 / float(latency.mean()),
+            "throughput_ips": self._case.batch * 1e3 / float(latency.mean()),
         }
 
 
