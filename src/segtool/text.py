@@ -91,6 +91,20 @@ def shortened(text: str, limit: int) -> str:
     return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
 
 
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest names that differ: the file names, with their folders, or the full paths.
+
+    >>> short_names([Path("a/model.onnx"), Path("a/model.int8.onnx")])
+    ['model.onnx', 'model.int8.onnx']
+    >>> short_names([Path("a/model.onnx"), Path("b/model.onnx")])
+    ['a/model.onnx', 'b/model.onnx']
+    """
+    for names in ([path.name for path in paths], [f"{path.resolve().parent.name}/{path.name}" for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: "1 image", "2 images"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

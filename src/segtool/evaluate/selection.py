@@ -36,6 +36,11 @@ class Selection:
         """The names of the images."""
         return [self.data.sample_names[index] for index in self.indices]
 
+    def same_images(self, other: Selection) -> bool:
+        """Return whether another selection has the same images of the same data, in any order."""
+        same_data = self.data is other.data or self.data.fingerprint() == other.data.fingerprint()
+        return same_data and np.array_equal(np.sort(self.indices), np.sort(other.indices))
+
 
 def select(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> Selection:
     """Return the images that all models are scored on.
@@ -142,8 +147,7 @@ def _selected(data: Dataset, part: str | None, division: Mapping[str, Any]) -> S
 
 
 def _refuse_other_images(first: Selection, other: Selection, spec: str) -> None:
-    same = first.data.fingerprint() == other.data.fingerprint() and first.part == other.part
-    if not same or not np.array_equal(np.sort(first.indices), np.sort(other.indices)):
+    if first.part != other.part or not first.same_images(other):
         raise DataError(
             f"The models were trained on different parts of {spec}, so the {first.part} images of one are training "
             "images of another; compare them on other data (--data), or accept this with --split all."

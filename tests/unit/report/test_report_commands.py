@@ -82,7 +82,7 @@ def test_a_run_without_a_name_of_its_own_gets_the_one_that_it_has() -> None:
 
 def test_a_training_from_python_has_no_command_and_an_export_without_options_says_so() -> None:
     exported, *_ = steps({"config": {"epochs": 3}}, [vars(tiny_contract()), vars(tiny_contract(precision="int8"))])
-    assert exported["command"] == "segtool export r"
+    assert exported["command"] == "segtool export r --quantize"
     assert "started from Python" in exported["what"]
 
 

@@ -26,9 +26,10 @@ def _steps(report: Mapping[str, Any], options: ReportOptions) -> Iterator[tuple[
             named = any(word == "--out" or word.startswith("--out=") for word in given)
             yield "Train the network", ["train", *given, *([] if named else ["--out", run["path"]])]
         own = [model["contract"] for model in models if model["run"] == run["path"] and model["kind"] == "onnx"]
+        int8 = ["--quantize"] if any(contract["precision"] == "int8" for contract in own) else []
         for words in dict.fromkeys(tuple(contract["arguments"]) for contract in own):  # FP32 and INT8 share a command
             what = "Export and verify it" + ("" if words else " (without options, or started from Python)")
-            yield what, ["export", *(words or [run["path"]])]
+            yield what, ["export", *(words or [run["path"], *int8])]
     paths = [model["path"] for model in models]
     onnx = [model["path"] for model in models if model["kind"] == "onnx"]
     for path in onnx:
