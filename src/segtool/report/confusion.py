@@ -16,14 +16,13 @@ from segtool.report.style import (
     MARGIN,
     MUTED,
     RULE,
-    drawable,
     drawable_names,
     new_figure,
     save_png,
     style,
     write_heading,
 )
-from segtool.text import percent, shortened
+from segtool.text import clean, percent, shortened
 
 _MAX_WRITTEN = 24  # with more classes the cells are too small for numbers
 _FEW, _LEVEL = 12, 12  # largest class count and name length for horizontal column names
@@ -80,7 +79,7 @@ def plot_confusion(
         _draw_cells(axes, shares, names, upright=upright)
         if count <= _MAX_WRITTEN:
             _write_shares(axes, shares)
-        write_heading(figure, title, [*([shortened(drawable(subject), 100)] if subject else []), *_NOTES])
+        write_heading(figure, title, [*([shortened(clean(subject), 100)] if subject else []), *_NOTES])
         save_png(figure, path, margin=MARGIN)
 
 

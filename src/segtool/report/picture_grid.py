@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from segtool.array_types import UInt8Array
-from segtool.report.style import INK, MARGIN, MUTED, RULE, Color, drawable, new_figure, save_png, style, write_heading
-from segtool.text import shortened
+from segtool.report.style import INK, MARGIN, MUTED, RULE, Color, new_figure, save_png, style, write_heading
+from segtool.text import clean, shortened
 
 Line = tuple[Color | None, str, Sequence[str]]
 """A line of a table: colour, name, numbers as text. The colour None makes it bold."""
@@ -134,9 +134,9 @@ def _draw_row(row: Row, axes: Any, columns: Sequence[str], *, width: int) -> Non
         cell.set(xticks=[], yticks=[], anchor="NW")
         cell.spines[:].set_visible(True)
         if columns:
-            name = shortened(drawable(columns[at]), width // 13)
+            name = shortened(clean(columns[at]), width // 13)
             cell.set_title(f"{name}\n" if row.title else name, fontsize=10.5)
-    title = shortened(drawable(row.title), len(row.pictures) * width // 11)
+    title = shortened(clean(row.title), len(row.pictures) * width // 11)
     axes[0].annotate(title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points")
 
 

@@ -6,7 +6,6 @@ API of matplotlib: they need no display and no ``pyplot``, and no figure stays i
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from segtool.errors import DataError, MissingExtraError
 from segtool.files import write_with
 from segtool.models.backend import no_files_at_home
-from segtool.text import shortened
+from segtool.text import clean, shortened
 
 Color = tuple[int, int, int]
 
@@ -112,7 +111,7 @@ def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequ
     pad = 0.1 / height
     left, top = drawn.x0 / width, drawn.y1 / height + pad
     if legend:
-        names = [drawable(name) for name, _ in legend]
+        names = [clean(name) for name, _ in legend]
         colors = [tuple(value / 255 for value in color) for _, color in legend]
         handles = [Patch(facecolor=each, edgecolor=RULE, label=name) for name, each in zip(names, colors, strict=True)]
         # All names on one line if they fit, else columns as wide as the longest name; inches.
@@ -122,7 +121,7 @@ def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequ
         place = {"loc": "lower left", "bbox_to_anchor": (left, top + pad)}
         top = _top_of(figure.legend(handles=handles, ncols=across, **place, **look), figure)
     note = figure.text(left, top + pad, "\n".join(notes), va="bottom", color=MUTED, fontsize=8.5)
-    title = shortened(drawable(title), _TITLE_LIMIT)
+    title = shortened(clean(title), _TITLE_LIMIT)
     figure.text(left, _top_of(note, figure) + pad, title, va="bottom", fontsize=15, fontweight="bold")
 
 
@@ -151,15 +150,12 @@ def lay_out(figure: Any) -> None:
             axes.set_position([round(float(side), 6) for side in axes.get_position(original=True).bounds])
 
 
-def drawable(text: str) -> str:
-    """Return `text` on one line; characters that the font of pictures lacks become question marks."""
-    known = _known_characters()
-    return "".join(character if ord(character) in known else "?" for character in " ".join(text.split()))
-
-
 def drawable_names(class_names: Sequence[str]) -> tuple[str, ...]:
     """Return class names that can be drawn; "class 3" replaces a name that the font cannot write."""
-    known = _known_characters()
+    require_matplotlib()
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont(_FONT)).get_charmap()
     names = [" ".join(str(name).split()) for name in class_names]
     return tuple(
         name if name and all(ord(character) in known for character in name) else f"class {index}"
@@ -167,28 +163,11 @@ def drawable_names(class_names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _known_characters() -> Any:
-    require_matplotlib()
-    from matplotlib.font_manager import findfont, get_font
-
-    return get_font(findfont(_FONT)).get_charmap()
-
-
 def set_log(axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at a few round values; call it when all is drawn."""
-    from matplotlib.ticker import MaxNLocator, NullLocator
+    """Make an axis logarithmic, with plain numbers at round values."""
+    from matplotlib.ticker import LogLocator, NullLocator
 
-    side = axis.axis_name
-    axis.axes.set(**{f"{side}scale": "log"})
-    low, high = axis.get_view_interval()
-    subs = (1, 2, 5) if high / low < 100 else (1, 3) if high / low < 1e5 else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    round_values = [sub * 10.0**power for power in powers for sub in subs]
-    for ticks in (round_values, MaxNLocator(5).tick_values(low, high)):
-        inside = [value for value in ticks if low <= value <= high]
-        if len(inside) > 1:  # else the axis spans too little for round values
-            break
-    axis.set_ticks(inside)
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.axes.set(**{f"{side}lim": (low, high)})
+    axis.set_major_formatter("{x:g}")

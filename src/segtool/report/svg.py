@@ -1,4 +1,4 @@
-"""The conversion of a chart to SVG: colours are CSS variables, so the page or the file defines them for both modes."""
+"""Charts as SVG: colours are CSS variables, so the page or the file defines them for both modes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segtool.report.style import LIGHT, lay_out, style
+from segtool.text import clean
 
 DARK = {
     "paper": "#14161a", "ink": "#e6e7e9", "muted": "#a3a9b1", "rule": "#343940",
@@ -16,9 +17,6 @@ DARK = {
 }  # fmt: skip
 
 _HINT = "hint:"
-_REPLACEMENT = "\ufffd"
-# Control characters except tab and newline, text direction marks, lone surrogates.
-_HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Liberation Sans',Arial,sans-serif"
 
 
@@ -31,42 +29,29 @@ class Chart:
     figure: Any
 
 
-def clean(text: object) -> str:
-    """Return text without control characters, lone surrogates and direction marks.
-
-    These cannot be written in UTF-8, or can make a name look like another one.
-    """
-    return _HOSTILE.sub(_REPLACEMENT, str(text))
-
-
 def set_hint(artist: Any, text: str) -> None:
     """Set `text` as the tooltip of a part of an SVG."""
     artist.set_gid(_HINT + text)
 
 
 def to_svg(chart: Chart, name: str, *, alone: bool = False) -> str:
-    """Return a chart as an SVG element with the colours of the page, or as a stand-alone SVG file.
+    """Return a chart as an SVG element with the colours of the page, or as a file that includes the colours.
 
-    Parameters
-    ----------
-    name
-        Prefix of its identifiers, unique in the page.
-    alone
-        Whether it is a stand-alone file, which includes the colours.
+    `name` is the prefix of its identifiers, unique in the page.
     """
     stream = io.StringIO()
     for artist in chart.figure.findobj():
         artist.set_clip_on(False)  # nothing lies outside, so clip paths and their identifiers are not needed
     with style():
         lay_out(chart.figure)
-        chart.figure.savefig(stream, format="svg", facecolor="none", metadata=dict.fromkeys(_METADATA))
-    found = _ROOT.search(stream.getvalue())
-    if found is None:
-        raise TypeError("matplotlib wrote no <svg> element.")
+        chart.figure.savefig(stream, format="svg", facecolor="none")
+    drawing = clean(stream.getvalue()).split("</defs>", 1)[1].rsplit("</svg>", 1)[0]
+    body = re.sub("<[^>]+>", lambda found: _tag_of_the_page(found[0], name), drawing)
+    body = re.sub(r">\s+<", "><", body)
     title, description = (html.escape(clean(text)) for text in (chart.title, chart.description))
-    attributes = f'viewBox="{found["box"]}" role="img" aria-label="{title}. {description}" class="chart"'
+    width, height = 72 * chart.figure.get_size_inches()
+    attributes = f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{title}. {description}" class="chart"'
     words = f"<title>{title}</title><desc>{description}</desc>"
-    body = _of_the_page(found["body"], name)
     if not alone:
         return f"<svg {attributes}>{words}{body}</svg>"
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
@@ -80,25 +65,12 @@ def color_rules() -> str:
     return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
-_METADATA = ("Date", "Creator", "Format", "Type")
-_ROOT = re.compile(
-    r'<svg[^>]*viewBox="(?P<box>[^"]+)"[^>]*>\s*<defs>\s*<style.*?</style>\s*</defs>(?P<body>.*)</svg>', re.DOTALL
-)
-_ROLES = {value: role for role, value in LIGHT.items()}
-
-
-def _of_the_page(body: str, name: str) -> str:
-    """Return the body of a matplotlib SVG with roles for colours, tooltips, and only the identifiers in use."""
-    used = frozenset(re.findall(r'href="#([^"]+)"', body))
-    tagged = re.sub(r"<[^>]+>", lambda found: _tag_of_the_page(found[0], name, used), clean(body))
-    return re.sub(r">\s+<", "><", tagged)
-
-
-def _tag_of_the_page(tag: str, name: str, used: frozenset[str]) -> str:
+def _tag_of_the_page(tag: str, name: str) -> str:
+    """Return a tag with a tooltip, identifiers of this chart only, roles for colours, and the font of the page."""
     if hint := re.match(f'<g id="{_HINT}([^"]*)">', tag):
         return f"<g><title>{hint[1]}</title>"
-    tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
-    tag = tag.replace('href="#', f'href="#{name}-').replace("\n", " ")
-    tag = re.sub("#[0-9a-f]{6}", lambda found: f"var(--{_ROLES[found[0]]})" if found[0] in _ROLES else found[0], tag)
-    tag = re.sub(r" font-family: [^;\"]*;?", "", tag)
+    tag = re.sub(r'( id="|href="#)', rf"\g<0>{name}-", tag)
+    for role, value in LIGHT.items():
+        tag = tag.replace(value, f"var(--{role})")
+    tag = re.sub(r' font-family: [^;"]*;?', "", tag)
     return re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # hundredths of a pixel are enough

@@ -18,8 +18,8 @@ from segtool.report.page.images import CONFUSED, INVENTED, MISSED, Example
 from segtool.report.page.pairs import largest_confusions
 from segtool.report.page.verdict import SAME_ACCURACY
 from segtool.report.style import SERIES
-from segtool.report.svg import Chart, clean, color_rules, to_svg
-from segtool.text import NONE, data_name, figures, megabytes, percent, points, threads, whole
+from segtool.report.svg import Chart, color_rules, to_svg
+from segtool.text import NONE, clean, data_name, figures, megabytes, percent, points, threads, whole
 
 Facts = Mapping[str, Any]
 
