@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.array_types import IndexArray, IntegerArray, UInt8Array
+from segtool.array_types import IndexArray, IntegerArray
 from segtool.data.base import Dataset, Size
 from segtool.errors import DataError
 from segtool.evaluate.compare import compare
@@ -21,7 +21,7 @@ from segtool.files import named_twice
 from segtool.images.image_io import resize_labels
 from segtool.models.predictor import Predictor
 from segtool.report.confusion import plot_confusion
-from segtool.report.pictures import plot_differences, plot_predictions
+from segtool.report.pictures import labels_of, plot_differences, plot_predictions
 from segtool.report.style import require_matplotlib
 from segtool.text import percent, short_names
 
@@ -111,8 +111,15 @@ def _draw_evaluation(evaluation: Evaluation, drawings: Drawings) -> list[Path]:
         )
     if drawings.pictures is not None:
         chosen = selection.indices[: drawings.samples]
+        predictor = evaluation.predictor
+        # A model that tiles takes images of any size: the size of the first image is the size of all pictures.
+        size = predictor.contract.height, predictor.contract.width
+        size = size if predictor.answer_image is None else selection.data.label(int(chosen[0])).shape
+        images, truths = selection.data.arrays(chosen, size=size)
         plot_predictions(
-            *_shown(evaluation.predictor, selection.data, chosen),
+            images,
+            truths,
+            _labels(predictor, selection.data, chosen, size),
             drawings.pictures,
             classes=selection.data.classes,
             title=subject,
@@ -147,20 +154,9 @@ def _draw_comparison(result: Comparisons, drawings: Drawings) -> list[Path]:
     return [drawings.pictures]
 
 
-def _shown(predictor: Predictor, data: Dataset, chosen: IndexArray) -> tuple[UInt8Array, IntegerArray, IntegerArray]:
-    """Return images, truths and predictions (n, h, w), at the size of the model, or of the first image if it tiles."""
-    if predictor.answer_image is None:
-        images, truths = data.arrays(chosen, size=(predictor.contract.height, predictor.contract.width))
-        return images, truths, predictor.predict_batch(images)
-    height, width = data.label(int(chosen[0])).shape
-    images, truths = data.arrays(chosen, size=(height, width))
-    answers = [predictor.answer_image(data.image(int(index)))[0] for index in chosen]
-    return images, truths, np.stack([resize_labels(labels, height, width) for labels in answers])
-
-
 def _labels(predictor: Predictor, data: Dataset, chosen: IndexArray, size: Size) -> IntegerArray:
-    """Return the labels (n, H, W) of a model for some images, at the size of another model."""
-    return np.stack([resize_labels(labels, *size) for labels in _shown(predictor, data, chosen)[2]])
+    """Return the labels (n, h, w) of a model for some images, at one size."""
+    return np.stack([resize_labels(labels_of(predictor, data, int(index)), *size) for index in chosen])
 
 
 def _row_title(image: Mapping[str, Any]) -> str:

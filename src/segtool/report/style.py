@@ -30,9 +30,7 @@ SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 DPI = 150
 """Dots per inch of a picture: pixels of a figure = inches x DPI."""
 
-MARGIN = 0.25
-"""Margin around a picture in inches."""
-
+_MARGIN = 0.25  # around a picture, in inches
 _TITLE_LIMIT = 80  # characters
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
 _MAX_PIXELS = 2**16 - 2**11  # of a side; Agg can draw 2**16 - 1, and a heading comes on top
@@ -130,13 +128,13 @@ def _top_of(artist: Any, figure: Any) -> float:
     return float(artist.get_window_extent().y1 / figure.bbox.height)
 
 
-def save_png(figure: Any, path: str | Path, *, dpi: float = DPI, margin: float | None = None) -> None:
-    """Write a figure as PNG to `path` atomically; call it inside `style`; errors as in `segtool.files.write_with`.
+def save_png(figure: Any, path: str | Path, *, dpi: float = DPI) -> None:
+    """Write what is drawn, also outside of the figure, with a margin as PNG to `path`, atomically.
 
-    With `margin` in inches the picture is what is drawn, also outside of the figure, and this margin around it.
+    Call it inside `style`; errors as in `segtool.files.write_with`.
     """
     lay_out(figure)
-    box = {} if margin is None else {"bbox_inches": "tight", "pad_inches": margin}
+    box = {"bbox_inches": "tight", "pad_inches": _MARGIN}
     write_with(path, lambda place: figure.savefig(place, format="png", dpi=dpi, **box))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from segtool.array_types import Float64Array
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MARGIN, MUTED, new_figure, save_png, set_log, style, write_heading
+from segtool.report.style import LIGHT, MUTED, new_figure, save_png, set_log, style, write_heading
 from segtool.report.svg import Chart
 
 History = Sequence[Mapping[str, Any]]
@@ -70,7 +70,7 @@ def plot_curves(history: History, path: str | Path, *, title: str) -> None:
         for axes, name in zip(figure.subplots(2, 2).flat, _PLOTS, strict=True):
             _draw(axes, name, history)
         write_heading(figure, title, [_NOTE])
-        save_png(figure, path, margin=MARGIN)
+        save_png(figure, path)
 
 
 def training_charts(history: History) -> dict[str, Chart]:
