@@ -26,6 +26,11 @@ Example = dict[str, Any]
 # Foreground predicted as background, the opposite, and one class predicted as another. Distinct for all common kinds of
 # colour blindness, on dark and light images.
 MISSED, INVENTED, CONFUSED = (255, 176, 0), (100, 143, 255), (220, 38, 127)
+DIFFERENCES = {
+    MISSED: "missed: foreground predicted as background",
+    INVENTED: "invented: background predicted as foreground",
+    CONFUSED: "confused: one class predicted as another",
+}
 _DIM = 0.35
 _LONGEST = 384  # largest side in pixels; larger images are shrunk
 
