@@ -27,9 +27,7 @@ LIGHT = {
 INK, MUTED, RULE, PAPER = LIGHT["ink"], LIGHT["muted"], LIGHT["rule"], LIGHT["paper"]
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 
-DPI = 150
-"""Dots per inch of a picture: pixels of a figure = inches x DPI."""
-
+DPI = 150  # dots per inch of a picture: pixels = inches x DPI
 _MARGIN = 0.25  # around a picture, in inches
 _TITLE_LIMIT = 80  # characters
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
@@ -49,13 +47,7 @@ def require_matplotlib() -> None:
 
 @contextmanager
 def style(size: float = 9) -> Iterator[None]:
-    """Set the style of figures that are created or saved in this context; `size` is the text size in points.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
-    """
+    """Set the style of figures that are created or saved in this context; `size` is the text size in points."""
     require_matplotlib()
     import matplotlib
 
@@ -77,13 +69,7 @@ def style(size: float = 9) -> Iterator[None]:
 def new_figure(
     width: float, height: float, *, dpi: float = DPI, layout: Literal["constrained"] | None = "constrained"
 ) -> Any:
-    """Return a figure of `width` x `height` pixels; call it inside `style`.
-
-    Raises
-    ------
-    DataError
-        A side is too long for matplotlib.
-    """
+    """Return a figure of `width` x `height` pixels, or raise DataError if that is too large; call it inside `style`."""
     from matplotlib.figure import Figure
 
     if max(width, height) > _MAX_PIXELS:
@@ -95,13 +81,7 @@ def new_figure(
 
 
 def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequence[tuple[str, Color]] = ()) -> None:
-    """Write a bold title, small notes and a legend above all that a figure shows; `save_png` keeps them.
-
-    Parameters
-    ----------
-    legend
-        Name and colour of each entry.
-    """
+    """Write a bold title, notes and a legend of (name, colour) above all that a figure shows; `save_png` keeps them."""
     from matplotlib.patches import Patch
 
     lay_out(figure)

@@ -30,17 +30,7 @@ from segtool.report.page.pairs import Pair, find_pairs
 def collect(
     models: Sequence[Model], options: ReportOptions, *, graph: GraphFacts | None, progress: Progress
 ) -> dict[str, Any]:
-    """Score and time the models; return the JSON of the report.
-
-    Parameters
-    ----------
-    models
-        The opened models.
-    graph
-        Returns facts on the graph of a file; None if they are unknown.
-    progress
-        Called with (name of the work, amount done, total amount).
-    """
+    """Score and time the models; return the JSON of the report without verdicts and commands."""
     digests = [sha256_of(model.source.path) for model in models]
     pairs = find_pairs(models, digests)
     evaluations = _score(models, pairs, progress)

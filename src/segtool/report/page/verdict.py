@@ -22,10 +22,7 @@ _FEW_IMAGES = 50
 
 @dataclass(frozen=True)
 class Check:
-    """One check of a model: its name, status, the figures in words, and a note on their meaning.
-
-    The status "note" is information that does not change a verdict of yes.
-    """
+    """One check of a model: its figures in words, and a note on their meaning; "note" changes no verdict of yes."""
 
     name: str
     status: Status
