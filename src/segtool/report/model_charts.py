@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, new_figure, set_log, style
-from segtool.report.svg import Chart, set_hint
+from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, Chart, new_figure, set_hint, set_log, style
 from segtool.text import clean, shortened
 
 Facts = Mapping[str, Any]

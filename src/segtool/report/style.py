@@ -1,14 +1,19 @@
-"""The style of all charts and pictures, and PNG files of them.
+"""The style of all charts and pictures, and how they become PNG and SVG.
 
-Colours are roles (ink, muted, s0, ...); `segtool.report.svg` replaces them in charts of a page. Figures use the object
-API of matplotlib: they need no display and no ``pyplot``, and no figure stays in memory after its call.
+Colours are roles (ink, muted, s0, ...). In an SVG they are CSS variables, which the page or the file defines for light
+and dark mode. Figures use the object API of matplotlib: they need no display and no ``pyplot``, and no figure stays in
+memory after its call.
 """
 
 from __future__ import annotations
 
+import html
+import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +29,10 @@ LIGHT = {
     "paper": "#fcfcfa", "ink": "#1c1e21", "muted": "#5b6168", "rule": "#dcdad3",
     "s0": "#0b66b5", "s1": "#b84a06", "s2": "#00735a", "s3": "#9a3f82", "s4": "#7a5d00", "s5": "#4b5560",
 }  # fmt: skip
+DARK = {
+    "paper": "#14161a", "ink": "#e6e7e9", "muted": "#a3a9b1", "rule": "#343940",
+    "s0": "#6bb3f2", "s1": "#f2965a", "s2": "#4fc9a4", "s3": "#e3a0cd", "s4": "#dfba4c", "s5": "#b4bcc6",
+}  # fmt: skip
 INK, MUTED, RULE, PAPER = LIGHT["ink"], LIGHT["muted"], LIGHT["rule"], LIGHT["paper"]
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 
@@ -31,6 +40,8 @@ DPI = 150  # dots per inch of a picture: pixels = inches x DPI
 _MARGIN = 0.25  # around a picture, in inches
 _TITLE_LIMIT = 80  # characters
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
+_HINT = "hint:"
+_SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Liberation Sans',Arial,sans-serif"
 _MAX_PIXELS = 2**16 - 2**11  # of a side; Agg can draw 2**16 - 1, and a heading comes on top
 
 
@@ -149,3 +160,59 @@ def set_log(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter("{x:g}")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart: its title, a description in words for screen readers, and its figure."""
+
+    title: str
+    description: str
+    figure: Any
+
+
+def set_hint(artist: Any, text: str) -> None:
+    """Set `text` as the tooltip of a part of an SVG."""
+    artist.set_gid(_HINT + text)
+
+
+def to_svg(chart: Chart, name: str, *, alone: bool = False) -> str:
+    """Return a chart as an SVG element with the colours of the page, or as a file that includes the colours.
+
+    `name` is the prefix of its identifiers, unique in the page.
+    """
+    stream = io.StringIO()
+    for artist in chart.figure.findobj():
+        artist.set_clip_on(False)  # nothing lies outside, so clip paths and their identifiers are not needed
+    with style():
+        lay_out(chart.figure)
+        chart.figure.savefig(stream, format="svg", facecolor="none")
+    drawing = clean(stream.getvalue()).split("</defs>", 1)[1].rsplit("</svg>", 1)[0]
+    body = re.sub("<[^>]+>", lambda found: _tag_of_the_page(found[0], name), drawing)
+    body = re.sub(r">\s+<", "><", body)
+    title, description = (html.escape(clean(text)) for text in (chart.title, chart.description))
+    width, height = 72 * chart.figure.get_size_inches()
+    attributes = f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{title}. {description}" class="chart"'
+    words = f"<title>{title}</title><desc>{description}</desc>"
+    if not alone:
+        return f"<svg {attributes}>{words}{body}</svg>"
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    start = f'<?xml version="1.0" encoding="UTF-8"?>\n<svg {spaces} {attributes}>{words}<style>{color_rules()}'
+    return f"{start}text{{font-family:{_SANS}}}svg{{background:var(--paper)}}</style>{body}</svg>\n"
+
+
+def color_rules() -> str:
+    """Return the CSS that defines the colour of each role for light and dark mode."""
+    light, dark = ("".join(f"--{role}:{value};" for role, value in each.items()) for each in (LIGHT, DARK))
+    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def _tag_of_the_page(tag: str, name: str) -> str:
+    """Return a tag with a tooltip, identifiers of this chart only, roles for colours, and the font of the page."""
+    if hint := re.match(f'<g id="{_HINT}([^"]*)">', tag):
+        return f"<g><title>{hint[1]}</title>"
+    tag = re.sub(r'( id="|href="#)', rf"\g<0>{name}-", tag)
+    for role, value in LIGHT.items():
+        tag = tag.replace(value, f"var(--{role})")
+    tag = re.sub(r' font-family: [^;"]*;?', "", tag)
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # hundredths of a pixel are enough

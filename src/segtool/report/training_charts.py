@@ -11,8 +11,7 @@ import numpy as np
 
 from segtool.array_types import Float64Array
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MUTED, new_figure, save_png, set_log, style, write_heading
-from segtool.report.svg import Chart
+from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, set_log, style, write_heading
 
 History = Sequence[Mapping[str, Any]]
 _LOG_RATIO = 20  # curves with a larger ratio of maximum to minimum need a logarithmic axis

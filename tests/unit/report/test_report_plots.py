@@ -13,8 +13,7 @@ from segtool.data.classes import Classes
 from segtool.errors import DataError, MissingExtraError, OutputWriteError
 from segtool.report import plot_confusion, plot_curves, plot_differences, plot_predictions
 from segtool.report.model_charts import sensitivity_chart
-from segtool.report.style import new_figure, style
-from segtool.report.svg import to_svg
+from segtool.report.style import new_figure, style, to_svg
 from segtool.report.training_charts import column, needs_log, training_charts
 
 HISTORY = [

@@ -23,8 +23,7 @@ from segtool.report.page.models import find_model_files, open_models
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
 from segtool.report.page.render import render, require_jinja
 from segtool.report.page.verdict import choose, incomparable, judge
-from segtool.report.style import require_matplotlib, save_png, style
-from segtool.report.svg import Chart, to_svg
+from segtool.report.style import Chart, require_matplotlib, save_png, style, to_svg
 from segtool.report.training_charts import training_charts
 
 Facts = Mapping[str, Any]

@@ -16,8 +16,7 @@ from segtool.report.model_charts import SHAPES, interval_of
 from segtool.report.page.images import DIFFERENCES, Example
 from segtool.report.page.pairs import largest_confusions
 from segtool.report.page.verdict import SAME_ACCURACY, scored_on
-from segtool.report.style import SERIES
-from segtool.report.svg import Chart, color_rules, to_svg
+from segtool.report.style import SERIES, Chart, color_rules, to_svg
 from segtool.text import NONE, clean, data_name, figures, megabytes, percent, points, threads, whole
 
 Facts = Mapping[str, Any]
