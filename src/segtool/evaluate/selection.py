@@ -15,7 +15,7 @@ from segtool.contract import ModelContract
 from segtool.data.base import Dataset
 from segtool.data.classes import Classes
 from segtool.data.loading import is_generated, load_dataset
-from segtool.data.split import VAL_SPLIT, split
+from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError
 from segtool.models.predictor import Predictor
 from segtool.models.resolve import RUN_NAME, read_run
@@ -81,6 +81,16 @@ def select(predictors: Sequence[Predictor], *, data: str | None, part: str | Non
     return selections[0]
 
 
+def parts_of(data: Dataset, division: Mapping[str, Any]) -> Split:
+    """Return the parts of a data set, split as the contract or the run of a model says."""
+    return split(
+        data,
+        val_fraction=division.get("val_split", VAL_SPLIT),
+        test_fraction=division.get("test_split", 0.0),
+        seed=division.get("seed", 0),
+    )
+
+
 def classes_of(contract: ModelContract) -> Classes | None:
     """Return the classes of a model, for data without class names; None if they are not valid for a data set."""
     try:
@@ -137,13 +147,7 @@ def _selected(data: Dataset, part: str | None, division: Mapping[str, Any]) -> S
     part = part or ("val" if division or given else "all")
     if part == "all":
         return Selection(data, part, np.arange(len(data)))
-    parts = split(
-        data,
-        val_fraction=division.get("val_split", VAL_SPLIT),
-        test_fraction=division.get("test_split", 0.0),
-        seed=division.get("seed", 0),
-    )
-    return Selection(data, part, parts.named(part))
+    return Selection(data, part, parts_of(data, division).named(part))
 
 
 def _refuse_other_images(first: Selection, other: Selection, spec: str) -> None:

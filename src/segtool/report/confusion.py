@@ -35,10 +35,8 @@ def plot_confusion(matrix: Int64Array, class_names: Sequence[str], path: str | P
 
     Raises
     ------
-    MissingExtraError
-        matplotlib is not installed.
-    OutputWriteError
-        The file could not be written.
+    SegtoolError
+        The file could not be written, or matplotlib is not installed.
     """
     count, shares = len(class_names), row_shares(matrix)
     names = [shortened(name, _NAME_LIMIT) for name in drawable_names(class_names)]

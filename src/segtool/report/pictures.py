@@ -65,12 +65,8 @@ def plot_predictions(
 
     Raises
     ------
-    DataError
-        The picture is too large to draw.
-    MissingExtraError
-        matplotlib is not installed.
-    OutputWriteError
-        The file could not be written.
+    SegtoolError
+        The picture is too large to draw or could not be written, or matplotlib is not installed.
     """
     palette, drawn = _palette(classes), drawable_names(classes.names)
     tables = [table_rows(*maps, classes) for maps in zip(truths, predictions, strict=True)]

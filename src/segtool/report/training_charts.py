@@ -56,12 +56,8 @@ def plot_curves(history: History, path: str | Path, *, title: str) -> None:
 
     Raises
     ------
-    DataError
-        A value is not a number.
-    MissingExtraError
-        matplotlib is not installed.
-    OutputWriteError
-        The file could not be written.
+    SegtoolError
+        A value is not a number, the file could not be written, or matplotlib is not installed.
     """
     with style():
         figure = new_figure(1670, 1100)

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from segtool.contract import ModelContract
-from segtool.data.split import VAL_SPLIT, split
 from segtool.errors import ModelFileError
-from segtool.evaluate.selection import Selection, refuse_other_classes, select
+from segtool.evaluate.selection import Selection, parts_of, refuse_other_classes, select
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME, RUN_NAME, ModelSource, Run, find_model, read_run
 from segtool.models.shipped import default_model
@@ -72,12 +71,7 @@ def training_facts(contract: ModelContract, selection: Selection) -> dict[str, A
     known = contract.split or {"train", "val"} <= (data.splits or {}).keys()
     if not own or not known:
         return {"own_data": own, "own_part": own, "trained_on": None}
-    parts = split(
-        data,
-        val_fraction=contract.split.get("val_split", VAL_SPLIT),
-        test_fraction=contract.split.get("test_split", 0.0),
-        seed=contract.split.get("seed", 0),
-    )
+    parts = parts_of(data, contract.split)
     part = None if selection.part == "all" else getattr(parts, selection.part)
     return {
         "own_data": True,
