@@ -153,11 +153,12 @@ def drawable_names(class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def set_log(axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at round values."""
+    """Make an axis logarithmic, with plain numbers at round values; call it when all is drawn."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e4 else (1, 3)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter("{x:g}")
 

@@ -13,7 +13,7 @@ from segtool.data.classes import Classes
 from segtool.errors import DataError, MissingExtraError, OutputWriteError
 from segtool.report import plot_confusion, plot_curves, plot_differences, plot_predictions
 from segtool.report.model_charts import sensitivity_chart
-from segtool.report.style import new_figure, style, to_svg
+from segtool.report.style import new_figure, set_log, style, to_svg
 from segtool.report.training_charts import column, needs_log, training_charts
 
 HISTORY = [
@@ -154,6 +154,18 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputWriteError):
         plot_confusion(np.eye(2, dtype=int), ["a", "b"], tmp_path / "file" / "c.png", subject="s")
+
+
+@pytest.mark.parametrize(("low", "high"), [(2.1, 2.4), (5, 40), (0.3, 900), (0.05, 3000)])
+def test_a_logarithmic_axis_has_a_few_plain_numbers(low, high):
+    with style():
+        axes = new_figure(400, 200).subplots()
+        axes.plot([low, high], [0, 1])
+        set_log(axes.xaxis)
+        axes.figure.draw_without_rendering()
+    shown = [label.get_text() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert 3 <= len(shown) <= 11
+    assert [float(text) for text in shown] == sorted({float(text) for text in shown})
 
 
 def test_a_picture_that_is_too_large_is_refused():
