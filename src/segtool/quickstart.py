@@ -80,10 +80,12 @@ def quickstart(
         out=options.out / "run",
         latest=False,
         listener=listener,
+        arguments=("--data", data, "--epochs", str(options.epochs), "--seed", str(options.seed)),
     )
     say("2/5  Export to ONNX, FP32 and INT8, and compare both with the trained network")
     # The quickstart shows both files: a slower INT8 is reported in the summary and does not stop the pipeline.
-    exported = export_model(trained.folder, options=ExportOptions(quantize=True, waive=("speed",)))
+    command = (str(trained.folder), "--quantize", "--waive", "speed")
+    exported = export_model(trained.folder, options=ExportOptions(quantize=True, waive=("speed",), arguments=command))
     say("3/5  Segment images that were not used for training")
     manifest = _predict(exported, load_dataset(data, seed=options.seed), options)
     say("4/5  Draw predictions beside the ground truth")

@@ -7,12 +7,25 @@ it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 MINUS, TIMES = "\u2212", "\u00d7"
 NONE = "\u2013"
 """The text for a missing value on a page."""
+
+
+# Control characters except tab and newline, text direction marks, lone surrogates.
+_HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: object) -> str:
+    """Return text without control characters, lone surrogates and direction marks.
+
+    These cannot be written in UTF-8, or can make a name look like another one.
+    """
+    return _HOSTILE.sub("\ufffd", str(text))
 
 
 def percent(share: float | None, digits: int = 2, *, none: str = "-") -> str:
@@ -89,6 +102,20 @@ def shortened(text: str, limit: int) -> str:
         return text
     kept = max(limit - 1, 2)
     return f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest names that differ: the file names, with their folders, or the full paths.
+
+    >>> short_names([Path("a/model.onnx"), Path("a/model.int8.onnx")])
+    ['model.onnx', 'model.int8.onnx']
+    >>> short_names([Path("a/model.onnx"), Path("b/model.onnx")])
+    ['a/model.onnx', 'b/model.onnx']
+    """
+    for names in ([path.name for path in paths], [f"{path.resolve().parent.name}/{path.name}" for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
 
 
 def counted(number: int, noun: str) -> str:

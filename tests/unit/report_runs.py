@@ -51,6 +51,7 @@ def write_pair(folder: Path, data: Path, *, golden: bool = True) -> None:
         "data_fingerprint": dataset.fingerprint(),
         "split": SPLIT,
         "versions": {"segtool": "0.1.0"},
+        "arguments": (str(folder), "--quantize"),
     }
     parity = {"max_difference": 1e-6, "label_agreement": 1.0, "images": 2, "single": 2}
     first = tiny_contract(**common, gates={"parity": parity})
@@ -92,7 +93,8 @@ def write_report_run(folder: Path, **changes: object) -> Path:
     }
     info = {
         "status": "complete", "arch": HOSTILE, "recipe": "standard", "epochs": 3, "batch_size": 8, "parameters": 1234,
-        **SPLIT, "config": {"data": str(data), "recipe": "standard", **SPLIT}, "data": facts, **changes,
+        **SPLIT, "config": {"data": str(data), "recipe": "standard", **SPLIT}, "data": facts,
+        "arguments": ["--seed", "3"], **changes,
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(info))
     rows = ["1,1.5,0.7,1.2,0.8,0.2,0.3,0.001,9", "2,0.5,0.9,,,,,0.0009,8", "3,0.1,0.95,0.2,0.97,0.81,0.89,0.0001,8"]

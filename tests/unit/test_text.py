@@ -1,8 +1,10 @@
 """Numbers and names as people read them."""
 
+from pathlib import Path
+
 import pytest
 
-from segtool.text import percent, points, shortened
+from segtool.text import percent, points, short_names, shortened
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,15 @@ def test_a_long_name_keeps_both_ends() -> None:
     assert len(cut) == 20
     assert cut.startswith("runs")
     assert cut.endswith("int8.onnx")
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/m.onnx", "a/n.onnx"], ["m.onnx", "n.onnx"]),
+        (["a/m.onnx", "b/m.onnx"], ["a/m.onnx", "b/m.onnx"]),
+        (["x/a/m.onnx", "y/a/m.onnx"], ["x/a/m.onnx", "y/a/m.onnx"]),
+    ],
+)
+def test_names_of_files_are_as_short_as_they_differ(paths: list[str], names: list[str]) -> None:
+    assert short_names([Path(path) for path in paths]) == names

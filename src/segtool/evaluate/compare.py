@@ -37,7 +37,7 @@ def compare(models: Sequence[str | Path], *, options: EvaluateOptions, progress:
     ------
     SegtoolError
         A model or the data cannot be used, or the models have different classes or training parts. An output exists
-        already, is one of the inputs, or is named twice.
+        already, or is one of the inputs.
     """
     if len(models) < 2:
         raise DataError(f"A comparison takes at least two models, found {len(models)}; score one with evaluate().")

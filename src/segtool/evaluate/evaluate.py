@@ -8,11 +8,10 @@ from pathlib import Path
 
 from segtool.array_types import UInt8Array
 from segtool.data.loading import paths_of
-from segtool.errors import DataError
 from segtool.evaluate.evaluation import Evaluation, per_image_table
 from segtool.evaluate.scoring import Answer, Scored, Seen, Tally, tally
 from segtool.evaluate.selection import Selection, refuse_other_classes, select, spec_of_runs
-from segtool.files import named_twice, refuse_existing, refuse_input_as_output, write_bytes
+from segtool.files import refuse_existing, refuse_input_as_output, write_bytes
 from segtool.metrics import Bootstrap, default_width
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import find_model, run_files
@@ -69,8 +68,8 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
     Raises
     ------
     SegtoolError
-        The model or the data cannot be used, or their classes differ. An output exists already, is one of the inputs,
-        or is named twice.
+        The model or the data cannot be used, or their classes differ. An output exists already, or is one of the
+        inputs.
     """
     refuse_outputs([model], options)
     predictor = open_for(model, options)
@@ -82,15 +81,13 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
 
 
 def refuse_outputs(models: Sequence[str | Path | None], options: EvaluateOptions, further: Sequence[Path] = ()) -> None:
-    """Refuse outputs before any work is done: existing ones, two of one name, and files that are read.
+    """Refuse outputs before any work is done: existing ones, and files that are read.
 
     A model, a file of its run or of the data is refused also with `overwrite`. `further` are outputs of the caller.
     """
     outputs = [*further, *([] if options.per_image is None else [options.per_image])]
     if not outputs:
         return
-    if twice := named_twice(outputs):
-        raise DataError(f"{twice} is named for two outputs, expected a different file for each; choose another name.")
     for path in outputs:
         refuse_existing(path, overwrite=options.overwrite)
     paths = [find_model(model).path for model in models]

@@ -15,7 +15,7 @@ from segtool.contract import ModelContract
 from segtool.data.base import Dataset
 from segtool.data.classes import Classes
 from segtool.data.loading import is_generated, load_dataset
-from segtool.data.split import VAL_SPLIT, split
+from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError
 from segtool.models.predictor import Predictor
 from segtool.models.resolve import RUN_NAME, read_run
@@ -35,6 +35,11 @@ class Selection:
     def names(self) -> list[str]:
         """The names of the images."""
         return [self.data.sample_names[index] for index in self.indices]
+
+    def same_images(self, other: Selection) -> bool:
+        """Return whether another selection has the same images of the same data, in any order."""
+        same_data = self.data is other.data or self.data.fingerprint() == other.data.fingerprint()
+        return same_data and np.array_equal(np.sort(self.indices), np.sort(other.indices))
 
 
 def select(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> Selection:
@@ -74,6 +79,16 @@ def select(predictors: Sequence[Predictor], *, data: str | None, part: str | Non
     for other in selections[1:]:
         _refuse_other_images(selections[0], other, spec)
     return selections[0]
+
+
+def parts_of(data: Dataset, division: Mapping[str, Any]) -> Split:
+    """Return the parts of a data set, split as the contract or the run of a model says."""
+    return split(
+        data,
+        val_fraction=division.get("val_split", VAL_SPLIT),
+        test_fraction=division.get("test_split", 0.0),
+        seed=division.get("seed", 0),
+    )
 
 
 def classes_of(contract: ModelContract) -> Classes | None:
@@ -132,18 +147,11 @@ def _selected(data: Dataset, part: str | None, division: Mapping[str, Any]) -> S
     part = part or ("val" if division or given else "all")
     if part == "all":
         return Selection(data, part, np.arange(len(data)))
-    parts = split(
-        data,
-        val_fraction=division.get("val_split", VAL_SPLIT),
-        test_fraction=division.get("test_split", 0.0),
-        seed=division.get("seed", 0),
-    )
-    return Selection(data, part, parts.named(part))
+    return Selection(data, part, parts_of(data, division).named(part))
 
 
 def _refuse_other_images(first: Selection, other: Selection, spec: str) -> None:
-    same = first.data.fingerprint() == other.data.fingerprint() and first.part == other.part
-    if not same or not np.array_equal(np.sort(first.indices), np.sort(other.indices)):
+    if first.part != other.part or not first.same_images(other):
         raise DataError(
             f"The models were trained on different parts of {spec}, so the {first.part} images of one are training "
             "images of another; compare them on other data (--data), or accept this with --split all."

@@ -7,23 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from segtool.errors import DataError
+from segtool.array_types import Float64Array, Int64Array
 from segtool.metrics import row_shares
-from segtool.report.style import (
-    INK,
-    MARGIN,
-    MUTED,
-    RULE,
-    drawable,
-    drawable_names,
-    new_figure,
-    save_png,
-    style,
-    write_heading,
-)
-from segtool.text import percent, shortened
+from segtool.report.style import INK, MUTED, RULE, drawable_names, new_figure, save_png, style, write_heading
+from segtool.text import clean, percent, shortened
 
 _MAX_WRITTEN = 24  # with more classes the cells are too small for numbers
 _FEW, _LEVEL = 12, 12  # largest class count and name length for horizontal column names
@@ -35,40 +23,22 @@ _NOTES = (
 )
 
 
-def plot_confusion(
-    matrix: npt.NDArray[np.integer[Any]],
-    class_names: Sequence[str],
-    path: str | Path,
-    *,
-    title: str = "Confusion matrix",
-    subject: str = "",
-) -> None:
+def plot_confusion(matrix: Int64Array, class_names: Sequence[str], path: str | Path, *, subject: str) -> None:
     """Write a confusion matrix, normalized by row, to a PNG.
 
     Parameters
     ----------
     matrix
         Pixel counts (K, K): rows truth, columns prediction (`segtool.metrics.confusion_matrix`).
-    class_names
-        Name of class 0, 1, ..., K - 1.
-    path
-        The PNG to write, atomically.
-    title
-        Heading of the picture.
     subject
         The model and the data, for the first line under the heading.
 
     Raises
     ------
-    DataError
-        `matrix` is not (K, K) for K names, or holds a negative count.
-    MissingExtraError
-        matplotlib is not installed.
-    OutputWriteError
-        The file could not be written.
+    SegtoolError
+        The file could not be written, or matplotlib is not installed.
     """
-    count = len(class_names)
-    shares = shares_of(matrix, count)
+    count, shares = len(class_names), row_shares(matrix)
     names = [shortened(name, _NAME_LIMIT) for name in drawable_names(class_names)]
     longest = max(map(len, names))
     upright = count > _FEW or longest > _LEVEL  # else the names are horizontal, and the cells as wide as they are
@@ -80,19 +50,8 @@ def plot_confusion(
         _draw_cells(axes, shares, names, upright=upright)
         if count <= _MAX_WRITTEN:
             _write_shares(axes, shares)
-        write_heading(figure, title, [*([shortened(drawable(subject), 100)] if subject else []), *_NOTES])
-        save_png(figure, path, margin=MARGIN)
-
-
-def shares_of(matrix: npt.NDArray[np.integer[Any]], count: int) -> npt.NDArray[np.float64]:
-    """Return the matrix divided by its row sums, float64 (K, K), NaN in rows without a pixel."""
-    counts = np.asarray(matrix)
-    if counts.shape != (count, count) or count == 0 or (counts < 0).any():
-        raise DataError(
-            f"A confusion matrix of {count} classes holds {count} x {count} counts of at least 0, "
-            f"found shape {counts.shape}; pass the names of all classes."
-        )
-    return row_shares(counts)
+        write_heading(figure, "Confusion matrix", [shortened(clean(subject), 100), *_NOTES])
+        save_png(figure, path)
 
 
 def cell_text(share: float) -> str:
@@ -104,7 +63,7 @@ def cell_text(share: float) -> str:
     return ">99.9" if 0.999 < share < 1 else percent(share, 1)
 
 
-def _draw_cells(axes: Any, shares: npt.NDArray[np.float64], names: Sequence[str], *, upright: bool) -> None:
+def _draw_cells(axes: Any, shares: Float64Array, names: Sequence[str], *, upright: bool) -> None:
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm
 
@@ -125,7 +84,7 @@ def _draw_cells(axes: Any, shares: npt.NDArray[np.float64], names: Sequence[str]
     axes.set_ylabel("true", fontsize=10, fontweight="bold", color=INK)
 
 
-def _write_shares(axes: Any, shares: npt.NDArray[np.float64]) -> None:
+def _write_shares(axes: Any, shares: Float64Array) -> None:
     for (row, column), share in np.ndenumerate(shares):
         color = "white" if share > 0.4 else (INK if share > 0.05 else MUTED)
         axes.text(column, row, cell_text(share), ha="center", va="center", color=color)

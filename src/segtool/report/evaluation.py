@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.array_types import IndexArray, IntegerArray, UInt8Array
+from segtool.array_types import IndexArray, IntegerArray
 from segtool.data.base import Dataset, Size
 from segtool.errors import DataError
 from segtool.evaluate.compare import compare
@@ -20,11 +20,10 @@ from segtool.evaluate.evaluation import Evaluation
 from segtool.files import named_twice
 from segtool.images.image_io import resize_labels
 from segtool.models.predictor import Predictor
-from segtool.models.resolve import RUN_NAME
 from segtool.report.confusion import plot_confusion
-from segtool.report.pictures import plot_differences, plot_predictions
+from segtool.report.pictures import labels_of, plot_differences, plot_predictions
 from segtool.report.style import require_matplotlib
-from segtool.text import percent
+from segtool.text import percent, short_names
 
 logger = logging.getLogger(__name__)
 
@@ -104,17 +103,26 @@ def evaluate_and_draw(
 def _draw_evaluation(evaluation: Evaluation, drawings: Drawings) -> list[Path]:
     """Draw the requested pictures of one model; return their files."""
     selection = evaluation.selection
+    subject = f"{evaluation.model.resolve().parent.name}/{evaluation.model.name} on {selection.data.name}"
     if drawings.confusion is not None:
-        model, count = _short_name(evaluation.model), len(selection.indices)
-        subject = f"{model} on {selection.data.name} ({selection.part}, {count} images)"
-        plot_confusion(evaluation.scores.matrix, evaluation.scores.class_names, drawings.confusion, subject=subject)
+        subject_of_all = f"{subject} ({selection.part}, {len(selection.indices)} images)"
+        plot_confusion(
+            evaluation.scores.matrix, evaluation.scores.class_names, drawings.confusion, subject=subject_of_all
+        )
     if drawings.pictures is not None:
         chosen = selection.indices[: drawings.samples]
+        predictor = evaluation.predictor
+        # A model that tiles takes images of any size: the size of the first image is the size of all pictures.
+        size = predictor.contract.height, predictor.contract.width
+        size = size if predictor.answer_image is None else selection.data.label(int(chosen[0])).shape
+        images, truths = selection.data.arrays(chosen, size=size)
         plot_predictions(
-            *_shown(evaluation.predictor, selection.data, chosen),
+            images,
+            truths,
+            _labels(predictor, selection.data, chosen, size),
             drawings.pictures,
             classes=selection.data.classes,
-            title=f"{_short_name(evaluation.model)} on {selection.data.name}",
+            title=subject,
             names=[selection.data.sample_names[index] for index in chosen],
         )
     return drawings.files
@@ -139,41 +147,16 @@ def _draw_comparison(result: Comparisons, drawings: Drawings) -> list[Path]:
         truths,
         [_labels(predictor, selection.data, chosen, size) for predictor in predictors],
         drawings.pictures,
-        names=_names(predictors),
+        names=short_names([each.path for each in predictors]),
         titles=[_row_title(comparison.image(at)) for at in places],
         classes=selection.data.classes,
     )
     return [drawings.pictures]
 
 
-def _short_name(model: Path) -> str:
-    """Return the name of a model in pictures: its file name, with the folder for a file of a run."""
-    in_run = (model.parent / RUN_NAME).is_file()
-    return str(Path(model.resolve().parent.name, model.name)) if in_run else model.name
-
-
-def _shown(predictor: Predictor, data: Dataset, chosen: IndexArray) -> tuple[UInt8Array, IntegerArray, IntegerArray]:
-    """Return images, truths and predictions (n, h, w), at the size of the model, or of the first image if it tiles."""
-    if predictor.answer_image is None:
-        images, truths = data.arrays(chosen, size=(predictor.contract.height, predictor.contract.width))
-        return images, truths, predictor.predict_batch(images)
-    height, width = data.label(int(chosen[0])).shape
-    images, truths = data.arrays(chosen, size=(height, width))
-    answers = [predictor.answer_image(data.image(int(index)))[0] for index in chosen]
-    return images, truths, np.stack([resize_labels(labels, height, width) for labels in answers])
-
-
 def _labels(predictor: Predictor, data: Dataset, chosen: IndexArray, size: Size) -> IntegerArray:
-    """Return the labels (n, H, W) of a model for some images, at the size of another model."""
-    return np.stack([resize_labels(labels, *size) for labels in _shown(predictor, data, chosen)[2]])
-
-
-def _names(predictors: Sequence[Predictor]) -> list[str]:
-    """Return the file names of the models, with their folders if the names are equal."""
-    names = [_short_name(predictor.path) for predictor in predictors]
-    if len(set(names)) == len(names):
-        return names
-    return [str(Path(predictor.path.parent.name, predictor.path.name)) for predictor in predictors]
+    """Return the labels (n, h, w) of a model for some images, at one size."""
+    return np.stack([resize_labels(labels_of(predictor, data, int(index)), *size) for index in chosen])
 
 
 def _row_title(image: Mapping[str, Any]) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, new_figure, set_log, style
-from segtool.report.svg import Chart, clean, set_hint
-from segtool.text import shortened
+from segtool.report.style import LIGHT, MUTED, PAPER, SERIES, Chart, new_figure, set_hint, set_log, style
+from segtool.text import clean, shortened
 
 Facts = Mapping[str, Any]
 

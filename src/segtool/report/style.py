@@ -1,22 +1,26 @@
-"""The style of all charts and pictures, and PNG files of them.
+"""The style of all charts and pictures, and how they become PNG and SVG.
 
-Colours are roles (ink, muted, s0, ...); `segtool.report.svg` replaces them in charts of a page. Figures use the object
-API of matplotlib: they need no display and no ``pyplot``, and no figure stays in memory after its call.
+Colours are roles (ink, muted, s0, ...). In an SVG they are CSS variables, which the page or the file defines for light
+and dark mode. Figures use the object API of matplotlib: they need no display and no ``pyplot``, and no figure stays in
+memory after its call.
 """
 
 from __future__ import annotations
 
-import math
+import html
+import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from segtool.errors import DataError, MissingExtraError
 from segtool.files import write_with
 from segtool.models.backend import no_files_at_home
-from segtool.text import shortened
+from segtool.text import clean, shortened
 
 Color = tuple[int, int, int]
 
@@ -25,17 +29,19 @@ LIGHT = {
     "paper": "#fcfcfa", "ink": "#1c1e21", "muted": "#5b6168", "rule": "#dcdad3",
     "s0": "#0b66b5", "s1": "#b84a06", "s2": "#00735a", "s3": "#9a3f82", "s4": "#7a5d00", "s5": "#4b5560",
 }  # fmt: skip
+DARK = {
+    "paper": "#14161a", "ink": "#e6e7e9", "muted": "#a3a9b1", "rule": "#343940",
+    "s0": "#6bb3f2", "s1": "#f2965a", "s2": "#4fc9a4", "s3": "#e3a0cd", "s4": "#dfba4c", "s5": "#b4bcc6",
+}  # fmt: skip
 INK, MUTED, RULE, PAPER = LIGHT["ink"], LIGHT["muted"], LIGHT["rule"], LIGHT["paper"]
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 
-DPI = 150
-"""Dots per inch of a picture: pixels of a figure = inches x DPI."""
-
-MARGIN = 0.25
-"""Margin around a picture in inches."""
-
+DPI = 150  # dots per inch of a picture: pixels = inches x DPI
+_MARGIN = 0.25  # around a picture, in inches
 _TITLE_LIMIT = 80  # characters
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
+_HINT = "hint:"
+_SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Liberation Sans',Arial,sans-serif"
 _MAX_PIXELS = 2**16 - 2**11  # of a side; Agg can draw 2**16 - 1, and a heading comes on top
 
 
@@ -52,13 +58,7 @@ def require_matplotlib() -> None:
 
 @contextmanager
 def style(size: float = 9) -> Iterator[None]:
-    """Set the style of figures that are created or saved in this context; `size` is the text size in points.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
-    """
+    """Set the style of figures that are created or saved in this context; `size` is the text size in points."""
     require_matplotlib()
     import matplotlib
 
@@ -80,13 +80,7 @@ def style(size: float = 9) -> Iterator[None]:
 def new_figure(
     width: float, height: float, *, dpi: float = DPI, layout: Literal["constrained"] | None = "constrained"
 ) -> Any:
-    """Return a figure of `width` x `height` pixels; call it inside `style`.
-
-    Raises
-    ------
-    DataError
-        A side is too long for matplotlib.
-    """
+    """Return a figure of `width` x `height` pixels, or raise DataError if that is too large; call it inside `style`."""
     from matplotlib.figure import Figure
 
     if max(width, height) > _MAX_PIXELS:
@@ -98,13 +92,7 @@ def new_figure(
 
 
 def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequence[tuple[str, Color]] = ()) -> None:
-    """Write a bold title, small notes and a legend above all that a figure shows; `save_png` keeps them.
-
-    Parameters
-    ----------
-    legend
-        Name and colour of each entry.
-    """
+    """Write a bold title, notes and a legend of (name, colour) above all that a figure shows; `save_png` keeps them."""
     from matplotlib.patches import Patch
 
     lay_out(figure)
@@ -112,7 +100,7 @@ def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequ
     pad = 0.1 / height
     left, top = drawn.x0 / width, drawn.y1 / height + pad
     if legend:
-        names = [drawable(name) for name, _ in legend]
+        names = [clean(name) for name, _ in legend]
         colors = [tuple(value / 255 for value in color) for _, color in legend]
         handles = [Patch(facecolor=each, edgecolor=RULE, label=name) for name, each in zip(names, colors, strict=True)]
         # All names on one line if they fit, else columns as wide as the longest name; inches.
@@ -122,7 +110,7 @@ def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequ
         place = {"loc": "lower left", "bbox_to_anchor": (left, top + pad)}
         top = _top_of(figure.legend(handles=handles, ncols=across, **place, **look), figure)
     note = figure.text(left, top + pad, "\n".join(notes), va="bottom", color=MUTED, fontsize=8.5)
-    title = shortened(drawable(title), _TITLE_LIMIT)
+    title = shortened(clean(title), _TITLE_LIMIT)
     figure.text(left, _top_of(note, figure) + pad, title, va="bottom", fontsize=15, fontweight="bold")
 
 
@@ -131,13 +119,13 @@ def _top_of(artist: Any, figure: Any) -> float:
     return float(artist.get_window_extent().y1 / figure.bbox.height)
 
 
-def save_png(figure: Any, path: str | Path, *, dpi: float = DPI, margin: float | None = None) -> None:
-    """Write a figure as PNG to `path` atomically; call it inside `style`; errors as in `segtool.files.write_with`.
+def save_png(figure: Any, path: str | Path, *, dpi: float = DPI) -> None:
+    """Write what is drawn, also outside of the figure, with a margin as PNG to `path`, atomically.
 
-    With `margin` in inches the picture is what is drawn, also outside of the figure, and this margin around it.
+    Call it inside `style`; errors as in `segtool.files.write_with`.
     """
     lay_out(figure)
-    box = {} if margin is None else {"bbox_inches": "tight", "pad_inches": margin}
+    box = {"bbox_inches": "tight", "pad_inches": _MARGIN}
     write_with(path, lambda place: figure.savefig(place, format="png", dpi=dpi, **box))
 
 
@@ -151,15 +139,12 @@ def lay_out(figure: Any) -> None:
             axes.set_position([round(float(side), 6) for side in axes.get_position(original=True).bounds])
 
 
-def drawable(text: str) -> str:
-    """Return `text` on one line; characters that the font of pictures lacks become question marks."""
-    known = _known_characters()
-    return "".join(character if ord(character) in known else "?" for character in " ".join(text.split()))
-
-
 def drawable_names(class_names: Sequence[str]) -> tuple[str, ...]:
     """Return class names that can be drawn; "class 3" replaces a name that the font cannot write."""
-    known = _known_characters()
+    require_matplotlib()
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont(_FONT)).get_charmap()
     names = [" ".join(str(name).split()) for name in class_names]
     return tuple(
         name if name and all(ord(character) in known for character in name) else f"class {index}"
@@ -167,28 +152,68 @@ def drawable_names(class_names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _known_characters() -> Any:
-    require_matplotlib()
-    from matplotlib.font_manager import findfont, get_font
-
-    return get_font(findfont(_FONT)).get_charmap()
-
-
 def set_log(axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at a few round values; call it when all is drawn."""
-    from matplotlib.ticker import MaxNLocator, NullLocator
+    """Make an axis logarithmic, with plain numbers at round values; call it when all is drawn."""
+    from matplotlib.ticker import LogLocator, NullLocator
 
-    side = axis.axis_name
-    axis.axes.set(**{f"{side}scale": "log"})
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = axis.get_view_interval()
-    subs = (1, 2, 5) if high / low < 100 else (1, 3) if high / low < 1e5 else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    round_values = [sub * 10.0**power for power in powers for sub in subs]
-    for ticks in (round_values, MaxNLocator(5).tick_values(low, high)):
-        inside = [value for value in ticks if low <= value <= high]
-        if len(inside) > 1:  # else the axis spans too little for round values
-            break
-    axis.set_ticks(inside)
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e4 else (1, 3)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.axes.set(**{f"{side}lim": (low, high)})
+    axis.set_major_formatter("{x:g}")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart: its title, a description in words for screen readers, and its figure."""
+
+    title: str
+    description: str
+    figure: Any
+
+
+def set_hint(artist: Any, text: str) -> None:
+    """Set `text` as the tooltip of a part of an SVG."""
+    artist.set_gid(_HINT + text)
+
+
+def to_svg(chart: Chart, name: str, *, alone: bool = False) -> str:
+    """Return a chart as an SVG element with the colours of the page, or as a file that includes the colours.
+
+    `name` is the prefix of its identifiers, unique in the page.
+    """
+    stream = io.StringIO()
+    for artist in chart.figure.findobj():
+        artist.set_clip_on(False)  # nothing lies outside, so clip paths and their identifiers are not needed
+    with style():
+        lay_out(chart.figure)
+        chart.figure.savefig(stream, format="svg", facecolor="none")
+    drawing = clean(stream.getvalue()).split("</defs>", 1)[1].rsplit("</svg>", 1)[0]
+    body = re.sub("<[^>]+>", lambda found: _tag_of_the_page(found[0], name), drawing)
+    body = re.sub(r">\s+<", "><", body)
+    title, description = (html.escape(clean(text)) for text in (chart.title, chart.description))
+    width, height = 72 * chart.figure.get_size_inches()
+    attributes = f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{title}. {description}" class="chart"'
+    words = f"<title>{title}</title><desc>{description}</desc>"
+    if not alone:
+        return f"<svg {attributes}>{words}{body}</svg>"
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    start = f'<?xml version="1.0" encoding="UTF-8"?>\n<svg {spaces} {attributes}>{words}<style>{color_rules()}'
+    return f"{start}text{{font-family:{_SANS}}}svg{{background:var(--paper)}}</style>{body}</svg>\n"
+
+
+def color_rules() -> str:
+    """Return the CSS that defines the colour of each role for light and dark mode."""
+    light, dark = ("".join(f"--{role}:{value};" for role, value in each.items()) for each in (LIGHT, DARK))
+    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def _tag_of_the_page(tag: str, name: str) -> str:
+    """Return a tag with a tooltip, identifiers of this chart only, roles for colours, and the font of the page."""
+    if hint := re.match(f'<g id="{_HINT}([^"]*)">', tag):
+        return f"<g><title>{hint[1]}</title>"
+    tag = re.sub(r'( id="|href="#)', rf"\g<0>{name}-", tag)
+    for role, value in LIGHT.items():
+        tag = tag.replace(value, f"var(--{role})")
+    tag = re.sub(r' font-family: [^;"]*;?', "", tag)
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # hundredths of a pixel are enough

@@ -11,8 +11,7 @@ import numpy as np
 
 from segtool.array_types import Float64Array
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MARGIN, MUTED, new_figure, save_png, set_log, style, write_heading
-from segtool.report.svg import Chart
+from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, set_log, style, write_heading
 
 History = Sequence[Mapping[str, Any]]
 _LOG_RATIO = 20  # curves with a larger ratio of maximum to minimum need a logarithmic axis
@@ -22,92 +21,64 @@ _DASHES = ("-", (0, (4, 1.5)))
 
 
 @dataclass(frozen=True)
-class _Curve:
-    column: str
-    label: str
-    role: str
+class _Plot:
+    """One chart: its curves are (column of history.csv, label, colour), drawn `scale` times as large."""
 
-
-@dataclass(frozen=True)
-class _Axes:
-    name: str
     title: str
-    curves: tuple[_Curve, ...]
+    curves: tuple[tuple[str, str, str], ...]
     scale: float = 1.0
-    may_be_log: bool = False
-    mark_highest: bool = False
 
 
-_AXES = (
-    _Axes("loss", "Loss", (_Curve("loss", "training", "s0"), _Curve("val_loss", "validation", "s1")), may_be_log=True),
-    _Axes(
-        "iou",
+_PLOTS = {
+    "loss": _Plot("Loss", (("loss", "training", "s0"), ("val_loss", "validation", "s1"))),
+    "iou": _Plot(
         "Foreground mean IoU and Dice, validation, %",
-        (_Curve("val_foreground_mean_iou", "IoU", "s2"), _Curve("val_foreground_mean_dice", "Dice", "s3")),
+        (("val_foreground_mean_iou", "IoU", "s2"), ("val_foreground_mean_dice", "Dice", "s3")),
         scale=100,
-        mark_highest=True,
     ),
-    _Axes(
-        "accuracy",
+    "accuracy": _Plot(
         "Pixel accuracy, %",
-        (_Curve("accuracy", "training", "s0"), _Curve("val_pixel_accuracy", "validation", "s1")),
+        (("accuracy", "training", "s0"), ("val_pixel_accuracy", "validation", "s1")),
         scale=100,
     ),
-    _Axes("rate", "Learning rate", (_Curve("learning_rate", "learning rate", "s5"),)),
-)
+    "rate": _Plot("Learning rate", (("learning_rate", "learning rate", "s5"),)),
+}
 
 
-def plot_curves(history: History, path: str | Path, *, title: str = "Training and validation") -> None:
-    """Write the curves of a training to a PNG: loss, foreground IoU and Dice, pixel accuracy, learning rate.
+def plot_curves(history: History, path: str | Path, *, title: str) -> None:
+    """Write the curves of a training to a PNG, atomically.
 
     Parameters
     ----------
     history
-        One mapping per epoch with the columns of ``history.csv``: epoch, loss, accuracy, val_loss,
-        val_pixel_accuracy, val_foreground_mean_iou, val_foreground_mean_dice, learning_rate. Values are numbers or
-        their text; a missing, empty or non-finite value leaves a gap.
-    path
-        The PNG to write, atomically.
-    title
-        Heading of the picture.
+        One mapping per epoch with the columns of ``history.csv``, at least one epoch. Values are numbers or their text;
+        a missing, empty or non-finite value leaves a gap.
 
     Raises
     ------
-    DataError
-        `history` is empty or a value is not a number.
-    MissingExtraError
-        matplotlib is not installed.
-    OutputWriteError
-        The file could not be written.
+    SegtoolError
+        A value is not a number, the file could not be written, or matplotlib is not installed.
     """
-    if not history:
-        raise DataError("The history has no epochs, so there is no curve to draw; train at least one epoch.")
     with style():
         figure = new_figure(1670, 1100)
         figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
-        for axes, chart in zip(figure.subplots(2, 2).flat, _AXES, strict=True):
-            _draw(axes, chart, history)
+        for axes, name in zip(figure.subplots(2, 2).flat, _PLOTS, strict=True):
+            _draw(axes, name, history)
         write_heading(figure, title, [_NOTE])
-        save_png(figure, path, margin=MARGIN)
+        save_png(figure, path)
 
 
 def training_charts(history: History) -> dict[str, Chart]:
-    """Return the charts that the history has values for, by name; none for an empty history.
-
-    Raises
-    ------
-    DataError
-        A value of the history is not a number.
-    """
+    """Return the charts that the history has values for, by name; errors as in `plot_curves`."""
     found = {}
-    for chart in _AXES if history else ():
-        series = [(curve.label, _values(history, chart, curve)) for curve in chart.curves]
-        known = [(label, values) for label, values in series if np.isfinite(values).any()]
+    for name, plot in _PLOTS.items():
+        series = {label: plot.scale * column(history, source) for source, label, _ in plot.curves}
+        known = {label: values for label, values in series.items() if np.isfinite(values).any()}
         if known:
             with style(10.5):
                 figure = new_figure(400, 226, dpi=72)
-                _draw(figure.subplots(), chart, history)
-            found[chart.name] = Chart(chart.title, _describe(known, _epochs(history)), figure)
+                _draw(figure.subplots(), name, history)
+            found[name] = Chart(plot.title, _describe(known, _epochs(history)), figure)
     return found
 
 
@@ -123,22 +94,10 @@ def column(history: History, name: str) -> Float64Array:
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def highest(epochs: Float64Array, values: Float64Array) -> tuple[float, float] | None:
-    """Return (epoch, value) of the first highest value; None if no value is finite."""
-    if not np.isfinite(values).any():
-        return None
-    index = int(np.nanargmax(values))
-    return float(epochs[index]), float(values[index])
-
-
 def needs_log(values: Float64Array) -> bool:
     """Return whether the finite `values` are positive and span more than `_LOG_RATIO`."""
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() / finite.min() > _LOG_RATIO)
-
-
-def _values(history: History, chart: _Axes, curve: _Curve) -> Float64Array:
-    return column(history, curve.column) * chart.scale
 
 
 def _epochs(history: History) -> Float64Array:
@@ -147,42 +106,35 @@ def _epochs(history: History) -> Float64Array:
     return epochs if np.isfinite(epochs).all() else np.arange(1, len(history) + 1, dtype=np.float64)
 
 
-def _draw(axes: Any, chart: _Axes, history: History) -> None:
+def _draw(axes: Any, name: str, history: History) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    epochs = _epochs(history)
-    series = [_values(history, chart, curve) for curve in chart.curves]
-    axes.set_title(chart.title)
+    plot, epochs = _PLOTS[name], _epochs(history)
+    series = [plot.scale * column(history, source) for source, _, _ in plot.curves]
+    axes.set_title(plot.title)
     axes.set_xlabel("epoch")
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    together = np.concatenate(series)
-    if not np.isfinite(together).any():
+    if not np.isfinite(series).any():
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=MUTED)
         return
-    for curve, values, dashes in zip(chart.curves, series, _DASHES, strict=False):
+    for (_, label, role), values, dashes in zip(plot.curves, series, _DASHES, strict=False):
         marker = "o" if len(epochs) <= _FEW or np.isnan(values).any() else ""
-        look = {"color": LIGHT[curve.role], "linestyle": dashes, "marker": marker, "markersize": 4}
-        axes.plot(epochs, values, label=curve.label, **look)
-    if chart.may_be_log and needs_log(together):
+        axes.plot(epochs, values, color=LIGHT[role], linestyle=dashes, marker=marker, markersize=4, label=label)
+    if name == "loss" and needs_log(np.concatenate(series)):
         set_log(axes.yaxis)
         axes.set_title("logarithmic", loc="right", fontsize="small", fontweight="normal", color=MUTED)
-    if chart.mark_highest:
-        _mark_highest(axes, chart.curves[0], highest(epochs, series[0]))
-    if len(chart.curves) > 1:
+    if name == "iou" and np.isfinite(series[0]).any():
+        best = int(np.nanargmax(series[0]))
+        label = f"highest IoU: {series[0][best]:.2f} in epoch {epochs[best]:g}"
+        axes.plot(epochs[best], series[0][best], "D", markersize=7, color=LIGHT[plot.curves[0][2]], label=label)
+    if len(plot.curves) > 1:
         axes.legend(labelcolor="linecolor", loc="best", handlelength=1.8)
 
 
-def _mark_highest(axes: Any, curve: _Curve, point: tuple[float, float] | None) -> None:
-    """Mark the highest value of a curve and name it in the legend."""
-    if point is not None:
-        label = f"highest {curve.label}: {point[1]:.2f} in epoch {point[0]:g}"
-        axes.plot([point[0]], [point[1]], "D", markersize=7, color=LIGHT[curve.role], label=label)
-
-
-def _describe(series: Sequence[tuple[str, Float64Array]], epochs: Float64Array) -> str:
+def _describe(series: Mapping[str, Float64Array], epochs: Float64Array) -> str:
     parts = []
-    for label, values in series:
+    for label, values in series.items():
         finite = values[np.isfinite(values)]
         best = f", lowest {finite.min():.4g}, highest {finite.max():.4g}"
         parts.append(f"{label}: {finite[0]:.4g} at the start, {finite[-1]:.4g} at the end{best}")

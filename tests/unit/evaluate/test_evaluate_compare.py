@@ -20,7 +20,7 @@ from segtool.errors import DataError
 from segtool.evaluate.compare import compare
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.metrics import Bootstrap
-from segtool.report.pictures import plot_differences, who_is_right
+from segtool.report.pictures import who_is_right
 
 NAMES = ("one", "two", "background")
 BATCH = 12
@@ -223,11 +223,3 @@ class TestPicture:
         truth = np.array([[0, 0, 0, 0, 255]])
         colors = who_is_right(truth, np.array([[0, 0, 1, 1, 0]]), np.array([[0, 1, 0, 1, 0]]), ignore_id=255)
         assert len(np.unique(colors.reshape(-1, 3), axis=0)) == 5
-
-    def test_label_maps_of_another_size_are_refused(self) -> None:
-        images, labels = np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4), int)
-        classes = load_dataset("data.npz").classes
-        with pytest.raises(DataError, match="do not match"):
-            plot_differences(
-                images, labels, [labels, labels[:, :2]], "x.png", names=["a", "b"], titles=["t"], classes=classes
-            )

@@ -72,7 +72,7 @@ def test_every_option_that_was_given_is_printed(command: click.Command) -> None:
     printed = shlex.split((trained if command is train else exported)["command"])
     assert printed == ["segtool", command.name, *given]
     assert parsed(command, printed[2:])[0] == asked | {"verbose": False, "as_json": False}
-    assert "not kept" not in trained["what"] + exported["what"]
+    assert "Python" not in exported["what"]
 
 
 def test_a_run_without_a_name_of_its_own_gets_the_one_that_it_has() -> None:
@@ -80,14 +80,15 @@ def test_a_run_without_a_name_of_its_own_gets_the_one_that_it_has() -> None:
     assert trained["command"] == "segtool train --epochs 3 --out r"
 
 
-def test_a_run_from_before_says_so_and_prints_what_its_configuration_states() -> None:
-    given = every_option(train)
-    asked, _ = parsed(train, given)
-    config = {name: value for name, value in asked.items() if name not in ONLY_SHOWN | {"resume", "out"}}
-    trained, *_ = steps({"config": json.loads(json.dumps(config))}, [])
-    assert "not kept" in trained["what"]
-    again, _ = parsed(train, shlex.split(trained["command"])[2:])
-    assert again == asked | {"out": Path("r")}
+def test_a_training_from_python_has_no_command_and_an_export_without_options_says_so() -> None:
+    exported, *_ = steps({"config": {"epochs": 3}}, [vars(tiny_contract()), vars(tiny_contract(precision="int8"))])
+    assert exported["command"] == "segtool export r --quantize"
+    assert "started from Python" in exported["what"]
+
+
+def test_a_training_without_options_has_its_command() -> None:
+    trained, *_ = steps({"arguments": []}, [])
+    assert trained["command"] == "segtool train --out r"
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,6 @@ def test_a_report_beside_its_data_leaves_them_usable(data: Path) -> None:
     assert result.exit_code == 0, result.output
     assert len(found_in(page)["models"]) == 1
     assert len(load_dataset(str(data))) == 48
-    data.rename(data.with_name("digits.html.npz"))
-    refused = run(model, "--data", data.with_name("digits.html.npz"), "--out", page, "--overwrite")
-    assert refused.exit_code == 1
-    assert "description of" in refused.stderr
 
 
 def test_with_data_all_models_are_scored_on_images_that_none_was_trained_on(data: Path) -> None:

@@ -18,13 +18,12 @@ from segtool.report.model_charts import (
 )
 from segtool.report.page.commands import commands_for
 from segtool.report.page.figures import collect
-from segtool.report.page.images import Example, change_of, example_of
-from segtool.report.page.models import Model, find_model_files, open_models
+from segtool.report.page.images import change_of, example_of
+from segtool.report.page.models import find_model_files, open_models
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
 from segtool.report.page.render import render, require_jinja
 from segtool.report.page.verdict import choose, incomparable, judge
-from segtool.report.style import require_matplotlib, save_png, style
-from segtool.report.svg import Chart, to_svg
+from segtool.report.style import Chart, require_matplotlib, save_png, style, to_svg
 from segtool.report.training_charts import training_charts
 
 Facts = Mapping[str, Any]
@@ -37,7 +36,7 @@ def report(
     *,
     options: ReportOptions,
     graph: GraphFacts | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[dict[str, Any], list[Path]]:
     """Write the report on models; return its JSON and the written files, the page first.
 
@@ -62,28 +61,37 @@ def report(
     require_jinja()
     sources = find_model_files(models)
     page = options.out or _place(sources)
-    outputs = [page, _figures_beside(page)]
+    if page.suffix.lower() not in (".html", ".htm"):  # NAME.json beside the page could be the description of data
+        name = page.with_suffix(".html")
+        raise DataError(f"The page {page} is not an .html or .htm file; use a name such as {name}.")
+    outputs = [page, page.with_name(f"{page.name}.json")]
     # The names of the charts are known only after minutes of measurement, so refuse any existing chart now.
-    for path in [*outputs, *_charts_in(options.plots)]:
+    kinds = ("*.svg", "*.png") if options.plots else ()
+    for path in [*outputs, *(path for kind in kinds for path in Path(options.plots or "").glob(kind))]:
         refuse_existing(path, overwrite=options.overwrite)
     opened, note = open_models(sources, options)
-    found = collect(opened, options, graph=graph, progress=progress or _silent)
-    found |= {**_judged(found["models"], found["pairs"]), "selection_note": note}
+    found = {**_judged(collect(opened, options, graph=graph, progress=progress)), "selection_note": note}
     found["commands"] = commands_for(found, options)
     charts = {name: chart for name, chart in _charts(found) if chart is not None}
+    scores = [{each["index"]: each for each in facts["per_image"]} for facts in found["models"]]
     text = render(
         found,
         charts=charts,
-        examples=[_examples(*each) for each in zip(opened, found["models"], strict=True)],
-        changed=[_changes(opened, pair, options.samples) for pair in found["pairs"]],
+        examples=[
+            {kind: [example_of(model, of_image[index]) for index in facts[kind]] for kind in ("worst", "best")}
+            for model, facts, of_image in zip(opened, found["models"], scores, strict=True)
+        ],
+        changed=[
+            [
+                change_of(opened[pair["float32"]], opened[pair["int8"]], each)
+                for each in pair["images"][: options.samples]
+            ]
+            for pair in found["pairs"]
+        ],
     )
     write_bytes(page, text.encode())
     write_json(outputs[1], {"schema_version": SCHEMA_VERSION, "command": "report", **found})
     return found, [*outputs, *_write_charts(charts, options.plots)]
-
-
-def _silent(what: str, done: float, total: float) -> None:
-    """Report nothing."""
 
 
 def _place(sources: Sequence[ModelSource]) -> Path:
@@ -92,43 +100,14 @@ def _place(sources: Sequence[ModelSource]) -> Path:
     return (folders.pop() if len(folders) == 1 else Path()) / REPORT_NAME
 
 
-def _figures_beside(page: Path) -> Path:
-    """Return the path of the figures; refuse a page whose figures could be mistaken for a data description.
-
-    `NAME.json` beside `NAME.npz` describes this data set, and `dataset.json` all data of a folder.
-    """
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise DataError(
-            f"The page {page} is not an .html or .htm file; use a name such as {page.with_suffix('.html')}."
-        )
-    figures = page.with_name(f"{page.name}.json")
-    if figures.with_suffix(".npz").exists():
-        raise DataError(
-            f"The figures would be written to {figures}, which is the description of {figures.with_suffix('.npz')}; "
-            "choose another name for the page with --out."
-        )
-    return figures
-
-
-def _judged(models: Sequence[Facts], pairs: Sequence[Facts]) -> dict[str, Any]:
-    """Return the models with their verdicts, and the verdict of the report."""
-    found = {pair["int8"]: pair for pair in pairs}
-    judged = [{**model, "verdict": judge(model, found.get(model["id"]))} for model in models]
+def _judged(found: Facts) -> dict[str, Any]:
+    """Return the JSON with the verdict of each model, and that of the report."""
+    pairs = {pair["int8"]: pair for pair in found["pairs"]}
+    judged = [{**model, "verdict": judge(model, pairs.get(model["id"]))} for model in found["models"]]
     reason = incomparable(judged)
     chosen = None if reason else choose(judged)
     answer = "open" if reason else "no" if chosen is None else judged[chosen]["verdict"]["answer"]
-    return {"models": judged, "verdict": {"model": chosen, "answer": answer, "reason": reason}}
-
-
-def _examples(model: Model, facts: Facts) -> dict[str, list[Example]]:
-    """Return the worst and the best images of a model."""
-    scores = {each["index"]: each for each in facts["per_image"]}
-    return {kind: [example_of(model, scores[index]) for index in facts[kind]] for kind in ("worst", "best")}
-
-
-def _changes(models: Sequence[Model], pair: Facts, count: int) -> list[Example]:
-    """Return the images of a pair with the most changed labels."""
-    return [change_of(models[pair["float32"]], models[pair["int8"]], facts) for facts in pair["images"][:count]]
+    return {**found, "models": judged, "verdict": {"model": chosen, "answer": answer, "reason": reason}}
 
 
 def _charts(found: Facts) -> Iterator[tuple[str, Chart | None]]:
@@ -149,13 +128,6 @@ def _charts(found: Facts) -> Iterator[tuple[str, Chart | None]]:
     for number, run in enumerate(found["runs"]):
         for name, chart in training_charts(run["history"]).items():
             yield f"training-{number}-{name}", chart
-
-
-def _charts_in(folder: Path | None) -> list[Path]:
-    """Return the existing charts in a folder."""
-    if folder is None or not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix in (".svg", ".png"))
 
 
 def _write_charts(charts: Mapping[str, Chart], folder: Path | None) -> Iterator[Path]:

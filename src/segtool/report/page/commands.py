@@ -3,107 +3,45 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segtool.report.page.options import RUNS, ReportOptions
-from segtool.report.page.verdict import DEFAULT_MAX_DROP
-
-# Options that run.json also has outside of its configuration.
-_OF_RUN = ("arch", "recipe", "epochs", "batch_size", "val_split", "test_split", "seed")
-
-_NOT_KEPT = " (its arguments were not kept; these options come from the {})"
 
 
 def commands_for(report: Mapping[str, Any], options: ReportOptions) -> list[dict[str, str]]:
-    """Return the commands in order, each as `what` (its purpose) and `command`."""
-    steps = []
+    """Return the commands in order, each as `what` (its purpose) and `command`.
+
+    A training that was started from Python has no command. Of an export without options, the contract does not record
+    whether it was started from Python.
+    """
+    return [{"what": what, "command": shlex.join(["segtool", *words])} for what, words in _steps(report, options)]
+
+
+def _steps(report: Mapping[str, Any], options: ReportOptions) -> Iterator[tuple[str, list[str]]]:
+    models, data, device = report["models"], _data(options), _device(options)
     for run in report["runs"]:
-        steps.append(_step(*_train(run)))
-        steps += [_step(what, command) for what, command in _exports(run["path"], report["models"])]
-    paths = [model["path"] for model in report["models"]]
-    onnx = [model["path"] for model in report["models"] if model["kind"] == "onnx"]
-    steps += [_step(f"Check {path} on a device, without data", ["segtool", "verify", path]) for path in onnx]
+        given = run["info"].get("arguments")
+        if given is not None:
+            named = any(word == "--out" or word.startswith("--out=") for word in given)
+            yield "Train the network", ["train", *given, *([] if named else ["--out", run["path"]])]
+        own = [model["contract"] for model in models if model["run"] == run["path"] and model["kind"] == "onnx"]
+        int8 = ["--quantize"] if any(contract["precision"] == "int8" for contract in own) else []
+        for words in dict.fromkeys(tuple(contract["arguments"]) for contract in own):  # FP32 and INT8 share a command
+            what = "Export and verify it" + ("" if words else " (without options, or started from Python)")
+            yield what, ["export", *(words or [run["path"], *int8])]
+    paths = [model["path"] for model in models]
+    onnx = [model["path"] for model in models if model["kind"] == "onnx"]
+    for path in onnx:
+        yield f"Check {path} on a device, without data", ["verify", path]
     if not report["selection_note"]:  # otherwise single models would be scored on other images
-        steps += [_step(f"Score {path}", ["segtool", "evaluate", path, *_data(options), "--json"]) for path in paths]
+        for path in paths:
+            yield f"Score {path}", ["evaluate", path, *data, "--json"]
     if onnx and options.latency:
-        timed = ["--runs", str(options.runs or RUNS), *_device(options), "--json"]
-        steps.append(_step("Measure latency", ["segtool", "benchmark", *onnx, *timed]))
+        yield "Measure latency", ["benchmark", *onnx, "--runs", str(options.runs or RUNS), *device, "--json"]
     runs = ["--runs", str(options.runs)] if options.runs else []
-    runs = runs if options.latency else ["--no-latency"]
-    steps.append(_step("Create this report", ["segtool", "report", *paths, *_data(options), *_device(options), *runs]))
-    return steps
-
-
-def _step(what: str, command: Sequence[str]) -> dict[str, str]:
-    return {"what": what, "command": shlex.join(command)}
-
-
-def _train(run: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Return the purpose of a run's command, and the command with its arguments as given if they were kept."""
-    kept, what = run["info"].get("arguments"), "Train the network"
-    if isinstance(kept, list):
-        arguments = [str(item) for item in kept]
-    else:  # trained from Python, or by an earlier segtool
-        arguments, what = _train_options(run["info"]), what + _NOT_KEPT.format("run")
-    out = [] if any(item == "--out" or item.startswith("--out=") for item in arguments) else ["--out", run["path"]]
-    return what, ["segtool", "train", *arguments, *out]
-
-
-def _train_options(info: Mapping[str, Any]) -> list[str]:
-    """Return the options of a run from its configuration, without defaults."""
-    values = {**{name: info.get(name) for name in _OF_RUN}, **info.get("config", {})}
-    options: list[str] = []
-    for name, value in values.items():
-        flag = f"--{name.replace('_', '-')}"
-        if isinstance(value, bool):
-            options += [flag] if value else []
-        elif isinstance(value, list | tuple):  # a size, (height, width)
-            options += [flag, "x".join(str(side) for side in value)]
-        elif isinstance(value, str | int | float) and value != "auto":
-            options += [flag, str(value)]
-    return options
-
-
-def _exports(run: str, models: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Return purpose and command of each export of a run; FP32 and INT8 share one command."""
-    own = [model["contract"] for model in models if model["run"] == run and model["kind"] == "onnx"]
-    given = dict.fromkeys(tuple(each["arguments"]) for each in own if each["arguments"])
-    found = [("Export and verify it", ["segtool", "export", *arguments]) for arguments in given]
-    others = [each for each in own if not each["arguments"]]
-    for size in dict.fromkeys((each["height"], each["width"]) for each in others):
-        of_size = [each for each in others if (each["height"], each["width"]) == size]
-        what = "Export and verify it" + _NOT_KEPT.format("file")
-        found.append((what, ["segtool", "export", run, *_export_options(of_size)]))
-    return found
-
-
-def _export_options(contracts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the non-default options that the contracts record."""
-    first = contracts[0]
-    options: list[str] = []
-    if first["trained_size"]:
-        options += ["--size", f"{first['height']}x{first['width']}"]
-    if first["head"] != "labels":
-        options += ["--head", first["head"]]
-    if first["size_policy"] != "resize":
-        options += ["--larger-images", first["size_policy"]]
-    for contract in contracts:
-        if contract["precision"] == "int8":
-            options += _int8_options(contract)
-    waived = {name for contract in contracts for name, gate in contract["gates"].items() if gate.get("waived")}
-    return [*options, *(part for name in sorted(waived) for part in ("--waive", name))]
-
-
-def _int8_options(contract: Mapping[str, Any]) -> list[str]:
-    facts = contract["quantization"]
-    options = ["--quantize"]
-    if facts.get("preset"):
-        options += ["--preset", str(facts["preset"])]
-    if contract["gates"].get("accuracy", {}).get("max_drop", DEFAULT_MAX_DROP) != DEFAULT_MAX_DROP:
-        options += ["--max-drop", f"{contract['gates']['accuracy']['max_drop']:g}"]
-    calibration = [name for name in ("percentile", "entropy") if f" {name}," in str(facts.get("method"))]
-    return [*options, *(part for name in calibration for part in ("--calibration", name))]
+    timed = runs if options.latency else ["--no-latency"]
+    yield "Create this report", ["report", *paths, *data, *device, *timed]
 
 
 def _data(options: ReportOptions) -> list[str]:

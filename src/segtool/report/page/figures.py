@@ -22,7 +22,7 @@ from segtool.evaluate.evaluation import Evaluation
 from segtool.files import sha256_of
 from segtool.machine.machine import machine_info
 from segtool.models.resolve import Run
-from segtool.report.page.models import Model, same_images, training_facts
+from segtool.report.page.models import Model, training_facts
 from segtool.report.page.options import RUNS, GraphFacts, Progress, ReportOptions
 from segtool.report.page.pairs import Pair, find_pairs
 
@@ -30,17 +30,7 @@ from segtool.report.page.pairs import Pair, find_pairs
 def collect(
     models: Sequence[Model], options: ReportOptions, *, graph: GraphFacts | None, progress: Progress
 ) -> dict[str, Any]:
-    """Score and time the models; return the JSON of the report.
-
-    Parameters
-    ----------
-    models
-        The opened models.
-    graph
-        Returns facts on the graph of a file; None if they are unknown.
-    progress
-        Called with (name of the work, amount done, total amount).
-    """
+    """Score and time the models; return the JSON of the report without verdicts and commands."""
     digests = [sha256_of(model.source.path) for model in models]
     pairs = find_pairs(models, digests)
     evaluations = _score(models, pairs, progress)
@@ -67,21 +57,16 @@ def collect(
 
 
 def _score(models: Sequence[Model], pairs: Sequence[Pair], progress: Progress) -> list[Evaluation]:
-    """Score the models, together if they use the same images, and compare the labels of each pair."""
-    groups: list[dict[int, Model]] = []
+    """Score the models, in one pass those on the same images, and compare the labels of each pair."""
+    found: dict[int, Evaluation] = {}
     for number, model in enumerate(models):
-        for group in groups:
-            if same_images(next(iter(group.values())).selection, model.selection):
-                group[number] = model
-                break
-        else:
-            groups.append({number: model})
-    found = {number: each for group in groups for number, each in _score_group(group, pairs, progress).items()}
+        if number not in found:
+            same = {at: each for at, each in enumerate(models) if each.selection.same_images(model.selection)}
+            found |= _score_group(same, pairs, progress)
     return [found[number] for number in range(len(models))]
 
 
 def _score_group(group: Mapping[int, Model], pairs: Sequence[Pair], progress: Progress) -> dict[int, Evaluation]:
-    """Score models on the same images in one pass that also compares the labels of each pair."""
     selection = next(iter(group.values())).selection
     names, settings = selection.names, EvaluateOptions()
 

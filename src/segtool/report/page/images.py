@@ -8,29 +8,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from segtool.array_types import IntegerArray, UInt8Array
+from segtool.array_types import BoolArray, Int64Array, IntegerArray, UInt8Array
 from segtool.data.base import Dataset
 from segtool.images.image_io import resize_labels
 from segtool.metrics import confusion_matrix
-from segtool.models.predictor import Predictor
 from segtool.report.page.models import Model
 from segtool.report.page.pairs import largest_confusions
-from segtool.report.picture_grid import color_labels, fit, gray_to_rgb
+from segtool.report.pictures import color_labels, gray_to_rgb, labels_of
 
 Facts = Mapping[str, Any]
-Layer = tuple[npt.NDArray[np.bool_], tuple[int, int, int]]
+Layer = tuple[BoolArray, tuple[int, int, int]]
 Example = dict[str, Any]
-"""An image of the page: its `panels`, and its `facts` in `per_image` or in the `images` of a pair.
-
-A panel is a mapping of `heading` (one word), `alternative` (text), `data` (a PNG as data URI), `width` and `height`.
-"""
+"""An image of the page: its `panels`, and its `facts` in `per_image` or in the `images` of a pair."""
 
 # Foreground predicted as background, the opposite, and one class predicted as another. Distinct for all common kinds of
 # colour blindness, on dark and light images.
 MISSED, INVENTED, CONFUSED = (255, 176, 0), (100, 143, 255), (220, 38, 127)
+DIFFERENCES = {
+    MISSED: "missed: foreground predicted as background",
+    INVENTED: "invented: background predicted as foreground",
+    CONFUSED: "confused: one class predicted as another",
+}
 _DIM = 0.35
 _LONGEST = 384  # largest side in pixels; larger images are shrunk
 
@@ -38,13 +38,13 @@ _LONGEST = 384  # largest side in pixels; larger images are shrunk
 def example_of(model: Model, facts: Facts) -> Example:
     """Return an image of a model with its truth, the prediction and the difference, by its entry in `per_image`."""
     data, index = model.selection.data, int(facts["index"])
-    truth, labels = data.label(index), _labels_at(model.predictor, data, index)
-    matrix = confusion_matrix(truth, labels, data.num_classes, ignore_id=data.ignore_id)
+    truth, labels = data.label(index), _labels_at(model, index)
+    words = _in_words(confusion_matrix(truth, labels, data.num_classes, ignore_id=data.ignore_id), data)
     panels = [
         _image_panel(data, index),
         _labels_panel("truth", truth, model),
         _labels_panel("prediction", labels, model),
-        _panel("difference", _in_words(matrix, data), _on(data.image(index), _wrong(truth, labels, data))),
+        panel("difference", words, _on(data.image(index), _wrong(truth, labels, data))),
     ]
     return {"panels": panels, "facts": facts}
 
@@ -52,38 +52,48 @@ def example_of(model: Model, facts: Facts) -> Example:
 def change_of(float32: Model, int8: Model, facts: Facts) -> Example:
     """Return an image with the labels of two models and their difference, by its entry in the `images` of the pair."""
     data, index = int8.selection.data, int(facts["index"])
-    first, second = (_labels_at(each.predictor, data, index) for each in (float32, int8))
+    first, second = _labels_at(float32, index), _labels_at(int8, index)
     words = _in_words(confusion_matrix(first, second, data.num_classes), data, verb="became")
     panels = [
         _image_panel(data, index),
         _labels_panel("FP32", first, int8),
         _labels_panel("INT8", second, int8),
-        _panel("changed", words, _on(data.image(index), [(first != second, CONFUSED)])),
+        panel("changed", words, _on(data.image(index), [(first != second, CONFUSED)])),
     ]
     return {"panels": panels, "facts": facts}
 
 
-def _labels_at(predictor: Predictor, dataset: Dataset, index: int) -> IntegerArray:
+def panel(heading: str, words: str, pixels: UInt8Array) -> dict[str, Any]:
+    """Return a picture uint8 (h, w, 3) for the page: heading (one word), alternative (text), data URI, width, height.
+
+    A large picture is shrunk by averaging, so that thin classes stay visible. Up to 256 colours are stored losslessly
+    as a palette.
+    """
+    image = Image.fromarray(pixels)
+    image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
+    width, height = image.size
+    if image.getcolors(256) is not None:
+        image = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
+    stream = io.BytesIO()
+    image.save(stream, "PNG", optimize=True)
+    data = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    return {"heading": heading, "alternative": f"{heading}: {words}", "data": data, "width": width, "height": height}
+
+
+def _labels_at(model: Model, index: int) -> IntegerArray:
     """Return the labels of a model for one image, (h, w) at the size of its truth."""
-    if predictor.answer_image is not None:
-        return predictor.answer_image(dataset.image(index))[0]
-    size = predictor.contract.height, predictor.contract.width
-    labels = predictor.predict_batch(dataset.images([index], size=size))[0]
-    return resize_labels(labels, *dataset.label(index).shape)
+    data = model.selection.data
+    return resize_labels(labels_of(model.predictor, data, index), *data.label(index).shape)
 
 
 def _wrong(truth: IntegerArray, labels: IntegerArray, data: Dataset) -> list[Layer]:
     """Return the wrong pixels of each kind; ignored pixels are never wrong."""
-    wrong = truth != labels
-    if data.ignore_id is not None:
-        wrong &= truth != data.ignore_id
-    background = data.background_id
-    if background is None:
-        return [(wrong, CONFUSED)]
-    return [(wrong, CONFUSED), (wrong & (labels == background), MISSED), (wrong & (truth == background), INVENTED)]
+    wrong = (truth != labels) & (truth != data.ignore_id)
+    missed, invented = wrong & (labels == data.background_id), wrong & (truth == data.background_id)
+    return [(wrong, CONFUSED), (missed, MISSED), (invented, INVENTED)]
 
 
-def _in_words(matrix: npt.NDArray[np.int64], data: Dataset, *, verb: str = "predicted as") -> str:
+def _in_words(matrix: Int64Array, data: Dataset, *, verb: str = "predicted as") -> str:
     """Return a text with the number of differing pixels and the most frequent pairs of classes."""
     total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
     if not wrong:
@@ -94,9 +104,8 @@ def _in_words(matrix: npt.NDArray[np.int64], data: Dataset, *, verb: str = "pred
 
 
 def _on(image: UInt8Array, layers: Sequence[Layer]) -> UInt8Array:
-    """Return the dimmed image at the size of the layers, with the pixels of each layer in its colour."""
-    height, width = layers[0][0].shape
-    shown: UInt8Array = np.rint(fit(gray_to_rgb(image), (height, width)) * _DIM).astype(np.uint8)
+    """Return the dimmed image with the pixels of each layer in its colour."""
+    shown: UInt8Array = np.rint(gray_to_rgb(image) * _DIM).astype(np.uint8)
     for mask, color in layers:
         shown[mask] = color
     return shown
@@ -107,27 +116,10 @@ def _labels_panel(heading: str, labels: IntegerArray, model: Model) -> dict[str,
     present = [int(value) for value in np.unique(labels) if value not in (data.background_id, data.ignore_id)]
     names = ", ".join(data.class_names[value] for value in present)
     words = f"classes {names}" if names else "only background"
-    return _panel(heading, words, color_labels(labels, palette, ignore_id=data.ignore_id))
+    return panel(heading, words, color_labels(labels, palette, ignore_id=data.ignore_id))
 
 
 def _image_panel(data: Dataset, index: int) -> dict[str, Any]:
     image, kind = data.image(index), "grey" if data.channels == 1 else "colour"
     words = f"{data.sample_names[index]}, {kind}, {image.shape[0]} x {image.shape[1]} pixels"
-    return _panel("image", words, gray_to_rgb(image))
-
-
-def _panel(heading: str, words: str, pixels: UInt8Array) -> dict[str, Any]:
-    factor = min(1, _LONGEST / max(pixels.shape))
-    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
-    data = data_uri(fit(pixels, (height, width)))
-    return {"heading": heading, "alternative": f"{heading}: {words}", "data": data, "width": width, "height": height}
-
-
-def data_uri(pixels: UInt8Array) -> str:
-    """Return uint8 (h, w, 3) pixels as a data URI with a PNG; up to 256 colours are stored losslessly as a palette."""
-    image = Image.fromarray(pixels)
-    if image.getcolors(256) is not None:
-        image = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    return panel("image", words, gray_to_rgb(image))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segtool.contract import ModelContract
-from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import ModelFileError
-from segtool.evaluate.selection import Selection, refuse_other_classes, select
+from segtool.evaluate.selection import Selection, parts_of, refuse_other_classes, select
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME, RUN_NAME, ModelSource, Run, find_model, read_run
 from segtool.models.shipped import default_model
 from segtool.report.page.options import ReportOptions
+from segtool.text import short_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,7 @@ def find_model_files(models: Sequence[Path]) -> list[ModelSource]:
 
 
 def open_models(sources: Sequence[ModelSource], options: ReportOptions) -> tuple[list[Model], str]:
-    """Open the models and select the images that each is scored on; also return the note of `_select`.
-
-    An .onnx file is first tried in a separate process.
-    """
+    """Open the models and select the images that each is scored on; also return the note of `_select`."""
     exported = any(source.kind == "onnx" for source in sources)
     if not exported and (options.provider != "auto" or options.threads is not None or options.runs is not None):
         raise ModelFileError(
@@ -60,14 +57,8 @@ def open_models(sources: Sequence[ModelSource], options: ReportOptions) -> tuple
     selections, note = _select(predictors, data=options.data, part=options.split)
     for predictor, selection in zip(predictors, selections, strict=True):
         refuse_other_classes(predictor.contract, selection.data)
-    opened = zip(sources, _labels(sources), predictors, selections, strict=True)
+    opened = zip(sources, short_names([source.path for source in sources]), predictors, selections, strict=True)
     return [Model(*each) for each in opened], note
-
-
-def same_images(first: Selection, second: Selection) -> bool:
-    """Return whether two selections are the same images of the same data."""
-    same_data = first.data is second.data or first.data.fingerprint() == second.data.fingerprint()
-    return same_data and _same(first.indices, second.indices)
 
 
 def training_facts(contract: ModelContract, selection: Selection) -> dict[str, Any]:
@@ -80,15 +71,11 @@ def training_facts(contract: ModelContract, selection: Selection) -> dict[str, A
     known = contract.split or {"train", "val"} <= (data.splits or {}).keys()
     if not own or not known:
         return {"own_data": own, "own_part": own, "trained_on": None}
-    parts: Split = split(
-        data,
-        val_fraction=contract.split.get("val_split", VAL_SPLIT),
-        test_fraction=contract.split.get("test_split", 0.0),
-        seed=contract.split.get("seed", 0),
-    )
+    parts = parts_of(data, contract.split)
+    part = None if selection.part == "all" else getattr(parts, selection.part)
     return {
         "own_data": True,
-        "own_part": selection.part == "all" or _same(selection.indices, getattr(parts, selection.part)),
+        "own_part": part is None or selection.same_images(replace(selection, indices=part)),
         "trained_on": int(np.isin(selection.indices, parts.train).sum()),
     }
 
@@ -128,17 +115,8 @@ def _refuse_unfinished(run: Run) -> None:
     )
 
 
-def _labels(sources: Sequence[ModelSource]) -> list[str]:
-    """Return the shortest unique names of the files: the name, the name with its folder, or the full path."""
-    paths = [source.path for source in sources]
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        names = [f"{path.resolve().parent.name}/{path.name}" for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
-
-
 def _open(source: ModelSource, options: ReportOptions) -> Predictor:
-    """Open a model; a trained network takes no provider or threads."""
+    """Open a model: an .onnx file first in a separate process; a trained network without provider and threads."""
     if source.kind == "keras":
         return open_predictor(source.path)
     return open_predictor(
@@ -160,32 +138,30 @@ def _select(predictors: Sequence[Predictor], *, data: str | None, part: str | No
     own = _own(predictors, data=data, part=part)
     if data is None:
         return own, ""
-    trained = [place for place, each in enumerate(own) if _is_own(predictors[place].contract, each)]
-    first = trained[0] if trained else 0
-    shared = _common([own[place] for place in trained]) or own[first]
-    if all(same_images(shared, each) for each in own):
+    trained = [each for predictor, each in zip(predictors, own, strict=True) if _is_own(predictor.contract, each)]
+    first = trained[0] if trained else own[0]
+    shared = _common(trained) or first
+    if all(shared.same_images(each) for each in own):
         return [shared] * len(own), ""
-    if len(trained) > 1 and not same_images(shared, own[first]):
+    if not shared.same_images(first):
         rule = "which are in this part for each model that was trained on the data"
     else:
-        rule = f"as split for {predictors[first].path}"
+        rule = f"as split for {predictors[own.index(first)].path}"
     images = f"{len(shared.indices)} images of {data}, part {shared.part}"
     return [shared] * len(own), f"The models use different splits of the data; all are scored on {images}, {rule}."
 
 
 def _own(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> list[Selection]:
     """Return the images of each model by its own split; models of one run share them."""
-    found: dict[str, Selection] = {}
     keys = [repr((each.path.parent, each.contract.split, each.contract.data_fingerprint)) for each in predictors]
-    for key, predictor in zip(keys, predictors, strict=True):
-        if key not in found:
-            found[key] = select([predictor], data=data, part=part)
+    distinct = dict(zip(keys, predictors, strict=True))
+    found = {key: select([predictor], data=data, part=part) for key, predictor in distinct.items()}
     return [found[key] for key in keys]
 
 
 def _common(selections: Sequence[Selection]) -> Selection | None:
     """Return the images that several selections of the same data have in common; None if there are none."""
-    if not selections or len({each.data.fingerprint() for each in selections}) > 1:
+    if len({each.data.fingerprint() for each in selections}) != 1:
         return None
     first = selections[0]
     inside = np.all([np.isin(first.indices, each.indices) for each in selections], axis=0)
@@ -194,7 +170,3 @@ def _common(selections: Sequence[Selection]) -> Selection | None:
 
 def _is_own(contract: ModelContract, selection: Selection) -> bool:
     return bool(contract.data_fingerprint) and contract.data_fingerprint == selection.data.fingerprint()
-
-
-def _same(first: Any, second: Any) -> bool:
-    return np.array_equal(np.sort(first), np.sort(second))

@@ -22,17 +22,14 @@ class ReportOptions:
     data, split
         As in `segtool.evaluate.evaluate.EvaluateOptions`, for every model.
     provider, provider_options, threads
-        As in `segtool.load`, for scores and latency. Without `threads`, latency is measured with OMP_NUM_THREADS
-        threads if that is set, else with one.
-    latency
-        Whether latency is measured, which takes most of the time of a report.
-    runs
-        Number of timed runs of each model; None for `RUNS`.
+        As in `segtool.load`, for scores and latency. Without `threads`, latency uses OMP_NUM_THREADS or one thread.
+    latency, runs
+        Whether latency is measured, and the number of timed runs of each model; None for `RUNS`.
     samples
         Number of worst, of best, and of most changed images (FP32 against INT8) to show.
     out
-        The HTML file. None means report.html, in the run folder if all models are of one run, else in the current
-        folder. The figures are also written as JSON, to the name of the page plus .json.
+        The HTML file; its JSON has the same name plus .json. None means report.html, in the run folder if all models
+        are of one run, else in the current folder.
     plots
         Folder for the charts as SVG and PNG; None for no chart files.
     overwrite

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from segtool.array_types import IntegerArray
+from segtool.array_types import Int64Array, IntegerArray
 from segtool.benchmark.latency import RUNS_A_TURN
 from segtool.benchmark.statistics import ratio_of_turns
 from segtool.metrics import confusion_matrix
-from segtool.report.page.models import Model, same_images
+from segtool.report.page.models import Model
 
 Facts = Mapping[str, Any]
 _LISTED = 12  # images with the most changed labels
@@ -21,34 +20,27 @@ _LISTED = 12  # images with the most changed labels
 
 @dataclass
 class Pair:
-    """An FP32 file and the INT8 file made from it, by their ids, and the differences between their labels.
-
-    Attributes
-    ----------
-    moves
-        int64 (K, K): pixels by the label of the FP32 and of the INT8 file.
-    images
-        The index, the name and the number of changed pixels of each image with a change.
-    """
+    """An FP32 file and the INT8 file made from it, by their ids, and the differences between their labels."""
 
     float32: int
     int8: int
-    moves: npt.NDArray[np.int64]
-    images: list[tuple[int, str, int]] = field(default_factory=list)
+    moves: Int64Array
+    """(K, K): pixels by the label of the FP32 and of the INT8 file."""
+    images: list[Facts] = field(default_factory=list)
+    """The images with a change: index, name, number of changed pixels."""
 
     def add(self, index: int, name: str, first: IntegerArray, second: IntegerArray) -> None:
         """Count the labels (h, w) of both files for one image."""
         moves = confusion_matrix(first, second, len(self.moves))
         self.moves += moves
         if changed := _off_diagonal(moves):
-            self.images.append((index, name, changed))
+            self.images.append({"index": index, "image": name, "changed_pixels": changed})
 
     def to_dict(self, models: Sequence[Facts], names: Sequence[str]) -> dict[str, Any]:
         """Return the entry of ``pairs``."""
         first, second = models[self.float32], models[self.int8]
         keys = ("foreground_mean_iou", "foreground_mean_dice", "pixel_accuracy")
         pixels, changed = int(self.moves.sum()), _off_diagonal(self.moves)
-        most = sorted(self.images, key=lambda item: (-item[2], item[0]))[:_LISTED]
         return {
             "float32": self.float32,
             "int8": self.int8,
@@ -57,7 +49,7 @@ class Pair:
             "changed_pixels": changed,
             "agreement": 1 - changed / pixels,
             "changed_images": len(self.images),
-            "images": [{"index": index, "image": name, "changed_pixels": count} for index, name, count in most],
+            "images": sorted(self.images, key=lambda each: (-each["changed_pixels"], each["index"]))[:_LISTED],
             "moves": largest_confusions(self.moves, names),
             "speed": _speed_ratio(first["benchmark"], second["benchmark"]),
         }
@@ -70,15 +62,13 @@ def find_pairs(models: Sequence[Model], digests: Sequence[str]) -> list[Pair]:
     for int8, contract in enumerate(contracts):
         for float32, digest in enumerate(digests):
             made_from = contract.quantization.get("float32_sha256") == digest
-            if made_from and same_images(models[float32].selection, models[int8].selection):
+            if made_from and models[float32].selection.same_images(models[int8].selection):
                 pairs.append(Pair(float32, int8, np.zeros((contract.num_classes, contract.num_classes), np.int64)))
                 break
     return pairs
 
 
-def largest_confusions(
-    matrix: npt.NDArray[np.int64], class_names: Sequence[str], *, most: int = 8
-) -> list[dict[str, Any]]:
+def largest_confusions(matrix: Int64Array, class_names: Sequence[str], *, most: int = 8) -> list[dict[str, Any]]:
     """Return the pairs of different classes with the most pixels, the largest first: from, to, pixels."""
     off = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
     order = np.argsort(-off, axis=None, kind="stable")[:most].tolist()
@@ -90,7 +80,7 @@ def largest_confusions(
     ]
 
 
-def _off_diagonal(matrix: npt.NDArray[np.int64]) -> int:
+def _off_diagonal(matrix: Int64Array) -> int:
     return int(matrix.sum() - np.trace(matrix))
 
 
@@ -98,7 +88,5 @@ def _speed_ratio(float32: Facts | None, int8: Facts | None) -> dict[str, float] 
     """Return the speed-up of INT8 with its 95 % interval, from two interleaved entries; None if one is missing."""
     if not float32 or not int8:
         return None
-    turns = [
-        np.split(np.asarray(row["samples_ms"]), range(RUNS_A_TURN, row["n"], RUNS_A_TURN)) for row in (float32, int8)
-    ]
-    return asdict(ratio_of_turns(*turns))
+    cuts = range(RUNS_A_TURN, float32["n"], RUNS_A_TURN)
+    return asdict(ratio_of_turns(*(np.split(np.asarray(row["samples_ms"]), cuts) for row in (float32, int8))))

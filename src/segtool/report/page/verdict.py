@@ -22,10 +22,7 @@ _FEW_IMAGES = 50
 
 @dataclass(frozen=True)
 class Check:
-    """One check of a model: its name, status, the figures in words, and a note on their meaning.
-
-    The status "note" is information that does not change a verdict of yes.
-    """
+    """One check of a model: its figures in words, and a note on their meaning; "note" changes no verdict of yes."""
 
     name: str
     status: Status
@@ -67,7 +64,7 @@ def incomparable(models: Sequence[Facts]) -> str:
     """Return why the accuracies of the accepted models are not comparable; empty if they are."""
     usable = [each for each in models if each["verdict"]["answer"] != "no"]
     if len({_images_of(each) for each in usable}) > 1:
-        scored = "; ".join(f"{each['label']} on {_scored_on(each['evaluation'])}" for each in usable)
+        scored = "; ".join(f"{each['label']} on {scored_on(each['evaluation'])}" for each in usable)
         return (
             f"The models were scored on different images ({scored}), so their accuracies are not comparable and no "
             "model is named best; pass --data to score all on the same images."
@@ -85,7 +82,8 @@ def _images_of(model: Facts) -> tuple[str, frozenset[int]]:
     return model["evaluation"]["data_fingerprint"], frozenset(each["index"] for each in model["per_image"])
 
 
-def _scored_on(evaluation: Facts) -> str:
+def scored_on(evaluation: Facts) -> str:
+    """Return the images of an evaluation in words."""
     return f"{count_of(evaluation['images'])} of {data_name(evaluation['data'])}, part {evaluation['split']}"
 
 
