@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from segtool.data.listing import Sample
-from segtool.data.problem import Problem
 from segtool.images.decoding import MAX_PIXELS, decoding, is_wide, open_checked, opened
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -30,33 +26,15 @@ _JP2_TRANSFORM = 13
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image file says.
+    """What the header of an image file says."""
 
-    Attributes
-    ----------
-    size
-        (height, width) in pixels, upright: after the orientation is applied.
-    grey
-        Whether the file is grey.
-    orientation
-        The EXIF or TIFF orientation, 1 (as stored) to 8.
-    pages
-        Number of pages or frames of the first one's kind, of which the first is read.
-    alpha
-        Whether the file has an alpha channel.
-    wide
-        Whether its pixels have 16 bits.
-    lossy
-        The name of its format where that changes pixel values, JPEG above all; empty where it keeps them.
-    """
-
-    size: tuple[int, int]
+    size: tuple[int, int]  # (height, width) in pixels, upright: after the orientation is applied
     grey: bool
-    orientation: int = 1
-    pages: int = 1
-    alpha: bool = False
-    wide: bool = False
-    lossy: str = ""
+    orientation: int = 1  # of EXIF or TIFF, 1 (as stored) to 8
+    pages: int = 1  # pages or frames of the kind of the first, which is read
+    alpha: bool = False  # whether the file has an alpha channel
+    wide: bool = False  # whether its pixels have 16 bits
+    lossy: str = ""  # the name of its format where that changes pixel values, JPEG above all
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -65,60 +43,22 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read what the header of an image file says, without decoding its pixels.
-
-    Raises
-    ------
-    DataError
-        The file is missing, empty or no image.
-    """
+    """Read what the header of an image file says; raise a DataError if it is missing, empty or no image."""
     with opened(path) as stream, decoding(str(path)):
         head = stream.read(_HEAD)
         stream.seek(0)
         image = open_checked(stream, str(path), MAX_PIXELS)
         orientation = _orientation(image, stream)
         width, height = _stored_size(image)
-        if orientation >= _SIDEWAYS:
-            width, height = height, width
-        grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), is_wide(image)
-        lossy = _lossy(image, head)  # before the pages are counted, which moves to the last
-        return Header((height, width), grey, orientation, _count_pages(image), alpha, wide, lossy)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A sample with the headers of its two files."""
-
-    sample: Sample
-    image: Header
-    mask: Header
-
-
-def read_pair(sample: Sample) -> Pair:
-    """Read the headers of a sample's two files.
-
-    Raises
-    ------
-    DataError
-        One of them is missing, empty or no image.
-    """
-    return Pair(sample, read_header(sample.image), read_header(sample.mask))
-
-
-def grouped(kind: str, group: Sequence[Pair], message: str, *, warning: bool = False) -> Problem:
-    """Return one problem of several samples."""
-    names = tuple(pair.sample.name for pair in group)
-    return Problem(kind, names[0], message, names if len(names) > 1 else (), warning)
-
-
-def has_or_have(group: Sequence[Pair]) -> str:
-    """Return the verb that goes with the number of samples."""
-    return "has" if len(group) == 1 else "have"
-
-
-def files_like(paths: Sequence[Path]) -> str:
-    """Return patterns for a shell: all files beside these that have their suffixes."""
-    return " ".join(dict.fromkeys(f"{shlex.quote(str(path.parent))}/*{path.suffix}" for path in paths))
+        return Header(
+            size=(width, height) if orientation >= _SIDEWAYS else (height, width),
+            grey=image.mode in _GREY_MODES,
+            orientation=orientation,
+            alpha="A" in image.getbands(),
+            wide=is_wide(image),
+            lossy=_lossy(image, head),
+            pages=_count_pages(image),  # moves to the last page
+        )
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
