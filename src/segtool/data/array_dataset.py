@@ -116,11 +116,11 @@ def _require_range(labels: IntegerArray, classes: Classes, *, source: str) -> No
         if classes.ignore_id is not None:
             wrong &= block != classes.ignore_id
         if wrong.any():
-            sample = part.start + int(np.argwhere(wrong)[0, 0])
             ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
             raise DataError(
-                f"The label map of image {sample} of {source} holds {np.unique(block[wrong]).tolist()[:12]}, expected "
-                f"class ids 0..{count - 1}{ignored}; correct the labels, or name the missing classes or the ignore id."
+                f"The label map of image {part.start + int(np.argwhere(wrong)[0, 0])} of {source} holds "
+                f"{np.unique(block[wrong]).tolist()[:12]}, expected class ids 0..{count - 1}{ignored}; correct the "
+                "labels, or name the missing classes or the ignore id."
             )
 
 

@@ -19,11 +19,9 @@ from segtool.data.classes import (
     Encoding,
     background_of,
     identity_encoding,
-    infer_encoding,
-    is_binary,
     numbered_classes,
-    with_usual_ignore,
 )
+from segtool.data.inferred_classes import infer_encoding, is_binary, with_usual_ignore
 from segtool.data.mask_values import LEAST_SPAN, MaskValues
 from segtool.data.problem import Problem, refuse
 from segtool.errors import DataError

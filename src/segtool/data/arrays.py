@@ -85,20 +85,8 @@ def onehot_to_ids(onehot: AnyArray, *, source: str) -> IntegerArray:
     A pixel that carries several classes gets the lowest of them, as ``argmax`` gives it. A file in M2NIST's layout can
     have such pixels where two digits overlap, so up to `MAX_SHARED_PIXELS` of all pixels are accepted, with a warning.
 
-    Parameters
-    ----------
-    onehot
-        (N, H, W, K) integers, each 0 or 1; may be memory-mapped.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (N, H, W), or uint16 above 256 classes.
-
-    Raises
-    ------
-    DataError
-        Values other than 0 and 1, pixels of no class, or too many pixels of several classes.
+    `onehot` has (N, H, W, K) integers, each 0 or 1, and may be memory-mapped; the ids are uint8 (N, H, W), or uint16
+    above 256 classes. Other values, pixels of no class, or too many pixels of several classes raise a DataError.
     """
     ids = np.empty(onehot.shape[:-1], np.uint8 if onehot.shape[-1] <= 256 else np.uint16)
     shared = 0

@@ -27,14 +27,8 @@ PARTS = ("train", "val", "test")
 class Origin:
     """Where a data set comes from.
 
-    Attributes
-    ----------
-    name
-        Short name, for people.
-    spec
-        The argument of `load_dataset`.
-    provenance
-        How it was made, its licence and the like, as far as it is known.
+    `name` is a short name for people, `spec` the argument of `load_dataset`, and `provenance` says how the data were
+    made, their licence and the like, as far as it is known.
     """
 
     name: str = "arrays"

@@ -62,17 +62,8 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
     parts; not where label maps could not be read), images that are there twice (in two parts where the data set has
     parts; anywhere where it has none, since a random split may tear them apart), and parts that a training refuses.
 
-    Parameters
-    ----------
-    spec
-        As in `segtool.data.loading.load_dataset`.
-    progress
-        Called with (done, total) after each sample.
-
-    Raises
-    ------
-    DataError
-        There is nothing at `spec` that could be a data set at all.
+    `spec` is as in `segtool.data.loading.load_dataset`; `progress` is called with (done, total) after each sample.
+    Raise a DataError if there is nothing at `spec` that could be a data set at all.
     """
     found = open_checkable(spec)
     classes = found.classes

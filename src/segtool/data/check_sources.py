@@ -16,10 +16,11 @@ from segtool.data.array_dataset import array_names
 from segtool.data.array_files import holds_arrays, open_arrays
 from segtool.data.array_loading import array_problems, classes_of
 from segtool.data.arrays import to_integer_labels, to_uint8_images
-from segtool.data.classes import Classes, Encoding, UndescribedError, identity_encoding
+from segtool.data.classes import Classes, Encoding, identity_encoding
 from segtool.data.file_faults import file_problems
 from segtool.data.folder import describe_command, describe_folder
 from segtool.data.header_faults import SampleHeaders, read_headers
+from segtool.data.inferred_classes import UndescribedError
 from segtool.data.layout import find_places
 from segtool.data.listing import Sample, list_samples
 from segtool.data.loading import load_dataset

@@ -31,12 +31,8 @@ class ClassList:
     def description(self, held: Iterable[int], *, grey: bool) -> dict[str, Any] | None:
         """Return the dataset.json that says the same; None where it does not fit the masks.
 
-        Parameters
-        ----------
-        held
-            The values that the masks hold, for a file that gives names alone.
-        grey
-            Whether the masks are grey, so that colours in the file say nothing of them.
+        `held` are the values that the masks hold, for a file that gives names alone. In `grey` masks colours of the
+        file say nothing.
         """
         for key in ("value", "color"):
             if all(key in entry for entry in self.classes) and not (grey and key == "color"):

@@ -66,12 +66,8 @@ def convert(source: Path, out: Path) -> Outlines:
     What no outline covers is background; lines and points are left out. Later outlines lie on earlier ones: those of
     COCO are drawn by falling area.
 
-    Raises
-    ------
-    DataError
-        There are no outlines that can be read, or one does not fit its image.
-    OutputExistsError, OutputWriteError
-        `out` has something in it, or could not be written.
+    Raise a DataError if there are no outlines that can be read or one does not fit its image, and an
+    OutputExistsError if `out` has something in it.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(f"{out} has something in it already and is left as it is; name a new folder.")

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from segtool.data.class_lists import folder_metadata
-from segtool.data.classes import UndescribedError, pack_colors, unpack_color, usually_ignored
+from segtool.data.classes import pack_colors, unpack_color
 from segtool.data.file_faults import file_problems
 from segtool.data.folder import survey_folder
 from segtool.data.header_faults import read_headers
+from segtool.data.inferred_classes import UndescribedError, usually_ignored
 from segtool.data.layout import find_places
 from segtool.data.listing import list_samples
 from segtool.data.listing_faults import renaming
@@ -73,7 +74,7 @@ def propose(folder: Path) -> Proposal:
     if not masks:
         refuse(listing.problems, spec=str(folder))
     refuse(file_problems(folder, [read_headers(sample) for sample in listing.samples]), spec=str(folder))
-    pixels, known, colors = _held(folder, masks, _known(folder, masks))
+    pixels, known, colors = _held(folder, masks)
     if len(pixels) > _MOST:
         raise DataError(
             f"The masks of {folder} hold {len(pixels):,} {'colours' if colors else 'values'}, expected one for each "
@@ -82,25 +83,21 @@ def propose(folder: Path) -> Proposal:
     return _described(pixels, known, colors=colors, masks=len(masks))
 
 
-def _known(folder: Path, masks: Sequence[Path]) -> Metadata | None:
+def _held(folder: Path, masks: Sequence[Path]) -> tuple[Counter[int], Metadata | None, bool]:
+    """Return the pixels of each value or packed colour, what describes these so far, and whether they are colours."""
+    known: Metadata | None = None
     try:
-        return folder_metadata(folder, masks)
+        known = folder_metadata(folder, masks)
     except DataError as error:
         logger.warning("Nothing is kept of what describes the masks so far: %s", error)
-        return None
-
-
-def _held(folder: Path, masks: Sequence[Path], known: Metadata | None) -> tuple[Counter[int], Metadata | None, bool]:
-    """Return the pixels of each value or packed colour, how these are read, and whether they are colours."""
-    if known is None:
-        try:
-            held, known = survey_folder(folder, masks)
-        except (ColorMaskError, UndescribedError):
-            return _colors(masks), None, True
-        return held.pixels, known, False
-    if known.encoding.colors:
-        return _colors(masks), known, True
-    return survey_masks(masks).pixels, known, False
+    if known is not None:
+        colors = known.encoding.colors
+        return _colors(masks) if colors else survey_masks(masks).pixels, known, colors
+    try:
+        held, known = survey_folder(folder, masks)
+    except (ColorMaskError, UndescribedError):
+        return _colors(masks), None, True
+    return held.pixels, known, False
 
 
 def _colors(masks: Sequence[Path]) -> Counter[int]:
@@ -152,12 +149,14 @@ def _names(held: Sequence[int], known: Metadata | None, *, colors: bool) -> tupl
         ignored = _VOC_BORDER if _VOC_BORDER in held else None
     elif known is None:
         ignored = usually_ignored(list(held))
-    for key, label in _keys(known):
-        if known is not None and label == known.classes.ignore_id:
-            ignored = key
-        elif known is not None:
-            ignored = None if ignored == key else ignored
-            names[key] = known.classes.names[label]
+    if known is not None:
+        keys = zip(known.encoding.keys.tolist(), known.encoding.labels.tolist(), strict=True)
+        for key, label in sorted(keys, key=lambda pair: pair[1]):
+            if label == known.classes.ignore_id:
+                ignored = key
+            else:
+                ignored = None if ignored == key else ignored
+                names[key] = known.classes.names[label]
     unnamed = [value for value in held if value != ignored and value not in names]
     for value in unnamed:
         names[value] = _free_name(value, names, two=len(unnamed) == 2 and not known, colors=colors)
@@ -174,14 +173,6 @@ def _free_name(value: int, names: Mapping[int, str], *, two: bool, colors: bool)
     while f"class {number}" in names.values():
         number += 1
     return f"class {number}"
-
-
-def _keys(known: Metadata | None) -> list[tuple[int, int]]:
-    """Return the value or packed colour of each label of a description, in the order of the labels."""
-    if known is None:
-        return []
-    keys = zip(known.encoding.keys.tolist(), known.encoding.labels.tolist(), strict=True)
-    return sorted(keys, key=lambda pair: pair[1])
 
 
 def _json(value: Any) -> str:

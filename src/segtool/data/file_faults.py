@@ -25,10 +25,8 @@ from segtool.images.image_io import read_mask_pixels, read_pixels
 from segtool.images.pixels import range_used, sensor_bits
 from segtool.text import counted
 
-_MOST_LOOKED_AT = 16
-"""Images that are decoded to find their range or what their alpha is, spread evenly over those that may have it."""
-_TRANSLUCENT = 0.2
-"""Share of translucent pixels from which on alpha is taken for a fourth band: a cut-out has them at its edge alone."""
+_MOST_LOOKED_AT = 16  # images that are decoded for their range or alpha, spread evenly over those that may have it
+_TRANSLUCENT = 0.2  # of the pixels, from which on alpha is a fourth band: a cut-out has them at its edge alone
 
 
 def file_problems(folder: Path, samples: Headers) -> list[Problem]:

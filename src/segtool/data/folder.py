@@ -13,17 +13,11 @@ import numpy as np
 from segtool.array_types import IndexArray, IntegerArray, UInt8Array
 from segtool.data.base import PARTS, Dataset, Origin, Size
 from segtool.data.class_lists import folder_metadata, named_by_position
-from segtool.data.classes import (
-    Classes,
-    UndescribedError,
-    identity_encoding,
-    infer_encoding,
-    is_binary,
-    with_usual_ignore,
-)
+from segtool.data.classes import Classes, identity_encoding
 from segtool.data.file_faults import file_problems
 from segtool.data.header_faults import read_headers
 from segtool.data.headers import Header
+from segtool.data.inferred_classes import UndescribedError, infer_encoding, is_binary, with_usual_ignore
 from segtool.data.listing import Sample, list_samples
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, refuse_differing_palettes, survey_masks
 from segtool.data.mask_values import MaskValues
@@ -38,14 +32,7 @@ logger = logging.getLogger(__name__)
 class FolderDataset(Dataset):
     """Image and mask files that are decoded when a sample is asked for.
 
-    Parameters
-    ----------
-    samples, headers
-        The files, and the header of each image.
-    description
-        How masks are read; its channels None to go by the files: grey only where all images are grey.
-    source
-        Where the folder is.
+    `headers` are those of the images. Where the `description` states no channels, images are grey if all files are.
     """
 
     def __init__(
@@ -87,12 +74,8 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
 
     Headers are read at once, so that images and masks of different sizes are found here; pixels only when needed
     (all masks once, where nothing describes which values they hold). `classes` are as in
-    `segtool.data.loading.load_dataset`.
-
-    Raises
-    ------
-    DataError
-        Files without a counterpart, of another size than it, unreadable, or masks whose values are not described.
+    `segtool.data.loading.load_dataset`. Raise a DataError for files without a counterpart, of another size than it, or
+    unreadable, and for masks whose values need a description.
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)

@@ -17,6 +17,7 @@ _SIDEWAYS = 5
 """Orientations from 5 on turn the image by a quarter, which swaps height and width."""
 _PAGED = ("TIFF", "GIF", "WEBP", "PNG")
 """Formats whose pages are samples. The further pictures of a telephone's MPO are previews and depth maps."""
+_LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "AVIF": "AVIF"}
 _PNG_SIGNATURE_BYTES = 8
 _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 _HEAD = 4096  # bytes in which the marks below stand, unless a large colour profile comes before them
@@ -68,11 +69,9 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image, stream: BinaryIO) -> int:
-    if image.format == "PNG" and not _has_late_metadata(stream):
-        # PngImageFile.getexif decodes all pixels first, because metadata may stand behind them.
-        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
-    else:
-        found = image.getexif().get(_ORIENTATION, 1)
+    # PngImageFile.getexif decodes all pixels first, because metadata may stand behind them.
+    late = image.format != "PNG" or _has_late_metadata(stream)
+    found = (image.getexif() if late else Image.Image.getexif(image)).get(_ORIENTATION, 1)
     return found if found in range(1, 9) else 1
 
 
@@ -92,8 +91,8 @@ def _has_late_metadata(stream: BinaryIO) -> bool:
 
 def _lossy(image: Image.Image, head: bytes) -> str:
     kind = str(image.format)
-    if kind in ("JPEG", "MPO", "AVIF"):
-        return "JPEG" if kind == "MPO" else kind
+    if kind in _LOSSY:
+        return _LOSSY[kind]
     if kind == "TIFF" and "jpeg" in str(image.info.get("compression")):
         return "TIFF with JPEG inside"
     if kind == "WEBP" and b"VP8L" not in head:
@@ -104,10 +103,8 @@ def _lossy(image: Image.Image, head: bytes) -> str:
 
 def _count_pages(image: Image.Image) -> int:
     """Return the number of pages; of a TIFF without those that are previews, masks or smaller copies of a page."""
-    if image.format not in _PAGED or getattr(image, "n_frames", 1) == 1:
-        return 1
-    frames = int(getattr(image, "n_frames", 1))
-    if image.format != "TIFF":
+    frames = int(getattr(image, "n_frames", 1)) if image.format in _PAGED else 1
+    if image.format != "TIFF" or frames == 1:
         return frames
     first, count = _stored_size(image), 0
     for frame in range(frames):

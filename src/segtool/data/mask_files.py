@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from segtool.array_types import AnyArray
-from segtool.data.classes import UndescribedError, pack_colors, unpack_color
+from segtool.data.classes import pack_colors, unpack_color
+from segtool.data.inferred_classes import UndescribedError
 from segtool.data.mask_values import Color, MaskValues
 from segtool.errors import DataError
 from segtool.images.image_io import read_mask, read_mask_colors, read_mask_pixels

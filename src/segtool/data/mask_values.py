@@ -11,22 +11,20 @@ import numpy as np
 from PIL import Image
 
 from segtool.array_types import AnyArray, Int64Array, IntegerArray
-from segtool.data.classes import BINARY_CLASSES, BINARY_MAXIMA, Classes, Encoding
+from segtool.data.classes import Classes, Encoding
+from segtool.data.inferred_classes import BINARY_CLASSES, BINARY_MAXIMA
 from segtool.errors import DataError
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 Color = tuple[int, int, int]
-_FLAT = 0.5
-"""Share of a value's pixels that lie in a flat area, from which on it is a class and no mixture of two."""
-_MIXED = 0.5
-"""Share of a value's pixels that lie between their neighbours, from which on it is a mixture of two classes."""
-_MOSTLY = 0.5
-"""Share of the values that are no class that must be mixtures: small objects of many classes touch each other too."""
-_LEAST_SOFT = 3  # values: fewer may be classes that are thin everywhere
-_LEAST_BLURRED = 8  # the same where only one value is flat
 LEAST_SPAN = 16
 """Between the lowest and the highest value of soft masks; mixtures of ids that are closer cannot be recognised."""
+_FLAT = 0.5  # of a value's pixels that lie in a flat area, from which on it is a class and no mixture of two
+_MIXED = 0.5  # of a value's pixels that lie between their neighbours, from which on it is a mixture of two classes
+_MOSTLY = 0.5  # of the values that are no class must be mixtures: small objects of many classes touch each other too
+_LEAST_SOFT = 3  # values: fewer may be classes that are thin everywhere
+_LEAST_BLURRED = 8  # the same where only one value is flat
 _BAND = 40  # how far from 0 and from the maximum a lossy format moves the values of a binary mask
 _NEAR = 12  # values: a blur ends in bands of these beside the class that it comes from
 _MOST_IN_A_SET = 4  # values: masks with more of them are no binary masks
@@ -38,28 +36,15 @@ class SoftMasksError(DataError):
 
 
 class MaskValues:
-    """What the masks of a data set hold, gathered one mask at a time.
-
-    Attributes
-    ----------
-    first
-        Each value, with the name of the first mask that holds it.
-    pixels, flat, between
-        Pixels of each value; those of them that have the same value to the right and below; and those that lie between
-        the lowest and the highest value of their eight neighbours.
-    sets
-        How many masks hold exactly these values, for sets of a few.
-    colors
-        For each value in palette files, its colours, each with the first mask that has it.
-    """
+    """What the masks of a data set hold, gathered one mask at a time."""
 
     def __init__(self) -> None:
-        self.first: dict[int, str] = {}
-        self.pixels: Counter[int] = Counter()
-        self.flat: Counter[int] = Counter()
-        self.between: Counter[int] = Counter()
-        self.sets: Counter[frozenset[int]] = Counter()
-        self.colors: dict[int, dict[Color, Path]] = {}
+        self.first: dict[int, str] = {}  # each value, with the name of the first mask that holds it
+        self.pixels: Counter[int] = Counter()  # of each value
+        self.flat: Counter[int] = Counter()  # those of them that have the same value to the right and below
+        self.between: Counter[int] = Counter()  # those between the lowest and the highest of their eight neighbours
+        self.sets: Counter[frozenset[int]] = Counter()  # masks that hold exactly these values, for sets of a few
+        self.colors: dict[int, dict[Color, Path]] = {}  # of each value in palette files, each with its first mask
 
     @classmethod
     def of_arrays(cls, labels: IntegerArray, names: Iterable[str]) -> MaskValues:
