@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segtool.data.digits import load_digits
-from segtool.data.generator import compose, generate
+from segtool.data.generator import compose, generate, load_digits
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 

@@ -47,10 +47,10 @@ def make(*, out: Path, count: int, seed: int, ids: bool, overwrite: bool, as_jso
 @json_option
 def info(*, spec: str, as_json: bool) -> None:
     """Describe the data set SPEC: images, sizes, classes and their frequencies."""
-    from segtool.data.describe import describe
+    from segtool.data.info import dataset_facts
     from segtool.data.loading import load_dataset
 
-    facts = describe(load_dataset(spec))
+    facts = dataset_facts(load_dataset(spec))
     if as_json:
         emit_json("data info", facts)
         return
@@ -112,8 +112,8 @@ def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
     It lists each value or colour in the masks with its percentage of the pixels, and the ignored ones. Facts from an
     existing dataset.json, labelmap.txt, class_dict.csv, _classes.csv or classes.txt are kept.
     """
+    from segtool.data.describe import write_proposal
     from segtool.data.metadata import FILE_NAME
-    from segtool.data.proposal import write_proposal
 
     found = write_proposal(folder, overwrite=overwrite)
     path = folder / FILE_NAME

@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from segtool.array_types import AnyArray, IndexArray, IntegerArray, UInt8Array
 from segtool.data.arrays import blocks, narrow_labels, to_integer_labels, to_uint8_images
-from segtool.data.base import Dataset, Origin, Size, show_size
+from segtool.data.base import PARTS, Dataset, Origin, Size, show_size
 from segtool.data.classes import Classes
+from segtool.data.problem import Problem
 from segtool.errors import DataError
 from segtool.text import counted
-
-SPLIT_NAMES = ("train", "val", "test")
 
 
 class ArrayDataset(Dataset):
@@ -37,7 +36,7 @@ class ArrayDataset(Dataset):
     Raises
     ------
     DataError
-        Numbers or sizes that differ, float images, labels out of range.
+        Numbers or sizes that differ, float images, labels out of range, splits that overlap or are out of range.
     """
 
     def __init__(
@@ -52,7 +51,8 @@ class ArrayDataset(Dataset):
         super().__init__(classes=classes, source=source or Origin(), splits=splits)
         self._images = to_uint8_images(images, source=self.spec)
         raw = to_integer_labels(labels, source=self.spec)
-        require_matching(self._images, raw, source=self.spec)
+        for problem in mismatches(self._images, raw, spec=self.spec):
+            raise DataError(problem.message)
         _require_range(raw, classes, source=self.spec)
         self._labels = narrow_labels(raw, classes.largest_label)
         self.sample_names = array_names(len(self._images))
@@ -90,28 +90,22 @@ def array_names(count: int) -> list[str]:
     return [f"image_{index:05d}" for index in range(count)]
 
 
-def require_matching(images: AnyArray, labels: AnyArray, *, source: str) -> None:
-    """Refuse images (N, H, W, C) and labels (N, H, W) of different numbers or sizes."""
-    if len(images) != len(labels):
-        raise DataError(count_message(images, labels, source=source))
+def mismatches(images: AnyArray, labels: AnyArray, *, spec: str) -> list[Problem]:
+    """Return that images (N, H, W, C) and labels (N, H, W) are of different numbers or sizes."""
+    found = []
     if images.shape[1:3] != labels.shape[1:3]:
-        raise DataError(sizes_message(images, labels, source=source))
-
-
-def count_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:
-    """Return the sentence on different numbers of images and labels."""
-    return (
-        f"{source} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; make "
-        "the two arrays equally long."
-    )
-
-
-def sizes_message(images: AnyArray, labels: AnyArray, *, source: str) -> str:
-    """Return the sentence on images (N, H, W, C) and labels (N, H, W) of different sizes."""
-    return (
-        f"The images of {source} are {show_size(images.shape[1:3])} and its label maps "
-        f"{show_size(labels.shape[1:3])} (height x width), expected the same size; crop or resize one of them."
-    )
+        message = (
+            f"The images of {spec} are {show_size(images.shape[1:3])} and its label maps "
+            f"{show_size(labels.shape[1:3])} (height x width), expected the same size; crop or resize one of them."
+        )
+        found.append(Problem("size", spec, message))
+    if len(images) != len(labels):
+        message = (
+            f"{spec} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; "
+            "make the two arrays equally long."
+        )
+        found.append(Problem("missing", spec, message))
+    return found
 
 
 def _require_range(labels: IntegerArray, classes: Classes, *, source: str) -> None:
@@ -122,17 +116,17 @@ def _require_range(labels: IntegerArray, classes: Classes, *, source: str) -> No
         if classes.ignore_id is not None:
             wrong &= block != classes.ignore_id
         if wrong.any():
-            sample = part.start + int(np.argwhere(wrong)[0, 0])
             ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
             raise DataError(
-                f"The label map of image {sample} of {source} holds {np.unique(block[wrong]).tolist()[:12]}, expected "
-                f"class ids 0..{count - 1}{ignored}; correct the labels, or name the missing classes or the ignore id."
+                f"The label map of image {part.start + int(np.argwhere(wrong)[0, 0])} of {source} holds "
+                f"{np.unique(block[wrong]).tolist()[:12]}, expected class ids 0..{count - 1}{ignored}; correct the "
+                "labels, or name the missing classes or the ignore id."
             )
 
 
 def _require_splits(splits: Mapping[str, IndexArray] | None, count: int, source: str) -> None:
     for name, part in (splits or {}).items():
-        if name not in SPLIT_NAMES or (part.size and (part.min() < 0 or part.max() >= count)):
+        if name not in PARTS or (part.size and (part.min() < 0 or part.max() >= count)):
             raise DataError(
                 f"The split {name!r} of {source} is not usable with its {counted(count, 'image')}, expected train, val "
                 f"or test with indices 0..{count - 1}; give others."

@@ -1,30 +1,78 @@
-"""Opening .npy and .npz files, whatever is in them, without ever unpickling."""
+"""Data sets in files of arrays, opened without checking what is in them and without ever unpickling.
+
+M2NIST is a folder with combined.npy, (N, 64, 84) with values 0..255, and segmented.npy, one-hot (N, 64, 84, 11) or an
+id map (N, 64, 84). Both may be int64 (the one-hot file then has 2.4 GB), so they are memory-mapped and converted block
+by block. Source: Farhan Ahmad, "M2NIST", Kaggle farhanhubble/multimnistm2nist, CC BY-SA 4.0.
+
+An .npz archive has the arrays ``images`` and ``labels``, and optionally ``class_names``.
+"""
 
 from __future__ import annotations
 
 import math
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from segtool.array_types import AnyArray
+from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
 from segtool.errors import DataError
 from segtool.images.npy import READ_ERRORS, open_npy, require_file, unreadable
 from segtool.machine.memory import available_memory
 
-__all__ = ["open_npy", "open_npz"]
+IMAGES_FILE = "combined.npy"
+LABELS_FILE = "segmented.npy"
+
+
+@dataclass(frozen=True)
+class RawArrays:
+    """The arrays of a file, not yet checked, and what describes them."""
+
+    images: AnyArray  # as they lie in the file, like labels; may be memory-mapped
+    labels: AnyArray
+    metadata: Metadata | None = None  # the dataset.json beside them
+    class_names: tuple[str, ...] | None = None  # names that the file itself gives
+
+
+def holds_arrays(path: Path) -> bool:
+    """Return whether a path is an .npz archive, or a folder with at least one of M2NIST's two files."""
+    if path.is_file():
+        return path.suffix.lower() == ".npz"
+    return (path / IMAGES_FILE).exists() or (path / LABELS_FILE).exists()
+
+
+def open_arrays(path: Path) -> RawArrays:
+    """Open what `holds_arrays`; a dataset.json in the folder, or beside the archive, or its .json describes it.
+
+    Raise a DataError if a file is missing or damaged, or lacks an array.
+    """
+    if path.is_dir():
+        images, labels = open_npy(path / IMAGES_FILE), open_npy(path / LABELS_FILE)
+        return RawArrays(images, labels, find_metadata(path / FILE_NAME))
+    arrays = open_npz(path, ("images", "labels"), ("class_names",))
+    metadata = find_metadata(path.with_suffix(".json"), path.parent / FILE_NAME)
+    return RawArrays(arrays["images"], arrays["labels"], metadata, _names(arrays.get("class_names"), path))
+
+
+def _names(array: AnyArray | None, path: Path) -> tuple[str, ...] | None:
+    if array is None:
+        return None
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise DataError(
+            f"class_names in {path} is {array.dtype} of shape {array.shape}, expected a list of strings; "
+            "save it as numpy.array([...], dtype=str)."
+        )
+    return tuple(str(name) for name in array)
 
 
 def open_npz(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, AnyArray]:
     """Return the arrays `keys` of an .npz file, and those of `optional` that are there.
 
-    Raises
-    ------
-    DataError
-        The file is missing, damaged, not an .npz archive, lacks a key, or holds Python objects.
+    Raise a DataError if it is missing, damaged, not an .npz archive, lacks a key, or holds Python objects.
     """
     require_file(path)
     try:

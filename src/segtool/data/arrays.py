@@ -7,12 +7,11 @@ import mmap
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-from segtool.array_types import AnyArray, IntegerArray
+from segtool.array_types import AnyArray, Int64Array, IntegerArray, UInt8Array
 from segtool.errors import DataError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 32 * 2**20
 """Largest piece of an array that is held in memory while it is converted."""
@@ -25,14 +24,7 @@ def blocks(array: AnyArray, *, row_bytes: int | None = None) -> Iterator[slice]:
     """Yield slices along the first axis, each of one row at least and of at most `BLOCK_BYTES` beyond that.
 
     The pages of a memory-mapped array are given back after each block, so that a file larger than memory does not
-    fill it.
-
-    Parameters
-    ----------
-    array
-        What is taken apart.
-    row_bytes
-        Memory that one row needs, where that is not its own size.
+    fill it. `row_bytes` is the memory that one row needs, where that is not its own size.
     """
     step = max(1, BLOCK_BYTES // max(1, row_bytes or array.nbytes // max(1, len(array))))
     for start in range(0, len(array), step):
@@ -40,20 +32,11 @@ def blocks(array: AnyArray, *, row_bytes: int | None = None) -> Iterator[slice]:
         _release(array)
 
 
-def to_uint8_images(array: AnyArray, *, source: str) -> npt.NDArray[np.uint8]:
+def to_uint8_images(array: AnyArray, *, source: str) -> UInt8Array:
     """Return images as uint8 (N, H, W, C); a uint8 array is not copied, so it stays memory-mapped.
 
-    Parameters
-    ----------
-    array
-        (N, H, W), (N, H, W, 1) or (N, H, W, 3) of any integer type with values 0..255.
-    source
-        Where the array comes from, for errors.
-
-    Raises
-    ------
-    DataError
-        Another shape, a type that is not an integer, or values outside 0..255.
+    `array` is (N, H, W), (N, H, W, 1) or (N, H, W, 3) of any integer type with values 0..255; anything else raises a
+    DataError that names `source`.
     """
     _refuse_objects(array, source)
     if array.ndim == 3:
@@ -76,10 +59,7 @@ def to_uint8_images(array: AnyArray, *, source: str) -> npt.NDArray[np.uint8]:
 def to_integer_labels(array: AnyArray, *, source: str) -> IntegerArray:
     """Return raw integer labels (N, H, W) from an id map or from a one-hot array (N, H, W, K).
 
-    Raises
-    ------
-    DataError
-        Another shape, a type that is not an integer, or a one-hot array that is not one.
+    Another shape, a type that is not an integer, or a one-hot array that is not one raises a DataError.
     """
     _refuse_objects(array, source)
     if array.dtype.kind == "b":
@@ -105,19 +85,8 @@ def onehot_to_ids(onehot: AnyArray, *, source: str) -> IntegerArray:
     A pixel that carries several classes gets the lowest of them, as ``argmax`` gives it. A file in M2NIST's layout can
     have such pixels where two digits overlap, so up to `MAX_SHARED_PIXELS` of all pixels are accepted, with a warning.
 
-    Parameters
-    ----------
-    onehot
-        (N, H, W, K) integers, each 0 or 1; may be memory-mapped.
-
-    Returns
-    -------
-    uint8 (N, H, W), or uint16 above 256 classes.
-
-    Raises
-    ------
-    DataError
-        Values other than 0 and 1, pixels of no class, or too many pixels of several classes.
+    `onehot` has (N, H, W, K) integers, each 0 or 1, and may be memory-mapped; the ids are uint8 (N, H, W), or uint16
+    above 256 classes. Other values, pixels of no class, or too many pixels of several classes raise a DataError.
     """
     ids = np.empty(onehot.shape[:-1], np.uint8 if onehot.shape[-1] <= 256 else np.uint16)
     shared = 0
@@ -131,7 +100,7 @@ def onehot_to_ids(onehot: AnyArray, *, source: str) -> IntegerArray:
             "several classes at once; give each pixel exactly one class."
         )
     if shared:
-        log.warning("%s: %d pixels carry several classes; each was given the lowest of them.", source, shared)
+        logger.warning("%s: %d pixels carry several classes; each was given the lowest of them.", source, shared)
     return ids
 
 
@@ -140,7 +109,7 @@ def narrow_labels(labels: IntegerArray, largest: int) -> IntegerArray:
     return labels.astype(np.uint8 if largest <= 255 else np.uint16, copy=False)
 
 
-def distinct_values(array: IntegerArray) -> npt.NDArray[np.int64]:
+def distinct_values(array: IntegerArray) -> Int64Array:
     """Return the sorted distinct values of an integer array, found block by block, as int64."""
     found: set[int] = set()
     for part in blocks(array):
@@ -159,7 +128,7 @@ def _release(array: AnyArray) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _narrow_images(array: AnyArray, source: str) -> npt.NDArray[np.uint8]:
+def _narrow_images(array: AnyArray, source: str) -> UInt8Array:
     images = np.empty(array.shape, np.uint8)
     for part in blocks(array):
         block = np.asarray(array[part])
@@ -192,8 +161,8 @@ def _count_shared(block: AnyArray, *, first: int, source: str) -> int:
 def _range(array: AnyArray) -> str:
     if array.dtype.kind not in "fb":
         return "that are no numbers"
-    pieces = [np.asarray(array[part]) for part in blocks(array)][:1]
-    return f"{float(pieces[0].min()):g}..{float(pieces[0].max()):g}"
+    first = np.asarray(array[next(blocks(array))])
+    return f"{float(first.min()):g}..{float(first.max()):g}"
 
 
 def _refuse_objects(array: AnyArray, source: str) -> None:

@@ -19,20 +19,16 @@ from segtool.images.image_io import resize_labels
 from segtool.images.pixels import resize_image
 
 Size = tuple[int, int]
+PARTS = ("train", "val", "test")
+"""The names that predefined parts may have."""
 
 
 @dataclass(frozen=True)
 class Origin:
     """Where a data set comes from.
 
-    Attributes
-    ----------
-    name
-        Short name, for people.
-    spec
-        What `load_dataset` was given.
-    provenance
-        How it was made, its licence and the like, as far as it is known.
+    `name` is a short name for people, `spec` the argument of `load_dataset`, and `provenance` says how the data were
+    made, their licence and the like, as far as it is known.
     """
 
     name: str = "arrays"
@@ -47,8 +43,8 @@ class Dataset(ABC):
     ----------
     classes
         The names and special ids; also as `class_names`, `background_id` and `ignore_id`.
-    source
-        Where it comes from; also as `name`, `spec` and `provenance`.
+    name, spec, provenance
+        Where it comes from, as in `Origin`.
     splits
         Predefined index arrays by name ("train", "val", "test"); None where there are none.
     sample_names
@@ -59,41 +55,14 @@ class Dataset(ABC):
 
     def __init__(self, *, classes: Classes, source: Origin, splits: Mapping[str, npt.ArrayLike] | None = None) -> None:
         self.classes = classes
-        self.source = source
+        self.class_names = classes.names
+        self.background_id = classes.background_id
+        self.ignore_id = classes.ignore_id
+        self.name, self.spec, self.provenance = source.name, source.spec, source.provenance
         self.splits = None if splits is None else {name: np.asarray(part, np.intp) for name, part in splits.items()}
         self.sample_names: list[str] = []
         self.channels = 1
         self._fingerprint: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Short name, for people."""
-        return self.source.name
-
-    @property
-    def spec(self) -> str:
-        """What `load_dataset` was given."""
-        return self.source.spec
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """How the data were made, their licence and the like, as far as it is known."""
-        return self.source.provenance
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Name of class id 0, 1, ..."""
-        return self.classes.names
-
-    @property
-    def background_id(self) -> int | None:
-        """The class that foreground means leave out."""
-        return self.classes.background_id
-
-    @property
-    def ignore_id(self) -> int | None:
-        """The label value that counts nowhere."""
-        return self.classes.ignore_id
 
     @property
     def num_classes(self) -> int:
@@ -133,19 +102,10 @@ class Dataset(ABC):
     def arrays(
         self, indices: Sequence[int] | npt.NDArray[Any], *, size: Size | None = None
     ) -> tuple[UInt8Array, IntegerArray]:
-        """Return (images uint8 (n, h, w, C), labels (n, h, w)) of some samples.
+        """Return (images uint8 (n, h, w, C), labels (n, h, w)) of some samples, in the order of `indices`.
 
-        Parameters
-        ----------
-        indices
-            Which samples, in this order.
-        size
-            (height, width) that all are brought to; None to keep their own, which must then be the same.
-
-        Raises
-        ------
-        DataError
-            `size` is None and the samples' sizes differ, or a file cannot be read.
+        All are resized to `size`, (height, width) in pixels. If it is None and their own sizes differ, or if a file
+        cannot be read, a DataError is raised.
         """
         return self.images(indices, size=size), self.labels(indices, size=size)
 

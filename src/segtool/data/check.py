@@ -3,51 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from segtool.array_types import IntegerArray
-from segtool.data.array_dataset import SPLIT_NAMES
-from segtool.data.check_masks import FaultyMasks
-from segtool.data.check_sources import CheckedSample, open_checkable
-from segtool.data.classes import Classes
+from segtool.array_types import Int64Array
+from segtool.data.base import PARTS
+from segtool.data.check_sources import Checkable, CheckedSample, open_checkable
+from segtool.data.classes import Classes, Encoding
 from segtool.data.mask_files import ColorMaskError
 from segtool.data.problem import Problem
-from segtool.data.training_parts import training_split, unlabelled
+from segtool.data.split import training_split, unlabelled
 from segtool.errors import DataError
 
 Progress = Callable[[int, int], None]
+_TOLD_APART = 8  # values: masks with more of them that stand for no class are one group, whatever they hold
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What is wrong with a data set.
-
-    Attributes
-    ----------
-    spec
-        The data set.
-    images
-        How many samples were looked at.
-    classes
-        The class names; empty where they are not known.
-    problems
-        Everything that was found, in the order of the samples; empty where nothing is wrong.
-    background, background_note
-        The class that foreground means leave out, None where there is none; and a sentence on why it is that one and
-        how to change it; empty where the classes are not known.
-    """
+    """What is wrong with a data set."""
 
     spec: str
-    images: int
-    classes: tuple[str, ...]
-    problems: tuple[Problem, ...]
-    background: str | None = None
-    background_note: str = ""
+    images: int  # how many samples were looked at
+    classes: tuple[str, ...]  # the names; empty where they are not known
+    problems: tuple[Problem, ...]  # in the order of the samples
+    background: str | None = None  # the class that foreground means leave out
+    background_note: str = ""  # why it is that one, and how to change it; empty where the classes are not known
 
     @property
     def ok(self) -> bool:
@@ -72,61 +56,66 @@ class CheckReport:
 def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport:
     """Look at every sample of a data set and name all that is wrong.
 
-    Found are: files without a counterpart or with two, unreadable files, masks in a lossy format, masks of another size
-    than their image, what `segtool.data.pixel_faults` finds (orientations, pages, alpha, ranges), masks with soft
-    edges, palettes that differ, label values that are no class (masks with the same ones together), classes that never
-    occur (in training, where the data set has parts; not where label maps could not be read), images that are there
-    twice (in two parts where the data set has parts; anywhere where it has none, since a random split may tear them
-    apart), and parts that a training refuses.
+    Found are: files without a counterpart or with two, unreadable files, what `segtool.data.file_faults` finds (sizes,
+    lossy formats, orientations, pages, alpha, ranges), masks with soft edges, palettes that differ, label values that
+    are no class (masks with the same ones together), classes that never occur (in training, where the data set has
+    parts; not where label maps could not be read), images that are there twice (in two parts where the data set has
+    parts; anywhere where it has none, since a random split may tear them apart), and parts that a training refuses.
 
-    Parameters
-    ----------
-    spec
-        As in `segtool.data.loading.load_dataset`.
-    progress
-        Called with (done, total) after each sample.
-
-    Raises
-    ------
-    DataError
-        There is nothing at `spec` that could be a data set at all.
+    `spec` is as in `segtool.data.loading.load_dataset`; `progress` is called with (done, total) after each sample.
+    Raise a DataError if there is nothing at `spec` that could be a data set at all.
     """
     found = open_checkable(spec)
-    problems = list(found.problems)
     classes = found.classes
-    seen = _Seen(len(classes.names) if classes else 0)
+    problems = list(found.problems)
+    seen = _Seen()
     for done, sample in enumerate(found.samples, start=1):
-        problems += _check_sample(sample, seen)
+        problems += _check_sample(sample, found, seen)
         if progress is not None:
             progress(done, len(found.samples))
-    problems += seen.faulty.problems()
-    if not seen.unread:
-        problems += _absent(classes, seen, spec)
-    if not any(problem.kind == "parts" for problem in problems):
-        problems += _untrainable(found.samples, spec)
+    problems += [fault.problem() for fault in seen.faults.values()]
+    if classes is not None and not seen.unread:
+        problems += _unlabelled(classes, seen, spec) or _absent(classes, seen, spec)
+    if found.samples and not any(problem.kind == "parts" for problem in problems):
+        problems += _untrainable(found, spec)
     if classes is None:
         return CheckReport(spec, len(found.samples), (), tuple(problems))
-    background = None if classes.background_id is None else classes.names[classes.background_id]
-    return CheckReport(spec, len(found.samples), classes.names, tuple(problems), background, classes.background_note)
+    return CheckReport(
+        spec, len(found.samples), classes.names, tuple(problems), classes.background, classes.background_note
+    )
 
 
+@dataclass
+class _MaskFault:
+    """Masks that cannot be taken as labels for the same reason.
+
+    `found` is what is wrong with the first, from "The mask x holds" (or "is") on; `verbs` are for one and for several.
+    """
+
+    verbs: tuple[str, str]
+    found: str
+    first: str
+    samples: list[str] = field(default_factory=list)
+
+    def problem(self) -> Problem:
+        if len(self.samples) == 1:
+            message = f"The mask {self.first} {self.verbs[0]} {self.found}."
+        else:
+            message = f"{len(self.samples)} masks {self.verbs[1]} {self.found}; the first is {self.first}."
+        return Problem.of("values", self.samples, message)
+
+
+@dataclass
 class _Seen:
-    """What the samples so far held: pixels of each class by part, the digest of each image, and masks with faults."""
+    """What the samples so far held."""
 
-    def __init__(self, num_classes: int) -> None:
-        self.classes = num_classes
-        self.pixels: dict[str, npt.NDArray[np.int64]] = {}
-        self.images: dict[bytes, CheckedSample] = {}
-        self.faulty = FaultyMasks()
-        self.unread = False
-
-    def add(self, part: str, ids: IntegerArray) -> None:
-        """Count the pixels of each class in one label map."""
-        counts = np.bincount(ids.ravel(), minlength=self.classes)[: self.classes]
-        self.pixels[part] = self.pixels.get(part, 0) + counts
+    pixels: dict[str, Int64Array] = field(default_factory=dict)  # of each class, (K,), by part
+    images: dict[bytes, CheckedSample] = field(default_factory=dict)  # the first of each digest
+    faults: dict[Hashable, _MaskFault] = field(default_factory=dict)  # masks that are no labels
+    unread: bool = False  # whether a label map could not be read
 
 
-def _check_sample(sample: CheckedSample, seen: _Seen) -> Iterator[Problem]:
+def _check_sample(sample: CheckedSample, data: Checkable, seen: _Seen) -> Iterator[Problem]:
     """Yield what is wrong with one sample, and note what it holds."""
     try:
         image = sample.image()
@@ -138,20 +127,30 @@ def _check_sample(sample: CheckedSample, seen: _Seen) -> Iterator[Problem]:
         label = sample.raw_label()
     except ColorMaskError as error:
         seen.unread = True
-        seen.faulty.add_colored(sample.name, sample.mask, error)
+        fault = _MaskFault(("is", "are"), error.found, sample.mask)
+        seen.faults.setdefault("colored", fault).samples.append(sample.name)
         return
     except DataError as error:
         seen.unread = True
         yield Problem("unreadable", sample.name, str(error))
         return
-    if sample.encoding is None:
+    if data.encoding is None or data.classes is None:
         return
-    unknown = sample.encoding.unknown(label)
+    unknown = data.encoding.unknown(label)
     if unknown.size:
         seen.unread = True
-        seen.faulty.add_unknown(sample.name, sample.mask, sample.encoding, unknown)
+        key, fault = _unknown_values(data.encoding, unknown, sample.mask)
+        seen.faults.setdefault(key, fault).samples.append(sample.name)
         return
-    seen.add(sample.part, sample.encoding.encode(label, source=sample.mask))
+    counts = data.classes.count(data.encoding.encode(label, source=sample.mask))
+    seen.pixels[sample.part] = seen.pixels.get(sample.part, 0) + counts
+
+
+def _unknown_values(encoding: Encoding, unknown: Int64Array, mask: str) -> tuple[Hashable, _MaskFault]:
+    """Return which masks share this fault, and the fault of a mask with raw values that stand for no class."""
+    few = len(unknown) <= _TOLD_APART
+    verbs = ("holds", "hold" if few else "hold more values than their classes, such as")
+    return tuple(unknown.tolist()) if few else "many", _MaskFault(verbs, encoding.refusal(unknown), mask)
 
 
 def _duplicate(sample: CheckedSample, digest: bytes, seen: _Seen) -> Iterator[Problem]:
@@ -168,15 +167,11 @@ def _duplicate(sample: CheckedSample, digest: bytes, seen: _Seen) -> Iterator[Pr
     )
 
 
-def _untrainable(samples: Sequence[CheckedSample], spec: str) -> list[Problem]:
+def _untrainable(data: Checkable, spec: str) -> list[Problem]:
     """Return what a training with no other option would refuse of the parts."""
-    given = {
-        part: np.array([index for index, sample in enumerate(samples) if sample.part == part], np.intp)
-        for part in SPLIT_NAMES
-    }
+    given = {part: np.flatnonzero([sample.part == part for sample in data.samples]) for part in PARTS}
     try:
-        if samples:
-            training_split(len(samples), {part: found for part, found in given.items() if found.size}, spec=spec)
+        training_split(len(data.samples), {part: found for part, found in given.items() if found.size}, spec=spec)
     except DataError as error:
         return [Problem("parts", spec, str(error))]
     return []
@@ -184,21 +179,16 @@ def _untrainable(samples: Sequence[CheckedSample], spec: str) -> list[Problem]:
 
 def _unlabelled(classes: Classes, seen: _Seen, spec: str) -> list[Problem]:
     """Return the parts that a training needs and that have no pixel of any class."""
-    found = {part: pixels for part, pixels in seen.pixels.items() if part in ("", "train", "val")}
     return [
         Problem("unlabelled", part or spec, unlabelled(spec, part, classes.ignore_id))
-        for part, pixels in found.items()
-        if not pixels.any()
+        for part, pixels in seen.pixels.items()
+        if part != "test" and not pixels.any()
     ]
 
 
-def _absent(classes: Classes | None, seen: _Seen, spec: str) -> list[Problem]:
+def _absent(classes: Classes, seen: _Seen, spec: str) -> list[Problem]:
     """Return the classes that occur nowhere, or not in the training part, from which alone a network learns them."""
-    if classes is not None and (nothing_at_all := _unlabelled(classes, seen, spec)):
-        return nothing_at_all
-    names: Sequence[str] = classes.names if classes else ()
-    nothing = np.zeros(len(names), np.int64)
-    everywhere = sum(seen.pixels.values(), nothing)
+    everywhere = sum(seen.pixels.values(), np.zeros(len(classes.names), np.int64))
     learned = seen.pixels.get("train", everywhere)
     return [
         Problem(
@@ -208,6 +198,6 @@ def _absent(classes: Classes | None, seen: _Seen, spec: str) -> list[Problem]:
             f"{' of the training part' if everywhere[index] else ''}, expected some pixels of it; add images of it or "
             "remove the class.",
         )
-        for index, name in enumerate(names)
+        for index, name in enumerate(classes.names)
         if not learned[index]
     ]

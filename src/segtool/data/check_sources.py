@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,20 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from segtool.array_types import AnyArray, IntegerArray, UInt8Array
-from segtool.data.array_dataset import SPLIT_NAMES, array_names, count_message, sizes_message
-from segtool.data.array_sets import is_m2nist, open_m2nist, open_npz_arrays
+from segtool.array_types import IntegerArray, UInt8Array
+from segtool.data.array_dataset import array_names
+from segtool.data.array_files import holds_arrays, open_arrays
+from segtool.data.array_loading import array_problems, classes_of
 from segtool.data.arrays import to_integer_labels, to_uint8_images
-from segtool.data.classes import Classes, Encoding, UndescribedError, identity_encoding
+from segtool.data.classes import Classes, Encoding, identity_encoding
+from segtool.data.file_faults import file_problems
 from segtool.data.folder import describe_command, describe_folder
-from segtool.data.headers import Pair, read_pair
+from segtool.data.header_faults import SampleHeaders, read_headers
+from segtool.data.inferred_classes import UndescribedError
 from segtool.data.layout import find_places
 from segtool.data.listing import Sample, list_samples
+from segtool.data.loading import load_dataset
 from segtool.data.mask_files import read_raw_mask
 from segtool.data.metadata import FILE_NAME, Metadata
-from segtool.data.pixel_faults import file_problems
 from segtool.data.problem import Problem
-from segtool.data.raw_arrays import RawArrays, classes_of, description_problems
 from segtool.errors import DataError
 from segtool.images.image_io import read_image, read_mask
 
@@ -33,76 +35,75 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class CheckedSample:
-    """A sample to look at.
-
-    Attributes
-    ----------
-    name, part
-        Its name, and the predefined part that it is in (empty where there are none).
-    mask
-        What its label map is called: its file, or the sample's name in arrays.
-    image, raw_label
-        Read the image, and the label map's raw values; raise DataError where that fails.
-    encoding
-        What the raw values mean; None where that is not known.
-    """
+    """A sample to look at; its functions raise a DataError where a file cannot be read."""
 
     name: str
-    part: str
-    mask: str
+    part: str  # the predefined part that it is in; empty where there are none
+    mask: str  # what its label map is called: its file, or the sample's name in arrays
     image: Callable[[], UInt8Array]
-    raw_label: Callable[[], IntegerArray]
-    encoding: Encoding | None
+    raw_label: Callable[[], IntegerArray]  # (H, W) raw values, or (H, W, 3) colours
 
 
 @dataclass(frozen=True)
 class Checkable:
-    """The samples of a data set, and what is wrong with it before any is read."""
+    """The samples of a data set, what their raw labels mean (None: unknown), and what is wrong before any is read."""
 
-    classes: Classes | None
     samples: Sequence[CheckedSample]
+    classes: Classes | None
+    encoding: Encoding | None
     problems: Sequence[Problem]
 
 
 def open_checkable(spec: str) -> Checkable:
-    """Open what `spec` names for checking.
-
-    Raises
-    ------
-    DataError
-        There is nothing that could be a data set.
-    """
+    """Open what `spec` names for checking; raise a DataError if that cannot be a data set."""
     path = Path(spec).expanduser()
-    if path.is_dir() and is_m2nist(path):
-        return _open_arrays(lambda: open_m2nist(path), spec)
+    if holds_arrays(path):
+        return _open_arrays(path, spec)
     if path.is_dir() and find_places(path):
         return _open_folder(path)
-    if path.is_file() and path.suffix.lower() == ".npz":
-        return _open_arrays(lambda: open_npz_arrays(path), spec)
-    return _open_loaded(spec)
+    data = load_dataset(spec)
+    samples = _by_index(data.sample_names, data.splits or {}, data.image, data.label)
+    return Checkable(samples, data.classes, identity_encoding(data.classes), ())
 
 
-def _open_loaded(spec: str) -> Checkable:
-    from segtool.data.loading import load_dataset
-
-    dataset = load_dataset(spec)
-    encoding = identity_encoding(dataset.classes)
-    part_of = {int(i): part for part, indices in (dataset.splits or {}).items() for i in indices}
-    samples = [
-        CheckedSample(name, part_of.get(i, ""), name, partial(dataset.image, i), partial(dataset.label, i), encoding)
-        for i, name in enumerate(dataset.sample_names)
+def _by_index(
+    names: Sequence[str],
+    splits: Mapping[str, Iterable[int]],
+    image: Callable[[int], UInt8Array],
+    label: Callable[[int], IntegerArray],
+) -> list[CheckedSample]:
+    part_of = {int(i): part for part, indices in splits.items() for i in indices}
+    return [
+        CheckedSample(name, part_of.get(i, ""), name, partial(image, i), partial(label, i))
+        for i, name in enumerate(names)
     ]
-    return Checkable(dataset.classes, samples, ())
+
+
+def _open_arrays(path: Path, spec: str) -> Checkable:
+    try:
+        raw = open_arrays(path)
+        images = to_uint8_images(raw.images, source=spec)
+        labels = to_integer_labels(raw.labels, source=spec)
+    except DataError as error:
+        return Checkable((), None, None, [Problem("arrays", spec, str(error))])
+    problems = array_problems(raw, images, labels, spec=spec)
+    names = array_names(min(len(images), len(labels)))
+    given = (raw.metadata.splits if raw.metadata else None) or {}
+    splits = {part: range(*bounds)[: len(names)] for part, bounds in given.items()}
+    samples = _by_index(names, splits, lambda i: np.asarray(images[i]), lambda i: np.asarray(labels[i]))
+    try:
+        return Checkable(samples, *classes_of(raw, images, labels, source=spec), problems)
+    except DataError as error:
+        return Checkable(samples, None, None, [*problems, Problem("values", spec, str(error))])
 
 
 def _open_folder(folder: Path) -> Checkable:
     listing = list_samples(folder)
-    problems = list(listing.problems)
     for note in listing.notes:
         logger.warning(note)
-    pairs = _readable(listing.samples)
-    problems += file_problems(folder, pairs)
-    readable = [pair.sample for pair in pairs if _is_mask(pair.sample)]
+    headers = _readable(listing.samples)
+    problems = [*listing.problems, *file_problems(folder, headers)]
+    readable = [one.sample for one in headers if _is_mask(one.sample)]
     description: Metadata | None = None
     try:
         if readable or (folder / FILE_NAME).is_file():
@@ -112,19 +113,29 @@ def _open_folder(folder: Path) -> Checkable:
         if (folder / FILE_NAME).is_file() or not explained:
             command = describe_command(folder) if isinstance(error, UndescribedError) else ""
             problems.append(Problem("values", str(folder), str(error), command=command))
-    return Checkable(
-        description.classes if description else None,
-        [_file_sample(sample, description) for sample in listing.samples],
-        problems,
-    )
+    channels = (description.channels if description else None) or 3
+    encoding = description.encoding if description else None
+    samples = [
+        CheckedSample(
+            sample.name,
+            sample.part,
+            str(sample.mask),
+            partial(read_image, sample.image, channels=channels),
+            partial(read_raw_mask, sample.mask, colors=encoding.colors)
+            if encoding
+            else partial(read_mask, sample.mask),
+        )
+        for sample in listing.samples
+    ]
+    return Checkable(samples, description.classes if description else None, encoding, problems)
 
 
-def _readable(samples: Sequence[Sample]) -> list[Pair]:
+def _readable(samples: Sequence[Sample]) -> list[SampleHeaders]:
     """Return the samples whose headers can be read, with these; the others are named where they are decoded."""
-    found: list[Pair] = []
+    found: list[SampleHeaders] = []
     for sample in samples:
         with suppress(DataError):
-            found.append(read_pair(sample))
+            found.append(read_headers(sample))
     return found
 
 
@@ -134,54 +145,3 @@ def _is_mask(sample: Sample) -> bool:
     except DataError:
         return False
     return True
-
-
-def _file_sample(sample: Sample, description: Metadata | None) -> CheckedSample:
-    encoding = description.encoding if description else None
-    channels = (description.channels if description else None) or 3
-    return CheckedSample(
-        sample.name,
-        sample.part,
-        str(sample.mask),
-        partial(read_image, sample.image, channels=channels),
-        partial(read_raw_mask, sample.mask, colors=encoding.colors) if encoding else partial(read_mask, sample.mask),
-        encoding,
-    )
-
-
-def _open_arrays(opener: Callable[[], RawArrays], spec: str) -> Checkable:
-    try:
-        raw = opener()
-        images = to_uint8_images(raw.images, source=spec)
-        labels = to_integer_labels(raw.labels, source=spec)
-    except DataError as error:
-        return Checkable(None, (), (Problem("arrays", spec, str(error)),))
-    problems = [Problem("parts", spec, sentence) for sentence in description_problems(raw, images)]
-    if images.shape[1:3] != labels.shape[1:3]:
-        problems.append(Problem("size", spec, sizes_message(images, labels, source=spec)))
-    if len(images) != len(labels):
-        problems.append(Problem("missing", spec, count_message(images, labels, source=spec)))
-    try:
-        classes, encoding = classes_of(raw, images, labels, source=spec)
-    except DataError as error:
-        problems.append(Problem("values", spec, str(error)))
-        return Checkable(None, _array_samples(images, labels, None, raw.metadata), problems)
-    return Checkable(
-        classes, _array_samples(images, labels, encoding or identity_encoding(classes), raw.metadata), problems
-    )
-
-
-def _array_samples(
-    images: UInt8Array, labels: IntegerArray, encoding: Encoding | None, metadata: Metadata | None
-) -> list[CheckedSample]:
-    count = min(len(images), len(labels))
-    ranges = (metadata.splits if metadata else None) or {}
-    part_of = {i: part for part in SPLIT_NAMES for i in range(*ranges.get(part, (0, 0)))[:count]}
-    return [
-        CheckedSample(name, part_of.get(i, ""), name, partial(_row, images, i), partial(_row, labels, i), encoding)
-        for i, name in enumerate(array_names(count))
-    ]
-
-
-def _row(array: AnyArray, index: int) -> AnyArray:
-    return np.asarray(array[index])

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from segtool.array_types import IntegerArray
+from segtool.array_types import AnyArray, Int64Array, IntegerArray
 from segtool.errors import DataError
 
 M2NIST_BACKGROUND = 10
 MAX_LABEL = 65535
 USUAL_IGNORE = 255
-BINARY_MAXIMA = (255, 65535)
-"""What the foreground is in a binary mask that uses the whole range of 8 or 16 bits."""
-_MOST_SHOWN = 32  # classes in a suggested description
-_FAR_BELOW_IGNORE = 63
-"""Where all other values are at most this, a 255 is what is ignored, and no class that is written as white."""
 _MANY_BETWEEN = 16  # values that stand for no class: more than labels that were forgotten
-logger = logging.getLogger(__name__)
-
-
-class UndescribedError(DataError):
-    """Masks that need a dataset.json, and have none."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +61,19 @@ class Classes:
         return max(len(self.names) - 1, self.ignore_id or 0)
 
     @property
+    def background(self) -> str | None:
+        """The name of the background."""
+        return None if self.background_id is None else self.names[self.background_id]
+
+    @property
     def background_note(self) -> str:
-        """Which class is the background, why, and how to say otherwise: one sentence."""
-        if self.background_id is None:
+        """Which class is the background, why, and how to change it: one sentence."""
+        name = self.background
+        if name is None:
             return (
                 "No class is the background, so foreground means are over all classes; the key background of a "
                 "dataset.json names one."
             )
-        name = self.names[self.background_id]
         if not self.background_assumed:
             return f"{name!r} is the background, which foreground means leave out."
         return (
@@ -88,30 +81,22 @@ class Classes:
             "taken; the key background of a dataset.json names another, or null for none."
         )
 
+    def count(self, labels: IntegerArray) -> Int64Array:
+        """Return the number of pixels of each class, int64 (K,), in labels of any shape; the ignore id is no class."""
+        return np.bincount(labels.ravel(), minlength=len(self.names))[: len(self.names)]
+
 
 M2NIST_CLASSES = Classes((*(str(digit) for digit in range(10)), "background"), background_id=M2NIST_BACKGROUND)
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Which raw value (or colour) of a mask stands for which label.
+    """Which raw value (or colour) of a mask stands for which label."""
 
-    Attributes
-    ----------
-    keys
-        int64 (M,), sorted: raw values, or colours packed by `pack_colors`.
-    labels
-        int64 (M,): the label of each key.
-    colors
-        Whether the keys are colours.
-    described_in
-        The file that says so, or that could.
-    """
-
-    keys: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    colors: bool = False
-    described_in: str = "dataset.json"
+    keys: Int64Array  # (M,), sorted: raw values, or colours packed by `pack_colors`
+    labels: Int64Array  # (M,): the label of each key
+    colors: bool = False  # whether the keys are colours
+    described_in: str = "dataset.json"  # the file that says so, or that could
 
     @classmethod
     def of(cls, pairs: dict[int, int], *, colors: bool = False, described_in: str = "dataset.json") -> Encoding:
@@ -119,33 +104,23 @@ class Encoding:
         keys = sorted(pairs)
         return cls(np.array(keys, np.int64), np.array([pairs[key] for key in keys], np.int64), colors, described_in)
 
-    def encode(self, raw: npt.NDArray[Any], *, source: str) -> IntegerArray:
+    def encode(self, raw: AnyArray, *, source: str) -> IntegerArray:
         """Return the labels, uint8 or uint16 (..., H, W), of raw mask values.
 
-        Parameters
-        ----------
-        raw
-            Integers (..., H, W), or uint8 (..., H, W, 3) where the keys are colours.
-        source
-            The mask's name, for errors.
-
-        Raises
-        ------
-        DataError
-            The mask holds values that stand for no class.
+        `raw` holds integers (..., H, W), or uint8 (..., H, W, 3) where the keys are colours. Raise a DataError that
+        names the mask `source` if some of them stand for no class.
         """
         position, unknown = self._look_up(raw)
         if unknown.size:
             raise DataError(f"The mask {source} holds {self.refusal(unknown)}.")
-        small = bool(self.labels.max() <= 255)
-        encoded: IntegerArray = np.take(self.labels.astype(np.uint8 if small else np.uint16), position)
-        return encoded
+        labels: IntegerArray = self.labels.astype(np.uint8 if self.labels.max() <= 255 else np.uint16)
+        return np.take(labels, position)
 
-    def unknown(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def unknown(self, raw: AnyArray) -> Int64Array:
         """Return the sorted raw values (or packed colours) of a mask, as `encode` takes it, that stand for no class."""
         return self._look_up(raw)[1]
 
-    def refusal(self, unknown: npt.NDArray[np.int64]) -> str:
+    def refusal(self, unknown: Int64Array) -> str:
         """Return what is wrong with a mask that holds `unknown`: the sentence goes on from "The mask holds"."""
         between = unknown[(unknown > self.keys.min()) & (unknown < self.keys.max())]
         soft = not self.colors and between.size >= _MANY_BETWEEN
@@ -155,13 +130,13 @@ class Encoding:
             f"describe what it holds in {self.described_in} (classes, {'ignore_color' if self.colors else 'ignore_id'})"
         )
 
-    def _look_up(self, raw: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+    def _look_up(self, raw: AnyArray) -> tuple[npt.NDArray[np.intp], Int64Array]:
         """Return where each pixel stands in the keys, and the values that stand nowhere in them."""
         values = pack_colors(raw) if self.colors else raw
         position = np.searchsorted(self.keys, values).clip(max=len(self.keys) - 1)
         return position, np.unique(values[self.keys[position] != values]).astype(np.int64)
 
-    def _show(self, values: npt.NDArray[Any]) -> str:
+    def _show(self, values: AnyArray) -> str:
         shown = [str(list(unpack_color(int(value)))) if self.colors else str(int(value)) for value in values[:12]]
         more = f" and {len(values) - 12} more" if len(values) > 12 else ""
         kind = "colour" if self.colors else "value"
@@ -174,10 +149,10 @@ def identity_encoding(classes: Classes) -> Encoding:
     return Encoding.of(ids if classes.ignore_id is None else {**ids, classes.ignore_id: classes.ignore_id})
 
 
-def pack_colors(raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def pack_colors(raw: AnyArray) -> Int64Array:
     """Return uint8 colours (..., 3) as one integer each: red * 65536 + green * 256 + blue."""
     wide = raw.astype(np.int64)
-    packed: npt.NDArray[np.int64] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+    packed: Int64Array = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
     return packed
 
 
@@ -200,98 +175,3 @@ def background_of(names: Sequence[str]) -> int | None:
 def is_background(name: str) -> bool:
     """Return whether a class is called background: also bg, LabelMe's _background_ or torchvision's __background__."""
     return name.strip().strip("_").lower() in ("background", "bg")
-
-
-def binary_classes() -> Classes:
-    """Return the classes of masks that hold 0 and one other value."""
-    return Classes(("background", "foreground"), background_id=0, background_assumed=True)
-
-
-def is_binary(values: npt.NDArray[np.integer[Any]], classes: Classes | None = None) -> bool:
-    """Return whether labels are 0 and the maximum and nothing else, with that a class: `classes` do not ignore it."""
-    found = values.tolist()
-    return (
-        len(found) == 2
-        and found[0] == 0
-        and found[1] in BINARY_MAXIMA
-        and (classes is None or classes.ignore_id != found[1])
-    )
-
-
-def with_usual_ignore(classes: Classes, values: npt.NDArray[np.integer[Any]], *, source: str) -> Classes:
-    """Return classes for labels that hold `values`: a 255 among them is ignored where the classes say nothing else."""
-    if classes.ignore_id is not None or len(classes.names) > USUAL_IGNORE or USUAL_IGNORE not in values:
-        return classes
-    logger.warning(
-        "The masks of %s hold 255, which is none of the model's classes: it is taken as what to ignore; a dataset.json "
-        "can say otherwise.",
-        source,
-    )
-    return replace(classes, ignore_id=USUAL_IGNORE)
-
-
-def infer_encoding(values: npt.NDArray[np.int64], *, source: str) -> tuple[Classes, Encoding]:
-    """Tell the classes from the values that the masks hold, where nothing describes them.
-
-    0..K-1 without a gap are class ids, with class 0 as the background; a 255 beside them is ignored, as everywhere in
-    the field, with a warning. Exactly 0 and 255 (or 65535, of 16 bits) are a binary mask.
-
-    Raises
-    ------
-    DataError
-        Any other set of values, as an UndescribedError where they are two or more; the message gives the dataset.json
-        to write.
-    """
-    found = values.tolist()
-    if not found:
-        raise DataError(f"{source} has no mask that could be read, expected one at least; add masks.")
-    if is_binary(values):
-        return binary_classes(), Encoding.of({0: 0, found[1]: 1})
-    if _are_ids(found):
-        return numbered_classes(len(found)), Encoding.of({value: value for value in found})
-    if found[-1] != USUAL_IGNORE or not _are_ids(found[:-1]):
-        ids = set(found) - {usually_ignored(found)}
-        raise (UndescribedError if len(ids) > 1 else DataError)(_describe_yourself(found, source))
-    logger.warning(
-        "The masks of %s hold the ids 0..%d and 255: 255 is taken as what to ignore; a dataset.json can say otherwise.",
-        source,
-        len(found) - 2,
-    )
-    return numbered_classes(len(found) - 1, ignore_id=USUAL_IGNORE), Encoding.of({value: value for value in found})
-
-
-def _are_ids(values: list[int]) -> bool:
-    return len(values) > 1 and values == list(range(len(values)))
-
-
-def _describe_yourself(found: list[int], source: str) -> str:
-    """Return the error for values that do not speak for themselves, with a description that fits them."""
-    shown = f"{found[:12]} and {len(found) - 12} more" if len(found) > 12 else f"{found}"
-    ignored = usually_ignored(found)
-    ids = [value for value in found if value != ignored]
-    if len(ids) == 1:  # a description needs two classes
-        ids = [0, ids[0] or 1]
-    start = (
-        f"The masks of {source} hold the values {shown}, expected class ids 0..K-1 without a gap (two classes or more) "
-        "or 0 and 255; "
-    )
-    if len(ids) > _MOST_SHOWN:
-        first = f'{{"classes": [{{"name": "...", "value": {ids[0]}}}, ...]}}'
-        return f"{start}name the {len(ids)} classes in a dataset.json: {first}."
-    entries = [f'{{"name": "{f"class {value}" if value else "background"}", "value": {value}}}' for value in ids]
-    return (
-        f"{start}write a dataset.json beside them: "
-        f'{{"classes": [{", ".join(entries)}], "ignore_id": {"null" if ignored is None else ignored}}}.'
-    )
-
-
-def usually_ignored(found: list[int]) -> int | None:
-    """Return which of the sorted values stands for what is ignored: the one below 0, or a 255 far above all others.
-
-    Two classes are left at least.
-    """
-    if found[0] < 0:
-        return found[0] if len(found) > 2 else None
-    rest = found[:-1]
-    far_above = len(rest) > 1 and not _are_ids(found) and rest[-1] <= max(2 * len(rest), _FAR_BELOW_IGNORE)
-    return found[-1] if far_above and found[-1] == USUAL_IGNORE else None

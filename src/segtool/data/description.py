@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segtool.data.base import PARTS
 from segtool.data.classes import MAX_LABEL
-from segtool.data.layout import PARTS
 from segtool.errors import DataError
 
 KEYS = ("classes", "background", "ignore_id", "ignore_color", "channels", "splits", "provenance")
@@ -18,20 +18,12 @@ _LARGEST = 2**31 - 1
 _SHOWN = 60  # characters of a wrong value
 
 
-def check_description(raw: Any) -> list[str]:
-    """Refuse what is no description of a data set; return its keys that mean nothing here, each once.
+def checked_classes(raw: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the classes of a description, each with its name, and the keys that mean nothing here, each once.
 
-    Other tools keep words of their own in such a file, which harm nothing. A key that is nearly one of ours is refused.
-
-    Parameters
-    ----------
-    raw
-        What the JSON holds.
-
-    Raises
-    ------
-    DataError
-        A key that is misspelt or missing, or a value that is none; the sentence names it, not the file.
+    Other tools keep words of their own in such a file, which harm nothing. `raw` is what the JSON holds. Raise a
+    DataError that names the key or value, not the file, for a key that is missing or nearly one of ours, and for each
+    value that is wrong.
     """
     if not isinstance(raw, dict):
         raise DataError(f"It holds {_show(raw)}, expected an object such as {EXAMPLE}; write one.")
@@ -42,13 +34,20 @@ def check_description(raw: Any) -> list[str]:
         raise DataError(
             f'"classes" {found}, expected a list with an entry for each class, such as {EXAMPLE}; correct it.'
         )
-    for position, entry in enumerate(entries):
+    classes = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    for position, entry in enumerate(classes):
         foreign += _check_class(entry, position)
-    _check_names([_name(entry) for entry in entries])
-    _check_keys_of_masks(raw, [entry for entry in entries if isinstance(entry, dict)], len(entries))
-    _check_background(raw, [_name(entry) for entry in entries])
-    _check_rest(raw)
-    return list(dict.fromkeys(foreign))
+    names = [entry["name"] for entry in classes]
+    _check_names(names)
+    _check_ignored(raw, sum("color" in entry for entry in classes), len(classes))
+    _check_background(raw.get("background"), names)
+    channels, provenance = raw.get("channels"), raw.get("provenance")
+    if channels is not None and (not _is_whole(channels, 1, 3) or channels == 2):
+        raise DataError(f'"channels" is {_show(channels)}, expected 1 (grey) or 3 (RGB); correct it or leave it out.')
+    if provenance is not None and not isinstance(provenance, dict):
+        raise DataError(f'"provenance" is {_show(provenance)}, expected an object {{...}}; correct it or leave it out.')
+    _check_splits(raw.get("splits"))
+    return classes, list(dict.fromkeys(foreign))
 
 
 def _foreign_keys(found: Mapping[str, Any], known: Sequence[str], where: str) -> list[str]:
@@ -65,27 +64,21 @@ def _foreign_keys(found: Mapping[str, Any], known: Sequence[str], where: str) ->
 
 def _check_class(entry: Any, position: int) -> list[str]:
     """Refuse what is no class; return its keys that mean nothing here."""
-    foreign: list[str] = []
     where = f"Class {position}"
-    if not isinstance(entry, str | dict):
+    if not isinstance(entry, dict):
         raise DataError(f'{where} is {_show(entry)}, expected a name or {{"name": ..., "value": ...}}; correct it.')
-    if isinstance(entry, dict):
-        foreign = _foreign_keys(entry, CLASS_KEYS, f" of a class (found in class {position})")
-        if entry.get("id", position) != position and not {"value", "color"} & entry.keys():
-            raise DataError(
-                f"{where} has the id {_show(entry['id'])}, and a class's id is its place in the list, from 0; give "
-                'what its pixels are in the masks as "value", or change the order.'
-            )
-        if "name" not in entry:
-            raise DataError(f"{where} is {_show(entry)} and has no name, expected one; give it a name.")
-        _check_key_of_class(entry, f"{where} ({_show(entry['name'])})")
-    name = _name(entry)
+    foreign = _foreign_keys(entry, CLASS_KEYS, f" of a class (found in class {position})")
+    if entry.get("id", position) != position and not {"value", "color"} & entry.keys():
+        raise DataError(
+            f"{where} has the id {_show(entry['id'])}, and a class's id is its place in the list, from 0; give "
+            'what its pixels are in the masks as "value", or change the order.'
+        )
+    if "name" not in entry:
+        raise DataError(f"{where} is {_show(entry)} and has no name, expected one; give it a name.")
+    name = entry["name"]
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"{where} has the name {_show(name)}, expected a text that is not empty; name it.")
-    return [key for key in foreign if key != "id"]
-
-
-def _check_key_of_class(entry: Mapping[str, Any], where: str) -> None:
+    where += f" ({_show(name)})"
     if "value" in entry and "color" in entry:
         raise DataError(f"{where} has a value and a colour, expected one of them; leave the other out.")
     values = entry.get("value", 0)
@@ -96,18 +89,19 @@ def _check_key_of_class(entry: Mapping[str, Any], where: str) -> None:
         )
     if "color" in entry:
         _check_color(entry["color"], f"{where} has the colour")
+    return [key for key in foreign if key != "id"]
 
 
 def _check_names(names: Sequence[str]) -> None:
     if not 2 <= len(names) <= MAX_LABEL:
         raise DataError(f"There are {len(names)} classes ({_show(names)}), expected two or more; name each class.")
-    if twice := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
-        raise DataError(f"The name {_show(twice[0])} is given to {names.count(twice[0])} classes; name each once.")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"The name {_show(twice)} is given to {names.count(twice)} classes; name each once.")
 
 
-def _check_keys_of_masks(raw: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], count: int) -> None:
+def _check_ignored(raw: Mapping[str, Any], with_color: int, count: int) -> None:
     """Refuse values beside colours, and what is ignored in the other kind than the classes."""
-    with_color = sum("color" in entry for entry in entries)
     if with_color not in (0, count):
         raise DataError(
             f"{with_color} of {count} classes have a colour and the others a value, expected one kind; give every "
@@ -124,8 +118,7 @@ def _check_keys_of_masks(raw: Mapping[str, Any], entries: Sequence[Mapping[str, 
         raise DataError('"ignore_color" is given but the classes are values; give "ignore_id" instead.')
 
 
-def _check_background(raw: Mapping[str, Any], names: Sequence[str]) -> None:
-    wanted = raw.get("background")
+def _check_background(wanted: Any, names: Sequence[str]) -> None:
     if wanted is None or (isinstance(wanted, str) and wanted in names) or _is_whole(wanted, 0, len(names) - 1):
         return
     close = difflib.get_close_matches(wanted, names, 1) if isinstance(wanted, str) else []
@@ -136,18 +129,10 @@ def _check_background(raw: Mapping[str, Any], names: Sequence[str]) -> None:
     )
 
 
-def _check_rest(raw: Mapping[str, Any]) -> None:
-    channels, splits, provenance = raw.get("channels"), raw.get("splits"), raw.get("provenance")
-    if channels is not None and (not _is_whole(channels, 1, 3) or channels == 2):
-        raise DataError(f'"channels" is {_show(channels)}, expected 1 (grey) or 3 (RGB); correct it or leave it out.')
-    if provenance is not None and not isinstance(provenance, dict):
-        raise DataError(f'"provenance" is {_show(provenance)}, expected an object {{...}}; correct it or leave it out.')
-    if splits is not None:
-        _check_splits(splits)
-
-
 def _check_splits(splits: Any) -> None:
     expected = '{"train": [0, 3200], "val": [3200, 4000]}, each from and up to'
+    if splits is None:
+        return
     if not isinstance(splits, dict):
         raise DataError(f'"splits" is {_show(splits)}, expected {expected}; correct it or leave it out.')
     for name, part in splits.items():
@@ -169,10 +154,6 @@ def _check_color(color: Any, what: str) -> None:
 
 def _is_whole(value: Any, least: int, most: int = _LARGEST) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _name(entry: Any) -> Any:
-    return entry["name"] if isinstance(entry, dict) else entry
 
 
 def _show(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A folder of image files and mask files, read when they are needed."""
+"""A folder of image files and mask files, read when they are needed, and how its masks are read."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from segtool.array_types import IntegerArray, UInt8Array
-from segtool.data.base import Dataset, Origin, Size
+from segtool.array_types import IndexArray, IntegerArray, UInt8Array
+from segtool.data.base import PARTS, Dataset, Origin, Size
 from segtool.data.class_lists import folder_metadata, named_by_position
-from segtool.data.classes import (
-    Classes,
-    UndescribedError,
-    identity_encoding,
-    infer_encoding,
-    is_binary,
-    with_usual_ignore,
-)
-from segtool.data.headers import Header, files_like, read_pair
-from segtool.data.layout import PARTS
+from segtool.data.classes import Classes, identity_encoding
+from segtool.data.file_faults import file_problems
+from segtool.data.header_faults import read_headers
+from segtool.data.headers import Header
+from segtool.data.inferred_classes import UndescribedError, infer_encoding, is_binary, with_usual_ignore
 from segtool.data.listing import Sample, list_samples
-from segtool.data.mask_files import ColorMaskError, read_raw_mask, survey_masks
-from segtool.data.mask_values import MaskValues, refuse_differing_palettes
+from segtool.data.mask_files import ColorMaskError, read_raw_mask, refuse_differing_palettes, survey_masks
+from segtool.data.mask_values import MaskValues
 from segtool.data.metadata import Metadata
-from segtool.data.pixel_faults import file_problems
-from segtool.data.problem import refuse
+from segtool.data.problem import files_like, refuse
 from segtool.errors import DataError
 from segtool.images.image_io import read_image
 
@@ -39,16 +32,7 @@ logger = logging.getLogger(__name__)
 class FolderDataset(Dataset):
     """Image and mask files that are decoded when a sample is asked for.
 
-    Parameters
-    ----------
-    samples
-        The files, in order.
-    headers
-        The header of each image.
-    description
-        How masks are read; its channels None to go by the files: grey only where all images are grey.
-    source
-        Where the folder is.
+    `headers` are those of the images. Where the `description` states no channels, images are grey if all files are.
     """
 
     def __init__(
@@ -80,54 +64,55 @@ class FolderDataset(Dataset):
         return self._encoding.encode(read_raw_mask(mask, colors=self._encoding.colors), source=str(mask))
 
 
+def _splits(samples: Sequence[Sample]) -> dict[str, IndexArray] | None:
+    found = {part: np.flatnonzero([sample.part == part for sample in samples]) for part in PARTS}
+    return {part: indices for part, indices in found.items() if indices.size} or None
+
+
 def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> FolderDataset:
-    """Load a folder with images/ and masks/, or with train/, val/ and test/ above them.
+    """Load a folder in one of the arrangements of `segtool.data.layout`.
 
     Headers are read at once, so that images and masks of different sizes are found here; pixels only when needed
-    (all masks once, where no dataset.json says which values they hold). `classes` are as in
-    `segtool.data.loading.load_dataset`.
-
-    Raises
-    ------
-    DataError
-        Files without a counterpart, of another size than it, unreadable, or masks whose values are not described.
+    (all masks once, where nothing describes which values they hold). `classes` are as in
+    `segtool.data.loading.load_dataset`. Raise a DataError for files without a counterpart, of another size than it, or
+    unreadable, and for masks whose values need a description.
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
     for note in listing.notes:
         logger.warning(note)
-    pairs = [read_pair(sample) for sample in listing.samples]
+    headers = [read_headers(sample) for sample in listing.samples]
     # Before the classes are derived from all masks, which would hide the fault of one mask.
-    problems = file_problems(folder, pairs)
+    problems = file_problems(folder, headers)
     refuse(problems, spec=spec)
     description = describe_folder(folder, listing.samples, assumed=classes)
     for problem in (*listing.problems, *problems):
         logger.warning(problem.message)
     source = Origin(folder.resolve().name, spec, description.provenance)
-    return FolderDataset(listing.samples, [pair.image for pair in pairs], description=description, source=source)
+    return FolderDataset(listing.samples, [one.image for one in headers], description=description, source=source)
 
 
 def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes | None = None) -> Metadata:
     """Return how to read a folder's masks: from its dataset.json or a list of another tool, else from what they hold.
 
-    Values without a description are ids of the classes `assumed`, where those are given.
-
-    Raises
-    ------
-    DataError
-        There is no dataset.json and the values do not speak for themselves, or a mask cannot be read.
+    Values without a description are ids of the classes `assumed`, where those are given. Raise a DataError if a mask
+    cannot be read, and an UndescribedError if its values need a dataset.json.
     """
     masks = [sample.mask for sample in samples]
     metadata = folder_metadata(folder, masks)
-    if metadata is not None:
-        _refuse_splits(metadata)
-        return metadata
-    try:
-        return _undescribed(folder, masks, assumed)
-    except (ColorMaskError, UndescribedError) as error:
-        command = describe_command(folder)
-        advice = "" if command in str(error) else f" `{command}` writes it, for you to correct."
-        raise UndescribedError(f"{error}{advice}") from error
+    if metadata is None:
+        try:
+            return _undescribed(folder, masks, assumed)
+        except (ColorMaskError, UndescribedError) as error:
+            command = describe_command(folder)
+            advice = "" if command in str(error) else f" `{command}` writes it, for you to correct."
+            raise UndescribedError(f"{error}{advice}") from error
+    if metadata.splits is not None:
+        raise DataError(
+            f"{metadata.file} has splits, which number the images of arrays, and this is a folder of files; put the "
+            "files into train/, val/ and test/ instead, and take splits out."
+        )
+    return metadata
 
 
 def describe_command(folder: Path) -> str:
@@ -140,16 +125,11 @@ def survey_folder(
 ) -> tuple[MaskValues, Metadata | None]:
     """Return what masks hold that nothing describes except a list of names, and how they are read where that is clear.
 
-    It is clear by a list that fits, and of binary masks that write the foreground in two ways.
-
-    Raises
-    ------
-    DataError
-        A mask cannot be read, is in colour or has soft edges, or the palettes differ.
+    It is clear by a list that fits, and of binary masks that write the foreground in two ways. Raise a DataError if a
+    mask cannot be read, is in colour or has soft edges, or if the palettes differ.
     """
-    survey = survey_masks(masks)
-    refuse_differing_palettes(survey.colors, source=str(folder))
-    held = survey.values
+    held = survey_masks(masks)
+    refuse_differing_palettes(held.colors, source=str(folder))
     held.refuse_soft(source=str(folder), files=files_like(masks))
     named = named_by_position(folder, held.first) if assumed is None else None
     if named is not None and len(named.classes.names) > 2:
@@ -162,12 +142,11 @@ def survey_folder(
 
 def _undescribed(folder: Path, masks: Sequence[Path], assumed: Classes | None) -> Metadata:
     held, found = survey_folder(folder, masks, assumed=assumed)
-    values = held.values
     if found is not None:
         return found
-    if assumed is None or not held.first or is_binary(values, assumed):
-        return Metadata(*infer_encoding(values, source=str(folder)))
-    classes = with_usual_ignore(assumed, values, source=str(folder))
+    if assumed is None or not held.first or is_binary(held.values, assumed):
+        return Metadata(*infer_encoding(held.values, source=str(folder)))
+    classes = with_usual_ignore(assumed, held.values, source=str(folder))
     _refuse_foreign(held.first, classes)
     return Metadata(classes, identity_encoding(classes))
 
@@ -175,11 +154,10 @@ def _undescribed(folder: Path, masks: Sequence[Path], assumed: Classes | None) -
 def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:
     """Refuse values that are no id of a model's classes, by the first mask that holds any."""
     known = {*range(len(classes.names)), classes.ignore_id}
-    foreign = [value for value in masks if value not in known]
-    if not foreign:
+    first = next((mask for value, mask in masks.items() if value not in known), None)
+    if first is None:
         return
-    first = masks[foreign[0]]
-    held = sorted(value for value in foreign if masks[value] == first)
+    held = sorted(value for value, mask in masks.items() if value not in known and mask == first)
     more = f" and {len(held) - 12} more" if len(held) > 12 else ""
     ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
     raise DataError(
@@ -187,18 +165,3 @@ def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:
         f"0..{len(classes.names) - 1}{ignored}; correct the mask, or say which value is which class in a dataset.json: "
         '{"classes": [{"name": "...", "value": 0}, ...]}.'
     )
-
-
-def _refuse_splits(metadata: Metadata) -> None:
-    if metadata.splits is not None:
-        raise DataError(
-            f"{metadata.file} has splits, which number the images of arrays, and this is a folder of files; put the "
-            "files into train/, val/ and test/ instead, and take splits out."
-        )
-
-
-def _splits(samples: Sequence[Sample]) -> dict[str, npt.NDArray[np.intp]] | None:
-    if not any(sample.part for sample in samples):
-        return None
-    found = {part: [i for i, sample in enumerate(samples) if sample.part == part] for part in PARTS}
-    return {part: np.array(indices, np.intp) for part, indices in found.items() if indices}

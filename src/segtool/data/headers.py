@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from segtool.data.listing import Sample
-from segtool.data.problem import Problem
 from segtool.images.decoding import MAX_PIXELS, decoding, is_wide, open_checked, opened
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -21,6 +17,7 @@ _SIDEWAYS = 5
 """Orientations from 5 on turn the image by a quarter, which swaps height and width."""
 _PAGED = ("TIFF", "GIF", "WEBP", "PNG")
 """Formats whose pages are samples. The further pictures of a telephone's MPO are previews and depth maps."""
+_LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "AVIF": "AVIF"}
 _PNG_SIGNATURE_BYTES = 8
 _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 _HEAD = 4096  # bytes in which the marks below stand, unless a large colour profile comes before them
@@ -30,33 +27,15 @@ _JP2_TRANSFORM = 13
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image file says.
+    """What the header of an image file says."""
 
-    Attributes
-    ----------
-    size
-        (height, width) in pixels, upright: after the orientation is applied.
-    grey
-        Whether the file is grey.
-    orientation
-        The EXIF or TIFF orientation, 1 (as stored) to 8.
-    pages
-        Number of pages or frames of the first one's kind, of which the first is read.
-    alpha
-        Whether the file has an alpha channel.
-    wide
-        Whether its pixels have 16 bits.
-    lossy
-        The name of its format where that changes pixel values, JPEG above all; empty where it keeps them.
-    """
-
-    size: tuple[int, int]
+    size: tuple[int, int]  # (height, width) in pixels, upright: after the orientation is applied
     grey: bool
-    orientation: int = 1
-    pages: int = 1
-    alpha: bool = False
-    wide: bool = False
-    lossy: str = ""
+    orientation: int = 1  # of EXIF or TIFF, 1 (as stored) to 8
+    pages: int = 1  # pages or frames of the kind of the first, which is read
+    alpha: bool = False  # whether the file has an alpha channel
+    wide: bool = False  # whether its pixels have 16 bits
+    lossy: str = ""  # the name of its format where that changes pixel values, JPEG above all
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -65,60 +44,22 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read what the header of an image file says, without decoding its pixels.
-
-    Raises
-    ------
-    DataError
-        The file is missing, empty or no image.
-    """
+    """Read what the header of an image file says; raise a DataError if it is missing, empty or no image."""
     with opened(path) as stream, decoding(str(path)):
         head = stream.read(_HEAD)
         stream.seek(0)
         image = open_checked(stream, str(path), MAX_PIXELS)
         orientation = _orientation(image, stream)
         width, height = _stored_size(image)
-        if orientation >= _SIDEWAYS:
-            width, height = height, width
-        grey, alpha, wide = image.mode in _GREY_MODES, "A" in image.getbands(), is_wide(image)
-        lossy = _lossy(image, head)  # before the pages are counted, which moves to the last
-        return Header((height, width), grey, orientation, _count_pages(image), alpha, wide, lossy)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A sample with the headers of its two files."""
-
-    sample: Sample
-    image: Header
-    mask: Header
-
-
-def read_pair(sample: Sample) -> Pair:
-    """Read the headers of a sample's two files.
-
-    Raises
-    ------
-    DataError
-        One of them is missing, empty or no image.
-    """
-    return Pair(sample, read_header(sample.image), read_header(sample.mask))
-
-
-def grouped(kind: str, group: Sequence[Pair], message: str, *, warning: bool = False) -> Problem:
-    """Return one problem of several samples."""
-    names = tuple(pair.sample.name for pair in group)
-    return Problem(kind, names[0], message, names if len(names) > 1 else (), warning)
-
-
-def has_or_have(group: Sequence[Pair]) -> str:
-    """Return the verb that goes with the number of samples."""
-    return "has" if len(group) == 1 else "have"
-
-
-def files_like(paths: Sequence[Path]) -> str:
-    """Return patterns for a shell: all files beside these that have their suffixes."""
-    return " ".join(dict.fromkeys(f"{shlex.quote(str(path.parent))}/*{path.suffix}" for path in paths))
+        return Header(
+            size=(width, height) if orientation >= _SIDEWAYS else (height, width),
+            grey=image.mode in _GREY_MODES,
+            orientation=orientation,
+            alpha="A" in image.getbands(),
+            wide=is_wide(image),
+            lossy=_lossy(image, head),
+            pages=_count_pages(image),  # moves to the last page
+        )
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
@@ -128,11 +69,9 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image, stream: BinaryIO) -> int:
-    if image.format == "PNG" and not _has_late_metadata(stream):
-        # PngImageFile.getexif decodes all pixels first, because metadata may stand behind them.
-        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
-    else:
-        found = image.getexif().get(_ORIENTATION, 1)
+    # PngImageFile.getexif decodes all pixels first, because metadata may stand behind them.
+    late = image.format != "PNG" or _has_late_metadata(stream)
+    found = (image.getexif() if late else Image.Image.getexif(image)).get(_ORIENTATION, 1)
     return found if found in range(1, 9) else 1
 
 
@@ -152,8 +91,8 @@ def _has_late_metadata(stream: BinaryIO) -> bool:
 
 def _lossy(image: Image.Image, head: bytes) -> str:
     kind = str(image.format)
-    if kind in ("JPEG", "MPO", "AVIF"):
-        return "JPEG" if kind == "MPO" else kind
+    if kind in _LOSSY:
+        return _LOSSY[kind]
     if kind == "TIFF" and "jpeg" in str(image.info.get("compression")):
         return "TIFF with JPEG inside"
     if kind == "WEBP" and b"VP8L" not in head:
@@ -164,10 +103,8 @@ def _lossy(image: Image.Image, head: bytes) -> str:
 
 def _count_pages(image: Image.Image) -> int:
     """Return the number of pages; of a TIFF without those that are previews, masks or smaller copies of a page."""
-    if image.format not in _PAGED or getattr(image, "n_frames", 1) == 1:
-        return 1
-    frames = int(getattr(image, "n_frames", 1))
-    if image.format != "TIFF":
+    frames = int(getattr(image, "n_frames", 1)) if image.format in _PAGED else 1
+    if image.format != "TIFF" or frames == 1:
         return frames
     first, count = _stored_size(image), 0
     for frame in range(frames):

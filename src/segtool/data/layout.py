@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segtool.data.base import PARTS
 from segtool.data.pairing import pair
 from segtool.images.decoding import IMAGE_SUFFIXES
 
@@ -37,44 +38,28 @@ MASKS = (
 )  # fmt: skip
 """What folders are called, in the order in which they are looked for: in small letters, without signs between them."""
 
-PARTS = ("train", "val", "test")
-_SPELLINGS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+_PART_OF = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
-_PART_OF = {name: part for part, names in _SPELLINGS.items() for name in names}
-_LISTS = ("imagesets", "segmentation")
+_HIDDEN = (".", "__MACOSX")
 _MASK_BESIDE = re.compile(r"(?i)(^|[/ ._-])(masks?|labels?|seg|segmentation|gt|annotation)([ ._-]?\d+)?$")
 WEAK = ("inputs", "input", "originals", "original", "outputs", "output")
-"""Those of them that say nothing of a folder where the other of the two is not there."""
-_ALONE = {*IMAGES[:6], *MASKS[:14]}  # folders that speak for themselves where the other of the two is not there
+"""Names that say nothing of a folder if the other of the two is missing."""
+_ALONE = {*IMAGES[:6], *MASKS[:14]}  # names that are clear even if the other of the two is missing
 
 
 @dataclass(frozen=True)
 class Place:
-    """The two folders of a part.
+    """The two folders of a part."""
 
-    Attributes
-    ----------
-    part
-        "train", "val" or "test"; empty for one pool.
-    images, masks
-        The folders; one of them may not exist. They are the same where masks stand beside their images.
-    names
-        A file that lists the samples of this part by name, one a line; None where it has all that are in the folders.
-    partial
-        Whether images without a mask are usual there, and left out.
-    above
-        The folder that holds both, where several such are one pool: the names of their samples begin with it.
-    """
-
-    part: str
-    images: Path
+    part: str  # "train", "val" or "test"; empty for one pool
+    images: Path  # may not exist, like masks; the same as masks where these stand beside their images
     masks: Path
-    names: Path | None = None
-    partial: bool = False
-    above: str = ""
+    names: Path | None = None  # a file that lists the samples of this part by name, one a line
+    partial: bool = False  # whether images without a mask are usual there, and left out
+    above: str = ""  # the folder that holds both, where several are one pool; begins the names of samples
 
 
 def find_places(folder: Path) -> list[Place]:
@@ -105,20 +90,23 @@ def is_mask_beside(stem: str) -> bool:
     return _MASK_BESIDE.search(stem) is not None
 
 
-def _normalized(name: str) -> str:
-    """Return a folder's name in small letters, without the signs between its words, a format or a size at its end."""
-    plain = re.sub(r"[\W_]", "", name).casefold()
-    return re.sub(r"(png|jpe?g|tiff?|raw|\d+(x\d+)?)$", "", plain)
-
-
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder in the order of their names, without hidden ones."""
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))]
+    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(_HIDDEN)]
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(name.startswith((".", "__MACOSX")) for name in path.relative_to(folder).parts)
+    return any(name.startswith(_HIDDEN) for name in path.relative_to(folder).parts)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+def _normalized(name: str) -> str:
+    """Return a folder's name in small letters, without the signs between its words, a format or a size at its end."""
+    return re.sub(r"(png|jpe?g|tiff?|raw|\d+(x\d+)?)$", "", _letters(name))
 
 
 def role_of(name: str) -> str | None:
@@ -131,9 +119,8 @@ def role_of(name: str) -> str | None:
 
 def _named(folder: Path, names: tuple[str, ...]) -> Path | None:
     """Return the folder in `folder` that has the first of `names` it can have, one with image files before others."""
-    order = {name: place for place, name in enumerate(names)}
-    known = [entry for entry in folders_in(folder) if _normalized(entry.name) in order]
-    known.sort(key=lambda entry: order[_normalized(entry.name)])
+    known = [entry for entry in folders_in(folder) if _normalized(entry.name) in names]
+    known.sort(key=lambda entry: names.index(_normalized(entry.name)))
     return next((entry for entry in known if next(image_files(entry), None)), known[0] if known else None)
 
 
@@ -165,16 +152,17 @@ def pool_in(folder: Path) -> Place | None:
 
 def _listed(folder: Path, pool: Place) -> list[Place]:
     """Return the parts that ImageSets/Segmentation/ lists, as Pascal VOC has them; the pool where it lists no parts."""
-    lists = folder
-    for name in _LISTS:
-        below = [entry for entry in folders_in(lists) if _normalized(entry.name) == name]
-        if not below:
-            return []
-        lists = below[0]
+    lists = next((below for sets in _called(folder, "imagesets") for below in _called(sets, "segmentation")), None)
+    if lists is None:
+        return []
     pool = replace(pool, partial=True)
     listed = {path: part_of(path.stem) for path in sorted(lists.glob("*.txt"))}
-    parts = [Place(part, pool.images, pool.masks, path, part == "test") for path, part in listed.items() if part]
+    parts = [replace(pool, part=part, names=path, partial=part == "test") for path, part in listed.items() if part]
     return sorted(parts, key=lambda place: PARTS.index(place.part)) or [pool]
+
+
+def _called(folder: Path, name: str) -> list[Path]:
+    return [entry for entry in folders_in(folder) if _normalized(entry.name) == name][:1]
 
 
 def _parts_below(pool: Place) -> list[Place]:
@@ -182,21 +170,16 @@ def _parts_below(pool: Place) -> list[Place]:
     if not pool.images.is_dir():
         return []
     entries = [entry for entry in pool.images.iterdir() if not entry.name.startswith(".")]
-    if not any(part_of(entry.name) == "train" for entry in entries):
+    parts = [part_of(entry.name) for entry in entries]
+    if "train" not in parts or not all(parts) or not all(entry.is_dir() for entry in entries):
         return []
-    if not all(entry.is_dir() and part_of(entry.name) for entry in entries):
-        return []
-    return [
-        Place(part, entry, _same_part(pool.masks, part, entry.name))
-        for part in PARTS
-        for entry in sorted(entries)
-        if part_of(entry.name) == part
-    ]
+    entries.sort(key=lambda entry: (PARTS.index(part_of(entry.name)), entry))
+    return [Place(part_of(entry.name), entry, _same_part(pool.masks, entry.name)) for entry in entries]
 
 
-def _same_part(masks: Path, part: str, name: str) -> Path:
-    """Return the folder of a part in masks/, as it is spelled there."""
-    spelled = [entry for entry in folders_in(masks) if part_of(entry.name) == part]
+def _same_part(masks: Path, name: str) -> Path:
+    """Return the folder of the part `name` in masks/, as it is spelled there."""
+    spelled = [entry for entry in folders_in(masks) if part_of(entry.name) == part_of(name)]
     return next((entry for entry in spelled if entry.name == name), spelled[0] if spelled else masks / name)
 
 
@@ -215,7 +198,7 @@ def _named_parts(folder: Path) -> dict[str, dict[str, dict[str | None, Path]]]:
 
 def spelling_of(name: str) -> tuple[str, str | None]:
     """Return how the name of a folder spells its part, and what it holds: "valid", "masks"; empty where it is none."""
-    plain = re.sub(r"[\W_]", "", name).casefold()
+    plain = _letters(name)
     for spelling in sorted(_PART_OF, key=len, reverse=True):
         rest = plain.removeprefix(spelling) if plain.startswith(spelling) else plain.removesuffix(spelling)
         role = role_of(rest)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segtool.data.convert import outlines_problem
 from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask_beside
-from segtool.data.outline_forms import outlines_problem
-from segtool.data.pairing import Pairs, pair
+from segtool.data.listing_faults import Named, not_read, spelled_twice, unknown_folders, unmatched
+from segtool.data.pairing import pair
 from segtool.data.problem import Problem
-from segtool.data.unmatched import unmatched
-from segtool.data.unread import not_read, spelled_twice, unknown_folders
 from segtool.text import counted, some
 
-Files = dict[str, list[Path]]
+Files = Mapping[str, Sequence[Path]]
 """Files by their path below a folder, without suffix; more than one where only their suffixes differ."""
 
 _KINDS_OF_MASKS = (
@@ -27,37 +26,17 @@ _KINDS_OF_MASKS = (
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and its mask.
+    """An image and its mask."""
 
-    Attributes
-    ----------
-    name
-        Path of the image below images/, with its part in front: "train/street/0001.png".
-    part
-        "train", "val" or "test"; empty where the folder is not split.
-    image, mask
-        The files.
-    """
-
-    name: str
-    part: str
+    name: str  # path of the image below images/, with its part in front: "train/street/0001.png"
+    part: str  # "train", "val" or "test"; empty where the folder is not split
     image: Path
     mask: Path
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples of a folder in the order of their names.
-
-    Attributes
-    ----------
-    samples
-        The images with their masks.
-    problems
-        What does not match.
-    notes
-        A sentence on each choice that was made: files that are left out, and why that is right.
-    """
+    """The samples of a folder in the order of their names, what does not match, and a sentence on each choice."""
 
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
@@ -68,7 +47,7 @@ def list_samples(folder: Path) -> Listing:
     """Match the images and masks of a folder by their names, as `segtool.data.pairing` does."""
     places = find_places(folder)
     samples: list[Sample] = []
-    problems: list[Problem] = spelled_twice(places)
+    problems = spelled_twice(places)
     files, notes = _one_kind(places, [_files_of(place) for place in places])
     for place, (images, masks) in zip(places, files, strict=True):
         found = _list_part(place, images, masks)
@@ -88,34 +67,35 @@ def list_samples(folder: Path) -> Listing:
     return Listing(tuple(samples), tuple(problems), tuple(dict.fromkeys(notes)))
 
 
-def _list_part(place: Place, images: Files, masks: Files) -> Listing:
+def _list_part(place: Place, of_images: Files, of_masks: Files) -> Listing:
     notes: list[str] = []
-    problems = [*_repeated(images, "images"), *_repeated(masks, "masks")]
+    problems = [*_repeated(of_images, "images"), *_repeated(of_masks, "masks")]
+    images, masks = ({name: paths[0] for name, paths in files.items()} for files in (of_images, of_masks))
     if place.names is not None:
-        images, wrong = _listed(place, images)
+        images, wrong = _listed(place.names, place, images)
         problems += wrong
     pairs = pair(list(images), list(masks))
     if place.names is not None:  # the other masks are of other parts
         masks = {mask: masks[mask] for mask in pairs.masks.values()}
         pairs = replace(pairs, further={}, elsewhere={})
-    without = [paths[0] for name, paths in images.items() if name not in pairs.masks]
+    without = [path for name, path in images.items() if name not in pairs.masks]
     if place.partial and without:
         notes.append(
             f"{counted(len(without), 'image')} of {place.images} without a mask in {place.masks} "
             f"{'is' if len(without) == 1 else 'are'} left out, as usual in the layout of Pascal VOC ({some(without)})."
         )
-        images = {name: files for name, files in images.items() if name in pairs.masks}
-    if not pairs.masks and (unknown := unknown_folders(place)) is not None:
-        return Listing((), (*problems, unknown), tuple(notes))
-    problems += unmatched(_first(images), _first(masks), pairs, place)
-    return Listing(_samples(images, masks, pairs, place), tuple(problems), tuple(notes))
-
-
-def _samples(images: Files, masks: Files, pairs: Pairs, place: Place) -> tuple[Sample, ...]:
-    return tuple(
-        Sample(_name(images[name][0], place), place.part, images[name][0], masks[mask][0])
+        images = {name: path for name, path in images.items() if name in pairs.masks}
+    samples = tuple(
+        Sample(_sample_name(images[name], place), place.part, images[name], masks[mask])
         for name, mask in pairs.masks.items()
     )
+    unknown = None if samples else unknown_folders(place)
+    problems += unmatched(images, masks, pairs, place) if unknown is None else [unknown]
+    return Listing(samples, tuple(problems), tuple(notes))
+
+
+def _sample_name(path: Path, place: Place) -> str:
+    return "/".join(filter(None, (place.part, place.above, path.relative_to(place.images).as_posix())))
 
 
 def _files_of(place: Place) -> tuple[Files, Files]:
@@ -128,18 +108,17 @@ def _files_of(place: Place) -> tuple[Files, Files]:
 
 
 def _by_stem(folder: Path, *, without: Path | None = None) -> Files:
-    """Return the image files below a folder, by their relative path without suffix, sorted."""
-    files: Files = {}
+    """Return the image files below a folder, but those below `without`, sorted."""
+    files: dict[str, list[Path]] = {}
     for path in sorted(image_files(folder)):
-        if without is not None and path.is_relative_to(without):
-            continue
-        files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+        if without is None or not path.is_relative_to(without):
+            files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return files
 
 
 def _one_kind(
     places: Sequence[Place], files: Sequence[tuple[Files, Files]]
-) -> tuple[list[tuple[Files, Files]], list[str]]:
+) -> tuple[Sequence[tuple[Files, Files]], list[str]]:
     """Keep the masks of the best kind that all images have, in every part, where kinds stand beside each other."""
     stems = [stem for _, masks in files for stem in masks]
     images = sum(len(found) for found, masks in files if masks)
@@ -149,65 +128,50 @@ def _one_kind(
             continue
         whole = [ending for ending in endings if kinds[ending] >= images]
         chosen = whole[0] if whole else max(endings, key=lambda ending: kinds[ending])
-        others = [ending for ending in endings if ending in kinds and ending != chosen]
         kept = [
             (found, {stem: paths for stem, paths in masks.items() if _ending(stem, endings) == chosen})
             for found, masks in files
         ]
         where = places[0].masks if len(places) == 1 else places[0].masks.parent
-        left = f"those that end with {chosen} are read, {_words(others)} left out"
-        return kept, [f"{where} has {len(kinds)} kinds of masks: {left}."]
-    return list(files), []
+        *most, last = (ending for ending in endings if ending in kinds and ending != chosen)
+        others = f"{', '.join(most)} and {last} are" if most else f"{last} is"
+        return kept, [
+            f"{where} has {len(kinds)} kinds of masks: those that end with {chosen} are read, {others} left out."
+        ]
+    return files, []
 
 
 def _ending(stem: str, endings: Sequence[str]) -> str:
     return next((ending for ending in endings if stem.lower().endswith(ending.lower())), "")
 
 
-def _listed(place: Place, images: Files) -> tuple[Files, list[Problem]]:
+def _listed(file: Path, place: Place, images: Named) -> tuple[dict[str, Path], list[Problem]]:
     """Return the images that the list of a part names, and the names that stand for no image."""
-    if place.names is None:
-        return images, []
     try:
-        lines = place.names.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
-        message = f"{place.names} cannot be read ({error.strerror}); check its permissions."
-        return {}, [Problem("unreadable", place.names.stem, message)]
+        message = f"{file} cannot be read ({error.strerror}); check its permissions."
+        return {}, [Problem("unreadable", file.stem, message)]
     names = [line.strip().strip('"') for line in lines if line.strip()]
     found = {name: images[name] for name in names if name in images}
-    missing = tuple(dict.fromkeys(name for name in names if name not in images))
+    missing = list(dict.fromkeys(name for name in names if name not in images))
     if not missing or place.partial:
         return found, []
     message = (
-        f"{place.names} lists {counted(len(missing), 'name')} without an image in {place.images} ({some(missing)}), "
+        f"{file} lists {counted(len(missing), 'name')} without an image in {place.images} ({some(missing)}), "
         "expected the names of images without their suffix; add the images or take the names out."
     )
-    return found, [Problem("missing", missing[0], message, missing)]
+    return found, [Problem.of("missing", missing, message)]
 
 
 def _repeated(files: Files, what: str) -> list[Problem]:
-    repeated = {stem: [path.name for path in paths] for stem, paths in files.items() if len(paths) > 1}
+    repeated = {stem: ", ".join(path.name for path in paths) for stem, paths in files.items() if len(paths) > 1}
     if not repeated:
         return []
     first, names = next(iter(repeated.items()))
     if len(repeated) == 1:
-        message = f"{len(names)} {what} have the name {first!r} ({', '.join(names)}), expected one"
+        found = f"{len(files[first])} {what} have the name {first!r} ({names})"
     else:
-        shown = "; ".join(", ".join(paths) for paths in list(repeated.values())[:3])
-        message = f"{len(repeated)} names have several {what} each, which differ in their suffixes ({shown}"
-        message += f"{'; ...' if len(repeated) > 3 else ''}), expected one"
-    samples = tuple(repeated) if len(repeated) > 1 else ()
-    return [Problem("ambiguous", first, f"{message}; rename or remove the others.", samples)]
-
-
-def _first(files: Files) -> Mapping[str, Path]:
-    return {name: paths[0] for name, paths in files.items()}
-
-
-def _words(endings: Iterable[str]) -> str:
-    *most, last = endings
-    return f"{', '.join(most)} and {last} are" if most else f"{last} is"
-
-
-def _name(path: Path, place: Place) -> str:
-    return "/".join(filter(None, (place.part, place.above, path.relative_to(place.images).as_posix())))
+        shown = "; ".join([*repeated.values()][:3]) + ("; ..." if len(repeated) > 3 else "")
+        found = f"{len(repeated)} names have several {what} each, which differ in their suffixes ({shown})"
+    return [Problem.of("ambiguous", list(repeated), f"{found}, expected one; rename or remove the others.")]

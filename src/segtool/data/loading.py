@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segtool.data.array_sets import IMAGES_FILE, LABELS_FILE, is_m2nist, load_m2nist, load_npz
+from segtool.data.array_files import IMAGES_FILE, LABELS_FILE, holds_arrays
+from segtool.data.array_loading import load_arrays
 from segtool.data.base import Dataset
 from segtool.data.class_lists import class_list_files
 from segtool.data.classes import Classes
+from segtool.data.convert import outlines_problem
 from segtool.data.folder import load_folder
 from segtool.data.generator import GENERATOR_NAME, generate, parse_count
 from segtool.data.layout import find_places, folders_in
+from segtool.data.listing_faults import renaming
 from segtool.data.metadata import FILE_NAME
-from segtool.data.outline_forms import outlines_problem
 from segtool.data.split import VAL_SPLIT
-from segtool.data.unread import renaming
 from segtool.errors import DataError
+
+_MOST_FOLDERS = 50  # of a wrong folder, in which the right one is looked for
+_EXPECTED = (
+    "a folder with combined.npy and segmented.npy, an .npz with images and labels, "
+    f"a folder with images/ and masks/ (or train/ and val/ above them, or train/ beside trainannot/), or "
+    f"{GENERATOR_NAME}[:N]"
+)
 
 
 def load_dataset(
@@ -44,10 +52,11 @@ def load_dataset(
     path = Path(spec).expanduser()
     if not spec or not path.exists():
         raise DataError(f"{spec!r} does not exist, expected {_EXPECTED}; check the path.")
+    if holds_arrays(path):
+        return load_arrays(path, spec=spec, classes=classes)
     if path.is_file():
-        return _load_file(path, spec, classes)
-    if is_m2nist(path):
-        return load_m2nist(path, spec=spec, classes=classes)
+        kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
+        raise DataError(f"{spec} is {kind}, expected {_EXPECTED}; convert it to one of these.")
     if find_places(path):
         return load_folder(path, spec=spec, classes=classes)
     if (outlines := outlines_problem(path)) is not None:
@@ -72,24 +81,8 @@ def paths_of(spec: str) -> list[Path]:
         return []
     if path.is_file():
         return [path, path.with_suffix(".json"), path.parent / FILE_NAME]
-    places = find_places(path)
-    read = [one for place in places for one in (place.images, place.masks, place.names) if one is not None]
+    read = [one for place in find_places(path) for one in (place.images, place.masks, place.names) if one is not None]
     return [*read, *class_list_files(path), *(path / name for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME))]
-
-
-_MOST_FOLDERS = 50  # of a wrong folder, in which the right one is looked for
-_EXPECTED = (
-    "a folder with combined.npy and segmented.npy, an .npz with images and labels, "
-    f"a folder with images/ and masks/ (or train/ and val/ above them, or train/ beside trainannot/), or "
-    f"{GENERATOR_NAME}[:N]"
-)
-
-
-def _load_file(path: Path, spec: str, classes: Classes | None) -> Dataset:
-    if path.suffix.lower() != ".npz":
-        kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
-        raise DataError(f"{spec} is {kind}, expected {_EXPECTED}; convert it to one of these.")
-    return load_npz(path, spec=spec, classes=classes)
 
 
 def _second_level(folder: Path) -> list[Path]:

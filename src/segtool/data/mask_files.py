@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from segtool.array_types import AnyArray
 from segtool.data.classes import pack_colors, unpack_color
-from segtool.data.mask_values import MaskValues
+from segtool.data.inferred_classes import UndescribedError
+from segtool.data.mask_values import Color, MaskValues
 from segtool.errors import DataError
 from segtool.images.image_io import read_mask, read_mask_colors, read_mask_pixels
+
+_MOST_COLORS = 32  # in a suggested description
 
 
 class ColorMaskError(DataError):
@@ -24,64 +26,51 @@ class ColorMaskError(DataError):
 
 
 def read_raw_mask(path: Path, *, colors: bool) -> AnyArray:
-    """Return a mask's raw values.
+    """Return a mask's raw values: uint8 (H, W, 3) where the classes are `colors`, else integers (H, W).
 
-    Parameters
-    ----------
-    path
-        The file.
-    colors
-        Whether the classes are colours.
-
-    Returns
-    -------
-    uint8 (H, W, 3) where the classes are colours, else integers (H, W).
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, or is in colour where the classes are values.
+    Raise a DataError if the file cannot be read, or is in colour where the classes are values.
     """
     if colors:
         return read_mask_colors(path)
     return _single_channel(read_mask(path), path)
 
 
-@dataclass(frozen=True)
-class MaskSurvey:
-    """What all masks of a folder hold, where their classes are values.
-
-    Attributes
-    ----------
-    values
-        The values, their pixels, and which of them occur together.
-    colors
-        For each value that occurs in palette files, its colours, each with the first mask that has it.
-    """
-
-    values: MaskValues
-    colors: dict[int, dict[tuple[int, int, int], Path]]
-
-
-def survey_masks(masks: Iterable[Path]) -> MaskSurvey:
-    """Return what some masks hold; each is decoded once.
-
-    Raises
-    ------
-    DataError
-        A mask cannot be read, or is in colour.
-    """
-    survey = MaskSurvey(MaskValues(), {})
+def survey_masks(masks: Iterable[Path]) -> MaskValues:
+    """Return what some masks hold; each is decoded once. Raise a DataError if one cannot be read or is in colour."""
+    held = MaskValues()
     for path in masks:
         mask = read_mask_pixels(path)
         values = _single_channel(mask.values, path)
-        survey.values.add(values, str(path))
+        held.add(values, str(path))
         if mask.palette is not None:
-            for value in np.flatnonzero(np.bincount(values.ravel())).tolist():
-                if value < len(mask.palette):
-                    red, green, blue = mask.palette[value].tolist()
-                    survey.colors.setdefault(value, {}).setdefault((red, green, blue), path)
-    return survey
+            for value in np.flatnonzero(np.bincount(values.ravel())[: len(mask.palette)]).tolist():
+                red, green, blue = mask.palette[value].tolist()
+                held.colors.setdefault(value, {}).setdefault((red, green, blue), path)
+    return held
+
+
+def refuse_differing_palettes(colors: Mapping[int, Mapping[Color, Path]], *, source: str) -> None:
+    """Raise an UndescribedError for palette masks in which one value has two colours, so that it is not one class.
+
+    `colors` are as in `MaskValues`; `source` names the folder.
+    """
+    differing = {value: found for value, found in colors.items() if len(found) > 1}
+    if not differing:
+        return
+    value, found = min(differing.items())
+    (one, first), (other, second) = list(found.items())[:2]
+    every = sorted(dict.fromkeys(color for held in colors.values() for color in held), key=any)  # black first
+    more = ", ..." if len(every) > _MOST_COLORS else ""
+    entries = ", ".join(
+        f'{{"name": "{"background" if color == (0, 0, 0) else f"class {index}"}", "color": {list(color)}}}'
+        for index, color in enumerate(every[:_MOST_COLORS])
+    )
+    raise UndescribedError(
+        f"The palettes of the masks of {source} differ: the value {value} is {list(one)} in {first} and {list(other)} "
+        f"in {second} ({len(differing)} of {len(colors)} values differ), expected one colour for each value; describe "
+        f'the classes by colour in a dataset.json: {{"classes": [{entries}{more}'
+        "]}, or by value where the values are right and the colours are not."
+    )
 
 
 def _single_channel(raw: AnyArray, path: Path) -> AnyArray:

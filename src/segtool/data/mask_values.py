@@ -8,30 +8,27 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from segtool.array_types import AnyArray, IntegerArray
-from segtool.data.classes import BINARY_MAXIMA, Classes, Encoding, UndescribedError, binary_classes
+from segtool.array_types import AnyArray, Int64Array, IntegerArray
+from segtool.data.classes import Classes, Encoding
+from segtool.data.inferred_classes import BINARY_CLASSES, BINARY_MAXIMA
 from segtool.errors import DataError
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
-_FLAT = 0.5
-"""Share of a value's pixels that lie in a flat area, from which on it is a class and no mixture of two."""
-_MIXED = 0.5
-"""Share of a value's pixels that lie between their neighbours, from which on it is a mixture of two classes."""
-_MOSTLY = 0.5
-"""Share of the values that are no class that must be mixtures: small objects of many classes touch each other too."""
-_LEAST_SOFT = 3  # values: fewer may be classes that are thin everywhere
-_LEAST_BLURRED = 8  # the same where only one value is flat
+Color = tuple[int, int, int]
 LEAST_SPAN = 16
 """Between the lowest and the highest value of soft masks; mixtures of ids that are closer cannot be recognised."""
+_FLAT = 0.5  # of a value's pixels that lie in a flat area, from which on it is a class and no mixture of two
+_MIXED = 0.5  # of a value's pixels that lie between their neighbours, from which on it is a mixture of two classes
+_MOSTLY = 0.5  # of the values that are no class must be mixtures: small objects of many classes touch each other too
+_LEAST_SOFT = 3  # values: fewer may be classes that are thin everywhere
+_LEAST_BLURRED = 8  # the same where only one value is flat
 _BAND = 40  # how far from 0 and from the maximum a lossy format moves the values of a binary mask
 _NEAR = 12  # values: a blur ends in bands of these beside the class that it comes from
 _MOST_IN_A_SET = 4  # values: masks with more of them are no binary masks
 _MOST_SHOWN = 6
-_MOST_COLORS = 32
 
 
 class SoftMasksError(DataError):
@@ -39,25 +36,15 @@ class SoftMasksError(DataError):
 
 
 class MaskValues:
-    """What the masks of a data set hold, gathered one mask at a time.
-
-    Attributes
-    ----------
-    first
-        Each value, with the name of the first mask that holds it.
-    pixels, flat, between
-        Pixels of each value; those of them that have the same value to the right and below; and those that lie between
-        the lowest and the highest value of their eight neighbours.
-    sets
-        How many masks hold exactly these values, for sets of a few.
-    """
+    """What the masks of a data set hold, gathered one mask at a time."""
 
     def __init__(self) -> None:
-        self.first: dict[int, str] = {}
-        self.pixels: Counter[int] = Counter()
-        self.flat: Counter[int] = Counter()
-        self.between: Counter[int] = Counter()
-        self.sets: Counter[frozenset[int]] = Counter()
+        self.first: dict[int, str] = {}  # each value, with the name of the first mask that holds it
+        self.pixels: Counter[int] = Counter()  # of each value
+        self.flat: Counter[int] = Counter()  # those of them that have the same value to the right and below
+        self.between: Counter[int] = Counter()  # those between the lowest and the highest of their eight neighbours
+        self.sets: Counter[frozenset[int]] = Counter()  # masks that hold exactly these values, for sets of a few
+        self.colors: dict[int, dict[Color, Path]] = {}  # of each value in palette files, each with its first mask
 
     @classmethod
     def of_arrays(cls, labels: IntegerArray, names: Iterable[str]) -> MaskValues:
@@ -68,7 +55,7 @@ class MaskValues:
         return found
 
     @property
-    def values(self) -> npt.NDArray[np.int64]:
+    def values(self) -> Int64Array:
         """The distinct values, sorted."""
         return np.array(sorted(self.first), np.int64)
 
@@ -88,40 +75,30 @@ class MaskValues:
             self.first.setdefault(value, name)
 
     def refuse_soft(self, *, source: str, files: str = "") -> None:
-        """Refuse masks whose values are mostly mixtures of a few others.
+        """Raise a SoftMasksError for masks whose values are mostly mixtures of a few others.
 
         A class covers areas, so that most of its pixels have neighbours of the same value. A mixture that interpolation
         made lies on an edge between two classes, and its neighbours are other mixtures.
 
-        Parameters
-        ----------
-        source
-            The data set, for the error.
-        files
-            The masks as a pattern for a shell, for the line that thresholds binary ones; empty for arrays.
-
-        Raises
-        ------
-        SoftMasksError
-            The masks are such.
+        `source` names the data set. `files` are the masks as a pattern for a shell, for the line that thresholds binary
+        ones; empty for arrays.
         """
         levels = self._levels()
         if levels is None:
             return
-        values = self.values
-        classes = "; if these values are classes, name them in a dataset.json"
-        share = 1 - sum(self.pixels[level] for level in levels) / sum(self.pixels.values())
-        what = (
-            f"{source} has {'binary ' if len(levels) <= 2 else ''}masks with soft edges: {share:.1%} of their pixels "
-            f"hold {len(values) - len(levels)} values between {_shown(levels)}, as resizing with interpolation, "
-            "anti-aliasing or a lossy format leaves them, expected "
+        few = len(levels) <= 2
+        share = 1 - sum(self.pixels[level] for level in levels) / self.pixels.total()
+        advice = (
+            f"two values; threshold the masks in the middle{_threshold((levels[0] + levels[-1]) // 2, files)}"
+            if few
+            else "one value for each class; make the masks again from their source, and resize them with the nearest "
+            "neighbour only (Image.Resampling.NEAREST in Pillow, INTER_NEAREST in OpenCV)"
         )
-        if len(levels) <= 2:
-            advice = _threshold((levels[0] + levels[-1]) // 2, files)
-            raise SoftMasksError(f"{what}two values; threshold the masks in the middle{advice}{classes}.")
         raise SoftMasksError(
-            f"{what}one value for each class; make the masks again from their source, and resize them with the nearest "
-            f"neighbour only (Image.Resampling.NEAREST in Pillow, INTER_NEAREST in OpenCV){classes}."
+            f"{source} has {'binary ' if few else ''}masks with soft edges: {share:.1%} of their pixels hold "
+            f"{len(self.first) - len(levels)} values between {_shown(levels)}, as resizing with interpolation, "
+            f"anti-aliasing or a lossy format leaves them, expected {advice}; if these values are classes, name them "
+            "in a dataset.json."
         )
 
     def mixed_binary(self, assumed: Classes | None, *, source: str) -> tuple[Classes, Encoding] | None:
@@ -142,7 +119,7 @@ class MaskValues:
             source,
             ", ".join(f"{counted(count, 'mask')} with {value}" for value, count in counts),
         )
-        return binary_classes(), Encoding.of({0: 0, **dict.fromkeys(ones, 1)})
+        return BINARY_CLASSES, Encoding.of({0: 0, **dict.fromkeys(ones, 1)})
 
     def _levels(self) -> list[int] | None:
         """Return the values that the masks had before they were softened; None where they are not soft."""
@@ -170,40 +147,6 @@ class MaskValues:
             if all(abs(level - other) > _NEAR for other in kept):
                 kept.append(level)
         return sorted(kept)
-
-
-def refuse_differing_palettes(colors: dict[int, dict[tuple[int, int, int], Path]], *, source: str) -> None:
-    """Refuse palette masks in which one value has different colours, so that it is not the same class in all.
-
-    Parameters
-    ----------
-    colors
-        For each value that occurs, its colours in the palettes of the masks, each with the first mask that has it.
-    source
-        The folder, for the error.
-
-    Raises
-    ------
-    DataError
-        A value has two colours.
-    """
-    differing = {value: found for value, found in colors.items() if len(found) > 1}
-    if not differing:
-        return
-    value, found = min(differing.items())
-    (one, first), (other, second) = list(found.items())[:2]
-    every = sorted(dict.fromkeys(color for held in colors.values() for color in held), key=any)  # black first
-    more = ", ..." if len(every) > _MOST_COLORS else ""
-    entries = ", ".join(
-        f'{{"name": "{"background" if color == (0, 0, 0) else f"class {index}"}", "color": {list(color)}}}'
-        for index, color in enumerate(every[:_MOST_COLORS])
-    )
-    raise UndescribedError(
-        f"The palettes of the masks of {source} differ: the value {value} is {list(one)} in {first} and {list(other)} "
-        f"in {second} ({len(differing)} of {len(colors)} values differ), expected one colour for each value; describe "
-        f'the classes by colour in a dataset.json: {{"classes": [{entries}{more}'
-        "]}, or by value where the values are right and the colours are not."
-    )
 
 
 def _threshold(middle: int, files: str) -> str:

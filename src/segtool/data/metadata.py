@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors, unpack_color
-from segtool.data.description import EXAMPLE, check_description
+from segtool.array_types import IndexArray
+from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors
+from segtool.data.description import EXAMPLE, checked_classes
 from segtool.errors import DataError
 from segtool.text import counted
 
@@ -34,30 +35,14 @@ FILE_NAME = "dataset.json"
 
 @dataclass(frozen=True)
 class Metadata:
-    """A dataset.json that was read and checked.
+    """A dataset.json that was read and checked."""
 
-    Attributes
-    ----------
-    classes
-        Names and special ids, as they are in the labels.
-    encoding
-        Which raw mask value or colour gives which label.
-    channels
-        1 or 3 where stated, else None.
-    splits
-        [start, stop) of each predefined part, by name.
-    provenance
-        How the data were made, their licence and the like.
-    file
-        Where it was read.
-    """
-
-    classes: Classes
-    encoding: Encoding
-    channels: int | None = None
-    splits: Mapping[str, tuple[int, int]] | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    file: Path = Path(FILE_NAME)
+    classes: Classes  # names and special ids, as they are in the labels
+    encoding: Encoding  # which raw mask value or colour gives which label
+    channels: int | None = None  # 1 or 3 where stated
+    splits: Mapping[str, tuple[int, int]] | None = None  # [start, stop) of each predefined part, by name
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # how the data were made, their licence and the like
+    file: Path = Path(FILE_NAME)  # where it was read
 
     def split_problems(self, count: int) -> list[str]:
         """Return a sentence for each part that `count` images do not have, and for each two that share images."""
@@ -79,7 +64,7 @@ class Metadata:
                     )
         return found
 
-    def split_indices(self) -> dict[str, Any] | None:
+    def split_indices(self) -> dict[str, IndexArray] | None:
         """Return the predefined parts as index arrays by name; `split_problems` comes first."""
         if self.splits is None:
             return None
@@ -88,26 +73,20 @@ class Metadata:
 
 def find_metadata(*candidates: Path) -> Metadata | None:
     """Read the first of `candidates` that exists; None where none does."""
-    found = [path for path in candidates if path.is_file()]
-    return read_metadata(found[0]) if found else None
+    path = next((path for path in candidates if path.is_file()), None)
+    return None if path is None else read_metadata(path)
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read a dataset.json.
-
-    Raises
-    ------
-    DataError
-        It is no JSON, has misspelt keys or wrong values, lacks ``classes``, or contradicts itself.
-    """
+    """Read a dataset.json; raise a DataError if it is no JSON, has wrong keys or values, or contradicts itself."""
     return parse_description(_read_json(path), path)
 
 
 def parse_description(raw: Any, path: Path) -> Metadata:
     """Return what a description says that was read from `path`; errors are as in `read_metadata`."""
     try:
-        foreign = check_description(raw)
-        found = _parse(raw, path)
+        entries, foreign = checked_classes(raw)
+        found = _parse(raw, entries, path)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     if foreign:
@@ -141,14 +120,17 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parse(raw: dict[str, Any], path: Path) -> Metadata:
+def _parse(raw: dict[str, Any], entries: list[dict[str, Any]], path: Path) -> Metadata:
     """Return what a checked description says."""
-    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in raw["classes"]]
     names = tuple(entry["name"] for entry in entries)
     colors = "color" in entries[0]
-    ignored = _ignored_key(raw, colors=colors)
-    ignore_id = _ignore_label(raw.get("ignore_id"), len(names)) if ignored is not None else None
-    classes = Classes(names, background_id=_background(raw, names), ignore_id=ignore_id)
+    ignored = raw.get("ignore_color" if colors else "ignore_id")
+    background = raw.get("background", background_of(names))
+    classes = Classes(
+        names,
+        background_id=names.index(background) if isinstance(background, str) else background,
+        ignore_id=None if ignored is None else _ignore_label(raw.get("ignore_id"), len(names)),
+    )
     splits = raw.get("splits")
     return Metadata(
         classes=classes,
@@ -160,13 +142,6 @@ def _parse(raw: dict[str, Any], path: Path) -> Metadata:
     )
 
 
-def _ignored_key(raw: dict[str, Any], *, colors: bool) -> int | None:
-    """Return the raw value or packed colour that is ignored."""
-    if not colors:
-        return raw.get("ignore_id")
-    return None if raw.get("ignore_color") is None else _color(raw["ignore_color"])
-
-
 def _ignore_label(wanted: int | None, count: int) -> int:
     """Return the label for ignored pixels: the stated value where it is free, else 255 or 65535."""
     if wanted is not None and count <= wanted <= MAX_LABEL:
@@ -174,36 +149,26 @@ def _ignore_label(wanted: int | None, count: int) -> int:
     return USUAL_IGNORE if count <= USUAL_IGNORE else MAX_LABEL
 
 
-def _encoding(entries: list[dict[str, Any]], ignored: int | None, classes: Classes, *, file: str) -> Encoding:
+def _encoding(entries: list[dict[str, Any]], ignored: Any, classes: Classes, *, file: str) -> Encoding:
+    """Return the label of each value or colour; refuse one that stands for two things."""
     colors = "color" in entries[0]
-    found = [
-        (_color(entry["color"]), label) if colors else (value, label)
+    stated = [
+        (value, label, f"class {classes.names[label]!r}")
         for label, entry in enumerate(entries)
-        for value in _listed(entry.get("value", label))
+        for value in ([entry["color"]] if colors else _listed(entry.get("value", label)))
     ]
-    keys, labels = ([pair[place] for pair in found] for place in (0, 1))
-    whose = [f"class {classes.names[label]!r}" for label in labels]
-    if ignored is not None and classes.ignore_id is not None:
-        keys.append(ignored)
-        labels.append(classes.ignore_id)
-        whose.append("what is ignored")
-    first: dict[int, str] = {}
-    for key, owner in zip(keys, whose, strict=True):
-        if key in first:
-            shown = f"colour {list(unpack_color(key))}" if colors else f"value {key}"
-            raise DataError(f"The {shown} stands for {first[key]} and for {owner}; give each its own.")
-        first[key] = owner
-    return Encoding.of(dict(zip(keys, labels, strict=True)), colors=colors, described_in=file)
+    if classes.ignore_id is not None:
+        stated.append((ignored, classes.ignore_id, "what is ignored"))
+    labels: dict[int, int] = {}
+    owners: dict[int, str] = {}
+    for value, label, owner in stated:
+        key = int(pack_colors(np.array(value))) if colors else value
+        if key in owners:
+            shown = f"{'colour' if colors else 'value'} {value}"
+            raise DataError(f"The {shown} stands for {owners[key]} and for {owner}; give each its own.")
+        labels[key], owners[key] = label, owner
+    return Encoding.of(labels, colors=colors, described_in=file)
 
 
 def _listed(value: int | list[int]) -> list[int]:
     return value if isinstance(value, list) else [value]
-
-
-def _background(raw: dict[str, Any], names: tuple[str, ...]) -> int | None:
-    wanted: str | int | None = raw.get("background", background_of(names))
-    return names.index(wanted) if isinstance(wanted, str) else wanted
-
-
-def _color(value: list[int]) -> int:
-    return int(pack_colors(np.array(value)))

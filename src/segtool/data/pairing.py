@@ -23,30 +23,17 @@ _KIND_WORDS = (
     *("mask", "masks", "label", "labels", "lbl", "gt", "groundtruth", "target", "annotation", "annotations", "annot"),
     *("seg", "segm", "segmentation", "segmentations", "gtfine", "gtcoarse", "labelids", "labeltrainids"),
 )
-_MOST = (
-    0.5  # of the files of a kind: a word that more of them have, and hardly a file of the other kind, names the kind
-)
-_FEW = 0.1
+_MOST = 0.5  # of the files of a kind: a word that more of them have names the kind
+_FEW = 0.1  # of the files of the other kind: such a word is in hardly any of them
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What belongs together.
+    """What belongs together, by name."""
 
-    Attributes
-    ----------
-    masks
-        The name of the mask of each image that has one, in the order of the images.
-    further
-        The image of each mask that is left and is called as that image with words behind: x_mask_1. The image has a
-        mask already, or has several such.
-    elsewhere
-        The mask of the same name in another sub-folder, for each image without a mask that has such.
-    """
-
-    masks: Mapping[str, str]
-    further: Mapping[str, str]
-    elsewhere: Mapping[str, str]
+    masks: Mapping[str, str]  # the mask of each image that has one, in the order of the images
+    further: Mapping[str, str]  # the image of each mask left that is called as it with words behind: x_mask_1
+    elsewhere: Mapping[str, str]  # the mask in another sub-folder of each image without a mask
 
 
 def pair(images: Sequence[str], masks: Sequence[str]) -> Pairs:
@@ -56,9 +43,9 @@ def pair(images: Sequence[str], masks: Sequence[str]) -> Pairs:
     if len(found) == len(images) == len(masks):
         return Pairs(found, {}, {})
     kinds = _kind_words(images, masks)
-    for loosely in (_strict, _less_strict, _loose):
-        found |= _alike(*_left(images, masks, found), partial(loosely, kinds=kinds))
-    elsewhere = _alike(*_left(images, masks, found), lambda name: _loose(name.rpartition("/")[2], kinds))
+    for looseness in range(3):
+        found |= _alike(*_left(images, masks, found), partial(_key, kinds=kinds, looseness=looseness))
+    elsewhere = _alike(*_left(images, masks, found), lambda name: _key(name.rpartition("/")[2], kinds))
     if len(elsewhere) > _MOST * min(len(images), len(masks)):  # the sub-folders have other names, not an odd file
         found, elsewhere = found | elsewhere, {}
     further = _further(images, _left(images, masks, found)[1], kinds)
@@ -77,27 +64,19 @@ def _left(images: Sequence[str], masks: Sequence[str], found: Mapping[str, str])
 
 def _alike(images: Iterable[str], masks: Iterable[str], key: Callable[[str], Words]) -> dict[str, str]:
     """Return the pairs whose keys are the same, and no other's."""
-    by_key, of_masks = _by_key(images, key), _by_key(masks, key)
-    return {
-        same[0]: of_masks[shared][0]
-        for shared, same in by_key.items()
-        if len(same) == 1 and len(of_masks.get(shared, ())) == 1
-    }
-
-
-def _by_key(names: Iterable[str], key: Callable[[str], Words]) -> dict[Words, list[str]]:
-    found: dict[Words, list[str]] = {}
-    for name in names:
-        found.setdefault(key(name), []).append(name)
-    return found
+    by_key: dict[Words, tuple[list[str], list[str]]] = {}
+    for side, names in enumerate((images, masks)):
+        for name in names:
+            by_key.setdefault(key(name), ([], []))[side].append(name)
+    return {ours[0]: theirs[0] for ours, theirs in by_key.values() if len(ours) == len(theirs) == 1}
 
 
 def _further(images: Sequence[str], left: Sequence[str], kinds: frozenset[str]) -> dict[str, str]:
     """Return the image of each mask that is left and is called as it, with words behind."""
-    whose = {_loose(image, kinds): image for image in images}
+    whose = {_key(image, kinds): image for image in images}
     further = {}
     for mask in left:
-        words = _loose(mask, kinds)
+        words = _key(mask, kinds)
         longest = (whose.get(words[:length]) for length in range(len(words), 0, -1))
         if image := next((image for image in longest if image is not None), None):
             further[mask] = image
@@ -105,60 +84,47 @@ def _further(images: Sequence[str], left: Sequence[str], kinds: frozenset[str]) 
 
 
 def _only_ones(further: Mapping[str, str], found: Mapping[str, str], kinds: frozenset[str]) -> dict[str, str]:
-    """Return the masks with words behind, and no number, that are the only one of an image without a mask."""
+    """Return the masks with words behind, of which the first is no number, that are the only one of their image."""
     number = Counter(further.values())
     return {
         image: mask
         for mask, image in further.items()
-        if image not in found and number[image] == 1 and not _behind(mask, image, kinds).isdigit()
+        if image not in found
+        and number[image] == 1
+        and not "".join(_key(mask, kinds)[len(_key(image, kinds)) :][:1]).isdigit()
     }
 
 
-def _behind(mask: str, image: str, kinds: frozenset[str]) -> str:
-    """Return the first word of a mask's name behind those of its image; empty where there is none."""
-    return "".join(_loose(mask, kinds)[len(_loose(image, kinds)) :][:1])
+def _key(name: str, kinds: frozenset[str], looseness: int = 2) -> Words:
+    """Return the words of a name that say which file it is.
 
-
-def _strict(name: str, kinds: frozenset[str]) -> Words:
-    """Return the words of a name that say which file it is."""
-    return _without(_words(name), kinds)
-
-
-def _less_strict(name: str, kinds: frozenset[str]) -> Words:
-    """Return them in small letters, numbers without the zeros before them."""
-    return tuple(_plain(word) for word in _strict(name, kinds))
-
-
-def _loose(name: str, kinds: frozenset[str]) -> Words:
-    """Return them with letters and digits apart: img001 is 1."""
-    runs = [_plain(run) for word in _strict(name, kinds) for run in (_RUNS.findall(word) or [word])]
-    return _without(tuple(runs), kinds)
+    With a looseness of 1 in small letters, numbers without the zeros before them; of 2 also with letters and digits
+    apart: img001 is 1.
+    """
+    words = [word for word in _words(name) if word.casefold() not in kinds]
+    if looseness == 2:
+        words = [run for word in words for run in _RUNS.findall(word) or [word]]
+    if looseness:
+        words = [word.lstrip("0") or "0" if word.isdigit() else word.casefold() for word in words]
+    return tuple(word for word in words if word.casefold() not in kinds)
 
 
 def _kind_words(images: Sequence[str], masks: Sequence[str]) -> frozenset[str]:
     """Return the words, in small letters, that say whether a file is an image or a mask, and not which of them."""
-    found = set(_KIND_WORDS)
-    counts = [Counter(word for name in names for word in {*_forms(name)}) for names in (images, masks)]
-    for (own, names), (other, others) in (
-        ((counts[0], images), (counts[1], masks)),
-        ((counts[1], masks), (counts[0], images)),
-    ):
-        for word, number in own.items():
-            most = number > 1 and number > _MOST * len(names)
-            if most and other[word] < _FEW * len(others) and not word.isdigit():
-                found.add(word)
-    return frozenset(found)
+    in_images, in_masks = (Counter(word for name in names for word in _forms(name)) for names in (images, masks))
+    sides = (in_images, len(images), in_masks, len(masks)), (in_masks, len(masks), in_images, len(images))
+    return frozenset(_KIND_WORDS).union(
+        word
+        for own, count, other, others in sides
+        for word, number in own.items()
+        if number > max(1, _MOST * count) and other[word] < _FEW * others and not word.isdigit()
+    )
 
 
-def _forms(name: str) -> Iterable[str]:
-    """Yield the words of a name, whole and with letters and digits apart, in small letters."""
-    for word in _words(name):
-        yield word.casefold()
-        yield from _RUNS.findall(word.casefold())
-
-
-def _without(words: Words, kinds: frozenset[str]) -> Words:
-    return tuple(word for word in words if word.casefold() not in kinds)
+def _forms(name: str) -> set[str]:
+    """Return the words of a name, whole and with letters and digits apart, in small letters."""
+    words = {word.casefold() for word in _words(name)}
+    return words.union(*map(_RUNS.findall, words))
 
 
 def _words(name: str) -> Words:
@@ -170,7 +136,3 @@ def _words(name: str) -> Words:
         stem, dot, suffix = file.rpartition(".")
     above = [word for folder in folders for word in (*_SIGNS.split(folder), "/")]
     return tuple(word for word in (*above, *_SIGNS.split(file)) if word)
-
-
-def _plain(word: str) -> str:
-    return word.lstrip("0") or "0" if word.isdigit() else word.casefold()

@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from segtool.errors import DataError
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a data set.
+    """One thing that is wrong with a data set."""
 
-    Attributes
-    ----------
-    kind
-        "missing", "ambiguous", "unreadable", "lossy", "size", "orientation", "pages", "range", "alpha", "values",
-        "class", "duplicate", "parts", "unlabelled", "unread" or "arrays".
-    sample
-        The name of the sample, the class or the data set that it concerns; of several samples the first.
-    message
-        One sentence: what was found, what was expected, what to do.
-    samples
-        All samples that it concerns, where those are several.
-    command
-        The command line that helps, where there is one.
-    warning
-        Whether the data are used all the same, with the message as a warning.
-    """
+    kind: str  # "missing", "size", "values", "class", ...: groups the problems in a report
+    sample: str  # the name of the sample, the class or the data set; of several samples the first
+    message: str  # one sentence: what was found, what was expected, what to do
+    samples: tuple[str, ...] = ()  # all samples, if there are several
+    warning: bool = False  # whether the data are used nevertheless, with the message as a warning
+    command: str = ""  # a command line that helps
 
-    kind: str
-    sample: str
-    message: str
-    samples: tuple[str, ...] = ()
-    warning: bool = False
-    command: str = ""
+    @classmethod
+    def of(cls, kind: str, samples: Sequence[str], message: str, *, warning: bool = False) -> Problem:
+        """Return one problem of one sample or several."""
+        return cls(kind, samples[0], message, tuple(samples) if len(samples) > 1 else (), warning)
 
 
 def refuse(problems: Sequence[Problem], *, spec: str) -> None:
-    """Raise the first of `problems` that is no warning, with the number of the others.
-
-    Raises
-    ------
-    DataError
-        There is at least one.
-    """
+    """Raise a DataError with the first of `problems` that is no warning, and the number of the others."""
     problems = [problem for problem in problems if not problem.warning]
-    if not problems:
-        return
-    more = f" ({len(problems) - 1} more of this; `segtool data check {spec}` lists all.)" if len(problems) > 1 else ""
-    raise DataError(problems[0].message + more)
+    if problems:
+        more = f" ({len(problems) - 1} more of this; `segtool data check {spec}` lists all.)"
+        raise DataError(problems[0].message + (more if len(problems) > 1 else ""))
+
+
+def files_like(paths: Sequence[Path]) -> str:
+    """Return patterns for a shell: all files beside these that have their suffixes."""
+    return " ".join(dict.fromkeys(f"{shlex.quote(str(path.parent))}/*{path.suffix}" for path in paths))

@@ -1,4 +1,4 @@
-"""Splitting a data set into training, validation and test, reproducibly."""
+"""Splitting a data set into training, validation and test, reproducibly; and what a training needs of these parts."""
 
 from __future__ import annotations
 
@@ -13,25 +13,19 @@ from segtool.errors import DataError
 from segtool.text import counted
 
 VAL_SPLIT = 0.2
-"""Fraction of the images held out for validation, where the data have no validation part and no option says else."""
+"""Fraction of the images for validation, if the data have no validation part and no option sets it."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which samples are for training, validation and test; sample indices, each at most once."""
+    """Which samples are for training, validation and test: sample indices, each at most once."""
 
     train: IndexArray
     val: IndexArray
     test: IndexArray
 
     def named(self, name: str) -> IndexArray:
-        """Return the part called train, val or test, or every sample in order for "all".
-
-        Raises
-        ------
-        DataError
-            There is no such part, or it is empty.
-        """
+        """Return the part train, val or test, or every sample in order for "all"; DataError if it is empty."""
         parts = {"train": self.train, "val": self.val, "test": self.test}
         parts["all"] = np.sort(np.concatenate(list(parts.values())))
         if name not in parts or not parts[name].size:
@@ -41,12 +35,12 @@ class Split:
 
 
 def split(dataset: Dataset, *, val_fraction: float = VAL_SPLIT, test_fraction: float = 0.0, seed: int) -> Split:
-    """Split a data set.
+    """Split a data set; predefined parts are used as they are.
 
-    Predefined parts are used as they are. Without any, all samples are permuted by ``Generator(PCG64(seed))``;
-    the first ``int(n * (1 - val_fraction - test_fraction))`` are for training, then come validation and test.
-    A predefined training part without a validation (or test) part gives that up in the same way. Where the given
-    parts leave nothing for training, that is empty.
+    Without any, all samples are permuted by ``Generator(PCG64(seed))``; the first
+    ``int(n * (1 - val_fraction - test_fraction))`` are for training, then come validation and test. A predefined
+    training part without a validation (or test) part gives that up in the same way. Where the given parts leave
+    nothing for training, that is empty.
 
     Parameters
     ----------
@@ -60,33 +54,58 @@ def split(dataset: Dataset, *, val_fraction: float = VAL_SPLIT, test_fraction: f
     DataError
         Fractions out of range, or too few samples to leave one for training.
     """
-    return split_indices(
-        len(dataset), dataset.splits or {}, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed
+    given = dataset.splits or {}
+    return _split(len(dataset), given, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+
+
+def training_split(
+    count: int,
+    given: Mapping[str, IndexArray],
+    *,
+    spec: str,
+    val_fraction: float = VAL_SPLIT,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+) -> Split:
+    """Split `count` samples with the predefined parts `given` as `split` does, for a training.
+
+    `spec` names the data set in errors. Raise a DataError also if nothing is left to train or to validate on.
+    """
+    parts = _split(count, given, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+    if not len(parts.train):
+        there = ", ".join(f"{name} ({counted(len(part), 'image')})" for name, part in given.items())
+        raise DataError(
+            f"There is no train part in {spec}, only {there}, expected images to train on; add the part, or keep all "
+            "images in one, from which the parts are then drawn."
+        )
+    if not len(parts.val):
+        raise DataError(
+            f"{spec} has {counted(count, 'image')}, which leaves {len(parts.train)} to train and 0 to validate on; add "
+            "images or change --val-split."
+        )
+    return parts
+
+
+def require_labelled(data: Dataset, parts: Split) -> None:
+    """Raise a DataError if all pixels to train on, or all to validate on, are ignored; reads as far as the first."""
+    if data.ignore_id is None:
+        return
+    for name, part in (("train", parts.train), ("val", parts.val)):
+        if all((data.label(int(index)) == data.ignore_id).all() for index in part):
+            raise DataError(unlabelled(data.spec, name, data.ignore_id))
+
+
+def unlabelled(spec: str, part: str, ignore_id: int | None) -> str:
+    """Return the message for a part, or with "" for a data set, of which every pixel is ignored."""
+    where = f"the {part} part of {spec}" if part else spec
+    return (
+        f"No pixel of {where} has a class, all are ignored (label {ignore_id}), expected some pixels of a class; "
+        "correct the masks, or what the dataset.json says is ignored."
     )
 
 
-def split_indices(
-    count: int, given: Mapping[str, IndexArray], *, val_fraction: float, test_fraction: float, seed: int
-) -> Split:
-    """Split `count` samples with the predefined parts `given`, as `split` does a data set."""
-    pool = given.get("train")
-    if pool is None:
-        taken = np.concatenate([np.empty(0, np.intp), *given.values()])
-        pool = np.setdiff1d(np.arange(count, dtype=np.intp), taken)
-    if given and not pool.size:
-        return Split(pool, given.get("val", pool), given.get("test", pool))
-    drawn = _draw(pool, 0.0 if "val" in given else val_fraction, 0.0 if "test" in given else test_fraction, seed)
-    return Split(drawn.train, given.get("val", drawn.val), given.get("test", drawn.test))
-
-
 def part_sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[int, int, int]:
-    """Return how many of `count` samples are for training, validation and test.
-
-    Raises
-    ------
-    DataError
-        Fractions out of range, or nothing left for training.
-    """
+    """Return how many of `count` samples are for training, validation and test; errors are as in `split`."""
     held_fraction = val_fraction + test_fraction
     if not (0 <= val_fraction < 1 and 0 <= test_fraction < 1 and held_fraction < 1):
         raise DataError(
@@ -104,10 +123,17 @@ def part_sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[i
     return train, val, count - train - val
 
 
-def _draw(pool: IndexArray, val_fraction: float, test_fraction: float, seed: int) -> Split:
-    """Split `pool`; it keeps its own order where nothing is to be taken from it."""
-    train, val, _ = part_sizes(len(pool), val_fraction, test_fraction)
-    if train == len(pool):
-        return Split(pool, pool[:0], pool[:0])
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(pool)
-    return Split(order[:train], order[train : train + val], order[train + val :])
+def _split(
+    count: int, given: Mapping[str, IndexArray], *, val_fraction: float, test_fraction: float, seed: int
+) -> Split:
+    pool = given.get("train")
+    if pool is None:
+        taken = np.concatenate([np.empty(0, np.intp), *given.values()])
+        pool = np.setdiff1d(np.arange(count, dtype=np.intp), taken)
+    if given and not pool.size:
+        return Split(pool, given.get("val", pool), given.get("test", pool))
+    sizes = part_sizes(len(pool), 0.0 if "val" in given else val_fraction, 0.0 if "test" in given else test_fraction)
+    if sizes[0] < len(pool):  # else the pool keeps its own order
+        pool = np.random.Generator(np.random.PCG64(seed)).permutation(pool)
+    train, val, test = np.split(pool, np.cumsum(sizes[:2]))
+    return Split(train, given.get("val", val), given.get("test", test))

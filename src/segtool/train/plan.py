@@ -14,8 +14,7 @@ import keras
 import segtool
 from segtool.data.base import Dataset, show_size
 from segtool.data.loading import is_generated, load_dataset
-from segtool.data.split import Split
-from segtool.data.training_parts import require_labelled, training_split
+from segtool.data.split import Split, require_labelled, training_split
 from segtool.errors import DataError, TrainingError
 from segtool.train.architectures import build
 from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far

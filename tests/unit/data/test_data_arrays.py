@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from segtool.data import arrays
-from segtool.data.array_files import open_npy, open_npz
+from segtool.data.array_files import open_npz
 from segtool.data.arrays import blocks, distinct_values, onehot_to_ids, to_integer_labels, to_uint8_images
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
+from segtool.images.npy import open_npy
 
 
 def onehot_of(ids, classes, dtype=np.uint8):
@@ -68,7 +69,7 @@ PEAK_OF_A_CONVERSION = """
 import sys
 from pathlib import Path
 from segtool.data import arrays
-from segtool.data.array_files import open_npy
+from segtool.images.npy import open_npy
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

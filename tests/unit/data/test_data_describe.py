@@ -12,8 +12,8 @@ from PIL import Image
 
 from segtool.cli import main
 from segtool.data.check import check_dataset
+from segtool.data.describe import propose, write_proposal
 from segtool.data.loading import load_dataset
-from segtool.data.proposal import propose, write_proposal
 from segtool.errors import DataError, OutputExistsError
 
 VOC_COLORS = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]

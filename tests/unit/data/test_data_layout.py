@@ -9,8 +9,8 @@ from PIL import Image
 
 from segtool.cli import main
 from segtool.data.check import check_dataset
+from segtool.data.describe import propose
 from segtool.data.loading import load_dataset
-from segtool.data.proposal import propose
 from segtool.errors import DataError
 
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from segtool.data.classes import Encoding, background_of, infer_encoding
+from segtool.data.classes import Encoding, background_of
+from segtool.data.inferred_classes import infer_encoding
 from segtool.data.metadata import find_metadata, read_metadata
 from segtool.errors import DataError
 

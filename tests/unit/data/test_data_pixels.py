@@ -18,9 +18,9 @@ from tiny_models import tiny_contract, write_model
 
 from segtool.cli import main
 from segtool.data.check import check_dataset
+from segtool.data.describe import propose, write_proposal
 from segtool.data.headers import read_header
 from segtool.data.loading import load_dataset
-from segtool.data.proposal import propose, write_proposal
 from segtool.errors import DataError, SegtoolError
 
 SIZE = (48, 64)

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from segtool.data.check import check_dataset
+from segtool.data.describe import propose, write_proposal
 from segtool.data.headers import read_header
 from segtool.data.loading import load_dataset
-from segtool.data.proposal import propose, write_proposal
 from segtool.errors import DataError
 from segtool.train.options import TrainOptions
 from segtool.train.plan import make_plan

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from segtool.array_types import AnyArray, IntegerArray
-from segtool.data.array_dataset import ArrayDataset, array_names, require_matching
+from segtool.data.array_dataset import ArrayDataset, array_names, mismatches
+from segtool.data.array_files import RawArrays, open_arrays
 from segtool.data.arrays import blocks, distinct_values, narrow_labels, to_integer_labels, to_uint8_images
 from segtool.data.base import Origin
 from segtool.data.classes import (
@@ -17,13 +18,12 @@ from segtool.data.classes import (
     Classes,
     Encoding,
     background_of,
-    infer_encoding,
-    is_binary,
+    identity_encoding,
     numbered_classes,
-    with_usual_ignore,
 )
+from segtool.data.inferred_classes import infer_encoding, is_binary, with_usual_ignore
 from segtool.data.mask_values import LEAST_SPAN, MaskValues
-from segtool.data.metadata import Metadata
+from segtool.data.problem import Problem, refuse
 from segtool.errors import DataError
 
 M2NIST_SIZE = (64, 84)
@@ -31,69 +31,45 @@ _MOST_ABSENT_IDS = 64  # classes: undescribed labels with more ids and gaps betw
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RawArrays:
-    """The arrays of a file, not yet checked, and what describes them.
+def load_arrays(path: Path, *, spec: str, classes: Classes | None = None) -> ArrayDataset:
+    """Load arrays as `segtool.data.array_files` finds them; `classes` are as in `segtool.data.loading.load_dataset`.
 
-    Attributes
-    ----------
-    images, labels
-        As they lie in the file; may be memory-mapped.
-    metadata
-        The dataset.json beside them; None where there is none.
-    class_names
-        Names that the file itself gives; None where it gives none.
+    Raise a DataError if a file is missing or damaged, the arrays do not fit together, or their labels are not those
+    that are described.
     """
-
-    images: AnyArray
-    labels: AnyArray
-    metadata: Metadata | None = None
-    class_names: tuple[str, ...] | None = None
-
-
-def dataset_from(raw: RawArrays, *, name: str, spec: str, classes: Classes | None = None) -> ArrayDataset:
-    """Make a data set of raw arrays.
-
-    `classes` are as in `segtool.data.loading.load_dataset`.
-
-    Raises
-    ------
-    DataError
-        The arrays do not fit together, or their labels are not those that are described.
-    """
+    raw = open_arrays(path)
     images = to_uint8_images(raw.images, source=spec)
     labels = to_integer_labels(raw.labels, source=spec)
-    require_matching(images, labels, source=spec)
+    refuse(array_problems(raw, images, labels, spec=spec), spec=spec)
     classes, encoding = classes_of(raw, images, labels, source=spec, assumed=classes)
-    provenance = raw.metadata.provenance if raw.metadata else {}
-    for sentence in description_problems(raw, images):
-        raise DataError(sentence)
+    name = path.stem if path.is_file() else path.resolve().name
     return ArrayDataset(
         images,
-        labels if encoding is None else _encode(labels, encoding, classes, source=spec),
+        _encode(labels, encoding, classes, source=spec),
         classes=classes,
-        source=Origin(name=name, spec=spec, provenance=provenance),
+        source=Origin(name, spec, raw.metadata.provenance if raw.metadata else {}),
         splits=raw.metadata.split_indices() if raw.metadata else None,
     )
 
 
-def description_problems(raw: RawArrays, images: AnyArray) -> list[str]:
-    """Return a sentence for each thing that the description of arrays says and that their images (N, H, W, C) deny."""
+def array_problems(raw: RawArrays, images: AnyArray, labels: IntegerArray, *, spec: str) -> list[Problem]:
+    """Return where images (N, H, W, C), labels (N, H, W) and the description of arrays contradict each other."""
+    found = mismatches(images, labels, spec=spec)
     if raw.metadata is None:
-        return []
-    found = raw.metadata.split_problems(len(images))
+        return found
+    sentences = raw.metadata.split_problems(len(images))
     if raw.metadata.channels not in (None, images.shape[-1]):
-        found.append(
+        sentences.append(
             f"{raw.metadata.file} says that the images have {raw.metadata.channels} channel(s), and they have "
             f"{images.shape[-1]}, expected the same; correct it or leave channels out."
         )
-    return found
+    return [*found, *(Problem("parts", spec, sentence) for sentence in sentences)]
 
 
 def classes_of(
     raw: RawArrays, images: AnyArray, labels: IntegerArray, *, source: str, assumed: Classes | None = None
-) -> tuple[Classes, Encoding | None]:
-    """Return the classes of raw arrays, and how their labels encode them (None where they are ids already).
+) -> tuple[Classes, Encoding]:
+    """Return the classes of raw arrays, and how their labels encode them.
 
     In this order: the dataset.json; the names inside the file; M2NIST's layout (grey 64 x 84, ids up to 10, the
     background 10 among them, or 11 one-hot channels); the classes `assumed` where they are given; as many numbered
@@ -107,16 +83,20 @@ def classes_of(
         return raw.metadata.classes, raw.metadata.encoding
     channels = raw.labels.shape[-1] if raw.labels.ndim == 4 and raw.labels.shape[-1] > 1 else None
     if raw.class_names is not None:
-        return Classes(raw.class_names, background_id=background_of(raw.class_names)), None
+        return _as_ids(Classes(raw.class_names, background_id=background_of(raw.class_names)))
     values = distinct_values(labels)
     larger = assumed is not None and len(assumed.names) > len(M2NIST_CLASSES.names)
     if not larger and _is_m2nist(images, values, channels, source):
-        return M2NIST_CLASSES, None
+        return _as_ids(M2NIST_CLASSES)
     if channels is None and (mixed := _mixed_binary(labels, values, source, assumed)):
         return mixed
     if assumed is not None and channels in (None, len(assumed.names)) and not is_binary(values, assumed):
-        return with_usual_ignore(assumed, values, source=source), None
-    return _from_values(values, source) if channels is None else (numbered_classes(channels), None)
+        return _as_ids(with_usual_ignore(assumed, values, source=source))
+    return _from_values(values, source) if channels is None else _as_ids(numbered_classes(channels))
+
+
+def _as_ids(classes: Classes) -> tuple[Classes, Encoding]:
+    return classes, identity_encoding(classes)
 
 
 def _is_m2nist(images: AnyArray, values: AnyArray, channels: int | None, source: str) -> bool:
@@ -146,8 +126,8 @@ def _mixed_binary(
     return held.mixed_binary(assumed, source=source)
 
 
-def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding | None]:
-    """Tell the classes from the values: like masks in files, but up to half of an array's ids may not occur."""
+def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding]:
+    """Derive the classes from the values: like masks in files, but up to half of an array's ids may not occur."""
     count = int(values.max()) + 1
     if values.min() >= 0 and 2 <= len(values) < count <= min(2 * len(values), _MOST_ABSENT_IDS):
         logger.warning(
@@ -157,7 +137,7 @@ def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding | Non
             len(values),
             count - 1,
         )
-        return numbered_classes(count), None
+        return _as_ids(numbered_classes(count))
     return infer_encoding(values, source=source)
 
 

@@ -16,7 +16,7 @@ import codecs
 import csv
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,29 +24,45 @@ from segtool.data.metadata import FILE_NAME
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
+Entries = list[dict[str, Any]]
+"""Classes, each with its "name", and with "color" ([r, g, b]) or "value" where the file says that."""
+
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_COMMENT = re.compile(rf"#(?!{_HEX.pattern[1:]}\b)")
+_COLUMNS = {
+    "name": ("name", "class", "class name", "label"),
+    "color": ("color", "colour", "rgb", "hex"),
+    "value": ("pixel value", "value", "id"),
+    "r": ("r", "red"),
+    "g": ("g", "green"),
+    "b": ("b", "blue"),
+}
+"""What the columns of a table are called, in small letters."""
 
 
 class _LineError(ValueError):
     """A line that is no class; the error's text is the line."""
 
 
-def read_class_list(path: Path, *, quietly: bool = False) -> list[dict[str, Any]] | None:
-    """Return the classes of a file, each with its name, and with "color" or "value" where the file says that.
+def read_class_list(path: Path, *, quietly: bool = False) -> Entries | None:
+    """Return the classes of a file.
 
     None, with a warning unless `quietly`, where it is not of the form that its name says.
     """
+    parse, form = _FORMATS[path.name]
+    lines: list[str] = []
     try:
         lines = _decoded(path.read_bytes()).splitlines()
-        found = _PARSERS[path.name]([line for line in map(str.strip, lines) if line and not _COMMENT.match(line)])
+        found = parse([line for line in map(str.strip, lines) if line and not _COMMENT.match(line)])
     except _LineError as error:
         number = next(number for number, line in enumerate(lines, start=1) if line.strip() == str(error))
-        why = f"line {number} ({str(error)[:60]!r}) is no class, expected {_FORMS[path.name]}"
+        why = f"line {number} ({str(error)[:60]!r}) is no class, expected {form}"
     except (OSError, csv.Error) as error:
         why = f"it cannot be read ({error})"
     else:
         if len(found) > 1:
             return found
-        why = f"it lists {counted(len(found), 'name')}, expected two classes or more, as {_FORMS[path.name]}"
+        why = f"it lists {counted(len(found), 'name')}, expected two classes or more, as {form}"
     if not quietly:
         logger.warning("%s is left out: %s; correct it, or write a %s.", path, why, FILE_NAME)
     return None
@@ -62,14 +78,14 @@ def _decoded(raw: bytes) -> str:
         return raw.decode("cp1252", errors="replace")
 
 
-def _label_map(lines: Sequence[str]) -> list[dict[str, Any]]:
+def _label_map(lines: Sequence[str]) -> Entries:
     fields = [[*map(str.strip, line.split(":")), ""] for line in lines]
     if not all(one[1] for one in fields):
         return _names([one[0] for one in fields])
     return [{"name": one[0], "color": _color(one[1], line)} for one, line in zip(fields, lines, strict=True)]
 
 
-def _label_colors(lines: Sequence[str]) -> list[dict[str, Any]]:
+def _label_colors(lines: Sequence[str]) -> Entries:
     fields = [[*line.split(maxsplit=3), "", "", "", ""] for line in lines]
     return [
         {"name": one[3].strip() or _refused(line), "color": _color(" ".join(one[:3]), line)}
@@ -77,19 +93,18 @@ def _label_colors(lines: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _class_table(lines: Sequence[str]) -> list[dict[str, Any]]:
+def _class_table(lines: Sequence[str]) -> Entries:
     """Return the rows of a CSV file: name, and r, g, b or color or pixel value; columns without a header by content."""
     separator = max(",;\t", key="".join(lines[:1]).count)
     rows = [[cell.strip() for cell in next(csv.reader([line], delimiter=separator))] for line in lines]
     header = [cell.casefold() for cell in rows[0]] if rows else []
     first = 0 if any(map(_is_number, header)) else 1
-    columns = header if first else _columns(header)
+    columns = header if first else _columns_of(header)
     found = []
     for row, line in zip(rows[first:], lines[first:], strict=True):
         cells = dict(zip(columns, row, strict=False))
         name, color, value, *parts = (
-            next((cells[key] for key in keys if cells.get(key)), "")
-            for keys in (*_COLUMNS.values(), ("r", "red"), ("g", "green"), ("b", "blue"))
+            next((cells[called] for called in names if cells.get(called)), "") for names in _COLUMNS.values()
         )
         color = color or " ".join(filter(None, parts))
         if not name or not (color or value.isdigit()):
@@ -98,16 +113,15 @@ def _class_table(lines: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _columns(row: Sequence[str]) -> list[str]:
+def _columns_of(row: Sequence[str]) -> list[str]:
     """Return what the columns of a table without a header are, by its first row."""
     numbers = [place for place, cell in enumerate(row) if cell.isdigit()]
-    names = {3: ["r", "g", "b"], 1: ["value"]}.get(len(numbers), [])
-    called = dict(zip(numbers, names, strict=False))
+    called = dict(zip(numbers, {3: ["r", "g", "b"], 1: ["value"]}.get(len(numbers), []), strict=False))
     called |= {place: "color" for place, cell in enumerate(row) if place not in numbers and _is_number(cell)}
     return [called.get(place, "" if place in numbers else "name") for place in range(len(row))]
 
 
-def _names(lines: Sequence[str]) -> list[dict[str, Any]]:
+def _names(lines: Sequence[str]) -> Entries:
     """Return the classes of a list of names; labelme's begins with __ignore__, which has no value."""
     return [{"name": line} for line in lines if line != "__ignore__"]
 
@@ -128,30 +142,14 @@ def _refused(line: str) -> NoReturn:
     raise _LineError(line)
 
 
-_HEX = re.compile(r"#[0-9a-fA-F]{6}")
-_COMMENT = re.compile(rf"#(?!{_HEX.pattern[1:]}\b)")
-_COLUMNS = {
-    "name": ("name", "class", "class name", "label"),
-    "color": ("color", "colour", "rgb", "hex"),
-    "value": ("pixel value", "value", "id"),
-}
-_PARSERS: Mapping[str, Callable[[Sequence[str]], list[dict[str, Any]]]] = {
-    "labelmap.txt": _label_map,
-    "class_dict.csv": _class_table,
-    "label_colors.txt": _label_colors,
-    "_classes.csv": _class_table,
-    "classes.txt": _names,
-    "class_names.txt": _names,
-    "codes.txt": _names,
-}
 _TABLE = "a row such as road,128,64,128 or road,#804080 or 7,road, below a header such as name,r,g,b"
-_FORMS = {
-    **dict.fromkeys(_PARSERS, "a name on each line"),
-    "labelmap.txt": "a line such as road:128,64,128::",
-    "class_dict.csv": _TABLE,
-    "label_colors.txt": "a line such as 128 64 128 road",
-    "_classes.csv": _TABLE,
+_FORMATS: dict[str, tuple[Callable[[Sequence[str]], Entries], str]] = {
+    "labelmap.txt": (_label_map, "a line such as road:128,64,128::"),
+    "class_dict.csv": (_class_table, _TABLE),
+    "label_colors.txt": (_label_colors, "a line such as 128 64 128 road"),
+    "_classes.csv": (_class_table, _TABLE),
+    **dict.fromkeys(("classes.txt", "class_names.txt", "codes.txt"), (_names, "a name on each line")),
 }
 
-CLASS_LISTS = tuple(_PARSERS)
+CLASS_LISTS = tuple(_FORMATS)
 """What such files are called, in the order in which they are looked for."""

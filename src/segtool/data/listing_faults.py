@@ -1,0 +1,208 @@
+"""Images without a mask, masks without an image, and folders that are not read: one message for each cause."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from segtool.data.layout import (
+    IMAGES,
+    MASKS,
+    WEAK,
+    Place,
+    folders_in,
+    image_files,
+    part_of,
+    pool_in,
+    role_of,
+    spelling_of,
+)
+from segtool.data.pairing import Pairs
+from segtool.data.problem import Problem
+from segtool.text import counted, some
+
+Named = Mapping[str, Path]
+"""The file of each name: a path below a folder, without suffix."""
+_MOST_FOLDERS = 50  # of a wrong folder, in which images are looked for
+
+
+def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[Problem]:
+    """Return what is wrong where images and masks of a part have no counterpart."""
+    further = [mask for mask, image in pairs.further.items() if image in pairs.masks]
+    several = [name for name in images if name in pairs.further.values() and name not in pairs.masks]
+    matched = {*pairs.masks, *several, *pairs.elsewhere}
+    lone_images = [name for name in images if name not in matched]
+    matched = {*pairs.masks.values(), *pairs.further, *pairs.elsewhere.values()}
+    lone_masks = [name for name in masks if name not in matched]
+    found = []
+    if further:
+        found.append(_further(further, masks, images, pairs))
+    if several:
+        found.append(_several(several, images, masks, pairs))
+    if pairs.elsewhere:
+        found.append(_elsewhere(images, masks, pairs.elsewhere))
+    if not pairs.masks and len(lone_images) == len(images) > 1 and len(lone_masks) == len(masks) > 1:
+        return [*found, _none_fits(images, masks, place)]
+    if shifted := _shifted(images, masks, lone_images, lone_masks):
+        return [*found, shifted]
+    if lone_images:
+        found.append(_alone(lone_images, images, "image", "mask", place.masks))
+    if lone_masks:
+        found.append(_alone(lone_masks, masks, "mask", "image", place.images))
+    return found
+
+
+def _alone(names: Sequence[str], files: Named, what: str, other: str, folder: Path) -> Problem:
+    paths = [files[name] for name in names]
+    where = "" if folder == paths[0].parent else f" in {folder}"
+    if len(paths) == 1:
+        message = f"{paths[0]} has no {other} of the same name{where}; add it or remove the {what}."
+    else:
+        message = (
+            f"{len(paths)} {what}s have no {other} of the same name{where}: {some(paths)}; add them or remove the "
+            f"{what}s."
+        )
+    return Problem.of("missing", names, message)
+
+
+def _none_fits(images: Named, masks: Named, place: Place) -> Problem:
+    message = (
+        f"None of {len(images)} images in {place.images} ({some([*images.values()])}) has a mask in {place.masks} "
+        f"({some([*masks.values()])}), expected names that differ in a word of all images or masks at most, such as "
+        "0001.jpg and 0001_mask.png; rename the files of one folder."
+    )
+    return Problem.of("missing", list(images), message)
+
+
+def _shifted(images: Named, masks: Named, lone_images: Sequence[str], lone_masks: Sequence[str]) -> Problem | None:
+    """Return that the numbers of masks begin elsewhere, if as many images are left at one end as masks at the other.
+
+    The pairs between may then all be wrong.
+    """
+    first, last = _numbers(images), _numbers(masks)
+    shift = len(lone_images)
+    if not shift or shift != len(lone_masks) or len(first) != len(last) or 2 * shift > len(first):
+        return None
+    by = 1 if first[:1] < last[:1] else -1
+    if [number + by * shift for number in first] != last or first != list(range(first[0], first[0] + len(first))):
+        return None
+    return Problem.of(
+        "missing",
+        [*lone_images, *lone_masks],
+        f"The images are numbered {first[0]} to {first[-1]} and the masks {last[0]} to {last[-1]}, expected the same "
+        f"numbers; rename the masks so that each has the number of its image ({images[min(lone_images)].name} and "
+        f"{masks[max(lone_masks)].name} are left, and the pairs between may be off by {shift}).",
+    )
+
+
+def _numbers(files: Named) -> list[int]:
+    """Return the last number in each name, sorted; empty where a name has none or two have the same."""
+    found = [re.findall(r"\d+", name) for name in files]
+    numbers = sorted(int(one[-1]) for one in found if one)
+    return numbers if len(numbers) == len(files) == len(set(numbers)) else []
+
+
+def _further(further: Sequence[str], masks: Named, images: Named, pairs: Pairs) -> Problem:
+    """Return the masks that are one more of an image: only one is read."""
+    image = pairs.further[further[0]]
+    which = (
+        f"The mask {masks[further[0]]} is a further mask of {images[image].name}, which has "
+        f"{masks[pairs.masks[image]].name}"
+        if len(further) == 1
+        else f"{len(further)} masks are further masks of images that have one: {some([masks[one] for one in further])}"
+    )
+    advice = (
+        "keep one kind of masks in the folder and put the others elsewhere"
+        if 2 * len(further) > len(pairs.masks)
+        else f"draw both into one file, or remove the further {'one' if len(further) == 1 else 'ones'}"
+    )
+    return Problem.of("ambiguous", further, f"{which}, expected one mask for each image; {advice}.")
+
+
+def _several(names: Sequence[str], images: Named, masks: Named, pairs: Pairs) -> Problem:
+    """Return the images that have several masks, none of which is called as the image more than the others."""
+    image = images[names[0]]
+    have = f"The image {image} has" if len(names) == 1 else f"{len(names)} images have"
+    which = some([masks[mask] for mask, one in pairs.further.items() if one == names[0]])
+    return Problem.of(
+        "ambiguous",
+        names,
+        f"{have} several masks each ({image.name}: {which}), expected one mask for each image; keep one kind of masks "
+        "in the folder and put the others elsewhere.",
+    )
+
+
+def _elsewhere(images: Named, masks: Named, elsewhere: Mapping[str, str]) -> Problem:
+    image, mask = next(iter(elsewhere.items()))
+    which = f"{counted(len(elsewhere), 'image')} {'has its' if len(elsewhere) == 1 else 'have their'} mask"
+    return Problem.of(
+        "missing",
+        list(elsewhere),
+        f"{which} in another sub-folder ({images[image]}, {masks[mask]}), expected the same sub-folders for images and "
+        "masks; move them.",
+    )
+
+
+def not_read(folder: Path, places: Sequence[Place]) -> list[Problem]:
+    """Return a warning on folders that are called as parts, images or masks, or hold both, and are not read."""
+    read = {path for place in places for path in (place.images, place.masks)}
+    above = {folder, *(path.parent for path in read if folder in path.parents)}
+    left_out = [
+        f"{entry.relative_to(folder)}/"
+        for base in sorted(above)
+        for entry in folders_in(base)
+        if not any(entry.is_relative_to(path) or path.is_relative_to(entry) for path in read)
+        and (part_of(entry.name) or (role_of(entry.name) and entry.name.casefold() not in WEAK) or pool_in(entry))
+        and next(image_files(entry), None)
+    ]
+    if not left_out:
+        return []
+    pairs = list(dict.fromkeys((place.images, place.masks) for place in places))
+    shown = [f"{images.relative_to(folder)}/ with {masks.relative_to(folder)}/" for images, masks in pairs]
+    message = (
+        f"{folder} has folders with images that are not read: {some(left_out)}; read are {some(shown)}. Where they "
+        "belong to the data set, put all parts into one arrangement, such as train/images/ and val/images/; where "
+        "others are right, move these elsewhere."
+    )
+    return [Problem("unread", str(folder), message, warning=True)]
+
+
+def spelled_twice(places: Sequence[Place]) -> list[Problem]:
+    """Return the folders that are the same part as others."""
+    parts = [(place.part, place.above) for place in places]
+    return [
+        Problem(
+            "ambiguous",
+            str(place.images),
+            f"{places[parts.index((place.part, place.above))].images} and {place.images} are both the part "
+            f"{place.part!r}, expected one; merge or remove one of them.",
+        )
+        for index, place in enumerate(places)
+        if (place.part, place.above) in parts[:index] and place.names is None
+    ]
+
+
+def unknown_folders(place: Place) -> Problem | None:
+    """Return that the images or the masks may be in a folder of another name, where one of the two is not there."""
+    lacking = next((at for at in (place.images, place.masks) if not at.is_dir()), None)
+    if lacking is None or not (sentence := renaming(lacking.parent)):
+        return None
+    return Problem("missing", str(lacking.parent), sentence)
+
+
+def renaming(folder: Path) -> str:
+    """Return which folders with images there are, and which are to be renamed; empty where all names are known."""
+    entries = [entry for entry in folders_in(folder)[:_MOST_FOLDERS] if next(image_files(entry), None)]
+    unknown = [f"{entry.name}/" for entry in entries if not role_of(entry.name) and not spelling_of(entry.name)[0]]
+    known = {role: f"{entry.name}/" for entry in entries if (role := role_of(entry.name))}
+    if not unknown or len(known) == 2:
+        return ""
+    held = "".join(f"{name} holds {role}, and " for role, name in known.items())
+    lacking = {role: names for role, names in (("images", IMAGES), ("masks", MASKS)) if role not in known}
+    advice = " and ".join(f"that of the {role} to {role}/" for role in lacking)
+    names = "; ".join(f"{role}: {', '.join(called)}" for role, called in lacking.items())
+    return (
+        f"In {folder} {held}the names of these folders with images are not known: {some(unknown)}; rename {advice} "
+        f"(in use are, in any case and with any signs between words, for {names})."
+    )
