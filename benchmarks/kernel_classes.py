@@ -81,12 +81,12 @@ def optimized(file: Path, folder: Path) -> tuple[dict[str, onnx.NodeProto], dict
 def forced(step: Step, node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], folder: Path) -> dict[str, Any]:
     """Run one convolution as it is and with a zero point; return their times and whether their memory is the same."""
     tensors = {name: numpy_helper.to_array(constants[name]) for name in node.input if name in constants}
-    weights = tensors[node.input[WEIGHTS]].astype(np.int16)
-    shift = -1 if weights.min() > -128 else 1
+    weights, zero = (tensors[node.input[place]].astype(np.int16) for place in (WEIGHTS, ZERO_POINT))
+    shift = -1 if weights.min() > -128 and zero.max() <= 0 else 1  # away from 0
     shifted = {
         **tensors,
-        node.input[WEIGHTS]: np.int8(weights + shift),
-        node.input[ZERO_POINT]: np.int8(tensors[node.input[ZERO_POINT]] + shift),
+        node.input[WEIGHTS]: (weights + shift).astype(np.int8),
+        node.input[ZERO_POINT]: (zero + shift).astype(np.int8),
     }
     value = step.inputs[0]
     image = np.random.default_rng(0).integers(0, 256, value.shape, np.uint8)

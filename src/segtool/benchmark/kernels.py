@@ -27,6 +27,9 @@ from segtool.machine.machine import instruction_sets
 
 Kernel = Literal["direct", "depthwise", "general", "matrix", "float"]
 
+SIGNED_ADVICE = "int8 activations: uint8 would take a fast kernel on this processor (--preset vnni or x86)"
+"""For a processor without kernels for int8 activations."""
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -182,7 +185,7 @@ def advice(convolution: Convolution, direct: DirectKernel | None, *, positions: 
 
 def _types_advice(convolution: Convolution, direct: DirectKernel, positions: int) -> str | None:
     if convolution.symmetric_weights:
-        return "int8 activations: uint8 would take a faster kernel on this processor (--preset vnni or x86)"
+        return SIGNED_ADVICE
     if prefers_amx(replace(convolution, symmetric_weights=True), direct, positions=positions):
         return None
     return "weights with a zero point: int8 weights with zero point 0 would take a faster kernel"

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segtool.benchmark.kernels import Kernel, advice, direct_kernel, kernel_of
+from segtool.benchmark.kernels import SIGNED_ADVICE, Kernel, advice, direct_kernel, kernel_of
 from segtool.benchmark.profiler import RUNS, Profile, Step, profile_files
 from segtool.benchmark.steps import (
     FLOAT_PRODUCTS,
@@ -22,6 +22,7 @@ from segtool.benchmark.steps import (
     assign,
     convolution_of,
     macs_of,
+    reads_signed,
     shape_text,
     size_of,
 )
@@ -193,14 +194,15 @@ def _layer(found: Assigned, graph: Graph) -> LayerTime:
     step = found.step
     name = step.name if found.node is None else found.node.name
     convolution = convolution_of(found, graph)
+    direct = direct_kernel()
     kernel: Kernel | None = None
     hint = None
     if step.operator in FLOAT_PRODUCTS:
         kernel = "float"
+        hint = SIGNED_ADVICE if direct and not direct.signed_activations and reads_signed(found, graph) else None
     elif step.operator in INTEGER_PRODUCTS:
         kernel = "matrix"
     elif convolution is not None:
-        direct = direct_kernel()
         kernel = kernel_of(convolution, direct)
         hint = advice(convolution, direct, positions=math.prod(size_of(found, graph)))
     return LayerTime(

@@ -104,6 +104,15 @@ def convolution_of(found: Assigned, graph: Graph) -> Convolution | None:
     )
 
 
+def reads_signed(found: Assigned, graph: Graph) -> bool:
+    """Return whether a convolution of the file reads int8 activations: onnxruntime for x86 computes those in float."""
+    if found.node is None or not found.node.inputs:
+        return False
+    makers = (node for node in graph.nodes if found.node.inputs[0] in node.outputs and len(node.inputs) > 2)
+    zeros = (graph.constants.get(node.inputs[2]) for node in makers if node.operator == "DequantizeLinear")
+    return any(zero is not None and zero.kind == INT8 for zero in zeros)
+
+
 def macs_of(found: Assigned, graph: Graph) -> int:
     """Return the multiply-accumulates of a step for one image, those with padding among them."""
     step = found.step
