@@ -155,6 +155,11 @@ def is_quiet() -> bool:
     return bool(context and (context.obj or {}).get("quiet"))
 
 
+def is_verbose() -> bool:
+    """Return whether the current command was called with -v."""
+    return bool((click.get_current_context().obj or {}).get("verbose"))
+
+
 def arguments_as_given() -> tuple[str, ...]:
     """Return the arguments of the current command, without the options that only change what is printed."""
     given: tuple[str, ...] = click.get_current_context().meta[_ARGUMENTS]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, is_verbose
+from segtool.cli.layers import print_layers
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.options import (
@@ -21,6 +22,11 @@ from segtool.export.options import (
 from segtool.export.presets import PRESET_NAMES
 from segtool.export.verdict import GATES
 
+if TYPE_CHECKING:
+    from segtool.benchmark.layers import LayerTimes
+    from segtool.export.options import ExportResult
+
+_SLOWEST = 20  # layers that -v shows
 _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_images")
 
 
@@ -154,6 +160,8 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     images), and for the INT8 file accuracy (a loss of at most --max-drop points) and speed (not slower than FP32 on
     the target processor). A file that a gate refuses is not written (exit code 4).
 
+    With -v, the table of the slowest layers of the INT8 file is shown too, as segtool info --layers does.
+
     \b
     Examples:
       segtool export --quantize
@@ -176,10 +184,20 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
 
     with stages_bar() as progress:
         result = export_model(source, options=request, progress=progress)
+    times = _layers(result) if is_verbose() else None
     if as_json:
-        emit_json("export", result.to_dict())
-    else:
-        print_summary(result, source=source, data=request.data)
+        emit_json("export", {**result.to_dict(), **({"layers": times.to_dict()} if times else {})})
+        return
+    if times:
+        print_layers(times, _SLOWEST)
+    print_summary(result, source=source, data=request.data)
+
+
+def _layers(result: ExportResult) -> LayerTimes | None:
+    """Return the times of the layers of an INT8 file, beside those of the FP32 file; None without one."""
+    from segtool.benchmark.layers import measure_layers
+
+    return None if result.int8 is None else measure_layers(result.int8, result.float32)
 
 
 def _request(**options: Any) -> ExportOptions:

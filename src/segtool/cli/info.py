@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,34 +11,105 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segtool.cli.common import Command, emit_json
+from segtool.cli.layers import print_layers
 from segtool.cli.options import json_option
 from segtool.cli.tables import emit_table
+from segtool.errors import ModelFileError
 
 if TYPE_CHECKING:
+    from segtool.benchmark.layers import LayerTimes
     from segtool.contract import ModelContract
+    from segtool.models.predictor import Predictor
+
+ALL = "all"
+
+
+class LayerCount(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer clicks
+    """A positive number of layers, or the word all."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return "all" or the number."""
+        if value != ALL and not (str(value).isdecimal() and int(value) > 0):
+            self.fail(
+                f"{value!r} is not a number of layers; write --layers after MODEL, or as --layers=10.", param, ctx
+            )
+        return value if value == ALL else int(value)
 
 
 @click.command(cls=Command, name="info", short_help="Show the inputs, outputs and measured results of a model file.")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--layers",
+    type=LayerCount(),
+    is_flag=False,
+    flag_value=ALL,
+    metavar="[N]",
+    help="Measure an .onnx file on this machine, one thread, and show in place of the contract the time of each layer, "
+    "its multiply-accumulates (MACs), and the kernel that computes it; with N, of the N slowest. Write it after MODEL.",
+)
+@click.option(
+    "--float32",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="With --layers: the FP32 file to show the times of too.  [default: the file beside MODEL that it was made "
+    "from]",
+)
 @json_option
-def command(*, model: Path | None, as_json: bool) -> None:
+def command(*, model: Path | None, layers: int | str | None, float32: Path | None, as_json: bool) -> None:
     """Show the contract of MODEL: an .onnx or .keras file, or a run folder.
 
     For a run folder, this is the file that predict uses: INT8, or FP32 if INT8 was slower on export. Without an
     exported file it is the trained model. The default is the latest run, or the model that ships with segtool.
+
+    \b
+    Kernels of --layers:
+      direct     INT8 convolution, fast: sums stay in registers until they are rounded
+      depthwise  the same for one channel a group
+      general    INT8 convolution, slower: copies its input, and rounds in a second pass
+      matrix     INT8 matrix product
+      float      float32
+
+    \b
+    Examples:
+      segtool info
+      segtool info model.int8.onnx --layers        # why INT8 is as fast or slow as it is on this machine
+      segtool info model.int8.onnx --layers 10 --float32 model.onnx
     """
     from segtool.models.predictor import open_predictor
     from segtool.models.resolve import find_model
 
+    if float32 is not None and layers is None:
+        raise click.UsageError("--float32 is an option of --layers; add --layers, or remove --float32.")
     predictor = open_predictor(find_model(_default() if model is None else model).path)
+    times = None if layers is None else _layers(predictor, float32)
+    most = layers if isinstance(layers, int) else None
+    if times is not None and not as_json:
+        print_layers(times, most)
+        return
     facts = _facts(predictor.path, predictor.contract)
     if predictor.kind == "onnx":
         facts["graph"] = graph_facts(predictor.path)
+    if times is not None:
+        facts["layers"] = times.to_dict(most)
     named = {"path": str(predictor.path), "run": _run_name(predictor.path)}
     if as_json:
         emit_json("info", {**named, "kind": predictor.kind, **facts})
         return
     emit_table(["fact", "value"], [[key, value] for key, value in _rows({**named, **facts})], text=True)
+
+
+def _layers(predictor: Predictor, float32: Path | None) -> LayerTimes:
+    from segtool.benchmark.layers import measure_layers
+    from segtool.models.resolve import float32_beside
+
+    if predictor.kind != "onnx":
+        raise ModelFileError(
+            f"{predictor.path} is a trained model, and --layers measures an .onnx file; export it with "
+            f"`segtool export {shlex.quote(str(predictor.path))}`."
+        )
+    return measure_layers(predictor.path, float32 or float32_beside(predictor.path, predictor.contract))
 
 
 def _default() -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.array_types import AnyArray, UInt8Array
+from segtool.benchmark.layers import measure_layers, slower_text
 from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
@@ -132,10 +133,22 @@ def _judge_speed(float32: Float32File, found: _Candidate, job: Job) -> dict[str,
     speed = measure_speed(
         lambda: float32.run(images), lambda: found.run(images), threads=found.threads, preset=job.preset
     )
-    record = judge(speed, waive=job.options.waive)
+    slower = _slower_layers(found, job) if speed.verdict == "slower" and speed.on_target else ""
+    try:
+        record = judge(speed, waive=job.options.waive)
+    except GateError as error:
+        raise GateError(f"{error} {slower}".strip()) from error
     if speed.verdict != "faster" and "waived" not in record:
         logger.warning(speed_warning(record))
+    if slower:
+        logger.warning(slower)
     return record
+
+
+def _slower_layers(found: _Candidate, job: Job) -> str:
+    """Return the sentence on the layers that make an INT8 model slower than the published FP32 file."""
+    int8 = save(found.quantized.model, job.folder / "slower.onnx")
+    return slower_text(measure_layers(int8, job.target))
 
 
 def _accurate(

@@ -8,10 +8,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segtool.errors import ModelFileError, SegtoolError
 from segtool.models.other_formats import refuse_other_folder
+
+if TYPE_CHECKING:
+    from segtool.contract import ModelContract
 
 LATEST = Path("runs", "latest")
 KERAS_NAME, ONNX_NAME, INT8_NAME, RUN_NAME = "model.keras", "model.onnx", "model.int8.onnx", "run.json"
@@ -220,5 +223,16 @@ def _to_be_preferred(int8: Path, float32: Path) -> bool:
     found = speed if isinstance(speed, Mapping) else {}
     advised = found.get("recommendation")
     refused = advised == "float32" or (advised is None and found.get("verdict") == "slower")
+    return not refused and _is_made_from(contract, float32)
+
+
+def float32_beside(int8: Path, contract: ModelContract) -> Path | None:
+    """Return the FP32 file beside an INT8 file that it was made from: model.onnx for model.int8.onnx; None without."""
+    float32 = int8.with_name(int8.name.replace(".int8.onnx", ".onnx"))
+    is_other = float32 != int8 and float32.is_file()
+    return float32 if is_other and _is_made_from(contract, float32) else None
+
+
+def _is_made_from(contract: ModelContract, float32: Path) -> bool:
     made_from = contract.quantization.get("float32_sha256")
-    return not refused and made_from == hashlib.sha256(float32.read_bytes()).hexdigest()
+    return bool(made_from == hashlib.sha256(float32.read_bytes()).hexdigest())

@@ -159,7 +159,7 @@ def _start(path: Path, provider: str, *, options: Mapping[str, Any] | None, thre
     settings, count = provider_settings(provider, options, threads=threads)
     opened = OpenedSession(None, provider, count, f"{provider} was requested.", settings)
     if provider == CPU:
-        return replace(opened, session=_cpu_session(path, count))
+        return replace(opened, session=cpu_session(path, session_options_for(count)))
     session = _session(path, opened, RECORD_ASSIGNMENT)
     if records_assignment(session):
         assignment = assignment_of(session, provider)
@@ -170,10 +170,17 @@ def _start(path: Path, provider: str, *, options: Mapping[str, Any] | None, thre
     return replace(opened, session=session)
 
 
-def _cpu_session(path: Path, threads: int) -> Any:
+def cpu_session(path: Path, options: Any) -> Any:
+    """Start a session of a checked file on the CPU.
+
+    Raises
+    ------
+    ModelFileError
+        onnxruntime cannot run the file.
+    """
     try:
         # onnxruntime's own fallback would write to stdout, where results go, and open the file a second time.
-        return INFERENCE_SESSION(str(path), session_options_for(threads), providers=[CPU], enable_fallback=0)
+        return INFERENCE_SESSION(str(path), options, providers=[CPU], enable_fallback=0)
     except ORT_ERRORS as error:
         raise ModelFileError(
             f"onnxruntime {ort.__version__} cannot run {path} ({first_line(error)}); "
@@ -198,7 +205,7 @@ def _session(path: Path, opened: OpenedSession, entry: str) -> Any:
             session = INFERENCE_SESSION(str(path), switches, providers=providers, enable_fallback=0)
         session.disable_fallback()
     except ORT_ERRORS as error:
-        _cpu_session(path, 1)  # report a file that the CPU cannot run either
+        cpu_session(path, session_options_for(1))  # report a file that the CPU cannot run either
         raise ProviderError(
             f"{opened.provider} does not start on {path} ({plain_message(str(error))}); use --provider cpu."
         ) from error

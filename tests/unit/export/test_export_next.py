@@ -67,3 +67,13 @@ def test_without_a_folder_of_images_a_word_stands_for_them(tmp_path, monkeypatch
     (tmp_path / "images").mkdir()
     Image.new("L", (4, 4)).save("images/of_something_else.png")
     assert next_of(command("export", write_run(tmp_path / "run")))[1] == "YOUR_IMAGES"
+
+
+def test_verbose_measures_the_layers_of_the_int8_file_beside_float32(run):
+    result = command("export", *QUANTIZE, "-v", "--json")
+    answer = json.loads(result.stdout)
+    found = answer["layers"]
+    assert (found["path"], found["float32_path"]) == (answer["int8"], answer["float32"])
+    assert {"direct", "depthwise", "general"} & {row["kernel"] for row in found["layers"]}
+    again = command("export", *QUANTIZE, "--overwrite")
+    assert "million MACs" not in again.stdout

@@ -1,0 +1,232 @@
+"""Which kernel of onnxruntime computes an INT8 convolution on this processor, and what a faster one needs.
+
+onnxruntime chooses when it opens a file, from the weights alone (`QLinearConv::TryConvSymPrepack` in its
+``core/providers/cpu/quantization/qlinearconv.cc``, `MlasConvSymPackWSize` in ``core/mlas/lib/convsym.cpp``, and the
+tables of ``core/mlas/lib/platform.cpp``; read at version 1.32). benchmarks/kernel_classes.py compares this prediction
+with what onnxruntime does.
+
+==========  ====================================================================================================
+direct      reads the input through pointers, sums in registers and writes the rounded output
+depthwise   the same, for convolutions of one channel a group
+general     copies the input into a matrix (except for 1x1), multiplies it in blocks, writes int32 sums to memory,
+            and rounds them in a second pass; a depthwise convolution without the copy
+matrix      an integer matrix product
+float       float32
+==========  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from segtool.machine.machine import instruction_sets
+
+Kernel = Literal["direct", "depthwise", "general", "matrix", "float"]
+
+SIGNED_ADVICE = "int8 activations: uint8 would take a fast kernel on this processor (--preset vnni or x86)"
+"""For a processor without kernels for int8 activations."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What decides on the kernel of an INT8 convolution.
+
+    Attributes
+    ----------
+    input_channels, output_channels
+        Of one group.
+    groups
+        Their number.
+    taps
+        Weights per pair of channels: 9 for 3x3.
+    signed_activations
+        int8 in place of uint8.
+    symmetric_weights
+        int8 weights whose zero points are all 0.
+    """
+
+    input_channels: int
+    output_channels: int
+    groups: int = 1
+    taps: int = 1
+    signed_activations: bool = False
+    symmetric_weights: bool = True
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each group has one input and one output channel."""
+        return self.groups > 1 and self.input_channels == self.output_channels == 1
+
+
+@dataclass(frozen=True)
+class DirectKernel:
+    """What the direct kernels of a processor need.
+
+    Attributes
+    ----------
+    input_multiple, output_multiple, least_outputs
+        Channels must be multiples of these, and at least so many.
+    depthwise_multiple
+        Groups of a depthwise convolution must be a multiple of it.
+    signed_activations
+        Whether they take int8 activations too.
+    least_inputs, least_taps
+        Below these onnxruntime does not use the direct kernel, because the general one is faster.
+    matrix_unit
+        Whether the general kernel runs on AMX.
+    """
+
+    input_multiple: int
+    output_multiple: int
+    least_outputs: int
+    depthwise_multiple: int = 16
+    signed_activations: bool = False
+    least_inputs: int = 0
+    least_taps: int = 1
+    matrix_unit: bool = False
+
+
+# Where AMX's matrix product was faster than the direct kernel (benchmarks/kernel_classes.py, Sapphire Rapids): products
+# that a sum has, of a 1x1 convolution and of larger ones, output channels and positions, and the largest matrix, in
+# bytes, that larger ones copy their input into.
+_AMX_PRODUCTS, _AMX_PRODUCTS_COPIED, _AMX_OUTPUTS, _AMX_POSITIONS, _AMX_COPY = 240, 576, 64, 24, 4 << 20
+
+
+def direct_kernel(sets: Collection[str] | None = None, machine: str | None = None) -> DirectKernel | None:
+    """Return what the direct kernels of a processor need; None where it has none.
+
+    Parameters
+    ----------
+    sets
+        Instruction sets by Linux's names; None for this processor's. An empty collection means unknown: the processor
+        is then taken for one with AVX2, or with Arm's dot product.
+    machine
+        "x86_64", "aarch64", ...; None for this processor's.
+    """
+    known = instruction_sets() if sets is None else sets
+    name = (platform.machine() if machine is None else machine).lower()
+    if name.startswith(("arm64", "aarch64")):
+        outputs, inputs = (16, 4) if not known or "asimddp" in known else (8, 8)
+        return DirectKernel(
+            inputs, outputs, outputs, depthwise_multiple=8, signed_activations=True, least_inputs=64, least_taps=2
+        )
+    if name not in ("x86_64", "amd64") or (known and "avx2" not in known):
+        return None
+    has_avx512 = {"avx512f", "avx512bw", "avx512vl"} <= set(known)
+    return DirectKernel(4, 4 if has_avx512 else 8, 16, matrix_unit={"amx_tile", "amx_int8"} <= set(known))
+
+
+def kernel_of(convolution: Convolution, direct: DirectKernel | None) -> Kernel:
+    """Return the kernel that computes an INT8 convolution.
+
+    Examples
+    --------
+    >>> avx2 = DirectKernel(input_multiple=4, output_multiple=8, least_outputs=16)
+    >>> kernel_of(Convolution(64, 32, taps=9), avx2)
+    'direct'
+    >>> kernel_of(Convolution(64, 31, taps=9), avx2)
+    'general'
+    """
+    if direct is None or not _has_fast_types(convolution, direct):
+        return "general"
+    if convolution.groups > 1:
+        fits = convolution.is_depthwise and not convolution.groups % direct.depthwise_multiple
+        return "depthwise" if fits else "general"
+    return "direct" if _is_large(convolution, direct) and _padded(convolution, direct) is None else "general"
+
+
+def prefers_amx(convolution: Convolution, direct: DirectKernel | None, *, positions: int) -> bool:
+    """Return whether a convolution that takes the direct kernel would be faster in AMX's matrix product.
+
+    Weights with a zero point other than 0 take it: subtract 1 from the weights and from their zero points.
+
+    Parameters
+    ----------
+    convolution, direct
+        As in `kernel_of`.
+    positions
+        Height times width of the output.
+    """
+    if direct is None or not direct.matrix_unit or kernel_of(convolution, direct) != "direct":
+        return False
+    products = convolution.input_channels * convolution.taps
+    enough = products >= (_AMX_PRODUCTS if convolution.taps == 1 else _AMX_PRODUCTS_COPIED)
+    fits = convolution.taps == 1 or products * positions <= _AMX_COPY
+    return enough and fits and positions >= _AMX_POSITIONS and convolution.output_channels >= _AMX_OUTPUTS
+
+
+def advice(convolution: Convolution, direct: DirectKernel | None, *, positions: int = 0) -> str | None:
+    """Return what would give an INT8 convolution a faster kernel; None if it has the fastest, or nothing would help.
+
+    Parameters
+    ----------
+    convolution, direct
+        As in `kernel_of`.
+    positions
+        Height times width of the output; 0 if unknown.
+
+    Examples
+    --------
+    >>> advice(Convolution(64, 31, taps=9), DirectKernel(input_multiple=4, output_multiple=8, least_outputs=16))
+    '31 output channels: 32 would take the direct kernel'
+    """
+    if direct is None:
+        return None
+    if not _has_fast_types(convolution, direct):
+        return _types_advice(convolution, direct, positions)
+    if convolution.groups > 1:
+        return _groups_advice(convolution, direct)
+    return _channels_advice(convolution, direct, positions)
+
+
+def _types_advice(convolution: Convolution, direct: DirectKernel, positions: int) -> str | None:
+    if convolution.symmetric_weights:
+        return SIGNED_ADVICE
+    if prefers_amx(replace(convolution, symmetric_weights=True), direct, positions=positions):
+        return None
+    return "weights with a zero point: int8 weights with zero point 0 would take a faster kernel"
+
+
+def _groups_advice(convolution: Convolution, direct: DirectKernel) -> str | None:
+    if not convolution.is_depthwise:
+        return f"{convolution.groups} groups: onnxruntime has fast kernels for one group, or one channel a group"
+    wanted = _next(convolution.groups, direct.depthwise_multiple)
+    if wanted == convolution.groups:
+        return None
+    return f"{convolution.groups} channels: {wanted} would take the depthwise kernel"
+
+
+def _channels_advice(convolution: Convolution, direct: DirectKernel, positions: int) -> str | None:
+    if prefers_amx(convolution, direct, positions=positions):
+        products = convolution.input_channels * convolution.taps
+        return f"{products} products a sum: AMX is faster; weights with zero point -1 would take it"
+    wanted = _padded(convolution, direct)
+    if wanted is None or not _is_large(convolution, direct):
+        return None
+    pairs = zip(("input", "output"), (convolution.input_channels, convolution.output_channels), wanted, strict=True)
+    short = [(name, count, needed) for name, count, needed in pairs if count != needed]
+    found = " and ".join(f"{count} {name}" for name, count, _ in short)
+    return f"{found} channels: {' and '.join(str(needed) for *_, needed in short)} would take the direct kernel"
+
+
+def _has_fast_types(convolution: Convolution, direct: DirectKernel) -> bool:
+    return convolution.symmetric_weights and (direct.signed_activations or not convolution.signed_activations)
+
+
+def _is_large(convolution: Convolution, direct: DirectKernel) -> bool:
+    return convolution.input_channels >= direct.least_inputs and convolution.taps >= direct.least_taps
+
+
+def _padded(convolution: Convolution, direct: DirectKernel) -> tuple[int, int] | None:
+    """Return the next input and output channels that the direct kernel takes; None if it takes these."""
+    inputs = _next(convolution.input_channels, direct.input_multiple)
+    outputs = max(_next(convolution.output_channels, direct.output_multiple), direct.least_outputs)
+    return None if (inputs, outputs) == (convolution.input_channels, convolution.output_channels) else (inputs, outputs)
+
+
+def _next(count: int, multiple: int) -> int:
+    return math.ceil(count / multiple) * multiple

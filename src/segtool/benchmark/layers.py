@@ -1,0 +1,243 @@
+"""The time, work and kernel of each layer of a model file, measured on this machine.
+
+onnxruntime fuses nodes of a file and adds others, so that the steps of a run have other names. Each step is assigned to
+the layer of the file that it computes. Steps that only change the layout or the type of values (`_CONVERSIONS`), and
+those that onnxruntime added, are summed by operator. The rows therefore add up to the time of all steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from segtool.benchmark.kernels import SIGNED_ADVICE, Kernel, advice, direct_kernel, kernel_of
+from segtool.benchmark.profiler import RUNS, Profile, Step, profile_files
+from segtool.benchmark.steps import (
+    FLOAT_PRODUCTS,
+    INTEGER_PRODUCTS,
+    Assigned,
+    assign,
+    convolution_of,
+    macs_of,
+    reads_signed,
+    shape_text,
+    size_of,
+)
+from segtool.machine.machine import machine_info
+from segtool.runtime.graph_reader import Graph, read_graph
+
+ONLY_FLOAT32 = "steps of the FP32 file alone"
+_NAMED = 3  # layers that a message names
+_NOISE = 0.05  # a difference below this fraction is none
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """A layer of a file, or the sum of all conversions by one operator.
+
+    Attributes
+    ----------
+    name
+        Of the layer in the file; the operator for a sum.
+    operator
+        As onnxruntime runs it.
+    shape
+        Its size as text: for a convolution the kernel, its channels and the size of the output.
+    steps
+        Number of steps that are summed.
+    macs
+        Multiply-accumulates for one image.
+    microseconds
+        The shortest time in this file.
+    float32_microseconds
+        The time of the same layer in the FP32 file: 0 if it is part of another step there, None if it is unknown.
+    kernel
+        The kind of kernel that multiplies; None for a layer without products, or unknown weights.
+    advice
+        What would give it a faster kernel.
+    """
+
+    name: str
+    operator: str
+    shape: str
+    steps: int
+    macs: int
+    microseconds: float
+    float32_microseconds: float | None = None
+    kernel: Kernel | None = None
+    advice: str | None = None
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """The layers of a file, the slowest first.
+
+    Attributes
+    ----------
+    path, float32
+        The file, and the FP32 file that it is compared with, if any.
+    threads, runs
+        Threads of a run, and the number of runs.
+    layers
+        Their times add up to that of all steps of a run.
+    """
+
+    path: Path
+    float32: Path | None
+    threads: int
+    runs: int
+    layers: tuple[LayerTime, ...]
+
+    @property
+    def total_microseconds(self) -> float:
+        """The time of all steps."""
+        return sum(layer.microseconds for layer in self.layers)
+
+    @property
+    def float32_total_microseconds(self) -> float | None:
+        """The time of all steps of the FP32 file; None without one."""
+        return None if self.float32 is None else sum(layer.float32_microseconds or 0.0 for layer in self.layers)
+
+    def slower(self) -> list[LayerTime]:
+        """Return the layers that take longer than in the FP32 file, those that lose most time first.
+
+        A layer that the FP32 file does not have counts as far as it takes longer than all steps of that file alone,
+        which may do the same work in another form.
+        """
+        if self.float32 is None:
+            return []
+        alone = sum(layer.float32_microseconds or 0.0 for layer in self.layers if layer.name == ONLY_FLOAT32)
+        lost = {}
+        for layer in self.layers:
+            before = alone if layer.float32_microseconds is None else layer.float32_microseconds
+            if layer.microseconds > before * (1 + _NOISE):
+                lost[layer] = layer.microseconds - before
+        return sorted(lost, key=lambda layer: -lost[layer])
+
+    def to_dict(self, most: int | None = None) -> dict[str, Any]:
+        """Return it as JSON-able values, with the processor and the `most` slowest layers; None for all."""
+        machine = machine_info()
+        return {
+            "path": str(self.path),
+            "float32_path": None if self.float32 is None else str(self.float32),
+            "threads": self.threads,
+            "runs": self.runs,
+            "total_us": self.total_microseconds,
+            "float32_total_us": self.float32_total_microseconds,
+            "cpu": machine["cpu"],
+            "instruction_sets": machine["instruction_sets"],
+            "layers": [_row(layer) for layer in self.layers[:most]],
+        }
+
+
+def measure_layers(path: Path, float32: Path | None = None, *, threads: int = 1, runs: int = RUNS) -> LayerTimes:
+    """Measure the layers of a file on the CPU.
+
+    Parameters
+    ----------
+    path
+        The model file.
+    float32
+        The FP32 file of the same network, run interleaved with it; None to measure one file.
+    threads, runs
+        As in `profile_files`.
+
+    Raises
+    ------
+    ModelFileError
+        A file cannot be run.
+    """
+    profiles = profile_files([path] if float32 is None else [path, float32], threads=threads, runs=runs)
+    rows = [_rows(profile, read_graph(profile.path)) for profile in profiles]
+    layers = rows[0]
+    if float32 is not None:
+        layers = _compared(layers, rows[1], names={node.name for node in read_graph(float32).nodes})
+    ordered = tuple(sorted(layers, key=lambda layer: -layer.microseconds))
+    return LayerTimes(path, float32, threads, runs, ordered)
+
+
+def slower_text(times: LayerTimes, *, most: int = _NAMED) -> str:
+    """Return a sentence that names the layers which lose most time in INT8; empty if there are none."""
+    slower = times.slower()[:most]
+    if not slower:
+        return ""
+    return f"The layers that lose most time in INT8: {'; '.join(_loss(layer) for layer in slower)}."
+
+
+def _loss(layer: LayerTime) -> str:
+    kernel = f", {layer.kernel} kernel" if layer.kernel else ""
+    before = layer.float32_microseconds
+    other = "not in the FP32 file" if before is None else f"against {before / 1e3:.2f} ms in FP32"
+    times = f"{layer.microseconds / 1e3:.2f} ms {other}"
+    hint = f" ({layer.advice})" if layer.advice else ""
+    count = f" ({layer.steps} steps)" if layer.steps > 1 else ""
+    what = f"{layer.operator}{count}" if layer.name == layer.operator else f"{layer.name} ({layer.operator}{kernel})"
+    return f"{what} {times}{hint}"
+
+
+def _rows(profile: Profile, graph: Graph) -> list[LayerTime]:
+    """Return a row for each layer, and one for the conversions of each operator."""
+    rows: list[LayerTime] = []
+    sums: dict[str, list[Step]] = {}
+    for found in assign(profile.steps, graph):
+        if found.node is None:
+            sums.setdefault(found.step.operator, []).append(found.step)
+        else:
+            rows.append(_layer(found, graph))
+    return rows + [_sum(operator, steps) for operator, steps in sums.items()]
+
+
+def _layer(found: Assigned, graph: Graph) -> LayerTime:
+    step = found.step
+    name = step.name if found.node is None else found.node.name
+    convolution = convolution_of(found, graph)
+    direct = direct_kernel()
+    kernel: Kernel | None = None
+    hint = None
+    if step.operator in FLOAT_PRODUCTS:
+        kernel = "float"
+        hint = SIGNED_ADVICE if direct and not direct.signed_activations and reads_signed(found, graph) else None
+    elif step.operator in INTEGER_PRODUCTS:
+        kernel = "matrix"
+    elif convolution is not None:
+        kernel = kernel_of(convolution, direct)
+        hint = advice(convolution, direct, positions=math.prod(size_of(found, graph)))
+    return LayerTime(
+        name,
+        step.operator,
+        shape_text(found, graph),
+        1,
+        macs_of(found, graph),
+        step.microseconds,
+        kernel=kernel,
+        advice=hint,
+    )
+
+
+def _sum(operator: str, steps: list[Step]) -> LayerTime:
+    return LayerTime(operator, operator, "", len(steps), 0, sum(step.microseconds for step in steps))
+
+
+def _compared(rows: list[LayerTime], others: list[LayerTime], *, names: set[str]) -> list[LayerTime]:
+    """Return the rows with the times of the FP32 file, whose nodes have `names`, and one for what is there alone."""
+    known = {(row.name, row.operator if row.name == row.operator else ""): row for row in others}
+    result = []
+    for row in rows:
+        other = known.pop((row.name, row.operator if row.name == row.operator else ""), None)
+        is_fused = row.name == row.operator or (row.kernel is None and row.name in names)
+        time = other.microseconds if other is not None else (0.0 if is_fused else None)
+        result.append(replace(row, float32_microseconds=time))
+    if known:
+        rest = sum(row.microseconds for row in known.values())
+        result.append(LayerTime(ONLY_FLOAT32, "", "", len(known), 0, 0.0, rest))
+    return result
+
+
+def _row(layer: LayerTime) -> Mapping[str, Any]:
+    values = asdict(layer)
+    values["us"] = values.pop("microseconds")
+    values["float32_us"] = values.pop("float32_microseconds")
+    return values

@@ -1,0 +1,141 @@
+"""The time of each step of a model, by onnxruntime's profiler.
+
+A step is a node of the graph as onnxruntime runs it, after its own fusions. Its time is the shortest of several runs,
+because other load on the machine only adds time. Several files run interleaved, so that a change of the clock affects
+all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segtool.array_types import UInt8Array
+from segtool.errors import ModelFileError
+from segtool.files import temporary_folder
+from segtool.runtime.model_file import check_model_file
+from segtool.runtime.session import cpu_session
+from segtool.runtime.session_options import quieten, session_options_for
+
+RUNS = 20
+"""Timed runs of each file."""
+
+_WARMUP = 3
+_SUFFIX = "_kernel_time"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """The type of a value, by onnxruntime's name, and its shape."""
+
+    kind: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run.
+
+    Attributes
+    ----------
+    name, operator
+        Of the node, as onnxruntime runs it.
+    microseconds
+        The shortest of the runs.
+    inputs, outputs
+        Its values. Weights that onnxruntime rearranged when it opened the file are missing.
+    """
+
+    name: str
+    operator: str
+    microseconds: float
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The steps of a file, in the order of a run."""
+
+    path: Path
+    steps: tuple[Step, ...]
+
+
+def profile_files(paths: Sequence[Path], *, threads: int = 1, runs: int = RUNS) -> list[Profile]:
+    """Run each file on one random image and return the times of its steps.
+
+    Parameters
+    ----------
+    paths
+        ONNX files with one uint8 input; the batch is 1.
+    threads
+        Threads of one run.
+    runs
+        Timed runs of each file, after three that are not counted.
+
+    Raises
+    ------
+    ModelFileError
+        A file cannot be run, or its input is not uint8 of a fixed size.
+    """
+    quieten()
+    with temporary_folder() as folder:
+        sessions = [_session(path, threads, folder / str(number)) for number, path in enumerate(paths)]
+        feeds = [_feed(session, path) for session, path in zip(sessions, paths, strict=True)]
+        for _ in range(_WARMUP + runs):
+            for session, feed in zip(sessions, feeds, strict=True):
+                session.run(None, feed)
+        events = [json.loads(Path(session.end_profiling()).read_bytes()) for session in sessions]
+    return [_profile(path, found) for path, found in zip(paths, events, strict=True)]
+
+
+def _session(path: Path, threads: int, prefix: Path) -> Any:
+    options = session_options_for(threads)
+    options.enable_profiling = True
+    options.profile_file_prefix = str(prefix)
+    return cpu_session(check_model_file(path).path, options)
+
+
+def _feed(session: Any, path: Path) -> dict[str, UInt8Array]:
+    first = session.get_inputs()[0]
+    size = first.shape[1:]
+    if len(session.get_inputs()) != 1 or first.type != "tensor(uint8)" or not all(isinstance(n, int) for n in size):
+        raise ModelFileError(
+            f"{path} has the input {first.name!r} of type {first.type} and shape {first.shape}, expected one uint8 "
+            "input of a fixed size; export it with `segtool export`."
+        )
+    return {first.name: np.random.default_rng(0).integers(0, 256, (1, *size), np.uint8)}
+
+
+def _profile(path: Path, events: Sequence[Mapping[str, Any]]) -> Profile:
+    """Return the shortest times of the events of all runs but the first ones."""
+    times: dict[tuple[str, str], list[float]] = {}
+    facts: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
+            # Nodes may share a name, or have none; their numbers differ.
+            key = (event["name"].removesuffix(_SUFFIX), event["args"].get("node_index", ""))
+            times.setdefault(key, []).append(event["dur"])
+            facts.setdefault(key, event["args"])
+    steps = (
+        Step(
+            key[0],
+            facts[key]["op_name"],
+            float(min(durations[_WARMUP:])),
+            tuple(_tensors(facts[key].get("input_type_shape", ()))),
+            tuple(_tensors(facts[key].get("output_type_shape", ()))),
+        )
+        for key, durations in times.items()
+    )
+    return Profile(path, tuple(steps))
+
+
+def _tensors(values: Sequence[Mapping[str, Sequence[int]]]) -> Iterator[Tensor]:
+    for value in values:
+        for kind, shape in value.items():
+            yield Tensor(kind, tuple(shape))
