@@ -23,7 +23,7 @@ class Preset:
     reduce_range
         7-bit weights: without VNNI, x86 adds two products in 16 bits, and full 8-bit weights overflow there.
     matrix_products
-        Convolutions of many channels as matrix products (`int8.matrix_products`): AMX is for these. The integers are
+        Convolutions of many channels as products of matrices (`int8.qdq`), which AMX computes. The integers are
         those of "vnni".
     """
 

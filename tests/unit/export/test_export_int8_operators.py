@@ -129,7 +129,6 @@ BLOCKS = {
         groups,
         hard_swish,
         swish,
-        squeeze_and_excite,
         concatenated_ranges,
         average_pool,
         nearest,
@@ -172,6 +171,17 @@ def test_all_but_the_scores_is_computed_in_integers(name, tmp_path):
     assert found.count("MatMul") == found.count("Add") == 1
     assert found.count("QuantizeLinear") == found.count("Resize") == (name == "bilinear")
     assert agreement(model, int8) > 0.97
+
+
+def test_a_gate_is_computed_in_float_and_its_map_in_integers(tmp_path):
+    """The gate is a number a channel: its convolutions cost nothing, and lose accuracy in INT8."""
+    model = network(squeeze_and_excite)
+    made = quantized(model, batches(), preset=PRESETS["vnni"])
+    found = kernels(made.model, tmp_path)
+    assert {"QLinearGlobalAveragePool", "QLinearMul"} <= set(found)
+    assert found.count("QuantizeLinear") == 1
+    assert len(made.layers) == 2
+    assert agreement(model, made.model) > 0.97
 
 
 @pytest.mark.parametrize("preset", PRESETS)

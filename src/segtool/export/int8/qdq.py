@@ -15,11 +15,12 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from segtool.array_types import AnyArray
+from segtool.benchmark.kernels import Convolution, direct_kernel, prefers_amx
 from segtool.export.int8.layers import Dense, Points, dense, points, range_source
-from segtool.export.int8.matrix_products import is_faster_as_product
+from segtool.export.passes import Refused, to_ir, to_onnx
 from segtool.export.passes import graph as g
-from segtool.export.passes import to_ir, to_onnx
 
+_AMX = direct_kernel(("avx2", "avx512f", "avx512bw", "avx512vl", "amx_tile", "amx_int8"), "x86_64")
 _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
 
 
@@ -27,7 +28,8 @@ _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
 class Integers:
     """Which integers: signed activations or unsigned, and the largest weight (127, or 64 where sums are in 16 bits).
 
-    With `matrix_products`, convolutions that are faster as such are made so (`matrix_products`).
+    With `matrix_products`, convolutions that AMX computes faster as products of matrices are made so: onnxruntime does
+    that where the zero point of the weights is not 0, and w - 1 with zero point -1 is the same number.
     """
 
     signed: bool = False
@@ -251,9 +253,20 @@ def _quantize_weights(node: ir.Node, scale: float, integers: Integers) -> None:
     if bias is None:
         return
     whole, scales, offsets = quantized_weights(weights, bias, scale, integers.largest_weight)
-    point = -1 if integers.matrix_products and is_faster_as_product(node) else 0
+    point = -1 if integers.matrix_products and _is_faster_by_amx(node, weights) else 0
     _dequantized(node, 1, whole + np.int8(point), scales, "weight", point=point)
     _dequantized(node, 2, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
+
+
+def _is_faster_by_amx(node: ir.Node, weights: AnyArray) -> bool:
+    outputs, inputs, *taps = weights.shape
+    groups = node.attributes.get_int("group", 1)
+    try:
+        _, height, width = g.static_shape(node.outputs[0])
+    except Refused:
+        return False
+    convolution = Convolution(inputs, outputs // groups, groups=groups, taps=int(np.prod(taps)))
+    return prefers_amx(convolution, _AMX, positions=height * width)
 
 
 def _quantize_dense(node: ir.Node, layer: Dense, scale: float, integers: Integers) -> None:
