@@ -20,9 +20,9 @@ place of the first convolution's maximum: 0.989, 0.984, but 99.86 % of the label
 convolution with two taps in place of three, on padded pixels: 1.000, 1.001; TopK or MaxPool in place of ArgMax: 1.02,
 1.07; the crop in front of the change of places: 1.002, 1.002.
 
-How strongly channels are equalized, and by which method ranges are found, is chosen by the labels on a few calibration
-images, with ranges of these; the ranges of the chosen ones are then those of all images. `calibrate_for` does what does
-not depend on the layers that are in INT8, once; `quantize` makes a model of any of them.
+By which method ranges are found, and then how strongly channels are equalized, is chosen by the labels on a few
+calibration images, with ranges of these; the ranges of the chosen ones are then those of all images. `calibrate_for`
+does what does not depend on the layers that are in INT8, once; `quantize` makes a model of any of them.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def calibrate_for(
     channels = channel_ranges(model, iter(few))
     integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127, preset.matrix_products)
     strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
-    first, *others = AUTOMATIC if calibration == "auto" else (calibration,)
-    total = len(strengths) + len(others)
+    methods = AUTOMATIC if calibration == "auto" else (calibration,)
+    total = len(strengths) + len(methods) - 1
     tried: list[tuple[float, Calibrated]] = []
 
     def try_out(candidate: Calibrated) -> None:
@@ -181,13 +181,14 @@ def calibrate_for(
     for strength in strengths:
         like, outcomes = rewrite(equalize(model, channels, strength=strength), INT8_REWRITES)
         layers, watched, outputs = _watched(like)
-        ranges = calibrate(like, watched, few, method=first)
         means = channel_means(like, outputs, few)
-        try_out(Calibrated(like, layers, ranges, means, few, labels, integers, images, fingerprint, strength, first))
+        for method in methods:
+            ranges = calibrate(like, watched, few, method=method)
+            try_out(
+                Calibrated(like, layers, ranges, means, few, labels, integers, images, fingerprint, strength, method)
+            )
+        methods = (_best(tried).calibration,)
     log_outcomes(outcomes)
-    best = _best(tried)
-    for method in others:
-        try_out(replace(best, ranges=calibrate(best.model, list(best.ranges), few, method=method), calibration=method))
     best = _best(tried)
     return replace(best, ranges=calibrate(best.model, list(best.ranges), batches(), method=best.calibration))
 
