@@ -25,7 +25,8 @@ import numpy as np
 from commands import RESULTS, segtool_json, write_result
 from engines import foreign_targets, summary
 from engines.conversion import PACKAGES
-from engines.foreign import Files, Network, files_of, labels_of
+from engines.foreign import Files, files_of, labels_of
+from engines.foreign_network import Network
 from engines.latency import LatencySubject
 from engines.worker import take_turns, workers
 
@@ -99,7 +100,7 @@ def _networks(arguments: argparse.Namespace) -> list[Network]:
         models = [model for suffix in (".onnx", ".keras") if (model := path.with_suffix(suffix)).is_file()]
         found += [Network(model, json.loads(path.read_text()), arguments.folder / "data") for model in models]
     if arguments.keras is not None:
-        facts = {"name": arguments.keras.stem, "source": "given by --keras", "held_out": 0}
+        facts = {"name": arguments.keras.stem, "source": "given by --keras"}
         found.append(Network(arguments.keras.resolve(), facts, arguments.keras_data))
     names = {network.name for network in found}
     if unknown := set(arguments.only or ()) - names:

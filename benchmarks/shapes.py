@@ -11,21 +11,17 @@ from PIL import Image, ImageDraw
 SIZE, CLASSES = (64, 96), ("ground", "disc", "box", "wedge")
 
 
-def shapes(count: int, seed: int, *, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """Return images uint8 (n, h, w, 3) of coloured shapes on a noisy ground, and their labels (n, h, w).
-
-    The shapes grow with the shorter side of the image.
-    """
+def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images uint8 (n, h, w, 3) of coloured shapes on a noisy ground, and their labels (n, h, w)."""
     random = np.random.default_rng(seed)
-    height, width = size
-    unit = min(size) // 8
+    height, width = SIZE
     images, masks = [], []
     for _ in range(count):
         ground = random.integers(60, 180, 3)
         picture = Image.new("RGB", (width, height), tuple(int(c) for c in ground))
         mask = Image.new("L", (width, height), 0)
         for _ in range(random.integers(1, 4)):
-            kind, reach = int(random.integers(1, 4)), int(random.integers(unit, 2 * unit))
+            kind, reach = int(random.integers(1, 4)), int(random.integers(8, 16))
             x, y = int(random.integers(reach, width - reach)), int(random.integers(reach, height - reach))
             color = tuple(
                 int(c)

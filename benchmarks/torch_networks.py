@@ -4,17 +4,16 @@ Runs in an environment of its own, never in segtool's:
 
     python -m venv torchenv
     torchenv/bin/pip install torch torchvision segmentation-models-pytorch transformers onnx onnxscript
-    torchenv/bin/python torch_networks.py OUT [NAME ...] [--size HxW]
+    torchenv/bin/python torch_networks.py OUT [NAME ...]
 
-The size is 64x96 by default; `foreign_engines.py` measures networks of 256x256. Writes OUT/data (images, masks,
-dataset.json), OUT/NAME.onnx and OUT/NAME.json: what it is, how its pixels are scaled, its opset, and its own mean IoU.
-`onnx_networks.py` exports these files with segtool.
+Writes OUT/data (images, masks, dataset.json), OUT/NAME.onnx and OUT/NAME.json: what it is, how its pixels are scaled,
+its opset, and its own mean IoU. `onnx_networks.py` exports these files with segtool.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +194,7 @@ def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps:
             group["lr"] = rate * (1 - step / steps) + 1e-5
         chosen = torch.randperm(len(images), generator=generator)[:8]
         scores = network(images[chosen])
-        scores = nn.functional.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False)
+        scores = nn.functional.interpolate(scores, SIZE, mode="bilinear", align_corners=False)
         logits = scores if scores.min() < 0 else torch.log(scores.clamp_min(1e-6))
         loss = nn.functional.cross_entropy(logits, labels[chosen], weight=weights)
         optimizer.zero_grad()
@@ -209,7 +208,7 @@ def mean_iou(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> 
     """Return the mean IoU over the classes."""
     with torch.no_grad():
         scores = torch.cat([network(part) for part in images.split(8)])
-        found = nn.functional.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False).argmax(1)
+        found = nn.functional.interpolate(scores, SIZE, mode="bilinear", align_corners=False).argmax(1)
     ious = []
     for k in range(len(CLASSES)):
         union = ((found == k) | (labels == k)).sum()
@@ -217,9 +216,9 @@ def mean_iou(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> 
     return float(np.mean(ious))
 
 
-def export(network: nn.Module, path: Path, size: tuple[int, int], *, opset: int, dynamo: bool) -> None:
+def export(network: nn.Module, path: Path, opset: int, *, dynamo: bool) -> None:
     """Export with PyTorch: by the newer exporter with a fixed batch of 1, or by tracing with a free batch."""
-    image = torch.zeros(1, 3, *size)
+    image = torch.zeros(1, 3, *SIZE)
     if dynamo:
         torch.onnx.export(network, (image,), path, opset_version=opset, dynamo=True, external_data=False)
     else:
@@ -235,10 +234,10 @@ def export(network: nn.Module, path: Path, size: tuple[int, int], *, opset: int,
         )
 
 
-def main(out: Path, names: list[str], size: tuple[int, int], steps: int = 150) -> None:
+def main(out: Path, names: list[str], steps: int = 150) -> None:
     """Make the networks of these names, all without one."""
     torch.set_num_threads(2)
-    images, labels = shapes(COUNT, seed=0, size=size)
+    images, labels = shapes(COUNT, seed=0)
     write_data(out / "data", images, labels)
     for name in names or NETWORKS:
         source, build, (mean, std), opset, dynamo = NETWORKS[name]
@@ -249,15 +248,13 @@ def main(out: Path, names: list[str], size: tuple[int, int], steps: int = 150) -
         x, y = torch.tensor(scaled, dtype=torch.float32), torch.tensor(labels.astype(np.int64))
         train(network, x[:-HELD_OUT], y[:-HELD_OUT], steps)
         score = mean_iou(network, x[-HELD_OUT:], y[-HELD_OUT:])
-        export(network, out / f"{name}.onnx", size, opset=opset, dynamo=dynamo)
+        export(network, out / f"{name}.onnx", opset, dynamo=dynamo)
         facts = {
             "name": name,
             "source": source,
             "parameters": sum(item.numel() for item in network.parameters()),
             "exporter": "torch.export" if dynamo else "tracing",
             "opset_asked": opset,
-            "size": size,
-            "held_out": HELD_OUT,
             "mean": mean,
             "std": std,
             "mean_iou_torch": score,
@@ -268,10 +265,4 @@ def main(out: Path, names: list[str], size: tuple[int, int], steps: int = 150) -
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--size", default="{}x{}".format(*SIZE), metavar="HxW")
-    asked = parser.parse_args()
-    height, width = map(int, asked.size.split("x"))
-    main(asked.out, asked.names, (height, width))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,4 +1,4 @@
-"""A network of another tool, its images, and every engine's file of it, kept so that only the first run converts."""
+"""Every engine's file of a network of another tool, kept so that only the first run converts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from commands import segtool as run_segtool
 
 import segtool
 from engines import litert_engine, onnxruntime_engine, openvino_engine
 from engines.conversion import PACKAGES, digest_of, kept
-from engines.engine import Engine, Scaling, Sources
+from engines.engine import Engine, Sources
+from engines.foreign_network import CALIBRATION_IMAGES, Network, save_images
 from engines.keras_engine import open_predict_on_batch
 from engines.worker import in_fresh_process
 from segtool.machine.machine import package_versions
 
-CALIBRATION_IMAGES = 100
-VALIDATION_IMAGES = 100
 FAILED = "failed.txt"
 Conversion = tuple[str, Callable[[Sources, Path], None]]
 
@@ -39,47 +37,6 @@ _OF_KERAS: dict[str, Conversion] = {
     "litert": (litert_engine.MODEL, litert_engine.convert),
     "litert-int8": (litert_engine.MODEL, litert_engine.quantize),
 }
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network, and the data that it was trained on.
-
-    Attributes
-    ----------
-    file
-        An .onnx file of PyTorch, or a .keras file.
-    facts
-        What the script that made it wrote: `name`, `source`, `mean` and `std` or `input_scale`, `held_out`.
-    data
-        Data as segtool reads them; without parts of their own, the last `held_out` images are for validation.
-    """
-
-    file: Path
-    facts: dict[str, Any]
-    data: Path
-
-    @property
-    def name(self) -> str:
-        """Return its name."""
-        return str(self.facts["name"])
-
-    @property
-    def is_keras(self) -> bool:
-        """Return whether it is a .keras file."""
-        return self.file.suffix == ".keras"
-
-    @property
-    def scaling(self) -> Scaling | None:
-        """Return what has to be done to its pixels before it."""
-        return Scaling(tuple(self.facts["mean"]), tuple(self.facts["std"])) if "mean" in self.facts else None
-
-    @property
-    def input_scale(self) -> str | None:
-        """Return the scaling as `segtool export --input-scale` takes it; None where the network has its own."""
-        if self.scaling is None:
-            return self.facts.get("input_scale")
-        return "/".join(",".join(f"{value:g}" for value in part) for part in (self.scaling.mean, self.scaling.std))
 
 
 @dataclass(frozen=True)
@@ -168,7 +125,7 @@ class Files:
 
     def make(self) -> None:
         """Convert what is not there yet; a conversion that fails leaves its reason in place of a model."""
-        kept(self.folder / "images", lambda folder: in_fresh_process(_save_images, self.network, folder))
+        kept(self.folder / "images", lambda folder: in_fresh_process(save_images, self.network, folder))
         for name, (_, convert) in self.conversions.items():
             kept(self.folder / name, partial(_attempt, convert, self.sources))
         kept(self.own, self._export)
@@ -223,50 +180,3 @@ def _attempt(convert: Callable[[Sources, Path], None], sources: Sources, folder:
         lines = str(error).strip().splitlines() or [""]
         (folder / FAILED).write_text(f"{type(error).__name__}: {lines[0][:300]}")
         print("failed:", folder.name, lines[0], file=sys.stderr, flush=True)
-
-
-def _save_images(network: Network, folder: Path) -> None:
-    """Save the images for all engines, and the same ones as data for segtool: calibration is the training part.
-
-    Images that are less high than the input get rows of zeros below, which count nowhere.
-    """
-    from segtool.data.loading import load_dataset
-
-    dataset = load_dataset(str(network.data))
-    if dataset.splits is not None:
-        train, val = dataset.splits["train"], dataset.splits["val"]
-    else:
-        order = np.arange(len(dataset))
-        train, val = order[: -network.facts["held_out"]], order[-network.facts["held_out"] :]
-    train, val = (_spread(*pair) for pair in ((train, CALIBRATION_IMAGES), (val, VALIDATION_IMAGES)))
-    height = network.facts.get("size", [dataset.image(0).shape[0]])[0]
-    ignored = 255 if dataset.ignore_id is None else dataset.ignore_id
-    calibration, validation = (_padded(dataset.images(part), height, value=0) for part in (train, val))
-    labels, truth = (_padded(dataset.labels(part), height, value=ignored) for part in (train, val))
-    np.savez(folder / "images.npz", calibration=calibration, validation=validation, truth=truth)
-    np.savez(
-        folder / "data.npz",
-        images=np.concatenate([calibration, validation]),
-        labels=np.concatenate([labels, truth]),
-    )
-    size = {"calibration_images": len(train), "validation_images": len(val)}
-    description = {
-        "classes": list(dataset.class_names),
-        "background": dataset.background_id,
-        "ignore_id": dataset.ignore_id,
-        "splits": {"train": [0, len(train)], "val": [len(train), len(train) + len(val)]},
-    }
-    (folder / "data.json").write_text(json.dumps(description))
-    facts = {**size, "image": list(validation.shape[1:]), "classes": list(dataset.class_names)}
-    facts |= {"background_id": dataset.background_id, "ignore_id": dataset.ignore_id}
-    (folder / "facts.json").write_text(json.dumps(facts))
-
-
-def _spread(indices: Any, most: int) -> Any:
-    count = min(most, len(indices))
-    return indices[np.arange(count) * len(indices) // count]
-
-
-def _padded(arrays: Any, height: int, *, value: int) -> Any:
-    pads = [(0, 0), (0, height - arrays.shape[1]), *((0, 0) for _ in arrays.shape[2:])]
-    return np.pad(arrays.astype(np.uint8), pads, constant_values=value)
