@@ -29,25 +29,26 @@ from segtool.data.loading import load_dataset
 NAME = "keras_tutorial"
 HELD_OUT = 40  # as in torch_networks.py
 CROP, BATCH = 96, 8
+MOMENTUM = 0.9  # so that the averages follow in so few steps
 
 
 def network(size: tuple[int, ...], classes: int) -> Any:
     """Build the network for images (h, w, 3) of 0..255; it returns probabilities (h, w, K)."""
     image = keras.Input((*size, 3), name="image")
     x = layers.Conv2D(32, 3, strides=2, padding="same")(image)
-    x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    x = layers.Activation("relu")(layers.BatchNormalization(momentum=MOMENTUM)(x))
     for filters in (64, 128, 256):
         taken = x
         for _ in range(2):
             x = layers.SeparableConv2D(filters, 3, padding="same")(layers.Activation("relu")(x))
-            x = layers.BatchNormalization()(x)
+            x = layers.BatchNormalization(momentum=MOMENTUM)(x)
         x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
         x = layers.add([x, layers.Conv2D(filters, 1, strides=2, padding="same")(taken)])
     for filters in (256, 128, 64, 32):
         taken = x
         for _ in range(2):
             x = layers.Conv2DTranspose(filters, 3, padding="same")(layers.Activation("relu")(x))
-            x = layers.BatchNormalization()(x)
+            x = layers.BatchNormalization(momentum=MOMENTUM)(x)
         x = layers.UpSampling2D(2)(x)
         x = layers.add([x, layers.Conv2D(filters, 1, padding="same")(layers.UpSampling2D(2)(taken))])
     return keras.Model(image, layers.Conv2D(classes, 3, activation="softmax", padding="same")(x))

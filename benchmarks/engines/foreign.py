@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from commands import segtool as run_segtool
+from commands import call
 
 import segtool
 from engines import litert_engine, onnxruntime_engine, openvino_engine
@@ -139,15 +141,19 @@ class Files:
             *(() if scale is None else ("--input-scale", scale)),
         ]
         begin = time.perf_counter()
-        step = run_segtool("export", str(self.network.file), *options, cwd=folder)
+        step = subprocess.run(
+            call("export", str(self.network.file), *options), capture_output=True, text=True, check=False
+        )
         facts = {
-            "exit_code": step["exit_code"],
+            "exit_code": step.returncode,
             "seconds": round(time.perf_counter() - begin, 1),
             "load_average": os.getloadavg()[0],
         }
         (folder / "export.json").write_text(json.dumps(facts))
-        if not (folder / "model.int8.onnx").is_file():
-            (folder / FAILED).write_text(f"segtool export ended with exit code {step['exit_code']}")
+        print(step.stdout, step.stderr[-2000:], sep="\n", flush=True)
+        if step.returncode:
+            last = step.stderr.strip().rpartition("\n")[2].removeprefix("Error: ")
+            (folder / FAILED).write_text(f"exit code {step.returncode}: {_public(last)}")
 
 
 def files_of(network: Network, work: Path) -> Files:
@@ -177,6 +183,11 @@ def _attempt(convert: Callable[[Sources, Path], None], sources: Sources, folder:
     except Exception as error:  # noqa: BLE001 (whatever another tool fails with is a result)
         shutil.rmtree(folder)
         folder.mkdir()
-        lines = str(error).strip().splitlines() or [""]
-        (folder / FAILED).write_text(f"{type(error).__name__}: {lines[0][:300]}")
-        print("failed:", folder.name, lines[0], file=sys.stderr, flush=True)
+        first = str(error).strip().partition("\n")[0]
+        (folder / FAILED).write_text(f"{type(error).__name__}: {_public(first)}")
+        print("failed:", folder.name, first, file=sys.stderr, flush=True)
+
+
+def _public(line: str) -> str:
+    """Return a message without the folders of this machine, and not longer than a cell of a table takes."""
+    return re.sub(r"(?<![\w.])/\S*/", "", line)[:300]

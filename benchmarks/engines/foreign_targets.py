@@ -125,7 +125,7 @@ def _engine(engine: Mapping[str, Any], row: Mapping[str, Any], counts: Sequence[
     if "failed" in engine:
         return [engine["title"], *[""] * (len(counts) + 4), f"failed: {engine['failed']}"]
     times = [row["time"][count]["engines"].get(engine["engine"], {}) for count in counts]
-    over = [item["time_over_ours"]["recommended"]["median"] for item in times if item]
+    over = [found["median"] for item in times if item and (found := item["time_over_ours"].get("recommended"))]
     return [
         engine["title"],
         *("{p50:.2f}, {p90:.2f}".format(**item["latency_ms"]) if item else "" for item in times),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -112,8 +114,12 @@ def quantize_stock(sources: Sources, folder: Path, *, for_vnni: bool = False) ->
         def get_next(self) -> dict[str, Any] | None:
             return next(self._inputs, None)
 
-    prepared = folder / "prepared.onnx"
-    quant_pre_process(sources.stock_file, prepared)
+    source, prepared = sources.stock_file.resolve(), folder.resolve() / "prepared.onnx"
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):  # a failure leaves a model there
+        try:
+            quant_pre_process(source, prepared)
+        except Exception:  # noqa: BLE001 (it raises no narrower one: "Incomplete symbolic shape inference")
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
     session = ort.InferenceSession(prepared, providers=["CPUExecutionProvider"])
     vnni = {"per_channel": True, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
     reader = Reader(session, sources.array("calibration"))

@@ -13,8 +13,8 @@ from tiny_nets import tiny_data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from engines import foreign_network, foreign_targets
-from engines.engine import Scaling
+from engines import foreign, foreign_network, foreign_targets
+from engines.engine import Scaling, Sources
 from engines.foreign_network import Network, save_images
 from engines.onnxruntime_engine import _resized
 
@@ -116,3 +116,16 @@ def test_images_are_padded_and_rows_below_count_nowhere(tmp_path: Path, monkeypa
     assert data.splits is not None
     assert [len(data.splits[name]) for name in ("train", "val")] == [10, 40]
     assert data.class_names == tuple(names)
+
+
+def test_a_failed_conversion_leaves_its_reason_without_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "half.onnx").touch()
+    foreign._attempt(_fail, Sources(tmp_path, tmp_path, tmp_path), folder)
+    assert [path.name for path in folder.iterdir()] == [foreign.FAILED]
+    assert (folder / foreign.FAILED).read_text() == "ValueError: No axis 7 in net.onnx, a/b of it."
+
+
+def _fail(_sources: Sources, folder: Path) -> None:
+    raise ValueError(f"No axis 7 in {folder}/net.onnx, a/b of it.\nMore.")
