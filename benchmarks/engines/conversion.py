@@ -62,8 +62,8 @@ def prepare(run: Path, spec: str, work: Path, *, ours: tuple[Path | None, Path |
     keras_file = find_model(run, kind="keras").path.resolve()
     adapters = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*_engine.py"))]
     origin = json.dumps([package_versions(PACKAGES), spec]).encode()
-    folder = work.resolve() / _digest([keras_file.read_bytes(), origin, *adapters])
-    images = _kept(folder / "images", lambda target: in_fresh_process(_save_images, run, spec, target))
+    folder = work.resolve() / digest_of([keras_file.read_bytes(), origin, *adapters])
+    images = kept(folder / "images", lambda target: in_fresh_process(_save_images, run, spec, target))
     sources = Sources(keras_file, images / "images.npz", folder / "stock" / onnxruntime_engine.MODEL)
     made = {name: _converted(folder / name, convert, sources) for name, convert in _CONVERSIONS.items()}
     own = _export(run, spec, folder) if None in ours else folder
@@ -85,10 +85,10 @@ def prepare(run: Path, spec: str, work: Path, *, ours: tuple[Path | None, Path |
 def _converted(target: Path, conversion: tuple[str, Callable[[Sources, Path], None]], sources: Sources) -> Path:
     """Return the model file in folder `target`, converted first where it is not there."""
     name, convert = conversion
-    return _kept(target, lambda folder: in_fresh_process(convert, sources, folder)) / name
+    return kept(target, lambda folder: in_fresh_process(convert, sources, folder)) / name
 
 
-def _kept(target: Path, make: Callable[[Path], Any]) -> Path:
+def kept(target: Path, make: Callable[[Path], Any]) -> Path:
     """Return `target`, made first where it is not there; a folder that was made by half is never kept."""
     if not target.is_dir():
         print("making", target.name, file=sys.stderr, flush=True)
@@ -103,7 +103,7 @@ def _kept(target: Path, make: Callable[[Path], Any]) -> Path:
 def _export(run: Path, spec: str, folder: Path) -> Path:
     """Export with segtool as it is now: a change of its code is another folder."""
     package = Path(segtool.__file__).parent
-    digest = _digest(path.read_bytes() for path in sorted(package.rglob("*.py")))
+    digest = digest_of(path.read_bytes() for path in sorted(package.rglob("*.py")))
 
     def export(target: Path) -> None:
         source, data = str(run.resolve()), str(Path(spec).resolve()) if Path(spec).exists() else spec
@@ -114,7 +114,7 @@ def _export(run: Path, spec: str, folder: Path) -> Path:
             if step["exit_code"]:
                 sys.exit("segtool export failed; its message is above.")
 
-    return _kept(folder / f"ours-{digest}", export)
+    return kept(folder / f"ours-{digest}", export)
 
 
 def _save_images(run: Path, spec: str, folder: Path) -> None:
@@ -148,7 +148,7 @@ def _save_images(run: Path, spec: str, folder: Path) -> None:
     (folder / "facts.json").write_text(json.dumps(facts))
 
 
-def _digest(parts: Iterable[bytes]) -> str:
+def digest_of(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

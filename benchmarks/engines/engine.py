@@ -16,22 +16,47 @@ Predict = Callable[[Images], Images]
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """How a network of PyTorch takes pixels: `(raw - mean) / std` in float32, channels first.
+
+    Attributes
+    ----------
+    mean, std
+        Of each channel, in units of 0..255.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def apply(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return the input of the network, (N, C, H, W), as a user of numpy computes it."""
+        scaled = (images - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
 class Sources:
     """What a conversion starts from.
 
     Attributes
     ----------
     keras_file
-        The trained network.
+        The trained network, where it is one of Keras.
     images_file
         .npz of `calibration`, uint8 (n, H, W, C), and `validation` and its `truth`, uint8 (m, H, W).
     stock_file
         The plain ONNX conversion, from which others go on.
+    scaling
+        What has to be done to the pixels; None for a network that takes them raw, channels last.
+    transformer
+        Whether it is one, which NNCF asks for.
     """
 
     keras_file: Path
     images_file: Path
     stock_file: Path
+    scaling: Scaling | None = None
+    transformer: bool = False
 
     def array(self, name: str) -> Images:
         """Return one of the arrays of `images_file`."""

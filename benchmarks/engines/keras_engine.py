@@ -32,6 +32,7 @@ def engines(keras_file: Path) -> list[Engine]:
 def labels_function(network: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return the network without its soft-max, and a function of TensorFlow that gives its class ids, uint8 (N, H, W).
 
+    The soft-max is a layer or the activation of the last one; the network given loses the latter.
     Soft-max is monotone, so the arg-max of its input is the arg-max of its output. The function takes TensorFlow's own
     arg-max: that of keras.ops tells 0.0 and -0.0 apart, with six operations on the scores that nobody needs here.
     """
@@ -39,10 +40,13 @@ def labels_function(network: Any) -> tuple[Any, Callable[[Any], Any]]:
     import tensorflow as tf
 
     last = network.layers[-1]
+    if getattr(last, "activation", None) is keras.activations.softmax:
+        last.activation = keras.activations.linear
     scorer = keras.Model(network.input, last.input if isinstance(last, keras.layers.Softmax) else network.output)
 
     def labels(images: Any) -> Any:
-        return tf.cast(tf.argmax(scorer(images, training=False), -1, output_type=tf.int32), tf.uint8)
+        scores = scorer(tf.cast(images, network.input.dtype), training=False)
+        return tf.cast(tf.argmax(scores, -1, output_type=tf.int32), tf.uint8)
 
     return scorer, labels
 

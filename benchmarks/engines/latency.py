@@ -25,9 +25,14 @@ class LatencySubject:
         How many threads it may use.
     images_file
         As in `Sources`; the validation images are taken in order.
+    warm, timed
+        Runs of each turn.
     """
 
-    def __init__(self, engine: Engine, threads: int, images_file: Path) -> None:
+    def __init__(
+        self, engine: Engine, threads: int, images_file: Path, *, warm: int = WARM_RUNS, timed: int = TIMED_RUNS
+    ) -> None:
+        self._warm, self._timed = warm, timed
         self._predict = engine.open(engine.path, threads)
         with np.load(images_file) as arrays:
             self._images: Images = arrays["validation"]
@@ -41,7 +46,7 @@ class LatencySubject:
 
     def turn(self, number: int) -> list[float]:
         """Return the seconds of each timed run."""
-        return [self._run(number * TIMED_RUNS + run) for run in range(-WARM_RUNS, TIMED_RUNS)][WARM_RUNS:]
+        return [self._run(number * self._timed + run) for run in range(-self._warm, self._timed)][self._warm :]
 
     def _run(self, index: int) -> float:
         start = index % len(self._images)

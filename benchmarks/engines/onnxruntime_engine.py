@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from engines.engine import Engine, Images, Predict, Sources
+from engines.engine import Engine, Images, Predict, Scaling, Sources
 
 MODEL = "model.onnx"
 PRUNED = "0.1"
@@ -34,8 +39,11 @@ def open_ours(path: Path, threads: int) -> Predict:
     return segtool.load(path, provider="cpu", threads=threads).predict_batch
 
 
-def open_stock(path: Path, threads: int) -> Predict:
-    """Open a plain conversion, with onnxruntime's defaults but for the threads."""
+def open_stock(path: Path, threads: int, *, scaling: Scaling | None = None) -> Predict:
+    """Open a plain conversion, with onnxruntime's defaults but for the threads.
+
+    With a scaling, the scores have their channels first, and may be smaller than the image: they are resized.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -44,9 +52,37 @@ def open_stock(path: Path, threads: int) -> Predict:
     name = session.get_inputs()[0].name
 
     def predict(images: Images) -> Images:
-        return session.run(None, {name: images})[0].argmax(-1).astype(np.uint8)
+        scores = session.run(None, {name: _input(session, images, scaling)})[0]
+        if scaling is None:
+            return scores.argmax(-1).astype(np.uint8)
+        return _resized(scores, images.shape[1:3]).argmax(1).astype(np.uint8)
 
     return predict
+
+
+def _input(session: Any, images: Images, scaling: Scaling | None) -> Any:
+    if scaling is not None:
+        return scaling.apply(images)
+    return images.astype(np.float32) if session.get_inputs()[0].type == "tensor(float)" else images
+
+
+def _resized(scores: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Resize scores (N, K, h, w) bilinearly to `size`, as torch.nn.functional.interpolate does by default."""
+    if scores.shape[2:] == size:
+        return scores
+    rows, columns = (_weights(*sides) for sides in zip(scores.shape[2:], size, strict=True))
+    return np.matmul(np.matmul(rows, scores), columns.T)
+
+
+@lru_cache
+def _weights(source: int, target: int) -> npt.NDArray[np.float32]:
+    """Return the matrix (target, source) of a bilinear resize: centres of pixels meet, edges are repeated."""
+    place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.minimum(place.astype(int), max(source - 2, 0))
+    weights = np.zeros((target, source), np.float32)
+    weights[np.arange(target), low] += 1 - (place - low)
+    weights[np.arange(target), np.minimum(low + 1, source - 1)] += place - low
+    return weights
 
 
 def convert_stock(sources: Sources, folder: Path) -> None:
@@ -55,25 +91,37 @@ def convert_stock(sources: Sources, folder: Path) -> None:
     import tf2onnx
 
     network = sources.network()
-    signature = [tf.TensorSpec([None, *network.input.shape[1:]], tf.uint8, name="image")]
+    signature = [tf.TensorSpec([None, *network.input.shape[1:]], network.input.dtype, name="image")]
     tf2onnx.convert.from_keras(network, input_signature=signature, output_path=str(folder / MODEL))
 
 
-def quantize_stock(sources: Sources, folder: Path) -> None:
-    """Quantize the plain conversion with `quantize_static`'s defaults, after the preparation that it asks for."""
+def quantize_stock(sources: Sources, folder: Path, *, for_vnni: bool = False) -> None:
+    """Quantize the plain conversion with `quantize_static`, after the preparation that it asks for.
+
+    With its defaults, or as its documentation advises for VNNI: uint8 activations, int8 weights for each channel.
+    """
     import onnxruntime as ort
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self, name: str, images: Images) -> None:
-            self._inputs: Iterator[dict[str, Images]] = ({name: image[np.newaxis]} for image in images)
+        def __init__(self, session: Any, images: Images) -> None:
+            name = session.get_inputs()[0].name
+            self._inputs: Iterator[dict[str, Any]] = (
+                {name: _input(session, image[np.newaxis], sources.scaling)} for image in images
+            )
 
-        def get_next(self) -> dict[str, Images] | None:
+        def get_next(self) -> dict[str, Any] | None:
             return next(self._inputs, None)
 
-    prepared = folder / "prepared.onnx"
-    quant_pre_process(sources.stock_file, prepared)
-    name = ort.InferenceSession(prepared, providers=["CPUExecutionProvider"]).get_inputs()[0].name
-    quantize_static(prepared, folder / MODEL, Reader(name, sources.array("calibration")))
+    source, prepared = sources.stock_file.resolve(), folder.resolve() / "prepared.onnx"
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):  # a failure leaves a model there
+        try:
+            quant_pre_process(source, prepared)
+        except Exception:  # noqa: BLE001 (it raises no narrower one: "Incomplete symbolic shape inference")
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+    session = ort.InferenceSession(prepared, providers=["CPUExecutionProvider"])
+    vnni = {"per_channel": True, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    reader = Reader(session, sources.array("calibration"))
+    quantize_static(prepared, folder / MODEL, reader, **(vnni if for_vnni else {}))
     prepared.unlink()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.engine import Engine, Images, Predict, Sources
+from engines.engine import Engine, Images, Predict, Scaling, Sources
 
 MODEL = "model.xml"
 USAGE_STATISTICS_OFF = {"CI": "true", "NNCF_CI": "1"}
@@ -85,27 +85,67 @@ def convert(sources: Sources, folder: Path) -> None:
     ov.save_model(_labels_model(sources), folder / MODEL, compress_to_fp16=False)
 
 
-def quantize(sources: Sources, folder: Path) -> None:
-    """Quantize the network with NNCF's defaults."""
+def quantize(sources: Sources, folder: Path, *, mixed: bool = False) -> None:
+    """Quantize the network with NNCF's defaults, or with its preset for asymmetric activations."""
     ov = import_openvino()
     import nncf
 
     images = nncf.Dataset(sources.array("calibration"), lambda image: image[np.newaxis])
-    quantized = nncf.quantize(_labels_model(sources), images, subset_size=len(sources.array("calibration")))
+    quantized = nncf.quantize(
+        _labels_model(sources),
+        images,
+        subset_size=len(sources.array("calibration")),
+        preset=nncf.QuantizationPreset.MIXED if mixed else None,
+        model_type=nncf.ModelType.TRANSFORMER if sources.transformer else None,
+    )
     ov.save_model(quantized, folder / MODEL)
 
 
 def _labels_model(sources: Sources) -> Any:
-    """Return the plain conversion with the arg-max of what goes into its soft-max for its output."""
+    """Return the plain conversion from raw pixels to the arg-max of what goes into its soft-max, if it has one."""
     ov = import_openvino()
     from openvino import opset13 as ops
 
+    height, width, channels = sources.array("validation").shape[1:]
     model = ov.convert_model(sources.stock_file)
-    model.reshape([1, *sources.array("validation").shape[1:]])
-    softmax = model.output(0).get_node()
-    while softmax.get_type_name() not in ("Softmax", "SoftMax"):
-        softmax = softmax.input_value(0).get_node()
-    axis = softmax.get_attributes()["axis"]
-    best = ops.topk(softmax.input_value(0), ops.constant(1, np.int32), axis, "max", "none", index_element_type="i32")
+    if sources.scaling is None:
+        model.reshape([1, height, width, channels])
+        scores, axis = _before_softmax(model.output(0).get_node().input_value(0), axis=-1)
+    else:
+        model.reshape([1, channels, height, width])
+        scores, axis = _before_softmax(model.output(0).get_node().input_value(0), axis=1)
+        if list(scores.shape[2:]) != [height, width]:
+            sides, axes = (ops.constant(pair, np.int32) for pair in ([height, width], [2, 3]))
+            scores = ops.interpolate(scores, sides, "linear_onnx", "sizes", axes=axes).output(0)
+    best = ops.topk(scores, ops.constant(1, np.int32), axis, "max", "none", index_element_type="i32")
     labels = ops.convert(ops.squeeze(best.output(1), ops.constant([axis], np.int32)), "u8")
-    return ov.Model([labels], model.get_parameters())
+    return _on_raw_pixels(ov.Model([labels], model.get_parameters()), sources.scaling)
+
+
+def _before_softmax(scores: Any, *, axis: int) -> tuple[Any, int]:
+    """Return the scores of the classes, and their axis: the arg-max of a soft-max is that of its input.
+
+    What may come after the soft-max is a transpose or an identity; it is left out with it.
+    """
+    node = scores.get_node()
+    while node.get_type_name() in ("Transpose", "Convert", "Identity"):
+        node = node.input_value(0).get_node()
+    if node.get_type_name() not in ("Softmax", "SoftMax"):
+        return scores, axis
+    return node.input_value(0), node.get_attributes()["axis"]
+
+
+def _on_raw_pixels(model: Any, scaling: Scaling | None) -> Any:
+    """Return the model with uint8 (1, H, W, C) for its input, by OpenVINO's own preprocessing steps."""
+    ov = import_openvino()
+    from openvino.preprocess import PrePostProcessor
+
+    if scaling is None and model.input(0).get_element_type() == ov.Type.u8:
+        return model
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NHWC" if scaling is None else "NCHW"))
+    pixels = steps.input().preprocess().convert_element_type(ov.Type.f32)
+    if scaling is not None:
+        pixels.mean(list(scaling.mean)).scale(list(scaling.std))
+    return steps.build()

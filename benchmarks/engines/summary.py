@@ -40,7 +40,7 @@ def accuracy(
     keras: npt.NDArray[np.uint8],
     facts: Mapping[str, Any],
 ) -> dict[str, float]:
-    """Return label agreement with Keras, foreground mean IoU and pixel accuracy, each 0..1.
+    """Return label agreement with Keras, mean IoU (of all classes and of the foreground) and pixel accuracy, each 0..1.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ def accuracy(
     )
     return {
         "label_agreement": float(np.mean(labels == keras)),
+        "mean_iou": scores.mean_iou,
         "foreground_mean_iou": scores.foreground_mean_iou,
         "pixel_accuracy": scores.pixel_accuracy,
     }

@@ -160,7 +160,12 @@ def test_accuracy_is_against_the_truth_and_agreement_against_keras() -> None:
     facts = {"classes": ["one", "background"], "background_id": 1, "ignore_id": None}
     truth = np.array([[[0, 0, 1, 1]]], np.uint8)
     found = summary.accuracy(np.array([[[0, 1, 1, 1]]], np.uint8), truth=truth, keras=truth, facts=facts)
-    assert found == {"label_agreement": 0.75, "foreground_mean_iou": 0.5, "pixel_accuracy": 0.75}
+    assert found == {
+        "label_agreement": 0.75,
+        "mean_iou": pytest.approx(7 / 12),
+        "foreground_mean_iou": 0.5,
+        "pixel_accuracy": 0.75,
+    }
 
 
 def test_targets_are_met_or_not() -> None:
