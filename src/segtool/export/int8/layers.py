@@ -10,7 +10,7 @@ import onnx_ir as ir
 from segtool.export.passes import graph as g
 
 # What integers pass through as they are: one scale and zero point on both sides.
-_SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Concat"})
+_SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Slice", "Concat"})
 
 
 @dataclass(frozen=True)
