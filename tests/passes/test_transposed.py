@@ -80,9 +80,11 @@ def test_every_kernel_stride_pad_and_output_padding(kernel, stride):
     seed=st.integers(0, 99),
 )
 def test_blocks_as_channels(kernel, strides, cuts, size, activation, bias, seed):
+    begins = [int(cut * taps) for cut, taps in zip(cuts, kernel, strict=False)]
+    ends = [int(cut * (taps - begin)) for cut, taps, begin in zip(cuts[2:4], kernel, begins, strict=True)]
     attributes = {
         "strides": list(strides),
-        "pads": [int(cut * taps) for cut, taps in zip(cuts, kernel * 2, strict=False)],
+        "pads": begins + ends,
         "output_padding": [int(cut * stride) for cut, stride in zip(cuts[4:], strides, strict=True)],
     }
     before = upsampled(kernel, size=size, activation=activation, bias=bias, **attributes)
