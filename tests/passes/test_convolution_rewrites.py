@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
-from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
 from segtool.export.passes.dead_taps import DEAD_TAPS, live_taps
 from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
@@ -399,61 +398,6 @@ def test_a_leaky_relu_as_a_maximum_needs_its_map_for_itself():
     rewritten(twice, LEAKY_AS_MAXIMUM, changes=0, refusals=["2 users"])
     ordinary = make([node("Conv", "x w b", "c"), node("LeakyRelu", "c", "y", alpha=0.3)], weights(2, 3), ["N", 2, 8, 6])
     rewritten(ordinary, LEAKY_AS_MAXIMUM, changes=0)
-
-
-def upsampled(factor=2, *, relu="Relu", bias=True, extra=(), outputs=("y",), **attributes):
-    """A transposed convolution whose kernel is its stride, maybe a ReLU or a Clip, and a convolution."""
-    nodes = [
-        node("ConvTranspose", "x w b" if bias else "x w", "u", strides=[factor] * 2, **attributes),
-        *([node(relu, "u low high" if relu == "Clip" else "u", "r")] if relu else []),
-        node("Conv", "r v" if relu else "u v", "y", pads=[1] * 4),
-        *extra,
-    ]
-    constants = {
-        "w": random(3, 5, factor, factor, seed=1),
-        "b": random(5, seed=2),
-        "v": random(2, 5, 3, 3, seed=4),
-        **(SIX if relu == "Clip" else {}),
-    }
-    return make(nodes, constants, ["N", 3, 4, 6], outputs=outputs)
-
-
-@FEW
-@given(
-    factor=st.integers(1, 4), relu=st.sampled_from(["Relu", "Clip", ""]), bias=st.booleans(), seed=st.integers(0, 99)
-)
-def test_blocks_as_channels(factor, relu, bias, seed):
-    before = upsampled(factor, relu=relu, bias=bias)
-    after = rewritten(before, BLOCKS_AS_CHANNELS)
-    assert "ConvTranspose" not in kinds(after)
-    if relu:
-        assert kinds(after)[:2] == ["Conv", relu]
-    assert_same(before, after, random(2, 3, 4, 6, seed=seed), atol=SMALL * 10)
-
-
-def test_blocks_with_two_users_are_both_served():
-    before = upsampled(extra=[node("Relu", "u", "z")], outputs=("y", "z"))
-    after = rewritten(before, BLOCKS_AS_CHANNELS)
-    x = random(2, 3, 4, 6)
-    assert_same(before, after, x, atol=SMALL * 10)
-
-
-@pytest.mark.parametrize(
-    ("attributes", "reason"),
-    [({"pads": [1, 0, 0, 0]}, "cropped"), ({"dilations": [2, 2]}, "dilation"), ({"output_padding": [1, 1]}, "output")],
-)
-def test_blocks_as_channels_refuses(attributes, reason):
-    rewritten(upsampled(**attributes), BLOCKS_AS_CHANNELS, changes=0, refusals=[reason])
-
-
-def test_blocks_that_end_the_network_or_overlap_stay():
-    alone = make(
-        [node("ConvTranspose", "x w", "y", strides=[2, 2])], {"w": random(3, 5, 2, 2)}, ["N", 3, 4, 6], outputs=("y",)
-    )
-    rewritten(alone, BLOCKS_AS_CHANNELS, changes=0)
-    nodes = [node("ConvTranspose", "x w", "u", strides=[2, 2]), node("Conv", "u v", "y")]
-    overlapping = make(nodes, {"w": random(3, 5, 4, 4), "v": random(2, 5, 3, 3)}, ["N", 3, 4, 6])
-    rewritten(overlapping, BLOCKS_AS_CHANNELS, changes=0, refusals=["stride"])
 
 
 @FEW

@@ -331,3 +331,36 @@ def test_presets_by_name():
     assert preset_for("arm") == PRESETS["arm"]
     with pytest.raises(ExportError, match="'gpu'"):
         preset_for("gpu")
+
+
+def upsampling_network():
+    """A network whose decoder is transposed convolutions alone, of the usual kernels and strides."""
+    from keras import Input, Model, layers, utils
+
+    utils.set_random_seed(0)
+    x = image = Input((24, 32, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255)(x)
+    for filters in (8, 16, 16):
+        x = layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.Conv2DTranspose(12, 3, padding="same", activation="relu")(x)
+    x = layers.Conv2DTranspose(12, 3, strides=2, padding="same", activation="relu", name="three")(x)
+    x = layers.LeakyReLU(0.2)(layers.Conv2DTranspose(8, 4, strides=2, padding="same", name="four")(x))
+    return Model(image, layers.Softmax()(layers.Conv2DTranspose(3, 2, strides=2, padding="same", name="scores")(x)))
+
+
+def test_transposed_convolutions_are_int8_but_for_the_one_that_scores():
+    base = rewrite(with_head(keras_to_onnx(upsampling_network()), "labels"), SHARED_REWRITES)[0]
+    images = np.random.default_rng(0).integers(0, 256, (16, 24, 32, 1), np.uint8)
+    result = quantized(base, lambda: iter([images]), preset=PRESETS["vnni"], strengths=[0.0])
+    graph = result.model.graph
+    kinds = [node.op_type for node in graph.node]
+    assert "ConvTranspose" not in kinds
+    assert len(result.layers) == 6
+    assert any("three" in name for name in result.layers)
+    assert any("four" in name for name in result.layers)
+    producer = {name: node for node in graph.node for name in node.output}
+    assert all(producer[node.input[0]].op_type == "DequantizeLinear" for node in graph.node if node.op_type == "Conv")
+    (cut,) = (node for node in graph.node if node.op_type == "Slice")  # of 4x4; the others need none
+    (back,) = (node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == cut.output[0])
+    assert list(producer[cut.input[0]].input[1:]) == list(back.input[1:])  # one scale: onnxruntime cuts integers
+    assert result.agreement > 0.9

@@ -10,6 +10,7 @@ from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
+from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
@@ -53,6 +54,7 @@ SHARED_REWRITES = (
     DEAD_TAPS,
     CROP_INTO_TRANSPOSED,
     LABELS_PER_BLOCK,
+    FLIPPED_CONVOLUTION,
 )
 # What pays in one of them alone (export/float32_file.py, export/quantize.py).
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)

@@ -100,6 +100,18 @@ def explicit_pads(node: ir.Node, dims: int = 2) -> list[int]:
     return ints(node, "pads", [0] * (2 * dims))
 
 
+def transposed_weights(node: ir.Node) -> AnyArray:
+    """Return the weights (C, K, h, w) of a plain transposed convolution of maps; refuse groups and dilation."""
+    weights = own_array(node.inputs[1], "weight")
+    if weights.ndim != 4:
+        raise Refused("it is not of maps")
+    if node.attributes.get_int("group", 1) != 1 or ints(node, "dilations", [1, 1]) != [1, 1]:
+        raise Refused("it has groups or dilation")
+    if node.attributes.get_ints("output_shape", None) is not None:
+        raise Refused("its size is given by output_shape")
+    return weights
+
+
 def output_channels(node: ir.Node, weights: AnyArray) -> tuple[Any, ...]:
     """Return the index that lays a number a channel along the output channels of a convolution's weights.
 

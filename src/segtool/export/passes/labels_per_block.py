@@ -32,7 +32,7 @@ def apply(node: ir.Node) -> str | None:
     up = best.inputs[0].producer()
     if up is None or up.op_type != "ConvTranspose" or up.inputs[0] is None or not _is_class_arg_max(best):
         return None
-    weights = block_weights(up)
+    weights = _block_weights(up)
     for value in (node.inputs[0], best.inputs[0]):
         g.sole_user(value)
     (_, height, width), (rows, columns) = g.static_shape(up.inputs[0]), weights.shape[2:]
@@ -52,16 +52,13 @@ def _is_class_arg_max(node: ir.Node) -> bool:
     return node.attributes.get_int("axis", 0) in (1, -3) and node.attributes.get_int("keepdims", 1) == 0
 
 
-def block_weights(node: ir.Node) -> AnyArray:
+def _block_weights(node: ir.Node) -> AnyArray:
     """Return the weights (C, K, a, b) of a transposed convolution that makes blocks."""
-    weights = g.own_array(node.inputs[1], "weight")
-    kernel = list(weights.shape[2:])
-    if len(kernel) != 2 or g.ints(node, "strides", [1, 1]) != kernel:
+    weights = g.transposed_weights(node)
+    if g.ints(node, "strides", [1, 1]) != list(weights.shape[2:]):
         raise Refused("its kernel is not its stride")
-    if node.attributes.get_int("group", 1) != 1 or g.ints(node, "dilations", [1, 1]) != [1, 1]:
-        raise Refused("it has groups or dilation")
-    if any(g.ints(node, "output_padding", [0, 0])) or node.attributes.get_ints("output_shape", None) is not None:
-        raise Refused("it has an output padding or an output shape")
+    if any(g.ints(node, "output_padding", [0, 0])):
+        raise Refused("it has an output padding")
     return weights
 
 
