@@ -123,7 +123,7 @@ class TestTrainingLibraries:
             "import keras.src.backend.config as config, segtool.report.style as style\n"
             "print(sorted(name for name in os.environ if name.startswith(('KERAS', 'MPL'))))\n"
             "print(config.keras_home())\n"
-            "print(style.drawable('text') == 'text')\n"
+            "print(style.drawable_names(('text',)) == ('text',))\n"
         )
         assert self.run(code, home) == ["[]", str(home / ".keras"), "True"]
         assert [*home.iterdir(), *(home.parent / "temporary").iterdir()] == []

@@ -94,7 +94,7 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
         (["export", "--calibration-images", "100"], "--calibration-images"),
         (["export", "--waive", "parity", "--waive", "speed"], "--waive speed"),
         (["export", "--quantize", "--calibration-images", "7"], "x>=8"),
-        (["export", "--quantize", "--preset", "tpu"], "'auto', 'vnni', 'x86', 'arm'"),
+        (["export", "--quantize", "--preset", "tpu"], "'auto', 'amx', 'vnni', 'x86', 'arm'"),
         (["export", "--quantize", "--waive", "golden"], "'parity', 'accuracy', 'speed'"),
         (["export", "--larger-images", "crop"], "'crop' is not one of 'resize', 'tile'"),
         (["predict", "x.png", "--max-pixels", "0"], "--max-pixels"),
