@@ -88,7 +88,14 @@ def passes() -> str:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    order = ("SHARED_REWRITES", "FLOAT_REWRITES", "WINOGRAD_REWRITES", "INT8_REWRITES", "QUANTIZED_REWRITES")
+    order = (
+        "SHARED_REWRITES",
+        "FLOAT_REWRITES",
+        "WINOGRAD_REWRITES",
+        "PADDING_REWRITES",
+        "INT8_REWRITES",
+        "QUANTIZED_REWRITES",
+    )
     rows = [
         (_first_sentence(PASSES / f"{stem}.py"), f"`{stem}.py`", f"`{key}`")
         for key in order

@@ -43,7 +43,7 @@ from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points
 from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
-from segtool.export.passes import INT8_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
+from segtool.export.passes import INT8_REWRITES, PADDING_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
 from segtool.export.presets import Preset
 from segtool.export.running import Batches, label_agreement, run_labels
 from segtool.export.stages import Progress, Stages, silent
@@ -162,6 +162,7 @@ def calibrate_for(
     channels = channel_ranges(model, iter(few))
     integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127, preset.matrix_products)
     strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
+    rewrites = INT8_REWRITES if preset.signed_activations else (*PADDING_REWRITES, *INT8_REWRITES)
     methods = AUTOMATIC if calibration == "auto" else (calibration,)
     total = len(strengths) + len(methods) - 1
     tried: list[tuple[float, Calibrated]] = []
@@ -179,7 +180,7 @@ def calibrate_for(
 
     stages("equalization", 0, total)
     for strength in strengths:
-        like, outcomes = rewrite(equalize(model, channels, strength=strength), INT8_REWRITES)
+        like, outcomes = rewrite(equalize(model, channels, strength=strength), rewrites)
         layers, watched, outputs = _watched(like)
         means = channel_means(like, outputs, few)
         for method in methods:

@@ -18,6 +18,7 @@ from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
 from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
+from segtool.export.passes.padded_channels import PADDED_CHANNELS
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite, to_ir, to_onnx
 from segtool.export.passes.scale_back import SCALE_BACK
@@ -31,6 +32,7 @@ from segtool.export.passes.winograd import WINOGRAD
 __all__ = [
     "FLOAT_REWRITES",
     "INT8_REWRITES",
+    "PADDING_REWRITES",
     "QUANTIZED_REWRITES",
     "SHARED_REWRITES",
     "WINOGRAD_REWRITES",
@@ -67,6 +69,8 @@ INT8_REWRITES = (
     ACTIVATION_BEHIND_POOL,
     SHIFT_BY_ROWS,
 )
+# What pays in INT8 on x86, whose fast kernels want multiples of 16 channels (export/quantize.py).
+PADDING_REWRITES = (PADDED_CHANNELS,)
 # What pays in float on some processors, where it was measured to (export/float32_file.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
 # What pays around the float head of a graph that is quantized already (export/quantize.py).
