@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from segtool.array_types import AnyArray
+from segtool.export.int8.dense import dense
 from segtool.export.passes import graph as g
 
 # What integers pass through as they are: one scale and zero point on both sides.
@@ -93,49 +93,6 @@ def _is_convolution(node: ir.Node) -> bool:
     return all(item is not None for item in arrays) and arrays[0] is not None and arrays[0].ndim == 4
 
 
-@dataclass(frozen=True)
-class Dense:
-    """A dense layer: a product with a constant matrix, and a constant added to it.
-
-    Attributes
-    ----------
-    weights
-        float (K, C), the output channels first.
-    channel_axis
-        The axis of the output channels in the matrix that the graph holds.
-    bias
-        float (K,).
-    adder, side
-        The node that adds the bias, and which of its inputs that is.
-    """
-
-    weights: AnyArray
-    channel_axis: int
-    bias: AnyArray
-    adder: ir.Node
-    side: int
-
-
-def dense(node: ir.Node) -> Dense | None:
-    """Return the dense layer that a Gemm is, or a MatMul with an Add behind it; None of other nodes."""
-    matrix = g.array(node.inputs[1]) if node.op_type in ("Gemm", "MatMul") else None
-    if matrix is None or matrix.ndim != 2 or g.array(node.inputs[0]) is not None:
-        return None
-    axis, adder, side = 1, node, 2
-    if node.op_type == "Gemm":
-        factors = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
-        if factors != [1.0, 1.0] or node.attributes.get_int("transA", 0) or len(node.inputs) < 3:
-            return None
-        axis = 0 if node.attributes.get_int("transB", 0) else 1
-    else:
-        users = [user for user, _ in node.outputs[0].uses()]
-        if len(users) != 1 or users[0].op_type != "Add":
-            return None
-        adder, side = users[0], 1 if users[0].inputs[0] is node.outputs[0] else 0
-    bias, weights = g.array(adder.inputs[side]), matrix if axis == 0 else matrix.T
-    return Dense(weights, axis, bias, adder, side) if bias is not None and bias.shape == weights.shape[:1] else None
-
-
 def points(graph: ir.Graph, *, keep_float: Collection[str] = ()) -> Points:
     """Return what becomes integer when every layer that can, but those named, is in INT8.
 
@@ -183,11 +140,8 @@ def _is_integer(node: ir.Node, wanted: Collection[ir.Value]) -> bool:
 
 def _gates(node: ir.Node) -> tuple[ir.Value, ...]:
     """Return the sources of a product, one number a channel each, that are float and made integers for it."""
-    return (
-        tuple(value for value in _sources(node) if value is not None and _is_gate(value))
-        if node.op_type == "Mul"
-        else ()
-    )
+    sources = _sources(node) if node.op_type == "Mul" else ()
+    return tuple(value for value in sources if value is not None and _is_gate(value))
 
 
 def _is_gate(value: ir.Value) -> bool:

@@ -16,7 +16,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from segtool.array_types import AnyArray
 from segtool.benchmark.kernels import Convolution, direct_kernel, prefers_amx
-from segtool.export.int8.layers import Dense, Points, dense, points, range_source
+from segtool.export.int8.dense import Dense, dense
+from segtool.export.int8.layers import Points, points, range_source
 from segtool.export.passes import Refused, to_ir, to_onnx
 from segtool.export.passes import graph as g
 
