@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from onnx import version_converter
 
 from engines.engine import Engine, Images, Predict, Scaling, Sources
 
 MODEL = "model.onnx"
+_CHANNELS_OPSET = 13
 PRUNED = "0.1"
 """Percent of the labels that pruning may change."""
 
@@ -120,8 +123,16 @@ def quantize_stock(sources: Sources, folder: Path, *, for_vnni: bool = False) ->
             quant_pre_process(source, prepared)
         except Exception:  # noqa: BLE001 (it raises no narrower one: "Incomplete symbolic shape inference")
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
+    _raise_opset(prepared)
     session = ort.InferenceSession(prepared, providers=["CPUExecutionProvider"])
     vnni = {"per_channel": True, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
     reader = Reader(session, sources.array("calibration"))
     quantize_static(prepared, folder / MODEL, reader, **(vnni if for_vnni else {}))
     prepared.unlink()
+
+
+def _raise_opset(path: Path) -> None:
+    """Convert an older graph to the first operator set that has scales for each channel."""
+    model = onnx.load(path)
+    if next(item.version for item in model.opset_import if not item.domain) < _CHANNELS_OPSET:
+        onnx.save(version_converter.convert_version(model, _CHANNELS_OPSET), path)
