@@ -164,6 +164,38 @@ def _onnx_networks() -> str:
     return (RESULTS / "onnx_networks.md").read_text(encoding="utf-8").strip()
 
 
+def _foreign_engines() -> str:
+    result = _read("foreign_engines")
+    counts = sorted(result["networks"][0]["time"])
+    head = ["network", *(f"FP32 of the best engine's, {count} thread(s)" for count in counts)]
+    head += [f"recommended of the best file's, {count} thread(s)" for count in counts]
+    rows = [[*head, "recommended", "INT8's labels % of FP32", "loss of INT8, points of mean IoU"]]
+    rows.append(["---"] * len(rows[0]))
+    rows += [_foreign_network(row, counts) for row in result["networks"]]
+    means = [item for item in result["geometric_means"] if item["comparison"] != "recommended_over_other"]
+    listed = "; ".join(f"{item['title']}, {item['threads']} thread(s): {item['geometric_mean']:.2f}" for item in means)
+    return "\n".join(
+        [
+            *(f"| {' | '.join(cells)} |" for cells in rows),
+            "",
+            f"Geometric means: {listed}. In brackets the best other engine ({processor(result['machine'])}; "
+            "`foreign_engines.json`).",
+        ]
+    )
+
+
+def _foreign_network(row: Mapping[str, Any], counts: list[str]) -> list[str]:
+    titles = {engine["engine"]: engine["title"] for engine in row["engines"]}
+    int8 = next(engine for engine in row["engines"] if engine["engine"] == "ours-int8")
+    cells = [row["name"]]
+    for comparison in ("float32_over_best", "recommended_over_best"):
+        for count in counts:
+            found = row["time"][count][comparison]
+            cells.append(f"{found['median']:.2f} ({titles[found['best']]})")
+    scores = (f"{100 * int8['label_agreement']:.2f}", f"{int8['mean_iou_drop_points']:.2f}")
+    return [*cells, row["segtool"]["recommended"], *scores]
+
+
 def _input_scaling() -> str:
     return (RESULTS / "input_scaling.md").read_text(encoding="utf-8").strip()
 
@@ -218,6 +250,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-engines": _int8_engines,
     "pruning": _pruning,
     "onnx-networks": _onnx_networks,
+    "foreign-engines": _foreign_engines,
     "input-scaling": _input_scaling,
     "keras-layers": _keras_layers,
     "throughput": _throughput,

@@ -175,6 +175,7 @@ def _timed(files: Files, row: dict[str, Any], arguments: argparse.Namespace) -> 
     counts = {name: count for name, (_, count) in cases.items()}
     with workers(threads=counts, makers=makers) as team:
         times = take_turns(team, rounds=arguments.rounds, warmup=WARMUP_ROUNDS)
+    row["segtool"]["int8_share_of_macs"] = _int8_share(files)
     own = foreign_targets.OURS
     ours = {**own, "recommended": own[row["segtool"]["recommended"]]}
     found: dict[str, Any] = {}
@@ -195,6 +196,18 @@ def _timed(files: Files, row: dict[str, Any], arguments: argparse.Namespace) -> 
             **foreign_targets.compared(turns, row["engines"], ours["recommended"]),
         }
     return found
+
+
+def _int8_share(files: Files) -> float | None:
+    """Return the share of the multiply-accumulates, 0..1, of segtool's INT8 file that are of integers."""
+    int8 = files.own / "model.int8.onnx"
+    if not int8.is_file():
+        return None
+    layers = segtool_json("info", str(int8), "--layers", cwd=files.own)["layers"]["layers"]
+    macs = {True: 0, False: 0}
+    for layer in layers:
+        macs[layer["kernel"] != "float"] += layer["macs"] or 0
+    return macs[True] / sum(macs.values())
 
 
 def _write(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
