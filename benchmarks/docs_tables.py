@@ -167,13 +167,13 @@ def _onnx_networks() -> str:
 def _foreign_engines() -> str:
     result = _read("foreign_engines")
     counts = sorted(result["networks"][0]["time"])
-    head = ["network", *(f"FP32 of the best engine's, {count} thread(s)" for count in counts)]
-    head += [f"recommended of the best file's, {count} thread(s)" for count in counts]
+    head = ["network", *(f"FP32 of the best engine's, threads: {count}" for count in counts)]
+    head += [f"recommended of the best file's, threads: {count}" for count in counts]
     rows = [[*head, "recommended", "INT8's labels % of FP32", "loss of INT8, points of mean IoU"]]
     rows.append(["---"] * len(rows[0]))
     rows += [_foreign_network(row, counts) for row in result["networks"]]
     means = [item for item in result["geometric_means"] if item["comparison"] != "recommended_over_other"]
-    listed = "; ".join(f"{item['title']}, {item['threads']} thread(s): {item['geometric_mean']:.2f}" for item in means)
+    listed = "; ".join(f"{item['title']} ({item['threads']} threads): {item['geometric_mean']:.2f}" for item in means)
     return "\n".join(
         [
             *(f"| {' | '.join(cells)} |" for cells in rows),
