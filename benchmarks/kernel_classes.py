@@ -2,9 +2,9 @@
 
 `python benchmarks/kernel_classes.py NAME=FILE.onnx ...` takes INT8 files. Each INT8 convolution, as onnxruntime
 optimizes it, is run alone at its own size twice: as it is, and with 1 subtracted from its weights and from their zero
-points. That is exactly the same function, but weights with a zero point always take the general kernel. The general
-kernel allocates a buffer of int32 sums, and the others do not. If the peak memory of both runs is the same, the
-convolution took the general kernel as it is; otherwise it took the direct or the depthwise one. This needs no quiet
+points (or added, where preset amx subtracted it). That is exactly the same function, but weights with a zero point
+always take the general kernel, which allocates a buffer of int32 sums; the others do not. If the peak memory of both
+runs is the same, the convolution took the general kernel as it is; otherwise it took the direct or the depthwise one. This needs no quiet
 machine. The times of both runs, interleaved, show what the kernel gives; they need one.
 """
 
@@ -53,7 +53,7 @@ def network(name: str, file: str) -> dict[str, Any]:
                 predicted = kernel_of(convolution, direct_kernel())
                 alone = forced(found.step, nodes[found.step.name], constants, Path(folder))
                 fast = "depthwise" if convolution.is_depthwise else "direct"
-                observed = "general" if alone.pop("same_memory") else fast
+                observed = "general" if alone.pop("is_general") else fast
                 rows.append({**described(found, graph), "predicted": predicted, "observed": observed, **alone})
                 rows[-1]["agrees"] = predicted == observed
     right = sum(row["agrees"] for row in rows)
@@ -79,10 +79,14 @@ def optimized(file: Path, folder: Path) -> tuple[dict[str, onnx.NodeProto], dict
 
 
 def forced(step: Step, node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], folder: Path) -> dict[str, Any]:
-    """Run one convolution as it is and with a zero point; return their times and whether their memory is the same."""
+    """Run one convolution as it is and with another zero point; return their times and whether the general kernel ran.
+
+    Weights with a zero point other than 0 always take it, so the other zero point is such a one, and 0 for these.
+    """
     tensors = {name: numpy_helper.to_array(constants[name]) for name in node.input if name in constants}
     weights, zero = (tensors[node.input[place]].astype(np.int16) for place in (WEIGHTS, ZERO_POINT))
-    shift = -1 if weights.min() > -128 and zero.max() <= 0 else 1  # away from 0
+    symmetric = not zero.any()
+    shift = (-1 if weights.min() > -128 else 1) if symmetric else -zero.flat[0]
     shifted = {
         **tensors,
         node.input[WEIGHTS]: (weights + shift).astype(np.int8),
@@ -91,22 +95,23 @@ def forced(step: Step, node: onnx.NodeProto, constants: dict[str, onnx.TensorPro
     value = step.inputs[0]
     image = np.random.default_rng(0).integers(0, 256, value.shape, np.uint8)
     image = image.view(np.int8) if value.kind == "int8" else image
-    parts = {"own": tensors, "general": shifted}
+    parts = {"own": tensors, "other": shifted}
     sessions = [session(node, value, part, folder / name) for name, part in parts.items()]
     outputs = [np.asarray(one.run(None, {node.input[0]: image})[0]) for one in sessions]
     for _ in range(RUNS + WARMUP):
         for one in sessions:
             one.run(None, {node.input[0]: image})
-    own, general = (list(events(one)) for one in sessions)
-    times = [min(event["dur"] for event in found[WARMUP:]) for found in (own, general)]
-    memory = [found[-1]["args"]["mem_in_use_peak"] for found in (own, general)]
+    own, other = (list(events(one)) for one in sessions)
+    times = [min(event["dur"] for event in found[WARMUP:]) for found in (own, other)]
+    memory = [int(found[-1]["args"]["mem_in_use_peak"]) for found in (own, other)]
     return {
+        "zero_point": int(zero.flat[0]),
         "us_alone": times[0],
-        "us_general": times[1],
-        "general_over_own": times[1] / max(times[0], 1),
+        "us_with_other_zero_point": times[1],
+        "other_over_own": times[1] / max(times[0], 1),
         "same_output": bool(np.array_equal(*outputs)),
-        "peak_bytes": [int(peak) for peak in memory],
-        "same_memory": memory[0] == memory[1],
+        "peak_bytes": memory,
+        "is_general": memory[0] == memory[1] if symmetric else memory[0] > memory[1],
     }
 
 
