@@ -4,8 +4,8 @@
 optimizes it, is run alone at its own size twice: as it is, and with 1 subtracted from its weights and from their zero
 points (or added, where preset amx subtracted it). That is exactly the same function, but weights with a zero point
 always take the general kernel, which allocates a buffer of int32 sums; the others do not. If the peak memory of both
-runs is the same, the convolution took the general kernel as it is; otherwise it took the direct or the depthwise one. This needs no quiet
-machine. The times of both runs, interleaved, show what the kernel gives; they need one.
+runs is the same, the convolution took the general kernel as it is; otherwise it took the direct or the depthwise one.
+This needs no quiet machine. The times of both runs, interleaved, show what the kernel gives; they need one.
 """
 
 from __future__ import annotations
