@@ -191,6 +191,8 @@ def calibrate_for(
         methods = (_best(tried).calibration,)
     log_outcomes(outcomes)
     best = _best(tried)
+    if sum(map(len, few)) == images:
+        return best
     return replace(best, ranges=calibrate(best.model, list(best.ranges), batches(), method=best.calibration))
 
 

@@ -188,7 +188,8 @@ def _groups(graph: ir.Graph, wanted: dict[ir.Value, None]) -> tuple[tuple[ir.Val
     ordered = [value for value in dict.fromkeys(_values(graph)) if value in wanted]
     group = {value: [value] for value in ordered}
     for node in graph:
-        sides = [side for side in (_joined(node) or _sides(node)) if side in group]
+        joined = _joined(node) if node.outputs[0] in group else ()
+        sides = [side for side in (joined or _sides(node)) if side in group]
         for side in sides[1:]:
             _join(group, sides[0], side)
     rank = {value: index for index, value in enumerate(ordered)}

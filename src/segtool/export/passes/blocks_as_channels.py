@@ -85,7 +85,7 @@ class _Axis:
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite a transposed convolution whose output is more than scores, maybe after other steps."""
-    if not _is_before_the_head(node):
+    if not g.reaches(node, _mixes):
         return None
     weights = g.transposed_weights(node)
     axes = _axes(node, weights.shape[2:])
@@ -106,23 +106,14 @@ def apply(node: ir.Node) -> str | None:
     return f"{axes[0].stride}x{axes[1].stride} blocks as {len(channels)} channels"
 
 
-def _is_before_the_head(node: ir.Node) -> bool:
-    """Say whether the output of a node reaches a layer that does more than upsample it, as scores are."""
-    pending = [user for user, _ in node.outputs[0].uses()]
-    seen: set[ir.Node] = set()
-    while pending:
-        user = pending.pop()
-        if user in seen:
-            continue
-        seen.add(user)
-        if user.op_type == "Conv" or _mixes(user):
-            return True
-        pending.extend(item for value in user.outputs for item, _ in value.uses())
-    return False
-
-
 def _mixes(node: ir.Node) -> bool:
-    """Say whether a layer returns neither as many channels as it reads nor a block of them for each pixel."""
+    """Say whether a layer does more than upsample what it reads, as scores are.
+
+    A transposed convolution or a product does if it returns neither as many channels as it reads nor a block of them
+    for each pixel.
+    """
+    if node.op_type == "Conv":
+        return True
     weights = g.array(node.inputs[1]) if node.op_type in ("ConvTranspose", "MatMul") else None
     if weights is None or weights.ndim < 2:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,8 @@ def is_clamp(node: ir.Node) -> bool:
     return node.op_type == "Clip" and all(value is None or array(value) is not None for value in node.inputs[1:])
 
 
-def feeds_a_convolution(node: ir.Node) -> bool:
-    """Say whether a convolution reads what a node makes, maybe through other steps."""
+def reaches(node: ir.Node, found: Callable[[ir.Node], bool]) -> bool:
+    """Say whether what a node makes goes into a node that is `found`, maybe through other steps."""
     pending = [user for user, _ in node.outputs[0].uses()]
     seen: set[ir.Node] = set()
     while pending:
@@ -68,7 +68,7 @@ def feeds_a_convolution(node: ir.Node) -> bool:
         if user in seen:
             continue
         seen.add(user)
-        if user.op_type in ("Conv", "ConvTranspose"):
+        if found(user):
             return True
         pending.extend(item for value in user.outputs for item, _ in value.uses())
     return False

@@ -21,7 +21,7 @@ from segtool.export.passes.rewrite import Refused, Rewrite
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite a nearest-neighbour Resize that a convolution reads, maybe through other steps."""
-    if node.attributes.get_string("mode", "nearest") != "nearest" or not g.feeds_a_convolution(node):
+    if node.attributes.get_string("mode", "nearest") != "nearest" or not g.reaches(node, _is_convolution):
         return None
     channels, height, width = g.static_shape(node.inputs[0])
     more, high, wide = g.static_shape(node.outputs[0])
@@ -42,6 +42,10 @@ def apply(node: ir.Node) -> str | None:
     joined = g.insert(node, "Reshape", [tiled, g.add_constant(node, together, "together")])
     g.bypass(node, g.insert(node, "Transpose", [joined], perm=[0, 3, 1, 2]))
     return f"{rows} x {columns} copies of every pixel"
+
+
+def _is_convolution(node: ir.Node) -> bool:
+    return node.op_type in ("Conv", "ConvTranspose")
 
 
 NEAREST_AS_TILE = Rewrite("nearest neighbours as tiles", frozenset({"Resize"}), apply)
