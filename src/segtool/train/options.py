@@ -11,10 +11,14 @@ from segtool.data.generator import GENERATOR_NAME
 from segtool.data.split import VAL_SPLIT
 from segtool.errors import TrainingError
 
+AUTO = "auto"
+"""The architecture and the recipe that suit the data."""
+
 MAX_SEED = 2**32 - 1  # the range that numpy, Keras and TensorFlow accept
 _RANGES = (
     ("width", 0.05, 16),
     ("learning_rate", 1e-8, 100),
+    ("encoder_rate", 0, 10),
     ("weight_decay", 0, 1),
     ("ema", 0, 0.99999),
     ("patience", 0, 10**9),
@@ -31,14 +35,19 @@ class TrainOptions:
     data
         The spec of the training data, as in `segtool.data.loading.load_dataset`.
     arch, recipe
-        Names from the registries.
+        Names from the registries; "auto" for those that suit the data, see `segtool.train.choices`.
+    encoder
+        The encoder of an architecture that has one, a name from its registry; None for its default.
+    weights
+        The weights that the training starts from: "none" (random), "imagenet", or a path, see
+        `segtool.train.pretrained`. None for "imagenet" where the architecture has an encoder, else "none".
     epochs
         Passes over the training images; None for the recipe's value.
     batch_size
         Images per step; None for the recipe's value.
     width
         Factor on the number of channels of each layer.
-    augment, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
+    augment, loss, class_weights, optimizer, schedule, learning_rate, encoder_rate, weight_decay, ema, patience
         Replace the recipe's values (see `Recipe`); None to keep them.
     teacher
         A run or .keras file whose predictions the network also learns; None for no teacher.
@@ -63,8 +72,10 @@ class TrainOptions:
     """
 
     data: str = GENERATOR_NAME
-    arch: str = "fcn8-edge"
-    recipe: str = "standard"
+    arch: str = AUTO
+    recipe: str = AUTO
+    encoder: str | None = None
+    weights: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     val_split: float = VAL_SPLIT
@@ -82,6 +93,7 @@ class TrainOptions:
     optimizer: str | None = None
     schedule: str | None = None
     learning_rate: float | None = None
+    encoder_rate: float | None = None
     weight_decay: float | None = None
     ema: float | None = None
     patience: int | None = None

@@ -16,9 +16,11 @@ from segtool.data.base import Dataset, show_size
 from segtool.data.loading import is_generated, load_dataset
 from segtool.data.split import Split, require_labelled, training_split
 from segtool.errors import DataError, TrainingError
-from segtool.train.architectures import build
+from segtool.train.architectures import WITH_ENCODER, build
+from segtool.train.architectures.encoders import DEFAULT, Weights
 from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far
 from segtool.train.callbacks import make_deterministic
+from segtool.train.choices import choose, common_size, training_crop
 from segtool.train.class_balance import class_weights
 from segtool.train.crops import crops_in
 from segtool.train.device import Device, choose_device
@@ -26,7 +28,8 @@ from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
 from segtool.train.multi_worker import strategy_of
 from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
-from segtool.train.recipes import Recipe, recipe_values, resolve_recipe
+from segtool.train.pretrained import IMAGENET, read_weights
+from segtool.train.recipes import NONE, Recipe, recipe_values, resolve_recipe
 
 SCHEMA_VERSION = 1
 logger = logging.getLogger(__name__)
@@ -36,8 +39,10 @@ logger = logging.getLogger(__name__)
 class Plan:
     """Everything that a training needs.
 
-    `recipe` includes the values of the options. `size` is (height, width) of the network's input in pixels.
-    `class_weights` are K numbers; None for 1 each.
+    `options` names the network and the recipe that were chosen, and `reasons` says why. `recipe` includes the values of
+    the options. `size` is (height, width) of the network's input in pixels; `crop` is that of the training images, None
+    for `size`. `weights` are those that the training starts from, by the name of the layer. `class_weights` are K
+    numbers; None for 1 each.
     """
 
     options: TrainOptions
@@ -45,6 +50,9 @@ class Plan:
     data: Dataset
     split: Split
     size: tuple[int, int]
+    crop: tuple[int, int] | None
+    reasons: tuple[str, ...]
+    weights: Weights
     device: Device
     precision: Precision
     class_weights: list[float] | None
@@ -61,15 +69,16 @@ class Plan:
         return self.recipe.batch_size
 
 
-def make_plan(options: TrainOptions) -> Plan:
-    """Load and split the data, and choose size, device and precision.
+def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
+    """Load and split the data, and choose network, recipe, size, device and precision.
+
+    The initial weights are read unless the run is resumed.
 
     Raises
     ------
     SegtoolError
         The data, the device or the options cannot be used.
     """
-    recipe = resolve_recipe(options)
     if options.deterministic:
         make_deterministic()
     data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
@@ -85,8 +94,12 @@ def make_plan(options: TrainOptions) -> Plan:
     require_labelled(data, parts)
     if data.classes.background_assumed:
         logger.warning(data.classes.background_note)
-    size = _crop_size(options.crop, data) if options.crop else options.size or _common_size(data)
-    _check_augmentations(options, recipe, data, size)
+    choices = choose(options, data)
+    options, recipe = choices.options, resolve_recipe(choices.options, data.class_names)
+    size = _crop_size(options.crop, data) if options.crop else options.size or common_size(data.sizes())
+    crop = options.crop or (training_crop(size, recipe.crop_pixels) if recipe.crop_pixels else None)
+    _check_augmentations(options, recipe, data, crop or size)
+    weights = {} if resumed else read_weights(*_start(options))
     device = choose_device(options.device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
     precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
@@ -96,6 +109,9 @@ def make_plan(options: TrainOptions) -> Plan:
         data=data,
         split=parts,
         size=size,
+        crop=crop,
+        reasons=choices.reasons,
+        weights=weights,
         device=device,
         precision=precision,
         class_weights=class_weights(
@@ -108,7 +124,7 @@ def make_plan(options: TrainOptions) -> Plan:
 def _check_augmentations(options: TrainOptions, recipe: Recipe, data: Dataset, size: tuple[int, int]) -> None:
     """Refuse augmentations that the data or the size do not allow; only warn of too strong ones of the recipe."""
     steps = parse_augmentations(recipe.augment)
-    check_augmentations(steps, data.classes, cropped=options.crop is not None)
+    check_augmentations(steps, data.classes, cropped=options.crop is not None or recipe.crop_pixels > 0)
     if (message := too_far(steps, size)) is None:
         return
     if options.augment is not None:
@@ -158,35 +174,26 @@ def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
     return crop
 
 
-def _common_size(data: Dataset) -> tuple[int, int]:
-    """Return the size of all images; if the sizes differ, the most frequent one."""
-    if data.image_size:
-        return data.image_size
-    sizes = data.sizes()
-    height, width = max(set(sizes), key=lambda size: (sizes.count(size), size))
-    logger.warning(
-        "The images have %d sizes. All are resized to the most frequent one, %d x %d (height x width); "
-        "choose another with --size.",
-        len(set(sizes)),
-        height,
-        width,
-    )
-    return height, width
+def _start(options: TrainOptions) -> tuple[str, str | None]:
+    """Return the weights to start from and the encoder of the network, None if it has none."""
+    has_encoder = options.arch in WITH_ENCODER
+    return options.weights or (IMAGENET if has_encoder else NONE), options.encoder or DEFAULT if has_encoder else None
 
 
 def steps_an_epoch(plan: Plan) -> int:
     """Return the number of batches in an epoch."""
-    crop, chosen = plan.options.crop, plan.split.train
-    sizes = plan.data.sizes() if crop else []
+    crop, chosen = plan.crop, plan.split.train
+    sizes = plan.data.sizes() if plan.options.crop else [plan.size] * len(plan.data)
     count = sum(crops_in(sizes[int(index)], crop) for index in chosen) if crop else len(chosen)
     return -(-count // plan.batch_size)
 
 
-def build_network(plan: Plan) -> keras.Model:
-    """Build the architecture of the plan in the current Keras precision."""
+def build_network(plan: Plan, size: tuple[int, int] | None = None) -> keras.Model:
+    """Build the architecture of the plan in the current Keras precision, for images of `size`, by default the plan's."""
     return build(
         plan.options.arch,
-        size=plan.size,
+        size=size or plan.size,
+        encoder=plan.options.encoder,
         channels=plan.data.channels,
         num_classes=plan.data.num_classes,
         width=plan.options.width,
@@ -205,6 +212,10 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "arch": options.arch,
         "recipe": options.recipe,
         "recipe_values": recipe_values(plan.recipe),
+        "encoder": _start(options)[1],
+        "weights": _start(options)[0],
+        "crop": plan.crop,
+        "reasons": plan.reasons,
         "class_weights": plan.class_weights,
         "teacher": {"path": options.teacher, "sha256": plan.teacher.sha256} if plan.teacher else None,
         "epochs": plan.epochs,

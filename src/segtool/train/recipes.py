@@ -6,7 +6,8 @@ The command line takes its choices from `RECIPES` and `LOSSES`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,10 +24,13 @@ LOSSES: Mapping[str, str] = {
 }
 """Name -> one line for users; `segtool.train.losses` implements them."""
 
-NONE, BALANCED = "none", "balanced"
+NONE, BALANCED, SOFTENED = "none", "balanced", "softened"
 """Class weights by name."""
 
-_NAMES_AND_NUMBERS = ("epochs", "batch_size", "schedule", "loss", "class_weights", "ema", "patience")
+_HANDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
+_NAMES_AND_NUMBERS = (
+    "epochs", "batch_size", "schedule", "encoder_rate", "loss", "class_weights", "ema", "patience",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class Recipe:
         Images per step.
     learning_rate
         Peak learning rate.
+    encoder_rate
+        Factor on the learning rate of a pretrained encoder's weights.
+    crop_pixels
+        The training images are crops with about this number of pixels and the shape of the network's input; 0 for
+        whole images.
     warmup_epochs
         Epochs in which the learning rate rises linearly from a tenth of its peak.
     schedule, optimizer
@@ -66,6 +75,8 @@ class Recipe:
     epochs: int
     batch_size: int
     learning_rate: float
+    encoder_rate: float = 1.0
+    crop_pixels: int = 0
     warmup_epochs: int = 0
     schedule: str = "cosine"
     optimizer: str = "adam"
@@ -96,6 +107,21 @@ RECIPES: Mapping[str, Recipe] = {
         warmup_epochs=2,
         augment="shift:4",
     ),
+    "photos": Recipe(
+        summary="for a pretrained encoder: AdamW with warm-up and a cosine schedule, crops at random scales, flips, "
+        "colours, weights for rare classes, averaged weights",
+        epochs=40,
+        batch_size=8,
+        learning_rate=2e-3,
+        encoder_rate=0.3,
+        crop_pixels=256 * 320,
+        warmup_epochs=1,
+        optimizer="adamw",
+        weight_decay=1e-2,
+        augment="flip-horizontal,scale:0.7,brightness:0.3,contrast:0.3,saturation:0.3",
+        class_weights="softened",
+        ema=0.98,
+    ),
     "source": Recipe(
         summary="the source's training: 75 epochs of Adam at a constant rate, no augmentation",
         epochs=75,
@@ -119,8 +145,10 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def resolve_recipe(options: TrainOptions) -> Recipe:
+def resolve_recipe(options: TrainOptions, class_names: Sequence[str] = ()) -> Recipe:
     """Return the recipe that `options` name, with the values that `options` override.
+
+    Its own flips are left out if the class names say that left and right differ.
 
     Raises
     ------
@@ -132,10 +160,17 @@ def resolve_recipe(options: TrainOptions) -> Recipe:
     changed = replace(recipe, **given, **_optimization(options, recipe))
     refuse_unknown("schedule", changed.schedule, SCHEDULES)
     refuse_unknown("loss", changed.loss, LOSSES)
-    if changed.class_weights not in (NONE, BALANCED):
+    if changed.class_weights not in (NONE, BALANCED, SOFTENED):
         parse_weights(changed.class_weights)
-    augment = recipe.augment if options.augment is None else options.augment
-    return replace(changed, augment=spell(parse_augmentations(augment)))
+    steps = parse_augmentations(recipe.augment if options.augment is None else options.augment)
+    if options.augment is None and is_handed(class_names):
+        steps = tuple(step for step in steps if step[0] != "flip-horizontal")
+    return replace(changed, augment=spell(steps))
+
+
+def is_handed(class_names: Sequence[str]) -> bool:
+    """Return whether classes differ by left and right, so that a mirrored image has wrong labels."""
+    return any(_HANDED.search(name.replace("_", " ")) for name in class_names)
 
 
 def _optimization(options: TrainOptions, recipe: Recipe) -> dict[str, Any]:
@@ -177,7 +212,7 @@ def parse_weights(text: str) -> list[float]:
         given = []
     if not any(weight > 0 for weight in given) or any(weight < 0 or not math.isfinite(weight) for weight in given):
         raise TrainingError(
-            f"Class weights are {NONE}, {BALANCED}, or a comma-separated list with one number per class, each at least "
+            f"Class weights are {NONE}, {BALANCED}, {SOFTENED}, or a comma-separated list with one number per class, each at least "
             f"0 and at least one above 0; found {text!r}."
         )
     return given

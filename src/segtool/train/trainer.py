@@ -15,6 +15,7 @@ from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
 from segtool.train import faster
+from segtool.train.architectures import WITH_ENCODER
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
@@ -25,9 +26,10 @@ from segtool.train.distillation import with_teacher
 from segtool.train.epoch_end import EpochEnd, publish
 from segtool.train.losses import PixelAccuracy, make_loss
 from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
-from segtool.train.optimizers import make_optimizer
+from segtool.train.optimizers import make_optimizer, with_encoder_rate
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
+from segtool.train.pretrained import IMAGENET, set_weights
 from segtool.train.recipes import recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 from segtool.train.validation import ValidationSet
@@ -67,7 +69,7 @@ def train(
     description = describe_plan(plan)
     if arguments is not None:
         description["arguments"] = list(arguments)
-    folder = create_run_folder(out, arch=options.arch)
+    folder = create_run_folder(out, arch=plan.options.arch)
     with folder.lock():
         folder.write_info(description)
         if latest:
@@ -99,7 +101,8 @@ def resume(
     folder = open_run_folder(path)
     info = folder.read_info()
     _refuse_other_options(folder, info, expected or {})
-    plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
+    options = TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]})
+    plan = make_plan(options, resumed=True)
     with folder.lock() if plan.device.cluster.is_chief else nullcontext():
         if recipe_values(plan.recipe) != info["recipe_values"]:
             raise TrainingError(
@@ -179,7 +182,10 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            network = faster.faster_network(build_network(plan), plan.device)
+            network = build_network(plan, plan.crop)
+            if plan.weights:
+                set_weights(network, plan.weights, spec=plan.options.weights or IMAGENET)
+            network = faster.faster_network(network, plan.device)
             model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
                 optimizer=faster.faster_optimizer(_optimizer(plan), plan.device),
@@ -194,13 +200,14 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
 
 
 def _steps_a_call(plan: Plan) -> int:
-    return faster.steps_a_call(plan.batch_size * plan.size[0] * plan.size[1], plan.device)
+    height, width = plan.crop or plan.size
+    return faster.steps_a_call(plan.batch_size * height * width, plan.device)
 
 
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
     recipe = plan.recipe
     steps = steps_an_epoch(plan)
-    return make_optimizer(
+    optimizer = make_optimizer(
         recipe.optimizer,
         schedule=recipe.schedule,
         learning_rate=recipe.learning_rate,
@@ -209,14 +216,15 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
         steps=plan.epochs * steps,
         ema=recipe.ema,
     )
+    return with_encoder_rate(optimizer, recipe.encoder_rate if plan.options.arch in WITH_ENCODER else 1)
 
 
 def _batches(plan: Plan) -> TrainingBatches:
     images, labels = _load(plan, plan.split.train)
     warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
     make: Callable[..., TrainingBatches] = TrainingBatches
-    if plan.options.crop:
-        make = partial(CropBatches, rule=CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops))
+    if plan.crop:
+        make = partial(CropBatches, rule=CropRule(plan.crop, plan.data.num_classes, plan.options.rare_crops))
     return make(
         images,
         labels,

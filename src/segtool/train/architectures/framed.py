@@ -10,7 +10,13 @@ from keras import layers
 
 
 def framed(
-    size: tuple[int, int], channels: int, *, stride: int, name: str, network: Callable[[Any], Any]
+    size: tuple[int, int],
+    channels: int,
+    *,
+    stride: int,
+    name: str,
+    network: Callable[[Any], Any],
+    scaling: tuple[float, float] = (0.0, 255.0),
 ) -> keras.Model:
     """Build a model around a network that maps padded images to scores of the same size.
 
@@ -28,7 +34,9 @@ def framed(
     name
         Name of the model.
     network
-        Maps float (N, H, W, channels), 0..1, to scores (N, H, W, K); H and W are multiples of `stride`.
+        Maps scaled images, float (N, H, W, channels), to scores (N, H, W, K); H and W are multiples of `stride`.
+    scaling
+        The mean m and deviation d of the scaled images (x - m) / d for pixels x of 0..255; by default 0..1.
 
     Returns
     -------
@@ -38,7 +46,8 @@ def framed(
     """
     bottom, right = -size[0] % stride, -size[1] % stride
     image = keras.Input((*size, channels), dtype="uint8", name="image")
-    x = layers.Rescaling(1 / 255, name="scale")(image)
+    mean, deviation = scaling
+    x = layers.Rescaling(1 / deviation, (0.0 - mean) / deviation, name="scale")(image)
     if bottom or right:
         x = layers.ZeroPadding2D(((0, bottom), (0, right)), name="pad")(x)
     x = network(x)

@@ -1,0 +1,85 @@
+"""The network, the recipe and the sizes that suit the data, where the user names none, and the reasons."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from segtool.data.base import Dataset, Size, show_size
+from segtool.train.architectures import WITH_ENCODER
+from segtool.train.options import AUTO, TrainOptions
+
+PHOTO_SIDE = 128
+"""Images whose shorter side has this median length in pixels, or more, get the network for photographs."""
+
+MOST_PIXELS = 1_500_000
+"""Images with more pixels (the median) are resized, unless the user gives --size or --crop."""
+
+RESIZED_PIXELS = 800_000
+"""The number of pixels that they are resized to."""
+
+MULTIPLE = 32
+"""Sizes that are not those of the images are multiples of it: the network pads others."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Options without open choices, and a sentence for each choice that was made for the user."""
+
+    options: TrainOptions
+    reasons: tuple[str, ...]
+
+
+def choose(options: TrainOptions, data: Dataset) -> Choices:
+    """Return the options with the network, the recipe and the size of the images chosen where they are open."""
+    sizes, reasons = data.sizes(), []
+    side = round(float(np.median([min(size) for size in sizes])))
+    arch, recipe, size = options.arch, options.recipe, options.size
+    if arch == AUTO:
+        large = side >= PHOTO_SIDE
+        arch = "fcn8-lite" if large or options.encoder else "fcn8-edge"
+        reasons.append(
+            f"network {arch}, because the images have a shorter side of {side} pixels ({PHOTO_SIDE} or more: fcn8-lite)"
+        )
+    if recipe == AUTO:
+        recipe = "photos" if arch in WITH_ENCODER else "standard"
+        reasons.append(f"recipe {recipe}, which is for {arch}")
+    if size is None and options.crop is None:
+        size = common_size(sizes)
+        if set(sizes) != {size}:
+            reasons.append(
+                f"images resized to {show_size(size)} (height x width); --size HxW chooses another size, and --crop "
+                "HxW keeps their scale and predicts in tiles"
+            )
+    return Choices(replace(options, arch=arch, recipe=recipe, size=size), tuple(reasons))
+
+
+def common_size(sizes: list[Size]) -> Size:
+    """Return the size that all images are resized to.
+
+    It is that of at least half of the images, unless they are too large; else their median shape and number of pixels.
+    """
+    frequent = max(set(sizes), key=lambda size: (sizes.count(size), size))
+    if 2 * sizes.count(frequent) >= len(sizes) and math.prod(frequent) <= MOST_PIXELS:
+        return frequent
+    pixels = float(np.median([height * width for height, width in sizes]))
+    shape = float(np.median([height / width for height, width in sizes]))
+    return of_pixels(RESIZED_PIXELS if pixels > MOST_PIXELS else pixels, shape)
+
+
+def of_pixels(pixels: float, shape: float) -> Size:
+    """Return the size with about so many pixels and the shape height / width, in multiples of `MULTIPLE`."""
+    height, width = math.sqrt(pixels * shape), math.sqrt(pixels / shape)
+    return _rounded(height), _rounded(width)
+
+
+def training_crop(size: Size, pixels: int) -> Size:
+    """Return the size of training crops with about so many pixels, in the shape of the images, not above `size`."""
+    height, width = of_pixels(pixels, size[0] / size[1])
+    return min(height, size[0]), min(width, size[1])
+
+
+def _rounded(length: float) -> int:
+    return max(MULTIPLE, round(length / MULTIPLE) * MULTIPLE)

@@ -1,0 +1,99 @@
+"""The weights that a training starts from: those of ImageNet, of a PyTorch file, or of an earlier network."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from segtool.errors import TrainingError
+from segtool.models import find_model, load_keras_file
+from segtool.text import counted
+from segtool.train.architectures.encoders import ENCODERS, PREFIX, Weights
+from segtool.train.recipes import NONE
+
+IMAGENET = "imagenet"
+logger = logging.getLogger(__name__)
+
+
+def read_weights(spec: str, encoder: str | None) -> Weights:
+    """Return weights by the name of the layer; an empty mapping for "none".
+
+    Parameters
+    ----------
+    spec
+        "none", "imagenet", or a path: a run, a .keras file, or a .pth file of EfficientNet-Lite.
+    encoder
+        The encoder of the network, a name from `ENCODERS`; None if it has no encoder.
+
+    Raises
+    ------
+    SegtoolError
+        The weights are not installed, damaged, or not of this encoder.
+    """
+    if spec == NONE:
+        return {}
+    torch = Path(spec).suffix in (".pth", ".pt")
+    if encoder is None and (torch or spec == IMAGENET):
+        raise TrainingError(
+            f"--weights {spec} is for a network with an encoder, expected --arch fcn8-lite; choose it, or leave "
+            "--weights out."
+        )
+    if spec == IMAGENET:
+        return ENCODERS[str(encoder)].imagenet()
+    if torch:
+        from segtool.train.architectures.efficientnet_lite import torch_weights
+
+        return torch_weights(Path(spec), str(encoder))
+    model = load_keras_file(find_model(spec).path)
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def set_weights(network: keras.Model, weights: Weights, *, spec: str) -> None:
+    """Set the weights of each layer of `network` that has the name and the shapes of given ones.
+
+    The first kernel of an RGB encoder is summed over its inputs for grey images, which gives the same map as three
+    equal channels. Other layers of the same name and another shape, such as the scores of other classes, keep their
+    random weights, and a log message names them; in the encoder they are an error.
+
+    Raises
+    ------
+    TrainingError
+        No layer fits, or a layer of the encoder does not.
+    """
+    named = {layer.name: layer for layer in network.layers if layer.weights}
+    fitting, other = {}, []
+    for name in named.keys() & weights.keys():
+        shapes = [tuple(weight.shape) for weight in named[name].weights]
+        values = [_grey(value, shape) for value, shape in zip(weights[name], shapes, strict=False)]
+        if [value.shape for value in values] == shapes and len(values) == len(weights[name]):
+            fitting[name] = values
+        else:
+            other.append(f"{name} ({_shown(weights[name])}, expected {_shown(named[name].weights)})")
+    unfit = [item for item in sorted(other) if item.startswith(PREFIX)]
+    if unfit or not fitting:
+        found = f"layers of another shape: {', '.join(unfit[:3])}" if unfit else "no layer of this network"
+        raise TrainingError(
+            f"The weights {spec} have {found}; choose weights of the same --arch, --encoder and --width, or "
+            f"--weights {NONE}."
+        )
+    for name, values in fitting.items():
+        named[name].set_weights(values)
+    if other:
+        logger.warning("These layers start from random weights: %s.", "; ".join(sorted(other)))
+    logger.info("%s start from %s.", counted(len(fitting), "layer"), spec)
+
+
+def _grey(value: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return a kernel for RGB images as one for grey images, if `shape` is its shape."""
+    if len(shape) == 4 and value.shape == (*shape[:2], 3, shape[3]) and shape[2] == 1:
+        return value.sum(axis=2, keepdims=True)
+    return value
+
+
+def _shown(weights: Any) -> str:
+    return " and ".join(" x ".join(map(str, np.shape(weight))) for weight in weights[:1])
