@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import keras
+import numpy as np
 
 import segtool
 from segtool.data.base import Dataset, show_size
@@ -27,6 +28,7 @@ from segtool.train.multi_worker import strategy_of
 from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
 from segtool.train.recipes import Recipe, recipe_values, resolve_recipe
+from segtool.train.sample_store import SampleStore
 
 SCHEMA_VERSION = 1
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Plan:
     """Everything that a training needs.
 
     `recipe` includes the values of the options. `size` is (height, width) of the network's input in pixels.
+    `store` holds the training and validation samples at that size, or at their own sizes for training on crops.
     `class_weights` are K numbers; None for 1 each.
     """
 
@@ -44,6 +47,7 @@ class Plan:
     recipe: Recipe
     data: Dataset
     split: Split
+    store: SampleStore
     size: tuple[int, int]
     device: Device
     precision: Precision
@@ -90,17 +94,18 @@ def make_plan(options: TrainOptions) -> Plan:
     device = choose_device(options.device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
     precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
+    store = SampleStore(data, np.concatenate([parts.train, parts.val]), size=None if options.crop else size)
+    store.read()
     return Plan(
         options=options,
         recipe=recipe,
         data=data,
         split=parts,
+        store=store,
         size=size,
         device=device,
         precision=precision,
-        class_weights=class_weights(
-            recipe.class_weights, (data.label(int(index)) for index in parts.train), num_classes=data.num_classes
-        ),
+        class_weights=class_weights(recipe.class_weights, store.counts(parts.train)),
         teacher=_teacher(options, data, size),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from segtool.array_types import IndexArray
 from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
@@ -166,10 +167,13 @@ def _train_epochs(
         first = replicas.start_from_chief(first)
     if first < plan.epochs:
         batches.start_epoch(first)
-        if replicas:
-            replicas.fit(batches, epochs=plan.epochs, first=first, callback=callback)
-        else:
-            model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
+        with batches:
+            if replicas:
+                replicas.fit(batches, epochs=plan.epochs, first=first, callback=callback)
+            else:
+                model.fit(
+                    batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0
+                )
     return first
 
 
@@ -212,14 +216,15 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
 
 
 def _batches(plan: Plan) -> TrainingBatches:
-    images, labels = _load(plan, plan.split.train)
-    warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
+    chosen, crop = plan.split.train, plan.options.crop
+    warn_of_rare_classes(plan.data, plan.store.counts(chosen), shown_more=plan.options.rare_crops > 0)
     make: Callable[..., TrainingBatches] = TrainingBatches
-    if plan.options.crop:
-        make = partial(CropBatches, rule=CropRule(plan.options.crop, plan.data.num_classes, plan.options.rare_crops))
+    if crop:
+        rule = CropRule(crop, plan.data.num_classes, plan.options.rare_crops)
+        make = partial(CropBatches, rule=rule, sizes=[plan.store.size(int(index)) for index in chosen])
     return make(
-        images,
-        labels,
+        plan.store.images(chosen),
+        plan.store.labels(chosen),
         batch_size=plan.batch_size,
         augmenter=Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
         ignore_id=plan.data.ignore_id,
@@ -227,17 +232,11 @@ def _batches(plan: Plan) -> TrainingBatches:
     )
 
 
-def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:
-    """Return images and labels at the network's size, or lists of them at their own sizes for training on crops."""
-    if not plan.options.crop:
-        return plan.data.arrays(indices, size=plan.size)
-    return [plan.data.image(int(index)) for index in indices], [plan.data.label(int(index)) for index in indices]
-
-
-def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
-    images, labels = _load(plan, indices)
-    data = plan.data
-    return ValidationSet(images, labels, data.class_names, data.background_id, data.ignore_id)
+def _validation_set(plan: Plan, indices: IndexArray) -> ValidationSet:
+    data, store = plan.data, plan.store
+    return ValidationSet(
+        store.images(indices), store.labels(indices), data.class_names, data.background_id, data.ignore_id
+    )
 
 
 def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:
