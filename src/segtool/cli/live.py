@@ -65,6 +65,8 @@ class LiveTraining(TrainListener):
             + (f", {counts['test']} to test" if counts["test"] else "")
         )
         say(f"{info['device']['description']}, {info['precision']['name']}: {info['precision']['reason']}")
+        for reason in info["reasons"]:
+            say(f"Chosen: {reason}.")
         if first_epoch:
             say(f"Resuming after epoch {first_epoch} of {epochs}.")
         self._task = self._progress.add_task(

@@ -11,7 +11,7 @@ from segtool.cli.options import FiniteRange
 from segtool.errors import TrainingError
 from segtool.train.augmentation import AUGMENTATIONS, NONE, parse_augmentations
 from segtool.train.optimizers import OPTIMIZERS, SCHEDULES
-from segtool.train.recipes import BALANCED, LOSSES, RECIPES, parse_weights
+from segtool.train.recipes import BALANCED, LOSSES, RECIPES, SOFTENED, parse_weights
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -64,10 +64,10 @@ _OPTIONS = (
     click.option("--loss", type=click.Choice(list(LOSSES)), help=f"The loss function. {_listed(LOSSES)}."),
     click.option(
         "--class-weights",
-        metavar=f"{NONE}|{BALANCED}|W,W,...",
-        callback=_checked(parse_weights, NONE, BALANCED),
-        help="The weight of each class in the loss: balanced gives rare classes as much weight as frequent ones; a "
-        "list has one number for each class.",
+        metavar=f"{NONE}|{BALANCED}|{SOFTENED}|W,W,...",
+        callback=_checked(parse_weights, NONE, BALANCED, SOFTENED),
+        help="The weight of each class in the loss: balanced gives rare classes as much weight as frequent ones, and "
+        "softened the square root of that; a list has one number for each class.",
     ),
     click.option(
         "--optimizer",
@@ -80,6 +80,11 @@ _OPTIONS = (
         help="The learning rate after the warm-up: constant, or a cosine decay to zero.",
     ),
     click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="The maximum of the learning rate."),
+    click.option(
+        "--encoder-rate",
+        type=FiniteRange(0, 10),
+        help="Factor on the learning rate for the weights of the encoder; 0 keeps them.",
+    ),
     click.option(
         "--weight-decay",
         type=FiniteRange(0, 1),

@@ -18,9 +18,10 @@ from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.cli.tables import emit_table
 from segtool.text import counted, percent
 from segtool.train.architectures import ARCHITECTURES
-from segtool.train.options import TrainOptions, TrainResult
+from segtool.train.architectures.encoders import DEFAULT, ENCODERS
+from segtool.train.options import AUTO, TrainOptions, TrainResult
 from segtool.train.precision import DEVICES, PRECISIONS
-from segtool.train.recipes import RECIPES
+from segtool.train.recipes import IMAGENET, NONE, RECIPES
 
 
 @click.command(cls=Command, name="train", short_help="Train a network and write a run folder.")
@@ -34,11 +35,25 @@ from segtool.train.recipes import RECIPES
 )
 @click.option(
     "--arch",
-    type=click.Choice(list(ARCHITECTURES)),
+    type=click.Choice([AUTO, *ARCHITECTURES]),
     default=TrainOptions.arch,
     show_default=True,
-    help="The network. fcn8-edge is designed for small machines; -half and -double have half (at least 16) and twice "
-    "its channels. fcn8 is the original FCN-8.",
+    help="The network. fcn8-lite has a pretrained encoder and is for photographs. fcn8-edge is for small images; -half "
+    "and -double have half (at least 16) and twice its channels. fcn8 is the original FCN-8. auto selects fcn8-lite "
+    "for images with sides of 128 pixels or more, else fcn8-edge.",
+)
+@click.option(
+    "--encoder",
+    type=click.Choice(list(ENCODERS)),
+    help=f"The encoder of fcn8-lite. {'; '.join(f'{name}: {item.summary}' for name, item in ENCODERS.items())}.  "
+    f"[default: {DEFAULT}]",
+)
+@click.option(
+    "--weights",
+    metavar=f"{NONE}|{IMAGENET}|FILE",
+    help=f"The initial weights: {IMAGENET} for those of the encoder, {NONE} for random ones, or a run, a .keras file "
+    "or a .pth file of EfficientNet-Lite, whose layers of the same name and shape are used.  [default: imagenet for "
+    "fcn8-lite, else none]",
 )
 @click.option(
     "--width",
@@ -49,7 +64,7 @@ from segtool.train.recipes import RECIPES
 )
 @click.option(
     "--recipe",
-    type=click.Choice(list(RECIPES)),
+    type=click.Choice([AUTO, *RECIPES]),
     default=TrainOptions.recipe,
     show_default=True,
     help=recipe_help(),
@@ -124,7 +139,7 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     \b
     Examples:
       segtool train
-      segtool train --data my_photos/ --epochs 40
+      segtool train --data my_photos/
       segtool train --augment shift:8,scale,brightness --loss combined
       segtool train --width 0.5 --teacher runs/large
       segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5

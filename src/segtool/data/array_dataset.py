@@ -39,6 +39,8 @@ class ArrayDataset(Dataset):
         Numbers or sizes that differ, float images, labels out of range, splits that overlap or are out of range.
     """
 
+    decodes = False
+
     def __init__(
         self,
         images: AnyArray,

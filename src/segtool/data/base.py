@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,11 @@ class Dataset(ABC):
         One name for each sample, unique.
     channels
         1 (grey) or 3 (RGB), the same for all images.
+    decodes
+        Whether `image` and `label` decode a file each time; if not, they are views of arrays.
     """
+
+    decodes = True
 
     def __init__(self, *, classes: Classes, source: Origin, splits: Mapping[str, npt.ArrayLike] | None = None) -> None:
         self.classes = classes
@@ -109,15 +113,17 @@ class Dataset(ABC):
         """
         return self.images(indices, size=size), self.labels(indices, size=size)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, samples: Iterable[tuple[UInt8Array, IntegerArray]] | None = None) -> str:
         """Return the SHA-256, in hex, over all decoded images and labels, the class names and given parts; cached.
 
-        The same pixels give the same fingerprint whatever file format they come from.
+        The same pixels give the same fingerprint whatever file format they come from. `samples` are the image and the
+        label map of each index in order, from a caller that decodes them for another purpose too.
         """
         if self._fingerprint is None:
             digest = hashlib.sha256(json.dumps(self.class_names).encode())
-            for index in range(len(self)):
-                image, label = self.image(index), self.label(index)
+            if samples is None:
+                samples = ((self.image(index), self.label(index)) for index in range(len(self)))
+            for image, label in samples:
                 digest.update(np.array(image.shape, "<u4").tobytes())
                 digest.update(np.ascontiguousarray(image).tobytes())
                 digest.update(label.astype("<u2").tobytes())

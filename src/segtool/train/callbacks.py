@@ -84,21 +84,20 @@ def keep_freed_memory() -> bool:
 
 
 @contextmanager
-def averaged(model: keras.Model) -> Iterator[None]:
+def averaged(model: keras.Model) -> Iterator[bool]:
     """Replace the trainable weights of the compiled `model` by their moving averages within the block.
 
-    The means and variances of normalizations stay, because they are averages already. Without a moving average nothing
-    changes.
+    The block receives whether there is a moving average; without one nothing changes.
     """
     # With float16, a loss-scaling optimizer wraps the real one.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not optimizer.use_ema:
-        yield
+        yield False
         return
     kept = [np.array(variable.numpy()) for variable in model.trainable_variables]
     optimizer.finalize_variable_values(model.trainable_variables)
     try:
-        yield
+        yield True
     finally:
         for variable, value in zip(model.trainable_variables, kept, strict=True):
             variable.assign(value)

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from PIL import Image
 
-from segtool.array_types import IntegerArray
+from segtool.array_types import Int64Array, IntegerArray
 from segtool.data.base import Dataset
 from segtool.errors import TrainingError
 from segtool.text import counted
-from segtool.train.recipes import BALANCED, NONE, parse_weights
+from segtool.train.recipes import BALANCED, NONE, SOFTENED, parse_weights
 
 RARE_SHARE = 0.001  # fraction of the counted pixels
 FEW_IMAGES = 3
 logger = logging.getLogger(__name__)
 
 
-def class_weights(text: str, labels: Iterable[IntegerArray], *, num_classes: int) -> list[float] | None:
+def count_classes(label: IntegerArray, num_classes: int) -> Int64Array:
+    """Return the number of pixels of each class in a label map (H, W), int64 (K,); other ids are skipped."""
+    if label.dtype == np.uint8 and label.size:
+        # numpy would widen each pixel to 8 bytes first.
+        counts = np.array(Image.fromarray(np.ascontiguousarray(label).reshape(1, -1)).histogram(), np.int64)
+    else:
+        counts = np.bincount(label.reshape(-1), minlength=num_classes).astype(np.int64)
+    return np.pad(counts, (0, max(0, num_classes - len(counts))))[:num_classes]
+
+
+def class_weights(text: str, counts: Int64Array) -> list[float] | None:
     """Return the weight of a pixel of each class.
 
     Parameters
     ----------
     text
-        "none", "balanced" or K comma-separated numbers. "balanced" is all pixels / (K x pixels of the class), so all
-        classes have the same total weight (King, Zeng: Logistic Regression in Rare Events Data, Political Analysis 9,
-        2001); 0 for a class without pixels.
-    labels
-        The training labels, integers (H, W) each; ids of `num_classes` and above (the ignore id) are skipped.
-    num_classes
-        Number of classes K.
+        "none", "balanced", "softened" or K comma-separated numbers. "balanced" is all pixels / (K x pixels of the
+        class), so all classes have the same total weight (King, Zeng: Logistic Regression in Rare Events Data,
+        Political Analysis 9, 2001); 0 for a class without pixels. "softened" is the square root of it, divided by its
+        mean over the pixels.
+    counts
+        int64 (n, K): the pixels of each class in each training image.
 
     Returns
     -------
@@ -46,11 +53,13 @@ def class_weights(text: str, labels: Iterable[IntegerArray], *, num_classes: int
     """
     if text == NONE:
         return None
-    if text == BALANCED:
-        counts = np.zeros(num_classes, np.int64)
-        for label in labels:
-            counts += np.bincount(label.reshape(-1), minlength=num_classes)[:num_classes]
-        weights = np.divide(counts.sum(), num_classes * counts, where=counts > 0, out=np.zeros(num_classes))
+    num_classes = counts.shape[1]
+    if text in (BALANCED, SOFTENED):
+        pixels = counts.sum(0)
+        weights = np.divide(pixels.sum(), num_classes * pixels, where=pixels > 0, out=np.zeros(num_classes))
+        if text == SOFTENED:
+            weights = np.sqrt(weights)
+            weights *= pixels.sum() / max(float((weights * pixels).sum()), 1.0)
         return [float(f"{weight:.6g}") for weight in weights]
     given = parse_weights(text)
     if len(given) != num_classes:
@@ -60,21 +69,18 @@ def class_weights(text: str, labels: Iterable[IntegerArray], *, num_classes: int
     return given
 
 
-def warn_of_rare_classes(
-    data: Dataset, labels: Sequence[npt.NDArray[np.integer[Any]]], *, shown_more: bool = False
-) -> None:
+def warn_of_rare_classes(data: Dataset, counts: Int64Array, *, shown_more: bool = False) -> None:
     """Warn of classes that are absent from the training part, or that have few pixels or images.
 
     Parameters
     ----------
     data
         The data set, for the names of the classes.
-    labels
-        The labels of the training part, integers (H, W) each.
+    counts
+        int64 (n, K): the pixels of each class in each training image.
     shown_more
         Whether crops are drawn around rare classes; if not, the warning suggests it.
     """
-    counts = np.array([np.bincount(label.ravel(), minlength=data.num_classes)[: data.num_classes] for label in labels])
     pixels, images = counts.sum(0), (counts > 0).sum(0)
     if absent := [name for name, count in zip(data.class_names, images, strict=True) if not count]:
         logger.warning(
@@ -91,7 +97,7 @@ def warn_of_rare_classes(
         ]
         logger.warning(
             "Rare classes in the %s: %s; expect that the network often misses them%s.",
-            counted(len(labels), "training image"),
+            counted(len(counts), "training image"),
             ", ".join(found),
             "" if shown_more else ", less often with --crop HxW --rare-crops 0.5",
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from segtool.array_types import UInt8Array
 from segtool.errors import TrainingError
 from segtool.files import write_with
 from segtool.metrics import Scores
@@ -17,6 +18,7 @@ from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.checkpoint import Progress, save_checkpoint
 from segtool.train.run_folder import RunFolder
+from segtool.train.statistics import ESTIMATION_IMAGES, FEW_STEPS, reestimate
 from segtool.train.validation import ValidationSet
 
 
@@ -42,6 +44,8 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         Receives the steps and epochs.
     patience
         The training ends after this number of epochs in a row without a better score; 0 for never.
+    alone
+        Whether this process trains without other workers, which would not see a change of statistics.
     """
 
     def __init__(
@@ -54,11 +58,12 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         progress: Progress,
         listener: TrainListener,
         patience: int = 0,
+        alone: bool = True,
     ) -> None:
         super().__init__()
         self._folder, self._best_model, self._batches = folder, best_model, batches
         self._validation, self._progress, self._listener = validation, progress, listener
-        self._patience, self._begun = patience, 0.0
+        self._patience, self._alone, self._begun = patience, alone, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Start the clock of the epoch and set its batches, independent of how often Keras iterates over them."""
@@ -80,14 +85,28 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Check the weights, score the model, save the state, keep the best model."""
         check_finite(self.model)
-        with averaged(self.model):
-            scores, val_loss = self._validation.score(self.model)
+        with averaged(self.model) as is_average:
+            if self._alone and (is_average or len(self._batches) < FEW_STEPS):
+                reestimate(self.model, self._estimation_batches())
+            scores, val_loss = self._validation.score(self._scored())
         row = self._row(epoch + 1, logs or {}, scores, val_loss)
         self._progress.add(row, scores.foreground_mean_iou)
         save_checkpoint(self._folder.checkpoint, self.model, self._progress)
         publish(self._folder, self._progress, model=self.model, best_model=self._best_model)
         self._listener.epoch(row, best=self._progress.last_is_best)
         self.model.stop_training = self._progress.exhausted(self._patience)
+
+    def _estimation_batches(self) -> Iterator[UInt8Array]:
+        """Yield images of the epoch, enough to estimate the statistics of normalizations."""
+        count = min(len(self._batches), -(-ESTIMATION_IMAGES // self._batches.batch_size))
+        return (self._batches[index][0] for index in range(count))
+
+    def _scored(self) -> keras.Model:
+        """Return the network to score: the trained one, or its copy for whole images if it is trained on crops."""
+        if self.model.input_shape == self._best_model.input_shape:
+            return self.model
+        self._best_model.set_weights(self.model.get_weights())
+        return self._best_model
 
     def _row(self, epoch: int, logs: Mapping[str, Any], scores: Scores, val_loss: float) -> dict[str, Any]:
         row = {

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import keras
+import numpy as np
 
 import segtool
 from segtool.data.base import Dataset, show_size
@@ -28,8 +29,9 @@ from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
 from segtool.train.multi_worker import strategy_of
 from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
-from segtool.train.pretrained import IMAGENET, read_weights
-from segtool.train.recipes import NONE, Recipe, recipe_values, resolve_recipe
+from segtool.train.pretrained import read_weights
+from segtool.train.recipes import IMAGENET, NONE, Recipe, recipe_values, resolve_recipe
+from segtool.train.sample_store import SampleStore
 
 SCHEMA_VERSION = 1
 logger = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ class Plan:
 
     `options` names the network and the recipe that were chosen, and `reasons` says why. `recipe` includes the values of
     the options. `size` is (height, width) of the network's input in pixels; `crop` is that of the training images, None
-    for `size`. `weights` are those that the training starts from, by the name of the layer. `class_weights` are K
+    for `size`. `store` holds the samples at `size`, or at their own sizes with `options.crop`. `weights` are those that the training starts from, by the name of the layer. `class_weights` are K
     numbers; None for 1 each.
     """
 
@@ -49,6 +51,7 @@ class Plan:
     recipe: Recipe
     data: Dataset
     split: Split
+    store: SampleStore
     size: tuple[int, int]
     crop: tuple[int, int] | None
     reasons: tuple[str, ...]
@@ -102,22 +105,28 @@ def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
     weights = {} if resumed else read_weights(*_start(options))
     device = choose_device(options.device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
-    precision = choose_precision(options.precision, processor=device.processor, capability=device.capability)
+    precision = choose_precision(
+        options.precision,
+        processor=device.processor,
+        capability=device.capability,
+        depthwise=options.arch in WITH_ENCODER,
+    )
+    store = SampleStore(data, np.concatenate([parts.train, parts.val]), size=None if options.crop else size)
+    store.read()
     return Plan(
         options=options,
         recipe=recipe,
         data=data,
         split=parts,
+        store=store,
         size=size,
         crop=crop,
         reasons=choices.reasons,
         weights=weights,
         device=device,
         precision=precision,
-        class_weights=class_weights(
-            recipe.class_weights, (data.label(int(index)) for index in parts.train), num_classes=data.num_classes
-        ),
-        teacher=_teacher(options, data, size),
+        class_weights=class_weights(recipe.class_weights, store.counts(parts.train)),
+        teacher=_teacher(options, data, crop or size),
     )
 
 

@@ -23,7 +23,9 @@ class Precision:
     reason: str
 
 
-def choose_precision(requested: str, *, processor: Processor, capability: tuple[int, int] | None = None) -> Precision:
+def choose_precision(
+    requested: str, *, processor: Processor, capability: tuple[int, int] | None = None, depthwise: bool = False
+) -> Precision:
     """Return the precision to train in.
 
     Parameters
@@ -34,6 +36,9 @@ def choose_precision(requested: str, *, processor: Processor, capability: tuple[
         "cpu" or "gpu".
     capability
         CUDA compute capability of the GPU; None if unknown.
+    depthwise
+        Whether most layers are depthwise and 1x1 convolutions: on a CPU, TensorFlow's are faster in float32 (a step of
+        fcn8-lite took 0.49 s, and 0.75 s in bfloat16, on a Xeon with AMX).
 
     Raises
     ------
@@ -48,6 +53,8 @@ def choose_precision(requested: str, *, processor: Processor, capability: tuple[
         )
     if requested != "auto":
         return Precision(requested, _POLICIES[requested], "requested")
+    if processor == "cpu" and depthwise:
+        return Precision("float32", "float32", "depthwise convolutions are faster in it than in bfloat16 on a CPU")
     name, reason = _for_gpu(capability) if processor == "gpu" else _for_cpu()
     return Precision(name, _POLICIES[name], reason)
 

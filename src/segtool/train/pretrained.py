@@ -14,9 +14,8 @@ from segtool.errors import TrainingError
 from segtool.models import find_model, load_keras_file
 from segtool.text import counted
 from segtool.train.architectures.encoders import ENCODERS, PREFIX, Weights
-from segtool.train.recipes import NONE
+from segtool.train.recipes import IMAGENET, NONE
 
-IMAGENET = "imagenet"
 logger = logging.getLogger(__name__)
 
 
@@ -91,7 +90,7 @@ def set_weights(network: keras.Model, weights: Weights, *, spec: str) -> None:
 def _grey(value: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return a kernel for RGB images as one for grey images, if `shape` is its shape."""
     if len(shape) == 4 and value.shape == (*shape[:2], 3, shape[3]) and shape[2] == 1:
-        return value.sum(axis=2, keepdims=True)
+        return np.asarray(value.sum(axis=2, keepdims=True))
     return value
 
 

@@ -25,7 +25,10 @@ LOSSES: Mapping[str, str] = {
 """Name -> one line for users; `segtool.train.losses` implements them."""
 
 NONE, BALANCED, SOFTENED = "none", "balanced", "softened"
-"""Class weights by name."""
+"""Class weights by name; `NONE` is also a name of initial weights."""
+
+IMAGENET = "imagenet"
+"""Initial weights by name."""
 
 _HANDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
 _NAMES_AND_NUMBERS = (

@@ -79,9 +79,7 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[Any]]:
         ) from error
 
 
-def _read_storages(
-    file: IO[bytes], keys: list[str], storages: Mapping[str, _Storage]
-) -> dict[str, npt.NDArray[Any]]:
+def _read_storages(file: IO[bytes], keys: list[str], storages: Mapping[str, _Storage]) -> dict[str, npt.NDArray[Any]]:
     """Return the numbers of each storage, which follow in the order of `keys`, each behind its count."""
     found = {}
     for key in keys:

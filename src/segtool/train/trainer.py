@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from segtool.array_types import IndexArray
 from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
@@ -29,8 +30,8 @@ from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_sco
 from segtool.train.optimizers import make_optimizer, with_encoder_rate
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
-from segtool.train.pretrained import IMAGENET, set_weights
-from segtool.train.recipes import recipe_values
+from segtool.train.pretrained import set_weights
+from segtool.train.recipes import IMAGENET, recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 from segtool.train.validation import ValidationSet
 
@@ -143,6 +144,7 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
         progress=progress,
         listener=listener,
         patience=plan.recipe.patience,
+        alone=plan.device.cluster.workers == 1,
     )
     ended = progress.exhausted(plan.recipe.patience)
     _train_epochs(plan, model, batches, first=plan.epochs if ended else first, callback=at_end)
@@ -169,10 +171,13 @@ def _train_epochs(
         first = replicas.start_from_chief(first)
     if first < plan.epochs:
         batches.start_epoch(first)
-        if replicas:
-            replicas.fit(batches, epochs=plan.epochs, first=first, callback=callback)
-        else:
-            model.fit(batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0)
+        with batches:
+            if replicas:
+                replicas.fit(batches, epochs=plan.epochs, first=first, callback=callback)
+            else:
+                model.fit(
+                    batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0
+                )
     return first
 
 
@@ -220,32 +225,29 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
 
 
 def _batches(plan: Plan) -> TrainingBatches:
-    images, labels = _load(plan, plan.split.train)
-    warn_of_rare_classes(plan.data, labels, shown_more=plan.options.rare_crops > 0)
+    chosen, steps = plan.split.train, dict(parse_augmentations(plan.recipe.augment))
+    # A crop of another scale shows more of the image than a crop that is zoomed.
+    zoom = steps.pop("scale", 0.0) if plan.crop else 0.0
+    warn_of_rare_classes(plan.data, plan.store.counts(chosen), shown_more=plan.options.rare_crops > 0)
     make: Callable[..., TrainingBatches] = TrainingBatches
     if plan.crop:
-        make = partial(CropBatches, rule=CropRule(plan.crop, plan.data.num_classes, plan.options.rare_crops))
+        rule = CropRule(plan.crop, plan.data.num_classes, plan.options.rare_crops, (1 / (1 + zoom), 1 + zoom))
+        make = partial(CropBatches, rule=rule, sizes=[plan.store.size(int(index)) for index in chosen])
     return make(
-        images,
-        labels,
+        plan.store.images(chosen),
+        plan.store.labels(chosen),
         batch_size=plan.batch_size,
-        augmenter=Augmenter(parse_augmentations(plan.recipe.augment), background_id=plan.data.background_id),
+        augmenter=Augmenter(tuple(steps.items()), background_id=plan.data.background_id),
         ignore_id=plan.data.ignore_id,
         seed=plan.options.seed,
     )
 
 
-def _load(plan: Plan, indices: Any) -> tuple[Any, Any]:
-    """Return images and labels at the network's size, or lists of them at their own sizes for training on crops."""
-    if not plan.options.crop:
-        return plan.data.arrays(indices, size=plan.size)
-    return [plan.data.image(int(index)) for index in indices], [plan.data.label(int(index)) for index in indices]
-
-
-def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
-    images, labels = _load(plan, indices)
-    data = plan.data
-    return ValidationSet(images, labels, data.class_names, data.background_id, data.ignore_id)
+def _validation_set(plan: Plan, indices: IndexArray) -> ValidationSet:
+    data, store = plan.data, plan.store
+    return ValidationSet(
+        store.images(indices), store.labels(indices), data.class_names, data.background_id, data.ignore_id
+    )
 
 
 def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:

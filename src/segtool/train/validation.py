@@ -32,9 +32,10 @@ def score_network(
     model
         Maps uint8 (N, H, W, C) to probabilities (N, H, W, K).
     images
-        uint8 (N, H, W, C), or a list of images (H, W, C) of any sizes, which are scored in tiles as in a prediction.
+        uint8 (H, W, C) each, of any sizes; those of another size than the network's are scored in tiles, as in a
+        prediction.
     labels
-        integers (N, H, W), or a list of (H, W); pixels equal to `ignore_id` do not count.
+        integers (H, W) each; pixels equal to `ignore_id` do not count.
     """
     matrix = np.zeros((num_classes, num_classes), np.int64)
     loss_sum, pixels = 0.0, 0
@@ -77,18 +78,13 @@ def _pairs(
     model: keras.Model, images: Sequence[npt.NDArray[np.uint8]], labels: Sequence[npt.NDArray[np.integer[Any]]]
 ) -> Iterator[tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.float32]]]:
     """Yield labels (..., H, W) and the network's probabilities float32 (..., H, W, K), in parts."""
-
-    def predict(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(batch), np.float32)
-
-    count = images_at_once(_size(model), most=100)
-    if isinstance(images, np.ndarray):
-        for start in range(0, len(images), count):
-            yield np.asarray(labels[start : start + count]), predict(images[start : start + count])
-        return
-    tiles = (tile for pair in zip(images, labels, strict=True) for tile in _tiles(*pair, _size(model)))
-    while group := list(islice(tiles, count)):  # groups span images, because each batch size traces a graph
-        predictions = predict(np.stack([tile for tile, _, _ in group]))
+    size = _size(model)
+    tiles = (tile for pair in zip(images, labels, strict=True) for tile in _tiles(*pair, size))
+    while group := list(islice(tiles, images_at_once(size, most=100))):  # across images: each batch size traces a graph
+        predictions = np.asarray(model.predict_on_batch(np.stack([tile for tile, _, _ in group])), np.float32)
+        if all(truth.shape == size for _, truth, _ in group):
+            yield np.stack([truth for _, truth, _ in group]), predictions
+            continue
         for prediction, (_, truth, inner) in zip(predictions, group, strict=True):
             yield truth, prediction[inner]
 

@@ -141,8 +141,9 @@ def test_a_scale_keeps_the_centre_and_stays_within_its_limits() -> None:
     widths = (moved[:, 20, :, 0] > 100).sum(1)
     assert 13 <= widths.min() <= 15
     assert 30 <= widths.max() <= 32
-    np.testing.assert_array_equal(moved, moved[:, ::-1, ::-1])  # about the centre: the square stays symmetric
-    np.testing.assert_array_equal(moved, moved.swapaxes(1, 2))  # and square
+    # About the centre: the square stays symmetric and square, up to the rounding of the filter's weights.
+    for other in (moved[:, ::-1, ::-1], moved.swapaxes(1, 2)):
+        np.testing.assert_allclose(moved.astype(int), other, atol=1)
 
 
 @pytest.mark.parametrize("size", [1, 16, 50])

@@ -175,9 +175,7 @@ def torch_weights(path: Path, size: str) -> Mapping[str, list[npt.NDArray[Any]]]
     """
     tensors = read_torch_file(path)
     try:
-        return {
-            layer: [_keras_layout(tensors[name]) for name in names] for layer, names in _torch_names(size)
-        }
+        return {layer: [_keras_layout(tensors[name]) for name in names] for layer, names in _torch_names(size)}
     except KeyError as error:
         raise TrainingError(
             f"{path} has no tensor {error}, expected the weights of EfficientNet-{size.capitalize()}; choose the file "

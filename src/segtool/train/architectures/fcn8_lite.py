@@ -1,7 +1,7 @@
 """fcn8-lite: an FCN-8 decoder on a light encoder that was trained on ImageNet, for photographs.
 
-The decoder follows FCN-8: it upsamples the deepest map by 2 and adds the map of the next stride, down to stride 4, where
-the scores are made. It differs where INT8 on a small machine gains from it:
+The decoder follows FCN-8: it upsamples the deepest map by 2 and adds the map of the next stride, down to stride 4,
+where the scores are made. It differs where INT8 on a small machine gains from it:
 
 - The deepest map is reduced to 128 channels and sees 5 x 5 of its pixels, 160 x 160 of the image, before the decoder.
 - Features are added rather than scores: sums of two maps cost one pass over them.

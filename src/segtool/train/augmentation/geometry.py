@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from segtool.array_types import FloatArray
 from segtool.train.augmentation.samples import Samples
+from segtool.train.augmentation.zoom import Axis, Zoom
 
 GRID = 16  # pixels between the nodes of an elastic deformation
 
@@ -78,12 +79,21 @@ def scale(samples: Samples, strength: float, rng: np.random.Generator) -> Sample
     rng
         Source of randomness.
     """
-    count, height, width = samples.labels.shape
     limit = np.log1p(strength)
-    factor = np.exp(rng.uniform(-limit, limit, (count, 1))).astype(np.float32)
-    rows = _about_centre(height) / factor + (height - 1) / 2
-    columns = _about_centre(width) / factor + (width - 1) / 2
-    return warp(samples, rows[:, :, None], columns[:, None, :])
+    factors = np.exp(rng.uniform(-limit, limit, len(samples.labels))).tolist()
+    zoomed = {name: np.zeros_like(getattr(samples, name)) for name in ("images", "labels", "known")}
+    for index, factor in enumerate(factors):
+        zoom = Zoom(*(Axis(length, _margin(length, factor), factor, length) for length in samples.labels.shape[1:]))
+        known = zoom.labels(samples.known[index])
+        zoomed["images"][index][zoom.known] = zoom.image(samples.images[index]) * known[..., None]
+        zoomed["labels"][index][zoom.known] = zoom.labels(samples.labels[index]) * known
+        zoomed["known"][index][zoom.known] = known
+    return replace(samples, **zoomed)
+
+
+def _margin(length: int, factor: float) -> float:
+    """Return where a window of `length` output pixels starts that has the same centre as a line of `length` pixels."""
+    return (length - length / factor) / 2
 
 
 def elastic(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
@@ -151,10 +161,6 @@ def _flat(rows: FloatArray, columns: FloatArray, shape: tuple[int, ...]) -> npt.
     y = np.clip(rows, 0, height - 1).astype(np.intp)
     x = np.clip(columns, 0, width - 1).astype(np.intp)
     return (np.arange(count) * (height * width))[:, None, None] + y * width + x
-
-
-def _about_centre(size: int) -> FloatArray:
-    return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
 
 
 def _spline_weights(size: int) -> FloatArray:

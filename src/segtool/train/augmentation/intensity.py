@@ -1,4 +1,4 @@
-"""Changes of pixel values: brightness, contrast, noise. Unknown pixels stay 0."""
+"""Changes of pixel values: brightness, contrast, saturation, noise. Unknown pixels stay 0."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def contrast(samples: Samples, strength: float, rng: np.random.Generator) -> Sam
     """
     mean = samples.images.mean((1, 2, 3), dtype=np.float32, keepdims=True)
     return _with_pixels(samples, mean + (samples.images - mean) * _factors(samples, strength, rng))
+
+
+def saturation(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:
+    """Change the saturation of each RGB image; grey images stay as they are.
+
+    The distance of each pixel's channels from their mean is multiplied by a factor from [1 - strength, 1 + strength].
+    """
+    grey = samples.images.mean(-1, dtype=np.float32, keepdims=True)
+    return _with_pixels(samples, grey + (samples.images - grey) * _factors(samples, strength, rng))
 
 
 def noise(samples: Samples, strength: float, rng: np.random.Generator) -> Samples:

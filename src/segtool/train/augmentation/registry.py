@@ -11,7 +11,7 @@ from segtool.array_types import BoolArray, IntegerArray, UInt8Array
 from segtool.data.classes import Classes
 from segtool.errors import TrainingError
 from segtool.train.augmentation.geometry import elastic, flip_horizontal, flip_vertical, scale, shift
-from segtool.train.augmentation.intensity import brightness, contrast, noise
+from segtool.train.augmentation.intensity import brightness, contrast, noise, saturation
 from segtool.train.augmentation.recompose import recompose
 from segtool.train.augmentation.samples import Change, Samples
 
@@ -60,7 +60,9 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "flip-vertical": Augmentation(
         flip_vertical, "half of the images mirrored top to bottom; only if up and down are equivalent",
     ),
-    "scale": Augmentation(scale, "zoom by a factor from 1 / (1 + S) to 1 + S", 0.15, 3),
+    "scale": Augmentation(
+        scale, "zoom by a factor from 1 / (1 + S) to 1 + S; crops show more or less of the image", 0.15, 3
+    ),
     "elastic": Augmentation(elastic, "smooth deformation by up to S pixels", 4, 64, in_pixels=True),
     "shift": Augmentation(
         shift, "shift by up to S pixels up, down, left and right, at most half a side", 12, 4096,
@@ -68,6 +70,9 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     ),
     "brightness": Augmentation(brightness, "pixels times a factor from 1 - S to 1 + S", 0.3, 1),
     "contrast": Augmentation(contrast, "distance from the image mean times a factor from 1 - S to 1 + S", 0.3, 1),
+    "saturation": Augmentation(
+        saturation, "distance of the colours from grey times a factor from 1 - S to 1 + S", 0.3, 1
+    ),
     "noise": Augmentation(noise, "Gaussian noise with a standard deviation of up to S grey levels", 10, 128),
 }  # fmt: skip
 
