@@ -81,11 +81,6 @@ _OPTIONS = (
     ),
     click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="The maximum of the learning rate."),
     click.option(
-        "--encoder-rate",
-        type=FiniteRange(0, 10),
-        help="Factor on the learning rate for the weights of the encoder; 0 keeps them.",
-    ),
-    click.option(
         "--weight-decay",
         type=FiniteRange(0, 1),
         help="Fraction of each weight removed per step, times the learning rate.",

@@ -17,6 +17,7 @@ from segtool.metrics import Scores
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.checkpoint import Progress, save_checkpoint
+from segtool.train.plan import Plan
 from segtool.train.run_folder import RunFolder
 from segtool.train.statistics import ESTIMATION_IMAGES, FEW_STEPS, reestimate
 from segtool.train.validation import ValidationSet
@@ -30,6 +31,8 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
 
     Parameters
     ----------
+    plan
+        The plan of the training.
     folder
         The run folder.
     best_model
@@ -42,14 +45,11 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         The history so far; this class adds to it.
     listener
         Receives the steps and epochs.
-    patience
-        The training ends after this number of epochs in a row without a better score; 0 for never.
-    alone
-        Whether this process trains without other workers, which would not see a change of statistics.
     """
 
     def __init__(
         self,
+        plan: Plan,
         folder: RunFolder,
         best_model: keras.Model,
         *,
@@ -57,13 +57,12 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         validation: ValidationSet,
         progress: Progress,
         listener: TrainListener,
-        patience: int = 0,
-        alone: bool = True,
     ) -> None:
         super().__init__()
         self._folder, self._best_model, self._batches = folder, best_model, batches
         self._validation, self._progress, self._listener = validation, progress, listener
-        self._patience, self._alone, self._begun = patience, alone, 0.0
+        self._patience, self._begun = plan.recipe.patience, 0.0
+        self._alone = plan.device.cluster.workers == 1  # other workers would not see a change of statistics
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Start the clock of the epoch and set its batches, independent of how often Keras iterates over them."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from segtool.errors import TrainingError
-from segtool.train.architectures.encoders import PREFIX
 
 
 @dataclass(frozen=True)
@@ -88,20 +87,6 @@ A schedule depends on the optimizer's step count, so a resume continues it. Both
 during warm-up. "constant" then stays at the peak; "cosine" falls to zero on a half cosine (Loshchilov, Hutter: SGDR,
 ICLR 2017).
 """
-
-
-def with_encoder_rate(optimizer: Any, factor: float) -> Any:
-    """Return the optimizer with a learning rate for the weights of an encoder that is `factor` times the other."""
-    if factor == 1:
-        return optimizer
-    plain = optimizer.update_step
-
-    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
-        of_encoder = variable.path.startswith(PREFIX)
-        return plain(gradient, variable, learning_rate * factor if of_encoder else learning_rate)
-
-    optimizer.update_step = update_step
-    return optimizer
 
 
 def make_optimizer(

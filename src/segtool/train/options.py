@@ -18,7 +18,6 @@ MAX_SEED = 2**32 - 1  # the range that numpy, Keras and TensorFlow accept
 _RANGES = (
     ("width", 0.05, 16),
     ("learning_rate", 1e-8, 100),
-    ("encoder_rate", 0, 10),
     ("weight_decay", 0, 1),
     ("ema", 0, 0.99999),
     ("patience", 0, 10**9),
@@ -47,7 +46,7 @@ class TrainOptions:
         Images per step; None for the recipe's value.
     width
         Factor on the number of channels of each layer.
-    augment, loss, class_weights, optimizer, schedule, learning_rate, encoder_rate, weight_decay, ema, patience
+    augment, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
         Replace the recipe's values (see `Recipe`); None to keep them.
     teacher
         A run or .keras file whose predictions the network also learns; None for no teacher.
@@ -93,7 +92,6 @@ class TrainOptions:
     optimizer: str | None = None
     schedule: str | None = None
     learning_rate: float | None = None
-    encoder_rate: float | None = None
     weight_decay: float | None = None
     ema: float | None = None
     patience: int | None = None

@@ -43,8 +43,8 @@ class Plan:
 
     `options` names the network and the recipe that were chosen, and `reasons` says why. `recipe` includes the values of
     the options. `size` is (height, width) of the network's input in pixels; `crop` is that of the training images, None
-    for `size`. `store` holds the samples at `size`, or at their own sizes with `options.crop`. `weights` are those that the training starts from, by the name of the layer. `class_weights` are K
-    numbers; None for 1 each.
+    for `size`. `store` holds the samples at `size`, or at their own sizes with `options.crop`. `weights` are those that
+    the training starts from, by the name of the layer. `class_weights` are K numbers; None for 1 each.
     """
 
     options: TrainOptions
@@ -198,7 +198,7 @@ def steps_an_epoch(plan: Plan) -> int:
 
 
 def build_network(plan: Plan, size: tuple[int, int] | None = None) -> keras.Model:
-    """Build the architecture of the plan in the current Keras precision, for images of `size`, by default the plan's."""
+    """Build the architecture of the plan in the current Keras precision, for images of `size` or of the plan's size."""
     return build(
         plan.options.arch,
         size=size or plan.size,

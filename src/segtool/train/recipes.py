@@ -32,7 +32,7 @@ IMAGENET = "imagenet"
 
 _HANDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
 _NAMES_AND_NUMBERS = (
-    "epochs", "batch_size", "schedule", "encoder_rate", "loss", "class_weights", "ema", "patience",
+    "epochs", "batch_size", "schedule", "loss", "class_weights", "ema", "patience",
 )  # fmt: skip
 
 
@@ -50,8 +50,6 @@ class Recipe:
         Images per step.
     learning_rate
         Peak learning rate.
-    encoder_rate
-        Factor on the learning rate of a pretrained encoder's weights.
     crop_pixels
         The training images are crops with about this number of pixels and the shape of the network's input; 0 for
         whole images.
@@ -78,7 +76,6 @@ class Recipe:
     epochs: int
     batch_size: int
     learning_rate: float
-    encoder_rate: float = 1.0
     crop_pixels: int = 0
     warmup_epochs: int = 0
     schedule: str = "cosine"
@@ -116,7 +113,6 @@ RECIPES: Mapping[str, Recipe] = {
         epochs=40,
         batch_size=8,
         learning_rate=2e-3,
-        encoder_rate=0.3,
         crop_pixels=256 * 320,
         warmup_epochs=1,
         optimizer="adamw",
@@ -215,7 +211,7 @@ def parse_weights(text: str) -> list[float]:
         given = []
     if not any(weight > 0 for weight in given) or any(weight < 0 or not math.isfinite(weight) for weight in given):
         raise TrainingError(
-            f"Class weights are {NONE}, {BALANCED}, {SOFTENED}, or a comma-separated list with one number per class, each at least "
-            f"0 and at least one above 0; found {text!r}."
+            f"Class weights are {NONE}, {BALANCED}, {SOFTENED}, or a comma-separated list with one number per class, "
+            f"each at least 0 and at least one above 0; found {text!r}."
         )
     return given

@@ -16,7 +16,6 @@ from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
 from segtool.train import faster
-from segtool.train.architectures import WITH_ENCODER
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
@@ -27,7 +26,7 @@ from segtool.train.distillation import with_teacher
 from segtool.train.epoch_end import EpochEnd, publish
 from segtool.train.losses import PixelAccuracy, make_loss
 from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
-from segtool.train.optimizers import make_optimizer, with_encoder_rate
+from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
 from segtool.train.pretrained import set_weights
@@ -137,14 +136,13 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
     first = len(progress.rows)
     listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
     at_end = EpochEnd(
+        plan,
         folder,
         best_model,
         batches=batches,
         validation=validation,
         progress=progress,
         listener=listener,
-        patience=plan.recipe.patience,
-        alone=plan.device.cluster.workers == 1,
     )
     ended = progress.exhausted(plan.recipe.patience)
     _train_epochs(plan, model, batches, first=plan.epochs if ended else first, callback=at_end)
@@ -212,7 +210,7 @@ def _steps_a_call(plan: Plan) -> int:
 def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
     recipe = plan.recipe
     steps = steps_an_epoch(plan)
-    optimizer = make_optimizer(
+    return make_optimizer(
         recipe.optimizer,
         schedule=recipe.schedule,
         learning_rate=recipe.learning_rate,
@@ -221,7 +219,6 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
         steps=plan.epochs * steps,
         ema=recipe.ema,
     )
-    return with_encoder_rate(optimizer, recipe.encoder_rate if plan.options.arch in WITH_ENCODER else 1)
 
 
 def _batches(plan: Plan) -> TrainingBatches:
