@@ -11,7 +11,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from segtool.cli.common import error_console, is_quiet, say
-from segtool.text import percent
+from segtool.text import counted, percent
 from segtool.train.callbacks import TrainListener
 
 _CHANGES = (
@@ -20,6 +20,9 @@ _CHANGES = (
 )  # fmt: skip
 _RATE_SECONDS = 3600
 """The rate covers the last 1,000 moves of the bar (rich keeps no more) or this time: an epoch can be one move."""
+
+_ESTIMATE_STEPS, _ESTIMATE_SECONDS = 10, 5.0
+"""The time is estimated after this number of steps and seconds, whichever is later."""
 
 
 class LiveTraining(TrainListener):
@@ -73,11 +76,35 @@ class LiveTraining(TrainListener):
             "", total=epochs * steps, completed=first_epoch * steps, epoch=first_epoch, epochs=epochs, rate=0, loss=0
         )
         self._begun = time.monotonic()
+        self._warm: tuple[int, float] | None = None
+        self._estimated = False
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Move the bar, by one or several steps. The first step, which compiles, does not count in the rate."""
+        """Move the bar, by one or several steps; print an estimate once.
+
+        The first step, which compiles, does not count in the rate.
+        """
         self._progress.update(self._task, completed=(epoch - 1) * self._steps + step, epoch=epoch, loss=loss)
         self._progress.update(self._task, rate=self._progress.tasks[self._task].speed or 0)
+
+        self._estimate((epoch - 1) * self._steps + step)
+
+    def _estimate(self, done: int) -> None:
+        """Print the time of the whole training after some steps, if it is more than a minute."""
+        now = time.monotonic()
+        if self._warm is None:
+            self._warm = done, now
+        steps, seconds = done - self._warm[0], now - self._warm[1]
+        if self._estimated or steps < _ESTIMATE_STEPS or seconds < _ESTIMATE_SECONDS:
+            return
+        self._estimated = True
+        left = (self._epochs - self._first) * self._steps * seconds / steps
+        if left > 60:
+            say(
+                f"About {timedelta(seconds=round(left))} (h:mm:ss) for {counted(self._epochs - self._first, 'epoch')} "
+                f"of {counted(self._steps, 'step')}, without the validation after each; stop with Ctrl-C and go on with "
+                "`segtool train --resume` at any time."
+            )
 
     def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
         """Print a line with the scores of the epoch."""

@@ -1,0 +1,203 @@
+"""fcn8-lite on photographs, and what each part of the recipe `photos` gives: results/photos.json and .md.
+
+`python benchmarks/photos.py DATA` runs `segtool train --data DATA` with no other option, then named variants for a few
+epochs each, the most informative first, all scored on the validation part of DATA. Finished variants are kept in --work
+and stopped ones continue, so the command can be repeated. `--only` selects variants, `--report` writes the finished
+ones. DATA is CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30, 2009,
+in the split of SegNet. Neither its images nor a network trained on them are part of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commands import RESULTS, write_result
+
+SHORT_EPOCHS = 6
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from `segtool train --data DATA`: its options, and a change of the code."""
+
+    group: str
+    options: tuple[str, ...] = ()
+    change: Callable[[], None] | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The options, with the number of epochs of a short variant."""
+        return self.options if self.group == "default" else ("--epochs", str(SHORT_EPOCHS), *self.options)
+
+
+def _bilinear_scores() -> None:
+    """Make the scores at stride 4 and upsample them bilinearly."""
+    from keras import layers
+
+    from segtool.train.architectures import fcn8_lite
+
+    def scores(x: Any, num_classes: int) -> Any:
+        x = layers.Conv2D(num_classes, 1, name="scores")(x)
+        return layers.UpSampling2D(4, interpolation="bilinear", name="upscaled")(x)
+
+    fcn8_lite.scores = scores
+
+
+def _slow_encoder() -> None:
+    """Give the weights of the encoder 0.3 times the learning rate."""
+    from keras import ops
+
+    from segtool.train import faster
+    from segtool.train.architectures.encoders import PREFIX
+
+    inner = faster.faster_optimizer
+
+    def slower(optimizer: Any, device: Any) -> Any:
+        optimizer = inner(optimizer, device)
+        plain = optimizer.apply
+
+        def apply(gradients: Any, weights: Any = None) -> None:
+            encoder = [weight for weight in weights if weight.path.startswith(PREFIX)]
+            before = [ops.copy(weight) for weight in encoder]
+            plain(gradients, weights)
+            for weight, old in zip(encoder, before, strict=True):
+                weight.assign(old + 0.3 * (weight - old))
+
+        optimizer.apply = apply
+        return optimizer
+
+    faster.faster_optimizer = slower
+
+
+def _augmented(*names: str) -> Variant:
+    return Variant("augmentation", ("--augment", ",".join(names) or "none"))
+
+
+FLIP, SCALE, COLOURS = "flip-horizontal", "scale:0.7", ("brightness:0.3", "contrast:0.3", "saturation:0.3")
+
+# The most informative first: what is cut short still says most.
+VARIANTS: dict[str, Variant] = {
+    "default": Variant("default"),
+    "short": Variant("baseline"),
+    "random weights": Variant("weights", ("--weights", "none")),
+    "fcn8-edge": Variant("weights", ("--arch", "fcn8-edge")),
+    "no class weights": Variant("loss", ("--class-weights", "none")),
+    "no EMA": Variant("averaging", ("--ema", "0")),
+    "no scales": _augmented(FLIP, *COLOURS),
+    "short, seed 1": Variant("baseline", ("--seed", "1")),
+    "combined loss": Variant("loss", ("--loss", "combined")),
+    "slow encoder": Variant("learning rate", change=_slow_encoder),
+    "bilinear scores": Variant("decoder", change=_bilinear_scores),
+    "no colours": _augmented(FLIP, SCALE),
+    "short, seed 2": Variant("baseline", ("--seed", "2")),
+    "half the rate": Variant("learning rate", ("--learning-rate", "0.001")),
+    "lite2": Variant("encoder", ("--encoder", "lite2")),
+    "twice the decoder": Variant("decoder", ("--width", "2")),
+    "balanced classes": Variant("loss", ("--class-weights", "balanced")),
+    "no flip": _augmented(SCALE, *COLOURS),
+}
+
+
+def main() -> None:
+    """Train what is missing, then write what is there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="CamVid: a folder with train/ and val/")
+    parser.add_argument("--work", type=Path, default=Path("photo_trials"), help="where runs are kept")
+    parser.add_argument("--only", action="append", choices=list(VARIANTS), help="train this variant; may be repeated")
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    parser.add_argument("--trial", choices=list(VARIANTS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    work: Path = arguments.work.resolve()
+    if arguments.trial:
+        sys.exit(_train(arguments.trial, work, arguments.data.resolve()))
+    work.mkdir(parents=True, exist_ok=True)
+    for name in [] if arguments.report else arguments.only or VARIANTS:
+        if not (_run(name, work) / "metrics.json").is_file():
+            call = [sys.executable, __file__, str(arguments.data), "--work", str(work), "--trial", name]
+            subprocess.run(call, check=True)
+    rows = [_row(name, _run(name, work)) for name in VARIANTS if (_run(name, work) / "metrics.json").is_file()]
+    missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
+    write_result("photos", {"short_epochs": SHORT_EPOCHS, "missing": missing, "variants": rows})
+    (RESULTS / "photos.md").write_text(_table(rows), encoding="utf-8")
+
+
+def _run(name: str, work: Path) -> Path:
+    return work / name.replace(", ", "-").replace(" ", "-")
+
+
+def _train(name: str, work: Path, data: Path) -> int:
+    """Train one variant in this process, or go on with it."""
+    from segtool.cli import main as segtool
+
+    variant, run = VARIANTS[name], _run(name, work)
+    if variant.change:
+        variant.change()
+    resume = ["--resume"] if (run / "run.json").is_file() else []
+    own = [] if resume else ["--data", str(data), *variant.arguments]
+    return int(segtool(["train", "--out", str(run), *own, *resume], standalone_mode=False) or 0)
+
+
+def _row(name: str, run: Path) -> dict[str, Any]:
+    """Return the figures of one finished variant on validation."""
+    info, metrics = (json.loads((run / file).read_text()) for file in ("run.json", "metrics.json"))
+    with (run / "history.csv").open(newline="") as handle:
+        history = list(csv.DictReader(handle))
+    seconds = [float(row["seconds"]) for row in history]
+    val = metrics["val"]
+    return {
+        "name": name,
+        "group": VARIANTS[name].group,
+        "options": list(VARIANTS[name].arguments),
+        "changed_code": VARIANTS[name].change is not None,
+        "arch": info["arch"],
+        "recipe": info["recipe"],
+        "recipe_values": info["recipe_values"],
+        "crop": info["crop"],
+        "seed": info["seed"],
+        "parameters": info["parameters"],
+        "precision": info["precision"]["name"],
+        "best_epoch": metrics["best_epoch"],
+        "epochs": len(history),
+        "pixel_accuracy": val["pixel_accuracy"],
+        "mean_iou": val["mean_iou"],
+        "iou": {item["name"]: item["iou"] for item in val["classes"]},
+        "history_mean_iou": [float(row["val_foreground_mean_iou"]) for row in history],
+        "seconds": round(sum(seconds)),
+        "seconds_an_epoch": {"least": min(seconds), "most": max(seconds)},
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Return the figures as Markdown."""
+    short = [row for row in rows if row["group"] == "baseline"]
+    mean = sum(row["mean_iou"] for row in short) / len(short) if short else None
+    lines = [
+        "# fcn8-lite on photographs",
+        "",
+        "Validation part of CamVid (101 images of 480 x 360, 11 classes, void ignored), whole images "
+        "(`benchmarks/photos.py`). The last column is the difference from the mean of the short runs with all defaults, "
+        f"{len(short)} {'seed' if len(short) == 1 else 'seeds'}. Trained beside other work: the minutes are an upper "
+        "limit.",
+        "",
+        "| variant | options | epochs | minutes | mean IoU % | points |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        apart = "" if mean is None or row["group"] == "default" else f"{100 * (row['mean_iou'] - mean):+.2f}"
+        lines.append(
+            f"| {row['name']} | `{' '.join(row['options']) or '-'}` | {row['epochs']} | {row['seconds'] / 60:.0f} | "
+            f"{100 * row['mean_iou']:.2f} | {apart} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
