@@ -1,10 +1,10 @@
 """fcn8-lite on photographs, and what each part of the recipe `photos` gives: results/photos.json and .md.
 
 `python benchmarks/photos.py DATA` runs `segtool train --data DATA` with no other option, then named variants for a few
-epochs each, the most informative first, all scored on the validation part of DATA. Finished variants are kept in --work
-and stopped ones continue, so the command can be repeated. `--only` selects variants, `--report` writes the finished
-ones. DATA is CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30, 2009,
-in the split of SegNet. Neither its images nor a network trained on them are part of this project.
+epochs each, the most informative first, all scored on the validation part of DATA. Finished variants are kept in
+--work and stopped ones continue, so the command can be repeated. `--only` selects variants, `--report` writes the
+finished ones. DATA is CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters
+30, 2009, in the split of SegNet. Neither its images nor a network trained on them are part of this project.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "# fcn8-lite on photographs",
         "",
         "Validation part of CamVid (101 images of 480 x 360, 11 classes, void ignored), whole images "
-        "(`benchmarks/photos.py`). The last column is the difference from the mean of the short runs with all defaults, "
+        "(`benchmarks/photos.py`). The last column is the difference from the mean of the short runs with defaults, "
         f"{len(short)} {'seed' if len(short) == 1 else 'seeds'}. Trained beside other work: the minutes are an upper "
         "limit.",
         "",
