@@ -102,8 +102,8 @@ class LiveTraining(TrainListener):
         if left > 60:
             say(
                 f"About {timedelta(seconds=round(left))} (h:mm:ss) for {counted(self._epochs - self._first, 'epoch')} "
-                f"of {counted(self._steps, 'step')}, without the validation after each. Ctrl-C stops, and `segtool train "
-                "--resume` goes on."
+                f"of {counted(self._steps, 'step')}, without the validation after each. Ctrl-C stops, and "
+                "`segtool train --resume` goes on."
             )
 
     def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
