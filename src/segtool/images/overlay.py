@@ -73,6 +73,11 @@ def enlarged(array: npt.NDArray[_Integer], times: int) -> npt.NDArray[_Integer]:
     return array if times == 1 else array.repeat(times, axis=0).repeat(times, axis=1)
 
 
+def enlargement(size: tuple[int, ...]) -> int:
+    """Return the factor by which an image of a size (height, width) is enlarged, so that single pixels are visible."""
+    return min(_MOST_TIMES, max(1, _SMALL_SIDE // max(size)))
+
+
 def write_overlay(
     path: str | Path,
     image: UInt8Array,
@@ -90,7 +95,7 @@ def write_overlay(
     # Imported here: label maps alone do not need the fonts.
     from segtool.images.legend import PAPER, Legend, legend_keys
 
-    times = min(_MOST_TIMES, max(1, _SMALL_SIDE // max(labels.shape)))
+    times = enlargement(labels.shape)
     image, labels = enlarged(image, times), enlarged(labels, times)
     legend = Legend(legend_keys(labels, names, palette, background_id), labels.shape)
     pictures = _bands(image, labels, palette, background_id)

@@ -13,10 +13,11 @@ from PIL import Image
 from segtool.array_types import BoolArray, Int64Array, IntegerArray, UInt8Array
 from segtool.data.base import Dataset
 from segtool.images.image_io import resize_labels
+from segtool.images.overlay import enlargement
 from segtool.metrics import confusion_matrix
 from segtool.report.page.models import Model
 from segtool.report.page.pairs import largest_confusions
-from segtool.report.pictures import color_labels, gray_to_rgb, labels_of
+from segtool.report.pictures import gray_to_rgb, labels_of, overlay_of
 
 Facts = Mapping[str, Any]
 Layer = tuple[BoolArray, tuple[int, int, int]]
@@ -42,8 +43,8 @@ def example_of(model: Model, facts: Facts) -> Example:
     words = _in_words(confusion_matrix(truth, labels, data.num_classes, ignore_id=data.ignore_id), data)
     panels = [
         _image_panel(data, index),
-        _labels_panel("truth", truth, model),
-        _labels_panel("prediction", labels, model),
+        _labels_panel("truth", truth, model, index),
+        _labels_panel("prediction", labels, model, index),
         panel("difference", words, _on(data.image(index), _wrong(truth, labels, data))),
     ]
     return {"panels": panels, "facts": facts}
@@ -56,8 +57,8 @@ def change_of(float32: Model, int8: Model, facts: Facts) -> Example:
     words = _in_words(confusion_matrix(first, second, data.num_classes), data, verb="became")
     panels = [
         _image_panel(data, index),
-        _labels_panel("FP32", first, int8),
-        _labels_panel("INT8", second, int8),
+        _labels_panel("FP32", first, int8, index),
+        _labels_panel("INT8", second, int8, index),
         panel("changed", words, _on(data.image(index), [(first != second, CONFUSED)])),
     ]
     return {"panels": panels, "facts": facts}
@@ -111,12 +112,13 @@ def _on(image: UInt8Array, layers: Sequence[Layer]) -> UInt8Array:
     return shown
 
 
-def _labels_panel(heading: str, labels: IntegerArray, model: Model) -> dict[str, Any]:
+def _labels_panel(heading: str, labels: IntegerArray, model: Model, index: int) -> dict[str, Any]:
     data, palette = model.selection.data, model.predictor.contract.palette
     present = [int(value) for value in np.unique(labels) if value not in (data.background_id, data.ignore_id)]
     names = ", ".join(data.class_names[value] for value in present)
     words = f"classes {names}" if names else "only background"
-    return panel(heading, words, color_labels(labels, palette, ignore_id=data.ignore_id))
+    times = enlargement(labels.shape)
+    return panel(heading, words, overlay_of(data.image(index), labels, palette, data.classes, times=times))
 
 
 def _image_panel(data: Dataset, index: int) -> dict[str, Any]:
