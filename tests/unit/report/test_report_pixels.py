@@ -69,3 +69,18 @@ def test_a_picture_in_the_page_loses_nothing(colors):
     mode, found = decoded(panel("image", "noise", pixels))
     assert mode == ("P" if colors <= 256 else "RGB")
     np.testing.assert_array_equal(found, pixels)
+
+
+def test_a_photograph_in_the_page_is_small_and_nearly_the_same():
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((384, 288))
+    pixels = np.clip(np.asarray(smooth) + rng.normal(0, 6, (288, 384, 3)), 0, 255).astype(np.uint8)
+    pixels[100:200, 100:103] = (255, 0, 60)  # an outline
+    shown = panel("image", "a photograph", pixels)
+    kind, _, text = shown["data"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert len(text) < 384 * 288
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        found = np.asarray(image).astype(int)
+    assert np.abs(found - pixels).mean() < 6
+    assert np.abs(found[100:200, 101] - (255, 0, 60)).mean() < 8

@@ -1,4 +1,4 @@
-"""The images of a report: image, truth, prediction and difference as embedded PNG, each with a text alternative."""
+"""The images of a report: image, truth, prediction and difference as PNG or JPEG, each with a text alternative."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ DIFFERENCES = {
 }
 _DIM = 0.35
 _LONGEST = 384  # largest side in pixels; larger images are shrunk
+_LARGEST_PNG = 50_000  # bytes; photographs above it are a third as large as JPEG
 
 
 def example_of(model: Model, facts: Facts) -> Example:
@@ -68,17 +69,24 @@ def panel(heading: str, words: str, pixels: UInt8Array) -> dict[str, Any]:
     """Return a picture uint8 (h, w, 3) for the page: heading (one word), alternative (text), data URI, width, height.
 
     A large picture is shrunk by averaging, so that thin classes stay visible. Up to 256 colours are stored losslessly
-    as a palette.
+    as a palette. A photograph becomes a JPEG with all its colour where a PNG would be large.
     """
     image = Image.fromarray(pixels)
     image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
     width, height = image.size
     if image.getcolors(256) is not None:
         image = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    data = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    kind, packed = "png", _packed(image, "PNG", optimize=True)
+    if image.mode == "RGB" and len(packed) > _LARGEST_PNG:
+        kind, packed = "jpeg", _packed(image, "JPEG", quality=92, subsampling=0)
+    data = f"data:image/{kind};base64,{base64.b64encode(packed).decode('ascii')}"
     return {"heading": heading, "alternative": f"{heading}: {words}", "data": data, "width": width, "height": height}
+
+
+def _packed(image: Image.Image, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
 
 
 def _labels_at(model: Model, index: int) -> IntegerArray:
