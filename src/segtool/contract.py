@@ -36,6 +36,12 @@ PIXEL_RULES = {
 }
 """How the pixels of a file become the 8-bit input; in the contract for programs that run the model without segtool."""
 
+_COLORS = (
+    (0, 105, 255), (255, 225, 0), (240, 0, 15), (0, 240, 255), (255, 135, 165), (150, 90, 165), (180, 240, 165),
+    (0, 135, 30), (0, 180, 150), (150, 180, 15), (210, 45, 105), (225, 135, 255), (210, 105, 105), (255, 195, 90),
+    (225, 30, 210), (165, 150, 60), (0, 135, 210), (255, 165, 225), (120, 180, 105), (195, 105, 165),
+)  # fmt: skip
+
 Head = Literal["labels", "logits", "probabilities"]
 ColorOrder = Literal["gray", "rgb"]
 SizePolicy = Literal["resize", "tile"]
@@ -238,7 +244,11 @@ class GoldenPair:
 
 
 def default_palette(count: int, *, background_id: int | None = None) -> tuple[tuple[int, int, int], ...]:
-    """Return `count` distinct colours (golden-angle hues, three lightness steps); black for the background.
+    """Return `count` distinct colours; black for the background. The colour of an id depends on nothing else.
+
+    The first 12 differ as much as possible (CIEDE2000) for normal and colour-blind sight, from black and from
+    typical colours of photographs; the first 4 most of all. Colours beyond the list are golden-angle hues in three
+    lightness steps.
 
     Parameters
     ----------
@@ -247,8 +257,8 @@ def default_palette(count: int, *, background_id: int | None = None) -> tuple[tu
     background_id
         The black class; None for none.
     """
-    colors = []
-    for index in range(count):
+    colors = [*_COLORS[:count]]
+    for index in range(len(colors), count):
         hue = (index * 0.381966) % 1.0
         red, green, blue = colorsys.hls_to_rgb(hue, (0.55, 0.42, 0.68)[index // 8 % 3], 0.85)
         colors.append((round(red * 255), round(green * 255), round(blue * 255)))

@@ -51,8 +51,8 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--overlay",
     is_flag=True,
-    help="Also write each image with the classes blended over it, "
-    "and a legend below: id, name and percentage of the pixels.",
+    help="Also write each image with its regions tinted and outlined in the colours of their classes, and a legend "
+    "below: id, name and percentage of the pixels of each class that occurs. The background stays clear.",
 )
 @click.option("--color", is_flag=True, help="Also write each label map as an RGB image in the colours of the classes.")
 @click.option(

@@ -46,7 +46,9 @@ def legend_keys(
 
 
 class Legend:
-    """The layout of a legend for a picture of `width` pixels.
+    """The layout of a legend for a picture of a size (height, width).
+
+    The letters grow with the picture, also with its height: a tall picture is shown smaller on a screen.
 
     Attributes
     ----------
@@ -54,8 +56,10 @@ class Legend:
         Its size in pixels; wider than the picture if a line needs it.
     """
 
-    def __init__(self, keys: Sequence[Key], width: int) -> None:
-        self._font = _font(min(max(width // _LETTERS_A_LINE, _FONT_PIXELS[0]), _FONT_PIXELS[-1]))
+    def __init__(self, keys: Sequence[Key], size: tuple[int, ...]) -> None:
+        height, width = size
+        side = max(width, 2 * height // 3)
+        self._font = _font(min(max(side // _LETTERS_A_LINE, _FONT_PIXELS[0]), _FONT_PIXELS[-1]))
         probe = ImageDraw.Draw(Image.new("L", (1, 1)))
         box = probe.textbbox((0, 0), "gÅ8", font=self._font)
         self._size = int(box[3])

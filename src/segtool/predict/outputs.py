@@ -13,7 +13,8 @@ from segtool.contract import ModelContract
 from segtool.files import sha256_of, write_with
 from segtool.images.arrays import count_labels
 from segtool.images.image_io import write_labels
-from segtool.images.pictures import write_color, write_overlay
+from segtool.images.overlay import write_overlay
+from segtool.images.pictures import write_color
 from segtool.predict.manifest import Entry
 from segtool.predict.naming import SUFFIXES, with_kind
 from segtool.runtime.sources import InputFacts

@@ -20,7 +20,7 @@ class PredictOptions:
     out
         The folder of the outputs; created if it is missing.
     overlay, color, contours, probabilities
-        In addition to the label map ``<stem>.png``, write ``<stem>.overlay.png`` (classes over the image, with a
+        In addition to the label map ``<stem>.png``, write ``<stem>.overlay.png`` (regions over the image, with a
         legend), ``<stem>.color.png`` (classes only), ``<stem>.contours.geojson`` (regions as polygons, as in
         `segtool.predict.geojson`) and ``<stem>.probabilities.npz`` (an array `probabilities`, float32 (H, W, K)).
     tile

@@ -13,6 +13,7 @@ from segtool.array_types import IntegerArray, UInt8Array
 from segtool.contract import default_palette
 from segtool.data.base import Dataset
 from segtool.data.classes import Classes
+from segtool.images.overlay import enlarged, overlay
 from segtool.metrics import Scores, confusion_matrix
 from segtool.models.predictor import Predictor
 from segtool.report.style import INK, MUTED, RULE, Color, drawable_names, new_figure, save_png, style, write_heading
@@ -21,9 +22,11 @@ from segtool.text import clean, percent, shortened
 IGNORED_COLOR = (222, 222, 222)
 # Distinct for red-green colour blindness and in grey: blue, orange and a dark red, after Okabe and Ito.
 _BOTH, _FIRST, _SECOND, _NEITHER = (250, 250, 250), (0, 114, 178), (230, 159, 0), (90, 30, 30)
+_CLEAR = (255, 255, 255)  # the background in a legend
 _MAX_LEGEND = 24  # with more classes than this, the legend has only those that occur
 
 # Pixels.
+_BOX, _SMALL_BOX = 480, 360  # longer side of a picture with a table beside it, and of one of five
 _GAP = 20  # between pictures
 _LINE = 27  # height of a line of text
 _TABLE_WIDTH = 400
@@ -68,23 +71,20 @@ def plot_predictions(
     SegtoolError
         The picture is too large to draw or could not be written, or matplotlib is not installed.
     """
-    palette, drawn = _palette(classes), drawable_names(classes.names)
+    palette, drawn = default_palette(len(classes.names)), drawable_names(classes.names)
+    swatches = swatch_colors(palette, classes)
     tables = [table_rows(*maps, classes) for maps in zip(truths, predictions, strict=True)]
     rows = [
         _Row(
-            [
-                gray_to_rgb(images[at]),
-                color_labels(predictions[at], palette, ignore_id=None),
-                color_labels(truths[at], palette, ignore_id=classes.ignore_id),
-            ],
+            _panels(images[at], [predictions[at], truths[at]], palette, classes, box=_BOX),
             title=names[at] if names is not None else "",
-            table=[_line(row, palette, drawn) for row in table],
+            table=[_line(row, swatches, drawn) for row in table],
         )
         for at, table in enumerate(tables)
     ]
     present = sorted({row.class_id for table in tables for row in table if row.class_id is not None})
     many, ignored = len(palette) > _MAX_LEGEND, bool((truths == classes.ignore_id).any())
-    legend = [(drawn[index], palette[index]) for index in (present if many else range(len(palette)))]
+    legend = [(drawn[index], swatches[index]) for index in (present if many else range(len(palette)))]
     parts = ["The table lists the classes in the truth or the prediction of the image"]
     parts += ["ignored pixels do not count"] if ignored else []
     parts += [f"{len(present)} of {len(palette)} classes occur here"] if many else []
@@ -93,7 +93,7 @@ def plot_predictions(
         "; ".join(parts) + ".",
     ]
     legend += [("ignored", IGNORED_COLOR)] if ignored else []
-    _draw(rows, path, ("Image", "Prediction", "Truth"), box=480, heading=(title, notes, legend))
+    _draw(rows, path, ("Image", "Prediction", "Truth"), box=_BOX, heading=(title, notes, legend))
 
 
 class TableRow(NamedTuple):
@@ -136,13 +136,11 @@ def plot_differences(
     `predictions` are class ids (n, h, w) of two models, `names` those of the models, and `titles` are above the rows.
     All else is as for `plot_predictions`.
     """
-    palette = _palette(classes)
+    palette = default_palette(len(classes.names))
     rows = [
         _Row(
             [
-                gray_to_rgb(image),
-                color_labels(truth, palette, ignore_id=classes.ignore_id),
-                *(color_labels(each, palette, ignore_id=None) for each in labels),
+                *_panels(image, [truth, *labels], palette, classes, box=_SMALL_BOX),
                 who_is_right(truth, labels[0], labels[1], ignore_id=classes.ignore_id),
             ],
             title,
@@ -152,10 +150,10 @@ def plot_differences(
     legend = [("both are right", _BOTH), (f"only {names[0]} is", _FIRST), (f"only {names[1]} is", _SECOND)]
     legend += [("neither is", _NEITHER)] + ([("ignored", IGNORED_COLOR)] if classes.ignore_id is not None else [])
     if len(palette) <= _MAX_LEGEND:
-        legend += list(zip(drawable_names(classes.names), palette, strict=True))
+        legend += list(zip(drawable_names(classes.names), swatch_colors(palette, classes), strict=True))
     notes = ["Images with the most differing labels first; each picture has the size of the first model."]
     heading = (f"Where {names[0]} and {names[1]} differ", notes, legend)
-    _draw(rows, path, ("Image", "Truth", *names, "Who is right"), box=360, heading=heading)
+    _draw(rows, path, ("Image", "Truth", *names, "Who is right"), box=_SMALL_BOX, heading=heading)
 
 
 def who_is_right(
@@ -182,11 +180,29 @@ def gray_to_rgb(image: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def color_labels(labels: IntegerArray, palette: Sequence[Color], *, ignore_id: int | None) -> UInt8Array:
-    """Return the colours of class ids (h, w) as uint8 (h, w, 3); pixels of `ignore_id` are light grey."""
-    colors: UInt8Array = np.asarray([*palette, IGNORED_COLOR], dtype=np.uint8)
-    indices = labels if ignore_id is None else np.where(labels == ignore_id, len(palette), labels)
-    return np.take(colors, indices, axis=0)
+def overlay_of(
+    image: UInt8Array, labels: IntegerArray, palette: Sequence[Color], classes: Classes, *, times: int = 1
+) -> UInt8Array:
+    """Return class ids (h, w) over an image (h, w, C), enlarged by `times`, as uint8 (h * times, w * times, 3).
+
+    The background is left clear; pixels of the ignore id are light grey.
+    """
+    shown = labels if classes.ignore_id is None else np.where(labels == classes.ignore_id, len(palette), labels)
+    colors = [*palette, IGNORED_COLOR]
+    return overlay(enlarged(image, times), enlarged(shown, times), colors, background_id=classes.background_id)
+
+
+def swatch_colors(palette: Sequence[Color], classes: Classes) -> list[Color]:
+    """Return the colour of each class in a legend on white paper: that of an overlay, white for the background."""
+    return [_CLEAR if index == classes.background_id else color for index, color in enumerate(palette)]
+
+
+def _panels(
+    image: UInt8Array, labels: Sequence[IntegerArray], palette: Sequence[Color], classes: Classes, *, box: int
+) -> list[UInt8Array]:
+    """Return the image (h, w, C), and each label map over it, enlarged so that the outlines are thin lines."""
+    times = max(1, box // max(image.shape[:2]))
+    return [gray_to_rgb(image), *(overlay_of(image, each, palette, classes, times=times) for each in labels)]
 
 
 def _line(row: TableRow, palette: Sequence[Color], names: Sequence[str]) -> Line:
@@ -194,10 +210,6 @@ def _line(row: TableRow, palette: Sequence[Color], names: Sequence[str]) -> Line
     return (
         (None, row.name, *numbers) if row.class_id is None else (palette[row.class_id], names[row.class_id], *numbers)
     )
-
-
-def _palette(classes: Classes) -> Sequence[Color]:
-    return default_palette(len(classes.names), background_id=classes.background_id)
 
 
 def _draw(

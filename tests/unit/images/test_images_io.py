@@ -23,7 +23,7 @@ from segtool.images.image_io import (
     to_channels,
     write_labels,
 )
-from segtool.images.pictures import colorize, overlay, write_color, write_image, write_overlay
+from segtool.images.pictures import colorize, write_color, write_image
 from segtool.images.pixels import resize_image
 
 GREY = np.arange(64 * 84, dtype=np.uint16).reshape(64, 84)
@@ -385,21 +385,6 @@ class TestPictures:
         labels = np.array([[0, 1, 255]], np.uint8)
         np.testing.assert_array_equal(colorize(labels, self.PALETTE), [[(10, 20, 30), (200, 100, 0), (255, 255, 255)]])
 
-    def test_overlay_blends_all_but_the_background(self) -> None:
-        image = np.full((1, 2, 1), 100, np.uint8)
-        labels = np.array([[0, 1]])
-        result = overlay(image, labels, self.PALETTE, alpha=0.25, background_id=0)
-        np.testing.assert_array_equal(result, [[(100, 100, 100), (125, 100, 75)]])
-        assert result.dtype == np.uint8
-
-    def test_overlay_without_a_background(self) -> None:
-        result = overlay(np.full((1, 1), 100, np.uint8), np.array([[0]]), self.PALETTE)
-        np.testing.assert_array_equal(result, [[(55, 60, 65)]])
-
-    def test_overlay_of_another_size_is_refused(self) -> None:
-        with pytest.raises(DataError, match="same size"):
-            overlay(COLOUR, GREY8[:10], self.PALETTE)
-
     @pytest.mark.parametrize("size", [(1, 1), (3, 500), (1100, 700)])
     @pytest.mark.parametrize("channels", [1, 3])
     def test_written_by_bands_they_are_the_same(self, tmp_path: Path, size: tuple[int, int], channels: int) -> None:
@@ -415,11 +400,6 @@ class TestPictures:
         for name, pixels in expected.items():
             found = read_image(tmp_path / f"{name}.png", channels=pixels.shape[2])
             np.testing.assert_array_equal(found, pixels)
-
-    def test_a_picture_that_cannot_be_made_leaves_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="same size"):
-            write_overlay(tmp_path / "a.png", COLOUR, GREY8[:10], self.PALETTE, names=["a", "b"])
-        assert list(tmp_path.iterdir()) == []
 
     def test_to_channels_leaves_what_fits(self) -> None:
         assert to_channels(COLOUR, 3) is COLOUR

@@ -8,16 +8,24 @@ import pytest
 from PIL import Image
 
 from segtool.contract import default_palette
+from segtool.data.classes import Classes
 from segtool.report.page.images import panel
-from segtool.report.pictures import IGNORED_COLOR, color_labels, gray_to_rgb
+from segtool.report.pictures import IGNORED_COLOR, gray_to_rgb, overlay_of
 from segtool.report.style import drawable_names
 
 
-def test_labels_have_the_colours_of_their_classes_and_ignored_pixels_grey():
-    palette = default_palette(3)
-    colored = color_labels(np.array([[0, 2], [255, 1]], np.uint8), palette, ignore_id=255)
-    assert colored.dtype == np.uint8
-    np.testing.assert_array_equal(colored, [[palette[0], palette[2]], [IGNORED_COLOR, palette[1]]])
+def test_the_background_is_clear_and_ignored_pixels_are_light_grey():
+    palette, classes = default_palette(3), Classes(("a", "b", "c"), 1, 255)
+    image = np.full((20, 40, 3), (10, 20, 30), np.uint8)
+    labels = np.repeat(np.array([0, 1, 2, 255], np.uint8), 10)[None].repeat(20, 0)
+    shown = overlay_of(image, labels, palette, classes)
+    assert shown.dtype == np.uint8
+    assert (shown[:, 10:20] == image[:, 10:20]).all()
+    for column, color in ((9, palette[0]), (20, palette[2]), (29, palette[2]), (30, IGNORED_COLOR)):
+        assert (shown[:, column] == color).all()
+    veil = shown[5, 35].astype(int)
+    assert veil.min() > 100 and np.ptp(veil) < 10
+    np.testing.assert_array_equal(overlay_of(image, labels, palette, classes, times=3).shape, (60, 120, 3))
 
 
 def decoded(shown):
@@ -61,3 +69,18 @@ def test_a_picture_in_the_page_loses_nothing(colors):
     mode, found = decoded(panel("image", "noise", pixels))
     assert mode == ("P" if colors <= 256 else "RGB")
     np.testing.assert_array_equal(found, pixels)
+
+
+def test_a_photograph_in_the_page_is_small_and_nearly_the_same():
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((384, 288))
+    pixels = np.clip(np.asarray(smooth) + rng.normal(0, 6, (288, 384, 3)), 0, 255).astype(np.uint8)
+    pixels[100:200, 100:103] = (255, 0, 60)  # an outline
+    shown = panel("image", "a photograph", pixels)
+    kind, _, text = shown["data"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert len(text) < 384 * 288
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        found = np.asarray(image).astype(int)
+    assert np.abs(found - pixels).mean() < 6
+    assert np.abs(found[100:200, 101] - (255, 0, 60)).mean() < 8

@@ -11,6 +11,7 @@ from PIL import Image
 from segtool.contract import default_palette
 from segtool.data.classes import Classes
 from segtool.errors import DataError, MissingExtraError, OutputWriteError
+from segtool.images.overlay import overlay
 from segtool.report import plot_confusion, plot_curves, plot_differences, plot_predictions
 from segtool.report.model_charts import sensitivity_chart
 from segtool.report.style import new_figure, set_log, style, to_svg
@@ -95,17 +96,31 @@ def share_of(picture, color):
     return (picture == color).all(axis=2).mean()
 
 
-def test_the_prediction_and_the_truth_are_drawn_in_the_colours_of_their_classes(tmp_path):
+def test_the_prediction_and_the_truth_are_drawn_over_the_image(tmp_path):
     images = np.full((1, 48, 48, 1), 77, np.uint8)
     truths, predictions = np.full((1, 48, 48), 1), np.full((1, 48, 48), 2)
     plot_predictions(images, truths, predictions, tmp_path / "p.png", classes=Classes(("a", "b", "c"), 0), title="t")
     picture = opened(tmp_path / "p.png")
-    palette = default_palette(3, background_id=0)
-    shares = [share_of(picture, color) for color in ((77, 77, 77), palette[2], palette[1])]
+    predicted, true = (overlay(images[0], each[0], default_palette(3))[0, 0] for each in (predictions, truths))
+    shares = [share_of(picture, color) for color in ((77, 77, 77), predicted, true)]
     assert min(shares) > 0.1  # three panels of the same size, each whole
     assert max(shares) < 1.2 * min(shares)
-    columns = [np.flatnonzero((picture == color).all(axis=2).sum(axis=0) > 100).mean() for color in (77, palette[2])]
-    assert columns[0] < columns[1] < np.flatnonzero((picture == palette[1]).all(axis=2).sum(axis=0) > 100).mean()
+    columns = [
+        np.flatnonzero((picture == color).all(axis=2).sum(axis=0) > 100).mean() for color in (77, predicted, true)
+    ]
+    assert columns == sorted(columns)
+
+
+def test_a_class_without_neighbours_has_an_outline_and_the_background_has_none(tmp_path):
+    images, truths = np.full((1, 48, 48, 1), 77, np.uint8), np.zeros((1, 48, 48), np.uint8)
+    truths[:, 12:36, 12:36] = 1
+    plot_predictions(images, truths, truths, tmp_path / "p.png", classes=Classes(("a", "b"), 0), title="t")
+    picture = opened(tmp_path / "p.png")
+    color = default_palette(2)[1]
+    edges = (picture == color).all(axis=2)
+    # Two squares of 24 pixels, ten times as large: their sides are lines of one pixel, on at most two rows.
+    assert 2 <= (edges.sum(axis=1) >= 2 * 240).sum() <= 4
+    assert share_of(picture, (77, 77, 77)) > 0.25 * share_of(picture, (255, 255, 255))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The images of a report: image, truth, prediction and difference as embedded PNG, each with a text alternative."""
+"""The images of a report: image, truth, prediction and difference as PNG or JPEG, each with a text alternative."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from PIL import Image
 from segtool.array_types import BoolArray, Int64Array, IntegerArray, UInt8Array
 from segtool.data.base import Dataset
 from segtool.images.image_io import resize_labels
+from segtool.images.overlay import enlargement
 from segtool.metrics import confusion_matrix
 from segtool.report.page.models import Model
 from segtool.report.page.pairs import largest_confusions
-from segtool.report.pictures import color_labels, gray_to_rgb, labels_of
+from segtool.report.pictures import gray_to_rgb, labels_of, overlay_of
 
 Facts = Mapping[str, Any]
 Layer = tuple[BoolArray, tuple[int, int, int]]
@@ -33,6 +34,7 @@ DIFFERENCES = {
 }
 _DIM = 0.35
 _LONGEST = 384  # largest side in pixels; larger images are shrunk
+_LARGEST_PNG = 50_000  # bytes; photographs above it are a third as large as JPEG
 
 
 def example_of(model: Model, facts: Facts) -> Example:
@@ -42,8 +44,8 @@ def example_of(model: Model, facts: Facts) -> Example:
     words = _in_words(confusion_matrix(truth, labels, data.num_classes, ignore_id=data.ignore_id), data)
     panels = [
         _image_panel(data, index),
-        _labels_panel("truth", truth, model),
-        _labels_panel("prediction", labels, model),
+        _labels_panel("truth", truth, model, index),
+        _labels_panel("prediction", labels, model, index),
         panel("difference", words, _on(data.image(index), _wrong(truth, labels, data))),
     ]
     return {"panels": panels, "facts": facts}
@@ -56,8 +58,8 @@ def change_of(float32: Model, int8: Model, facts: Facts) -> Example:
     words = _in_words(confusion_matrix(first, second, data.num_classes), data, verb="became")
     panels = [
         _image_panel(data, index),
-        _labels_panel("FP32", first, int8),
-        _labels_panel("INT8", second, int8),
+        _labels_panel("FP32", first, int8, index),
+        _labels_panel("INT8", second, int8, index),
         panel("changed", words, _on(data.image(index), [(first != second, CONFUSED)])),
     ]
     return {"panels": panels, "facts": facts}
@@ -67,17 +69,24 @@ def panel(heading: str, words: str, pixels: UInt8Array) -> dict[str, Any]:
     """Return a picture uint8 (h, w, 3) for the page: heading (one word), alternative (text), data URI, width, height.
 
     A large picture is shrunk by averaging, so that thin classes stay visible. Up to 256 colours are stored losslessly
-    as a palette.
+    as a palette. A photograph becomes a JPEG with all its colour where a PNG would be large.
     """
     image = Image.fromarray(pixels)
     image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
     width, height = image.size
     if image.getcolors(256) is not None:
         image = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    data = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    kind, packed = "png", _packed(image, "PNG", optimize=True)
+    if image.mode == "RGB" and len(packed) > _LARGEST_PNG:
+        kind, packed = "jpeg", _packed(image, "JPEG", quality=92, subsampling=0)
+    data = f"data:image/{kind};base64,{base64.b64encode(packed).decode('ascii')}"
     return {"heading": heading, "alternative": f"{heading}: {words}", "data": data, "width": width, "height": height}
+
+
+def _packed(image: Image.Image, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
 
 
 def _labels_at(model: Model, index: int) -> IntegerArray:
@@ -111,12 +120,13 @@ def _on(image: UInt8Array, layers: Sequence[Layer]) -> UInt8Array:
     return shown
 
 
-def _labels_panel(heading: str, labels: IntegerArray, model: Model) -> dict[str, Any]:
+def _labels_panel(heading: str, labels: IntegerArray, model: Model, index: int) -> dict[str, Any]:
     data, palette = model.selection.data, model.predictor.contract.palette
     present = [int(value) for value in np.unique(labels) if value not in (data.background_id, data.ignore_id)]
     names = ", ".join(data.class_names[value] for value in present)
     words = f"classes {names}" if names else "only background"
-    return panel(heading, words, color_labels(labels, palette, ignore_id=data.ignore_id))
+    times = enlargement(labels.shape)
+    return panel(heading, words, overlay_of(data.image(index), labels, palette, data.classes, times=times))
 
 
 def _image_panel(data: Dataset, index: int) -> dict[str, Any]:
