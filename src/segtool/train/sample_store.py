@@ -19,13 +19,14 @@ from segtool.images.pixels import resize_image
 from segtool.machine.memory import available_memory
 from segtool.machine.processors import available_cpus
 from segtool.train.class_balance import count_classes
-from segtool.train.recent_samples import RecentSamples, Sample
+from segtool.train.recent_arrays import RecentArrays
 
 MEMORY_SHARE = 1 / 3
 """Of the available memory, for the samples; the network's activations need the rest."""
 _UNKNOWN_MEMORY = 2**32  # bytes, if the system does not report it
 _RECENT_SHARE = 1 / 2  # of the budget, for the samples that were decoded last
 _MOST_THREADS = 8  # of the first pass; each holds a decoded sample
+Sample = tuple[UInt8Array, IntegerArray]
 Indices = Sequence[int] | IndexArray
 Item = TypeVar("Item")
 Array = TypeVar("Array", bound=npt.NDArray[Any])
@@ -64,7 +65,7 @@ class SampleStore:
         self._images: dict[int, UInt8Array] = {}
         self._labels: dict[int, IntegerArray | _Packed] = {}
         self._counts: dict[int, Int64Array] = {}
-        self._recent = RecentSamples(budget - self._room, self._recent_bytes)
+        self._recent = RecentArrays(budget - self._room)
         self._is_direct = not data.decodes and size in (None, data.image_size)
 
     def size(self, index: int) -> Size:
@@ -88,14 +89,14 @@ class SampleStore:
         if self._is_direct:
             return self.data.image(index)
         kept = self._images.get(index)
-        return self._recent.get(index, self._make)[0] if kept is None else kept
+        return self._recent.get(("image", index), self._decoded_image) if kept is None else kept
 
     def label(self, index: int) -> IntegerArray:
         """Return a label map (H, W)."""
         if self._is_direct:
             return self.data.label(index)
         kept = self._labels.get(index)
-        return kept if isinstance(kept, np.ndarray) else self._recent.get(index, self._make)[1]
+        return kept if isinstance(kept, np.ndarray) else self._recent.get(("label", index), self._unpacked_label)
 
     def images(self, indices: Indices) -> StoredSequence[UInt8Array]:
         """Return the images of some samples as a sequence."""
@@ -112,10 +113,6 @@ class SampleStore:
     def _bytes(self, index: int) -> int:
         height, width = self.size(index)
         return height * width * (self.data.channels + self._label_bytes)
-
-    def _recent_bytes(self, index: int) -> int:
-        height, width = self.size(index)
-        return height * width * self._label_bytes if index in self._images else self._bytes(index)
 
     def _read_in_order(self) -> Iterator[Sample]:
         """Yield the decoded image and label map of each index, and keep what is wanted of them."""
@@ -148,14 +145,12 @@ class SampleStore:
         """Return the bytes that the labels will need that are not read yet, if they are as large as this one."""
         return like * (len(self._wanted) - len(self._counts)) if self._compressed else 0
 
-    def _make(self, index: int) -> Sample:
-        """Return a sample that is not kept, or not kept as two arrays."""
-        image, label = self._images.get(index), self._labels.get(index)
-        if isinstance(label, _Packed):
-            label = label.array()
-        if image is None:
-            image = self._scaled(self.data.image(index))
-        return image, self._scaled_label(self.data.label(index)) if label is None else label
+    def _decoded_image(self, index: int) -> UInt8Array:
+        return self._scaled(self.data.image(index))
+
+    def _unpacked_label(self, index: int) -> IntegerArray:
+        packed = self._labels.get(index)
+        return packed.array() if isinstance(packed, _Packed) else self._scaled_label(self.data.label(index))
 
     def _scaled(self, image: UInt8Array) -> UInt8Array:
         return image if self._size is None else resize_image(image, *self._size)
