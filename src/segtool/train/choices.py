@@ -14,10 +14,10 @@ from segtool.train.options import AUTO, TrainOptions
 PHOTO_SIDE = 128
 """Images whose shorter side has this median length in pixels, or more, get the network for photographs."""
 
-MOST_PIXELS = 1_500_000
+MOST_PIXELS = 800_000
 """Images with more pixels (the median) are resized, unless the user gives --size or --crop."""
 
-RESIZED_PIXELS = 800_000
+RESIZED_PIXELS = 500_000
 """The number of pixels that they are resized to."""
 
 MULTIPLE = 32
