@@ -1,8 +1,8 @@
 """What re-estimated statistics of normalizations give, for few and many images: results/normalization.json.
 
 `python benchmarks/normalization.py CAMVID M2NIST` trains fcn8-edge with the recipe `standard` for 5 epochs on 40 and
-367 photographs of CamVid at 180 x 240, and on 3,200 images of M2NIST. Each epoch is scored twice on the validation images:
-with the moving averages of the training, and with the statistics that `segtool train` estimates anew.
+367 photographs of CamVid at 180 x 240, and on 3,200 images of M2NIST. Each epoch is scored twice on the validation
+images: with the moving averages of the training, and with the statistics that `segtool train` estimates anew.
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ MOST_PIXELS = 800_000
 RESIZED_PIXELS = 500_000
 """The number of pixels that they are resized to."""
 
+STEP_BYTES = 3000
+"""Memory of a training step of fcn8-lite for each pixel of its batch; a step of 8 x 256 x 320 pixels took 1.9 GB."""
+
 MULTIPLE = 32
 """Sizes that are not those of the images are multiples of it: the network pads others."""
 
@@ -79,6 +82,23 @@ def training_crop(size: Size, pixels: int) -> Size:
     """Return the size of training crops with about so many pixels, in the shape of the images, not above `size`."""
     height, width = of_pixels(pixels, size[0] / size[1])
     return min(height, size[0]), min(width, size[1])
+
+
+def affordable_batch(batch_size: int, pixels: int, memory: int | None) -> int:
+    """Return the batch size, halved until a step fits into half of the available memory.
+
+    Parameters
+    ----------
+    batch_size
+        Images per step that the recipe asks for.
+    pixels
+        Pixels of an image or crop.
+    memory
+        Available memory in bytes; None if unknown.
+    """
+    while memory is not None and batch_size > 1 and batch_size * pixels * STEP_BYTES > memory / 2:
+        batch_size //= 2
+    return batch_size
 
 
 def _rounded(length: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -17,11 +17,12 @@ from segtool.data.base import Dataset, show_size
 from segtool.data.loading import is_generated, load_dataset
 from segtool.data.split import Split, require_labelled, training_split
 from segtool.errors import DataError, TrainingError
+from segtool.machine.memory import available_memory
 from segtool.train.architectures import WITH_ENCODER, build
 from segtool.train.architectures.encoders import DEFAULT, Weights
 from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far
 from segtool.train.callbacks import make_deterministic
-from segtool.train.choices import choose, common_size, training_crop
+from segtool.train.choices import affordable_batch, choose, common_size, training_crop
 from segtool.train.class_balance import class_weights
 from segtool.train.crops import crops_in
 from segtool.train.device import Device, choose_device
@@ -102,6 +103,7 @@ def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
     size = _crop_size(options.crop, data) if options.crop else options.size or common_size(data.sizes())
     crop = options.crop or (training_crop(size, recipe.crop_pixels) if recipe.crop_pixels else None)
     _check_augmentations(options, recipe, data, crop or size)
+    recipe, reasons = _with_affordable_batch(options, recipe, crop or size)
     weights = {} if resumed else read_weights(*_start(options))
     device = choose_device(options.device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
@@ -121,7 +123,7 @@ def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
         store=store,
         size=size,
         crop=crop,
-        reasons=choices.reasons,
+        reasons=(*choices.reasons, *reasons),
         weights=weights,
         device=device,
         precision=precision,
@@ -181,6 +183,20 @@ def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
             show_size(crop),
         )
     return crop
+
+
+def _with_affordable_batch(
+    options: TrainOptions, recipe: Recipe, size: tuple[int, int]
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe with a smaller batch if the memory needs it and the user chose none, and the reason."""
+    if options.batch_size is not None or options.arch not in WITH_ENCODER:
+        return recipe, ()
+    memory = available_memory()
+    batch_size = affordable_batch(recipe.batch_size, size[0] * size[1], memory)
+    if memory is None or batch_size == recipe.batch_size:
+        return recipe, ()
+    reason = f"batches of {batch_size} in place of {recipe.batch_size}, for {memory / 1e9:.1f} GB of free memory"
+    return replace(recipe, batch_size=batch_size), (reason,)
 
 
 def _start(options: TrainOptions) -> tuple[str, str | None]:

@@ -101,7 +101,9 @@ def resume(
     folder = open_run_folder(path)
     info = folder.read_info()
     _refuse_other_options(folder, info, expected or {})
-    options = TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]})
+    options = TrainOptions.from_dict(
+        {**info["config"], "precision": info["precision"]["name"], "batch_size": info["batch_size"]}
+    )
     plan = make_plan(options, resumed=True)
     with folder.lock() if plan.device.cluster.is_chief else nullcontext():
         if recipe_values(plan.recipe) != info["recipe_values"]:
