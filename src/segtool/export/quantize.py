@@ -79,6 +79,8 @@ class Calibrated:
         The integers to use.
     images, fingerprint, strength, calibration
         As in `Quantized`.
+    corrected
+        Whether biases are corrected; not those that were trained in INT8.
     """
 
     model: onnx.ModelProto
@@ -92,6 +94,7 @@ class Calibrated:
     fingerprint: str
     strength: float
     calibration: str
+    corrected: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Quantized:
     strength
         How strongly channels were equalized, 0..1.
     calibration
-        The method of the ranges, one of `CALIBRATIONS` other than "auto".
+        The method of the ranges, one of `CALIBRATIONS` other than "auto", or "trained" (`segtool.export.trained`).
     agreement
         Share of pixels, 0..1, of a few calibration images with the float model's label.
     """
@@ -247,6 +250,8 @@ def sensitivities(calibrated: Calibrated, *, progress: Progress | None = None) -
 def _in_int8(calibrated: Calibrated, kept: frozenset[str], *, progress: Progress | None = None) -> onnx.ModelProto:
     """Return the INT8 model with corrected biases."""
     int8 = insert_qdq(calibrated.model, calibrated.ranges, integers=calibrated.integers, keep_float=kept)
+    if not calibrated.corrected:
+        return int8
     return correct_biases(int8, calibrated.means, calibrated.few, progress=progress)
 
 

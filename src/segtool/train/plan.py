@@ -26,6 +26,7 @@ from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
 from segtool.train.multi_worker import strategy_of
 from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
+from segtool.train.qat import Start
 from segtool.train.recipes import Recipe, recipe_values, resolve_recipe
 
 SCHEMA_VERSION = 1
@@ -37,7 +38,7 @@ class Plan:
     """Everything that a training needs.
 
     `recipe` includes the values of the options. `size` is (height, width) of the network's input in pixels.
-    `class_weights` are K numbers; None for 1 each.
+    `class_weights` are K numbers; None for 1 each. `start` is what a quantization-aware training begins with.
     """
 
     options: TrainOptions
@@ -49,6 +50,7 @@ class Plan:
     precision: Precision
     class_weights: list[float] | None
     teacher: Teacher | None
+    start: Start | None = None
 
     @property
     def epochs(self) -> int:
@@ -61,8 +63,15 @@ class Plan:
         return self.recipe.batch_size
 
 
-def make_plan(options: TrainOptions) -> Plan:
+def make_plan(options: TrainOptions, *, start: Start | None = None) -> Plan:
     """Load and split the data, and choose size, device and precision.
+
+    Parameters
+    ----------
+    options
+        The options of the training.
+    start
+        What a quantization-aware training begins with; None for a new network.
 
     Raises
     ------
@@ -102,6 +111,7 @@ def make_plan(options: TrainOptions) -> Plan:
             recipe.class_weights, (data.label(int(index)) for index in parts.train), num_classes=data.num_classes
         ),
         teacher=_teacher(options, data, size),
+        start=start,
     )
 
 
@@ -196,7 +206,7 @@ def build_network(plan: Plan) -> keras.Model:
 def describe_plan(plan: Plan) -> dict[str, Any]:
     """Return the content of run.json: enough to describe, repeat and resume the run."""
     data, options = plan.data, plan.options
-    parameters = int(build_network(plan).count_params())
+    network = plan.start.model if plan.start else build_network(plan)
     return {
         "schema_version": SCHEMA_VERSION,
         "segtool_version": segtool.__version__,
@@ -213,7 +223,8 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "seed": options.seed,
         "val_split": options.val_split,
         "test_split": options.test_split,
-        "parameters": parameters,
+        "qat": plan.start.describe() if plan.start else None,
+        "parameters": int(network.count_params()),
         "data": {
             "spec": options.data,
             "fingerprint": data.fingerprint(),

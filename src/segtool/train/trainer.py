@@ -14,6 +14,8 @@ import keras
 from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
+from segtool.models.fake_quantization import fake_quantized
+from segtool.models.quantization import read_quantization
 from segtool.train import faster
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
@@ -28,6 +30,7 @@ from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_sco
 from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
+from segtool.train.qat import Start, resume_start
 from segtool.train.recipes import recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 from segtool.train.validation import ValidationSet
@@ -36,6 +39,7 @@ from segtool.train.validation import ValidationSet
 def train(
     options: TrainOptions,
     *,
+    start: Start | None = None,
     out: str | Path | None = None,
     latest: bool = True,
     listener: TrainListener | None = None,
@@ -47,6 +51,8 @@ def train(
     ----------
     options
         The network, the data and the training options.
+    start
+        What a quantization-aware training begins with (`segtool.qat`); None for a new network.
     out
         The run folder; None for runs/<arch>-<date>-<time>.
     latest
@@ -61,7 +67,7 @@ def train(
     SegtoolError
         The data, the device, the options or the output cannot be used.
     """
-    plan = make_plan(options)
+    plan = make_plan(options, start=start)
     if not plan.device.cluster.is_chief:
         return _follow(plan)
     description = describe_plan(plan)
@@ -99,7 +105,9 @@ def resume(
     folder = open_run_folder(path)
     info = folder.read_info()
     _refuse_other_options(folder, info, expected or {})
-    plan = make_plan(TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]}))
+    start = resume_start(info["qat"]) if info.get("qat") else None
+    options = TrainOptions.from_dict({**info["config"], "precision": info["precision"]["name"]})
+    plan = make_plan(options, start=start)
     with folder.lock() if plan.device.cluster.is_chief else nullcontext():
         if recipe_values(plan.recipe) != info["recipe_values"]:
             raise TrainingError(
@@ -179,7 +187,10 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            network = faster.faster_network(build_network(plan), plan.device)
+            if plan.start:
+                network = fake_quantized(plan.start.model, plan.start.quantization)
+            else:
+                network = faster.faster_network(build_network(plan), plan.device)
             model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
             model.compile(
                 optimizer=faster.faster_optimizer(_optimizer(plan), plan.device),
@@ -188,7 +199,7 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
                 steps_per_execution=_steps_a_call(plan),
             )
         keras.config.set_dtype_policy("float32")
-        return model, build_network(plan)
+        return model, plan.start.model if plan.start else build_network(plan)
     finally:
         keras.config.set_dtype_policy(previous)
 
@@ -243,6 +254,8 @@ def _validation_set(plan: Plan, indices: Any) -> ValidationSet:
 def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:
     """Score the best model in float32, draw the pictures, mark the run as complete."""
     best = load_keras_file(folder.model)
+    if quantization := read_quantization(folder.path):
+        best = fake_quantized(best, quantization)
     metrics: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "best_epoch": progress.best_epoch}
     metrics["val"] = validation.score(best)[0].to_dict()
     if len(plan.split.test):
