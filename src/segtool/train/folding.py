@@ -186,5 +186,4 @@ def _alive(layer: Any, inputs: Any, outputs: Any) -> Array:
 def _alive_taps(length: int, made: int, taps: int, stride: int, dilation: int) -> npt.NDArray[np.bool_]:
     padding = max((made - 1) * stride + (taps - 1) * dilation + 1 - length, 0) // 2
     positions = np.arange(made)[:, None] * stride + np.arange(taps) * dilation - padding
-    met: npt.NDArray[np.bool_] = ((positions >= 0) & (positions < length)).any(0)
-    return met
+    return np.asarray(((positions >= 0) & (positions < length)).any(0))

@@ -1,7 +1,7 @@
 """Which layers of a Keras network make the values that INT8 rounds: found by the values themselves.
 
 The graph was rewritten: values were renamed, moved, laid out in blocks and filled up with channels of zeros. Their
-extremes, their sum of absolute numbers and their norm, all over a few images, are those of the layer's output still, and
+extremes, their sum of absolute numbers and their norm over a few images are still those of the output of the layer, and
 no other value of the network has the same four within a thousandth.
 """
 
