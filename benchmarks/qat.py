@@ -1,9 +1,9 @@
 """What quantization-aware training recovers: results/qat.json.
 
-`python benchmarks/qat.py RUN ... [--keras FILE --data SPEC] [--presets vnni,x86] [--epochs 2]` exports each run in INT8
-by calibration, trains it further with `--qat`, and exports that. All scores are on the run's validation images, on which
-the best epoch of the training is chosen too. `--keras` names a network without a run, and `--data` what it was trained
-on. Rows are added to those of the file.
+`python benchmarks/qat.py RUN ... [--keras FILE --data SPEC] [--presets vnni,x86] [--epochs 2]` exports each run in
+INT8 by calibration, trains it further with `--qat`, and exports that. All scores are on the run's validation images, on
+which the best epoch of the training is chosen too. `--keras` names a network without a run, and `--data` what it was
+trained on. Rows are added to those of the file.
 """
 
 from __future__ import annotations
