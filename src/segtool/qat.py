@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+
+from segtool.errors import TrainingError
 from segtool.export.trained import begin_quantization
 from segtool.models.resolve import read_run
 from segtool.train.callbacks import TrainListener
@@ -41,6 +44,10 @@ def train_quantized(
     SegtoolError
         The run, the options or the data cannot be used, or INT8 computes layers that cannot be trained so.
     """
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise TrainingError(
+            f"--qat needs the exporter, which runs on TensorFlow, and KERAS_BACKEND is {backend}; unset it."
+        )
     options = qat_options(run, given or {})
     model, sha256 = open_folded(run)
     quantization = begin_quantization(read_run(run), model, data=options.data, preset=preset)

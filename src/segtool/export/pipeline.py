@@ -109,7 +109,7 @@ def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progre
 
 
 def _trained(found: ModelSource, raw: Raw, options: ExportOptions) -> Trained | None:
-    """Return the scales that were trained with a network; refuse options that would be ignored or undo them."""
+    """Return the scales that were trained with a network; refuse options that would undo them or be ignored."""
     quantization = read_quantization(found.run.path) if found.run and options.quantize else None
     if quantization is None or not isinstance(raw, KerasNetwork):
         return None
@@ -122,6 +122,12 @@ def _trained(found: ModelSource, raw: Raw, options: ExportOptions) -> Trained | 
         raise ExportError(
             f"{found.path} was trained with --qat, and INT8 takes the scales of that training, so {wrong[0]} cannot be "
             f"used; leave it out, or export the run that --qat began with."
+        )
+    if options.preset != "auto" and preset_for(options.preset).largest_weight != quantization.largest_weight:
+        raise ExportError(
+            f"{found.path} was trained with --qat for the preset {quantization.preset} (integers up to "
+            f"{quantization.largest_weight}), and --preset {options.preset} has others; leave --preset out, or train "
+            f"again with `segtool train --qat RUN --preset {options.preset}`."
         )
     return Trained(raw.model, quantization)
 

@@ -163,7 +163,7 @@ def calibrate_for(
     few, images, fingerprint = _looked_at(batches())
     labels = tuple(run_labels(model, iter(few)))
     channels = channel_ranges(model, iter(few))
-    integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127, preset.matrix_products)
+    integers = Integers(preset.signed_activations, preset.largest_weight, preset.matrix_products)
     strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
     rewrites = INT8_REWRITES if preset.signed_activations else (*PADDING_REWRITES, *INT8_REWRITES)
     methods = AUTOMATIC if calibration == "auto" else (calibration,)

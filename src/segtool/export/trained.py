@@ -14,7 +14,6 @@ import onnx
 
 from segtool.array_types import UInt8Array
 from segtool.contract import ModelContract
-from segtool.errors import ExportError
 from segtool.export.data import ExportData, images_at_once, open_data
 from segtool.export.heads import with_head
 from segtool.export.int8.places import Place, find_places
@@ -85,19 +84,8 @@ def trained_calibration(trained: Trained, calibrated: Calibrated, before: onnx.M
         Of the same network, not equalized.
     before
         The graph that `calibrated` was made of.
-
-    Raises
-    ------
-    ExportError
-        The weights were trained for other integers.
     """
     quantization = trained.quantization
-    if quantization.largest_weight != calibrated.integers.largest_weight:
-        raise ExportError(
-            f"The weights were trained for the preset {quantization.preset} (integers up to "
-            f"{quantization.largest_weight}), and another one was asked for; leave --preset out, or train again with "
-            "`segtool train --qat RUN --preset NAME`."
-        )
     _, places = find_places(trained.model, calibrated.model, before, _few(calibrated))
     by_layer = {layer: item for item in quantization.activations for layer in item.layers}
     ranges, used = dict(calibrated.ranges), set()
