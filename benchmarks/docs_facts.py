@@ -29,12 +29,14 @@ def presets() -> str:
 
 def gates() -> str:
     """Return what each gate asks for, with its limits."""
-    from segtool.export.gates import MAX_DIFFERENCE, MIN_AGREEMENT
+    from segtool.export.gates import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_TRAINED_AGREEMENT
     from segtool.export.options import ExportOptions
 
     rows = [
         ("parity", "the trained network with the exported graph, on real images, one at a time and as one batch",
          f"probabilities within {MAX_DIFFERENCE:g}, {MIN_AGREEMENT:.2%} of the labels equal"),
+        ("trained", "INT8 with the network as `train --qat` trained it, on real images",
+         f"{MIN_TRAINED_AGREEMENT:.1%} of the labels equal"),
         ("accuracy", "INT8 with FP32, on all validation images",
          f"at most {ExportOptions().max_drop:g} points of foreground mean IoU lost (`--max-drop`)"),
         ("speed", "INT8 with FP32, one image, interleaved, on this machine",

@@ -148,6 +148,23 @@ def _pruning() -> str:
     )
 
 
+def _qat() -> str:
+    result = _read("qat")
+    rows = [
+        "| network | preset | FP32 | INT8 by calibration | INT8 after `--qat` | training "
+        "| labels of the training kept % |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows += [
+        f"| {row['network']} | `{row['preset']}` | {100 * row['float32']:.2f} | {100 * row['int8']:.2f} | "
+        f"{100 * row['qat_int8']:.2f} | {row['epochs']} epochs of {row['train_images']} images | "
+        f"{100 * row['int8_labels_of_training']:.2f} |"
+        for row in result["rows"]
+    ]
+    note = "Mean IoU in percent without the background, on the validation images, on which the best epoch was chosen"
+    return "\n".join([*rows, "", f"{note} ({processor(result['machine'])}; `qat.json`)."])
+
+
 def _taken(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Return the limit of a row of pruning.json, the convolutions pruned, the work saved, and the time."""
     pruned = row["pruned"]
@@ -249,6 +266,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-speed": _int8_speed,
     "int8-engines": _int8_engines,
     "pruning": _pruning,
+    "qat": _qat,
     "onnx-networks": _onnx_networks,
     "foreign-engines": _foreign_engines,
     "input-scaling": _input_scaling,

@@ -12,10 +12,11 @@ import click
 from click.core import ParameterSource
 
 from segtool.cli.common import Command, arguments_as_given, emit_json, say, say_when_stopped
-from segtool.cli.extras import need_training
+from segtool.cli.extras import need_all, need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.cli.tables import emit_table
+from segtool.export.presets import PRESET_NAMES
 from segtool.text import counted, percent
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.architectures.encoders import DEFAULT, ENCODERS
@@ -102,6 +103,17 @@ from segtool.train.recipes import IMAGENET, NONE, RECIPES
     metavar="FRACTION",
     help="Fraction of the crops that are drawn around a random class of the image; shows rare classes more often.",
 )
+@click.option(
+    "--qat",
+    metavar="RUN",
+    help="Quantization-aware training: train the network of this run further, for a few epochs with a small learning "
+    "rate, while it rounds as its INT8 file will. Data, split and recipe are the run's, unless given.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(PRESET_NAMES),
+    help="With --qat: the processor of the INT8 file, as for segtool export.  [default: auto]",
+)
 @seed_option("Seed of the split, the weights, the order and the augmentation.")
 @click.option(
     "--device",
@@ -143,10 +155,11 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
       segtool train --augment shift:8,scale,brightness --loss combined
       segtool train --width 0.5 --teacher runs/large
       segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
+      segtool train --qat runs/latest
       segtool train --resume
     """
     request = _parse(ctx, resume=resume, out=out, as_json=as_json, options=options)
-    need_training()
+    need_all() if request.qat else need_training()
     _report(_run(request), as_json=request.as_json)
 
 
@@ -157,30 +170,42 @@ class Request:
     Attributes
     ----------
     options
-        The options of a new run; None to resume one.
+        The options of a new run; None to resume one, and with --qat.
     expected
-        For --resume: the values of the given options, under the names of `TrainOptions`.
+        For --resume and --qat: the values of the given options, under the names of `TrainOptions`.
     out
         The run folder; None for the default.
     as_json
         Whether the result is printed as JSON.
+    qat
+        The run whose network is trained further in fake quantization.
+    preset
+        The processor that its INT8 file is for.
     """
 
     options: TrainOptions | None
     expected: Mapping[str, Any]
     out: Path | None
     as_json: bool
+    qat: str | None = None
+    preset: str = "auto"
 
 
 def _parse(ctx: click.Context, *, resume: bool, out: Path | None, as_json: bool, options: Mapping[str, Any]) -> Request:
     """Return the request; refuse options that require another option, or exclude it."""
+    options = dict(options)
+    preset, source = options.pop("preset"), ParameterSource.COMMANDLINE
+    if preset is not None and (resume or options["qat"] is None):
+        raise click.UsageError("--preset is for a new training with --qat; add --qat RUN, or remove --preset.")
+    given = {name: options[name] for name in options if ctx.get_parameter_source(name) == source}
     if resume:
-        given = [name for name in options if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE]
-        return Request(options=None, expected={name: options[name] for name in given}, out=out, as_json=as_json)
+        return Request(options=None, expected=given, out=out, as_json=as_json)
     if options["temperature"] is not None and options["teacher"] is None:
         raise click.UsageError("--temperature needs --teacher; add --teacher RUN, or remove --temperature.")
     if options["rare_crops"] and options["crop"] is None:
         raise click.UsageError("--rare-crops needs --crop; add --crop HxW, or remove --rare-crops.")
+    if qat := given.pop("qat", None):
+        return Request(options=None, expected=given, out=out, as_json=as_json, qat=qat, preset=preset or "auto")
     if options["crop"] and options["size"]:
         raise click.UsageError("--size resizes the images and --crop keeps their scale; give one of them.")
     return Request(options=TrainOptions(**options), expected={}, out=out, as_json=as_json)
@@ -194,7 +219,18 @@ def _run(request: Request) -> TrainResult:
     live = LiveTraining()
     say_when_stopped(lambda: _stopped(live.finished, request))
     with live:
-        if request.options is None:
+        if request.qat:
+            from segtool.qat import train_quantized
+
+            result = train_quantized(
+                request.qat,
+                given=request.expected,
+                preset=request.preset,
+                out=request.out,
+                listener=live,
+                arguments=arguments_as_given(),
+            )
+        elif request.options is None:
             result = resume(request.out, expected=request.expected, listener=live)
         else:
             result = train(request.options, out=request.out, listener=live, arguments=arguments_as_given())
@@ -205,7 +241,7 @@ def _run(request: Request) -> TrainResult:
 def _stopped(epochs: int | None, request: Request) -> str:
     """Return the message for a training that was stopped after N epochs; None means before the first epoch."""
     if epochs is None:
-        unchanged = "no model was written" if request.options else "the run is unchanged"
+        unchanged = "no model was written" if request.options or request.qat else "the run is unchanged"
         return f"Stopped before the training began; {unchanged}."
     again = f"`segtool train --resume{f' --out {shlex.quote(str(request.out))}' if request.out else ''}`"
     if epochs == 0:

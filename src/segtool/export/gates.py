@@ -23,6 +23,7 @@ from segtool.machine.machine import machine_info
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
 MIN_AGREEMENT = 0.9999  # fraction of pixels with the same label
+MIN_TRAINED_AGREEMENT = 0.995  # the same, of INT8 and the network that was trained in fake quantization
 Verdict = Literal["faster", "no difference", "slower"]
 
 
@@ -59,6 +60,33 @@ class Parity:
             f"agree (needed {MIN_AGREEMENT:.2%})",
             "the file was not written, please report this network",
             final=not math.isfinite(self.max_difference),
+        )
+
+
+@dataclass(frozen=True)
+class TrainedAgreement:
+    """INT8 against the network that was trained in fake quantization, on real images.
+
+    Attributes
+    ----------
+    label_agreement
+        Fraction of pixels, 0..1, with the same label in both.
+    images
+        Number of images.
+    """
+
+    gate: ClassVar[GateName] = "trained"
+    label_agreement: float
+    images: int
+
+    def refusal(self) -> Refusal | None:
+        """Refuse labels of which fewer than 99.5 % agree."""
+        if self.label_agreement >= MIN_TRAINED_AGREEMENT:
+            return None
+        return Refusal(
+            f"Trained gate: {self.label_agreement:.4%} of the INT8 labels are those of the network as it was trained, "
+            f"in fake quantization (needed {MIN_TRAINED_AGREEMENT:.1%})",
+            "the INT8 file was not written: export the run that --qat began with, or use the FP32 file",
         )
 
 

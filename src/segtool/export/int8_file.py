@@ -27,8 +27,9 @@ from segtool.export.job import Job, measure
 from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.pruning import Pruned, prune
 from segtool.export.quantize import Calibrated, Quantized, calibrate_for, quantize, sensitivities
-from segtool.export.running import Batches, as_labels, onnx_runner, save
+from segtool.export.running import Batches, as_labels, keras_runner, onnx_runner, save
 from segtool.export.stamp import publish
+from segtool.export.trained import images_to_compare, trained_calibration
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ def export_int8(float32: Float32File, job: Job, target: Path) -> ModelContract:
         found, sensitive, kept = _accurate(float32, job)
         found = found.after(before)
     accuracy = _judge_accuracy(found, kept, job.options.waive)
-    figures = {**contract.gates, "accuracy": accuracy, "speed": _judge_speed(float32, found, job)}
+    trained = _judge_trained(found, job)
+    figures = {**contract.gates, **trained, "accuracy": accuracy, "speed": _judge_speed(float32, found, job)}
     if text := optimistic(accuracy):
         logger.warning(text)
     figures["speed"]["recommendation"] = recommend(figures).file
@@ -160,11 +162,9 @@ def _accurate(
     and did not help: none without `restore`.
     """
     job.stage("calibration")
-    calibrated = calibrate_for(
-        job.preset, float32.base, _batches(job), calibration=job.options.calibration, stages=job.progress
-    )
+    calibrated = _calibrated(float32, job)
     first = _candidate(float32, job, calibrated)
-    if not restore or _holds(first):
+    if not restore or job.trained or _holds(first):
         return first, {}, []
     sensitive = _sensitivities(calibrated, job)
     order, tried, best = list(sensitive), 0, first
@@ -189,6 +189,31 @@ def _accurate(
         "s" * (count == 1),
     )
     return best.after(tried), sensitive, order[:count]
+
+
+def _calibrated(float32: Float32File, job: Job) -> Calibrated:
+    """Return the calibration; with trained scales in place of its own, where the run has some."""
+    base, batches, stages = float32.base, _batches(job), job.progress
+    if job.trained is None:
+        return calibrate_for(job.preset, base, batches, calibration=job.options.calibration, stages=stages)
+    # What is inside of a layer of Keras, and so was not trained, has these ranges.
+    plain = calibrate_for(job.preset, base, batches, calibration="min-max", strengths=(0.0,), stages=stages)
+    return trained_calibration(job.trained, plain, base)
+
+
+def _judge_trained(found: _Candidate, job: Job) -> dict[str, Any]:
+    """Compare the labels with those of the network as it was trained; nothing without trained scales."""
+    if job.trained is None:
+        return {}
+    from segtool.models.fake_quantization import fake_quantized
+
+    job.stage("trained labels")
+    images = images_to_compare(job.data, job.contract, job.options.parity_images)
+    run = keras_runner(fake_quantized(job.trained.model, job.trained.quantization), batch=8)
+    expected, labels = (as_labels(item, job.contract.label_dtype)(images) for item in (run, found.run))
+    agreement = gates.TrainedAgreement(float((expected == labels).mean()), len(images))
+    logger.info("INT8 has %.3f%% of the labels of the network as it was trained", agreement.label_agreement * 100)
+    return {"trained": judge(agreement, waive=job.options.waive)}
 
 
 def fewest(holds: Callable[[int], bool], *, most: int) -> int | None:
@@ -264,9 +289,10 @@ def _batches(job: Job) -> Batches:
 
 def _facts(quantized: Quantized, job: Job, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:
     """Return what the contract says of the quantization."""
+    corrected = "" if job.trained else ", bias correction"
     return {
         "preset": job.preset.name,
-        "method": f"static QDQ, {quantized.calibration}, per channel, bias correction",
+        "method": f"static QDQ, {quantized.calibration}, per channel{corrected}",
         "equalization": quantized.strength,
         "images": quantized.images,
         "fingerprint": quantized.fingerprint,

@@ -19,6 +19,7 @@ from segtool.export.options import ExportOptions
 from segtool.export.presets import Preset
 from segtool.export.running import as_labels
 from segtool.export.stages import Progress, Stages, silent
+from segtool.export.trained import Trained
 from segtool.files import nan_to_none
 from segtool.images.pixels import ArrayPixels
 from segtool.runtime.postprocess import label
@@ -50,6 +51,8 @@ class Job:
         Called with the name of each stage and (done, total) of what it counts.
     warned
         Warnings that were logged before the conversion.
+    trained
+        The network with the scales that were trained with it; None for scales by calibration.
     """
 
     options: ExportOptions
@@ -62,6 +65,7 @@ class Job:
     folder: Path
     progress: Stages = silent
     warned: tuple[str, ...] = ()
+    trained: Trained | None = None
 
     def stage(self, name: str) -> Progress:
         """Begin a stage, and return what it reports its progress to."""

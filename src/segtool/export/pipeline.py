@@ -33,12 +33,14 @@ from segtool.export.preflight import check_int8_data, check_options, output_path
 from segtool.export.presets import preset_for
 from segtool.export.resize.warnings import size_warnings
 from segtool.export.stages import StageLog, Stages, silent
+from segtool.export.trained import Trained
 from segtool.files import temporary_folder
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.backend import import_quietly
 from segtool.models.custom import load_custom
 from segtool.models.keras_file import as_functional
 from segtool.models.network import NetworkShape, check_exportable, contract_of
+from segtool.models.quantization import read_quantization
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +89,9 @@ def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progre
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
     target, int8_target = output_paths(found, options)
     check_options(options)
-    preset = preset_for(options.preset)
     raw = _raw(source, found, options, folder)
+    trained = _trained(found, raw, options)
+    preset = preset_for(trained.quantization.preset if trained and options.preset == "auto" else options.preset)
     data = open_data(found.run, options.data)
     if options.quantize:
         check_int8_data(data)
@@ -102,7 +105,31 @@ def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progre
         warned = size_warnings(raw.model, rebuilt.model, contract)
         for text in warned:
             logger.warning(text)
-    return Job(options, network, contract, data, preset, target, int8_target, folder, progress, warned)
+    return Job(options, network, contract, data, preset, target, int8_target, folder, progress, warned, trained)
+
+
+def _trained(found: ModelSource, raw: Raw, options: ExportOptions) -> Trained | None:
+    """Return the scales that were trained with a network; refuse options that would undo them or be ignored."""
+    quantization = read_quantization(found.run.path) if found.run and options.quantize else None
+    if quantization is None or not isinstance(raw, KerasNetwork):
+        return None
+    given = {
+        "--calibration": options.calibration != "auto",
+        "--prune": options.prune is not None,
+        "--size": options.size not in (None, raw.size),
+    }
+    if wrong := [name for name, used in given.items() if used]:
+        raise ExportError(
+            f"{found.path} was trained with --qat, and INT8 takes the scales of that training, so {wrong[0]} cannot be "
+            f"used; leave it out, or export the run that --qat began with."
+        )
+    if options.preset != "auto" and preset_for(options.preset).largest_weight != quantization.largest_weight:
+        raise ExportError(
+            f"{found.path} was trained with --qat for the preset {quantization.preset} (integers up to "
+            f"{quantization.largest_weight}), and --preset {options.preset} has others; leave --preset out, or train "
+            f"again with `segtool train --qat RUN --preset {options.preset}`."
+        )
+    return Trained(raw.model, quantization)
 
 
 def _find(source: str | Path | Any) -> ModelSource:

@@ -33,6 +33,11 @@ class Preset:
     reduce_range: bool
     matrix_products: bool = False
 
+    @property
+    def largest_weight(self) -> int:
+        """Absolute value of the largest integer of a kernel."""
+        return 64 if self.reduce_range else 127
+
 
 PRESETS = {
     "amx": Preset("amx", "x86 processors with AMX", signed_activations=False, reduce_range=False, matrix_products=True),

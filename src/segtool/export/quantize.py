@@ -79,6 +79,8 @@ class Calibrated:
         The integers to use.
     images, fingerprint, strength, calibration
         As in `Quantized`.
+    corrected
+        Whether biases are corrected; not those that were trained in INT8.
     """
 
     model: onnx.ModelProto
@@ -92,6 +94,7 @@ class Calibrated:
     fingerprint: str
     strength: float
     calibration: str
+    corrected: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Quantized:
     strength
         How strongly channels were equalized, 0..1.
     calibration
-        The method of the ranges, one of `CALIBRATIONS` other than "auto".
+        The method of the ranges, one of `CALIBRATIONS` other than "auto", or "trained" (`segtool.export.trained`).
     agreement
         Share of pixels, 0..1, of a few calibration images with the float model's label.
     """
@@ -160,7 +163,7 @@ def calibrate_for(
     few, images, fingerprint = _looked_at(batches())
     labels = tuple(run_labels(model, iter(few)))
     channels = channel_ranges(model, iter(few))
-    integers = Integers(preset.signed_activations, 64 if preset.reduce_range else 127, preset.matrix_products)
+    integers = Integers(preset.signed_activations, preset.largest_weight, preset.matrix_products)
     strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
     rewrites = INT8_REWRITES if preset.signed_activations else (*PADDING_REWRITES, *INT8_REWRITES)
     methods = AUTOMATIC if calibration == "auto" else (calibration,)
@@ -247,6 +250,8 @@ def sensitivities(calibrated: Calibrated, *, progress: Progress | None = None) -
 def _in_int8(calibrated: Calibrated, kept: frozenset[str], *, progress: Progress | None = None) -> onnx.ModelProto:
     """Return the INT8 model with corrected biases."""
     int8 = insert_qdq(calibrated.model, calibrated.ranges, integers=calibrated.integers, keep_float=kept)
+    if not calibrated.corrected:
+        return int8
     return correct_biases(int8, calibrated.means, calibrated.few, progress=progress)
 
 

@@ -17,7 +17,7 @@ from segtool.export.presets import PRESETS
 from segtool.metrics import most_frequent
 
 logger = logging.getLogger(__name__)
-GateName = Literal["parity", "accuracy", "speed"]
+GateName = Literal["parity", "trained", "accuracy", "speed"]
 GATES: tuple[GateName, ...] = get_args(GateName)
 
 

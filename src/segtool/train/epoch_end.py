@@ -14,6 +14,7 @@ from segtool.array_types import UInt8Array
 from segtool.errors import TrainingError
 from segtool.files import write_with
 from segtool.metrics import Scores
+from segtool.models.fake_quantization import FakeQuantizedModel, copy_weights
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.checkpoint import Progress, save_checkpoint
@@ -123,10 +124,17 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
 
 
 def publish(folder: RunFolder, progress: Progress, *, model: keras.Model, best_model: keras.Model) -> None:
-    """Write the files derived from a checkpoint: history.csv, and model.keras if its epoch is the best so far."""
+    """Write the files derived from a checkpoint: history.csv, and model.keras if its epoch is the best so far.
+
+    A quantization-aware training has quantization.json beside model.keras: the trained scales.
+    """
     if progress.last_is_best:
         with averaged(model):
-            best_model.set_weights(model.get_weights())
+            if isinstance(model, FakeQuantizedModel):
+                copy_weights(model, best_model)
+                model.trained_quantization().write(folder.path)
+            else:
+                best_model.set_weights(model.get_weights())
         write_with(folder.model, best_model.save)
     folder.write_history(progress.rows)
 

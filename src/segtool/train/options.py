@@ -52,6 +52,8 @@ class TrainOptions:
         A run or .keras file whose predictions the network also learns; None for no teacher.
     temperature
         Softening of the teacher's predictions, see `segtool.train.distillation`; None for its default.
+    qat
+        A run whose network is trained further in fake quantization, see `segtool.train.qat`; None for a new network.
     deterministic
         Whether two runs with the same options on one machine give bit-identical results.
     val_split, test_split
@@ -98,6 +100,7 @@ class TrainOptions:
     teacher: str | None = None
     temperature: float | None = None
     deterministic: bool = False
+    qat: str | None = None
 
     def __post_init__(self) -> None:
         if any(number is not None and number < 1 for number in (self.batch_size, self.epochs)):

@@ -31,6 +31,7 @@ from segtool.train.multi_worker import strategy_of
 from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
 from segtool.train.pretrained import read_weights
+from segtool.train.qat import Start
 from segtool.train.recipes import IMAGENET, NONE, Recipe, recipe_values, resolve_recipe
 from segtool.train.sample_store import SampleStore
 
@@ -46,6 +47,7 @@ class Plan:
     the options. `size` is (height, width) of the network's input in pixels; `crop` is that of the training images, None
     for `size`. `store` holds the samples at `size`, or at their own sizes with `options.crop`. `weights` are those that
     the training starts from, by the name of the layer. `class_weights` are K numbers; None for 1 each.
+    `start` is what a quantization-aware training begins with.
     """
 
     options: TrainOptions
@@ -61,6 +63,7 @@ class Plan:
     precision: Precision
     class_weights: list[float] | None
     teacher: Teacher | None
+    start: Start | None = None
 
     @property
     def epochs(self) -> int:
@@ -73,10 +76,17 @@ class Plan:
         return self.recipe.batch_size
 
 
-def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
+def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | None = None) -> Plan:
     """Load and split the data, and choose network, recipe, size, device and precision.
 
-    The initial weights are read unless the run is resumed.
+    Parameters
+    ----------
+    options
+        The options of the training.
+    resumed
+        Whether a run is continued; the initial weights are then not read.
+    start
+        What a quantization-aware training begins with; None for a new network.
 
     Raises
     ------
@@ -101,10 +111,12 @@ def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
     choices = choose(options, data)
     options, recipe = choices.options, resolve_recipe(choices.options, data.class_names)
     size = _crop_size(options.crop, data) if options.crop else options.size or common_size(data.sizes())
-    crop = options.crop or (training_crop(size, recipe.crop_pixels) if recipe.crop_pixels else None)
-    _check_augmentations(options, recipe, data, crop or size)
+    crop = options.crop
+    if crop is None and recipe.crop_pixels and start is None:  # a given network is trained at its own size
+        crop = training_crop(size, recipe.crop_pixels)
+    _check_augmentations(options, recipe, data, crop or size, cropped=crop is not None)
     recipe, reasons = _with_affordable_batch(options, recipe, crop or size)
-    weights = {} if resumed else read_weights(*_start(options))
+    weights = {} if resumed or start else read_weights(*_start(options))
     device = choose_device(options.device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
     precision = choose_precision(
@@ -129,13 +141,16 @@ def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
         precision=precision,
         class_weights=class_weights(recipe.class_weights, store.counts(parts.train)),
         teacher=_teacher(options, data, crop or size),
+        start=start,
     )
 
 
-def _check_augmentations(options: TrainOptions, recipe: Recipe, data: Dataset, size: tuple[int, int]) -> None:
+def _check_augmentations(
+    options: TrainOptions, recipe: Recipe, data: Dataset, size: tuple[int, int], *, cropped: bool
+) -> None:
     """Refuse augmentations that the data or the size do not allow; only warn of too strong ones of the recipe."""
     steps = parse_augmentations(recipe.augment)
-    check_augmentations(steps, data.classes, cropped=options.crop is not None or recipe.crop_pixels > 0)
+    check_augmentations(steps, data.classes, cropped=cropped)
     if (message := too_far(steps, size)) is None:
         return
     if options.augment is not None:
@@ -228,7 +243,7 @@ def build_network(plan: Plan, size: tuple[int, int] | None = None) -> keras.Mode
 def describe_plan(plan: Plan) -> dict[str, Any]:
     """Return the content of run.json: enough to describe, repeat and resume the run."""
     data, options = plan.data, plan.options
-    parameters = int(build_network(plan).count_params())
+    network = plan.start.model if plan.start else build_network(plan)
     return {
         "schema_version": SCHEMA_VERSION,
         "segtool_version": segtool.__version__,
@@ -249,7 +264,8 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "seed": options.seed,
         "val_split": options.val_split,
         "test_split": options.test_split,
-        "parameters": parameters,
+        "qat": plan.start.describe() if plan.start else None,
+        "parameters": int(network.count_params()),
         "data": {
             "spec": options.data,
             "fingerprint": data.fingerprint(),

@@ -15,6 +15,8 @@ from segtool.array_types import IndexArray
 from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
 from segtool.models import load_keras_file
+from segtool.models.fake_quantization import fake_quantized
+from segtool.models.quantization import read_quantization
 from segtool.train import faster
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
@@ -30,6 +32,7 @@ from segtool.train.optimizers import make_optimizer
 from segtool.train.options import TrainOptions, TrainResult
 from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
 from segtool.train.pretrained import set_weights
+from segtool.train.qat import Start, resume_start
 from segtool.train.recipes import IMAGENET, recipe_values
 from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
 from segtool.train.validation import ValidationSet
@@ -38,6 +41,7 @@ from segtool.train.validation import ValidationSet
 def train(
     options: TrainOptions,
     *,
+    start: Start | None = None,
     out: str | Path | None = None,
     latest: bool = True,
     listener: TrainListener | None = None,
@@ -49,6 +53,8 @@ def train(
     ----------
     options
         The network, the data and the training options.
+    start
+        What a quantization-aware training begins with (`segtool.qat`); None for a new network.
     out
         The run folder; None for runs/<arch>-<date>-<time>.
     latest
@@ -63,7 +69,7 @@ def train(
     SegtoolError
         The data, the device, the options or the output cannot be used.
     """
-    plan = make_plan(options)
+    plan = make_plan(options, start=start)
     if not plan.device.cluster.is_chief:
         return _follow(plan)
     description = describe_plan(plan)
@@ -101,10 +107,11 @@ def resume(
     folder = open_run_folder(path)
     info = folder.read_info()
     _refuse_other_options(folder, info, expected or {})
+    start = resume_start(info["qat"]) if info.get("qat") else None
     options = TrainOptions.from_dict(
         {**info["config"], "precision": info["precision"]["name"], "batch_size": info["batch_size"]}
     )
-    plan = make_plan(options, resumed=True)
+    plan = make_plan(options, resumed=True, start=start)
     with folder.lock() if plan.device.cluster.is_chief else nullcontext():
         if recipe_values(plan.recipe) != info["recipe_values"]:
             raise TrainingError(
@@ -187,11 +194,7 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            network = build_network(plan, plan.crop)
-            if plan.weights:
-                set_weights(network, plan.weights, spec=plan.options.weights or IMAGENET)
-            network = faster.faster_network(network, plan.device)
-            model = with_teacher(network, plan.teacher, temperature=plan.options.temperature)
+            model = with_teacher(_network(plan), plan.teacher, temperature=plan.options.temperature)
             model.compile(
                 optimizer=faster.faster_optimizer(_optimizer(plan), plan.device),
                 loss=make_loss(plan.recipe.loss, class_weights=plan.class_weights),
@@ -199,9 +202,19 @@ def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
                 steps_per_execution=_steps_a_call(plan),
             )
         keras.config.set_dtype_policy("float32")
-        return model, build_network(plan)
+        return model, plan.start.model if plan.start else build_network(plan)
     finally:
         keras.config.set_dtype_policy(previous)
+
+
+def _network(plan: Plan) -> keras.Model:
+    """Return the network to train in the current precision, with its initial weights."""
+    if plan.start:
+        return fake_quantized(plan.start.model, plan.start.quantization)
+    network = build_network(plan, plan.crop)
+    if plan.weights:
+        set_weights(network, plan.weights, spec=plan.options.weights or IMAGENET)
+    return faster.faster_network(network, plan.device)
 
 
 def _steps_a_call(plan: Plan) -> int:
@@ -252,6 +265,8 @@ def _validation_set(plan: Plan, indices: IndexArray) -> ValidationSet:
 def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:
     """Score the best model in float32, draw the pictures, mark the run as complete."""
     best = load_keras_file(folder.model)
+    if quantization := read_quantization(folder.path):
+        best = fake_quantized(best, quantization)
     metrics: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "best_epoch": progress.best_epoch}
     metrics["val"] = validation.score(best)[0].to_dict()
     if len(plan.split.test):

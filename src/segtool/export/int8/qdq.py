@@ -126,7 +126,7 @@ def _quantize_values(
         constants = (g.add_constant(place, np.array(scale), "scale"), g.add_constant(place, point, "zero_point"))
         for value in group:
             scale_of[value] = float(scale)
-            exact = _reads_float(value, found.layers)
+            exact = reads_float(value, found.layers)
             _through_integers(value, constants, straight=not integers.signed and is_pixels(value), exact=exact)
     return {node: scale_of[value] for node, value in inputs.items() if value is not None}
 
@@ -159,7 +159,7 @@ def is_pixels(value: ir.Value) -> bool:
     return pixel_zero_point(value) is not None
 
 
-def _reads_float(value: ir.Value, convolutions: Collection[ir.Node]) -> frozenset[ir.Node]:
+def reads_float(value: ir.Value, convolutions: Collection[ir.Node]) -> frozenset[ir.Node]:
     """Return the float convolutions that read a sum with a constant as it is, before it becomes integers.
 
     Such a sum is computed in float, so there it is: what reads it saves a step and a rounding. What else makes a map
