@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import time
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -164,15 +166,16 @@ def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
 
 
 def _common_size(data: Dataset) -> tuple[int, int]:
-    """Return the size of all images; if the sizes differ, the most frequent one."""
+    """Return the size of all images; if the sizes differ, the most frequent one, of several the one of median area."""
     if data.image_size:
         return data.image_size
-    sizes = data.sizes()
-    height, width = max(set(sizes), key=lambda size: (sizes.count(size), size))
+    sizes = Counter(data.sizes())
+    median = float(np.median([math.prod(size) for size in sizes.elements()]))
+    height, width = max(sizes, key=lambda size: (sizes[size], -abs(math.prod(size) - median), size))
     logger.warning(
         "The images have %d sizes. All are resized to the most frequent one, %d x %d (height x width); "
         "choose another with --size.",
-        len(set(sizes)),
+        len(sizes),
         height,
         width,
     )

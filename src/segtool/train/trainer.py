@@ -217,7 +217,12 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
 
 def _batches(plan: Plan) -> TrainingBatches:
     chosen, crop = plan.split.train, plan.options.crop
-    warn_of_rare_classes(plan.data, plan.store.counts(chosen), shown_more=plan.options.rare_crops > 0)
+    warn_of_rare_classes(
+        plan.data,
+        plan.store.counts(chosen),
+        validation=plan.store.counts(plan.split.val),
+        shown_more=plan.options.rare_crops > 0,
+    )
     make: Callable[..., TrainingBatches] = TrainingBatches
     if crop:
         rule = CropRule(crop, plan.data.num_classes, plan.options.rare_crops)
