@@ -163,6 +163,9 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
     _report(_run(request), as_json=request.as_json)
 
 
+_WHOLE_IMAGES = frozenset(name for name, recipe in RECIPES.items() if not recipe.crop_pixels)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """The arguments of `segtool train`.
@@ -202,8 +205,10 @@ def _parse(ctx: click.Context, *, resume: bool, out: Path | None, as_json: bool,
         return Request(options=None, expected=given, out=out, as_json=as_json)
     if options["temperature"] is not None and options["teacher"] is None:
         raise click.UsageError("--temperature needs --teacher; add --teacher RUN, or remove --temperature.")
-    if options["rare_crops"] and options["crop"] is None:
-        raise click.UsageError("--rare-crops needs --crop; add --crop HxW, or remove --rare-crops.")
+    if options["rare_crops"] and options["crop"] is None and options["recipe"] in _WHOLE_IMAGES:
+        raise click.UsageError(
+            "--rare-crops needs crops, and this recipe trains on whole images; add --crop HxW, or remove --rare-crops."
+        )
     if qat := given.pop("qat", None):
         return Request(options=None, expected=given, out=out, as_json=as_json, qat=qat, preset=preset or "auto")
     if options["crop"] and options["size"]:

@@ -94,7 +94,10 @@ def _check_class(entry: Any, position: int) -> list[str]:
 
 def _check_names(names: Sequence[str]) -> None:
     if not 2 <= len(names) <= MAX_LABEL:
-        raise DataError(f"There are {len(names)} classes ({_show(names)}), expected two or more; name each class.")
+        raise DataError(
+            f"The number of classes is {len(names)} ({_show(names)}), expected two or more; name each class, and the "
+            "background where nothing is."
+        )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"The name {_show(twice)} is given to {names.count(twice)} classes; name each once.")

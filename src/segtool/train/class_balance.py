@@ -69,7 +69,9 @@ def class_weights(text: str, counts: Int64Array) -> list[float] | None:
     return given
 
 
-def warn_of_rare_classes(data: Dataset, counts: Int64Array, *, shown_more: bool = False) -> None:
+def warn_of_rare_classes(
+    data: Dataset, counts: Int64Array, *, validation: Int64Array | None = None, shown_more: bool = False
+) -> None:
     """Warn of classes that are absent from the training part, or that have few pixels or images.
 
     Parameters
@@ -78,15 +80,24 @@ def warn_of_rare_classes(data: Dataset, counts: Int64Array, *, shown_more: bool 
         The data set, for the names of the classes.
     counts
         int64 (n, K): the pixels of each class in each training image.
+    validation
+        The same of the validation images, for absent classes that occur there; None if unknown.
     shown_more
         Whether crops are drawn around rare classes; if not, the warning suggests it.
     """
     pixels, images = counts.sum(0), (counts > 0).sum(0)
-    if absent := [name for name, count in zip(data.class_names, images, strict=True) if not count]:
+    if (absent := np.flatnonzero(images == 0)).size:
+        scored = np.zeros(len(images), np.int64) if validation is None else (validation > 0).sum(0)
         logger.warning(
             "No training image shows %s: the network cannot learn an absent class; add images of it, or remove it from "
             "the classes. It scores 0 if the truth or a prediction contains it; otherwise it is excluded from means.",
-            ", ".join(absent),
+            ", ".join(_absent(data.class_names[i], int(scored[i])) for i in absent),
+        )
+    if np.count_nonzero(images) == 1:
+        logger.warning(
+            "All pixels of the training masks that count are %s, expected two classes or more: the network will learn "
+            "to predict %s everywhere; check the masks with `segtool data info`.",
+            *[data.class_names[int(images.argmax())]] * 2,
         )
     shares = pixels / max(1, int(pixels.sum()))
     rare = (images > 0) & ((shares < RARE_SHARE) | (images < FEW_IMAGES))
@@ -101,3 +112,7 @@ def warn_of_rare_classes(data: Dataset, counts: Int64Array, *, shown_more: bool 
             ", ".join(found),
             "" if shown_more else ", less often with --crop HxW --rare-crops 0.5",
         )
+
+
+def _absent(name: str, scored: int) -> str:
+    return f"{name} ({counted(scored, 'validation image')} with it)" if scored else name

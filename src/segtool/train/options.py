@@ -142,11 +142,6 @@ class TrainOptions:
                 f"The fraction of crops around rare classes is a number from 0 to 1, found {self.rare_crops:g}; pass "
                 "a value in this range."
             )
-        if self.rare_crops and not self.crop:
-            raise TrainingError(
-                f"A fraction of crops around rare classes ({self.rare_crops:g}) was given without a crop size; add "
-                "--crop HxW, or remove --rare-crops."
-            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON-serializable values."""

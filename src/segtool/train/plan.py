@@ -114,6 +114,11 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
     crop = options.crop
     if crop is None and recipe.crop_pixels and start is None:  # a given network is trained at its own size
         crop = training_crop(size, recipe.crop_pixels)
+    if options.rare_crops and crop is None:
+        raise TrainingError(
+            f"A fraction of crops around rare classes ({options.rare_crops:g}) was given, and the recipe "
+            f"{options.recipe} trains on whole images; add --crop HxW, or remove --rare-crops."
+        )
     _check_augmentations(options, recipe, data, crop or size, cropped=crop is not None)
     recipe, reasons = _with_affordable_batch(options, recipe, crop or size)
     weights = {} if resumed or start else read_weights(*_start(options))

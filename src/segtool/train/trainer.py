@@ -240,7 +240,12 @@ def _batches(plan: Plan) -> TrainingBatches:
     chosen, steps = plan.split.train, dict(parse_augmentations(plan.recipe.augment))
     # A crop of another scale shows more of the image than a crop that is zoomed.
     zoom = steps.pop("scale", 0.0) if plan.crop else 0.0
-    warn_of_rare_classes(plan.data, plan.store.counts(chosen), shown_more=plan.options.rare_crops > 0)
+    warn_of_rare_classes(
+        plan.data,
+        plan.store.counts(chosen),
+        validation=plan.store.counts(plan.split.val),
+        shown_more=plan.options.rare_crops > 0,
+    )
     make: Callable[..., TrainingBatches] = TrainingBatches
     if plan.crop:
         rule = CropRule(plan.crop, plan.data.num_classes, plan.options.rare_crops, (1 / (1 + zoom), 1 + zoom))

@@ -56,7 +56,7 @@ def test_check_shows_which_class_is_the_background(parts: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--rare-crops", "0.5"], "--rare-crops needs --crop; add --crop HxW"),
+        (["--rare-crops", "0.5", "--recipe", "fast"], "--rare-crops needs crops, and this recipe trains on whole"),
         (["--crop", "8x8", "--size", "8x8"], "--size resizes the images and --crop keeps their scale"),
         (["--augment", "none,shift"], "The word none cannot be combined, found 'none,shift'"),
     ],

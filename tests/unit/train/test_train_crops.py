@@ -215,10 +215,16 @@ def test_crops_that_no_image_holds_are_refused(scenes: Path) -> None:
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("changes", [{"size": (32, 32)}, {"crop": None, "rare_crops": 0.5}, {"rare_crops": 1.5}])
+@pytest.mark.parametrize("changes", [{"size": (32, 32)}, {"rare_crops": 1.5}])
 def test_options_that_exclude_each_other(changes: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match="crops"):
         TrainOptions(**{"crop": (8, 8), **changes})
+
+
+def test_rare_crops_of_whole_images_are_refused(scenes: Path) -> None:
+    with pytest.raises(TrainingError, match="crops around rare classes .* add --crop HxW"):
+        train(_options(scenes, crop=None, rare_crops=0.5), out="run")
+    assert not Path("run").exists()
 
 
 def test_classes_that_are_absent_or_rare_are_named(scenes: Path, caplog: pytest.LogCaptureFixture) -> None:

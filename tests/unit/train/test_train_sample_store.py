@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from road_scenes import write_scenes
@@ -14,12 +17,15 @@ from road_scenes import write_scenes
 from segtool.data.folder import FolderDataset
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
-from segtool.train import crops
+from segtool.train import architectures, crops, sample_store
 from segtool.train.batches import TrainingBatches
+from segtool.train.callbacks import TrainListener
 from segtool.train.class_balance import count_classes
 from segtool.train.crops import CropBatches, CropRule
+from segtool.train.options import TrainOptions
 from segtool.train.recent_arrays import RecentArrays
 from segtool.train.sample_store import SampleStore
+from segtool.train.trainer import train
 
 SIZE = (48, 64)
 BYTES = SIZE[0] * SIZE[1] * 3
@@ -194,6 +200,36 @@ def test_a_file_that_vanishes_during_the_training_is_named(data: FolderDataset) 
             batches[0]
         except DataError as error:
             raise ValueError("what a backend makes of it") from error
+
+
+class _Lose(TrainListener):
+    """Deletes a file after the first epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:  # noqa: ARG002 - of the base class
+        self._path.unlink()
+
+
+def test_a_run_whose_images_do_not_fit_ends_with_the_name_of_a_lost_file(
+    tmp_path: Path, data: FolderDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+    monkeypatch.setattr(sample_store, "available_memory", lambda: 3)
+    lost = sorted(Path(data.spec, "train").glob("*.png"))[3]
+    options = TrainOptions(
+        data=data.spec, arch="small", epochs=2, precision="float32", crop=(32, 40), batch_size=4, device="cpu"
+    )
+    with pytest.raises(DataError, match=lost.name):
+        train(options, out=tmp_path / "run", latest=False, listener=_Lose(lost))
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 2
+
+
+def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
+    image = keras.Input((height, width, channels), dtype="uint8", name="image")
+    x = keras.layers.Conv2D(num_classes, 1)(keras.layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
 
 
 def test_labels_of_more_than_256_classes_are_counted() -> None:
