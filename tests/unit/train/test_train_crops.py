@@ -222,7 +222,7 @@ def test_options_that_exclude_each_other(changes: dict[str, Any]) -> None:
 
 
 def test_rare_crops_of_whole_images_are_refused(scenes: Path) -> None:
-    with pytest.raises(TrainingError, match="crops around rare classes .* add --crop HxW"):
+    with pytest.raises(TrainingError, match=r"crops around rare classes .* add --crop HxW"):
         train(_options(scenes, crop=None, rare_crops=0.5), out="run")
     assert not Path("run").exists()
 
