@@ -1,0 +1,136 @@
+"""Training on photographs: crops of a network for whole images, averaged weights with their own statistics, resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from road_scenes import write_scenes
+
+from segtool.models import load_keras_file
+from segtool.train import architectures, epoch_end, recipes
+from segtool.train.callbacks import TrainListener
+from segtool.train.options import TrainOptions
+from segtool.train.recipes import resolve_recipe
+from segtool.train.run_folder import RunFolder
+from segtool.train.trainer import resume, train
+
+
+def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
+    image = keras.Input((height, width, channels), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(num_classes, 1)(x)
+    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+    small = replace(recipes.RECIPES["photos"], crop_pixels=32 * 32, batch_size=4, epochs=3)
+    monkeypatch.setattr(recipes, "RECIPES", {**recipes.RECIPES, "photos": small})
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    write_scenes(tmp_path / "scenes", counts=(6, 3, 0), size=(64, 96))
+    return tmp_path / "scenes"
+
+
+def _options(data: Path, **changes: Any) -> TrainOptions:
+    return TrainOptions(**{"data": str(data), "arch": "small", "recipe": "photos", "precision": "float32", **changes})
+
+
+def _history(folder: Path) -> list[dict[str, str]]:
+    with RunFolder(folder).history.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_the_network_takes_whole_images_and_is_trained_on_crops(scenes: Path) -> None:
+    result = train(_options(scenes, epochs=1), out="run")
+    info = json.loads(Path("run/run.json").read_text())
+    assert info["crop"] == [32, 32]
+    assert (info["data"]["height"], info["data"]["width"], info["data"]["size_policy"]) == (64, 96, "resize")
+    assert load_keras_file(Path("run/model.keras")).input_shape == (None, 64, 96, 3)
+    assert 0 < result.metrics["val"]["pixel_accuracy"] <= 1
+
+
+def test_the_saved_model_is_the_scored_one(scenes: Path) -> None:
+    """The score of the last epoch is that of the averaged weights with the statistics estimated for them."""
+    result = train(_options(scenes), out="run")
+    best = _history(Path("run"))[result.best_epoch - 1]
+    assert float(best["val_foreground_mean_iou"]) == pytest.approx(
+        result.metrics["val"]["foreground_mean_iou"], abs=1e-4
+    )
+
+
+def test_a_resumed_run_ends_as_one_without_a_stop(scenes: Path) -> None:
+    class Stop(TrainListener):
+        def epoch(self, row: Any, *, best: bool) -> None:  # noqa: ARG002
+            raise KeyboardInterrupt
+
+    train(_options(scenes), out="whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(_options(scenes), out="run", listener=Stop())
+    resume("run")
+    for one, other in zip(_history(Path("whole")), _history(Path("run")), strict=True):
+        assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=1e-3)
+
+
+def test_statistics_are_estimated_anew_where_moving_averages_lag(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three steps, moving averages with momentum 0.99 are still those of the start, so scores are of no use."""
+
+    def loss(few_steps: int) -> float:
+        monkeypatch.setattr(epoch_end, "FEW_STEPS", few_steps)
+        train(_options(scenes, recipe="fast", epochs=3), out=f"run{few_steps}")
+        return float(_history(Path(f"run{few_steps}"))[-1]["val_loss"])
+
+    assert loss(200) != pytest.approx(loss(0), rel=0.01)
+
+
+def test_an_average_of_weights_always_has_statistics_of_its_own(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    reestimate = epoch_end.reestimate
+
+    def counted(model: keras.Model, batches: Any) -> None:
+        calls.append(1)
+        reestimate(model, batches)
+
+    monkeypatch.setattr(epoch_end, "reestimate", counted)
+    monkeypatch.setattr(epoch_end, "FEW_STEPS", 0)
+    train(_options(scenes, epochs=2), out="average")
+    train(_options(scenes, epochs=2, ema=0.0), out="plain")
+    assert len(calls) == 2
+
+
+def test_classes_with_sides_are_not_mirrored() -> None:
+    photos = TrainOptions(arch="fcn8-lite", recipe="photos")
+    assert "flip-horizontal" in resolve_recipe(photos, ["road", "bright", "leftover"]).augment
+    assert "flip-horizontal" not in resolve_recipe(photos, ["left_hand", "road"]).augment
+    asked = TrainOptions(arch="fcn8-lite", recipe="photos", augment="flip-horizontal")
+    assert resolve_recipe(asked, ["left_hand"]).augment == "flip-horizontal"
+
+
+def test_training_scales_change_the_crops_and_not_their_size(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segtool.train import trainer
+
+    rules = []
+    make = trainer.CropRule
+
+    def noting(*values: Any, **named: Any) -> Any:
+        rules.append(make(*values, **named))
+        return rules[-1]
+
+    monkeypatch.setattr(trainer, "CropRule", noting)
+    train(_options(scenes, epochs=1), out="run")
+    train(_options(scenes, epochs=1, augment="none"), out="plain")
+    np.testing.assert_allclose(rules[0].scales, (1 / 1.7, 1.7))
+    assert rules[1].scales == (1.0, 1.0)
