@@ -113,6 +113,7 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
         (["train", "--ema", "1"], "--ema"),
         (["train", "--width", "0"], "--width"),
         (["train", "--temperature", "3"], "--temperature needs --teacher"),
+        (["train", "--preset", "x86"], "--preset is for a new training with --qat"),
         (["data", "make", "x", "--seed", "4294967296"], "--seed"),
         (["predict", "x.png", "-v", "-q"], "exclude each other"),
     ],
