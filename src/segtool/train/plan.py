@@ -102,7 +102,7 @@ def make_plan(options: TrainOptions, *, resumed: bool = False) -> Plan:
     size = _crop_size(options.crop, data) if options.crop else options.size or common_size(data.sizes())
     crop = options.crop or (training_crop(size, recipe.crop_pixels) if recipe.crop_pixels else None)
     _check_augmentations(options, recipe, data, crop or size)
-    weights = {} if resumed else read_weights(*_start(options))
+    weights = {} if resumed else read_weights(*_start(options), channels=data.channels)
     device = choose_device(options.device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
     precision = choose_precision(
