@@ -53,8 +53,8 @@ from segtool.train.recipes import IMAGENET, NONE, RECIPES
     "--weights",
     metavar=f"{NONE}|{IMAGENET}|FILE",
     help=f"The initial weights: {IMAGENET} for those of the encoder, {NONE} for random ones, or a run, a .keras file "
-    "or a .pth file of EfficientNet-Lite, whose layers of the same name and shape are used.  [default: imagenet for "
-    "fcn8-lite, else none]",
+    "or the file of an encoder (.pth or .h5), whose layers of the same name and shape are used.  [default: imagenet "
+    "for fcn8-lite, else none]",
 )
 @click.option(
     "--width",

@@ -121,7 +121,7 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
         )
     _check_augmentations(options, recipe, data, crop or size, cropped=crop is not None)
     recipe, reasons = _with_affordable_batch(options, recipe, crop or size)
-    weights = {} if resumed or start else read_weights(*_start(options))
+    weights = {} if resumed or start else read_weights(*_start(options), channels=data.channels)
     device = choose_device(options.device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
     precision = choose_precision(

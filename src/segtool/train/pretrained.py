@@ -13,43 +13,77 @@ import numpy.typing as npt
 from segtool.errors import TrainingError
 from segtool.models import find_model, load_keras_file
 from segtool.text import counted
-from segtool.train.architectures.encoders import ENCODERS, PREFIX, Weights
+from segtool.train.architectures.encoders import DEFAULT, ENCODERS, PREFIX, TORCH_SUFFIXES, Encoder, Weights
 from segtool.train.recipes import IMAGENET, NONE
 
 logger = logging.getLogger(__name__)
 
 
-def read_weights(spec: str, encoder: str | None) -> Weights:
+def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weights:
     """Return weights by the name of the layer; an empty mapping for "none".
 
     Parameters
     ----------
     spec
-        "none", "imagenet", or a path: a run, a .keras file, or a .pth file of EfficientNet-Lite.
+        "none", "imagenet", or a path: a run, a .keras file, or a file of the encoder (.pth or .h5).
     encoder
         The encoder of the network, a name from `ENCODERS`; None if it has no encoder.
+    channels
+        1 (grey) or 3 (RGB) channels of the images.
 
     Raises
     ------
     SegtoolError
-        The weights are not installed, damaged, or not of this encoder.
+        The weights are not installed, damaged, or not of this encoder or these images.
     """
     if spec == NONE:
         return {}
-    torch = Path(spec).suffix in (".pth", ".pt")
-    if encoder is None and (torch or spec == IMAGENET):
+    of_torch = Path(spec).suffix in TORCH_SUFFIXES
+    if encoder is None and (of_torch or spec == IMAGENET):
         raise TrainingError(
             f"--weights {spec} is for a network with an encoder, expected --arch fcn8-lite; choose it, or leave "
             "--weights out."
         )
-    if spec == IMAGENET:
-        return ENCODERS[str(encoder)].imagenet()
-    if torch:
-        from segtool.train.architectures.efficientnet_lite import torch_weights
+    _refuse_missing(spec)
+    chosen = ENCODERS[encoder] if encoder else None
+    if chosen and (spec == IMAGENET or Path(spec).suffix in chosen.suffixes):
+        weights = chosen.read(chosen.fetch() if spec == IMAGENET else Path(spec))
+    elif of_torch:
+        raise TrainingError(
+            f"--weights {spec} is a PyTorch file, expected an .h5 file, a .keras file or a run for the encoder "
+            f"{encoder}; choose an encoder of EfficientNet-Lite, or other weights."
+        )
+    else:
+        weights = _of_model(load_keras_file(find_model(spec, kind="keras").path))
+    if channels == 1 and chosen and _differs_by_channel(chosen) and _is_rgb(weights):
+        raise TrainingError(
+            f"The weights of {encoder} expect R, G and B scaled differently, found grey images; choose another "
+            f"--encoder, such as {DEFAULT}, or --weights {NONE}."
+        )
+    return weights
 
-        return torch_weights(Path(spec), str(encoder))
-    model = load_keras_file(find_model(spec).path)
-    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+def _refuse_missing(spec: str) -> None:
+    if spec != IMAGENET and not Path(spec).exists():
+        raise TrainingError(
+            f"There are no weights at {spec}, expected {NONE}, {IMAGENET}, a run, or a file (.keras, .pth, .h5); "
+            "correct --weights."
+        )
+
+
+def _of_model(model: keras.Model) -> Weights:
+    """Return the weights of the layers of a model; an application of Keras itself has the layers of an encoder."""
+    found = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    prefix = "" if any(name.startswith(PREFIX) for name in found) else PREFIX
+    return {**{prefix + name: values for name, values in found.items()}, **found}
+
+
+def _differs_by_channel(encoder: Encoder) -> bool:
+    return any(isinstance(item, tuple) for item in encoder.scaling)
+
+
+def _is_rgb(weights: Weights) -> bool:
+    return any(np.ndim(item) == 4 and item.shape[2] == 3 for values in weights.values() for item in values)
 
 
 def set_weights(network: keras.Model, weights: Weights, *, spec: str) -> None:

@@ -7,7 +7,9 @@ dictionary, the list of storages, and the numbers of each storage.
 
 from __future__ import annotations
 
+import math
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,18 +25,19 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8"}
 _READ_ERRORS = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, MemoryError, OverflowError,
-    UnicodeDecodeError, pickle.UnpicklingError,
+    RuntimeError, pickle.UnpicklingError,
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+# With slots, a pickle cannot add attributes to these objects.
+@dataclass(frozen=True, slots=True)
 class _Storage:
     key: str
     dtype: str
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Tensor:
     """A view of a storage: its first number, shape and strides, all counted in numbers."""
 
@@ -48,6 +51,8 @@ class _Tensor:
         last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.strides, strict=True))
         if min(self.offset, *self.shape, *self.strides, 0) < 0 or (0 not in self.shape and last >= len(numbers)):
             raise ValueError("a tensor lies outside its storage")
+        if math.prod(self.shape) > len(numbers):  # strides of 0 could ask for any amount of memory
+            raise ValueError("a tensor has more numbers than its storage")
         steps = [step * numbers.itemsize for step in self.strides]
         view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps, writeable=False)
         return np.array(view)
@@ -63,6 +68,8 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[Any]]:
     """
     try:
         with path.open("rb") as file:
+            if file.peek(2)[:2] == b"PK":
+                raise ValueError("it is a zip archive, the format of PyTorch 1.6 and later")
             if _load(file) != _MAGIC:
                 raise ValueError("it is not in the format of PyTorch before 1.6")
             for _ in ("protocol", "byte order"):
@@ -84,6 +91,8 @@ def _read_storages(file: IO[bytes], keys: list[str], storages: Mapping[str, _Sto
     found = {}
     for key in keys:
         storage, count = storages[key], int.from_bytes(file.read(8), "little")
+        if storage.dtype not in _DTYPES.values():
+            raise ValueError(f"storage {key} has numbers of an unknown kind")
         data = file.read(count * np.dtype(storage.dtype).itemsize) if count == storage.count else b""
         found[key] = np.frombuffer(data, storage.dtype)
         if len(found[key]) != storage.count:
@@ -113,4 +122,10 @@ class _Restricted(pickle.Unpickler):
 
 
 def _load(file: IO[bytes]) -> Any:
+    """Return the next pickle of a file; refuse memo indices that would make the unpickler allocate gigabytes."""
+    start = file.tell()
+    for number, (code, argument, _) in enumerate(pickletools.genops(file)):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= number:
+            raise pickle.UnpicklingError("it has a memo index that torch.save does not write")
+    file.seek(start)
     return _Restricted(file).load()

@@ -15,6 +15,10 @@ from segtool.train.options import TrainOptions
 from segtool.train.recipes import RECIPES, recipe_values, resolve_recipe
 
 
+def _options(**given: Any) -> TrainOptions:
+    return TrainOptions(**{"recipe": "standard", **given})
+
+
 def _optimizer(name: str = "adam", **changes: Any) -> keras.optimizers.Optimizer:
     given = {"schedule": "constant", "learning_rate": 0.1, "weight_decay": 0.0, "warmup": 0, "steps": 20, "ema": 0.0}
     return make_optimizer(name, **{**given, **changes})
@@ -49,23 +53,23 @@ def test_the_recipes_are_what_the_measurements_were_made_with() -> None:
      {"weight_decay": 0.25}],
 )  # fmt: skip
 def test_an_option_replaces_the_recipes_own_value_and_nothing_else(given: Mapping[str, Any]) -> None:
-    assert resolve_recipe(TrainOptions(**given)) == replace(RECIPES["standard"], **given)
+    assert resolve_recipe(_options(**given)) == replace(RECIPES["standard"], **given)
 
 
 def test_zero_is_a_value_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "standard", replace(RECIPES["standard"], ema=0.9, patience=3))
-    resolved = resolve_recipe(TrainOptions(weight_decay=0, ema=0, patience=0))
+    resolved = resolve_recipe(_options(weight_decay=0, ema=0, patience=0))
     assert (resolved.weight_decay, resolved.ema, resolved.patience) == (0, 0, 0)
 
 
 def test_another_optimizer_brings_its_own_decay_and_scale_of_rates() -> None:
-    adam = resolve_recipe(TrainOptions(optimizer="adam"))
+    adam = resolve_recipe(_options(optimizer="adam"))
     assert (adam.optimizer, adam.weight_decay, adam.learning_rate) == ("adam", 0, 2e-3)
     adamw = resolve_recipe(TrainOptions(recipe="source", optimizer="adamw"))
     assert (adamw.weight_decay, adamw.learning_rate) == (1e-4, 1e-3)
-    sgd = resolve_recipe(TrainOptions(optimizer="sgd"))
+    sgd = resolve_recipe(_options(optimizer="sgd"))
     assert (sgd.weight_decay, sgd.learning_rate) == (0, pytest.approx(0.05))
-    assert resolve_recipe(TrainOptions(optimizer="sgd", learning_rate=0.3)).learning_rate == 0.3
+    assert resolve_recipe(_options(optimizer="sgd", learning_rate=0.3)).learning_rate == 0.3
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_another_optimizer_brings_its_own_decay_and_scale_of_rates() -> None:
 )  # fmt: skip
 def test_what_is_in_no_registry_or_does_not_go_together_is_refused(given: Mapping[str, Any], says: str) -> None:
     with pytest.raises(TrainingError, match=says):
-        resolve_recipe(TrainOptions(**given))
+        resolve_recipe(_options(**given))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_what_is_in_no_registry_or_does_not_go_together_is_refused(given: Mappin
 )  # fmt: skip
 def test_options_out_of_range_are_refused(given: Mapping[str, Any], says: str) -> None:
     with pytest.raises(TrainingError, match=says):
-        TrainOptions(**given)
+        _options(**given)
 
 
 def test_run_json_has_every_value_but_the_summary() -> None:

@@ -22,12 +22,10 @@ from keras import layers
 
 from segtool.errors import MissingExtraError, TrainingError
 from segtool.files import sha256_of
+from segtool.train.architectures.encoders import STRIDES
 from segtool.train.torch_file import read_torch_file
 
 STEM_CHANNELS = 32
-STRIDES = (4, 8, 16, 32)
-"""Strides of the maps that the encoder returns."""
-
 _EPSILON = 1e-3  # of the normalizations, as the published weights expect
 _DIVISOR = 8  # channels are rounded to multiples of it
 

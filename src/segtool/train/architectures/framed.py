@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
+
+from segtool.train.architectures.encoders import Scale
 
 
 def framed(
@@ -16,7 +19,7 @@ def framed(
     stride: int,
     name: str,
     network: Callable[[Any], Any],
-    scaling: tuple[float, float] = (0.0, 255.0),
+    scaling: tuple[Scale, Scale] = (0.0, 255.0),
 ) -> keras.Model:
     """Build a model around a network that maps padded images to scores of the same size.
 
@@ -36,7 +39,8 @@ def framed(
     network
         Maps scaled images, float (N, H, W, channels), to scores (N, H, W, K); H and W are multiples of `stride`.
     scaling
-        The mean m and deviation d of the scaled images (x - m) / d for pixels x of 0..255; by default 0..1.
+        The mean m and deviation d of the scaled images (x - m) / d for pixels x of 0..255; by default 0..1. Values for
+        each of the channels R, G and B are averaged for grey images.
 
     Returns
     -------
@@ -46,8 +50,7 @@ def framed(
     """
     bottom, right = -size[0] % stride, -size[1] % stride
     image = keras.Input((*size, channels), dtype="uint8", name="image")
-    mean, deviation = scaling
-    x = layers.Rescaling(1 / deviation, (0.0 - mean) / deviation, name="scale")(image)
+    x = _scale(scaling, channels)(image)
     if bottom or right:
         x = layers.ZeroPadding2D(((0, bottom), (0, right)), name="pad")(x)
     x = network(x)
@@ -55,6 +58,14 @@ def framed(
         x = layers.Cropping2D(((0, bottom), (0, right)), name="crop")(x)
     # Always float32: the loss takes the logarithm of the probabilities.
     return keras.Model(image, layers.Softmax(dtype="float32", name="probabilities")(x), name=name)
+
+
+def _scale(scaling: tuple[Scale, Scale], channels: int) -> layers.Rescaling:
+    """Return the layer that scales pixels."""
+    mean, deviation = (np.asarray(item) for item in scaling)
+    if channels == 1:
+        mean, deviation = mean.mean(), deviation.mean()
+    return layers.Rescaling((1 / deviation).tolist(), ((0.0 - mean) / deviation).tolist(), name="scale")
 
 
 def scaled(filters: int, multiplier: float) -> int:
