@@ -148,6 +148,50 @@ def _pruning() -> str:
     )
 
 
+def _photos() -> str:
+    result = _read("photos")
+    rows = [
+        "| training | options | epochs | minutes | mean IoU % | against short |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    found = result["variants"]
+    short = [row["mean_iou"] for row in found if row["group"] == "baseline"]
+    for row in found:
+        apart = (
+            "" if not short or row["epochs"] != result["short_epochs"] else row["mean_iou"] - sum(short) / len(short)
+        )
+        rows.append(
+            f"| {row['name']} | {f'`{text}`' if (text := ' '.join(row['options'])) else ''} | {row['epochs']} | "
+            f"{row['seconds'] / 60:.0f} | {100 * row['mean_iou']:.2f} | {apart and f'{100 * apart:+.2f} points'} |"
+        )
+    note = (
+        "CamVid, 367 training and 101 validation images of 480 x 360, 11 classes, whole images, void ignored. Two "
+        f"cores of an {processor(result['machine'])} that other work shared, so the minutes are an upper limit. `slow "
+        "encoder` and `bilinear scores` change the code (`photos.py`, `photos.json`)."
+    )
+    return "\n".join([*rows, "", note])
+
+
+def _normalization() -> str:
+    result = _read("normalization")
+    rows = [
+        "| images | steps an epoch | training loss | validation loss, moving averages | re-estimated | mean IoU % with "
+        "moving averages | re-estimated |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in result["data"]:
+        lagging, anew = row["lagging"][-1], row["reestimated"][-1]
+        rows.append(
+            f"| {row['images']} | {row['steps_an_epoch']} | {row['training_loss'][-1]:.2f} | {lagging['loss']:.2f} | "
+            f"{anew['loss']:.2f} | {100 * lagging['mean_iou']:.1f} | {100 * anew['mean_iou']:.1f} |"
+        )
+    note = (
+        f"fcn8-edge after {result['epochs']} epochs: 40 and 367 photographs of CamVid at 180 x 240, and 3,200 images "
+        "of M2NIST (`normalization.py`, `normalization.json`)."
+    )
+    return "\n".join([*rows, "", note])
+
+
 def _qat() -> str:
     result = _read("qat")
     rows = [
@@ -266,6 +310,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-speed": _int8_speed,
     "int8-engines": _int8_engines,
     "pruning": _pruning,
+    "normalization": _normalization,
+    "photos": _photos,
     "qat": _qat,
     "onnx-networks": _onnx_networks,
     "foreign-engines": _foreign_engines,
