@@ -90,6 +90,7 @@ VARIANTS: dict[str, Variant] = {
     "random weights": Variant("weights", ("--weights", "none")),
     "fcn8-edge": Variant("weights", ("--arch", "fcn8-edge")),
     "no class weights": Variant("loss", ("--class-weights", "none")),
+    "no auxiliary loss": Variant("loss", ("--auxiliary", "0")),
     "no EMA": Variant("averaging", ("--ema", "0")),
     "no scales": _augmented(FLIP, *COLOURS),
     "short, seed 1": Variant("baseline", ("--seed", "1")),

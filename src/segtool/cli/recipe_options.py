@@ -63,6 +63,11 @@ _OPTIONS = (
     ),
     click.option("--loss", type=click.Choice(list(LOSSES)), help=f"The loss function. {_listed(LOSSES)}."),
     click.option(
+        "--auxiliary",
+        type=FiniteRange(0, 10),
+        help="Factor on the loss of coarse scores at stride 8 of fcn8-lite, for training only; 0 for none.",
+    ),
+    click.option(
         "--class-weights",
         metavar=f"{NONE}|{BALANCED}|{SOFTENED}|W,W,...",
         callback=_checked(parse_weights, NONE, BALANCED, SOFTENED),

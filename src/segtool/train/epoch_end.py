@@ -15,6 +15,7 @@ from segtool.errors import TrainingError
 from segtool.files import write_with
 from segtool.metrics import Scores
 from segtool.models.fake_quantization import FakeQuantizedModel, copy_weights
+from segtool.train.auxiliary import network_weights
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.checkpoint import Progress, save_checkpoint
@@ -102,10 +103,11 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         return (self._batches[index][0] for index in range(count))
 
     def _scored(self) -> keras.Model:
-        """Return the network to score: the trained one, or its copy for whole images if it is trained on crops."""
-        if self.model.input_shape == self._best_model.input_shape:
+        """Return the network to score: the trained one, or its copy where crops or coarse scores are trained."""
+        same_input = self.model.input_shape == self._best_model.input_shape
+        if same_input and len(self.model.outputs) == 1:
             return self.model
-        self._best_model.set_weights(self.model.get_weights())
+        self._best_model.set_weights(network_weights(self.model))
         return self._best_model
 
     def _row(self, epoch: int, logs: Mapping[str, Any], scores: Scores, val_loss: float) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def publish(folder: RunFolder, progress: Progress, *, model: keras.Model, best_m
                 copy_weights(model, best_model)
                 model.trained_quantization().write(folder.path)
             else:
-                best_model.set_weights(model.get_weights())
+                best_model.set_weights(network_weights(model))
         write_with(folder.model, best_model.save)
     folder.write_history(progress.rows)
 

@@ -19,6 +19,7 @@ _RANGES = (
     ("width", 0.05, 16),
     ("learning_rate", 1e-8, 100),
     ("weight_decay", 0, 1),
+    ("auxiliary", 0, 10),
     ("ema", 0, 0.99999),
     ("patience", 0, 10**9),
     ("temperature", 0.1, 100),
@@ -46,7 +47,7 @@ class TrainOptions:
         Images per step; None for the recipe's value.
     width
         Factor on the number of channels of each layer.
-    augment, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
+    augment, auxiliary, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
         Replace the recipe's values (see `Recipe`); None to keep them.
     teacher
         A run or .keras file whose predictions the network also learns; None for no teacher.
@@ -89,6 +90,7 @@ class TrainOptions:
     precision: str = "auto"
     width: float = 1.0
     augment: str | None = None
+    auxiliary: float | None = None
     loss: str | None = None
     class_weights: str | None = None
     optimizer: str | None = None

@@ -32,7 +32,7 @@ IMAGENET = "imagenet"
 
 _HANDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
 _NAMES_AND_NUMBERS = (
-    "epochs", "batch_size", "schedule", "loss", "class_weights", "ema", "patience",
+    "epochs", "batch_size", "schedule", "auxiliary", "loss", "class_weights", "ema", "patience",
 )  # fmt: skip
 
 
@@ -53,6 +53,8 @@ class Recipe:
     crop_pixels
         The training images are crops with about this number of pixels and the shape of the network's input; 0 for
         whole images.
+    auxiliary
+        Factor on the loss of coarse scores at a middle layer, in architectures that name one; 0 for none.
     warmup_epochs
         Epochs in which the learning rate rises linearly from a tenth of its peak.
     schedule, optimizer
@@ -77,6 +79,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     crop_pixels: int = 0
+    auxiliary: float = 0.0
     warmup_epochs: int = 0
     schedule: str = "cosine"
     optimizer: str = "adam"
@@ -114,6 +117,7 @@ RECIPES: Mapping[str, Recipe] = {
         batch_size=8,
         learning_rate=2e-3,
         crop_pixels=256 * 320,
+        auxiliary=0.4,
         warmup_epochs=1,
         optimizer="adamw",
         weight_decay=1e-2,

@@ -18,7 +18,9 @@ from segtool.models import load_keras_file
 from segtool.models.fake_quantization import fake_quantized
 from segtool.models.quantization import read_quantization
 from segtool.train import faster
+from segtool.train.architectures import MIDDLE_LAYERS
 from segtool.train.augmentation import Augmenter, parse_augmentations
+from segtool.train.auxiliary import with_auxiliary
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
 from segtool.train.checkpoint import Progress, load_checkpoint
@@ -214,7 +216,11 @@ def _network(plan: Plan) -> keras.Model:
     network = build_network(plan, plan.crop)
     if plan.weights:
         set_weights(network, plan.weights, spec=plan.options.weights or IMAGENET)
-    return faster.faster_network(network, plan.device)
+    network = faster.faster_network(network, plan.device)
+    middle = MIDDLE_LAYERS.get(plan.options.arch)
+    if middle and plan.recipe.auxiliary and plan.teacher is None:
+        return with_auxiliary(network, middle[0], stride=middle[1], share=plan.recipe.auxiliary)
+    return network
 
 
 def _steps_a_call(plan: Plan) -> int:

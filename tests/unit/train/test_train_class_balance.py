@@ -12,8 +12,6 @@ from PIL import Image
 
 from segtool.data.loading import load_dataset
 from segtool.train.class_balance import warn_of_rare_classes
-from segtool.train.options import TrainOptions
-from segtool.train.plan import make_plan
 
 
 def _folder(root: Path, sizes: list[tuple[int, int]]) -> str:
@@ -41,19 +39,3 @@ def test_a_single_class_in_the_training_part_is_warned_of(tmp_path: Path, caplog
         warn_of_rare_classes(data, np.array([[0, 9, 0]] * 5), validation=np.array([[0, 9, 0]]))
     assert "No training image shows sky, car:" in caplog.text
     assert "predict road everywhere" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [
-        ([(30, 40), (400, 300), (60, 80), (50, 90), (20, 20)], (50, 90)),  # all differ: not the largest
-        ([(30, 40), (400, 300), (60, 80), (400, 300), (20, 20)], (400, 300)),
-    ],
-)
-def test_images_of_many_sizes_get_the_most_frequent_one_or_a_middle_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, sizes: list[tuple[int, int]], expected: tuple[int, int]
-) -> None:
-    plan = make_plan(TrainOptions(data=_folder(tmp_path / "set", sizes), augment="none", device="cpu"))
-    assert plan.size == expected
-    assert f"{expected[0]} x {expected[1]}" in caplog.text
-    assert plan.store.image(int(plan.split.train[0])).shape == (*expected, 3)

@@ -134,3 +134,25 @@ def test_training_scales_change_the_crops_and_not_their_size(scenes: Path, monke
     train(_options(scenes, epochs=1, augment="none"), out="plain")
     np.testing.assert_allclose(rules[0].scales, (1 / 1.7, 1.7))
     assert rules[1].scales == (1.0, 1.0)
+
+
+def test_coarse_scores_are_trained_and_are_not_part_of_the_network(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segtool.train import trainer
+
+    def build(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
+        image = keras.Input((height, width, channels), dtype="uint8", name="image")
+        x = keras.layers.Rescaling(1 / 255)(image)
+        x = keras.layers.Conv2D(8, 3, strides=8, padding="same", activation="relu", name="middle")(x)
+        x = keras.layers.Conv2DTranspose(num_classes, 8, strides=8)(x)
+        return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
+
+    monkeypatch.setitem(architectures.ARCHITECTURES, "small", build)
+    monkeypatch.setattr(trainer, "MIDDLE_LAYERS", {"small": ("middle", 8)})
+    for share in (0.0, 0.4):
+        train(_options(scenes, epochs=1, auxiliary=share, weights="none"), out=f"run{share}")
+    plain, supervised = (float(_history(Path(f"run{share}"))[0]["loss"]) for share in (0.0, 0.4))
+    assert supervised > plain * 1.2  # the loss of the coarse scores is in it
+    names = [layer.name for layer in load_keras_file(Path("run0.4/model.keras")).layers]
+    assert not any(name.startswith("auxiliary") for name in names)

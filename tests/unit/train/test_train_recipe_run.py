@@ -82,7 +82,7 @@ def test_every_value_is_kept_and_a_stopped_run_goes_on_to_the_same_end(squares: 
     assert info["recipe_values"] == {
         "epochs": 3, "batch_size": 16, "learning_rate": 0.02, "warmup_epochs": 1, "schedule": "constant",
         "optimizer": "sgd", "weight_decay": 0.0, "augment": "scale:0.15,shift:2,noise:3", "loss": "combined",
-        "class_weights": "balanced", "ema": 0.8, "patience": 7,
+        "class_weights": "balanced", "ema": 0.8, "patience": 7, "crop_pixels": 0, "auxiliary": 0.0,
     }  # fmt: skip
     with np.load(squares) as stored:
         assert info["config"]["class_weights"] == "balanced"

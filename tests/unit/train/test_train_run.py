@@ -168,8 +168,8 @@ def test_each_epoch_is_given_its_own_batches(squares: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(TrainingBatches, "__getitem__", noting)
     train(_options(squares, epochs=3), out="run")
-    # Before the first epoch, Keras looks at a few; the end of an epoch estimates statistics from the same batches.
-    assert shown[-18:] == [(epoch, index) for epoch in (0, 1, 2) for _ in ("training", "end") for index in (0, 1, 2)]
+    # Before the first epoch, Keras looks at a few. The end of an epoch estimates statistics from the next one's batches.
+    assert shown[-18:] == [(epoch + at_end, index) for epoch in (0, 1, 2) for at_end in (0, 1) for index in (0, 1, 2)]
 
 
 def test_resuming_a_complete_run_changes_no_weight(finished: RunFolder) -> None:

@@ -55,6 +55,9 @@ For a non-default width the builder also receives `multiplier=`, a factor on the
 for an encoder `encoder=`. A builder imports Keras when it is called.
 """
 
+MIDDLE_LAYERS = {"fcn8-lite": ("mix8_relu", 8)}
+"""The layer that gets coarse scores in training, and its stride; see `segtool.train.auxiliary`."""
+
 WITH_ENCODER = frozenset({"fcn8-lite"})
 """The architectures that take an encoder of `ENCODERS`."""
 
