@@ -71,7 +71,7 @@ def with_auxiliary(network: keras.Model, layer: str, *, stride: int, share: floa
     x = layers.ReLU(name=f"{PREFIX}relu")(x)
     x = layers.Conv2D(network.outputs[0].shape[-1], 1, name=f"{PREFIX}scores")(x)
     x = layers.Softmax(dtype="float32", name=f"{PREFIX}probabilities")(x)
-    model = SupervisedModel(network.inputs, [network.outputs[0], x], name=network.name)
+    model = SupervisedModel(network.inputs[0], [network.outputs[0], x], name=network.name)
     model.weigh(share, stride)
     return model
 

@@ -135,6 +135,6 @@ def with_teacher(network: keras.Model, teacher: Teacher | None, *, temperature: 
     """Return an uncompiled model that trains the network with a teacher; the network itself without one."""
     if teacher is None:
         return network
-    model = DistilledModel(network.inputs, network.outputs[0], name=network.name)
+    model = DistilledModel(network.inputs[0], network.outputs[0], name=network.name)
     model.learn_from(teacher, temperature=temperature or TEMPERATURE)
     return model

@@ -168,7 +168,7 @@ def test_each_epoch_is_given_its_own_batches(squares: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(TrainingBatches, "__getitem__", noting)
     train(_options(squares, epochs=3), out="run")
-    # Before the first epoch, Keras looks at a few. The end of an epoch estimates statistics from the next one's batches.
+    # Before the first epoch, Keras looks at a few. An epoch ends with an estimate from the batches of the next one.
     assert shown[-18:] == [(epoch + at_end, index) for epoch in (0, 1, 2) for at_end in (0, 1) for index in (0, 1, 2)]
 
 
