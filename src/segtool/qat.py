@@ -48,6 +48,8 @@ def train_quantized(
         raise TrainingError(
             f"--qat needs the exporter, which runs on TensorFlow, and KERAS_BACKEND is {backend}; unset it."
         )
+    if Path(run).is_symlink():  # runs/latest, which this training points to itself
+        run = Path(run).resolve()
     options = qat_options(run, given or {})
     model, sha256 = open_folded(run)
     quantization = begin_quantization(read_run(run), model, data=options.data, preset=preset)

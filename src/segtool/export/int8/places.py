@@ -8,11 +8,12 @@ no other value of the network has the same four within a thousandth.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from segtool.array_types import AnyArray, UInt8Array
 from segtool.errors import ExportError
@@ -68,39 +69,46 @@ def find_places(
     ExportError
         A layer that INT8 computes is none of the Keras network.
     """
-    work = to_ir(graph).graph
-    found = points(work)
+    found = points(to_ir(graph).graph)
     outputs = {str(node.name): str(node.outputs[0].name) for node in found.layers}
-    groups = [group for group in found.groups if not is_pixels(group[0])]
-    readers = [
-        [str(node.outputs[0].name) for value in group for node in reads_float(value, found.layers)] for group in groups
-    ]
-    wanted = {str(value.name) for group in groups for value in group} | set(outputs.values())
-    signatures = _of_graph(graph, wanted.union(*readers) if readers else wanted, images)
+    groups = [_group(group, found.layers) for group in found.groups if not is_pixels(group[0])]
+    wanted = {name for group in groups for name in (*group.values, *group.exact)}.union(outputs.values())
+    signatures = _of_graph(graph, wanted, images)
     layers = _of_layers(model, images)
-    kernels = {}
-    earlier: Mapping[str, AnyArray] = {}
-    for name, output in outputs.items():
-        matched = _matching(signatures[output], layers, only="kernel")
-        if not matched:
-            earlier = earlier or _of_graph(before, _conv_outputs(before, outputs).values(), images)
-            value = _conv_outputs(before, outputs).get(name)
-            matched = _matching(earlier[value], layers, only="kernel") if value else ()
-        if not matched:
-            raise ExportError(
-                f"INT8 computes {name}, which is none of the layers that quantization-aware training knows (Conv2D, "
-                "DepthwiseConv2D, Conv2DTranspose with a kernel as large as its stride); use `segtool export "
-                "--quantize` on the run as it is."
-            )
-        kernels[name] = matched[0]
-    places = []
-    for group, reading in zip(groups, readers, strict=True):
-        names = tuple(str(value.name) for value in group)
-        members = tuple(dict.fromkeys(layer for name in names for layer in _matching(signatures[name], layers)))
-        exact = tuple(layer for name in reading for layer in _matching(signatures[name], layers, only="kernel")[:1])
-        sources = tuple(str(value.name) for value in range_source(group))
-        places.append(Place(names, sources, members, exact))
-    return tuple(dict.fromkeys(kernels.values())), tuple(places)
+    kernels = _kernels({name: signatures[output] for name, output in outputs.items()}, layers, before, images)
+    return kernels, tuple(_in_keras(group, signatures, layers) for group in groups)
+
+
+def _group(group: tuple[ir.Value, ...], int8: Collection[ir.Node]) -> Place:
+    """Return a group, whose readers are named by their outputs yet."""
+    reading = sorted(str(node.outputs[0].name) for value in group for node in reads_float(value, int8))
+    names, sources = (tuple(str(value.name) for value in values) for values in (group, range_source(group)))
+    return Place(names, sources, (), tuple(reading))
+
+
+def _in_keras(group: Place, signatures: Mapping[str, AnyArray], layers: Mapping[str, _Layer]) -> Place:
+    """Return the group with the names of layers."""
+    members = dict.fromkeys(layer for name in group.values for layer in _matching(signatures[name], layers))
+    exact = tuple(layer for name in group.exact for layer in _matching(signatures[name], layers, only="kernel")[:1])
+    return replace(group, layers=tuple(members), exact=exact)
+
+
+def _kernels(
+    signatures: Mapping[str, AnyArray], layers: Mapping[str, _Layer], before: onnx.ModelProto, images: UInt8Array
+) -> tuple[str, ...]:
+    """Return the layer of each INT8 convolution, whose output may have been another before the rewrites for INT8."""
+    matched = {name: _matching(signature, layers, only="kernel") for name, signature in signatures.items()}
+    if missing := [name for name, found in matched.items() if not found]:
+        outputs = {node.name: node.output[0] for node in before.graph.node if node.name in missing}
+        earlier = _of_graph(before, outputs.values(), images) if outputs else {}
+        matched |= {name: _matching(earlier[value], layers, only="kernel") for name, value in outputs.items()}
+    if unknown := [name for name, found in matched.items() if not found]:
+        raise ExportError(
+            f"INT8 computes {unknown[0]}, which is none of the layers that quantization-aware training knows (Conv2D, "
+            "DepthwiseConv2D, Conv2DTranspose with a kernel as large as its stride); use `segtool export --quantize` "
+            "on the run as it is."
+        )
+    return tuple(dict.fromkeys(found[0] for found in matched.values()))
 
 
 @dataclass(frozen=True)
@@ -144,10 +152,6 @@ def _of_graph(graph: onnx.ModelProto, names: Collection[str], images: UInt8Array
         low, high, total, norm = (float(values[outputs[op][name]]) for op in _REDUCED)
         found[name] = np.array([min(low, 0.0), max(high, 0.0), total, norm])
     return found
-
-
-def _conv_outputs(graph: onnx.ModelProto, names: Collection[str]) -> dict[str, str]:
-    return {node.name: node.output[0] for node in graph.graph.node if node.op_type == "Conv" and node.name in names}
 
 
 def _matching(signature: AnyArray, layers: Mapping[str, _Layer], *, only: str = "") -> Sequence[str]:
