@@ -127,7 +127,7 @@ def _load(file: IO[bytes]) -> Any:
     """Return the next pickle of a file; refuse memo indices that would make the unpickler allocate gigabytes."""
     start = file.tell()
     for number, (code, argument, _) in enumerate(pickletools.genops(file)):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= number:
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= number:
             raise pickle.UnpicklingError("it has a memo index that torch.save does not write")
     file.seek(start)
     return _Restricted(file).load()
