@@ -35,7 +35,7 @@ def reestimate(model: keras.Model, batches: Iterable[UInt8Array]) -> None:
         return
     averages = [average for layer in layers for average in (layer.moving_mean, layer.moving_variance)]
     for average in averages:
-        average.assign(keras.ops.zeros_like(average))
+        average.assign(keras.ops.zeros(average.shape))
     steps = 0
     for images in batches:
         model(images, training=True)
