@@ -82,7 +82,11 @@ def test_an_earlier_run_gives_its_trained_model_also_after_its_export(tmp_path: 
     run.mkdir()
     model = network()
     model.save(run / "model.keras")
-    (run / "run.json").write_text(json.dumps({"schema_version": 1, "data": dict.fromkeys(("spec", "fingerprint", "class_names")), "status": "complete"}))
+    (run / "run.json").write_text(
+        json.dumps(
+            {"schema_version": 1, "data": dict.fromkeys(("spec", "fingerprint", "class_names")), "status": "complete"}
+        )
+    )
     for name in ("", "model.onnx"):
         if name:
             (run / name).write_bytes(b"exported")
