@@ -17,12 +17,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers
 
+from segtool.array_types import BoolArray, FloatingArray
 from segtool.models.fake_quantization import CONVOLUTIONS, Copies, rewired
-
-Array = npt.NDArray[np.floating[Any]]
 
 
 def folded(model: keras.Model) -> keras.Model:
@@ -57,8 +55,8 @@ class _Apart:
 class _Affine:
     """x -> scale * x + shift, a number a channel each."""
 
-    scale: Array
-    shift: Array
+    scale: FloatingArray
+    shift: FloatingArray
 
 
 class _Folding:
@@ -72,7 +70,7 @@ class _Folding:
                 for tensor in node.input_tensors:
                     self._users.setdefault(id(tensor), []).append(operation)
         self._into: dict[int, _Affine] = {}  # by the convolution
-        self._left: dict[int, Array | None] = {}  # the shift that stays of a normalization, by it
+        self._left: dict[int, FloatingArray | None] = {}  # the shift that stays of a normalization, by it
         self._deferred: dict[int, Any] = {}  # an activation, by the pooling that it moves behind
         for operation in model.operations:
             if isinstance(operation, layers.BatchNormalization):
@@ -137,7 +135,7 @@ class _Folding:
         copy.set_weights([kernel * _alive(copy, inputs.shape, outputs.shape), *bias])
         return outputs
 
-    def _shifted(self, norm: Any, shift: Array, inputs: Any) -> Any:
+    def _shifted(self, norm: Any, shift: FloatingArray, inputs: Any) -> Any:
         """Add a number a channel: a normalization of mean 0 and deviation 1, which every exporter knows."""
         layer = layers.BatchNormalization(
             scale=False, epsilon=norm.epsilon, trainable=False, name=self._copies.name(norm.name)
@@ -166,24 +164,24 @@ def _affine(norm: Any) -> _Affine:
     return _Affine(scale, beta - mean * scale)
 
 
-def _along_outputs(layer: Any, scale: Array) -> Array:
+def _along_outputs(layer: Any, scale: FloatingArray) -> FloatingArray:
     """Return a number a channel in the shape of a kernel."""
     if isinstance(layer, layers.DepthwiseConv2D):
         return scale.reshape(1, 1, -1, layer.depth_multiplier)
     return scale.reshape(1, 1, -1, 1) if isinstance(layer, layers.Conv2DTranspose) else scale
 
 
-def _alive(layer: Any, inputs: Any, outputs: Any) -> Array:
+def _alive(layer: Any, inputs: Any, outputs: Any) -> FloatingArray:
     """Return 1 for the taps of a kernel that meet the map somewhere, 0 for the others: (h, w, 1, 1)."""
     if isinstance(layer, layers.Conv2DTranspose) or layer.padding != "same" or None in inputs[1:3]:
         return np.ones((1, 1, 1, 1))
     sides = zip(inputs[1:3], outputs[1:3], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
     rows, columns = (_alive_taps(*side) for side in sides)
-    alive: Array = np.outer(rows, columns)[..., None, None].astype(np.float32)
+    alive: FloatingArray = np.outer(rows, columns)[..., None, None].astype(np.float32)
     return alive
 
 
-def _alive_taps(length: int, made: int, taps: int, stride: int, dilation: int) -> npt.NDArray[np.bool_]:
+def _alive_taps(length: int, made: int, taps: int, stride: int, dilation: int) -> BoolArray:
     padding = max((made - 1) * stride + (taps - 1) * dilation + 1 - length, 0) // 2
     positions = np.arange(made)[:, None] * stride + np.arange(taps) * dilation - padding
     return np.asarray(((positions >= 0) & (positions < length)).any(0))

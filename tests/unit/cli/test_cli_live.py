@@ -8,7 +8,7 @@ from typing import Any
 from segtool.cli.live import LiveTraining
 
 INFO: dict[str, Any] = {
-    "arch": "small", "parameters": 1, "recipe": "standard", "config": {},
+    "arch": "small", "parameters": 1, "recipe": "standard", "config": {}, "reasons": ["network small"],
     "data": {"spec": "d", "splits": {"train": 24, "val": 8, "test": 0}},
     "device": {"description": "CPU"}, "precision": {"name": "float32", "reason": "asked for"},
 }  # fmt: skip

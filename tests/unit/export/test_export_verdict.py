@@ -10,7 +10,7 @@ from tiny_nets import KERAS_WARNING, names, scaled, with_wrong_ranges
 from segtool.benchmark.statistics import Ratio
 from segtool.errors import GateError
 from segtool.export import ExportOptions, export_model
-from segtool.export.gates import Parity, compare_accuracy, describe_speed
+from segtool.export.gates import Parity, TrainedAgreement, compare_accuracy, describe_speed
 from segtool.export.network import keras_network
 from segtool.export.presets import preset_for
 from segtool.export.verdict import GATES, judge, recommend, useless, warnings_of
@@ -19,11 +19,13 @@ from segtool.models import open_predictor
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 PASSED = {
     "parity": Parity(1e-6, 1.0, 8, 8),
+    "trained": TrainedAgreement(0.999, 8),
     "accuracy": compare_accuracy(0.9, 0.898, images=5, max_drop=0.5, label_agreement=1.0),
     "speed": describe_speed(Ratio(2, 1.9, 2.1), threads=1, preset=preset_for()),
 }
 REFUSED = {
     "parity": Parity(1e-3, 1.0, 8, 8),
+    "trained": TrainedAgreement(0.99, 8),
     "accuracy": compare_accuracy(0.9, 0.8, images=5, max_drop=0.5, label_agreement=1.0),
     "speed": describe_speed(Ratio(0.5, 0.4, 0.6), threads=1, preset=preset_for()),
 }
