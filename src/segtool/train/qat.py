@@ -20,7 +20,7 @@ from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
 
 EPOCHS, RATE_FACTOR = 5, 0.05
-OF_THE_RUN = ("arch", "width", "size", "crop")
+OF_THE_RUN = ("arch", "width", "size", "crop", "encoder", "weights")
 """Options that the network of the run decides."""
 
 _UNUSABLE = ("teacher", "temperature")

@@ -26,7 +26,9 @@ def _begin(folder, model=None):
     """The run that --qat begins with."""
     run = write_run(folder, model or trained_tiny())
     info = json.loads((run / "run.json").read_text())
-    options = TrainOptions(data=info["data"]["spec"], seed=3, val_split=0.25, augment="none", batch_size=8)
+    options = TrainOptions(
+        data=info["data"]["spec"], recipe="standard", seed=3, val_split=0.25, augment="none", batch_size=8
+    )
     info |= {
         "config": options.to_dict(),
         "recipe_values": recipe_values(resolve_recipe(options)),
