@@ -95,7 +95,7 @@ def _exported(source: str | Path | Any, options: ExportOptions, progress: Stages
         except GateError as error:
             stale = f" {job.int8_target} is still that of an earlier export." if job.int8_target.exists() else ""
             raise GateError(f"{error} The FP32 file {job.target} passed and was written.{stale}") from error
-    return ExportResult(job.target, float32.contract, job.int8_target, int8, warned)
+    return ExportResult(job.target, float32.contract, job.int8_target, int8, warned=warned)
 
 
 def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progress: Stages) -> Job:
