@@ -182,7 +182,7 @@ def _traced(root: Path) -> dict[str, Any]:
     for name in ("verify", "predict"):
         with tempfile.TemporaryDirectory() as folder:
             command = strace.call(_chroot(root, COMMANDS[name]), Path(folder))
-            subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
+            subprocess.run(command, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
             trace = strace.read(Path(folder), Path("/"))
         places.update(strace.not_local(trace))
         written.update(_folders(path for _, path in trace.files))
