@@ -35,7 +35,11 @@ USER = 10001
 STDLIB = Path("usr/local/lib", f"python3.{sys.version_info.minor}")
 PYTHON = f"/usr/local/bin/python3.{sys.version_info.minor}"
 LATEST = Path("runs/latest")  # of the folder in which chroot starts, the root
-ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "ORT_DISABLE_TELEMETRY": "1", "PATH": "/usr/local/bin:/usr/sbin:/usr/bin"}
+ENVIRONMENT = {
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "PATH": "/usr/local/bin:/usr/sbin:/usr/bin",
+}
 COMMANDS = {
     "python": ["-c", "pass"],
     "verify": ["-m", "segtool", "verify", "--quiet"],
