@@ -136,6 +136,56 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
 
 
+@contextmanager
+def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a new folder beside `path`; after success, sync its files to disk and move it to `path`.
+
+    If the block raises, the new folder is removed and `path` is not changed.
+
+    Parameters
+    ----------
+    path
+        The folder; its parents are created.
+    overwrite
+        Replace what is at `path`, with all that it contains. It is removed when the new folder is in its place.
+
+    Raises
+    ------
+    OutputExistsError
+        `path` exists and `overwrite` is false.
+    OutputWriteError
+        The operating system refused the write.
+    """
+    target = refuse_existing(path, overwrite=overwrite)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(TEMPORARY, beside=target.parent) as folder:
+            new = folder / "new"  # its permissions are the usual ones, those of a temporary folder are not
+            new.mkdir()
+            yield new
+            for file in filter(Path.is_file, new.rglob("*")):
+                _sync(os.fspath(file))
+            _put_in_place(new, target, folder / "old")
+    except OSError as error:
+        raise write_error(target, error) from error
+
+
+def _put_in_place(new: Path, target: Path, old: Path) -> None:
+    """Move `new` to `target`, and what is there to `old`; a stop waits until both are done."""
+    from segtool.stopping import postponed
+
+    with postponed():
+        replaces = target.exists() or target.is_symlink()
+        if replaces:
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if replaces:
+                old.rename(target)
+            raise
+
+
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Write `data` to `path` atomically; errors as in `atomic_path`."""
     with _removed_on_failure(os.fspath(path)) as (_, descriptor), os.fdopen(descriptor, "wb", buffering=0) as handle:

@@ -13,6 +13,7 @@ import pytest
 
 from segtool.errors import OutputExistsError, OutputWriteError
 from segtool.files import (
+    atomic_folder,
     atomic_path,
     lock_file,
     nan_to_none,
@@ -61,6 +62,56 @@ class TestAtomicPath:
         write_bytes(tmp_path / "a.txt", b"")
         modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain.txt", "a.txt")]
         assert modes[0] == modes[1]
+
+
+class TestAtomicFolder:
+    def test_it_appears_when_the_block_ends(self, tmp_path: Path) -> None:
+        target = tmp_path / "a" / "b"
+        with atomic_folder(target) as folder:
+            (folder / "inner").mkdir()
+            (folder / "inner" / "file").write_text("whole")
+            assert not target.exists()
+        assert (target / "inner" / "file").read_text() == "whole"
+        assert list(target.parent.iterdir()) == [target]
+
+    def test_a_failure_leaves_what_was_there(self, tmp_path: Path) -> None:
+        target = tmp_path / "b"
+        target.mkdir()
+        (target / "old").touch()
+        with pytest.raises(OutputWriteError, match="No space left"), atomic_folder(target, overwrite=True) as folder:
+            (folder / "half").touch()
+            raise OSError(28, "No space left on device")
+        assert [path.name for path in target.iterdir()] == ["old"]
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_an_existing_one_is_replaced_only_on_request(self, tmp_path: Path) -> None:
+        target = tmp_path / "b"
+        target.mkdir()
+        (target / "old").touch()
+        with pytest.raises(OutputExistsError), atomic_folder(target):
+            pass
+        with atomic_folder(target, overwrite=True) as folder:
+            (folder / "new").touch()
+        assert [path.name for path in target.iterdir()] == ["new"]
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_the_old_one_comes_back_when_the_new_one_cannot_be_moved(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "b"
+        target.mkdir()
+        (target / "old").touch()
+        rename = Path.rename
+
+        def refused(path: Path, to: Path) -> Path:
+            if path.name == "new":
+                raise PermissionError(13, "Permission denied")
+            return rename(path, to)
+
+        monkeypatch.setattr(Path, "rename", refused)
+        with pytest.raises(OutputWriteError, match="Permission denied"), atomic_folder(target, overwrite=True):
+            pass
+        assert [path.name for path in target.iterdir()] == ["old"]
 
 
 class TestRefuseExisting:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, is_verbose
+from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, is_verbose, say
+from segtool.cli.export_summary import print_summary, serving
 from segtool.cli.layers import print_layers
 from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
 from segtool.export.network.scaling import HELP as SCALE_HELP
@@ -20,6 +21,7 @@ from segtool.export.options import (
     ExportOptions,
 )
 from segtool.export.presets import PRESET_NAMES
+from segtool.export.triton import is_exported, write_model
 from segtool.export.verdict import GATES
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from segtool.export.options import ExportResult
 
 _SLOWEST = 20  # layers that -v shows
+_SERVING = {"source", "triton", "triton_gpu", "overwrite", "as_json"}  # what concerns a file that is exported already
 _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_images")
 
 
@@ -145,6 +148,20 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     "model.keras, or "
     "model.HxW.onnx with --size]",
 )
+@click.option(
+    "--triton",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also write the recommended file to this Triton model repository: DIR/NAME/config.pbtxt and "
+    "DIR/NAME/1/model.onnx. If MODEL is an exported file already, nothing is converted, and the base install is "
+    "enough.",
+)
+@click.option(
+    "--triton-gpu",
+    is_flag=True,
+    help="Configure --triton for GPUs: an instance on each, with the FP32 file.  [default: single-threaded instances "
+    "on the processors]",
+)
 @overwrite_option
 @json_option
 def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
@@ -173,8 +190,13 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
       segtool export deeplab.onnx --data photos --quantize --output out
       segtool export runs/fcn8-20260101-120000 --head probabilities --out scores.onnx
       segtool export mine.keras --custom my_layers.py --data DATA   # layers of your own
+      segtool export runs/latest/model.int8.onnx --triton models    # for a model server
     """
-    from segtool.cli.export_summary import print_summary
+    if options["triton_gpu"] and not options["triton"]:
+        raise click.UsageError("--triton-gpu is an option of --triton; add --triton DIR, or remove it.")
+    if options["triton"] and source and is_exported(source):
+        _serve(source, options["triton"], as_json=as_json)
+        return
     from segtool.cli.extras import need_all
     from segtool.cli.progress import stages_bar
 
@@ -191,6 +213,27 @@ def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     if times:
         print_layers(times, _SLOWEST)
     print_summary(result, source=source, data=request.data)
+
+
+def _serve(model: Path, repository: Path, *, as_json: bool) -> None:
+    """Write an exported file to a Triton repository; refuse the options of a conversion."""
+    context = click.get_current_context()
+    given = context.params
+    for param in context.command.params:
+        name = param.name or ""
+        if (
+            name in given.keys() - _SERVING
+            and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ):
+            raise click.UsageError(
+                f"{param.opts[0]} is an option of the conversion, but {model} is an exported file already; remove the "
+                "option, or name the network that the file was made from."
+            )
+    folder = write_model(model, repository, gpu=given["triton_gpu"], overwrite=given["overwrite"])
+    if as_json:
+        emit_json("export", {"model": str(model), "triton": str(folder)})
+    else:
+        say(serving(folder))
 
 
 def _layers(result: ExportResult) -> LayerTimes | None:

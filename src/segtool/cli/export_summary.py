@@ -63,12 +63,19 @@ def print_summary(result: ExportResult, *, source: Path | None, data: str | None
             f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: "
             f"{tiled if result.contract.size_policy == 'tile' else resized}. The accuracy above is measured this way."
         )
-    best = {"int8": result.int8, "float32": result.float32}.get(result.recommendation.file or "")
+    model = result.deployed
     if result.int8:
-        say(f"Deploy {best}: {result.recommendation.reason}." if best else f"Deploy: {result.recommendation.reason}.")
-    model = best or result.int8 or result.float32
+        best = f" {model}" if result.recommendation.file else ""
+        say(f"Deploy{best}: {result.recommendation.reason}.")
+    if result.triton:
+        say(serving(result.triton))
     named = "" if _is_default(model) else f" --model {shlex.quote(str(model))}"
     say(f"Next: segtool predict {_images_of(_data_of(source, data))}{named}")
+
+
+def serving(folder: Path) -> str:
+    """Return how to serve a folder of a Triton repository, for a message."""
+    return f"To serve {folder}: tritonserver --model-repository {shlex.quote(str(folder.parent))}"
 
 
 def _of_convolutions(facts: Mapping[str, Any]) -> str | None:

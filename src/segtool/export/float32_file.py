@@ -184,7 +184,7 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
     both, every = (*outcomes, *more), (*FLOAT_REWRITES, *WINOGRAD_REWRITES)
     if job.options.winograd == "on":
         return _Form(shorter, every, both, {"algorithm": "winograd"})
-    if not is_own(job.preset):
+    if not is_own(job.preset) or job.options.triton_gpu:
         return direct  # it is for another processor, where it was not timed
     job.stage("Winograd's convolutions")
     ratio = _speedup(direct.graph, shorter, images[:1], job)

@@ -59,6 +59,10 @@ class ExportOptions:
     out
         The FP32 file; None for model.onnx beside the trained model, or model.HxW.onnx where a size is given. The
         INT8 file is named after it.
+    triton
+        A Triton model repository to write the recommended file to; None for none.
+    triton_gpu
+        Configure it for GPUs: with the FP32 file, and without Winograd's convolutions unless they are "on".
     overwrite
         Replace files that are there.
     winograd
@@ -93,6 +97,8 @@ class ExportOptions:
     max_drop: float = 0.5
     opset: int | None = None
     out: str | Path | None = None
+    triton: str | Path | None = None
+    triton_gpu: bool = False
     overwrite: bool = False
     winograd: Winograd = "auto"
     preset: str = "auto"
@@ -123,6 +129,8 @@ class ExportResult:
         The files; `int8` is None without quantization.
     contract, int8_contract
         Their contracts, with the metrics and the gates' figures; here also the times that the files leave out.
+    triton
+        The folder of the model in a Triton repository; None if none was asked for.
     warned
         Warnings that were logged during the export: a network that was rebuilt for another size, a request
         that nothing could be done about.
@@ -132,6 +140,7 @@ class ExportResult:
     contract: ModelContract
     int8: Path | None = None
     int8_contract: ModelContract | None = None
+    triton: Path | None = None
     warned: tuple[str, ...] = ()
 
     @property
@@ -148,6 +157,12 @@ class ExportResult:
         return recommend(self._last.gates)
 
     @property
+    def deployed(self) -> Path:
+        """The recommended file; without a recommendation, the INT8 file if there is one."""
+        is_float = self.int8 is None or self.recommendation.file == "float32"
+        return self.float32 if is_float or self.int8 is None else self.int8
+
+    @property
     def _last(self) -> ModelContract:
         return self.int8_contract or self.contract
 
@@ -157,6 +172,7 @@ class ExportResult:
         return {
             "float32": str(self.float32),
             "int8": None if self.int8 is None else str(self.int8),
+            "triton": None if self.triton is None else str(self.triton),
             "size": [last.height, last.width],
             "trained_size": list(last.trained_size) if last.trained_size else None,
             "head": last.head,

@@ -20,7 +20,7 @@ from typing import Any
 
 from segtool import __version__
 from segtool.contract import ModelContract
-from segtool.errors import ExportError, GateError
+from segtool.errors import ExportError, GateError, OutputWriteError
 from segtool.export.data import ExportData, check_fits, open_data
 from segtool.export.float32_file import export_float32
 from segtool.export.int8_file import export_int8
@@ -34,6 +34,7 @@ from segtool.export.presets import preset_for
 from segtool.export.resize.warnings import size_warnings
 from segtool.export.stages import StageLog, Stages, silent
 from segtool.export.trained import Trained
+from segtool.export.triton import model_folder, write_model
 from segtool.files import temporary_folder
 from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.backend import import_quietly
@@ -66,9 +67,25 @@ def export_model(
     SegtoolError
         The model, the data or the outputs are not usable; the message says why.
     """
+    options = options or ExportOptions()
+    result = _exported(source, options, progress)
+    if options.triton is None:
+        return result
+    served = result.float32 if options.triton_gpu else result.deployed
+    try:
+        written = write_model(served, options.triton, gpu=options.triton_gpu, overwrite=options.overwrite)
+    except OutputWriteError as error:
+        raise OutputWriteError(
+            f"{error} The export itself is complete; continue with `segtool export {served} --triton DIR`."
+        ) from error
+    return replace(result, triton=written)
+
+
+def _exported(source: str | Path | Any, options: ExportOptions, progress: Stages) -> ExportResult:
+    """Convert, measure and publish the FP32 file and, with `quantize`, the INT8 file."""
     with temporary_folder() as folder:
         stages = StageLog(progress)
-        job = _open(source, options or ExportOptions(), folder, stages)
+        job = _open(source, options, folder, stages)
         float32 = export_float32(job)
         warned = (*job.warned, *float32.warned)
         if job.int8_target is None:
@@ -78,7 +95,7 @@ def export_model(
         except GateError as error:
             stale = f" {job.int8_target} is still that of an earlier export." if job.int8_target.exists() else ""
             raise GateError(f"{error} The FP32 file {job.target} passed and was written.{stale}") from error
-    return ExportResult(job.target, float32.contract, job.int8_target, int8, warned)
+    return ExportResult(job.target, float32.contract, job.int8_target, int8, warned=warned)
 
 
 def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progress: Stages) -> Job:
@@ -88,6 +105,8 @@ def _open(source: str | Path | Any, options: ExportOptions, folder: Path, progre
     if found.run and found.run.info.get("status") == "running":
         logger.warning("The training of %s is not complete: its best model so far is exported.", found.run.path)
     target, int8_target = output_paths(found, options)
+    if options.triton is not None:
+        model_folder(options.triton, target, overwrite=options.overwrite)
     check_options(options)
     raw = _raw(source, found, options, folder)
     trained = _trained(found, raw, options)
