@@ -174,6 +174,20 @@ def _photos() -> str:
     return "\n".join([*rows, "", note])
 
 
+def _photos_in_short() -> str:
+    trained = next(row for row in _read("photos")["variants"] if row["group"] == "default")
+    network = _read("photos_engines")["networks"][0]
+    int8 = next(engine for engine in network["engines"] if engine["engine"] == "ours-int8")
+    time = network["time"]["1"]["engines"]["ours-int8"]["latency_ms"]["p50"]
+    return (
+        f"Photographs: `segtool train --data camvid/` with no other option reaches {100 * trained['mean_iou']:.1f} % "
+        f"mean IoU on CamVid's validation images after {trained['seconds'] / 60:.0f} minutes on two cores. The INT8 "
+        "file loses "
+        f"{int8['mean_iou_drop_points']:.2f} points, has {int8['size_bytes'] / 1e6:.1f} MB and takes {time:.0f} ms an "
+        f"image of 480 x 360 on one thread ({processor(_read('photos_engines')['machine'])})."
+    )
+
+
 def _normalization() -> str:
     result = _read("normalization")
     rows = [
@@ -255,6 +269,28 @@ def _foreign_engines() -> str:
     )
 
 
+def _photos_engines() -> str:
+    result = _read("photos_engines")
+    network = result["networks"][0]
+    rows = [
+        "| engine | ms, 1 thread: p50, p90 | 2 threads | labels equal to Keras % | mean IoU % | MB |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
+    for engine in network["engines"]:
+        times = [network["time"][count]["engines"][engine["engine"]]["latency_ms"] for count in ("1", "2")]
+        shown = " | ".join(f"{time['p50']:.1f}, {time['p90']:.1f}" for time in times)
+        rows.append(
+            f"| {engine['title']} | {shown} | {100 * engine['label_agreement']:.2f} | {100 * engine['mean_iou']:.2f} | "
+            f"{engine['size_bytes'] / 1e6:.2f} |"
+        )
+    note = (
+        "The network of the first row above, one image of 480 x 360, from raw pixels to class ids, all engines "
+        f"interleaved ({processor(result['machine'])}; `foreign_engines.py --keras`, `photos_engines.json`). The "
+        "images are those of validation, on which the best epoch was chosen."
+    )
+    return "\n".join([*rows, "", note])
+
+
 def _foreign_network(row: Mapping[str, Any], counts: list[str]) -> list[str]:
     titles = {engine["engine"]: engine["title"] for engine in row["engines"]}
     int8 = next(engine for engine in row["engines"] if engine["engine"] == "ours-int8")
@@ -322,6 +358,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "pruning": _pruning,
     "normalization": _normalization,
     "photos": _photos,
+    "photos-engines": _photos_engines,
+    "readme-photos": _photos_in_short,
     "qat": _qat,
     "onnx-networks": _onnx_networks,
     "foreign-engines": _foreign_engines,
