@@ -76,10 +76,10 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def open(self, path: Path) -> None:
-        """Load a local file and wait until all of it is there."""
+    def open(self, path: Path | str) -> None:
+        """Load a local file, or a URL, and wait until all of it is there."""
         self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=path.resolve().as_uri() if isinstance(path, Path) else path)
         deadline = time.monotonic() + TIMEOUT
         while not any(method == "Page.loadEventFired" for method, _ in self.events):
             if time.monotonic() > deadline:
@@ -112,7 +112,7 @@ class Page:
 
 
 @contextmanager
-def browser(executable: str, profile: Path) -> Iterator[Page]:
+def browser(executable: str, profile: Path, *flags: str) -> Iterator[Page]:
     """Start a browser with a profile folder of its own; give a page, and end the browser after it."""
     to_browser, to_us = os.pipe(), os.pipe()
 
@@ -123,7 +123,7 @@ def browser(executable: str, profile: Path) -> Iterator[Page]:
         os.dup2(writing, 4)
 
     process = subprocess.Popen(
-        [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        [executable, *_FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
         preexec_fn=take_pipes,  # noqa: PLW1509 - it makes four system calls and takes no lock
         pass_fds=(3, 4),
         stdout=subprocess.DEVNULL,

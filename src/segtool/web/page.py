@@ -13,7 +13,7 @@ from segtool.web.models import PageModel, contract_json, read_models
 from segtool.web.runtime import runtime_files
 
 _STATIC = Path(__file__).resolve().parent / "static"
-_SCRIPTS = ("pixels.js", "labels.js", "model.js", "drawing.js", "page.js", "style.css")
+_SCRIPTS = ("resize.js", "pixels.js", "labels.js", "model.js", "drawing.js", "page.js", "style.css")
 _FIRST = "index.html"  # written last: a folder that a failure left incomplete opens as no page
 _CONTRACT = "contract.json"
 _RUNTIME = "runtime"

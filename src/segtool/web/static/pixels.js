@@ -1,11 +1,12 @@
 // The pixels of an image file, decoded and resized exactly as `segtool predict` does it.
 //
-// The browser decodes the file without changing its colours. Everything after that is integer arithmetic here, because
-// a browser's own resizing differs from that of Pillow: `resized` is Pillow's bilinear filter for 8 bits a channel.
+// The browser decodes the file without changing its colours, and a canvas only copies pixels. Grey and resizing are
+// computed here, because a browser's own differ from those of Pillow.
+
+import { resizeColumns, resizeRows, rowsFirst, triangle } from "./resize.js";
 
 const BLOCK = 2048; // pixels; browsers limit the size of a canvas, so an image is read in blocks
 const ROWS = 256; // rows that are in memory at the full width of an image
-const BITS = 22; // of the fraction of a filter's weight, so that a sum of 255 * weights fits in 32 bits
 
 /** Decode an image file: upright, over black where it is transparent, without conversion by its colour profile. */
 export async function decode(file, channels) {
@@ -44,9 +45,10 @@ export class ImagePixels {
 
   /** Return the image resized to height x width, as bytes (height, width, channels). */
   resized(height, width) {
-    const narrow = this.#narrowed(width);
-    if (height === this.height) return narrow;
-    return resizeRows(narrow, this.height, height, width * this.channels);
+    if (rowsFirst(this, { height, width })) {
+      return resizeColumns(this.#shortened(height), triangle(this.width, width), this.channels);
+    }
+    return resizeRows(this.#narrowed(width), triangle(this.height, height), width * this.channels);
   }
 
   close() {
@@ -60,18 +62,29 @@ export class ImagePixels {
     return this.context.getImageData(0, 0, width, height).data;
   }
 
-  /** Return the image resized to a width, at its own height. */
+  /** Return the image at its own height and another width. */
   #narrowed(width) {
-    if (width === this.width) return this.read(0, 0, this.height, this.width);
     const filter = triangle(this.width, width);
     const found = new Uint8Array(this.height * width * this.channels);
     for (let top = 0; top < this.height; top += ROWS) {
-      const rows = Math.min(ROWS, this.height - top);
-      const band = this.read(top, 0, rows, this.width);
-      for (let row = 0; row < rows; row++) {
-        const from = row * this.width * this.channels;
-        resizeRow(band, from, found, (top + row) * width * this.channels, filter, this.channels);
-      }
+      const band = this.read(top, 0, Math.min(ROWS, this.height - top), this.width);
+      found.set(resizeColumns(band, filter, this.channels), top * width * this.channels);
+    }
+    return found;
+  }
+
+  /** Return the image at its own width and another height, from the source rows of a few rows at a time. */
+  #shortened(height) {
+    const filter = triangle(this.height, height);
+    const length = this.width * this.channels;
+    const found = new Uint8Array(height * length);
+    const step = Math.max(1, Math.floor((ROWS * height) / this.height));
+    for (let begin = 0; begin < height; begin += step) {
+      const end = Math.min(begin + step, height);
+      const top = filter.first[begin];
+      const bottom = filter.first[end - 1] + filter.count[end - 1];
+      const band = this.read(top, 0, bottom - top, this.width);
+      found.set(resizeRows(band, filter, length, { begin, end, top }), begin * length);
     }
     return found;
   }
@@ -88,62 +101,4 @@ function copyRow(from, to, start, channels) {
       to[j++] = from[i + 2];
     }
   }
-}
-
-/**
- * Return the weights of a triangle filter, which widens when it shrinks: for each of `target` pixels the first source
- * pixel, their number, and `size` weights as integers of BITS bits.
- */
-function triangle(source, target) {
-  const scale = source / target;
-  const support = Math.max(scale, 1);
-  const size = 2 * Math.ceil(support) + 1;
-  const filter = { target, size, first: new Int32Array(target), count: new Int32Array(target) };
-  filter.weights = new Int32Array(target * size);
-  for (let i = 0; i < target; i++) {
-    const center = (i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(center - support + 0.5));
-    const count = Math.min(source, Math.trunc(center + support + 0.5)) - first;
-    const weights = [];
-    let sum = 0;
-    for (let x = 0; x < count; x++) {
-      weights.push(Math.max(0, 1 - Math.abs((x + first - center + 0.5) * (1 / support))));
-      sum += weights[x];
-    }
-    for (let x = 0; x < count; x++) {
-      filter.weights[i * size + x] = Math.trunc(0.5 + (sum ? weights[x] / sum : weights[x]) * 2 ** BITS);
-    }
-    filter.first[i] = first;
-    filter.count[i] = count;
-  }
-  return filter;
-}
-
-function resizeRow(from, start, to, begin, filter, channels) {
-  const { target, size, first, count, weights } = filter;
-  for (let i = 0; i < target; i++) {
-    for (let channel = 0; channel < channels; channel++) {
-      let sum = 1 << (BITS - 1);
-      let place = start + first[i] * channels + channel;
-      for (let x = 0; x < count[i]; x++, place += channels) sum += from[place] * weights[i * size + x];
-      to[begin + i * channels + channel] = sum >> BITS;
-    }
-  }
-}
-
-/** Resize bytes (height, length) to (target, length). */
-function resizeRows(from, height, target, length) {
-  const { size, first, count, weights } = triangle(height, target);
-  const found = new Uint8Array(target * length);
-  const sums = new Int32Array(length);
-  for (let i = 0; i < target; i++) {
-    sums.fill(1 << (BITS - 1));
-    for (let y = 0; y < count[i]; y++) {
-      const weight = weights[i * size + y];
-      const start = (first[i] + y) * length;
-      for (let x = 0; x < length; x++) sums[x] += from[start + x] * weight;
-    }
-    for (let x = 0; x < length; x++) found[i * length + x] = sums[x] >> BITS;
-  }
-  return found;
 }
