@@ -23,7 +23,7 @@ def write_images(folder: Path, digits: np.ndarray) -> None:
     Image.merge("RGBA", [*color.resize((256, 128)).split(), ramp]).save(folder / "d-alpha.png")
     Image.merge("LA", [large.resize((256, 128)), ramp]).save(folder / "e-grey-alpha.png")
     color.save(folder / "f-photo.jpg", quality=85)
-    color.resize((90, 150)).save(folder / "g-turned.jpg", exif=turned, quality=92, subsampling=0)
+    color.resize((150, 90)).save(folder / "g-turned.jpg", exif=turned, quality=92, subsampling=0)
     color.quantize(60).save(folder / "h-palette.gif")
     color.resize((61, 47)).save(folder / "i-small.webp", lossless=True)
     grey[2].convert("RGB").save(folder / "j-color.bmp")
