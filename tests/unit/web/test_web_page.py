@@ -211,3 +211,10 @@ def test_a_folder_that_cannot_be_written(here: Path) -> None:
     runtime_at(here)
     with pytest.raises(OutputWriteError):
         write_page([model_file(here / "a.onnx")], folder)
+
+
+def test_every_line_to_install_names_the_tested_version() -> None:
+    root = STATIC.parents[3]
+    places = [root / "docs" / "deploying.md", root / "src" / "segtool" / "cli" / "page.py"]
+    for path in places:
+        assert set(re.findall(r"onnxruntime-web@([\w.]+)", path.read_text(encoding="utf-8"))) == {VERSION}
