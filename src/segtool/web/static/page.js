@@ -1,7 +1,7 @@
 // The page: verify the models first, then label what the user drops, chooses, photographs or pastes.
 
 import { decode } from "./pixels.js";
-import { Model, differingPixels, fetched, median, threads } from "./model.js";
+import { Model, differingPixels, fetched, measured, median, threads } from "./model.js";
 import { draw, legend, percent } from "./drawing.js";
 
 const find = (id) => document.getElementById(id);
@@ -43,11 +43,14 @@ async function start() {
 
 /** Verify and measure each model; return the fastest that passes, or null. */
 async function choose() {
-  find("models").hidden = false;
   const found = [];
   for (const facts of contract.models) found.push(await examine(facts));
   const passed = found.filter(({ result }) => result?.passed);
-  const fastest = passed.sort((one, two) => one.time - two.time)[0];
+  const times = await measured(passed.map((each) => each.model));
+  for (const [i, each] of passed.entries()) each.time = median(times[i]);
+  const [fastest] = passed.sort((one, two) => one.time - two.time);
+  find("models").tBodies[0].append(...found.map((each) => row(each, found.length > 1 && each === fastest)));
+  find("models").hidden = false;
   for (const each of found) if (each !== fastest) await each.model.close();
   const failed = found.filter(({ result }) => !result?.passed).map(failure);
   if (!fastest) {
@@ -57,7 +60,6 @@ async function choose() {
   }
   const { facts } = fastest.model;
   const { pixels, different } = fastest.result;
-  fastest.row.querySelector("th").append(found.length > 1 ? " (used)" : "");
   const why = passed.length > 1 ? ", the faster one here" : "";
   state("pass", `verify passed: ${facts.file} (${name(facts)}${why}) gives the labels of the export for ` +
     `${number(pixels - different)} of ${number(pixels)} golden pixels in this browser.`);
@@ -65,26 +67,26 @@ async function choose() {
   return fastest.model;
 }
 
-/** Open, verify and measure a model, and add its row to the table. */
+/** Open and verify a model. */
 async function examine(facts) {
-  const found = { model: new Model(facts, contract), result: null, time: Infinity, row: null, error: null };
+  const found = { model: new Model(facts, contract), result: null, time: null, error: null };
   state("wait", `Verifying ${facts.file}, ${megabytes(facts.bytes)}…`);
   try {
     await found.model.open();
     found.result = await found.model.verify();
-    if (found.result.passed) found.time = median(await found.model.measure());
   } catch (error) {
     found.error = reason(error);
   }
-  const verdict = found.result?.passed ? "passed" : "FAILED";
-  const time = found.time < Infinity ? milliseconds(found.time) : "–";
-  found.row = element("tr", {}, [
-    element("th", { scope: "row" }, [`${facts.file}, ${name(facts)}, ${megabytes(facts.bytes)}`]),
-    element("td", {}, [verdict]),
-    element("td", {}, [time]),
-  ]);
-  find("models").tBodies[0].append(found.row);
   return found;
+}
+
+function row({ model: { facts }, result, time }, used) {
+  const title = `${facts.file}, ${name(facts)}, ${megabytes(facts.bytes)}${used ? " (used)" : ""}`;
+  return element("tr", {}, [
+    element("th", { scope: "row" }, [title]),
+    element("td", {}, [result?.passed ? "passed" : "FAILED"]),
+    element("td", {}, [time === null ? "–" : milliseconds(time)]),
+  ]);
 }
 
 function failure({ model: { facts }, result, error }) {
