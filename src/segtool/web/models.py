@@ -21,6 +21,9 @@ from segtool.web.runtime import VERSION
 
 SCHEMA_VERSION = 1
 _NAMES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+MODEL_NAMES = tuple(_NAMES.values())
+"""The names of models in the folder of a page."""
+
 _SHARED = ("height", "width", "channels", "class_names", "palette", "background_id", "size_policy")
 
 

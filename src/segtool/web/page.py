@@ -9,13 +9,13 @@ from pathlib import Path
 
 from segtool.errors import OutputExistsError, OutputWriteError
 from segtool.files import atomic_path, refuse_input_as_output, write_error, write_json
-from segtool.web.models import PageModel, contract_json, read_models
+from segtool.web.models import MODEL_NAMES, PageModel, contract_json, read_models
 from segtool.web.runtime import runtime_files
 
 _STATIC = Path(__file__).resolve().parent / "static"
 _SCRIPTS = ("resize.js", "pixels.js", "labels.js", "model.js", "drawing.js", "page.js", "style.css")
 _FIRST = "index.html"  # written last: a folder that a failure left incomplete opens as no page
-_CONTRACT = "contract.json"
+_CONTRACT = "contract.json"  # written first: it shows that the folder is one of a page
 _RUNTIME = "runtime"
 
 
@@ -60,7 +60,7 @@ def write_page(
     runtime
         Where the npm package onnxruntime-web is; see `segtool.web.runtime.runtime_files`.
     overwrite
-        Write into a folder with files, and replace those with the names of the page's; other files stay.
+        Write into a folder with files, and replace those of an earlier page; other files stay.
 
     Raises
     ------
@@ -78,9 +78,8 @@ def write_page(
     names = [*sources, _CONTRACT]
     _check_folder(folder, overwrite=overwrite)
     refuse_input_as_output([folder / name for name in names], list(sources.values()))
+    write_json(folder / _CONTRACT, contract_json(found))
     for name, source in sources.items():
-        if name == _FIRST:
-            write_json(folder / _CONTRACT, contract_json(found))
         with atomic_path(folder / name) as temporary:
             shutil.copyfile(source, temporary)
     for model in found:
@@ -99,7 +98,7 @@ def _sources(models: Sequence[PageModel], runtime: dict[str, Path]) -> dict[str,
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a path that is no folder, and a folder with files unless `overwrite`."""
+    """Refuse a path that is no folder, a folder with files unless `overwrite`, and one with models of somebody else."""
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir():
@@ -112,4 +111,9 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{folder} has files and was not changed; pass --overwrite to replace the files of a page in it, or choose "
             "another path."
+        )
+    models = [name for name in MODEL_NAMES if (folder / name).exists()]
+    if models and not (folder / _CONTRACT).is_file():
+        raise OutputExistsError(
+            f"{folder} has {models[0]}, which `segtool page` did not write, so it was not changed; choose another path."
         )

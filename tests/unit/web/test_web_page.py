@@ -202,6 +202,19 @@ def test_a_model_in_the_folder_is_never_replaced(here: Path) -> None:
     assert call(model, "file", "--overwrite").exit_code == 1
 
 
+def test_a_run_folder_is_never_taken_for_a_page(here: Path) -> None:
+    """`segtool page RUN` without DIR: the run would be the folder of the page."""
+    runtime_at(here)
+    run = here / "run"
+    run.mkdir()
+    before = model_file(run / "model.onnx", images=1).read_bytes()
+    result = call(model_file(here / "a.onnx"), run, "--overwrite")
+    assert result.exit_code == 1
+    assert "model.onnx" in result.stderr
+    assert (run / "model.onnx").read_bytes() == before
+    assert sorted(path.name for path in run.iterdir()) == ["model.onnx"]
+
+
 def test_a_folder_that_cannot_be_written(here: Path) -> None:
     if os.geteuid() == 0:
         folder = Path("/proc/segtool-page")  # permissions do not stop root, but this file system has no new files
@@ -215,6 +228,6 @@ def test_a_folder_that_cannot_be_written(here: Path) -> None:
 
 def test_every_line_to_install_names_the_tested_version() -> None:
     root = STATIC.parents[3]
-    places = [root / "docs" / "deploying.md", root / "src" / "segtool" / "cli" / "page.py"]
+    places = [root / "CONTRIBUTING.md", root / "docs" / "deploying.md", root / "src" / "segtool" / "cli" / "page.py"]
     for path in places:
         assert set(re.findall(r"onnxruntime-web@([\w.]+)", path.read_text(encoding="utf-8"))) == {VERSION}
