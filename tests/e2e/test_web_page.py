@@ -5,25 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import os
-import sys
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import onnx
 import PIL
 import pytest
+from browser import CONTRAST, WIDER, Page, browser, find_browser
 from click.testing import CliRunner
-from page_images import write_images
 from PIL import Image
-from tiny_models import tiny_contract, write_convolutions, write_model
+from web_pages import NAMES, Server, choose, complaints, labels_of, network, requested, start, text, write_images
 
 import segtool
 from segtool.cli import main
-from segtool.contract import GOLDEN_KEY, GoldenPair, ModelContract, default_palette
+from segtool.contract import GOLDEN_KEY, GoldenPair
 from segtool.errors import MissingExtraError
 from segtool.images.image_io import read_pixels
 from segtool.images.overlay import overlay
@@ -31,9 +26,6 @@ from segtool.models.shipped import SHIPPED
 from segtool.runtime.verify import MIN_AGREEMENT
 from segtool.web import write_page
 from segtool.web.runtime import runtime_files
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from browser import CONTRAST, WIDER, Page, browser, find_browser
 
 # node_modules of this folder, or what the variable names.
 RUNTIME = Path(os.environ.get("ONNXRUNTIME_WEB") or Path(__file__).parents[2])
@@ -51,59 +43,9 @@ def _missing() -> str | None:
 
 pytestmark = pytest.mark.skipif(_missing() is not None, reason=str(_missing()))
 
-NAMES = ("sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "person", "bicyclist")
-COLOR = {"height": 48, "width": 64, "channels": 3, "class_names": NAMES, "background_id": None}
-COLOR["palette"] = default_palette(len(NAMES))
 OLD_PILLOW = int(PIL.__version__.split(".")[0]) < 13  # it resizes in another order: some values differ by one
 PIXELS = 64 * 84 * 4  # of the shipped model's golden pair
 WIDE = tuple((index % 256, index // 2 % 256, 128) for index in range(300))
-
-
-def network(path: Path, **changes: object) -> Path:
-    """Write a network for photographs with its golden pair.
-
-    Its class depends on the brightness of a pixel, or in tiles on those around it, so that a pixel that is read or
-    resized differently is seen.
-    """
-    contract: ModelContract = tiny_contract(**{**COLOR, **changes})
-    write = write_convolutions if contract.size_policy == "tile" else write_model
-    write(path, contract)
-    given = np.random.default_rng(5).integers(0, 256, (2, contract.height, contract.width, 3), dtype=np.uint8)
-    golden = GoldenPair(given, segtool.load(path, threads=1).predict_batch(given))
-    model = onnx.load(path)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = GOLDEN_KEY, golden.to_json()
-    onnx.save(model, path)
-    return path
-
-
-class Server(ThreadingHTTPServer):
-    """Serves a folder, and keeps the paths that it was asked for and did not have."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path, *, isolated: bool) -> None:
-        self.missing: list[str] = []
-        self.isolated = isolated
-        super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """The handler of `python -m http.server`, with the headers that allow threads where the server says so."""
-
-    server: Server
-
-    def end_headers(self) -> None:
-        if self.server.isolated:
-            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        super().end_headers()
-
-    def log_message(self, _format: str, *arguments: object) -> None:
-        if len(arguments) > 1 and str(arguments[1]) not in ("200", "304"):
-            self.server.missing.append(str(arguments[0]))
 
 
 @pytest.fixture(scope="module")
@@ -138,50 +80,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with browser(find_browser() or "", tmp_path_factory.mktemp("profile"), rules) as opened:
         yield opened
-
-
-def start(page: Page, url: str) -> bool:
-    """Open a page and wait for its verification; return whether a model passed."""
-    page.open(f"{url}/")
-    return bool(page.evaluate(f"import('{url}/page.js').then(module => module.ready)"))
-
-
-def choose(page: Page, url: str, path: Path) -> np.ndarray | None:
-    """Choose a file as a user does, and return the labels that the page shows."""
-    field = page.call("Runtime.evaluate", expression="document.getElementById('file')")["result"]["objectId"]
-    page.call("DOM.setFileInputFiles", files=[str(path)], objectId=field)
-    return labels_of(page, url)
-
-
-def labels_of(page: Page, url: str) -> np.ndarray | None:
-    found = page.evaluate(
-        f"""import('{url}/page.js').then(async module => {{
-          await module.show([]);
-          if (!module.latest) return null;
-          const {{ ids, height, width }} = module.latest;
-          let text = '';
-          const bytes = new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);
-          for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
-          return [btoa(text), ids.BYTES_PER_ELEMENT, height, width];
-        }})"""
-    )
-    if found is None:
-        return None
-    data, size, height, width = found
-    return np.frombuffer(base64.b64decode(data), np.uint16 if size == 2 else np.uint8).reshape(height, width)
-
-
-def text(page: Page, selector: str) -> str:
-    return str(page.evaluate(f"document.querySelector('{selector}').textContent"))
-
-
-def complaints(page: Page) -> list[object]:
-    names = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-    return [params for method, params in page.events if method in names]
-
-
-def requested(page: Page) -> list[str]:
-    return [params["request"]["url"] for method, params in page.events if method == "Network.requestWillBeSent"]
 
 
 @pytest.mark.parametrize("kind", ["digits", "both", "tiles", "scores", "wide"])
