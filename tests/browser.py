@@ -34,6 +34,38 @@ _FLAGS = (
     "--remote-debugging-pipe",
 )
 
+# Of every element with words of its own: the contrast of WCAG 2.2 (1.4.3) between its colour and what lies behind it.
+CONTRAST = """
+(() => {
+  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length > 3 ? n : [...n, 1]; };
+  const over = (top, low) => [0, 1, 2].map(i => top[i] * top[3] + low[i] * (1 - top[3])).concat(1);
+  const light = color => {
+    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = color.slice(0, 3).map(v => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = element => {
+    const below = element.parentElement ? ground(element.parentElement) : [255, 255, 255, 1];
+    return over(parse(getComputedStyle(element).backgroundColor), below);
+  };
+  let worst = [99, ''];
+  for (const element of document.querySelectorAll('body *')) {
+    const words = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent).join('').trim();
+    if (!words || !element.checkVisibility() || element.closest('title, desc, style')) continue;
+    const style = getComputedStyle(element), back = ground(element);
+    const ink = over(parse(element.closest('svg') ? style.fill : style.color), back);
+    const [low, high] = [light(ink), light(back)].sort((a, b) => a - b);
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < worst[0]) worst = [ratio, element.tagName + ': ' + words.slice(0, 40)];
+  }
+  return worst;
+})()
+"""
+WIDER = """
+[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1
+  && !e.closest('.scroll, pre, .hidden, .skip, svg')).map(e => e.outerHTML.slice(0, 80))
+"""
+
 
 def find_browser() -> str | None:
     """Return the path of a Chromium, $CHROMIUM first; None where there is none."""
@@ -76,10 +108,10 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def open(self, path: Path) -> None:
-        """Load a local file and wait until all of it is there."""
+    def open(self, path: Path | str) -> None:
+        """Load a local file, or a URL, and wait until all of it is there."""
         self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=path.resolve().as_uri() if isinstance(path, Path) else path)
         deadline = time.monotonic() + TIMEOUT
         while not any(method == "Page.loadEventFired" for method, _ in self.events):
             if time.monotonic() > deadline:
@@ -112,7 +144,7 @@ class Page:
 
 
 @contextmanager
-def browser(executable: str, profile: Path) -> Iterator[Page]:
+def browser(executable: str, profile: Path, *flags: str) -> Iterator[Page]:
     """Start a browser with a profile folder of its own; give a page, and end the browser after it."""
     to_browser, to_us = os.pipe(), os.pipe()
 
@@ -123,7 +155,7 @@ def browser(executable: str, profile: Path) -> Iterator[Page]:
         os.dup2(writing, 4)
 
     process = subprocess.Popen(
-        [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        [executable, *_FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
         preexec_fn=take_pipes,  # noqa: PLW1509 - it makes four system calls and takes no lock
         pass_fds=(3, 4),
         stdout=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ _COMMANDS = {
     "evaluate": "Score a model: IoU, Dice, accuracy, confusion matrix.",
     "benchmark": "Measure latency, throughput, cold start, memory and size.",
     "report": "Write one HTML page: deploy this model on this machine, or not.",
+    "page": "Write a web page that runs a model in the browser.",
     "data": "Make, describe, check or convert a data set.",
     "info": "Show the inputs, outputs and measured results of a model file.",
     "verify": "Run a model's built-in golden test on this machine.",

@@ -67,6 +67,11 @@ class VerifyResult:
         }
 
 
+def required_agreement(precision: str) -> float:
+    """Return the minimum agreement of a precision, 0..1; the lowest for an unknown one."""
+    return MIN_AGREEMENT.get(precision, min(MIN_AGREEMENT.values()))
+
+
 def compare_golden(
     golden: GoldenPair, labels: IntegerArray, *, path: Path, provider: str, precision: str
 ) -> VerifyResult:
@@ -89,5 +94,5 @@ def compare_golden(
         images=len(labels),
         pixels=labels.size,
         mismatching_pixels=int((labels != golden.labels).sum()),
-        required_agreement=MIN_AGREEMENT.get(precision, min(MIN_AGREEMENT.values())),
+        required_agreement=required_agreement(precision),
     )

@@ -13,46 +13,14 @@ from report_runs import write_report_run
 from segtool.cli import main
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from browser import Page, browser, find_browser
+from browser import CONTRAST, WIDER, Page, browser, find_browser
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed here, nor named by $CHROMIUM")
 
-# Of every element with words of its own: the contrast of WCAG 2.2 (1.4.3) between its colour and what lies behind it.
-CONTRAST = """
-(() => {
-  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length > 3 ? n : [...n, 1]; };
-  const over = (top, low) => [0, 1, 2].map(i => top[i] * top[3] + low[i] * (1 - top[3])).concat(1);
-  const light = color => {
-    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    const [r, g, b] = color.slice(0, 3).map(v => linear(v / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = element => {
-    const below = element.parentElement ? ground(element.parentElement) : [255, 255, 255, 1];
-    return over(parse(getComputedStyle(element).backgroundColor), below);
-  };
-  let worst = [99, ''];
-  for (const element of document.querySelectorAll('body *')) {
-    const words = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent).join('').trim();
-    if (!words || !element.checkVisibility() || element.closest('title, desc, style')) continue;
-    const style = getComputedStyle(element), back = ground(element);
-    const ink = over(parse(element.closest('svg') ? style.fill : style.color), back);
-    const [low, high] = [light(ink), light(back)].sort((a, b) => a - b);
-    const ratio = (high + 0.05) / (low + 0.05);
-    if (ratio < worst[0]) worst = [ratio, element.tagName + ': ' + words.slice(0, 40)];
-  }
-  return worst;
-})()
-"""
 BROKEN_IMAGES = """
 Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth > 0 ? '' : i.alt, () => i.alt)))
   .then(found => found.filter(Boolean))
 """
-WIDER = """
-[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1
-  && !e.closest('.scroll, pre, .hidden, .skip, svg')).map(e => e.outerHTML.slice(0, 80))
-"""
-
 # Words of a training's drawings that lie outside them or over each other; the places of times are those of the hour.
 COLLIDING = """
 [...document.querySelectorAll('#training svg.chart')].flatMap(svg => {

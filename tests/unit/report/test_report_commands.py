@@ -27,7 +27,7 @@ TEXTS = {
     "weight_decay": "0.01", "ema": "0.9", "temperature": "3", "rare_crops": "0.25", "val_split": "0.3",
     "test_split": "0.1", "out": "a folder/out", "epochs": "7", "batch_size": "3", "seed": "11", "patience": "4",
     "opset": "17", "calibration_images": "40", "custom": __file__,
-    "weights": "runs/earlier", "auxiliary": "0.2", "qat": "runs/base",
+    "weights": "runs/earlier", "auxiliary": "0.2", "qat": "runs/base", "triton": "models dir",
     "input_scale": "imagenet", "output": "main out", "threshold": "0.4",
 }  # fmt: skip
 ONLY_SHOWN = {"verbose", "quiet", "debug", "as_json", "help"}
