@@ -106,12 +106,16 @@ def averaged(model: keras.Model) -> Iterator[bool]:
 def draw_run(
     folder: RunFolder, rows: Sequence[Mapping[str, Any]], validation: ValidationSet, model: keras.Model
 ) -> None:
-    """Write curves.png and predictions.png of a run; the pictures show the first `SHOWN` validation images."""
+    """Write curves.png and predictions.png of a run; the pictures show `SHOWN` validation images.
+
+    They are evenly spaced: neighbours are often frames of one video.
+    """
     from segtool.report import plot_curves, plot_predictions
     from segtool.train.validation import predict_labels
 
     plot_curves(rows, folder.curves, title=folder.path.name)
-    shown = range(min(SHOWN, len(validation.images)))
+    count = len(validation.images)
+    shown = [index * count // min(SHOWN, count) for index in range(min(SHOWN, count))]
     images, truths = [validation.images[i] for i in shown], [validation.labels[i] for i in shown]
     predictions = [predict_labels(model, image) for image in images]
     height, width = images[0].shape[:2]
