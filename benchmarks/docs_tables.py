@@ -159,9 +159,7 @@ def _photos() -> str:
     found = result["variants"]
     short = [row["mean_iou"] for row in found if row["group"] == "baseline"]
     for row in found:
-        apart = (
-            "" if not short or row["epochs"] != result["short_epochs"] else row["mean_iou"] - sum(short) / len(short)
-        )
+        apart = "" if row["group"] in ("default", "baseline") else row["mean_iou"] - sum(short) / len(short)
         rows.append(
             f"| {row['name']} | {f'`{text}`' if (text := ' '.join(row['options'])) else ''} | {row['epochs']} | "
             f"{row['seconds'] / 60:.0f} | {100 * row['mean_iou']:.2f} | {apart and f'{100 * apart:+.2f} points'} |"
