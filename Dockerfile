@@ -13,9 +13,9 @@ ENV PATH=/opt/segtool/bin:$PATH
 # A self-test. It also compiles the modules of Python, which this base image does not, and a read-only one cannot.
 RUN segtool verify && segtool predict --help > /dev/null
 ENV PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
-WORKDIR /work
+WORKDIR /models
 USER 10001:10001
-# Every command finds a model at /work/runs/latest/model.onnx or model.int8.onnx by itself: mount it there, or COPY it.
+# Every command finds a model at /models/runs/latest/model.onnx or model.int8.onnx by itself: mount it there, or COPY it.
 HEALTHCHECK --interval=5m --timeout=1m CMD ["segtool", "verify", "--quiet"]
 ENTRYPOINT ["segtool"]
 CMD ["--help"]

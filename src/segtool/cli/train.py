@@ -138,7 +138,9 @@ from segtool.train.recipes import IMAGENET, NONE, RECIPES
 @click.option("--resume", is_flag=True, help="Continue the stopped or killed run in --out, or the latest run.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: bool, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: bool, preset: str | None, **options: Any
+) -> None:
     """Train a segmentation network and write a run folder.
 
     The folder contains model.keras (the best epoch on validation), history.csv, metrics.json, curves.png,
@@ -158,7 +160,7 @@ def command(ctx: click.Context, /, *, resume: bool, out: Path | None, as_json: b
       segtool train --qat runs/latest
       segtool train --resume
     """
-    request = _parse(ctx, resume=resume, out=out, as_json=as_json, options=options)
+    request = _parse(ctx, resume=resume, out=out, as_json=as_json, preset=preset, options=options)
     need_all() if request.qat else need_training()
     _report(_run(request), as_json=request.as_json)
 
@@ -194,13 +196,20 @@ class Request:
     preset: str = "auto"
 
 
-def _parse(ctx: click.Context, *, resume: bool, out: Path | None, as_json: bool, options: Mapping[str, Any]) -> Request:
+def _parse(
+    ctx: click.Context,
+    *,
+    resume: bool,
+    out: Path | None,
+    as_json: bool,
+    preset: str | None,
+    options: Mapping[str, Any],
+) -> Request:
     """Return the request; refuse options that require another option, or exclude it."""
-    options = dict(options)
-    preset, source = options.pop("preset"), ParameterSource.COMMANDLINE
-    if preset is not None and (resume or options["qat"] is None):
+    qat = options["qat"]
+    if preset is not None and (resume or qat is None):
         raise click.UsageError("--preset is for a new training with --qat; add --qat RUN, or remove --preset.")
-    given = {name: options[name] for name in options if ctx.get_parameter_source(name) == source}
+    given = {name: options[name] for name in options if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
     if resume:
         return Request(options=None, expected=given, out=out, as_json=as_json)
     if options["temperature"] is not None and options["teacher"] is None:
@@ -209,8 +218,9 @@ def _parse(ctx: click.Context, *, resume: bool, out: Path | None, as_json: bool,
         raise click.UsageError(
             "--rare-crops needs crops, and this recipe trains on whole images; add --crop HxW, or remove --rare-crops."
         )
-    if qat := given.pop("qat", None):
-        return Request(options=None, expected=given, out=out, as_json=as_json, qat=qat, preset=preset or "auto")
+    if qat:
+        changes = {name: value for name, value in given.items() if name != "qat"}
+        return Request(options=None, expected=changes, out=out, as_json=as_json, qat=qat, preset=preset or "auto")
     if options["crop"] and options["size"]:
         raise click.UsageError("--size resizes the images and --crop keeps their scale; give one of them.")
     return Request(options=TrainOptions(**options), expected={}, out=out, as_json=as_json)

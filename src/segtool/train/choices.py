@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,9 +30,13 @@ MULTIPLE = 32
 
 @dataclass(frozen=True)
 class Choices:
-    """Options without open choices, and a sentence for each choice that was made for the user."""
+    """Options without open choices, and a sentence for each choice that was made for the user.
+
+    `size` is (height, width) of the network's input in pixels.
+    """
 
     options: TrainOptions
+    size: Size
     reasons: tuple[str, ...]
 
 
@@ -39,7 +44,7 @@ def choose(options: TrainOptions, data: Dataset) -> Choices:
     """Return the options with the network, the recipe and the size of the images chosen where they are open."""
     sizes, reasons = data.sizes(), []
     side = round(float(np.median([min(size) for size in sizes])))
-    arch, recipe, size = options.arch, options.recipe, options.size
+    arch, recipe, size = options.arch, options.recipe, options.crop or options.size
     if arch == AUTO:
         large = side >= PHOTO_SIDE
         arch = "fcn8-lite" if large or options.encoder else "fcn8-edge"
@@ -49,14 +54,15 @@ def choose(options: TrainOptions, data: Dataset) -> Choices:
     if recipe == AUTO:
         recipe = "photos" if arch in WITH_ENCODER else "standard"
         reasons.append(f"recipe {recipe}, which is for {arch}")
-    if size is None and options.crop is None:
+    if size is None:
         size = common_size(sizes)
         if set(sizes) != {size}:
             reasons.append(
                 f"images resized to {show_size(size)} (height x width); --size HxW chooses another size, and --crop "
                 "HxW keeps their scale and predicts in tiles"
             )
-    return Choices(replace(options, arch=arch, recipe=recipe, size=size), tuple(reasons))
+    resized = None if options.crop else size
+    return Choices(replace(options, arch=arch, recipe=recipe, size=resized), size, tuple(reasons))
 
 
 def common_size(sizes: list[Size]) -> Size:
@@ -64,8 +70,9 @@ def common_size(sizes: list[Size]) -> Size:
 
     It is that of at least half of the images, unless they are too large; else their median shape and number of pixels.
     """
-    frequent = max(set(sizes), key=lambda size: (sizes.count(size), size))
-    if 2 * sizes.count(frequent) >= len(sizes) and math.prod(frequent) <= MOST_PIXELS:
+    counts = Counter(sizes)
+    frequent = max(counts, key=lambda size: (counts[size], size))
+    if 2 * counts[frequent] >= len(sizes) and math.prod(frequent) <= MOST_PIXELS:
         return frequent
     pixels = float(np.median([height * width for height, width in sizes]))
     shape = float(np.median([height / width for height, width in sizes]))

@@ -18,11 +18,11 @@ from segtool.data.loading import is_generated, load_dataset
 from segtool.data.split import Split, require_labelled, training_split
 from segtool.errors import DataError, TrainingError
 from segtool.machine.memory import available_memory
-from segtool.train.architectures import WITH_ENCODER, build
+from segtool.train.architectures import MIDDLE_LAYERS, WITH_ENCODER, build
 from segtool.train.architectures.encoders import DEFAULT, Weights
 from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far
 from segtool.train.callbacks import make_deterministic
-from segtool.train.choices import affordable_batch, choose, common_size, training_crop
+from segtool.train.choices import affordable_batch, choose, training_crop
 from segtool.train.class_balance import class_weights
 from segtool.train.crops import crops_in
 from segtool.train.device import Device, choose_device
@@ -110,8 +110,9 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
         logger.warning(data.classes.background_note)
     choices = choose(options, data)
     options, recipe = choices.options, resolve_recipe(choices.options, data.class_names)
-    size = _crop_size(options.crop, data) if options.crop else options.size or common_size(data.sizes())
-    crop = options.crop
+    size, crop = choices.size, options.crop
+    if crop:
+        _check_crop(crop, data)
     if crop is None and recipe.crop_pixels and start is None:  # a given network is trained at its own size
         crop = training_crop(size, recipe.crop_pixels)
     if options.rare_crops and crop is None:
@@ -119,10 +120,15 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
             f"A fraction of crops around rare classes ({options.rare_crops:g}) was given, and the recipe "
             f"{options.recipe} trains on whole images; add --crop HxW, or remove --rare-crops."
         )
+    if options.auxiliary and (options.arch not in MIDDLE_LAYERS or options.teacher or start):
+        raise TrainingError(
+            f"An auxiliary loss ({options.auxiliary:g}) was requested, which only {', '.join(MIDDLE_LAYERS)} has, "
+            "without a teacher and without --qat; remove --auxiliary."
+        )
     _check_augmentations(options, recipe, data, crop or size, cropped=crop is not None)
-    recipe, reasons = _with_affordable_batch(options, recipe, crop or size)
     weights = {} if resumed or start else read_weights(*_start(options), channels=data.channels)
     device = choose_device(options.device)
+    recipe, reasons = _with_affordable_batch(options, recipe, crop or size, device)
     strategy_of(device)  # TensorFlow must connect the workers before it runs anything
     precision = choose_precision(
         options.precision,
@@ -185,8 +191,8 @@ def _refuse_unused_fractions(options: TrainOptions, data: Dataset) -> None:
         )
 
 
-def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
-    """Return the crop size; refuse it if all images are smaller, and warn if some are."""
+def _check_crop(crop: tuple[int, int], data: Dataset) -> None:
+    """Refuse a crop size if all images are smaller, and warn if some are."""
     sizes = data.sizes()
     small = sum(height < crop[0] or width < crop[1] for height, width in sizes)
     if small == len(sizes):
@@ -202,14 +208,18 @@ def _crop_size(crop: tuple[int, int], data: Dataset) -> tuple[int, int]:
             len(sizes),
             show_size(crop),
         )
-    return crop
 
 
 def _with_affordable_batch(
-    options: TrainOptions, recipe: Recipe, size: tuple[int, int]
+    options: TrainOptions, recipe: Recipe, size: tuple[int, int], device: Device
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe with a smaller batch if the memory needs it and the user chose none, and the reason."""
+    """Return the recipe with a smaller batch if the memory needs it and the user chose none, and the reason.
+
+    The memory is that of this process: it is not the GPU's, and several workers need the same batch.
+    """
     if options.batch_size is not None or options.arch not in WITH_ENCODER:
+        return recipe, ()
+    if device.processor != "cpu" or device.cluster.workers > 1:
         return recipe, ()
     memory = available_memory()
     batch_size = affordable_batch(recipe.batch_size, size[0] * size[1], memory)

@@ -119,6 +119,8 @@ def qat_options(run: str | Path, given: Mapping[str, Any]) -> TrainOptions:
         "patience": None,
         "teacher": None,
         "temperature": None,
+        "auxiliary": None,
+        "rare_crops": info["config"]["rare_crops"] if info["config"].get("crop") else 0.0,
     }
     config = {key: value for key, value in info["config"].items() if key != "qat"}
     return TrainOptions.from_dict({**config, **own, **given, "precision": "float32", "qat": str(run)})

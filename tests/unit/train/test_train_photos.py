@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from road_scenes import write_scenes
 
+from segtool.errors import TrainingError
 from segtool.models import load_keras_file
-from segtool.train import architectures, epoch_end, recipes
+from segtool.train import architectures, epoch_end, plan, recipes
 from segtool.train.callbacks import TrainListener
+from segtool.train.choices import STEP_BYTES, affordable_batch
+from segtool.train.device import Cluster, Device
 from segtool.train.options import TrainOptions
 from segtool.train.recipes import resolve_recipe
 from segtool.train.run_folder import RunFolder
@@ -149,10 +152,39 @@ def test_coarse_scores_are_trained_and_are_not_part_of_the_network(
         return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
 
     monkeypatch.setitem(architectures.ARCHITECTURES, "small", build)
-    monkeypatch.setattr(trainer, "MIDDLE_LAYERS", {"small": ("middle", 8)})
+    for module in (trainer, plan):
+        monkeypatch.setattr(module, "MIDDLE_LAYERS", {"small": ("middle", 8)})
     for share in (0.0, 0.4):
         train(_options(scenes, epochs=1, auxiliary=share, weights="none"), out=f"run{share}")
     plain, supervised = (float(_history(Path(f"run{share}"))[0]["loss"]) for share in (0.0, 0.4))
     assert supervised > plain * 1.2  # the loss of the coarse scores is in it
     names = [layer.name for layer in load_keras_file(Path("run0.4/model.keras")).layers]
     assert not any(name.startswith("auxiliary") for name in names)
+
+
+def test_an_auxiliary_loss_that_would_be_ignored_is_refused(scenes: Path) -> None:
+    with pytest.raises(TrainingError, match=r"auxiliary loss .* only fcn8-lite"):
+        train(_options(scenes, auxiliary=0.4), out="run")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("memory", "batch"),
+    [(None, 8), (16e9, 8), (8 * 1000 * STEP_BYTES * 2, 8), (8 * 1000 * STEP_BYTES * 2 - 2, 4), (1, 1)],
+)
+def test_a_batch_is_halved_until_a_step_fits_into_half_of_the_memory(memory: float | None, batch: int) -> None:
+    assert affordable_batch(8, 1000, None if memory is None else int(memory)) == batch
+
+
+@pytest.mark.parametrize(
+    ("device", "batch"),
+    [(Device("cpu", "one"), 1), (Device("gpu", "one"), 8), (Device("cpu", "two", cluster=Cluster(2, 0)), 8)],
+)
+def test_only_a_training_alone_on_a_cpu_fits_its_batch_to_the_memory(
+    monkeypatch: pytest.MonkeyPatch, device: Device, batch: int
+) -> None:
+    """The memory is not that of a GPU, and all workers split the same batch."""
+    monkeypatch.setattr(plan, "available_memory", lambda: 1)
+    recipe = replace(recipes.RECIPES["photos"], batch_size=8)
+    options = TrainOptions(arch="fcn8-lite", recipe="photos")
+    assert plan._with_affordable_batch(options, recipe, (64, 64), device)[0].batch_size == batch
