@@ -23,6 +23,7 @@ from segtool.train.options import TrainOptions
 from segtool.train.recipes import resolve_recipe
 from segtool.train.run_folder import RunFolder
 from segtool.train.trainer import resume, train
+from segtool.train.validation import ValidationSet
 
 
 def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
@@ -188,3 +189,17 @@ def test_only_a_training_alone_on_a_cpu_fits_its_batch_to_the_memory(
     recipe = replace(recipes.RECIPES["photos"], batch_size=8)
     options = TrainOptions(arch="fcn8-lite", recipe="photos")
     assert plan._with_affordable_batch(options, recipe, (64, 64), device)[0].batch_size == batch
+
+
+def test_each_epoch_is_scored_on_whole_images(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of the size of a crop would see less of each image than the exported network does."""
+    shapes: list[tuple[int | None, ...]] = []
+    score = ValidationSet.score
+
+    def noting(self: ValidationSet, model: keras.Model) -> Any:
+        shapes.append(model.input_shape)
+        return score(self, model)
+
+    monkeypatch.setattr(ValidationSet, "score", noting)
+    train(_options(scenes, epochs=1), out="run")
+    assert set(shapes) == {(None, 64, 96, 3)}
