@@ -1,8 +1,11 @@
 """The effect of `export --prune` on size, time and accuracy: results/pruning.json.
 
-`python benchmarks/pruning.py RUN --data DATA [--percent 0.05,0.1,0.2]` exports a trained run in INT8 without and with
-pruning. Each file is scored on the test images of the run's split. Training, the choice of channels, calibration and
-the gates do not use these images. The INT8 files are timed interleaved, one image, one thread.
+`python benchmarks/pruning.py NETWORK --data DATA [--percent 0.05,0.1,0.2]` exports a trained run in INT8 without and
+with pruning. Each file is scored on the test images of the run's split. Training, the choice of channels, calibration
+and the gates do not use these images. The INT8 files are timed interleaved, one image, one thread.
+
+NETWORK may be an ONNX file, with `--input-scale` as for `segtool export`. Its files are scored on the test images of
+the export's split, which whoever trained it may have used.
 """
 
 from __future__ import annotations
@@ -27,27 +30,38 @@ RUNS_A_TURN, ROUNDS = 5, 100
 def main() -> None:
     """Export, score, time, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("network", type=Path, help="a run, or an ONNX file")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--percent", default="0.05,0.1,0.2", help="labels that pruning may change, with commas between")
+    parser.add_argument("--input-scale", help="pixel scaling of an ONNX file, as for `segtool export`")
+    parser.add_argument("--name", default="pruning", help="name of the JSON in results/")
     arguments = parser.parse_args()
-    run, data = arguments.run.resolve(), str(arguments.data.resolve())
+    source, data = arguments.network.resolve(), str(arguments.data.resolve())
+    scale = () if arguments.input_scale is None else ("--input-scale", arguments.input_scale)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [_exported(run, data, folder, percent) for percent in (None, *arguments.percent.split(","))]
+        limits = [(), *(("--prune", percent) for percent in arguments.percent.split(","))]
+        rows = [_exported(source, data, folder, (*scale, *limit)) for limit in limits]
         _time(rows, folder, data)
-    info = find_model(run, kind="keras").run.info  # type: ignore[union-attr]  # a run folder was asked for
-    network = {key: info[key] for key in ("arch", "recipe", "epochs", "parameters", "seed")}
-    write_result("pruning", {"data": arguments.data.name, "network": network, "files": rows})
+    write_result(arguments.name, {"data": arguments.data.name, "network": _described(source), "files": rows})
 
 
-def _exported(run: Path, data: str, folder: Path, percent: str | None) -> dict[str, Any]:
+def _described(source: Path) -> dict[str, Any]:
+    """Return what network it is."""
+    if source.is_file():
+        return {"arch": source.stem}
+    info = find_model(source, kind="keras").run.info  # type: ignore[union-attr]  # a run folder was asked for
+    return {key: info[key] for key in ("arch", "recipe", "epochs", "parameters", "seed")}
+
+
+def _exported(source: Path, data: str, folder: Path, options: tuple[str, ...]) -> dict[str, Any]:
     """Export with one limit; return what was taken, and how the files compare on test images."""
+    percent = options[-1] if "--prune" in options else None
     stem = f"pruned-{percent}" if percent else "whole"
-    limit = ("--prune", percent) if percent else ()
     files = folder / f"{stem}.onnx", folder / f"{stem}.int8.onnx"
-    options = ("--quantize", "--data", data, "--out", str(files[0]), *limit)
-    made = segtool_json("export", str(run), *options, cwd=folder)
+    made = segtool_json(
+        "export", str(source), "--quantize", "--data", data, "--out", str(files[0]), *options, cwd=folder
+    )
     found = segtool_json("evaluate", *map(str, files), "--data", data, "--split", "test", cwd=folder)
     float32, int8 = found["models"]
     pruned = made["quantization"].get("pruned")

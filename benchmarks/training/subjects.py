@@ -25,6 +25,9 @@ def _keras_loss(scores: Any, labels: Any) -> Any:
     return keras.ops.sparse_categorical_crossentropy(labels, scores, from_logits=True)
 
 
+LITE = "fcn8-lite"
+"""Trained without its auxiliary loss, which the twin lacks."""
+
 PIECES: dict[str, tuple[str, Any]] = {
     "fused normalization": ("FusedBatchNormalization", "BatchNormalization"),
     "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
@@ -61,7 +64,14 @@ class Work:
         from segtool.train.plan import make_plan
 
         return make_plan(
-            TrainOptions(data=self.data, arch=self.arch, batch_size=self.batch_size, precision=self.precision)
+            TrainOptions(
+                data=self.data,
+                arch=self.arch,
+                batch_size=self.batch_size,
+                precision=self.precision,
+                weights="none" if self.arch == LITE else None,
+                auxiliary=0 if self.arch == LITE else None,
+            )
         )
 
 
@@ -158,13 +168,14 @@ def write_network(work: Work) -> None:
     from segtool.train import plan
 
     keras.utils.set_random_seed(0)
-    torch_twin.describe(plan.build_network(work.plan()), work.network)
+    chosen = work.plan()
+    torch_twin.describe(plan.build_network(chosen, chosen.crop), work.network)
 
 
 def _few(batches: Any) -> Any:
-    """Return the batches with as many images as a turn takes."""
-    count = (WARM_STEPS + TIMED_STEPS) * batches.batch_size
-    batches.images, batches.labels = batches.images[:count], batches.labels[:count]
+    """Return the batches, with as many an epoch as a turn takes."""
+    few = {"__len__": lambda _: WARM_STEPS + TIMED_STEPS}
+    batches.__class__ = type("Few", (type(batches),), few)
     batches.start_epoch(0)
     return batches
 

@@ -76,9 +76,11 @@ def _nothing(_item: Any, _weights: Any, _shapes: Any) -> Any:
 def _rescaling(item: Any, _weights: Any, _shapes: Any) -> Any:
     import torch
 
+    factor, offset = (torch.tensor(item["config"][name]).reshape(-1, 1, 1) for name in ("scale", "offset"))
+
     class Scale(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
-            return x.float() * item["config"]["scale"]
+            return x.float() * factor + offset
 
     return Scale()
 
@@ -104,13 +106,20 @@ def _convolution(item: Any, weights: Any, shapes: Any) -> Any:
     kernel, stride = tuple(config["kernel_size"]), tuple(config["strides"])
     pads = [_same(size, k, s) for size, k, s in zip((height, width), kernel, stride, strict=True)]
     even = all(before == after for before, after in pads)
+    depthwise = item["kind"] == "DepthwiseConv2D"
     layer = torch.nn.Conv2d(
-        channels, config["filters"], kernel, stride, padding=tuple(p[0] for p in pads) if even else 0,
-        bias=config["use_bias"],
+        channels, channels if depthwise else config["filters"], kernel, stride,
+        padding=tuple(p[0] for p in pads) if even else 0, groups=channels if depthwise else 1, bias=config["use_bias"],
     )  # fmt: skip
-    _set(layer, weights, (3, 2, 0, 1))
+    _set(layer, weights, (2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
     front = [] if even else [torch.nn.ZeroPad2d((*pads[1], *pads[0]))]
     return torch.nn.Sequential(*front, layer, *_activation(config["activation"]))
+
+
+def _upsampling(item: Any, _weights: Any, _shapes: Any) -> Any:
+    import torch
+
+    return torch.nn.Upsample(scale_factor=tuple(item["config"]["size"]), mode=item["config"]["interpolation"])
 
 
 def _transposed(item: Any, weights: Any, shapes: Any) -> Any:
@@ -149,10 +158,10 @@ def _leaky(item: Any, _weights: Any, _shapes: Any) -> Any:
     return torch.nn.LeakyReLU(item["config"]["negative_slope"], inplace=True)
 
 
-def _relu(_item: Any, _weights: Any, _shapes: Any) -> Any:
+def _relu(item: Any, _weights: Any, _shapes: Any) -> Any:
     import torch
 
-    return torch.nn.ReLU(inplace=True)
+    return torch.nn.ReLU6(inplace=True) if item["config"].get("max_value") == 6 else torch.nn.ReLU(inplace=True)
 
 
 def _add(_item: Any, _weights: Any, _shapes: Any) -> Any:
@@ -182,7 +191,9 @@ _KINDS: Mapping[str, Any] = {
     "ZeroPadding2D": _padding,
     "Cropping2D": _cropping,
     "Conv2D": _convolution,
+    "DepthwiseConv2D": _convolution,
     "Conv2DTranspose": _transposed,
+    "UpSampling2D": _upsampling,
     "MaxPooling2D": _pooling,
     "BatchNormalization": _normalization,
     "LeakyReLU": _leaky,
