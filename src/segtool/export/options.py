@@ -13,7 +13,7 @@ TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear
 DEFAULT_OPSET = 18
 Winograd = Literal["auto", "on", "off"]
 WINOGRAD_CHOICES: tuple[Winograd, ...] = get_args(Winograd)
-CALIBRATIONS = ("auto", "min-max", "mse", "percentile", "entropy")
+CALIBRATIONS = ("auto", "min-max", "mse")
 # On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
 MIN_CALIBRATION_IMAGES = 8
 DEFAULT_CALIBRATION_IMAGES = 256

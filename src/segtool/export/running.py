@@ -52,9 +52,14 @@ def as_labels(run: Callable[[UInt8Array], AnyArray], dtype: np.dtype[Any]) -> Ca
 
     def labels(images: UInt8Array) -> AnyArray:
         found = run(images)
-        return found.argmax(-1).astype(dtype) if found.ndim == 4 else found
+        return labels_of(found).astype(dtype) if found.ndim == 4 else found
 
     return labels
+
+
+def labels_of(found: AnyArray) -> AnyArray:
+    """Return the labels (N, H, W) of what a model gives: labels, or the scores (N, H, W, K) of classes."""
+    return np.asarray(found.argmax(-1)) if found.ndim == 4 else found
 
 
 def save(graph: onnx.ModelProto, path: Path) -> Path:
@@ -88,7 +93,7 @@ def run_labels(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> Iterato
     """Yield the labels (n, H, W) of each batch, of a model that gives labels or the scores (n, H, W, K) of classes."""
     name = model.graph.output[0].name
     for values in run_batches(model, [name], batches):
-        yield values[name].argmax(-1) if values[name].ndim == 4 else values[name]
+        yield labels_of(values[name])
 
 
 def label_agreement(ones: Iterable[AnyArray], others: Iterable[AnyArray]) -> float:

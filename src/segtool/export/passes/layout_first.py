@@ -37,7 +37,7 @@ def apply(node: ir.Node) -> str | None:
     else:
         moved_in = _to_front(node, source, shape)
         inputs = [moved_in if item is source else _in_front(before, item) for item in before.inputs]
-        moved = g.insert(node, before.op_type, inputs, **{key: item.value for key, item in before.attributes.items()})
+        moved = g.insert(node, before.op_type, inputs, **g.attributes(before))
     g.bypass(node, moved)
     return f"in front of {before.op_type}"
 
@@ -84,9 +84,8 @@ def _permuted_pads(node: ir.Node) -> AnyArray | None:
 def _to_front(place: ir.Node, source: ir.Value, shape: tuple[int, ...]) -> ir.Value:
     height, width, channels = shape
     if channels > 1:
-        return g.insert(place, "Transpose", [source], perm=list(_TO_FRONT))
-    target = np.array([-1, 1, height, width], np.int64)
-    return g.insert(place, "Reshape", [source, g.add_constant(place, target, "shape")])
+        return g.channels_first(place, source)
+    return g.reshaped(place, source, [-1, 1, height, width], "shape")
 
 
 LAYOUT_FIRST = Rewrite("layout first", frozenset({"Transpose", "Reshape"}), apply)

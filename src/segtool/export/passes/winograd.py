@@ -162,10 +162,7 @@ class _Steps:
         """Return an activation of a value: within a convolution that copies it, where onnxruntime can do that."""
         if activation is None:
             return value
-        attributes = {key: item.value for key, item in activation.attributes.items()}
-        return g.insert(
-            self.place, activation.op_type, [self.depthwise(value, [1]), *activation.inputs[1:]], **attributes
-        )
+        return g.copied(self.place, activation, self.depthwise(value, [1]))
 
 
 def _sums_of_map(steps: _Steps, value: ir.Value | None) -> list[ir.Value]:
