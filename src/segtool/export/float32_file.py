@@ -178,23 +178,22 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
     if job.options.winograd == "off":
         return direct
     shorter, more = rewrite(graph, WINOGRAD_REWRITES)
+    both = (*outcomes, *more)
     if not any(outcome.changes for outcome in more):
-        warning = _NOTHING if job.options.winograd == "on" else None
-        return _Form(graph, FLOAT_REWRITES, (*outcomes, *more), warning=warning)
-    both, every = (*outcomes, *more), (*FLOAT_REWRITES, *WINOGRAD_REWRITES)
+        return replace(direct, outcomes=both, warning=_NOTHING if job.options.winograd == "on" else None)
+    winograd = _Form(shorter, (*FLOAT_REWRITES, *WINOGRAD_REWRITES), both, {"algorithm": "winograd"})
     if job.options.winograd == "on":
-        return _Form(shorter, every, both, {"algorithm": "winograd"})
+        return winograd
     if not is_own(job.preset) or job.options.triton_gpu:
         return direct  # it is for another processor, where it was not timed
     job.stage("Winograd's convolutions")
     ratio = _speedup(direct.graph, shorter, images[:1], job)
     cpu = str(machine_info()["cpu"])
     facts = {"winograd_speedup": ratio.median, "low": ratio.low, "high": ratio.high, "threads": 1, "cpu": cpu}
-    taken = "taken" if ratio.low > 1 else "not taken"
+    chosen = winograd if ratio.low > 1 else replace(direct, facts={"algorithm": "direct"})
+    taken = "taken" if chosen is winograd else "not taken"
     logger.info("Winograd's convolutions are %.2f to %.2f times as fast: %s", ratio.low, ratio.high, taken)
-    if ratio.low <= 1:
-        return _Form(graph, FLOAT_REWRITES, outcomes, {"algorithm": "direct", **facts})
-    return _Form(shorter, every, both, {"algorithm": "winograd", **facts})
+    return replace(chosen, facts={**chosen.facts, **facts})
 
 
 def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: UInt8Array, job: Job) -> Ratio:

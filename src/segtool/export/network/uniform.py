@@ -101,26 +101,12 @@ def laid_out(raw: onnx.ModelProto, reading: Reading) -> onnx.ModelProto:
     """
     result = onnx.ModelProto()
     result.CopyFrom(raw)
-    if _is_plain(raw.graph, reading):
-        return result
     graph = result.graph
     _rename_reserved(graph)
     del graph.value_info[:]
     _lead_in(graph, reading)
     _lead_out(graph, reading)
     return result
-
-
-def _is_plain(graph: onnx.GraphProto, reading: Reading) -> bool:
-    """Return whether a network has the form of segtool's own already."""
-    taken, given = reading.taken, reading.given
-    return (
-        (graph.input[0].name, graph.output[0].name) == (INPUT, OUTPUT)
-        and reading.scale is None
-        and taken.layout == given.layout == "NHWC"
-        and given.form == "map"
-        and given.size == reading.size
-    )
 
 
 class _Chain:

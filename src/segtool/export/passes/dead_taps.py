@@ -24,10 +24,10 @@ def apply(node: ir.Node) -> str | None:
         return None
     pads, strides, dilations = g.explicit_pads(node), *(g.ints(node, it, [1, 1]) for it in ("strides", "dilations"))
     sizes, counts = g.static_shape(node.inputs[0], start=2), g.static_shape(node.outputs[0], start=2)
-    kept = []
-    for axis in range(2):
-        taps = live_taps(weights.shape[2 + axis], sizes[axis], counts[axis], pads[axis], strides[axis], dilations[axis])
-        kept.append(taps)
+    kept = [
+        live_taps(weights.shape[2 + axis], sizes[axis], counts[axis], pads[axis], strides[axis], dilations[axis])
+        for axis in range(2)
+    ]
     if all(len(taps) == size for taps, size in zip(kept, weights.shape[2:], strict=True)):
         return None
     cut = [int(d) for axis in range(2) for d in (kept[axis][0], weights.shape[2 + axis] - 1 - kept[axis][-1])]
