@@ -20,9 +20,8 @@ DEFAULT_CALIBRATION_IMAGES = 256
 PRUNING_IMAGES = 1024
 MIN_PRUNING_IMAGES = 32
 MOST_PRUNING = 10  # percent of the labels: beyond that it is another network
-CALIBRATION_PIXELS = (
-    1 << 24
-)  # of all calibration images where their number is not given: an export is minutes, not hours
+# Of all calibration images where their number is not given: an export is minutes, not hours.
+CALIBRATION_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from segtool.array_types import AnyArray
 from segtool.benchmark.kernels import Convolution, direct_kernel, prefers_amx
-from segtool.export.int8.dense import Dense, dense
 from segtool.export.int8.layers import Points, points, range_source
+from segtool.export.int8.weighted_layers import convolution, dense
 from segtool.export.passes import Refused, to_ir, to_onnx
 from segtool.export.passes import graph as g
 from segtool.export.passes.pixel_scaling import scaled_pixels
@@ -46,7 +46,7 @@ def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, An
 def quantized_weights(
     weights: AnyArray, bias: AnyArray, scale: float, largest: int
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Return int8 weights (K, C, h, w), their float32 scales (K,), and the int32 bias (K,).
+    """Return int8 weights (K, ...), their float32 scales (K,), and the int32 bias (K,).
 
     Parameters
     ----------
@@ -61,7 +61,8 @@ def quantized_weights(
     # A channel of zeros, or one with a huge bias, still needs a scale that its bias fits.
     floor = np.maximum(np.abs(bias) / (scale * _LARGEST_BIAS), float(np.finfo(np.float32).tiny) / min(scale, 1.0))
     scales = np.maximum(reach, floor).astype(np.float32)
-    integers = np.clip(np.rint(weights / scales[:, None, None, None]), -largest, largest).astype(np.int8)
+    each = scales.reshape(-1, *[1] * (weights.ndim - 1))
+    integers = np.clip(np.rint(weights / each), -largest, largest).astype(np.int8)
     return integers, scales, np.rint(bias / (scales.astype(np.float64) * scale)).astype(np.int32)
 
 
@@ -216,43 +217,30 @@ def _read_once(node: ir.Node, value: ir.Value) -> ir.Value:
 
 
 def _quantize_weights(node: ir.Node, scale: float, preset: Preset) -> None:
-    layer = dense(node)
-    if layer is not None:
-        _quantize_dense(node, layer, scale, preset.largest_weight)
+    """Quantize the weights and the bias of a layer; onnxruntime makes a dense one a QGemm with floats out."""
+    layer = dense(node) or convolution(node)
+    if layer is None:
         return
-    weights = g.array(node.inputs[1])
-    if weights is None:
-        return
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = g.array(node.inputs[2]) if has_bias else np.zeros(len(weights), np.float32)
-    if bias is None:
-        return
-    whole, scales, offsets = quantized_weights(weights, bias, scale, preset.largest_weight)
-    # onnxruntime makes products of matrices where the zero point of the weights is not 0; w - 1 with zero point -1 is
-    # the same number.
-    point = -1 if preset.matrix_products and _is_faster_by_amx(node, weights) else 0
-    _dequantized(node, 1, whole + np.int8(point), scales, "weight", point=point)
-    _dequantized(node, 2, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
+    whole, scales, offsets = quantized_weights(layer.weights, layer.bias, scale, preset.largest_weight)
+    # onnxruntime makes a convolution a product of matrices where the zero point of its weights is not 0; w - 1 with
+    # zero point -1 is the same number.
+    point = -1 if preset.matrix_products and _is_faster_by_amx(node, layer.weights) else 0
+    kept = whole + np.int8(point) if layer.channel_axis == 0 else whole.T
+    _dequantized(node, 1, kept, scales, "weight", axis=layer.channel_axis, point=point)
+    _dequantized(layer.adder, layer.side, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
 
 
 def _is_faster_by_amx(node: ir.Node, weights: AnyArray) -> bool:
+    if node.op_type != "Conv":
+        return False
     outputs, inputs, *taps = weights.shape
     groups = node.attributes.get_int("group", 1)
     try:
         _, height, width = g.static_shape(node.outputs[0])
     except Refused:
         return False
-    convolution = Convolution(inputs, outputs // groups, groups=groups, taps=int(np.prod(taps)))
-    return prefers_amx(convolution, _AMX, positions=height * width)
-
-
-def _quantize_dense(node: ir.Node, layer: Dense, scale: float, largest: int) -> None:
-    """Quantize the matrix and the bias of a dense layer, which onnxruntime makes a QGemm with floats out."""
-    matrix = layer.weights[..., None, None]
-    whole, scales, offsets = quantized_weights(matrix, layer.bias, scale, largest)
-    kept = whole[..., 0, 0] if layer.channel_axis == 0 else whole[..., 0, 0].T
-    _dequantized(node, 1, kept, scales, "weight", axis=layer.channel_axis)
-    _dequantized(layer.adder, layer.side, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
+    sizes = Convolution(inputs, outputs // groups, groups=groups, taps=int(np.prod(taps)))
+    return prefers_amx(sizes, _AMX, positions=height * width)
 
 
 def _dequantized(

@@ -22,7 +22,7 @@ from segtool.errors import ExportError
 from segtool.export.running import reduced, run_batches
 
 _PARTS = 32
-_REDUCED = {op: {"keepdims": 0} for op in ("ReduceMin", "ReduceMax", "ReduceSum")}
+_REDUCED = ("ReduceMin", "ReduceMax", "ReduceSum")
 
 
 class _MinMax:
@@ -132,11 +132,11 @@ def _looked_at(
 ) -> Iterator[dict[str, AnyArray]]:
     """Yield each named value for each batch: the `whole` map, or its extremes, and NaN where a number is not finite."""
     if whole:
-        yield from run_batches(model, names, batches, only=True)
+        yield from run_batches(model, names, batches)
         return
     watched, found = reduced(model, names, _REDUCED)
     outputs = [output for group in found.values() for output in group.values()]
-    for values in run_batches(watched, outputs, batches, only=True):
+    for values in run_batches(watched, outputs, batches):
         yield {name: _extremes(*(values[group[name]] for group in found.values())) for name in names}
 
 
