@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import onnx
@@ -199,7 +200,7 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
 def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: UInt8Array, job: Job) -> Ratio:
     """Return the time of the direct form over that of Winograd's."""
     calls = [
-        _call(onnx_runner(save(graph, job.folder / f"{name}.onnx"), threads=1)[0], image)
+        partial(onnx_runner(save(graph, job.folder / f"{name}.onnx"), threads=1)[0], image)
         for name, graph in (("direct", direct), ("winograd", shorter))
     ]
     calls[0]()  # the first run takes the memory
@@ -207,7 +208,3 @@ def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: UInt8Arra
     calls[0]()
     rounds = int(_SECONDS / 2 / (time.perf_counter() - begin))
     return compare_interleaved(*calls, rounds=max(_FEWEST, min(_ROUNDS, rounds)))
-
-
-def _call(run: Callable[[UInt8Array], Any], image: UInt8Array) -> Callable[[], Any]:
-    return lambda: run(image)
