@@ -21,7 +21,11 @@ def presets() -> str:
     from segtool.export.presets import PRESETS
 
     rows = [
-        (f"`{item.name}`", "int8" if item.signed_activations else "uint8", "7 bits" if item.reduce_range else "8 bits")
+        (
+            f"`{item.name}`",
+            "int8" if item.signed_activations else "uint8",
+            "7 bits" if item.largest_weight == 64 else "8 bits",
+        )
         for item in PRESETS.values()
     ]
     return _table(("preset", "activations", "weights (always int8)"), rows)

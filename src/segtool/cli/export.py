@@ -121,8 +121,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     "--calibration",
     type=click.Choice(CALIBRATIONS),
     help="How INT8 ranges are chosen from the calibration images: min-max keeps the full range; mse clips where that "
-    "makes the squared error smaller; percentile drops the rarest 0.001 % at each end; entropy clips most, and is "
-    "inaccurate if the foreground is rare. auto takes min-max or mse, whichever keeps more labels.  "
+    "makes the squared error smaller; auto takes the one that keeps more labels.  "
     f"[default: {ExportOptions.calibration}]",
 )
 @click.option(

@@ -117,21 +117,15 @@ def _by_aspect(layer: Any) -> Callable[..., Any] | None:
 def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
     """Return the handlers of TensorFlow operators, for tf2onnx's argument `custom_op_handlers`."""
     resizes = ("ResizeNearestNeighbor", "ResizeBilinear", "ResizeBicubic", "ResizeArea", "ScaleAndTranslate")
-    return {"Erfc": (_erfc, []), "Expm1": (_expm1, []), **{name: (_resize, []) for name in resizes}}
+    own = {**dict.fromkeys(("Erfc", "Expm1"), _from_one), **dict.fromkeys(resizes, _resize)}
+    return {name: (handler, []) for name, handler in own.items()}
 
 
-def _erfc(graph: Any, node: Any, _name: str, _args: Any) -> None:
-    """erfc(x) = 1 - erf(x)."""
+def _from_one(graph: Any, node: Any, _name: str, _args: Any) -> None:
+    """erfc(x) = 1 - erf(x), and expm1(x) = exp(x) - 1; in absolute terms as exact as probabilities need."""
     one = _constant(graph, "one", np.ones((), np.float32))
-    inner = graph.make_node("Erf", [node.input[0]]).output[0]
-    _replace(graph, node, "Sub", [one, inner])
-
-
-def _expm1(graph: Any, node: Any, _name: str, _args: Any) -> None:
-    """expm1(x) = exp(x) - 1; in absolute terms as exact as probabilities need."""
-    one = _constant(graph, "one", np.ones((), np.float32))
-    inner = graph.make_node("Exp", [node.input[0]]).output[0]
-    _replace(graph, node, "Sub", [inner, one])
+    inner = graph.make_node("Erf" if node.type == "Erfc" else "Exp", [node.input[0]]).output[0]
+    _replace(graph, node, "Sub", [one, inner] if node.type == "Erfc" else [inner, one])
 
 
 def _resize(graph: Any, node: Any, _name: str, _args: Any) -> None:

@@ -44,15 +44,18 @@ class ExportData:
             "ignore_id": dataset.ignore_id,
         }
 
+    @property
+    def proving(self) -> IndexArray:
+        """The images that the network is compared on: those of validation, training ones where there are none."""
+        return self.split.val if self.split.val.size else self.split.train
+
     def few_images(self, count: int, size: tuple[int, int]) -> UInt8Array:
-        """Return up to `count` validation images, training ones where there are none, resized: uint8 (n, H, W, C)."""
-        pool = self.split.val if self.split.val.size else self.split.train
-        return self.dataset.images([int(index) for index in pool[:count]], size=size)
+        """Return up to `count` of the images that prove, resized: uint8 (n, H, W, C)."""
+        return self.dataset.images([int(index) for index in self.proving[:count]], size=size)
 
     def real_images(self, count: int, contract: ModelContract) -> UInt8Array:
-        """Return up to `count` inputs of validation images, training ones where there are none: uint8 (n, H, W, C)."""
-        pool = self.split.val if self.split.val.size else self.split.train
-        return np.stack(list(model_inputs(self.dataset, pool, count, contract)))
+        """Return up to `count` inputs of the images that prove: uint8 (n, H, W, C)."""
+        return np.stack(list(model_inputs(self.dataset, self.proving, count, contract)))
 
     def calibration(self, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
         """Yield up to `count` inputs of training images, spread evenly over the split, a batch at a time."""
@@ -144,20 +147,11 @@ def open_data(run: Run | None, spec: str | None) -> ExportData:
 
 
 def check_fits(dataset: Dataset, contract: ModelContract) -> None:
-    """Refuse data of other channels or classes than the model's; warn where images are resized for it.
+    """Refuse data with other classes than the model's; warn where images are resized for it.
 
-    Classes are compared by name, in order; those of data that name none ("class 0", ...) by their number alone.
+    Their channels and the number of their classes are those of the model already (`network.opening`). Classes are
+    compared by name, in order; data that name none ("class 0", ...) have no others.
     """
-    if dataset.channels != contract.channels:
-        raise DataError(
-            f"{dataset.name} has images of {dataset.channels} channel(s), the model expects {contract.channels}; "
-            "give the data it was trained on."
-        )
-    if dataset.num_classes != contract.num_classes:
-        raise DataError(
-            f"{dataset.name} has {dataset.num_classes} classes, the model scores {contract.num_classes}; "
-            "give the data it was trained on."
-        )
     _check_names(dataset, contract)
     size = (contract.height, contract.width)
     resized = contract.size_policy == "resize" and dataset.image_size != size

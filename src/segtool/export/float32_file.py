@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import onnx
@@ -178,29 +179,28 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
     if job.options.winograd == "off":
         return direct
     shorter, more = rewrite(graph, WINOGRAD_REWRITES)
+    both = (*outcomes, *more)
     if not any(outcome.changes for outcome in more):
-        warning = _NOTHING if job.options.winograd == "on" else None
-        return _Form(graph, FLOAT_REWRITES, (*outcomes, *more), warning=warning)
-    both, every = (*outcomes, *more), (*FLOAT_REWRITES, *WINOGRAD_REWRITES)
+        return replace(direct, outcomes=both, warning=_NOTHING if job.options.winograd == "on" else None)
+    winograd = _Form(shorter, (*FLOAT_REWRITES, *WINOGRAD_REWRITES), both, {"algorithm": "winograd"})
     if job.options.winograd == "on":
-        return _Form(shorter, every, both, {"algorithm": "winograd"})
+        return winograd
     if not is_own(job.preset) or job.options.triton_gpu:
         return direct  # it is for another processor, where it was not timed
     job.stage("Winograd's convolutions")
     ratio = _speedup(direct.graph, shorter, images[:1], job)
     cpu = str(machine_info()["cpu"])
     facts = {"winograd_speedup": ratio.median, "low": ratio.low, "high": ratio.high, "threads": 1, "cpu": cpu}
-    taken = "taken" if ratio.low > 1 else "not taken"
+    chosen = winograd if ratio.low > 1 else replace(direct, facts={"algorithm": "direct"})
+    taken = "taken" if chosen is winograd else "not taken"
     logger.info("Winograd's convolutions are %.2f to %.2f times as fast: %s", ratio.low, ratio.high, taken)
-    if ratio.low <= 1:
-        return _Form(graph, FLOAT_REWRITES, outcomes, {"algorithm": "direct", **facts})
-    return _Form(shorter, every, both, {"algorithm": "winograd", **facts})
+    return replace(chosen, facts={**chosen.facts, **facts})
 
 
 def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: UInt8Array, job: Job) -> Ratio:
     """Return the time of the direct form over that of Winograd's."""
     calls = [
-        _call(onnx_runner(save(graph, job.folder / f"{name}.onnx"), threads=1)[0], image)
+        partial(onnx_runner(save(graph, job.folder / f"{name}.onnx"), threads=1)[0], image)
         for name, graph in (("direct", direct), ("winograd", shorter))
     ]
     calls[0]()  # the first run takes the memory
@@ -208,7 +208,3 @@ def _speedup(direct: onnx.ModelProto, shorter: onnx.ModelProto, image: UInt8Arra
     calls[0]()
     rounds = int(_SECONDS / 2 / (time.perf_counter() - begin))
     return compare_interleaved(*calls, rounds=max(_FEWEST, min(_ROUNDS, rounds)))
-
-
-def _call(run: Callable[[UInt8Array], Any], image: UInt8Array) -> Callable[[], Any]:
-    return lambda: run(image)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from segtool.array_types import FloatingArray, IntegerArray, UInt8Array
-from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.statistics import Ratio
 from segtool.contract import ModelContract
 from segtool.errors import GateError
@@ -229,27 +228,18 @@ def compare_accuracy(float32: float, int8: float, *, images: int, max_drop: floa
     return Accuracy(float32, int8, (float32 - int8) * 100, max_drop, images, label_agreement)
 
 
-def measure_speed(
-    float32: Callable[[], Any], int8: Callable[[], Any], *, threads: int, preset: Preset, rounds: int = 60
-) -> Speed:
-    """Time both alternately and return how they compare.
+def describe_speed(ratio: Ratio, *, threads: int, preset: Preset) -> Speed:
+    """Put the ratio of the FP32 time to the INT8 time in words; its interval decides, not its middle.
 
     Parameters
     ----------
-    float32, int8
-        One run of each.
+    ratio
+        As from `compare_interleaved`.
     threads
-        What both were opened with.
+        What both files were opened with.
     preset
         What the INT8 file is for.
-    rounds
-        Measured pairs.
     """
-    return describe_speed(compare_interleaved(float32, int8, rounds=rounds), threads=threads, preset=preset)
-
-
-def describe_speed(ratio: Ratio, *, threads: int, preset: Preset) -> Speed:
-    """Put the ratio of the FP32 time to the INT8 time in words; its interval decides, not its middle."""
     verdict, on_target = _verdict(ratio), is_own(preset)
     words = _faster(ratio) if verdict == "faster" else verdict
     if not on_target:

@@ -6,6 +6,7 @@ over the classes (probabilities), a sigmoid for each class, or neither (logits).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,8 +97,7 @@ def _end_in_logits(graph: onnx.GraphProto) -> None:
         )
     if last.node is not None:
         probabilities, logits = last.node.output[0], last.node.input[0]
-        for node in graph.node:
-            node.input[:] = [logits if name == probabilities else name for name in node.input]
+        rename(graph, {probabilities: logits}, outputs=False)
         end = logits if end == probabilities else end
     graph.node.append(helper.make_node("Identity", [end], ["logits"], name="head/logits"))
     graph.output[0].CopyFrom(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, _shape(graph)))
@@ -106,9 +106,7 @@ def _end_in_logits(graph: onnx.GraphProto) -> None:
 def _append_softmax(graph: onnx.GraphProto) -> None:
     """Append a softmax, whose output takes the name that what the network ends in had."""
     name, scores = graph.output[0].name, "head/scores"
-    for node in graph.node:
-        node.input[:] = [scores if item == name else item for item in node.input]
-        node.output[:] = [scores if item == name else item for item in node.output]
+    rename(graph, {name: scores})
     graph.node.append(helper.make_node("Softmax", [scores], [name], name="head/softmax", axis=3))
 
 
@@ -121,8 +119,7 @@ def cut_sigmoid(graph: onnx.GraphProto) -> bool:
     if last.node is None or last.node.op_type != "Sigmoid" or last.is_mixed:
         return False
     share, score = last.node.output[0], last.node.input[0]
-    for node in graph.node:
-        node.input[:] = [score if name == share else name for name in node.input]
+    rename(graph, {share: score}, outputs=False)
     if graph.output[0].name == share:
         last.node.CopyFrom(helper.make_node("Identity", [score], [share], name=last.node.name))
     return True
@@ -187,6 +184,14 @@ def _scores(graph: onnx.GraphProto) -> tuple[str, int]:
             break
         tensor = node.input[0]
     return tensor, axis
+
+
+def rename(graph: onnx.GraphProto, names: Mapping[str, str], *, outputs: bool = True) -> None:
+    """Let nodes read tensors of other names, and, with `outputs`, make them too."""
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        if outputs:
+            node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:

@@ -17,23 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from segtool.array_types import AnyArray, UInt8Array
+from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.layers import measure_layers, slower_text
 from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
 from segtool.export import gates
+from segtool.export.data import images_at_once
 from segtool.export.float32_file import Float32File
-from segtool.export.gates import measure_speed
 from segtool.export.job import Job, measure
 from segtool.export.options import MIN_PRUNING_IMAGES
 from segtool.export.pruning import Pruned, prune
 from segtool.export.quantize import Calibrated, Quantized, calibrate_for, quantize, sensitivities
 from segtool.export.running import Batches, as_labels, keras_runner, onnx_runner, save
 from segtool.export.stamp import publish
-from segtool.export.trained import images_to_compare, trained_calibration
+from segtool.export.trained import trained_calibration
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
 
 logger = logging.getLogger(__name__)
 _NAMED = 5  # layers that a message names
+_ROUNDS = 60  # pairs of runs that are timed
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,8 @@ def _judge_speed(float32: Float32File, found: _Candidate, job: Job) -> dict[str,
     """Time both files and return the figures; warn of what is not faster and not refused."""
     job.stage("speed")
     images = job.data.real_images(1, float32.contract)
-    speed = measure_speed(
-        lambda: float32.run(images), lambda: found.run(images), threads=found.threads, preset=job.preset
-    )
+    ratio = compare_interleaved(lambda: float32.run(images), lambda: found.run(images), rounds=_ROUNDS)
+    speed = gates.describe_speed(ratio, threads=found.threads, preset=job.preset)
     slower = _slower_layers(found, job) if speed.verdict == "slower" and speed.on_target else ""
     try:
         record = judge(speed, waive=job.options.waive)
@@ -208,12 +209,12 @@ def _judge_trained(found: _Candidate, job: Job) -> dict[str, Any]:
     from segtool.models.fake_quantization import fake_quantized
 
     job.stage("trained labels")
-    images = images_to_compare(job.data, job.contract, job.options.parity_images)
+    images = job.data.real_images(images_at_once(job.contract, most=job.options.parity_images), job.contract)
     run = keras_runner(fake_quantized(job.trained.model, job.trained.quantization), batch=8)
     expected, labels = (as_labels(item, job.contract.label_dtype)(images) for item in (run, found.run))
-    agreement = gates.TrainedAgreement(float((expected == labels).mean()), len(images))
-    logger.info("INT8 has %.3f%% of the labels of the network as it was trained", agreement.label_agreement * 100)
-    return {"trained": judge(agreement, waive=job.options.waive)}
+    figures = gates.TrainedAgreement(gates.agreement(expected, labels), len(images))
+    logger.info("INT8 has %.3f%% of the labels of the network as it was trained", figures.label_agreement * 100)
+    return {"trained": judge(figures, waive=job.options.waive)}
 
 
 def fewest(holds: Callable[[int], bool], *, most: int) -> int | None:
@@ -290,12 +291,13 @@ def _batches(job: Job) -> Batches:
 def _facts(quantized: Quantized, job: Job, digest: str, sensitive: dict[str, float]) -> dict[str, Any]:
     """Return what the contract says of the quantization."""
     corrected = "" if job.trained else ", bias correction"
+    calibrated = quantized.calibrated
     return {
         "preset": job.preset.name,
-        "method": f"static QDQ, {quantized.calibration}, per channel{corrected}",
-        "equalization": quantized.strength,
-        "images": quantized.images,
-        "fingerprint": quantized.fingerprint,
+        "method": f"static QDQ, {calibrated.calibration}, per channel{corrected}",
+        "equalization": calibrated.strength,
+        "images": calibrated.images,
+        "fingerprint": calibrated.fingerprint,
         "float32_sha256": digest,
         "layers": len(quantized.layers),
         "float_layers": list(quantized.float_layers),

@@ -17,7 +17,7 @@ from segtool.export.data import ExportData, images_at_once
 from segtool.export.network.opening import Network
 from segtool.export.options import ExportOptions
 from segtool.export.presets import Preset
-from segtool.export.running import as_labels
+from segtool.export.running import as_labels, labels_of
 from segtool.export.stages import Progress, Stages, silent
 from segtool.export.trained import Trained
 from segtool.files import nan_to_none
@@ -89,7 +89,7 @@ class FirstLabels:
         def kept(images: UInt8Array) -> AnyArray:
             found = run(images)
             if sum(labels.size for labels in self._kept) < _KEPT_PIXELS:
-                self._kept.append(_labels(found).astype(dtype))
+                self._kept.append(labels_of(found).astype(dtype))
             return found
 
         return kept
@@ -103,7 +103,7 @@ class FirstLabels:
             found = run(images)
             wanted = next(expected, None)
             if wanted is not None:
-                self._same += int(np.count_nonzero(_labels(found) == wanted))
+                self._same += int(np.count_nonzero(labels_of(found) == wanted))
                 self._pixels += wanted.size
             return found
 
@@ -113,10 +113,6 @@ class FirstLabels:
     def agreement(self) -> float:
         """Fraction of the pixels, 0..1, with the same label; NaN where nothing was compared."""
         return self._same / self._pixels if self._pixels else math.nan
-
-
-def _labels(found: AnyArray) -> AnyArray:
-    return np.asarray(found.argmax(-1)) if found.ndim == 4 else found
 
 
 def measure(run: Callable[[UInt8Array], AnyArray], job: Job, *, stage: str) -> tuple[float, dict[str, Any]]:

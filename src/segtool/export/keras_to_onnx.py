@@ -16,6 +16,7 @@ import onnx
 
 from segtool.errors import ExportError
 from segtool.export.conversions import handlers, store_captures, traced_plainly
+from segtool.export.heads import rename
 from segtool.export.options import DEFAULT_OPSET
 from segtool.models.backend import import_quietly, without_advice
 
@@ -168,10 +169,7 @@ def _alone(layer: Any) -> Any:
 def _named(converted: onnx.ModelProto) -> onnx.ModelProto:
     """Name the output and the batch, state the output's shape, and number the names that tf2onnx made up."""
     graph = converted.graph
-    old = graph.output[0].name
-    for node in graph.node:
-        node.output[:] = ["probabilities" if name == old else name for name in node.output]
-        node.input[:] = ["probabilities" if name == old else name for name in node.input]
+    rename(graph, {graph.output[0].name: "probabilities"})
     sides = graph.output[0].type.tensor_type.shape.dim
     shape = [BATCH, *(side.dim_value or None for side in list(sides)[1:])]
     graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape))

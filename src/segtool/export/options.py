@@ -13,16 +13,15 @@ TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear
 DEFAULT_OPSET = 18
 Winograd = Literal["auto", "on", "off"]
 WINOGRAD_CHOICES: tuple[Winograd, ...] = get_args(Winograd)
-CALIBRATIONS = ("auto", "min-max", "mse", "percentile", "entropy")
+CALIBRATIONS = ("auto", "min-max", "mse")
 # On FCN-8 and M2NIST eight images keep as many labels as 64 do (99.9 %); with one or two, tails of the ranges are lost.
 MIN_CALIBRATION_IMAGES = 8
 DEFAULT_CALIBRATION_IMAGES = 256
 PRUNING_IMAGES = 1024
 MIN_PRUNING_IMAGES = 32
 MOST_PRUNING = 10  # percent of the labels: beyond that it is another network
-CALIBRATION_PIXELS = (
-    1 << 24
-)  # of all calibration images where their number is not given: an export is minutes, not hours
+# Of all calibration images where their number is not given: an export is minutes, not hours.
+CALIBRATION_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)

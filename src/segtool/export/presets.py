@@ -20,8 +20,9 @@ class Preset:
         The same in words, in the plural.
     signed_activations
         int8 activations in place of uint8; weights are always int8.
-    reduce_range
-        7-bit weights: without VNNI, x86 adds two products in 16 bits, and full 8-bit weights overflow there.
+    largest_weight
+        Absolute value of the largest integer of a kernel. 64, which takes 7 bits, without VNNI: there x86 adds two
+        products in 16 bits, and full 8-bit weights overflow.
     matrix_products
         Convolutions of many channels as products of matrices (`int8.qdq`), which AMX computes. The integers are
         those of "vnni".
@@ -29,21 +30,16 @@ class Preset:
 
     name: str
     processors: str
-    signed_activations: bool
-    reduce_range: bool
+    signed_activations: bool = False
+    largest_weight: int = 127
     matrix_products: bool = False
-
-    @property
-    def largest_weight(self) -> int:
-        """Absolute value of the largest integer of a kernel."""
-        return 64 if self.reduce_range else 127
 
 
 PRESETS = {
-    "amx": Preset("amx", "x86 processors with AMX", signed_activations=False, reduce_range=False, matrix_products=True),
-    "vnni": Preset("vnni", "x86 processors with VNNI", signed_activations=False, reduce_range=False),
-    "x86": Preset("x86", "x86 processors without VNNI", signed_activations=False, reduce_range=True),
-    "arm": Preset("arm", "Arm processors", signed_activations=True, reduce_range=False),
+    "amx": Preset("amx", "x86 processors with AMX", matrix_products=True),
+    "vnni": Preset("vnni", "x86 processors with VNNI"),
+    "x86": Preset("x86", "x86 processors without VNNI", largest_weight=64),
+    "arm": Preset("arm", "Arm processors", signed_activations=True),
 }
 PRESET_NAMES = ("auto", *PRESETS)
 

@@ -41,7 +41,7 @@ from segtool.errors import ExportError
 from segtool.export.int8.bias import channel_means, correct_biases
 from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points
-from segtool.export.int8.qdq import Integers, insert_qdq, is_pixels
+from segtool.export.int8.qdq import insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.passes import INT8_REWRITES, PADDING_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
 from segtool.export.presets import Preset
@@ -75,10 +75,16 @@ class Calibrated:
         Some of the calibration images, uint8 (n, H, W, C) each.
     labels
         The float model's on `few`, (n, H, W) each.
-    integers
-        The integers to use.
-    images, fingerprint, strength, calibration
-        As in `Quantized`.
+    preset
+        Which integers to use.
+    images
+        Number of calibration images.
+    fingerprint
+        SHA-256 over the pixels of the calibration images, in order, with their size.
+    strength
+        How strongly channels were equalized, 0..1.
+    calibration
+        The method of the ranges, one of `CALIBRATIONS` other than "auto", or "trained" (`segtool.export.trained`).
     corrected
         Whether biases are corrected; not those that were trained in INT8.
     """
@@ -89,7 +95,7 @@ class Calibrated:
     means: Mapping[str, AnyArray]
     few: tuple[UInt8Array, ...]
     labels: tuple[AnyArray, ...]
-    integers: Integers
+    preset: Preset
     images: int
     fingerprint: str
     strength: float
@@ -97,36 +103,24 @@ class Calibrated:
     corrected: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantized:
-    """A quantized model and what it was calibrated on.
+    """A quantized model and its calibration.
 
     Attributes
     ----------
     model
         The INT8 model; input and output as those of the float one.
-    images
-        Number of calibration images.
-    fingerprint
-        SHA-256 over the pixels of the calibration images, in order, with their size.
+    calibrated
+        What it was made of.
     layers, float_layers
         Names of the convolutions in INT8, and of those that could be and were left in float.
-    strength
-        How strongly channels were equalized, 0..1.
-    calibration
-        The method of the ranges, one of `CALIBRATIONS` other than "auto", or "trained" (`segtool.export.trained`).
-    agreement
-        Share of pixels, 0..1, of a few calibration images with the float model's label.
     """
 
     model: onnx.ModelProto
-    images: int
-    fingerprint: str
+    calibrated: Calibrated
     layers: tuple[str, ...]
     float_layers: tuple[str, ...]
-    strength: float
-    calibration: str
-    agreement: float
 
 
 def calibrate_for(
@@ -163,7 +157,6 @@ def calibrate_for(
     few, images, fingerprint = _looked_at(batches())
     labels = tuple(run_labels(model, iter(few)))
     channels = channel_ranges(model, iter(few))
-    integers = Integers(preset.signed_activations, preset.largest_weight, preset.matrix_products)
     strengths = strengths if channels else strengths[:1]  # where no channels can be equalized, all are the same
     rewrites = INT8_REWRITES if preset.signed_activations else (*PADDING_REWRITES, *INT8_REWRITES)
     methods = AUTOMATIC if calibration == "auto" else (calibration,)
@@ -188,9 +181,7 @@ def calibrate_for(
         means = channel_means(like, outputs, few)
         for method in methods:
             ranges = calibrate(like, watched, few, method=method)
-            try_out(
-                Calibrated(like, layers, ranges, means, few, labels, integers, images, fingerprint, strength, method)
-            )
+            try_out(Calibrated(like, layers, ranges, means, few, labels, preset, images, fingerprint, strength, method))
         methods = (_best(tried).calibration,)
     log_outcomes(outcomes)
     best = _best(tried)
@@ -221,13 +212,8 @@ def quantize(
     kept = frozenset(keep_float)
     final, outcomes = rewrite(_in_int8(calibrated, kept, progress=progress), QUANTIZED_REWRITES)
     log_outcomes(outcomes)
-    share = _agreement(calibrated.labels, final, calibrated.few)
-    logger.info("INT8: %.3f%% of the pixels of calibration images keep their label", share * 100)
     layers = tuple(name for name in calibrated.layers if name not in kept)
-    images, fingerprint = calibrated.images, calibrated.fingerprint
-    return Quantized(
-        final, images, fingerprint, layers, tuple(sorted(kept)), calibrated.strength, calibrated.calibration, share
-    )
+    return Quantized(final, calibrated, layers, tuple(sorted(kept)))
 
 
 def sensitivities(calibrated: Calibrated, *, progress: Progress | None = None) -> dict[str, float]:
@@ -249,7 +235,7 @@ def sensitivities(calibrated: Calibrated, *, progress: Progress | None = None) -
 
 def _in_int8(calibrated: Calibrated, kept: frozenset[str], *, progress: Progress | None = None) -> onnx.ModelProto:
     """Return the INT8 model with corrected biases."""
-    int8 = insert_qdq(calibrated.model, calibrated.ranges, integers=calibrated.integers, keep_float=kept)
+    int8 = insert_qdq(calibrated.model, calibrated.ranges, preset=calibrated.preset, keep_float=kept)
     if not calibrated.corrected:
         return int8
     return correct_biases(int8, calibrated.means, calibrated.few, progress=progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,14 @@ def as_labels(run: Callable[[UInt8Array], AnyArray], dtype: np.dtype[Any]) -> Ca
 
     def labels(images: UInt8Array) -> AnyArray:
         found = run(images)
-        return found.argmax(-1).astype(dtype) if found.ndim == 4 else found
+        return labels_of(found).astype(dtype) if found.ndim == 4 else found
 
     return labels
+
+
+def labels_of(found: AnyArray) -> AnyArray:
+    """Return the labels (N, H, W) of what a model gives: labels, or the scores (N, H, W, K) of classes."""
+    return np.asarray(found.argmax(-1)) if found.ndim == 4 else found
 
 
 def save(graph: onnx.ModelProto, path: Path) -> Path:
@@ -64,9 +69,9 @@ def save(graph: onnx.ModelProto, path: Path) -> Path:
 
 
 def run_batches(
-    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[UInt8Array], *, only: bool = False
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterator[UInt8Array]
 ) -> Iterator[dict[str, AnyArray]]:
-    """Yield for each batch the named values, inner ones or outputs.
+    """Yield for each batch the named values, inner ones or outputs; no more of the graph is computed than they take.
 
     Parameters
     ----------
@@ -76,10 +81,12 @@ def run_batches(
         Of values in its graph.
     batches
         Images, uint8 (n, H, W, C) each.
-    only
-        Compute no more of the graph than the named values take.
     """
-    session = _session(model, names, only=only)
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    session = open_graph(watched)
     for batch in batches:
         yield dict(zip(names, session.run(list(names), {INPUT: batch}), strict=True))
 
@@ -88,7 +95,7 @@ def run_labels(model: onnx.ModelProto, batches: Iterator[UInt8Array]) -> Iterato
     """Yield the labels (n, H, W) of each batch, of a model that gives labels or the scores (n, H, W, K) of classes."""
     name = model.graph.output[0].name
     for values in run_batches(model, [name], batches):
-        yield values[name].argmax(-1) if values[name].ndim == 4 else values[name]
+        yield labels_of(values[name])
 
 
 def label_agreement(ones: Iterable[AnyArray], others: Iterable[AnyArray]) -> float:
@@ -101,7 +108,7 @@ def label_agreement(ones: Iterable[AnyArray], others: Iterable[AnyArray]) -> flo
 
 
 def reduced(
-    model: onnx.ModelProto, names: Sequence[str], ops: Mapping[str, Mapping[str, int]]
+    model: onnx.ModelProto, names: Sequence[str], ops: Sequence[str]
 ) -> tuple[onnx.ModelProto, dict[str, dict[str, str]]]:
     """Return a model that also reduces some of its values, so that no map has to be copied out of it.
 
@@ -112,7 +119,7 @@ def reduced(
     names
         Of values in its graph.
     ops
-        The operators, with their attributes, that reduce each of them.
+        The operators that reduce each of them: "ReduceMin" and the like to one number, a pooling to one a channel.
 
     Returns
     -------
@@ -125,21 +132,11 @@ def reduced(
     result.CopyFrom(model)
     found: dict[str, dict[str, str]] = {op: {name: f"{name}/{op}" for name in names} for op in ops}
     result.graph.node.extend(
-        onnx.helper.make_node(op, [name], [output], **ops[op])
+        onnx.helper.make_node(op, [name], [output], **({"keepdims": 0} if op.startswith("Reduce") else {}))
         for op, outputs in found.items()
         for name, output in outputs.items()
     )
     return result, found
-
-
-def _session(model: onnx.ModelProto, names: Sequence[str], *, only: bool) -> Any:
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    if only:
-        del watched.graph.output[:]
-    known = {output.name for output in watched.graph.output}
-    watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
-    return open_graph(watched)
 
 
 def open_graph(model: onnx.ModelProto) -> Any:

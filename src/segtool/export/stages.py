@@ -32,16 +32,11 @@ class StageLog:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take note of the progress of a stage."""
         if stage != self._stage:
-            self.end()
+            if self._stage:
+                passed, used = (now - then for now, then in zip(_now(), self._begun, strict=True))
+                logger.info("%s: %.1f s, %.1f s of processor time", self._stage, passed, used)
             self._stage, self._begun = stage, _now()
         self._show(stage, done, total)
-
-    def end(self) -> None:
-        """Log the time of the stage that was the last."""
-        if self._stage:
-            passed, used = (now - then for now, then in zip(_now(), self._begun, strict=True))
-            logger.info("%s: %.1f s, %.1f s of processor time", self._stage, passed, used)
-        self._stage = ""
 
 
 def _now() -> tuple[float, float]:

@@ -6,15 +6,13 @@ See `segtool.models.quantization` for how the layers of Keras and the values of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
 
 from segtool.array_types import UInt8Array
-from segtool.contract import ModelContract
-from segtool.export.data import ExportData, images_at_once, open_data
+from segtool.export.data import open_data
 from segtool.export.heads import with_head
 from segtool.export.int8.places import Place, find_places
 from segtool.export.keras_to_onnx import keras_to_onnx
@@ -22,7 +20,6 @@ from segtool.export.options import ExportOptions
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import preset_for
 from segtool.export.quantize import Calibrated, calibrate_for
-from segtool.export.running import Batches
 from segtool.models import Run
 from segtool.models.network import NetworkShape, contract_of
 from segtool.models.quantization import Activation, Quantization
@@ -63,14 +60,14 @@ def begin_quantization(run: Run, model: Any, *, data: str | None = None, preset:
     shape = NetworkShape(str(run.model), height, width, channels, model.output_shape[-1])
     contract = contract_of(shape, data=run.data, split=run.split)
     base, _ = rewrite(with_head(keras_to_onnx(model), "labels"), SHARED_REWRITES)
-    batches = _batches(opened, contract)
+    count = ExportOptions().images_to_calibrate((height, width))
     chosen = preset_for(preset)
-    calibrated = calibrate_for(chosen, base, batches, strengths=(0.0,))
+    calibrated = calibrate_for(chosen, base, lambda: opened.calibration(count, contract), strengths=(0.0,))
     kernels, places = find_places(model, calibrated.model, base, _few(calibrated))
     activations = tuple(_beginning(place, calibrated) for place in places if place.layers)
     if inside := [place.values[0] for place in places if not place.layers]:
         logger.info("calibrated, not trained, because they are inside of a layer: %s", ", ".join(inside))
-    return Quantization(chosen.name, calibrated.integers.largest_weight, kernels, activations)
+    return Quantization(chosen.name, chosen.largest_weight, kernels, activations)
 
 
 def trained_calibration(trained: Trained, calibrated: Calibrated, before: onnx.ModelProto) -> Calibrated:
@@ -105,17 +102,3 @@ def _beginning(place: Place, calibrated: Calibrated) -> Activation:
 
 def _few(calibrated: Calibrated) -> UInt8Array:
     return calibrated.few[0][:_IMAGES]
-
-
-def _batches(data: ExportData, contract: ModelContract) -> Batches:
-    count = ExportOptions().images_to_calibrate((contract.height, contract.width))
-
-    def batches() -> Iterator[UInt8Array]:
-        yield from data.calibration(count, contract)
-
-    return batches
-
-
-def images_to_compare(data: ExportData, contract: ModelContract, most: int) -> UInt8Array:
-    """Return validation images for the gate "trained": uint8 (N, H, W, C)."""
-    return data.real_images(images_at_once(contract, most=most), contract)

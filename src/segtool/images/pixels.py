@@ -8,7 +8,7 @@ the converted image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from PIL import Image
@@ -98,10 +98,10 @@ class ImagePixels:
         with decoding(self._name):
             if self._image.mode in WIDE_MODES:
                 grey = self._image if self._image.mode in ("I", "I;16") else self._image.convert("I")
-                return int(grey.getextrema()[1])  # type: ignore[arg-type]
+                return _largest(grey)
             bands = [band for band in self._image.getbands() if band != "A"]
             # Pillow returns the upper 8 bits of colour.
-            return 257 * max(int(self._image.getchannel(band).getextrema()[1]) for band in bands)  # type: ignore[arg-type]
+            return 257 * max(_largest(self._image.getchannel(band)) for band in bands)
 
     def read(self, rows: slice, columns: slice) -> UInt8Array:
         """Return a converted rectangle."""
@@ -138,6 +138,11 @@ class ImagePixels:
         for rows in row_bands(height, width):
             plain.paste(_to_pillow(self.read(rows, slice(0, width))), (0, rows.start))
         return plain
+
+
+def _largest(band: Image.Image) -> int:
+    """Return the largest value of an image of one band."""
+    return int(cast("tuple[float, float]", band.getextrema())[1])  # of several bands, a pair for each
 
 
 def sensor_bits(largest: int) -> int | None:

@@ -145,7 +145,7 @@ def test_too_few_training_images_are_refused_before_anything_is_written(run, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (ExportOptions(calibration="magic"), "'magic'; choose auto, min-max, mse, percentile, entropy"),
+        (ExportOptions(calibration="magic"), "'magic'; choose auto, min-max, mse\\."),
         (ExportOptions(calibration_images=7), "7 calibration images.*8 or more"),
         (ExportOptions(waive=("speed", "quality")), "no gate 'quality'.*parity, trained, accuracy, speed"),
         (ExportOptions(opset=19), "Opset 19.*13 to 18.*leave --opset out"),

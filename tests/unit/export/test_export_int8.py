@@ -5,7 +5,7 @@ import pytest
 
 from segtool.export.int8.equalize import factors
 from segtool.export.int8.qdq import parameters, quantized_weights
-from segtool.export.int8.ranges import Histogram, _in_levels, entropy_limit, percentile_bounds
+from segtool.export.int8.ranges import Histogram
 from segtool.export.int8_file import fewest
 
 
@@ -60,46 +60,17 @@ def test_a_histogram_widens_without_losing_counts():
         histogram.add(np.array(part))
     assert histogram.counts.sum() == 5
     assert (histogram.low, histogram.high) == (-100, 3.9)
-    assert len(histogram.edges()) == 17
     assert histogram.counts[: histogram.half].sum() == 2
 
 
-def test_percentile_leaves_out_what_is_rare():
-    histogram = Histogram()
-    histogram.add(np.concatenate([np.linspace(-1, 2, 100_000), [50.0]]))
-    low, high = percentile_bounds(histogram, 99.99)
-    assert low == pytest.approx(-1, abs=0.1)
-    assert high == pytest.approx(2, abs=0.1)
-    assert histogram.bounds() == (-1, 50)
-    assert percentile_bounds(Histogram(), 99.99) == (0, 0)
-
-
-def test_entropy_clips_a_far_outlier():
-    histogram = Histogram()
-    histogram.add(np.concatenate([np.random.default_rng(0).normal(size=100_000), [40.0]]))
-    assert 2 < entropy_limit(histogram) < 20
-
-
-def test_entropy_clips_nothing_of_an_even_distribution():
-    histogram = Histogram()
-    histogram.add(np.linspace(-1, 1, 200_001))
-    assert entropy_limit(histogram) == histogram.edge
-
-
-def test_entropy_folds_both_signs_into_one():
-    values = np.abs(np.random.default_rng(0).normal(size=100_000))
-    one_sided, two_sided = Histogram(), Histogram()
-    one_sided.add(values)
-    two_sided.add(values * np.where(np.arange(len(values)) % 2, 1, -1))
-    assert entropy_limit(two_sided) == pytest.approx(entropy_limit(one_sided), rel=0.05)
-
-
-def test_levels_keep_what_is_counted_in_them():
-    counts = np.random.default_rng(0).integers(0, 9, 300).astype(np.float64)
-    found = _in_levels(counts)
-    level = np.arange(300) * 128 // 300
-    np.testing.assert_allclose(np.bincount(level, found), np.bincount(level, counts))
-    assert not found[counts == 0].any()
+def test_the_smallest_squared_error_clips_a_far_outlier_and_nothing_of_an_even_distribution():
+    histogram, even = Histogram(), Histogram()
+    histogram.add(np.concatenate([np.random.default_rng(0).normal(size=1_000_000), [40.0]]))
+    low, high = histogram.bounds()
+    assert -6 < low < -3 < 3 < high < 30
+    even.add(np.linspace(-1, 1, 200_001))
+    assert even.bounds() == (-1, 1)
+    assert Histogram().bounds() == (0, 0)
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(0, [1, 1, 1]), (1, [1, 4, 1000]), (0.5, [1, 2, 1000**0.5])])

@@ -224,6 +224,14 @@ def test_a_hard_sigmoid_of_integers_is_within_a_step(alpha, beta):
     np.testing.assert_allclose(values[1], expected, atol=1.1 / 254)
 
 
+def test_a_hard_sigmoid_that_floats_read_stays_one():
+    graph = Graph()
+    made = graph.op("HardSigmoid", graph.conv(graph.last, inner=3, clamp=""), alpha=0.2, beta=0.5)
+    int8 = quantized(graph.model(graph.op("Exp", made)), batches(), preset=PRESETS["vnni"], strengths=[0.0]).model
+    (kept,) = (node for node in int8.graph.node if node.op_type == "HardSigmoid")
+    assert next(node.op_type for node in int8.graph.node if kept.input[0] in node.output) == "DequantizeLinear"
+
+
 def tokens(*, bias=True, gemm=False):
     """A dense layer for every pixel of a map, as a product of matrices or a Gemm."""
     graph = Graph()

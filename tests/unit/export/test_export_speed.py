@@ -6,11 +6,12 @@ import pytest
 from onnx import helper
 from tiny_nets import KERAS_WARNING, names, tiny_data, trained_tiny
 
+from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.statistics import Ratio
 from segtool.contract import ModelContract
 from segtool.errors import GateError
 from segtool.export import ExportOptions, export_model, int8_file
-from segtool.export.gates import describe_speed, measure_speed
+from segtool.export.gates import describe_speed
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.presets import PRESETS, is_own, preset_for
@@ -70,8 +71,9 @@ def test_the_gate_tells_a_slow_model_from_a_fast_one(tmp_path):
         runs.append(lambda run=run: run(image))
     fast, slow = runs
     np.testing.assert_array_equal(fast(), slow())
-    assert measure_speed(slow, fast, threads=threads, preset=OWN, rounds=12).verdict == "faster"
-    slower = measure_speed(fast, slow, threads=threads, preset=OWN, rounds=12)
+    ratio = compare_interleaved(slow, fast, rounds=12)
+    assert describe_speed(ratio, threads=threads, preset=OWN).verdict == "faster"
+    slower = describe_speed(compare_interleaved(fast, slow, rounds=12), threads=threads, preset=OWN)
     assert slower.high < 0.5
     with pytest.raises(GateError, match="slower: use the FP32 file"):
         judge(slower)

@@ -77,9 +77,9 @@ def _biases(graph: onnx.GraphProto) -> dict[str, tuple[str, str]]:
 
 def channel_means(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[UInt8Array]) -> dict[str, AnyArray]:
     """Return the mean of each channel, float64 (C,), of each named (n, C, H, W) value over all images."""
-    pooled, found = reduced(model, names, {_MEAN: {}})
+    pooled, found = reduced(model, names, [_MEAN])
     sums: dict[str, AnyArray] = {}
-    for values in run_batches(pooled, list(found[_MEAN].values()), iter(batches), only=True):
+    for values in run_batches(pooled, list(found[_MEAN].values()), iter(batches)):
         for name, mean in found[_MEAN].items():
             total = values[mean].sum((0, 2, 3), dtype=np.float64)
             sums[name] = sums[name] + total if name in sums else total

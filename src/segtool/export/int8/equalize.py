@@ -30,7 +30,6 @@ from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, to_ir
 from segtool.export.running import run_batches
 
-_HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
 _PERCENTILE = 99.9
 _MOST = 1000.0  # a channel that is (nearly) always 0 is not blown up further
 
@@ -99,7 +98,8 @@ def _chain(maker: ir.Node) -> Chain | None:
     value = maker.outputs[0]
     shifts: list[ir.Node] = []
     try:
-        _own_weights(maker)
+        g.own_array(maker.inputs[1], "weight")
+        g.own_bias(maker)
         while True:
             readers = tuple(user for user, _ in value.uses())
             if readers and not value.is_graph_output() and all(_reads(user, value) for user in readers):
@@ -108,19 +108,17 @@ def _chain(maker: ir.Node) -> Chain | None:
                 return Chain(maker, tuple(shifts), value, readers)
             step = g.sole_user(value)
             if step.op_type == "Add" and g.per_channel(step) is not None:
-                g.own_array(step.inputs[1] if g.array(step.inputs[0]) is None else step.inputs[0], "shift")
+                g.own_array(step.inputs[_constant(step)], "shift")
                 shifts.append(step)
-            elif step.op_type not in _HOMOGENEOUS or (step.op_type == "LeakyRelu" and not g.is_monotone(step)):
+            elif step.op_type not in g.HOMOGENEOUS:
                 return None
             value = step.outputs[0]
     except Refused:
         return None
 
 
-def _own_weights(node: ir.Node) -> None:
-    g.own_array(node.inputs[1], "weight")
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        g.own_array(node.inputs[2], "bias")
+def _constant(shift: ir.Node) -> int:
+    return 1 if g.array(shift.inputs[0]) is None else 0
 
 
 def _reads(node: ir.Node, value: ir.Value) -> bool:
@@ -130,11 +128,10 @@ def _reads(node: ir.Node, value: ir.Value) -> bool:
 def _scale(chain: Chain, factor: AnyArray) -> None:
     column = factor[:, None, None, None]
     _replace(chain.maker, 1, column, "weight")
-    if len(chain.maker.inputs) > 2 and chain.maker.inputs[2] is not None:
+    if g.own_bias(chain.maker) is not None:
         _replace(chain.maker, 2, factor, "bias")
     for shift in chain.shifts:
-        side = 1 if g.array(shift.inputs[0]) is None else 0
-        _replace(shift, side, factor[:, None, None], "shift")
+        _replace(shift, _constant(shift), factor[:, None, None], "shift")
     for reader in chain.readers:
         _replace(reader, 1, 1 / factor[None, :, None, None], "weight")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from segtool.export.int8.dense import dense
+from segtool.export.int8.weighted_layers import dense
 from segtool.export.passes import graph as g
 
 # What integers pass through as they are: one scale and zero point on both sides.
@@ -185,7 +185,8 @@ def _is_clamped(value: ir.Value) -> bool:
 
 def _groups(graph: ir.Graph, wanted: dict[ir.Value, None]) -> tuple[tuple[ir.Value, ...], ...]:
     """Return the wanted values in groups of one scale, each in the order of the graph."""
-    ordered = [value for value in dict.fromkeys(_values(graph)) if value in wanted]
+    values = (value for node in graph for value in (*node.inputs, *node.outputs) if value in wanted)
+    ordered = [value for value in dict.fromkeys(values) if value is not None]
     group = {value: [value] for value in ordered}
     for node in graph:
         joined = _joined(node) if node.outputs[0] in group else ()
@@ -211,10 +212,6 @@ def _begins_at_zero(value: ir.Value | None) -> bool:
     while node is not None and node.op_type in _SAME_SCALE and node.inputs[0] is not None:
         node = node.inputs[0].producer()
     return node is not None and (node.op_type in ("Sigmoid", "HardSigmoid") or g.is_clamp(node))
-
-
-def _values(graph: ir.Graph) -> list[ir.Value]:
-    return [value for node in graph for value in (*node.inputs, *node.outputs) if value is not None]
 
 
 def _join(group: dict[ir.Value, list[ir.Value]], one: ir.Value, other: ir.Value) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 import onnx
+import onnx.utils
 
 from segtool.array_types import AnyArray, UInt8Array
 from segtool.export.keras_to_onnx import INPUT
@@ -29,83 +30,47 @@ def run_in_pieces(
     batches
         Images, uint8 (n, H, W, C) each.
     """
-    graph = _Graph(model)
-    steps = graph.steps_to(ends)
+    extractor = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(model))
+    constant = _constant_values(model.graph)
+    steps = _steps_to(ends, model.graph, constant)
     live: list[dict[str, AnyArray]] = [{INPUT: batch} for batch in batches]
     begin = 0
     for number, node in enumerate(steps):
         found = [name for name in node.output if name in ends]
         if not found:
             continue
-        piece, later = steps[begin : number + 1], graph.read_by(steps[number + 1 :])
+        piece, later = steps[begin : number + 1], _read_by(steps[number + 1 :], constant)
         begin = number + 1
-        made = [name for step in piece for name in step.output if name in later or name in found]
-        session = open_graph(graph.piece(piece, made, live[0]))
-        read = [item.name for item in session.get_inputs()]
+        made = [name for step in piece for name in step.output]
+        kept = [name for name in made if name in later or name in found]
+        read = sorted(_read_by(piece, constant).difference(made))
+        session = open_graph(extractor.extract_model(read, kept))
         for values in live:
-            values.update(zip(made, session.run(made, {name: values[name] for name in read}), strict=True))
+            values.update(zip(kept, session.run(kept, {name: values[name] for name in read}), strict=True))
         for name in found:
             yield name, [values[name] for values in live]
         live = [{name: value for name, value in values.items() if name in later} for values in live]
 
 
-class _Graph:
-    """A graph whose constants, and what is computed from these alone, go into every piece that reads them."""
+def _constant_values(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of the constants and of what is computed from these alone, which every piece computes itself."""
+    constant = {"", *(item.name for item in graph.initializer)}
+    for node in graph.node:
+        if constant.issuperset(node.input):
+            constant.update(node.output)
+    return constant
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
-        self._constants = {item.name: item for item in model.graph.initializer}
-        self._computed: dict[str, onnx.NodeProto] = {}
-        for node in model.graph.node:
-            if all(self._is_constant(name) for name in node.input):
-                self._computed.update(dict.fromkeys(node.output, node))
 
-    def _is_constant(self, name: str) -> bool:
-        return not name or name in self._constants or name in self._computed
+def _steps_to(ends: Collection[str], graph: onnx.GraphProto, constant: Collection[str]) -> list[onnx.NodeProto]:
+    """Return the nodes that computing `ends` takes, without the constant ones, in order."""
+    wanted, steps = set(ends), []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output) and node.output[0] not in constant:
+            wanted.update(node.input)
+            steps.append(node)
+    return steps[::-1]
 
-    def steps_to(self, ends: Collection[str]) -> list[onnx.NodeProto]:
-        """Return the nodes that computing `ends` takes, without the constant ones, in order."""
-        wanted, steps = set(ends), []
-        for node in reversed(self._model.graph.node):
-            if wanted.intersection(node.output) and node.output[0] not in self._computed:
-                wanted.update(node.input)
-                steps.append(node)
-        return steps[::-1]
 
-    def read_by(self, steps: Sequence[onnx.NodeProto]) -> set[str]:
-        """Return the names of the values, other than constants, that nodes read."""
-        return {name for node in steps for name in node.input if not self._is_constant(name)}
-
-    def piece(
-        self, steps: Sequence[onnx.NodeProto], outputs: Sequence[str], live: dict[str, AnyArray]
-    ) -> onnx.ModelProto:
-        """Return a model of some nodes; what they read and do not make is its input, typed as in `live`."""
-        made = {name for node in steps for name in node.output}
-        inputs = [
-            onnx.helper.make_tensor_value_info(
-                name, onnx.helper.np_dtype_to_tensor_dtype(live[name].dtype), [None] * live[name].ndim
-            )
-            for name in sorted(self.read_by(steps) - made)
-        ]
-        constant, weights = self._read_constants(steps)
-        return onnx.helper.make_model(
-            onnx.helper.make_graph(
-                [*constant, *steps],
-                "piece",
-                inputs,
-                [onnx.helper.make_empty_tensor_value_info(name) for name in outputs],
-                weights,
-            ),
-            opset_imports=self._model.opset_import,
-            ir_version=self._model.ir_version,
-        )
-
-    def _read_constants(self, steps: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-        """Return the constant nodes, in order, and the constants that some nodes read."""
-        wanted = {name for node in steps for name in node.input}
-        nodes = []
-        for node in reversed(self._model.graph.node):
-            if node.output[0] in self._computed and wanted.intersection(node.output):
-                wanted.update(node.input)
-                nodes.append(node)
-        return nodes[::-1], [item for name, item in self._constants.items() if name in wanted]
+def _read_by(steps: Sequence[onnx.NodeProto], constant: Collection[str]) -> set[str]:
+    """Return the names of the values, other than constants, that nodes read."""
+    return {name for node in steps for name in node.input if name not in constant}

@@ -22,7 +22,7 @@ from segtool.export.int8.qdq import is_pixels, reads_float
 from segtool.export.passes import to_ir
 from segtool.export.running import reduced, run_batches
 
-_REDUCED = {op: {"keepdims": 0} for op in ("ReduceMin", "ReduceMax", "ReduceL1", "ReduceL2")}
+_REDUCED = ("ReduceMin", "ReduceMax", "ReduceL1", "ReduceL2")
 _SAME = 1e-3  # relative
 
 
@@ -146,7 +146,7 @@ def _of_graph(graph: onnx.ModelProto, names: Collection[str], images: UInt8Array
     """Return the signature of each named value."""
     watched, outputs = reduced(graph, sorted(names), _REDUCED)
     wanted = [output for group in outputs.values() for output in group.values()]
-    (values,) = run_batches(watched, wanted, iter([images]), only=True)
+    (values,) = run_batches(watched, wanted, iter([images]))
     found = {}
     for name in names:
         low, high, total, norm = (float(values[outputs[op][name]]) for op in _REDUCED)

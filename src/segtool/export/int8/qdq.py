@@ -7,7 +7,6 @@ A value x is scale (q - zero_point). Activations have one scale a map, weights o
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -16,26 +15,15 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 
 from segtool.array_types import AnyArray
 from segtool.benchmark.kernels import Convolution, direct_kernel, prefers_amx
-from segtool.export.int8.dense import Dense, dense
 from segtool.export.int8.layers import Points, points, range_source
+from segtool.export.int8.weighted_layers import convolution, dense
 from segtool.export.passes import Refused, to_ir, to_onnx
 from segtool.export.passes import graph as g
+from segtool.export.passes.pixel_scaling import scaled_pixels
+from segtool.export.presets import Preset
 
 _AMX = direct_kernel(("avx2", "avx512f", "avx512bw", "avx512vl", "amx_tile", "amx_int8"), "x86_64")
 _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
-
-
-@dataclass(frozen=True)
-class Integers:
-    """Which integers: signed activations or unsigned, and the largest weight (127, or 64 where sums are in 16 bits).
-
-    With `matrix_products`, convolutions that AMX computes faster as products of matrices are made so: onnxruntime does
-    that where the zero point of the weights is not 0, and w - 1 with zero point -1 is the same number.
-    """
-
-    signed: bool = False
-    largest_weight: int = 127
-    matrix_products: bool = False
 
 
 def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, AnyArray]:
@@ -58,7 +46,7 @@ def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, An
 def quantized_weights(
     weights: AnyArray, bias: AnyArray, scale: float, largest: int
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Return int8 weights (K, C, h, w), their float32 scales (K,), and the int32 bias (K,).
+    """Return int8 weights (K, ...), their float32 scales (K,), and the int32 bias (K,).
 
     Parameters
     ----------
@@ -73,7 +61,8 @@ def quantized_weights(
     # A channel of zeros, or one with a huge bias, still needs a scale that its bias fits.
     floor = np.maximum(np.abs(bias) / (scale * _LARGEST_BIAS), float(np.finfo(np.float32).tiny) / min(scale, 1.0))
     scales = np.maximum(reach, floor).astype(np.float32)
-    integers = np.clip(np.rint(weights / scales[:, None, None, None]), -largest, largest).astype(np.int8)
+    each = scales.reshape(-1, *[1] * (weights.ndim - 1))
+    integers = np.clip(np.rint(weights / each), -largest, largest).astype(np.int8)
     return integers, scales, np.rint(bias / (scales.astype(np.float64) * scale)).astype(np.int32)
 
 
@@ -81,7 +70,7 @@ def insert_qdq(
     model: onnx.ModelProto,
     ranges: Mapping[str, tuple[float, float]],
     *,
-    integers: Integers,
+    preset: Preset,
     keep_float: frozenset[str] = frozenset(),
 ) -> onnx.ModelProto:
     """Return the quantized model.
@@ -92,71 +81,65 @@ def insert_qdq(
         Float model, not changed.
     ranges
         Of every value in the groups of `points`, for this `keep_float` or for fewer layers in float.
-    integers
-        Which.
+    preset
+        Which integers.
     keep_float
         Names of convolutions to leave in float.
     """
     work = to_ir(model)
     found = points(work.graph, keep_float=keep_float)
-    scales = _quantize_values(found, ranges, integers)
+    scales = _quantize_values(found, ranges, preset)
     for node in found.layers:
-        _quantize_weights(node, scales[node], integers)
+        _quantize_weights(node, scales[node], preset)
     for node in tuple(work.graph):
-        if node.op_type == "HardSigmoid" and _reads_integers(node):
-            _hard_sigmoid_by_saturation(node, integers)
+        if node.op_type == "HardSigmoid" and _is_between_integers(node):
+            _hard_sigmoid_by_saturation(node, preset)
     work.opset_imports.setdefault("", 18)
     TopologicalSortPass()(work)
     RemoveUnusedNodesPass()(work)
     return to_onnx(work)
 
 
-def _quantize_values(
-    found: Points, ranges: Mapping[str, tuple[float, float]], integers: Integers
-) -> dict[ir.Node, float]:
+def _quantize_values(found: Points, ranges: Mapping[str, tuple[float, float]], preset: Preset) -> dict[ir.Node, float]:
     """Put Q and DQ behind every value of every group; return the scale of the input of each convolution."""
     scale_of: dict[ir.Value, float] = {}
     readers = {node.inputs[0]: node for node in found.layers}
     inputs = {node: node.inputs[0] for node in found.layers}
     for group in found.groups:
-        scale, point = _group_parameters(group, ranges, integers)
+        scale, point = _group_parameters(group, ranges, preset)
         place = readers.get(group[0]) or group[0].uses()[0][0] if group[0].uses() else None
         if place is None:
             continue
         constants = (g.add_constant(place, np.array(scale), "scale"), g.add_constant(place, point, "zero_point"))
         for value in group:
             scale_of[value] = float(scale)
-            exact = reads_float(value, found.layers)
-            _through_integers(value, constants, straight=not integers.signed and is_pixels(value), exact=exact)
+            pixels = None if preset.signed_activations else _pixels(value)
+            source = None if pixels is None else pixels[0]
+            _through_integers(value, constants, source=source, exact=reads_float(value, found.layers))
     return {node: scale_of[value] for node, value in inputs.items() if value is not None}
 
 
 def _group_parameters(
-    group: tuple[ir.Value, ...], ranges: Mapping[str, tuple[float, float]], integers: Integers
+    group: tuple[ir.Value, ...], ranges: Mapping[str, tuple[float, float]], preset: Preset
 ) -> tuple[np.float32, AnyArray]:
-    pixel = pixel_zero_point(group[0])
-    if pixel is not None:
-        return np.float32(1), np.array(pixel - 128, np.int8) if integers.signed else np.array(pixel, np.uint8)
+    pixels, signed = _pixels(group[0]), preset.signed_activations
+    if pixels is not None:
+        return np.float32(1), np.array(pixels[1] - 128, np.int8) if signed else np.array(pixels[1], np.uint8)
     bounds = [ranges[str(value.name)] for value in range_source(group)]
     low, high = min(item[0] for item in bounds), max(item[1] for item in bounds)
-    return parameters(low, high, signed=integers.signed)
+    return parameters(low, high, signed=signed)
 
 
-def pixel_zero_point(value: ir.Value) -> int | None:
-    """Return the pixel that a value takes as 0, where it is raw uint8 pixels as floats, maybe less that pixel."""
-    maker, point = value.producer(), 0
-    if maker is not None and maker.op_type == "Sub":
-        constant, value_ = g.array(maker.inputs[1]), maker.inputs[0]
-        if constant is None or value_ is None or constant.size != 1 or not 0 <= constant.item() <= 255:
-            return None
-        point, maker = int(constant.item()), value_.producer() if float(constant.item()).is_integer() else None
-    source = maker.inputs[0] if maker is not None and maker.op_type == "Cast" else None
-    return point if source is not None and source.dtype == ir.DataType.UINT8 else None
+def _pixels(value: ir.Value) -> tuple[ir.Value, int] | None:
+    """Return the uint8 pixels that a value is as floats, maybe less one of them, and the pixel that it takes as 0."""
+    found = scaled_pixels(value)
+    point = found.zero_point if found is not None and (found.factor == 1).all() else None
+    return None if found is None or point is None else (found.source, point)
 
 
 def is_pixels(value: ir.Value) -> bool:
     """Say whether a value is raw uint8 pixels as floats, maybe less one of them."""
-    return pixel_zero_point(value) is not None
+    return _pixels(value) is not None
 
 
 def reads_float(value: ir.Value, convolutions: Collection[ir.Node]) -> frozenset[ir.Node]:
@@ -172,35 +155,28 @@ def reads_float(value: ir.Value, convolutions: Collection[ir.Node]) -> frozenset
 
 
 def _through_integers(
-    value: ir.Value, constants: tuple[ir.Value, ir.Value], *, straight: bool, exact: frozenset[ir.Node]
+    value: ir.Value, constants: tuple[ir.Value, ir.Value], *, source: ir.Value | None, exact: frozenset[ir.Node]
 ) -> None:
-    """Let the users of a value, but those in `exact`, read it from its integers.
-
-    `straight`: it is made of those integers by a Cast, and maybe a Sub of the zero point.
-    """
-    users, maker = tuple(use for use in value.uses() if use[0] not in exact), value.producer()
-    if maker is None or not users:
+    """Let the users of a value, but those in `exact`, read it from its integers: from `source`, where it has them."""
+    users = tuple(use for use in value.uses() if use[0] not in exact)
+    if value.producer() is None or not users:
         return
     first = users[0][0]
-    source = _cast_pixels(maker) if straight else g.insert(first, "QuantizeLinear", [value, *constants])
-    real = g.insert(first, "DequantizeLinear", [source, *constants])
+    whole = g.insert(first, "QuantizeLinear", [value, *constants]) if source is None else source
+    real = g.insert(first, "DequantizeLinear", [whole, *constants])
     real.shape, real.dtype = value.shape, value.dtype
     for user, index in users:
         user.replace_input_with(index, real)
 
 
-def _cast_pixels(maker: ir.Node) -> ir.Value | None:
-    """Return the uint8 pixels that a Cast, or a Sub behind it, reads."""
-    cast = maker if maker.op_type == "Cast" or maker.inputs[0] is None else maker.inputs[0].producer()
-    return None if cast is None else cast.inputs[0]
-
-
-def _reads_integers(node: ir.Node) -> bool:
+def _is_between_integers(node: ir.Node) -> bool:
+    """Say whether a node reads integers, and integers are made of its output: floats are read as they are."""
     maker = None if node.inputs[0] is None else node.inputs[0].producer()
-    return maker is not None and maker.op_type == "DequantizeLinear"
+    is_read = any(user.op_type == "QuantizeLinear" for user, _ in node.outputs[0].uses())
+    return is_read and maker is not None and maker.op_type == "DequantizeLinear"
 
 
-def _hard_sigmoid_by_saturation(node: ir.Node, integers: Integers) -> None:
+def _hard_sigmoid_by_saturation(node: ir.Node, preset: Preset) -> None:
     """Compute max(0, min(1, a x + b)) of integers as a product with 1 whose integers end where the function does.
 
     The product has the range -b/a to (1 - b)/a in 254 steps, so its integers, saturated, are those of the function:
@@ -210,8 +186,7 @@ def _hard_sigmoid_by_saturation(node: ir.Node, integers: Integers) -> None:
     slope, middle = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
     if slope <= 0 or not 0 <= middle <= 1:
         return
-    lowest = -128 if integers.signed else 0
-    kind = np.int8 if integers.signed else np.uint8
+    lowest, kind = (-128, np.int8) if preset.signed_activations else (0, np.uint8)
     zero = np.array(round(254 * middle) + lowest, kind)
     one = g.insert(
         node,
@@ -241,42 +216,31 @@ def _read_once(node: ir.Node, value: ir.Value) -> ir.Value:
     return value
 
 
-def _quantize_weights(node: ir.Node, scale: float, integers: Integers) -> None:
-    layer = dense(node)
-    if layer is not None:
-        _quantize_dense(node, layer, scale, integers)
+def _quantize_weights(node: ir.Node, scale: float, preset: Preset) -> None:
+    """Quantize the weights and the bias of a layer; onnxruntime makes a dense one a QGemm with floats out."""
+    layer = dense(node) or convolution(node)
+    if layer is None:
         return
-    weights = g.array(node.inputs[1])
-    if weights is None:
-        return
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = g.array(node.inputs[2]) if has_bias else np.zeros(len(weights), np.float32)
-    if bias is None:
-        return
-    whole, scales, offsets = quantized_weights(weights, bias, scale, integers.largest_weight)
-    point = -1 if integers.matrix_products and _is_faster_by_amx(node, weights) else 0
-    _dequantized(node, 1, whole + np.int8(point), scales, "weight", point=point)
-    _dequantized(node, 2, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
+    whole, scales, offsets = quantized_weights(layer.weights, layer.bias, scale, preset.largest_weight)
+    # onnxruntime makes a convolution a product of matrices where the zero point of its weights is not 0; w - 1 with
+    # zero point -1 is the same number.
+    point = -1 if preset.matrix_products and _is_faster_by_amx(node, layer.weights) else 0
+    kept = whole + np.int8(point) if layer.channel_axis == 0 else whole.T
+    _dequantized(node, 1, kept, scales, "weight", axis=layer.channel_axis, point=point)
+    _dequantized(layer.adder, layer.side, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
 
 
 def _is_faster_by_amx(node: ir.Node, weights: AnyArray) -> bool:
+    if node.op_type != "Conv":
+        return False
     outputs, inputs, *taps = weights.shape
     groups = node.attributes.get_int("group", 1)
     try:
         _, height, width = g.static_shape(node.outputs[0])
     except Refused:
         return False
-    convolution = Convolution(inputs, outputs // groups, groups=groups, taps=int(np.prod(taps)))
-    return prefers_amx(convolution, _AMX, positions=height * width)
-
-
-def _quantize_dense(node: ir.Node, layer: Dense, scale: float, integers: Integers) -> None:
-    """Quantize the matrix and the bias of a dense layer, which onnxruntime makes a QGemm with floats out."""
-    matrix = layer.weights[..., None, None]
-    whole, scales, offsets = quantized_weights(matrix, layer.bias, scale, integers.largest_weight)
-    kept = whole[..., 0, 0] if layer.channel_axis == 0 else whole[..., 0, 0].T
-    _dequantized(node, 1, kept, scales, "weight", axis=layer.channel_axis)
-    _dequantized(layer.adder, layer.side, offsets, (scales * np.float32(scale)).astype(np.float32), "bias")
+    sizes = Convolution(inputs, outputs // groups, groups=groups, taps=int(np.prod(taps)))
+    return prefers_amx(sizes, _AMX, positions=height * width)
 
 
 def _dequantized(

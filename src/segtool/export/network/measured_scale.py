@@ -45,7 +45,7 @@ def measured_scale(
     ExportError
         None leads clearly, or is better than one class everywhere; the message holds the scores.
     """
-    pool = spread(data.split.val if data.split.val.size else data.split.train, IMAGES)
+    pool = spread(data.proving, IMAGES)
     scores = {scale: _score(network(scale), data, pool, size) for scale in scales_for(taken.channels)}
     ranked = sorted(scores, key=lambda scale: -scores[scale].mean_iou)
     table = ", ".join(f"{scale.name} {percent(scores[scale].mean_iou)}" for scale in ranked)

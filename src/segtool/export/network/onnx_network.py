@@ -245,7 +245,9 @@ def _free_batch(model: onnx.ModelProto) -> None:
             target = numpy_helper.to_array(constants[node.input[1]])
             known = shapes.get(node.output[0]) or target.tolist()
             if len(known) == target.size and target.size and all(side > 0 for side in known[1:]):
-                node.input[1] = _constant(graph, f"network/shape_{number}", [-1, *known[1:]])
+                node.input[1] = f"network/shape_{number}"
+                shape = np.array([-1, *known[1:]], np.int64)
+                graph.initializer.append(numpy_helper.from_array(shape, node.input[1]))
         elif node.op_type == "Resize" and len(node.input) == 4 and node.input[3] in constants:
             sizes = numpy_helper.to_array(constants[node.input[3]]).tolist()
             _free_resize(graph, node, sizes, shapes.get(node.input[0], []), number)
@@ -266,11 +268,6 @@ def _free_resize(
     name = f"network/scales_{number}"
     graph.initializer.append(numpy_helper.from_array(resize_scales(before, sizes), name))
     node.input[:] = [node.input[0], "", name]
-
-
-def _constant(graph: onnx.GraphProto, name: str, values: list[int]) -> str:
-    graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
-    return name
 
 
 def _tensor(item: onnx.ValueInfoProto) -> Tensor:

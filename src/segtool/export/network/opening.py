@@ -33,33 +33,23 @@ _ROUNDING = 1e-3  # of probabilities that add up to 1
 
 
 class Raw(Protocol):
-    """A network as it came.
-
-    Attributes
-    ----------
-    source
-        Its name, for messages.
-    inputs, outputs
-        With their shapes, as far as they are known.
-    dtype
-        Of its input: "float32", "uint8", ...
-    """
+    """A network as it came."""
 
     @property
     def source(self) -> str:
-        """Its name."""
+        """Its name, for messages."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """Its inputs."""
+        """Its inputs, with their shapes, as far as they are known."""
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """Its outputs."""
+        """Its outputs, likewise."""
 
     @property
     def dtype(self) -> str:
-        """Of its input."""
+        """Of its input: "float32", "uint8", ..."""
 
     def class_axis(self, output: str, /) -> int | None:
         """Return the axis of the classes of an output, where the network shows it."""

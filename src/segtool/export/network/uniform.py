@@ -24,7 +24,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from segtool.export.heads import MONOTONE, End, cut_sigmoid, drop_unused, end_of
+from segtool.export.heads import MONOTONE, End, cut_sigmoid, drop_unused, end_of, rename
 from segtool.export.keras_to_onnx import BATCH, INPUT
 from segtool.export.network.interface import ImageInput, ScoreOutput
 from segtool.export.network.scaling import InputScale
@@ -101,26 +101,12 @@ def laid_out(raw: onnx.ModelProto, reading: Reading) -> onnx.ModelProto:
     """
     result = onnx.ModelProto()
     result.CopyFrom(raw)
-    if _is_plain(raw.graph, reading):
-        return result
     graph = result.graph
     _rename_reserved(graph)
     del graph.value_info[:]
     _lead_in(graph, reading)
     _lead_out(graph, reading)
     return result
-
-
-def _is_plain(graph: onnx.GraphProto, reading: Reading) -> bool:
-    """Return whether a network has the form of segtool's own already."""
-    taken, given = reading.taken, reading.given
-    return (
-        (graph.input[0].name, graph.output[0].name) == (INPUT, OUTPUT)
-        and reading.scale is None
-        and taken.layout == given.layout == "NHWC"
-        and given.form == "map"
-        and given.size == reading.size
-    )
 
 
 class _Chain:
@@ -158,8 +144,7 @@ def _lead_in(graph: onnx.GraphProto, reading: Reading) -> None:
             if set(values) != ({0.0} if kind == "Sub" else {1.0}):
                 shape = [] if len(set(values)) == 1 else [1, -1, 1, 1] if is_channels_first else [-1]
                 chain.add(kind, np.array(values if shape else values[:1], np.float32).reshape(shape))
-    for node in graph.node:
-        node.input[:] = [chain.tensor if name == old else name for name in node.input]
+    rename(graph, {old: chain.tensor}, outputs=False)
     nodes = [*chain.nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -245,30 +230,21 @@ def _softmax_of_log(chain: _Chain) -> None:
 def _opened(graph: onnx.GraphProto) -> str:
     """Free the output's name for what will be appended, and return the name of what it was."""
     inner = "output/scores"
-    for node in graph.node:
-        node.output[:] = [inner if name == OUTPUT else name for name in node.output]
-        node.input[:] = [inner if name == OUTPUT else name for name in node.input]
+    rename(graph, {OUTPUT: inner})
     return inner
 
 
 def _close(graph: onnx.GraphProto, chain: _Chain, shape: list[Any]) -> None:
     """Append a chain of nodes, whose end is the output."""
     graph.node.extend(chain.nodes)
-    for node in graph.node:
-        node.output[:] = [OUTPUT if name == chain.tensor else name for name in node.output]
-        node.input[:] = [OUTPUT if name == chain.tensor else name for name in node.input]
+    rename(graph, {chain.tensor: OUTPUT})
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
 
 
 def _rename_reserved(graph: onnx.GraphProto) -> None:
     """Rename tensors of the network that have the names that the export gives."""
-
-    def renamed(name: str) -> str:
-        return f"network/{name}" if name in _RESERVED else name
-
-    for node in graph.node:
-        node.input[:] = [renamed(name) for name in node.input]
-        node.output[:] = [renamed(name) for name in node.output]
+    names = {name: f"network/{name}" for name in _RESERVED}
+    rename(graph, names)
     for item in (*graph.initializer, *graph.input, *graph.output):
-        item.name = renamed(item.name)
+        item.name = names.get(item.name, item.name)

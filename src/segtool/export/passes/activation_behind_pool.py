@@ -25,13 +25,8 @@ def apply(node: ir.Node) -> str | None:
     if not g.is_monotone(before):
         return None
     g.sole_user(value)
-    pooled = g.insert(node, "MaxPool", [before.inputs[0]], **_attributes(node))
-    g.bypass(node, g.insert(node, before.op_type, [pooled, *before.inputs[1:]], **_attributes(before)))
+    g.bypass(node, g.copied(node, before, g.copied(node, node, before.inputs[0])))
     return f"{before.op_type} behind the pooling"
-
-
-def _attributes(node: ir.Node) -> dict[str, object]:
-    return {key: item.value for key, item in node.attributes.items()}
 
 
 ACTIVATION_BEHIND_POOL = Rewrite("activation behind pooling", frozenset({"MaxPool"}), apply)

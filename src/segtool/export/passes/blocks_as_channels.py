@@ -94,14 +94,14 @@ def apply(node: ir.Node) -> str | None:
     count, blocks = weights.shape[1], axes[0].stride * axes[1].stride
     channels = _channels(weights, axes)
     inputs: list[ir.Value | None] = [node.inputs[0], g.add_constant(node, channels, "weight")]
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        inputs.append(g.add_constant(node, np.tile(g.own_array(node.inputs[2], "bias"), blocks), "bias"))
+    if (bias := g.own_bias(node)) is not None:
+        inputs.append(g.add_constant(node, np.tile(bias, blocks), "bias"))
     pads = [*(axis.begin for axis in axes), *(axis.end for axis in axes)]
     kernel = [axis.taps for axis in axes]
     value = g.insert(node, "Conv", inputs, kernel_shape=kernel, pads=pads, strides=[1, 1], dilations=[1, 1])
     end = g.clamp_on(node)
     if end is not node:
-        value = g.moved(end, value)
+        value = g.copied(end, end, value)
     g.bypass(end, _placed(end, value, axes, count))
     return f"{axes[0].stride}x{axes[1].stride} blocks as {len(channels)} channels"
 
@@ -166,17 +166,14 @@ def _channels(weights: AnyArray, axes: tuple[_Axis, _Axis]) -> AnyArray:
 def _placed(place: ir.Node, value: ir.Value, axes: tuple[_Axis, _Axis], count: int) -> ir.Value:
     """Return (N, K, h a, w b), cropped, from (N, a b K, h, w) by way of channels-last memory."""
     rows, columns = axes
-    split = np.array([-1, rows.blocks, columns.blocks, rows.stride, columns.stride, count], np.int64)
-    joined = np.array([-1, rows.blocks * rows.stride, columns.blocks * columns.stride, count], np.int64)
-    last = g.insert(place, "Transpose", [value], perm=[0, 2, 3, 1])
-    blocks = g.insert(place, "Reshape", [last, g.add_constant(place, split, "blocks")])
+    split = [-1, rows.blocks, columns.blocks, rows.stride, columns.stride, count]
+    blocks = g.reshaped(place, g.channels_last(place, value), split, "blocks")
     ordered = g.insert(place, "Transpose", [blocks], perm=[0, 1, 3, 2, 4, 5])
-    pixels = g.insert(place, "Reshape", [ordered, g.add_constant(place, joined, "pixels")])
+    joined = [-1, rows.blocks * rows.stride, columns.blocks * columns.stride, count]
+    pixels = g.reshaped(place, ordered, joined, "pixels")
     if rows.is_cropped or columns.is_cropped:
-        begins = np.array([axis.crop for axis in axes])
-        bounds = {"starts": begins, "ends": begins + [axis.size for axis in axes], "axes": np.array([1, 2])}
-        pixels = g.insert(place, "Slice", [pixels, *(g.add_constant(place, it, key) for key, it in bounds.items())])
-    return g.insert(place, "Transpose", [pixels], perm=[0, 3, 1, 2])
+        pixels = g.cropped(place, pixels, [axis.crop for axis in axes], [axis.size for axis in axes])
+    return g.channels_first(place, pixels)
 
 
 BLOCKS_AS_CHANNELS = Rewrite("blocks as channels", frozenset({"ConvTranspose"}), apply)

@@ -26,7 +26,7 @@ def apply(node: ir.Node) -> str | None:
     if before.attributes.get_ints("output_shape", None) is not None:
         raise Refused("its size is given by output_shape")
     pads = [old + new for old, new in zip(g.explicit_pads(before), [*begins, *ends], strict=True)]
-    attributes = {key: item.value for key, item in before.attributes.items() if key != "auto_pad"}
+    attributes = {key: value for key, value in g.attributes(before).items() if key != "auto_pad"}
     g.bypass(node, g.insert(node, "ConvTranspose", before.inputs, **{**attributes, "pads": pads}))
     return f"{begins + ends} of the rows and columns are never computed"
 

@@ -22,12 +22,12 @@ def apply(node: ir.Node) -> str | None:
     weights = g.array(node.inputs[1])
     if weights is None or weights.ndim != 4 or not any(g.explicit_pads(node)):
         return None
-    pads, strides, dilations = g.explicit_pads(node), *(ints(node, name) for name in ("strides", "dilations"))
+    pads, strides, dilations = g.explicit_pads(node), *(g.ints(node, it, [1, 1]) for it in ("strides", "dilations"))
     sizes, counts = g.static_shape(node.inputs[0], start=2), g.static_shape(node.outputs[0], start=2)
-    kept = []
-    for axis in range(2):
-        taps = live_taps(weights.shape[2 + axis], sizes[axis], counts[axis], pads[axis], strides[axis], dilations[axis])
-        kept.append(taps)
+    kept = [
+        live_taps(weights.shape[2 + axis], sizes[axis], counts[axis], pads[axis], strides[axis], dilations[axis])
+        for axis in range(2)
+    ]
     if all(len(taps) == size for taps, size in zip(kept, weights.shape[2:], strict=True)):
         return None
     cut = [int(d) for axis in range(2) for d in (kept[axis][0], weights.shape[2 + axis] - 1 - kept[axis][-1])]
@@ -55,11 +55,6 @@ def live_taps(taps: int, size: int, outputs: int, begin: int, stride: int, dilat
     starts = np.arange(outputs) * stride - begin
     live = [tap for tap in range(taps) if ((starts + tap * dilation >= 0) & (starts + tap * dilation < size)).any()]
     return range(live[0], live[-1] + 1) if live else range(1)
-
-
-def ints(node: ir.Node, name: str) -> list[int]:
-    """Return an attribute of a number an axis, 1 where it is not given."""
-    return g.ints(node, name, [1, 1])
 
 
 DEAD_TAPS = Rewrite("dead kernel taps cut", frozenset({"Conv"}), apply)

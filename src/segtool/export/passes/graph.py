@@ -16,6 +16,9 @@ _MONOTONE = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "Softsign", "So
 ACTIVATIONS = _MONOTONE | {"LeakyRelu", "Elu"}
 """Operators that treat each number alone."""
 
+HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
+"""Operators with f(s x) = s f(x) for every s > 0, whatever their attributes."""
+
 
 def array(value: ir.Value | None) -> AnyArray | None:
     """Return the values of a constant, None of anything else."""
@@ -74,11 +77,6 @@ def reaches(node: ir.Node, found: Callable[[ir.Node], bool]) -> bool:
     return False
 
 
-def moved(node: ir.Node, value: ir.Value) -> ir.Value:
-    """Put a copy of a clamp, on another value, in front of it, and return its output."""
-    return insert(node, node.op_type, [value, *node.inputs[1:]])
-
-
 def static_shape(value: ir.Value | None, *, start: int = 1) -> tuple[int, ...]:
     """Return the dimensions from `start` on, which must all be numbers."""
     shape = None if value is None else value.shape
@@ -91,6 +89,11 @@ def static_shape(value: ir.Value | None, *, start: int = 1) -> tuple[int, ...]:
 def ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
     """Return an attribute of integers, or what the operator takes where it is not given."""
     return list(node.attributes.get_ints(name, default))
+
+
+def attributes(node: ir.Node) -> dict[str, Any]:
+    """Return the values of all attributes of a node, for `insert`."""
+    return {key: item.value for key, item in node.attributes.items()}
 
 
 def explicit_pads(node: ir.Node, dims: int = 2) -> list[int]:
@@ -138,17 +141,29 @@ def is_monotone(node: ir.Node) -> bool:
     return node.op_type in _MONOTONE
 
 
+def own_bias(node: ir.Node) -> AnyArray | None:
+    """Return the bias of a convolution, a constant that only this node uses; None where it has none."""
+    return own_array(node.inputs[2], "bias") if len(node.inputs) > 2 and node.inputs[2] is not None else None
+
+
+def with_constant(node: ir.Node) -> tuple[ir.Value, AnyArray, int] | None:
+    """Return the value, the constant, and the index of the constant of an operation of the two; None of another."""
+    for side in (1, 0):
+        constant, value = array(node.inputs[side]), node.inputs[1 - side]
+        if constant is not None and value is not None and array(value) is None:
+            return value, constant, side
+    return None
+
+
 def per_channel(node: ir.Node) -> tuple[ir.Value, AnyArray] | None:
     """Return the (N, C, H, W) input and the constant (C,) of a Mul or Add of one number a channel; None otherwise."""
-    for value, other in (tuple(node.inputs), tuple(reversed(node.inputs))):
-        numbers = array(other)
-        if value is None or numbers is None or array(value) is not None or value.shape is None:
-            continue
-        if len(value.shape) == 4 and numbers.ndim in (3, 4) and numbers.size == numbers.shape[-3] > 1:
-            return value, numbers.reshape(-1)
-        if len(value.shape) == 4 and numbers.ndim == 4 and value.shape[1] == numbers.size == 1:
-            return value, numbers.reshape(-1)
-    return None
+    found = with_constant(node)
+    if found is None or found[0].shape is None or len(found[0].shape) != 4:
+        return None
+    value, numbers, _ = found
+    is_single = numbers.ndim == 4 and found[0].shape[1] == numbers.size == 1
+    is_each = numbers.ndim in (3, 4) and numbers.size == numbers.shape[-3] > 1
+    return (value, numbers.reshape(-1)) if is_single or is_each else None
 
 
 def add_constant(node: ir.Node, values: AnyArray, role: str) -> ir.Value:
@@ -181,6 +196,33 @@ def insert(place: ir.Node, op: str, inputs: Sequence[ir.Value | None], **attribu
     node.name = f"{place.name or place.outputs[0].name}/{op}_{graph.num_nodes()}_{len(graph.initializers)}"
     node.outputs[0].name = f"{node.name}:0"
     return node.outputs[0]
+
+
+def copied(place: ir.Node, node: ir.Node, value: ir.Value | None) -> ir.Value:
+    """Put a copy of a node, on another value, in front of `place`, and return its output."""
+    return insert(place, node.op_type, [value, *node.inputs[1:]], **attributes(node))
+
+
+def channels_last(place: ir.Node, value: ir.Value | None) -> ir.Value:
+    """Return (N, H, W, C) of a map (N, C, H, W)."""
+    return insert(place, "Transpose", [value], perm=[0, 2, 3, 1])
+
+
+def channels_first(place: ir.Node, value: ir.Value | None) -> ir.Value:
+    """Return (N, C, H, W) of a map (N, H, W, C)."""
+    return insert(place, "Transpose", [value], perm=[0, 3, 1, 2])
+
+
+def reshaped(place: ir.Node, value: ir.Value | None, shape: Sequence[int], role: str) -> ir.Value:
+    """Return a value in another shape, whose constant is named after its role."""
+    return insert(place, "Reshape", [value, add_constant(place, np.array(shape, np.int64), role)])
+
+
+def cropped(place: ir.Node, value: ir.Value, begins: Sequence[int], sizes: Sequence[int]) -> ir.Value:
+    """Return a part of (N, H, W) or (N, H, W, C): `sizes` rows and columns from `begins` on."""
+    starts = np.array(begins, np.int64)
+    bounds = {"starts": starts, "ends": starts + np.array(sizes, np.int64), "axes": np.array([1, 2])}
+    return insert(place, "Slice", [value, *(add_constant(place, item, key) for key, item in bounds.items())])
 
 
 def bypass(node: ir.Node, value: ir.Value) -> None:

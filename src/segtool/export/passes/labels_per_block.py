@@ -38,13 +38,12 @@ def apply(node: ir.Node) -> str | None:
     (_, height, width), (rows, columns) = g.static_shape(up.inputs[0]), weights.shape[2:]
     pads, wanted = g.explicit_pads(up), g.static_shape(node.outputs[0])
     blocks = _product(node, up, weights)
-    shape = np.array([-1, height, width, rows * columns, weights.shape[1]], np.int64)
-    scores = g.insert(node, "Reshape", [blocks, g.add_constant(node, shape, "classes")])
+    scores = g.reshaped(node, blocks, [-1, height, width, rows * columns, weights.shape[1]], "classes")
     first = best.attributes.get_int("select_last_index", 0)
     ids = g.insert(node, "ArgMax", [scores], axis=4, keepdims=0, select_last_index=first)
     labels = g.insert(node, "Cast", [ids], to=node.attributes.get_int("to", 0))
     placed = _in_place(node, labels, (height, width, rows, columns))
-    g.bypass(node, _cropped(node, placed, pads, wanted))
+    g.bypass(node, g.cropped(node, placed, pads[:2], wanted) if any(pads) else placed)
     return f"{rows}x{columns} blocks of labels in place of scores"
 
 
@@ -66,7 +65,7 @@ def _product(place: ir.Node, up: ir.Node, weights: AnyArray) -> ir.Value:
     """Return the blocks, (N, h, w, a b K), the classes last."""
     channels, classes, rows, columns = weights.shape
     matrix = weights.transpose(0, 2, 3, 1).reshape(channels, -1)
-    last = g.insert(place, "Transpose", [up.inputs[0]], perm=[0, 2, 3, 1])
+    last = g.channels_last(place, up.inputs[0])
     blocks = g.insert(place, "MatMul", [last, g.add_constant(up, matrix, "matrix")])
     if len(up.inputs) < 3 or up.inputs[2] is None:
         return blocks
@@ -80,19 +79,9 @@ def _product(place: ir.Node, up: ir.Node, weights: AnyArray) -> ir.Value:
 def _in_place(place: ir.Node, labels: ir.Value, sizes: tuple[int, int, int, int]) -> ir.Value:
     """Return (N, h a, w b) from labels (N, h, w, a b)."""
     height, width, rows, columns = sizes
-    apart = np.array([-1, height, width, rows, columns], np.int64)
-    together = np.array([-1, height * rows, width * columns], np.int64)
-    split = g.insert(place, "Reshape", [labels, g.add_constant(place, apart, "apart")])
-    ordered = g.insert(place, "Transpose", [split], perm=[0, 1, 3, 2, 4])
-    return g.insert(place, "Reshape", [ordered, g.add_constant(place, together, "together")])
-
-
-def _cropped(place: ir.Node, labels: ir.Value, pads: list[int], wanted: tuple[int, ...]) -> ir.Value:
-    if not any(pads):
-        return labels
-    begins = np.array(pads[:2], np.int64)
-    bounds = {"starts": begins, "ends": begins + np.array(wanted), "axes": np.array([1, 2])}
-    return g.insert(place, "Slice", [labels, *(g.add_constant(place, item, key) for key, item in bounds.items())])
+    apart = g.reshaped(place, labels, [-1, height, width, rows, columns], "apart")
+    ordered = g.insert(place, "Transpose", [apart], perm=[0, 1, 3, 2, 4])
+    return g.reshaped(place, ordered, [-1, height * rows, width * columns], "together")
 
 
 LABELS_PER_BLOCK = Rewrite("arg-max before depth-to-space", frozenset({"Cast"}), apply)

@@ -30,14 +30,14 @@ def apply(node: ir.Node) -> str | None:
     source = next(item for item in before.inputs if item is not None and g.array(item) is None)
     shape = g.static_shape(source)
     g.sole_user(before.outputs[0])
-    if before.op_type == "Pad" and (pads := _permuted_pads(before)) is not None:
-        moved_in = _to_front(node, source, shape)
+    if before.op_type == "Pad":
+        pads, moved_in = _permuted_pads(before), _to_front(node, source, shape)
         inputs = [moved_in, g.add_constant(node, pads, "pads"), *before.inputs[2:3]]
         moved = g.insert(node, "Pad", inputs, mode=before.attributes.get_string("mode", "constant"))
     else:
         moved_in = _to_front(node, source, shape)
         inputs = [moved_in if item is source else _in_front(before, item) for item in before.inputs]
-        moved = g.insert(node, before.op_type, inputs, **{key: item.value for key, item in before.attributes.items()})
+        moved = g.insert(node, before.op_type, inputs, **g.attributes(before))
     g.bypass(node, moved)
     return f"in front of {before.op_type}"
 
@@ -72,7 +72,7 @@ def _in_front(place: ir.Node, value: ir.Value | None) -> ir.Value | None:
     return g.add_constant(place, constant.reshape(1, -1, 1, 1), "channels")
 
 
-def _permuted_pads(node: ir.Node) -> AnyArray | None:
+def _permuted_pads(node: ir.Node) -> AnyArray:
     pads = g.array(node.inputs[1])
     if pads is None or len(node.inputs) > 3 or pads.size != 8:
         raise Refused("the padding before it is computed, or of some axes alone")
@@ -84,9 +84,8 @@ def _permuted_pads(node: ir.Node) -> AnyArray | None:
 def _to_front(place: ir.Node, source: ir.Value, shape: tuple[int, ...]) -> ir.Value:
     height, width, channels = shape
     if channels > 1:
-        return g.insert(place, "Transpose", [source], perm=list(_TO_FRONT))
-    target = np.array([-1, 1, height, width], np.int64)
-    return g.insert(place, "Reshape", [source, g.add_constant(place, target, "shape")])
+        return g.channels_first(place, source)
+    return g.reshaped(place, source, [-1, 1, height, width], "shape")
 
 
 LAYOUT_FIRST = Rewrite("layout first", frozenset({"Transpose", "Reshape"}), apply)

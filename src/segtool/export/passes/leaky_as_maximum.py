@@ -71,10 +71,8 @@ def _halves_only_the_width(conv: ir.Node, node: ir.Node) -> bool:
 
 def _viewed(place: ir.Node, value: ir.Value, shape: tuple[int, int, int]) -> ir.Value:
     """Return (N, C, H, W) of `shape` (H, W, C) from the same channels-last memory."""
-    last = g.insert(place, "Transpose", [value], perm=_TO_LAST)
-    target = np.array([-1, *shape], np.int64)
-    seen = g.insert(place, "Reshape", [last, g.add_constant(place, target, "view")])
-    return g.insert(place, "Transpose", [seen], perm=_TO_FRONT)
+    seen = g.reshaped(place, g.channels_last(place, value), [-1, *shape], "view")
+    return g.channels_first(place, seen)
 
 
 LEAKY_AS_MAXIMUM = Rewrite("leaky ReLU as a maximum", frozenset({"LeakyRelu"}), apply)

@@ -33,14 +33,10 @@ def apply(node: ir.Node) -> str | None:
     centred = coordinates in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
     if not centred and (coordinates, rounding) != ("asymmetric", "floor"):
         raise Refused(f"its coordinates are {coordinates}, rounded by {rounding}")
-    apart = np.array([-1, height, 1, width, 1, channels], np.int64)
-    together = np.array([-1, high, wide, channels], np.int64)
-    last = g.insert(node, "Transpose", [node.inputs[0]], perm=[0, 2, 3, 1])
-    split = g.insert(node, "Reshape", [last, g.add_constant(node, apart, "apart")])
+    apart = g.reshaped(node, g.channels_last(node, node.inputs[0]), [-1, height, 1, width, 1, channels], "apart")
     counts = np.array([1, 1, rows, 1, columns, 1], np.int64)
-    tiled = g.insert(node, "Tile", [split, g.add_constant(node, counts, "counts")])
-    joined = g.insert(node, "Reshape", [tiled, g.add_constant(node, together, "together")])
-    g.bypass(node, g.insert(node, "Transpose", [joined], perm=[0, 3, 1, 2]))
+    tiled = g.insert(node, "Tile", [apart, g.add_constant(node, counts, "counts")])
+    g.bypass(node, g.channels_first(node, g.reshaped(node, tiled, [-1, high, wide, channels], "together")))
     return f"{rows} x {columns} copies of every pixel"
 
 

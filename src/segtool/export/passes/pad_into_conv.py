@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
 
@@ -21,9 +20,12 @@ def apply(node: ir.Node) -> str | None:
     user = g.sole_user(node.outputs[0])
     if user.op_type != "Conv" or node.inputs[0] is None:
         return None
-    begins, ends = np.split(_pads(node), 2)
-    if not is_zero(node):
+    amounts = g.array(node.inputs[1])
+    if amounts is None:
+        raise Refused("its pads are computed")
+    if not _is_zero(node):
         raise Refused("it does not pad with zeros")
+    begins, ends = np.split(amounts, 2)
     if begins[:2].any() or ends[:2].any() or min(*begins, *ends) < 0:
         raise Refused("it pads other axes than height and width, or cuts")
     own = g.explicit_pads(user, len(begins) - 2)
@@ -33,20 +35,13 @@ def apply(node: ir.Node) -> str | None:
     return f"{total.tolist()} are the pads of {user.name}"
 
 
-def is_zero(node: ir.Node) -> bool:
+def _is_zero(node: ir.Node) -> bool:
     """Say whether a Pad pads every axis with the constant 0."""
     if node.attributes.get_string("mode", "constant") != "constant" or len(node.inputs) > 3:
         return False
     value = node.inputs[2] if len(node.inputs) == 3 else None
     number = g.array(value)
     return value is None or (number is not None and bool(np.all(number == 0)))
-
-
-def _pads(node: ir.Node) -> AnyArray:
-    pads = g.array(node.inputs[1])
-    if pads is None:
-        raise Refused("its pads are computed")
-    return pads
 
 
 PAD_INTO_CONV = Rewrite("padding into convolution", frozenset({"Pad"}), apply)

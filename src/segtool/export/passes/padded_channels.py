@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
 
@@ -50,9 +49,11 @@ def apply(node: ir.Node) -> str | None:
     if wanted > _MOST * count:
         raise Refused(f"{wanted} channels are more than {_MOST:g} times its {count}")
     space = _space_of(node.outputs[0], count)
-    arrays = _arrays(space)
-    for place, index, role, axis in _places(space):
-        array = arrays[place, index]
+    if set(space.makers) & set(space.readers):
+        raise Refused("a convolution makes the channels that it reads")
+    places = _places(space)
+    arrays = [g.own_array(place.inputs[index], role) for place, index, role, _ in places]  # before any is changed
+    for (place, index, role, axis), array in zip(places, arrays, strict=True):
         widths = [(0, wanted - count if item == axis else 0) for item in range(array.ndim)]
         g.set_constant(place, index, np.pad(array, widths), role)
     for item in space.depthwise:
@@ -78,13 +79,6 @@ def _places(space: _Space) -> list[tuple[ir.Node, int, str, int]]:
     ]
     biased = [node for node in (*space.makers, *space.depthwise) if len(node.inputs) > 2 and node.inputs[2] is not None]
     return [*((node, 1, "weight", axis) for node, axis in weights), *((node, 2, "bias", 0) for node in biased)]
-
-
-def _arrays(space: _Space) -> dict[tuple[ir.Node, int], AnyArray]:
-    """Return all constants to pad, before any is changed."""
-    if set(space.makers) & set(space.readers):
-        raise Refused("a convolution makes the channels that it reads")
-    return {(node, index): g.own_array(node.inputs[index], role) for node, index, role, _ in _places(space)}
 
 
 def _space_of(value: ir.Value, channels: int) -> _Space:

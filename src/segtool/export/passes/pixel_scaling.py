@@ -1,4 +1,7 @@
-"""What a network computes from its uint8 pixels before its first convolution: a x + b a channel."""
+"""What a network computes from its uint8 pixels before its first convolution: a x + b a channel.
+
+Read by `pixels_as_channels`, and by `int8.qdq`, which takes pixels as the integers that they are.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,16 @@ _TOLERANCE = 1e-6  # of a zero point that is a whole number but for the rounding
 
 @dataclass(frozen=True)
 class ScaledPixels:
-    """A float (N, C, H, W) map, factor x + shift, of the pixels x of an image.
+    """Floats, factor x + shift, of uint8 pixels x.
 
     Attributes
     ----------
     source
-        The image, uint8 (N, H, W, C).
+        The pixels.
     cast
-        The ONNX type of the map.
+        The ONNX type of the floats.
     factor, shift
-        float64 (C,) each.
+        float64 (C,) each, or (1,) where they are the same for every channel.
     """
 
     source: ir.Value
@@ -42,43 +45,26 @@ class ScaledPixels:
 
 
 def scaled_pixels(value: ir.Value | None) -> ScaledPixels | None:
-    """Return what a value is of the pixels of an image; None of a value that is something else."""
-    steps: list[tuple[str, AnyArray, bool]] = []
-    while value is not None and (maker := value.producer()) is not None and maker.op_type != "Cast":
-        step = _step(maker)
-        if step is None:
+    """Return what a value is of uint8 pixels; None of a value that is something else."""
+    maker = None if value is None else value.producer()
+    if maker is None:
+        return None
+    if maker.op_type == "Cast":
+        source = maker.inputs[0]
+        if source is None or source.dtype != ir.DataType.UINT8:
             return None
-        value, operation = step
-        steps.append(operation)
-    cast = None if value is None else value.producer()
-    layout = None if cast is None or cast.inputs[0] is None else cast.inputs[0].producer()
-    if cast is None or layout is None or layout.op_type not in ("Reshape", "Transpose"):
+        return ScaledPixels(source, maker.attributes.get_int("to", 0), np.ones(1), np.zeros(1))
+    found = g.with_constant(maker) if maker.op_type in ("Add", "Sub", "Mul", "Div") and not maker.domain else None
+    before = None if found is None else scaled_pixels(found[0])
+    if found is None or before is None:
         return None
-    source = layout.inputs[0]
-    if source is None or source.dtype != ir.DataType.UINT8 or source.shape is None or len(source.shape) != 4:
+    _, constant, side = found
+    if constant.size > 1 and (constant.ndim not in (3, 4) or constant.shape[-3] != constant.size):
         return None
-    channels = source.shape[3]
-    if value is None or value.shape is None or value.shape[1] != channels or not isinstance(channels, int):
-        return None
-    factor, shift = np.ones(channels), np.zeros(channels)
-    for op, constant, reversed_ in reversed(steps):
-        factor, shift = _applied(op, constant, reversed_, factor, shift)
-    if not (np.isfinite(factor) & np.isfinite(shift) & (factor != 0)).all():
-        return None
-    return ScaledPixels(source, cast.attributes.get_int("to", 0), factor, shift)
-
-
-def _step(node: ir.Node) -> tuple[ir.Value, tuple[str, AnyArray, bool]] | None:
-    """Return the other input of an operation with a number a channel, and (operator, numbers, numbers first)."""
-    if node.op_type not in ("Add", "Sub", "Mul", "Div") or node.domain:
-        return None
-    for side in (1, 0):
-        constant, value = g.array(node.inputs[side]), node.inputs[1 - side]
-        if constant is None or value is None or g.array(value) is not None:
-            continue
-        if constant.size == 1 or (constant.ndim in (3, 4) and constant.shape[-3] == constant.size):
-            return value, (node.op_type, constant.reshape(-1).astype(np.float64), side == 0)
-    return None
+    numbers = constant.reshape(-1).astype(np.float64)
+    factor, shift = _applied(maker.op_type, numbers, side == 0, before.factor, before.shift)
+    is_scaling = np.isfinite(factor).all() and np.isfinite(shift).all() and (factor != 0).all()
+    return ScaledPixels(before.source, before.cast, factor, shift) if is_scaling else None
 
 
 def _applied(

@@ -31,7 +31,7 @@ import onnx_ir as ir
 
 from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
-from segtool.export.passes.pixel_scaling import ScaledPixels, scaled_pixels
+from segtool.export.passes.pixel_scaling import scaled_pixels
 from segtool.export.passes.rewrite import Refused, Rewrite
 
 BLOCK = 4
@@ -41,10 +41,13 @@ _ONES = 255  # the largest pixel: with it the weights are smallest
 def apply(node: ir.Node) -> str | None:
     """Rewrite a convolution of one or three channels of uint8 pixels."""
     pixels = scaled_pixels(node.inputs[0])
-    if pixels is None or len(pixels.factor) % BLOCK == 0:
+    image = None if pixels is None else _image(pixels.source)
+    if pixels is None or image is None:
+        return None
+    channels, height, width = g.static_shape(node.inputs[0])
+    if channels % BLOCK == 0:
         return None
     weights = g.own_array(node.inputs[1], "weight")
-    channels, height, width = g.static_shape(node.inputs[0])
     high, wide = g.static_shape(node.outputs[0])[1:]
     stride = _stride(node)
     outputs = BLOCK // stride
@@ -53,17 +56,17 @@ def apply(node: ir.Node) -> str | None:
     top, left, bottom, _ = g.explicit_pads(node)
     blocks, shift = block_weights(weights * pixels.factor.reshape(1, -1, 1, 1), left, stride=stride)
     total, point = width // BLOCK, pixels.zero_point
-    read = _blocks(node, pixels, (height, total, channels))
+    read = g.reshaped(node, image, [-1, height, total, BLOCK * channels], "blocks")  # nothing moves
     if point is None:
         constant, _ = block_weights(weights * pixels.shift.reshape(1, -1, 1, 1), left, stride=stride)
         blocks = np.concatenate([blocks, _weights_of_ones(constant)], axis=1)
-        read = _with_ones(node, pixels.source, read, (height, total))
-    floats = g.insert(node, "Cast", [g.insert(node, "Transpose", [read], perm=[0, 3, 1, 2])], to=pixels.cast)
+        read = _with_ones(node, image, read, (height, total))
+    floats = g.insert(node, "Cast", [g.channels_first(node, read)], to=pixels.cast)
     if point:
         floats = g.insert(node, "Sub", [floats, g.add_constant(node, np.array(point, np.float32), "zero_point")])
     inputs: list[ir.Value | None] = [floats, g.add_constant(node, blocks.astype(weights.dtype), "weight")]
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        inputs.append(g.add_constant(node, np.tile(g.own_array(node.inputs[2], "bias"), outputs), "bias"))
+    if (bias := g.own_bias(node)) is not None:
+        inputs.append(g.add_constant(node, np.tile(bias, outputs), "bias"))
     conv = g.insert(
         node,
         "Conv",
@@ -76,8 +79,10 @@ def apply(node: ir.Node) -> str | None:
     )
     end, name = g.clamp_on(node), node.name
     conv.producer().name = name
-    answer = conv if end is node else g.moved(end, conv)
-    g.bypass(end, _unblocked(end, answer, (high, wide, len(weights))))
+    answer = conv if end is node else g.copied(end, end, conv)
+    # In channels-last memory nothing moves here either.
+    unblocked = g.reshaped(end, g.channels_last(end, answer), [-1, high, wide, len(weights)], "pixels")
+    g.bypass(end, g.channels_first(end, unblocked))
     return f"{channels} channels in, {len(weights)} out are {blocks.shape[1]} in, {len(blocks)} out"
 
 
@@ -122,11 +127,13 @@ def _stride(node: ir.Node) -> int:
     return columns
 
 
-def _blocks(place: ir.Node, pixels: ScaledPixels, sizes: tuple[int, int, int]) -> ir.Value:
-    """Return the image as (N, H, W/4, 4 C): in channels-last memory nothing moves."""
-    height, total, channels = sizes
-    grid = np.array([-1, height, total, BLOCK * channels], np.int64)
-    return g.insert(place, "Reshape", [pixels.source, g.add_constant(place, grid, "blocks")])
+def _image(pixels: ir.Value) -> ir.Value | None:
+    """Return the image (N, H, W, C) that pixels (N, C, H, W) are of; None where its layout was not changed alone."""
+    layout = pixels.producer()
+    image = layout.inputs[0] if layout is not None and layout.op_type in ("Reshape", "Transpose") else None
+    if image is None or image.shape is None or pixels.shape is None or len(image.shape) != 4:
+        return None
+    return image if image.shape[3] == pixels.shape[1] else None
 
 
 def _with_ones(place: ir.Node, image: ir.Value, blocks: ir.Value, sizes: tuple[int, int]) -> ir.Value:
@@ -136,14 +143,6 @@ def _with_ones(place: ir.Node, image: ir.Value, blocks: ir.Value, sizes: tuple[i
     shape = g.insert(place, "Concat", [count, rest], axis=0)
     ones = g.insert(place, "Expand", [g.add_constant(place, np.full((1, 1, 1, 1), _ONES, np.uint8), "ones"), shape])
     return g.insert(place, "Concat", [blocks, ones], axis=3)
-
-
-def _unblocked(place: ir.Node, conv: ir.Value, sizes: tuple[int, int, int]) -> ir.Value:
-    """Return (N, K, h, w) from (N, 4 K / stride, h, W/4): in channels-last memory nothing moves."""
-    shape = np.array([-1, *sizes], np.int64)
-    last = g.insert(place, "Transpose", [conv], perm=[0, 2, 3, 1])
-    pixels = g.insert(place, "Reshape", [last, g.add_constant(place, shape, "pixels")])
-    return g.insert(place, "Transpose", [pixels], perm=[0, 3, 1, 2])
 
 
 PIXELS_AS_CHANNELS = Rewrite("pixels as channels", frozenset({"Conv"}), apply)

@@ -8,7 +8,7 @@ result it changes nothing more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -93,31 +93,26 @@ def rewrite(model: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.M
     work = to_ir(model)
     changes: dict[str, list[str]] = {item.name: [] for item in rewrites}
     for _ in range(MOST_SWEEPS):
+        before = {name: len(done) for name, done in changes.items()}
         refusals = {item.name: _sweep(work, item, changes[item.name]) for item in rewrites}
-        if not any(found.changed for found in refusals.values()):
+        changing = [name for name, done in changes.items() if len(done) > before[name]]
+        if not changing:
             break
     else:
-        raise ExportError(_endless(refusals))
-    outcomes = tuple(Outcome(item.name, tuple(changes[item.name]), refusals[item.name].refusals) for item in rewrites)
+        raise ExportError(
+            f"The rewrites still changed the graph after {MOST_SWEEPS} sweeps ({', '.join(changing)}); please report "
+            "this network."
+        )
+    outcomes = tuple(Outcome(item.name, tuple(changes[item.name]), refusals[item.name]) for item in rewrites)
     RemoveUnusedOpsetsPass()(work)
     return to_onnx(work), outcomes
 
 
-def _endless(last: Mapping[str, _Sweep]) -> str:
-    names = ", ".join(name for name, sweep in last.items() if sweep.changed)
-    return f"The rewrites still changed the graph after {MOST_SWEEPS} sweeps ({names}); please report this network."
+def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> tuple[str, ...]:
+    """Apply one rewrite to every node once, and return the refusals.
 
-
-@dataclass(frozen=True)
-class _Sweep:
-    changed: bool
-    refusals: tuple[str, ...]
-
-
-def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> _Sweep:
-    """Apply one rewrite to every node once; unused nodes go after each change, and new shapes are inferred at the end.
-
-    What is refused for want of a shape is so again in the next sweep, or not.
+    Unused nodes go after each change, and new shapes are inferred at the end. What is refused for want of a shape is so
+    again in the next sweep, or not.
     """
     before, refusals = len(changes), []
     for node in tuple(model.graph):
@@ -134,7 +129,7 @@ def _sweep(model: ir.Model, item: Rewrite, changes: list[str]) -> _Sweep:
             RemoveUnusedNodesPass()(model)
     if len(changes) > before:
         ShapeInferencePass(strict_mode=False)(model)
-    return _Sweep(len(changes) > before, tuple(refusals))
+    return tuple(refusals)
 
 
 def log_outcomes(outcomes: Sequence[Outcome]) -> None:

@@ -16,8 +16,6 @@ import onnx_ir as ir
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
 
-_HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool"})
-
 
 def apply(node: ir.Node) -> str | None:
     """Move the per-channel constant of a Mul into the convolution that its input comes from."""
@@ -34,7 +32,7 @@ def apply(node: ir.Node) -> str | None:
         raise Refused("its scale is not positive in every channel")
     weights = g.own_array(conv.inputs[1], "weight")
     factor = scale.astype(np.float64)[g.output_channels(conv, weights)]
-    bias = g.own_array(conv.inputs[2], "bias") if len(conv.inputs) > 2 and conv.inputs[2] is not None else None
+    bias = g.own_bias(conv)
     g.set_constant(conv, 1, (weights * factor).astype(weights.dtype), "weight")
     if bias is not None:
         g.set_constant(conv, 2, (bias * scale.astype(np.float64)).astype(bias.dtype), "bias")
@@ -46,9 +44,7 @@ def _way_back(value: ir.Value) -> tuple[list[ir.Node], ir.Node | None]:
     """Return the poolings and activations between a value and the node they start from."""
     way: list[ir.Node] = []
     node = value.producer()
-    while node is not None and node.op_type in _HOMOGENEOUS and len(node.outputs) == 1 and node.inputs[0] is not None:
-        if node.op_type == "LeakyRelu" and not g.is_monotone(node):
-            raise Refused(f"the slope of {node.name} is negative")
+    while node is not None and node.op_type in g.HOMOGENEOUS and len(node.outputs) == 1 and node.inputs[0] is not None:
         way.append(node)
         node = node.inputs[0].producer()
     return way, node

@@ -36,13 +36,11 @@ def apply(node: ir.Node) -> str | None:
 
 
 def _factor(node: ir.Node) -> tuple[ir.Value, float] | None:
-    sides = (1,) if node.op_type == "Div" else (1, 0)
-    for side in sides:
-        constant, value = g.array(node.inputs[side]), node.inputs[1 - side]
-        if constant is not None and constant.size == 1 and value is not None and g.array(value) is None:
-            number = float(constant.reshape(()))
-            return value, 1 / number if node.op_type == "Div" else number
-    return None
+    found = g.with_constant(node)
+    if found is None or found[1].size != 1 or (found[2] == 0 and node.op_type == "Div"):
+        return None
+    number = float(found[1].item())
+    return found[0], 1 / number if node.op_type == "Div" else number
 
 
 SCALE_INTO_CONV = Rewrite("scalar factor into convolution", frozenset({"Mul", "Div"}), apply)

@@ -36,11 +36,11 @@ def apply(node: ir.Node) -> str | None:
     bias = g.array(node.inputs[2]) if has_bias else None
     if has_bias and bias is None:
         raise Refused("its bias is computed, not a constant")
-    last = g.insert(node, "Transpose", [value], perm=[0, 2, 3, 1])
+    last = g.channels_last(node, value)
     scores = g.insert(node, "MatMul", [last, g.add_constant(node, weights[:, :, 0, 0].T, "matrix")])
     if bias is not None:
         scores = g.insert(node, "Add", [scores, g.add_constant(node, bias, "bias")])
-    g.bypass(node, g.insert(node, "Transpose", [scores], perm=[0, 3, 1, 2]))
+    g.bypass(node, g.channels_first(node, scores))
     return f"{weights.shape[1]} channels x {weights.shape[0]} scores"
 
 

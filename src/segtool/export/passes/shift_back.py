@@ -23,8 +23,8 @@ def apply(node: ir.Node) -> str | None:
         return None
     value, shift = found
     g.sole_user(value)
-    has_bias = len(conv.inputs) > 2 and conv.inputs[2] is not None
-    bias = g.own_array(conv.inputs[2], "bias") if has_bias else np.zeros_like(shift)
+    bias = g.own_bias(conv)
+    bias = np.zeros_like(shift) if bias is None else bias
     g.set_constant(conv, 2, (bias.astype(np.float64) + shift).astype(bias.dtype), "bias")
     g.bypass(node, value)
     return f"{len(shift)} shifts in the bias of {conv.name}"

@@ -21,16 +21,15 @@ _MOST_NUMBERS = 2**14
 
 def apply(node: ir.Node) -> str | None:
     """Widen the constant of an Add of one number a channel to a row."""
-    found = g.per_channel(node)
-    if found is None or len(found[1]) == 1:
+    found, sides = g.per_channel(node), g.with_constant(node)
+    if found is None or sides is None or len(found[1]) == 1:
         return None
     value, shift = found
     _, height, width = g.static_shape(value)
     if height == 1 or width == 1 or width * len(shift) > _MOST_NUMBERS:
         return None
-    side = 1 if g.array(node.inputs[0]) is None else 0
     row = np.tile(shift.reshape(1, -1, 1, 1), (1, 1, 1, width))
-    g.set_constant(node, side, row, "row")
+    g.set_constant(node, sides[2], row, "row")
     return f"{len(shift)} shifts for rows of {width}"
 
 

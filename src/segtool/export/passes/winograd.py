@@ -52,14 +52,6 @@ class _Layer:
     activation: ir.Node | None
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """The even and the odd columns of a map, (N, C, H, W/2) each."""
-
-    even: ir.Value
-    odd: ir.Value
-
-
 def apply(node: ir.Node) -> str | None:
     """Rewrite the convolutions between a 2x2 MaxPool and what is before them that cannot be rewritten."""
     layers = _layers(node)
@@ -70,9 +62,8 @@ def apply(node: ir.Node) -> str | None:
         steps = _steps(node, layer.conv, 0)
         columns = _convolved(steps, layer.conv, sums)
         if layer is not layers[-1]:
-            activated = (steps.activated(layer.activation, half) for half in (columns.even, columns.odd))
-            sums = _sums_of_columns(steps, _Columns(*activated))
-    g.bypass(node, steps.activated(layers[-1].activation, _larger(steps, columns)))
+            sums = _sums_of_columns(steps, *(steps.activated(layer.activation, half) for half in columns))
+    g.bypass(node, steps.activated(layers[-1].activation, _larger(steps, *columns)))
     return f"two thirds of the multiplications of {len(layers)} in a row"
 
 
@@ -162,10 +153,7 @@ class _Steps:
         """Return an activation of a value: within a convolution that copies it, where onnxruntime can do that."""
         if activation is None:
             return value
-        attributes = {key: item.value for key, item in activation.attributes.items()}
-        return g.insert(
-            self.place, activation.op_type, [self.depthwise(value, [1]), *activation.inputs[1:]], **attributes
-        )
+        return g.copied(self.place, activation, self.depthwise(value, [1]))
 
 
 def _sums_of_map(steps: _Steps, value: ir.Value | None) -> list[ir.Value]:
@@ -180,18 +168,21 @@ def _sums_of_map(steps: _Steps, value: ir.Value | None) -> list[ir.Value]:
     ]
 
 
-def _sums_of_columns(steps: _Steps, columns: _Columns) -> list[ir.Value]:
+def _sums_of_columns(steps: _Steps, even: ir.Value, odd: ir.Value) -> list[ir.Value]:
     """Return the same of columns that are apart: d0 and d2 are odd ones, d1 and d3 even ones."""
     return [
-        steps.depthwise(columns.odd, [1, -1], pads=(1, 0)),
-        steps.added(columns.even, columns.odd),
-        steps.added(columns.even, columns.odd, sign=-1),
-        steps.depthwise(columns.even, [1, -1], pads=(0, 1)),
+        steps.depthwise(odd, [1, -1], pads=(1, 0)),
+        steps.added(even, odd),
+        steps.added(even, odd, sign=-1),
+        steps.depthwise(even, [1, -1], pads=(0, 1)),
     ]
 
 
-def _convolved(steps: _Steps, conv: ir.Node, sums: Sequence[ir.Value]) -> _Columns:
-    """Return the columns of a convolution from the four sums of its input's columns; `steps` are of its output."""
+def _convolved(steps: _Steps, conv: ir.Node, sums: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value]:
+    """Return the even and the odd columns of a convolution, (N, C, H, W/2) each, from the four sums of its input's.
+
+    `steps` are of its output.
+    """
     weights, bias = conv.inputs[1], conv.inputs[2] if len(conv.inputs) > 2 else None
     top, _, bottom, _ = g.explicit_pads(conv)
     products = []
@@ -203,15 +194,12 @@ def _convolved(steps: _Steps, conv: ir.Node, sums: Sequence[ir.Value]) -> _Colum
         products.append(g.insert(steps.place, "Conv", inputs, kernel_shape=[3, 1], pads=[top, 0, bottom, 0]))
     first, second, third, last = products
     even, odd = steps.added(third, second), steps.added(third, second, sign=-1)
-    return _Columns(g.insert(steps.place, "Add", [first, even]), g.insert(steps.place, "Add", [last, odd]))
+    return g.insert(steps.place, "Add", [first, even]), g.insert(steps.place, "Add", [last, odd])
 
 
-def _larger(steps: _Steps, columns: _Columns) -> ir.Value:
+def _larger(steps: _Steps, *columns: ir.Value) -> ir.Value:
     """Return the 2x2 pooling of a map: of its rows first, then the larger of even and odd columns."""
-    even, odd = (
-        g.insert(steps.place, "MaxPool", [value], kernel_shape=[2, 1], strides=[2, 1])
-        for value in (columns.even, columns.odd)
-    )
+    even, odd = (g.insert(steps.place, "MaxPool", [half], kernel_shape=[2, 1], strides=[2, 1]) for half in columns)
     more = g.insert(steps.place, "Relu", [steps.added(odd, even, sign=-1)])
     return steps.added(more, odd)
 

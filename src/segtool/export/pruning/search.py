@@ -191,12 +191,11 @@ class _Work:
 
     def _pairs(self, model: onnx.ModelProto, source: str, output: str) -> Iterator[tuple[FloatingArray, FloatingArray]]:
         if model is self.model:
-            for values in run_batches(model, [source, output], iter(self.fitted), only=True):
+            for values in run_batches(model, [source, output], iter(self.fitted)):
                 yield values[source], values[output]
             return
         read, wanted = (
-            run_batches(graph, [name], iter(self.fitted), only=True)
-            for graph, name in ((model, source), (self.model, output))
+            run_batches(graph, [name], iter(self.fitted)) for graph, name in ((model, source), (self.model, output))
         )
         for values, answers in zip(read, wanted, strict=True):
             yield values[source], answers[output]

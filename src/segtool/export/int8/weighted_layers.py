@@ -1,9 +1,10 @@
-"""Dense layers: what INT8 computes of a network of tokens."""
+"""Layers with constant weights: convolutions, and the dense layers of a network of tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from segtool.array_types import AnyArray
@@ -11,17 +12,17 @@ from segtool.export.passes import graph as g
 
 
 @dataclass(frozen=True)
-class Dense:
-    """A dense layer: a product with a constant matrix, and a constant added to it.
+class Layer:
+    """Sums of products with constant weights, and a constant added to them.
 
     Attributes
     ----------
     weights
-        float (K, C), the output channels first.
+        float (K, C, h, w) of a convolution, (K, C) of a dense layer: the output channels first.
     channel_axis
-        The axis of the output channels in the matrix that the graph holds.
+        The axis of the output channels in the constant that the graph holds.
     bias
-        float (K,).
+        float (K,); zeros where a convolution has none.
     adder, side
         The node that adds the bias, and which of its inputs that is.
     """
@@ -33,7 +34,17 @@ class Dense:
     side: int
 
 
-def dense(node: ir.Node) -> Dense | None:
+def convolution(node: ir.Node) -> Layer | None:
+    """Return the layer that a Conv of constants is; None of other nodes."""
+    weights = g.array(node.inputs[1]) if node.op_type == "Conv" else None
+    if weights is None:
+        return None
+    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
+    bias = g.array(node.inputs[2]) if has_bias else np.zeros(len(weights), np.float32)
+    return None if bias is None else Layer(weights, 0, bias, node, 2)
+
+
+def dense(node: ir.Node) -> Layer | None:
     """Return the dense layer that a Gemm is, or a MatMul with an Add behind it; None of other nodes."""
     matrix = g.array(node.inputs[1]) if node.op_type in ("Gemm", "MatMul") else None
     if matrix is None or matrix.ndim != 2 or g.array(node.inputs[0]) is not None:
@@ -50,4 +61,4 @@ def dense(node: ir.Node) -> Dense | None:
             return None
         adder, side = users[0], 1 if users[0].inputs[0] is node.outputs[0] else 0
     bias, weights = g.array(adder.inputs[side]), matrix if axis == 0 else matrix.T
-    return Dense(weights, axis, bias, adder, side) if bias is not None and bias.shape == weights.shape[:1] else None
+    return Layer(weights, axis, bias, adder, side) if bias is not None and bias.shape == weights.shape[:1] else None
