@@ -66,7 +66,7 @@ def predict_paths(
         with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
             jobs = run.plan(sources, Namer(common_folder({source.folder for source in sources})))
             run.refuse_outputs(jobs, sources)
-            run.begin(header, jobs)
+            run.begin(header)
             for text in missing:
                 run.fail(missing_entry(text))
             run.work_through(jobs)
