@@ -57,16 +57,11 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
     return read_pixels(path, channels=channels, max_pixels=max_pixels).whole()
 
 
-def read_pixels(
-    path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS, before: Callable[[int], object] | None = None
-) -> ImagePixels:
-    """Decode an image file as `read_image` does, and convert only the pixels that are read.
-
-    `before` is called with the number of pixels before they are decoded. Everything else is as in `read_image`.
-    """
+def read_pixels(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS) -> ImagePixels:
+    """Decode an image file as `read_image` does, and convert only the pixels that are read."""
     source = Path(path)
     with opened(source) as stream:
-        return decode_pixels(stream, channels=channels, name=str(source), max_pixels=max_pixels, before=before)
+        return decode_pixels(stream, channels=channels, name=str(source), max_pixels=max_pixels)
 
 
 def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int = MAX_PIXELS) -> UInt8Array:
@@ -77,15 +72,17 @@ def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int 
 def decode_pixels(
     stream: BinaryIO, *, channels: int, name: str, max_pixels: int, before: Callable[[int], object] | None = None
 ) -> ImagePixels:
-    """Decode an image from an open binary stream as `read_pixels` does; `name` names it in errors."""
+    """Decode an image from an open binary stream as `read_pixels` does.
+
+    `name` names it in errors. `before` is called with the number of its pixels before they are decoded.
+    """
     with decoding(name):
         image = open_checked(stream, name, max_pixels)
         if before is not None:
             before(image.width * image.height)
         wide = is_wide(image)
-        ImageOps.exif_transpose(
-            image, in_place=True
-        )  # without in_place it copies the image even if it does not rotate it
+        # Without in_place it copies the image even if it does not rotate it.
+        ImageOps.exif_transpose(image, in_place=True)
         return ImagePixels(image, channels, name, wide=wide)
 
 
