@@ -16,14 +16,14 @@ from segtool.images.image_io import write_labels
 from segtool.images.overlay import write_overlay
 from segtool.images.pictures import write_color
 from segtool.predict.manifest import Entry
-from segtool.predict.naming import SUFFIXES, with_kind
+from segtool.predict.naming import SUFFIXES
 from segtool.runtime.sources import InputFacts
 from segtool.runtime.stream import Result
 
 
 def output_names(stem: str, kinds: Iterable[str]) -> dict[str, str]:
     """Return the outputs of an image by kind, relative to the output folder, with ``/`` as separator."""
-    return {kind: with_kind(stem, kind) for kind in kinds}
+    return {kind: stem + SUFFIXES[kind] for kind in kinds}
 
 
 def stem_of(outputs: Mapping[str, str]) -> str | None:

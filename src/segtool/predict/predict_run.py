@@ -18,7 +18,7 @@ from segtool.files import remove_unfinished
 from segtool.predict.jobs import Job, JobWorker, Stop, groups_of
 from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, entry_line, write_manifest
-from segtool.predict.naming import Namer, with_kind
+from segtool.predict.naming import SUFFIXES, Namer
 from segtool.predict.outputs import output_names, stem_of
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.resume import is_done
@@ -189,7 +189,7 @@ class PredictRun:
 
     def _others(self) -> list[bytes]:
         """Return the entries of earlier runs for inputs that are not in this run and whose outputs were kept."""
-        written = {with_kind(job.stem, "labels") for job in self._jobs if job.status == "done"}
+        written = {job.stem + SUFFIXES["labels"] for job in self._jobs if job.status == "done"}
         return [
             entry_line(replace(entry, status="skipped"))
             for entry in self._journal.others(job.name for job in self._jobs)

@@ -62,7 +62,7 @@ def watch_folder(
     header = run_header(segmenter, options)
     with open_journal(options.out) as journal:
         take_up(journal, header, options)
-        namer = Namer(Path(os.path.abspath(folder)))  # noqa: PTH100 (resolve() would replace a link's name)
+        namer = Namer([str(folder)])
         for stem in (stem_of(entry.outputs) for entry in journal.others(())):
             if stem is not None:
                 namer.reserve(stem)

@@ -17,7 +17,7 @@ from segtool.errors import DataError
 from segtool.predict.finding import find_sources
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import Entry, Manifest, entry_line, read_manifest, to_line, write_manifest
-from segtool.predict.naming import Namer, common_folder
+from segtool.predict.naming import Namer
 from segtool.predict.predict import PredictOptions, predict_paths
 from segtool.predict.predict_run import PredictRun
 from segtool.predict.resume import take_up
@@ -70,7 +70,7 @@ class TestMemory:
                 run = PredictRun(segmenter, options, journal)
                 with Traced() as traced[count]:
                     sources, _ = find_sources([str(folder)], out=options.out)
-                    jobs = run.plan(sources, Namer(common_folder({source.folder for source in sources})))
+                    jobs = run.plan(sources, Namer(source.folder for source in sources))
                     run.refuse_outputs(jobs, sources)
                 assert len(jobs) == len(sources) == count
         names = MANY - FEW
@@ -157,7 +157,7 @@ class TestFinding:
         for text in (".", "./"):
             sources, _ = find_sources([text], out=Path("out"))
             assert [source.file for source in sources] == ["a.png", "b.png", str(Path("sub/c.png"))]
-        assert list(Namer(common_folder({source.folder for source in sources})).stems(sources)) == ["a", "b", "sub/c"]
+        assert list(Namer(source.folder for source in sources).stems(sources)) == ["a", "b", "sub/c"]
 
     @pytest.mark.skipif(os.name == "nt", reason="needs links")
     def test_links(self, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from segtool.predict.naming import output_stems
 from segtool.predict.ray_engine.inputs import find_inputs
 from segtool.predict.ray_engine.outputs import OutputFolder, open_output
 from segtool.predict.ray_engine.storage import Location, open_location
+from segtool.runtime.sources import Source
 from segtool.runtime.stream import Result
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
@@ -79,6 +80,11 @@ class TestInputs:
         found, _ = find_inputs([f"file://{images}/sub"], out=Path("/elsewhere"))
         assert [one.name for one in found] == [f"{images}/sub/a.png", f"{images}/sub/deep/c.jpg"]
         assert open_output(f"file://{images}/out").place == images / "out"
+
+    def test_a_relative_path_is_absolute_on_the_nodes(self, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(images)
+        ((one,), _) = find_inputs(["a.png"], out=Path("/elsewhere"))
+        assert (one.name, one.place) == ("a.png", Source(f"{images}/a.png", "."))
 
     def test_an_archive(self, images: Path, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
