@@ -89,16 +89,16 @@ def _write_output(kind: str, target: str, result: Result, contract: ModelContrac
     """Write one kind of output and return its SHA-256; existing files were checked before the run."""
     palette, names, background = contract.palette, contract.class_names, contract.background_id
     if kind == "labels" and result.labels is not None:
-        return write_labels(target, result.labels, palette, overwrite=True)
+        return write_labels(target, result.labels, palette)
     if kind == "color" and result.labels is not None:
-        write_color(target, result.labels, palette, overwrite=True)
+        write_color(target, result.labels, palette)
     elif kind == "contours" and result.labels is not None:
         from segtool.predict.geojson import write_contours
 
-        write_contours(target, result.labels, names, background_id=background, overwrite=True)
+        write_contours(target, result.labels, names, background_id=background)
     elif kind == "overlay" and result.image is not None and result.labels is not None:
         picture = (result.image, result.labels, palette)
-        write_overlay(target, *picture, names=names, background_id=background, overwrite=True)
+        write_overlay(target, *picture, names=names, background_id=background)
     elif result.probabilities is not None:
         _write_probabilities(target, result.probabilities)
     return sha256_of(target)

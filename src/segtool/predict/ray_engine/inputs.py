@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from segtool.errors import DataError
-from segtool.images.decoding import IMAGE_SUFFIXES
-from segtool.predict.finding import find_sources, is_url
+from segtool.predict.finding import find_sources, is_image_name, is_url
 from segtool.predict.missing import nothing_found
-from segtool.predict.naming import output_stems
+from segtool.predict.naming import output_stems, suffix_of
 from segtool.predict.ray_engine.storage import Location, open_location, without_password
 from segtool.runtime.sources import ARRAY_SUFFIX, Source
 
@@ -84,18 +84,18 @@ def _expand(url: str, out: Path | Location) -> Iterator[tuple[Location, Source]]
     """Yield the images of a URL, each with the source that names its outputs."""
     place = open_location(url)
     if place.is_file():
-        yield place, _source(place, base=_parent(place.key))
+        yield place, _source(place, base=posixpath.dirname(place.key))
     elif not _MAGIC.search(place.path):
         skipped = f"{out.name}/" if isinstance(out, Location) and out.name != place.name else None
         for one in place.files_below():
             is_output = skipped and one.name.startswith(skipped)
-            if _is_image(one.key) and not is_output and not _is_hidden(one.key, place.key):
+            if is_image_name(one.key) and not is_output and not _is_hidden(one.key, place.key):
                 yield one, _source(one, base=place.key)
     else:
-        fixed = _parent(_MAGIC.split(place.key, maxsplit=1)[0])
+        fixed = posixpath.dirname(_MAGIC.split(place.key, maxsplit=1)[0])
         for one in place.matching():
             if not _is_hidden(one.key, fixed):  # patterns of paths skip hidden names too
-                yield one, _source(one, base=_parent(one.key))
+                yield one, _source(one, base=posixpath.dirname(one.key))
 
 
 def _source(place: Location, *, base: str) -> Source:
@@ -104,20 +104,12 @@ def _source(place: Location, *, base: str) -> Source:
         raise DataError(
             f"{place.name} contains .. in its name, so its outputs could leave the output folder; rename it."
         )
-    if PurePosixPath(place.key).suffix.lower() == ARRAY_SUFFIX:
+    if suffix_of(place.key).lower() == ARRAY_SUFFIX:
         raise DataError(
             f"{place.name} is a .npy file, and these are not read from URLs; give a path that exists on all nodes."
         )
     file, folder = (Path("/", place.protocol, *key.replace("://", "/").split("/")) for key in (place.key, base))
     return Source(str(file), str(folder))
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _is_image(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _is_hidden(path: str, folder: str) -> bool:
