@@ -131,9 +131,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     inputs = _inputs(request)
     path = default_model() if request.model is None else find_model(request.model, kind="onnx").path
     if request.engine == "ray":
-        predict_with_ray(ctx, path, inputs, request)
-    manifest = _predict(path, inputs, request)
-    _report(manifest, as_json=request.as_json)
+        manifest = predict_with_ray(ctx, path, inputs, request)
+    else:
+        manifest = _predict(path, inputs, request)
+    _report(manifest, request)
     ctx.exit(_exit_code(manifest, is_watch=request.watch is not None))
 
 
@@ -161,6 +162,11 @@ class Request:
     ray_address: str | None
     overwrite: bool
     as_json: bool
+
+    @property
+    def manifest(self) -> str:
+        """The manifest of the run; a str, because it may be at a URL."""
+        return f"{self.out.rstrip('/')}/manifest.json"
 
     def options(self, out: Path) -> PredictOptions:
         """Return the options of the outputs."""
@@ -216,7 +222,7 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
 
     from segtool.cli.progress import progress_bar
     from segtool.predict.predict import predict_paths
-    from segtool.predict.watch import WatchOptions, watch_folder
+    from segtool.predict.watch import watch_folder
     from segtool.runtime.opening import load
 
     # --max-pixels is the limit. Pillow would also warn, from half of its own default limit.
@@ -233,8 +239,8 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
         if request.watch is None:
             return predict_paths(segmenter, inputs, options=options, progress=progress, stop=stop)
         say(f"Watching {request.watch}; Ctrl-C stops it.")
-        watch = WatchOptions(idle=request.watch_idle)
-        return watch_folder(segmenter, request.watch, options=options, watch=watch, progress=progress, stop=stop)
+        folder, idle = request.watch, request.watch_idle
+        return watch_folder(segmenter, folder, options=options, idle=idle, progress=progress, stop=stop)
 
 
 def _threads(inputs: Sequence[str], request: Request) -> int | None:
@@ -265,16 +271,17 @@ def _exit_code(manifest: Manifest, *, is_watch: bool) -> int:
     return 0
 
 
-def _report(manifest: Manifest, *, as_json: bool) -> None:
+def _report(manifest: Manifest, request: Request) -> None:
     end()  # all outputs are written: a signal from here on has nothing to stop
-    if as_json:
+    if request.as_json:
         emit_json("predict", manifest.to_dict())
     else:
         emit_table(
             ["written to", "images", "skipped", "failed", "manifest"],
-            [[manifest.path.parent, manifest.done, manifest.skipped, manifest.failed, manifest.path]],
+            [[request.out, manifest.done, manifest.skipped, manifest.failed, request.manifest]],
         )
     if manifest.interrupted:
         logger.error(
-            "Stopped: %d images were not run; %s lists them. Continue with --resume.", manifest.not_run, manifest.path
+            "Stopped: %d images were not run; %s lists them. Continue with --resume.",
+            *(manifest.not_run, request.manifest),
         )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from segtool.cli.common import EXIT_PARTLY, emit_json, say
-from segtool.cli.tables import emit_table
+from segtool.cli.common import EXIT_PARTLY, say
 from segtool.stopping import end
 
 if TYPE_CHECKING:
     from segtool.cli.predict import Request
+    from segtool.predict.manifest import Manifest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -81,8 +81,8 @@ def refuse_for_ray(request: Request) -> None:
         )
 
 
-def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], request: Request) -> NoReturn:
-    """Run the prediction, report it and exit with its exit code."""
+def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], request: Request) -> Manifest:
+    """Run the prediction; if it is stopped, exit with the exit code for that."""
     from segtool.cli.progress import progress_bar
     from segtool.machine.processors import environment_threads
     from segtool.predict.ray_engine.cluster import ClusterOptions
@@ -100,28 +100,10 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
     try:
         with progress_bar("images") as progress:
             options = request.options(Path(out))
-            manifest = predict_on_cluster(model, inputs, out=out, options=options, cluster=cluster, progress=progress)
+            return predict_on_cluster(model, inputs, out=out, options=options, cluster=cluster, progress=progress)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # Ray's own handler turns SIGTERM into this
             raise
         end()
-        logger.error("Stopped: %s/manifest.json lists the outputs, if any were written.", out.rstrip("/"))  # noqa: TRY400
+        logger.error("Stopped: %s lists the outputs, if any were written.", request.manifest)  # noqa: TRY400
         ctx.exit(EXIT_PARTLY)
-    _report(manifest, out, as_json=request.as_json)
-    counts = manifest["counts"]
-    is_partly = counts["failed"] or counts["not_run"]
-    ctx.exit((EXIT_PARTLY if counts["done"] else 1) if is_partly else 0)
-
-
-def _report(manifest: Mapping[str, Any], out: str, *, as_json: bool) -> None:
-    counts = manifest["counts"]
-    where = f"{out.rstrip('/')}/manifest.json"
-    if counts["not_run"]:
-        logger.error("%d images were not run; %s lists them.", counts["not_run"], where)
-    if as_json:
-        emit_json("predict", manifest)
-        return
-    emit_table(
-        ["written to", "images", "failed", "nodes", "manifest"],
-        [[out, counts["done"], counts["failed"], len(manifest["nodes"]), where]],
-    )

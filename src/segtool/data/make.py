@@ -60,7 +60,7 @@ def write_samples(dataset: Dataset, indices: IndexArray, folder: Path, *, overwr
     for path in paths:
         files.refuse_existing(path, overwrite=overwrite)
     for path, index in zip(paths, indices, strict=True):
-        write_image(path, dataset.image(int(index)), overwrite=overwrite)
+        write_image(path, dataset.image(int(index)))
     return paths
 
 

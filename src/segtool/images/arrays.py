@@ -1,4 +1,4 @@
-"""Array types of all packages, and iteration over large arrays in bands of rows."""
+"""Iteration over large arrays in bands of rows."""
 
 from collections.abc import Iterator
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from segtool.array_types import IntegerArray, UInt8Array
 from segtool.errors import DataError
-from segtool.files import atomic_path, refuse_existing, sha256_of, write_bytes
+from segtool.files import atomic_path, sha256_of, write_bytes
 from segtool.images.decoding import MAX_PIXELS, decoding, is_wide, mask_values, open_checked, opened
 from segtool.images.pictures import Palette, color_table
 from segtool.images.pixels import ImagePixels
@@ -57,16 +57,11 @@ def read_image(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS)
     return read_pixels(path, channels=channels, max_pixels=max_pixels).whole()
 
 
-def read_pixels(
-    path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS, before: Callable[[int], object] | None = None
-) -> ImagePixels:
-    """Decode an image file as `read_image` does, and convert only the pixels that are read.
-
-    `before` is called with the number of pixels before they are decoded. Everything else is as in `read_image`.
-    """
+def read_pixels(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS) -> ImagePixels:
+    """Decode an image file as `read_image` does, and convert only the pixels that are read."""
     source = Path(path)
     with opened(source) as stream:
-        return decode_pixels(stream, channels=channels, name=str(source), max_pixels=max_pixels, before=before)
+        return decode_pixels(stream, channels=channels, name=str(source), max_pixels=max_pixels)
 
 
 def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int = MAX_PIXELS) -> UInt8Array:
@@ -77,15 +72,17 @@ def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int 
 def decode_pixels(
     stream: BinaryIO, *, channels: int, name: str, max_pixels: int, before: Callable[[int], object] | None = None
 ) -> ImagePixels:
-    """Decode an image from an open binary stream as `read_pixels` does; `name` names it in errors."""
+    """Decode an image from an open binary stream as `read_pixels` does.
+
+    `name` names it in errors. `before` is called with the number of its pixels before they are decoded.
+    """
     with decoding(name):
         image = open_checked(stream, name, max_pixels)
         if before is not None:
             before(image.width * image.height)
         wide = is_wide(image)
-        ImageOps.exif_transpose(
-            image, in_place=True
-        )  # without in_place it copies the image even if it does not rotate it
+        # Without in_place it copies the image even if it does not rotate it.
+        ImageOps.exif_transpose(image, in_place=True)
         return ImagePixels(image, channels, name, wide=wide)
 
 
@@ -199,20 +196,18 @@ def nearest_indices(source: int, target: int) -> npt.NDArray[np.intp]:
     return centres
 
 
-def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, overwrite: bool = False) -> str:
+def write_labels(path: str | Path, labels: IntegerArray, palette: Palette) -> str:
     """Write a label map as a PNG whose pixel value is the class id.
 
     Parameters
     ----------
     path
-        The PNG to write, atomically.
+        The PNG to write, atomically; an existing file is replaced.
     labels
         (H, W), ids 0..255, or 0..65535 if the palette has more than 256 classes.
     palette
         A colour per class, for viewers; ids beyond it are white. Above 256 classes, the limit of a PNG palette, the
         file is 16-bit grey.
-    overwrite
-        Replace an existing file.
 
     Returns
     -------
@@ -223,23 +218,22 @@ def write_labels(path: str | Path, labels: IntegerArray, palette: Palette, *, ov
     ------
     DataError
         The labels are not a map of ids in this range.
-    OutputExistsError, OutputWriteError
+    OutputWriteError
         As in `segtool.files`.
     """
-    target = path if overwrite else refuse_existing(path, overwrite=False)
     wide = len(palette) > 256
     limit = 65535 if wide else 255
     if labels.ndim != 2 or labels.size == 0 or not _fits(labels, limit):
-        raise DataError(f"The labels for {target} have shape {labels.shape}; expected (H, W) of ids 0..{limit}.")
+        raise DataError(f"The labels for {path} have shape {labels.shape}; expected (H, W) of ids 0..{limit}.")
     # Write all 256 colours, so that an ignore id of 255 has a colour too.
     table = None if wide else _stored_palette(tuple(palette))
     if labels.size > _SMALL:
-        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
             write_id_png(stream, labels, table)
-        return sha256_of(target)
+        return sha256_of(path)
     encoded = BytesIO()
     write_id_png(encoded, labels, table)
-    write_bytes(target, encoded.getbuffer())
+    write_bytes(path, encoded.getbuffer())
     return sha256(encoded.getbuffer()).hexdigest()
 
 

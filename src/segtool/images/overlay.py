@@ -86,7 +86,6 @@ def write_overlay(
     *,
     names: Sequence[str],
     background_id: int | None = None,
-    overwrite: bool = False,
 ) -> None:
     """Write the result of `overlay` as `write_image` does, band by band, with a legend of the classes below.
 
@@ -100,7 +99,7 @@ def write_overlay(
     legend = Legend(legend_keys(labels, names, palette, background_id), labels.shape)
     pictures = _bands(image, labels, palette, background_id)
     bands = chain((_widened(picture, legend.width, PAPER) for picture in pictures), legend.bands())
-    write_bands(path, bands, (labels.shape[0] + legend.height, legend.width, 3), overwrite=overwrite)
+    write_bands(path, bands, (labels.shape[0] + legend.height, legend.width, 3))
 
 
 def _bands(

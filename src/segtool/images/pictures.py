@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segtool.array_types import IntegerArray, UInt8Array
-from segtool.files import atomic_path, refuse_existing
+from segtool.files import atomic_path
 from segtool.images.arrays import row_bands
 from segtool.images.png import write_png
 
@@ -30,20 +30,19 @@ def colorize(labels: IntegerArray, palette: Palette) -> UInt8Array:
     return color_table(palette, size)[labels]
 
 
-def write_image(path: str | Path, image: UInt8Array, *, overwrite: bool = False) -> None:
-    """Write uint8 (H, W), (H, W, 1) or (H, W, 3) as a PNG, atomically; errors as in `segtool.files`."""
-    write_bands(path, [image], image.shape, overwrite=overwrite)
+def write_image(path: str | Path, image: UInt8Array) -> None:
+    """Write uint8 (H, W), (H, W, 1) or (H, W, 3) as a PNG, atomically; an existing file is replaced."""
+    write_bands(path, [image], image.shape)
 
 
-def write_color(path: str | Path, labels: IntegerArray, palette: Palette, *, overwrite: bool = False) -> None:
+def write_color(path: str | Path, labels: IntegerArray, palette: Palette) -> None:
     """Write the result of `colorize` for labels (H, W) as `write_image` does, band by band."""
     bands = (colorize(labels[rows], palette) for rows in row_bands(*labels.shape))
-    write_bands(path, bands, (*labels.shape, 3), overwrite=overwrite)
+    write_bands(path, bands, (*labels.shape, 3))
 
 
-def write_bands(path: str | Path, bands: Iterable[UInt8Array], shape: tuple[int, ...], *, overwrite: bool) -> None:
+def write_bands(path: str | Path, bands: Iterable[UInt8Array], shape: tuple[int, ...]) -> None:
     """Write a picture of a shape (H, W) or (H, W, C) from consecutive bands of its rows, as `write_image` does."""
-    target = refuse_existing(path, overwrite=overwrite)
     channels = shape[2] if len(shape) == 3 else 1
-    with atomic_path(target) as temporary, temporary.open("wb") as stream:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
         write_png(stream, bands, height=shape[0], width=shape[1], channels=channels)

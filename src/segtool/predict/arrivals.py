@@ -18,6 +18,12 @@ from segtool.predict.finding import images_below
 
 _State = tuple[int, int]
 
+SETTLE_SECONDS = 1.0
+"""Time without a change of size and modification time before a file is read."""
+
+PATIENCE_SECONDS = 10.0
+"""Time without a change before a file that cannot be decoded counts as failed; until then it may be incomplete."""
+
 LIST_SECONDS = 10.0
 """Maximum time between two listings: some network drives do not update the modification time of a folder."""
 
@@ -51,14 +57,18 @@ class Arrivals:
     ----------
     folder, out
         The two folders.
-    settle, patience
-        Seconds, as in `segtool.predict.watch.WatchOptions`.
-    relist
-        Seconds, see `LIST_SECONDS`.
+    settle, patience, relist
+        Seconds, see `SETTLE_SECONDS`, `PATIENCE_SECONDS` and `LIST_SECONDS`.
     """
 
     def __init__(
-        self, folder: Path, out: Path, *, settle: float, patience: float, relist: float = LIST_SECONDS
+        self,
+        folder: Path,
+        out: Path,
+        *,
+        settle: float = SETTLE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        relist: float = LIST_SECONDS,
     ) -> None:
         self._folder, self._out = folder, out
         self._settle, self._patience, self._relist = settle, patience, relist

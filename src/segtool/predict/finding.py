@@ -52,6 +52,11 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def is_image_name(name: str) -> bool:
+    """Return whether a name has the suffix of an image; a folder is searched for such names."""
+    return suffix_of(name).lower() in IMAGE_SUFFIXES
+
+
 def parse_path_list(data: bytes) -> list[str]:
     """Return the paths of a list, separated by NULs if it contains any (``find -print0``), else by line breaks."""
     separated = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
@@ -85,7 +90,7 @@ def _image_names(folder: str, folders: list[str]) -> Iterator[str]:
                 continue
             if _is_folder(entry):
                 folders.append(entry.name)
-            elif _is_image_name(entry.name):
+            elif is_image_name(entry.name):
                 yield entry.name
 
 
@@ -94,10 +99,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # circular links
         return False
-
-
-def _is_image_name(name: str) -> bool:
-    return suffix_of(name).lower() in IMAGE_SUFFIXES
 
 
 class _RealPaths:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.array_types import IntegerArray
-from segtool.files import atomic_path, refuse_existing
+from segtool.files import atomic_path
 from segtool.predict.contours import Region, trace_regions
 
 CONVENTION = "pixel edges: x to the right, y down, origin at the top left corner of the image"
@@ -21,19 +21,18 @@ def write_contours(
     names: Sequence[str],
     *,
     background_id: int | None = None,
-    overwrite: bool = False,
 ) -> None:
     """Write the regions of labels (H, W) as a FeatureCollection of polygons with holes, atomically.
 
-    A feature is a region, with the properties `class_id`, `class_name` and `area` (pixels). Pixels outside all
-    polygons have the class `background_id`. Filling the polygons gives exactly the label map.
+    An existing file is replaced. A feature is a region, with the properties `class_id`, `class_name` and `area`
+    (pixels). Pixels outside all polygons have the class `background_id`. Filling the polygons gives exactly the label
+    map.
 
     Raises
     ------
-    OutputExistsError, OutputWriteError
+    OutputWriteError
         As in `segtool.files`.
     """
-    target = refuse_existing(path, overwrite=overwrite)
     height, width = labels.shape
     head: dict[str, Any] = {
         "type": "FeatureCollection",
@@ -43,7 +42,7 @@ def write_contours(
         "background_id": background_id,
     }
     heads = [_head(class_id, name) for class_id, name in enumerate(names)]
-    with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(json.dumps(head)[:-1] + ', "features": [')
         for index, region in enumerate(trace_regions(labels, background_id=background_id)):
             # One feature per line: the text of a map with many regions is never in memory as a whole.

@@ -36,7 +36,7 @@ class Job:
     status
         "not run" until the input is done, skipped or failed.
     line
-        Its entry of the manifest, once it is done or failed.
+        Its entry of the manifest, once it is done, skipped or failed.
     """
 
     name: str

@@ -6,7 +6,7 @@ input counts. Lines are appended and never rewritten. A line is handed to the op
 the process does not lose it. It is not synced to the disk: after a power failure, outputs whose lines are lost are
 replaced only with --overwrite.
 
-Memory: a line (about 1 kB) for each input.
+A resumed run continues from the manifest of the run before it, and from the journal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from segtool.errors import OutputWriteError
 from segtool.files import lock_file, write_error
-from segtool.predict.manifest import Entry, to_line
+from segtool.predict.manifest import MANIFEST_NAME, Entry, entry_line, to_line
 
 JOURNAL_NAME = "manifest.jsonl.part"
 
@@ -43,74 +43,47 @@ class Journal:
         The open file, which holds the lock.
     begun
         Whether it contains entries of this run.
-    folders
-        Where earlier runs wrote, relative to the output folder.
     is_over
         Whether the manifest is complete, so that the file can be removed.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self.folders: set[str] = set()
-        self.is_over = False
         self.descriptor = descriptor
+        self.begun = self.is_over = False
         self._folder = str(Path.cwd())
-        self._earlier: dict[str, bytes] = {}  # the last line of each input of earlier runs, by its absolute path
-        self._adopted = False  # whether they come from a manifest, so that the file does not contain them yet
-        self._end = 0
-        self.begun = False
+        self._earlier: dict[str, Entry] = {}  # the last entry of each input of earlier runs, by its absolute path
         self._writing = threading.Lock()
 
     @property
-    def has_earlier(self) -> bool:
-        """Whether it contains entries of earlier runs."""
-        return bool(self._earlier)
+    def folders(self) -> set[str]:
+        """Where earlier runs wrote, relative to the output folder."""
+        names = (name for entry in self._earlier.values() for name in entry.outputs.values())
+        return {os.path.dirname(name) for name in names}  # noqa: PTH120 (very many strings)
 
-    def load(self) -> dict[str, Any] | None:
-        """Read the entries of earlier runs; return the header of the first run, or None without one.
-
-        A line that was cut off by a kill is skipped, and is overwritten by `begin`.
-        """
-        header, folder = None, self._folder
+    def values(self) -> Iterator[dict[str, Any]]:
+        """Yield the object of each line; an empty one for a line that a kill has cut off."""
         with self.path.open("rb") as stream:
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    break
-                value = _parse(line)
-                if isinstance(begun := value.get("header"), dict):
-                    header = header or begun
-                    folder = begun.get("folder", folder)
-                elif (entry := Entry.from_dict(value)) is not None:
-                    self._add(entry, line, folder)
-                self._end += len(line)
-        if header is None or len(self._earlier) < header.get("seeds", 0):
-            # Cut off before the run began: its starting point is still in the manifest.
-            self.drop()
-            return None
-        return dict(header)
+            yield from map(_parse, stream)
 
-    def adopt(self, entries: Iterable[Entry], folder: str) -> None:
-        """Adopt the entries of a manifest; `folder` is the working folder of the run that wrote it."""
-        self._adopted = True
-        for entry in entries:
+    def adopt(self, value: Any, folder: str) -> None:
+        """Continue from an entry, or from its `to_dict`, of a run whose working folder was `folder`."""
+        entry = value if isinstance(value, Entry) else Entry.from_dict(value)
+        if entry is not None:
             entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
-            self._add(entry, to_line(entry.to_dict()) + b"\n", self._folder)
-
-    def drop(self) -> None:
-        """Forget the loaded or adopted entries."""
-        self._earlier, self._adopted, self._end = {}, False, 0
+            self._earlier[self._key(entry.input)] = entry
 
     def begin(self, header: Mapping[str, Any]) -> None:
-        """Start the part of this run after the loaded or adopted entries; remove everything else in the file."""
+        """Start the part of this run; without adopted entries, remove the records of the run that it replaces."""
         try:
-            os.truncate(self.descriptor, self._end)
+            if not self._earlier:
+                self.path.with_name(MANIFEST_NAME).unlink(missing_ok=True)
+                os.truncate(self.descriptor, 0)
         except OSError as error:
             raise write_error(self.path, error) from error
         self.begun = True
-        seeds = self._earlier.values() if self._adopted else ()
-        self._write(to_line({"header": {**header, "folder": self._folder, "seeds": len(seeds)}}) + b"\n")
-        for line in seeds:
-            self._write(line)
+        ended = b"\n" if self._earlier else b""  # ends a line that a kill has cut off
+        self._write(ended + to_line({"header": {**header, "folder": self._folder}}))
 
     def append(self, entry: Entry) -> bytes:
         """Add the status of an input; return its line, without the line break.
@@ -120,23 +93,19 @@ class Journal:
         OutputWriteError
             The operating system refused the write.
         """
-        line = to_line(entry.to_dict())
-        self._write(line + b"\n")
+        line = entry_line(entry)
+        self._write(line)
         return line
 
     def get(self, name: str) -> Entry | None:
         """Return the last entry of earlier runs for an input of this name; None without one."""
-        line = self._earlier.get(self._key(name))
-        entry = None if line is None else Entry.from_dict(_parse(line))
+        entry = self._earlier.get(self._key(name))
         return None if entry is None else replace(entry, input=name)
 
     def others(self, names: Iterable[str]) -> Iterator[Entry]:
         """Yield the entries of earlier runs for inputs that are not in `names`."""
         named = set(map(self._key, names)) if self._earlier else set()
-        for path, line in self._earlier.items():
-            entry = None if path in named else Entry.from_dict(_parse(line))
-            if entry is not None:
-                yield entry if self._key(entry.input) == path else replace(entry, input=path)
+        return (entry for path, entry in self._earlier.items() if path not in named)
 
     def remove(self) -> None:
         """Remove the file while it is locked, so that no other process resumes from it."""
@@ -150,20 +119,17 @@ class Journal:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def _add(self, entry: Entry, line: bytes, folder: str) -> None:
-        self._earlier[_joined(folder, entry.input)] = line
-        self.folders.update(os.path.dirname(name) for name in entry.outputs.values())  # noqa: PTH120 (20,000 strings)
-
     def _key(self, name: str) -> str:
         return _joined(self._folder, name)
 
     def _write(self, line: bytes) -> None:
+        data = line + b"\n"
         with self._writing:
             try:
-                written = os.write(self.descriptor, line)
+                written = os.write(self.descriptor, data)
             except OSError as error:
                 raise write_error(self.path, error) from error
-            if written != len(line):
+            if written != len(data):
                 raise write_error(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 

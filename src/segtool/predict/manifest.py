@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -15,10 +14,6 @@ from segtool.files import write_with
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
-
-# Lines of the file before and after the entries; each entry is one line.
-_ENTRIES = b'  "entries": [\n'
-_END = b"  ]\n"
 
 Status = Literal["done", "skipped", "failed", "not run", "writing"]
 
@@ -103,6 +98,8 @@ class Manifest:
         run because of a stop.
     interrupted
         Whether the run was stopped before its end.
+    content
+        The content of a file that is no longer at `path`, because it was copied to a remote place.
     """
 
     path: Path
@@ -111,6 +108,7 @@ class Manifest:
     failed: int = 0
     not_run: int = 0
     interrupted: bool = False
+    content: dict[str, Any] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -120,18 +118,15 @@ class Manifest:
     @property
     def entries(self) -> list[Entry]:
         """One entry per input, read from the file."""
-        found = (Entry.from_dict(value) for value in self.to_dict()["entries"])
-        return [entry for entry in found if entry is not None]
+        return [entry for entry in read_manifest(self.path, as_entries=True)["entries"] if isinstance(entry, Entry)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file."""
-        return read_manifest(self.path)
+        return read_manifest(self.path) if self.content is None else self.content
 
 
-def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Iterable[Entry | bytes]) -> None:
-    """Write a manifest entry by entry, one per line, so that the memory does not grow with their number.
-
-    An entry may also be a line of `to_line`.
+def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Iterable[bytes]) -> None:
+    """Write a manifest with one line for each entry, from `entry_line`.
 
     Raises
     ------
@@ -152,8 +147,8 @@ def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Itera
     write_with(manifest.path, write)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the content of a manifest.
+def read_manifest(path: Path, *, as_entries: bool = False) -> dict[str, Any]:
+    """Return the content of a manifest, with an `Entry` for each valid entry if `as_entries` is true.
 
     Raises
     ------
@@ -161,7 +156,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         It cannot be read, or is not a manifest.
     """
     try:
-        value = json.loads(path.read_bytes())
+        # Each entry is converted when it is parsed, because an `Entry` takes a third of the memory of its `dict`.
+        value = json.loads(path.read_bytes(), object_hook=_as_entry if as_entries else None)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); move it away, or start again with --overwrite.") from error
     if not isinstance(value, dict) or not isinstance(value.get("entries"), list):
@@ -169,41 +165,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_head(path: Path) -> dict[str, Any]:
-    """Return the facts of a manifest about its run, without the entries; errors as in `read_manifest`."""
-    head = b""
-    with suppress(OSError, ValueError), path.open("rb") as stream:
-        for line in stream:
-            if line == _ENTRIES:
-                return dict(json.loads(head.rstrip(b",\n") + b"}"))
-            head += line
-    return read_manifest(path)  # reformatted by hand, or damaged
+def _as_entry(value: dict[str, Any]) -> Entry | dict[str, Any]:
+    return Entry.from_dict(value) or value
 
 
-def read_entries(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a manifest, one in memory at a time.
-
-    Raises
-    ------
-    DataError
-        As in `read_manifest`.
-    """
-    found = map(Entry.from_dict, _values(path))
-    return (entry for entry in found if entry is not None)
-
-
-def _values(path: Path) -> Iterator[Any]:
-    count = 0
-    with suppress(OSError, ValueError), path.open("rb") as stream:
-        for line in stream:
-            if line == _ENTRIES:
-                break
-        for line in stream:
-            if line == _END:
-                return
-            yield json.loads(line.strip().removesuffix(b","))
-            count += 1
-    yield from read_manifest(path)["entries"][count:]  # reformatted by hand, or damaged
+def entry_line(entry: Entry) -> bytes:
+    """Return an entry as its line in a journal or a manifest."""
+    return to_line(entry.to_dict())
 
 
 def to_line(value: Any) -> bytes:
@@ -214,15 +182,14 @@ def to_line(value: Any) -> bytes:
         return json.dumps(value).encode()
 
 
-def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[Entry | bytes]) -> None:
+def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[bytes]) -> None:
     stream.write(b"{\n")
     for key, value in head.items():
         stream.write(b"  %b: %b,\n" % (to_line(key), to_line(value)))
-    stream.write(_ENTRIES.rstrip())
-    for index, entry in enumerate(entries):
-        line = entry if isinstance(entry, bytes) else to_line(entry.to_dict())
+    stream.write(b'  "entries": [')
+    for index, line in enumerate(entries):
         stream.write((b",\n    " if index else b"\n    ") + line)
-    stream.write(b"\n" + _END + b"}\n")
+    stream.write(b"\n  ]\n}\n")
 
 
 def _is_below(name: Any) -> bool:

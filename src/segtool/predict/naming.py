@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from pathlib import Path
 
 from segtool.runtime.sources import Source
 
@@ -28,31 +27,26 @@ _ENDINGS = tuple(
 )
 
 
-def common_folder(folders: Iterable[str]) -> Path:
-    """Return the common root of these source folders; the outputs mirror the folders below it."""
-    return Path(os.path.commonpath({_absolute(folder) for folder in folders}))
-
-
 def output_stems(sources: Sequence[Source]) -> list[str]:
-    """Return the path of each source's outputs under the output folder, without the suffix of `SUFFIXES`.
-
-    Folders are mirrored from the common folder of the sources. `Namer` describes the other rules.
-    """
-    return list(Namer(common_folder({source.folder for source in sources})).stems(sources))
+    """Return the path of each source's outputs under the output folder, without the suffix of `SUFFIXES`."""
+    return list(Namer(source.folder for source in sources).stems(sources))
 
 
 class Namer:
-    """Assign unique names to the outputs of images.
+    """Assign unique names to the outputs of images, relative to the output folder.
 
-    Outputs have the stem of the image. Images of one folder with the same stem (``a.jpg``, ``a.png``) use their
-    full names instead (``a.jpg.png``, ``a.png.png``). A name that is still in use gets ``~2``, ``~3``, ... in the
-    order of the sources. An image of a stack is named by its index, as if the stack were a folder:
-    ``stack/000012``. Names that differ only in case count as equal, because some file systems ignore the case.
+    `folders` are those of the sources; the folders below their common root are mirrored. Outputs have the stem of the
+    image. Images of one folder with the same stem (``a.jpg``, ``a.png``) use their full names instead
+    (``a.jpg.png``, ``a.png.png``). A name that is still in use gets ``~2``, ``~3``, ... in the order of the sources.
+    An image of a stack is named by its index, as if the stack were a folder: ``stack/000012``. Names that differ only
+    in case count as equal, because some file systems ignore the case.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folders: Iterable[str]) -> None:
         self._here = os.getcwd()  # noqa: PTH109 (asked once: of very many names it takes its time)
-        self._above = len(joined(str(folder), ""))  # the separator included
+        # resolve() would replace the name that the user gave to a link.
+        common = os.path.commonpath([os.path.abspath(folder) for folder in set(folders)])  # noqa: PTH100
+        self._above = len(joined(common, ""))  # the separator included
         self._taken: set[str] = set()
         self._stems: Counter[str] = Counter()
 
@@ -110,21 +104,12 @@ class Namer:
         return f"{short}/{source.index:06d}{name[len(short) :]}"
 
 
-def with_kind(stem: str, kind: str) -> str:
-    """Return a stem with the suffix of one kind of output."""
-    return stem + SUFFIXES[kind]
-
-
 # Names are strings here: with very many images, a `Path` at each step is slow.
 
 
 def joined(folder: str, name: str) -> str:
     """Return the path of a name in a folder."""
     return os.path.join(folder, name)  # noqa: PTH118
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 (resolve() would replace the name that the user gave to a link)
 
 
 def _without_suffix(name: str) -> str:

@@ -16,14 +16,14 @@ from segtool.images.image_io import write_labels
 from segtool.images.overlay import write_overlay
 from segtool.images.pictures import write_color
 from segtool.predict.manifest import Entry
-from segtool.predict.naming import SUFFIXES, with_kind
+from segtool.predict.naming import SUFFIXES
 from segtool.runtime.sources import InputFacts
 from segtool.runtime.stream import Result
 
 
 def output_names(stem: str, kinds: Iterable[str]) -> dict[str, str]:
     """Return the outputs of an image by kind, relative to the output folder, with ``/`` as separator."""
-    return {kind: with_kind(stem, kind) for kind in kinds}
+    return {kind: stem + SUFFIXES[kind] for kind in kinds}
 
 
 def stem_of(outputs: Mapping[str, str]) -> str | None:
@@ -89,16 +89,16 @@ def _write_output(kind: str, target: str, result: Result, contract: ModelContrac
     """Write one kind of output and return its SHA-256; existing files were checked before the run."""
     palette, names, background = contract.palette, contract.class_names, contract.background_id
     if kind == "labels" and result.labels is not None:
-        return write_labels(target, result.labels, palette, overwrite=True)
+        return write_labels(target, result.labels, palette)
     if kind == "color" and result.labels is not None:
-        write_color(target, result.labels, palette, overwrite=True)
+        write_color(target, result.labels, palette)
     elif kind == "contours" and result.labels is not None:
         from segtool.predict.geojson import write_contours
 
-        write_contours(target, result.labels, names, background_id=background, overwrite=True)
+        write_contours(target, result.labels, names, background_id=background)
     elif kind == "overlay" and result.image is not None and result.labels is not None:
         picture = (result.image, result.labels, palette)
-        write_overlay(target, *picture, names=names, background_id=background, overwrite=True)
+        write_overlay(target, *picture, names=names, background_id=background)
     elif result.probabilities is not None:
         _write_probabilities(target, result.probabilities)
     return sha256_of(target)

@@ -9,7 +9,7 @@ from segtool.predict.jobs import Stop
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
 from segtool.predict.missing import missing_entry
-from segtool.predict.naming import Namer, common_folder
+from segtool.predict.naming import Namer
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.predict_run import PredictRun, Progress
 from segtool.predict.resume import refuse_earlier, run_header, take_up
@@ -64,9 +64,9 @@ def predict_paths(
     with open_journal(options.out) as journal:
         take_up(journal, header, options)
         with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
-            jobs = run.plan(sources, Namer(common_folder({source.folder for source in sources})))
+            jobs = run.plan(sources, Namer(source.folder for source in sources))
             run.refuse_outputs(jobs, sources)
-            run.begin(header, jobs)
+            run.begin(header)
             for text in missing:
                 run.fail(missing_entry(text))
             run.work_through(jobs)

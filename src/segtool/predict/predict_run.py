@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import chain
@@ -15,17 +15,18 @@ from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
+from segtool.images.pixels import range_used, sensor_bits
 from segtool.predict.jobs import Job, JobWorker, Stop, groups_of
 from segtool.predict.journal import Journal
-from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, write_manifest
-from segtool.predict.naming import Namer
+from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, Status, entry_line, write_manifest
+from segtool.predict.naming import SUFFIXES, Namer
 from segtool.predict.outputs import output_names, stem_of
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.resume import is_done
-from segtool.predict.wide_images import WideImages
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 from segtool.runtime.stream import ordered_map, worker_count
+from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,6 @@ class PredictRun:
         self._began = 0.0
         self._jobs: list[Job] = []  # in the order of the manifest
         self._counts: Counter[Status] = Counter()
-        self._written: set[str] = set()
         self._wide = WideImages()
         self._warned = False  # that of a file with several images only the first is predicted
 
@@ -76,7 +76,7 @@ class PredictRun:
         for source, entry, old, stem in zip(sources, entries, kept, namer.stems(sources, kept), strict=True):
             job = self.add(Job(source.name, source, stem, is_known=old is not None))
             if entry is not None and old is not None and is_done(entry, source, self._options.out):
-                self._set(job, "skipped")
+                self._set(job, "skipped", entry_line(replace(entry, status="skipped")))
             else:
                 planned.append(job)
         return planned
@@ -105,11 +105,11 @@ class PredictRun:
                         "another --out."
                     )
 
-    def begin(self, header: Mapping[str, Any], jobs: Iterable[Job] = ()) -> None:
+    def begin(self, header: Mapping[str, Any]) -> None:
         """Start the run: begin the journal, and remove unfinished files of killed runs."""
         self.header, self._began = dict(header), time.perf_counter()
         self._journal.begin(header)
-        folders = {"", *self._journal.folders, *(os.path.dirname(job.stem) for job in jobs)}  # noqa: PTH120 (strings)
+        folders = {"", *self._journal.folders, *(os.path.dirname(job.stem) for job in self._jobs)}  # noqa: PTH120 (strings)
         remove_unfinished(self._options.out / name for name in folders)
 
     def work_through(self, jobs: Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
@@ -175,36 +175,58 @@ class PredictRun:
         if entry.note and not self._warned:
             self._warned = True
             logger.warning("%s: %s is predicted; manifest.json notes each such file.", entry.input, entry.note)
-        if self._journal.has_earlier:
-            self._written.add(entry.outputs["labels"])
 
     def _write_manifest(self, *, interrupted: bool) -> None:
-        count = self._counts
+        count, others = self._counts, self._others()
         self.manifest.done, self.manifest.failed = count["done"], count["failed"]
         self.manifest.not_run = count["not run"]
-        self.manifest.skipped = count["skipped"] + sum(1 for _ in self._others())
+        self.manifest.skipped = count["skipped"] + len(others)
         self.manifest.interrupted = interrupted
         seconds = round(time.perf_counter() - self._began, 3)
-        write_manifest(self.manifest, {**self.header, "seconds": seconds}, self._entries())
+        lines = (job.line or entry_line(Entry(job.name)) for job in self._jobs)
+        write_manifest(self.manifest, {**self.header, "seconds": seconds}, chain(lines, others))
         self._wide.warn()
         self._journal.is_over = not interrupted
 
-    def _entries(self) -> Iterator[Entry | bytes]:
-        for job in self._jobs:
-            if job.status in ("done", "failed"):
-                yield job.line
-                continue
-            entry = self._journal.get(job.name) if job.status == "skipped" else None
-            yield Entry(job.name) if entry is None else replace(entry, status="skipped")
-        yield from self._others()
+    def _others(self) -> list[bytes]:
+        """Return the entries of earlier runs for inputs that are not in this run and whose outputs were kept."""
+        written = {job.stem + SUFFIXES["labels"] for job in self._jobs if job.status == "done"}
+        return [
+            entry_line(replace(entry, status="skipped"))
+            for entry in self._journal.others(job.name for job in self._jobs)
+            if entry.status in ("done", "skipped") and entry.outputs.get("labels") not in written
+        ]
 
-    def _others(self) -> Iterator[Entry]:
-        """Yield the entries of earlier runs for inputs that are not in this run and whose outputs were kept."""
-        for entry in self._journal.others(job.name for job in self._jobs):
-            if entry.status in ("done", "skipped") and entry.outputs.get("labels", "") not in self._written:
-                yield replace(entry, status="skipped")
-
-    def _set(self, job: Job, status: Status, line: bytes = b"") -> None:
+    def _set(self, job: Job, status: Status, line: bytes) -> None:
         self._counts[job.status] -= 1
         self._counts[status] += 1
         job.status, job.line = status, line
+
+
+class WideImages:
+    """The 16-bit images of a run: their number, and the largest value in any of them."""
+
+    def __init__(self) -> None:
+        self._count = self._largest = 0
+
+    def add(self, entry: Entry) -> None:
+        """Count an image, if it has 16 bits."""
+        if entry.largest_value is not None:
+            self._count += 1
+            self._largest = max(self._largest, entry.largest_value)
+
+    def warn(self) -> None:
+        """Warn if all of them use a small part of the range, as `data check` does."""
+        bits = sensor_bits(self._largest)
+        if self._count and bits is not None:
+            logger.warning(
+                "%s of 16 bits %s %s of the range: the largest value is %d, as in data of %d bits, so the model saw %d "
+                "of 256 levels. This is right only if it was trained on such files; otherwise scale them to 0..65535. "
+                "`segtool data check` on a folder with images and masks prints the command.",
+                counted(self._count, "image"),
+                "uses" if self._count == 1 else "use",
+                range_used(bits),
+                self._largest,
+                bits,
+                self._largest // 257 + 1,
+            )

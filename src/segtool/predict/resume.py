@@ -11,7 +11,7 @@ from segtool import __version__
 from segtool.errors import ModelFileError, OutputExistsError, SegtoolError
 from segtool.files import refuse_existing, sha256_of
 from segtool.predict.journal import JOURNAL_NAME, Journal
-from segtool.predict.manifest import MANIFEST_NAME, Entry, read_entries, read_head
+from segtool.predict.manifest import MANIFEST_NAME, Entry, read_manifest
 from segtool.predict.predict_options import PredictOptions
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source, input_facts
@@ -55,7 +55,7 @@ def refuse_earlier(options: PredictOptions) -> None:
 
 
 def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions) -> None:
-    """Load the entries of an earlier run from its journal or its manifest, if the options request it.
+    """Adopt the entries of an earlier run from its manifest and its journal, if the options request it.
 
     Raises
     ------
@@ -66,24 +66,33 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
     """
     if not options.resume:
         return
-    earlier = journal.load()
-    manifest = options.out / MANIFEST_NAME
-    has_journal = earlier is not None
-    if earlier is None and manifest.exists():
-        earlier = read_head(manifest)
-    if earlier is None:
-        return
-    differing = [words for key, words in _IDENTITY.items() if earlier.get(key) != header[key]]
+    path = options.out / MANIFEST_NAME
+    manifest = read_manifest(path, as_entries=True) if path.exists() else None
+    lines = journal.values()
+    begun = next((line["header"] for line in lines if "header" in line), None)
+    differing = _differing(begun or manifest or header, header)
     if differing and not options.overwrite:
         raise OutputExistsError(
             f"{options.out} contains predictions with {' and '.join(differing)}, so this run cannot resume them; "
             "use the same model and options, choose another --out, or pass --overwrite to replace them."
         )
     if differing:
-        journal.drop()
-    elif not has_journal:
-        done = (entry for entry in read_entries(manifest) if entry.status in ("done", "skipped"))
-        journal.adopt(done, str(earlier.get("folder", header["folder"])))
+        return
+    here = header["folder"]
+    if manifest is not None and not _differing(manifest, header):
+        for entry in manifest["entries"]:
+            journal.adopt(entry, manifest.get("folder", here))
+    folder = (begun or header).get("folder", here)
+    for line in lines:
+        if "header" in line:  # of a run that resumed
+            folder = line["header"].get("folder", here)
+        else:
+            journal.adopt(line, folder)
+
+
+def _differing(earlier: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
+    """Return what an earlier run did in another way."""
+    return [words for key, words in _IDENTITY.items() if earlier.get(key) != header[key]]
 
 
 def is_done(entry: Entry, source: Source, out: Path) -> bool:

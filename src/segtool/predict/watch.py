@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from segtool.errors import DataError, SegtoolError
@@ -22,28 +21,8 @@ from segtool.predict.resume import run_header, take_up
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 
-
-@dataclass(frozen=True, kw_only=True)
-class WatchOptions:
-    """When a file counts as complete, and when a watch ends; all values in seconds.
-
-    Attributes
-    ----------
-    settle
-        Time without a change of size and modification time before a file is read.
-    patience
-        Time without a change before a file that cannot be decoded counts as failed; until then it may still be
-        incomplete.
-    poll
-        Time between two polls of the folder.
-    idle
-        Stop after this time without a new image; None to continue until stopped.
-    """
-
-    settle: float = 1.0
-    patience: float = 10.0
-    poll: float = 0.25
-    idle: float | None = None
+POLL_SECONDS = 0.25
+"""Time between two polls of the folder."""
 
 
 def watch_folder(
@@ -51,16 +30,25 @@ def watch_folder(
     folder: Path,
     *,
     options: PredictOptions,
-    watch: WatchOptions,
+    idle: float | None = None,
     progress: Progress | None = None,
     stop: Stop = lambda: False,
 ) -> Manifest:
     """Predict the images in a folder and those that arrive in it, each once, until `stop` returns true.
 
-    A file is predicted when it is complete (`WatchOptions`). A file that was moved in with an old modification time is
-    predicted at once. A failed file is predicted again after a change. A done file is not, while it exists; if it is
-    removed and created again, it is a new file. Files whose names begin with a dot are ignored, because other programs
-    may still be writing them. Everything else is as in `segtool.predict.predict.predict_paths`.
+    `Arrivals` decides when a file is complete. A file that was moved in with an old modification time is predicted at
+    once. A failed file is predicted again after a change. A done file is not, while it exists; if it is removed and
+    created again, it is a new file. Files whose names begin with a dot are ignored, because other programs may still
+    be writing them. Everything else is as in `segtool.predict.predict.predict_paths`.
+
+    Parameters
+    ----------
+    segmenter, options, progress, stop
+        As in `predict_paths`.
+    folder
+        The folder to watch.
+    idle
+        Stop after this time without a new image, in seconds; None to continue until stopped.
 
     Raises
     ------
@@ -69,18 +57,18 @@ def watch_folder(
     """
     if os.path.realpath(folder) == os.path.realpath(options.out):
         raise DataError(f"The output folder is the watched folder {folder}; choose another folder with --out.")
-    arrivals = Arrivals(folder, options.out, settle=watch.settle, patience=watch.patience)
+    arrivals = Arrivals(folder, options.out)
     check_options(segmenter, options)
     header = run_header(segmenter, options)
     with open_journal(options.out) as journal:
         take_up(journal, header, options)
-        namer = Namer(Path(os.path.abspath(folder)))  # noqa: PTH100 (resolve() would replace a link's name)
+        namer = Namer([str(folder)])
         for stem in (stem_of(entry.outputs) for entry in journal.others(())):
             if stem is not None:
                 namer.reserve(stem)
         with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
             run.begin(header)
-            _Watch(run, arrivals, namer).go_on(watch)
+            _Watch(run, arrivals, namer).go_on(idle)
     return run.manifest
 
 
@@ -94,7 +82,7 @@ class _Watch:
         self._jobs: dict[Path, Job] = {}
         self._put_off: dict[Path, Entry] = {}
 
-    def go_on(self, watch: WatchOptions) -> None:
+    def go_on(self, idle: float | None) -> None:
         last = time.monotonic()
         while not self._run.stop():
             paths = self._arrivals.whole()
@@ -102,10 +90,10 @@ class _Watch:
             if paths:
                 self._predict(paths)
                 last = time.monotonic()
-            elif watch.idle is not None and not self._arrivals.waiting and time.monotonic() - last >= watch.idle:
+            elif idle is not None and not self._arrivals.waiting and time.monotonic() - last >= idle:
                 break
             else:
-                time.sleep(watch.poll)
+                time.sleep(POLL_SECONDS)
         for path, entry in self._put_off.items():
             self._run.fail(entry, self._jobs[path])
 

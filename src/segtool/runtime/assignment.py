@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from segtool.errors import ProviderError
-from segtool.runtime.providers import CPU
 
 RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 REFUSE_CPU = "session.disable_cpu_ep_fallback"
@@ -36,15 +35,26 @@ class Assignment:
         return f"{self.nodes} of {self.total} nodes"
 
 
-def records_assignment(session: Any) -> bool:
-    """Return whether this onnxruntime reports the assignment of nodes (since 1.24)."""
-    return hasattr(session, "get_provider_graph_assignment_info")
+def assignment_of(session: Any, provider: str) -> Assignment | None:
+    """Return the number of nodes of a provider in a session that was created with `RECORD_ASSIGNMENT`.
 
+    It is None if this onnxruntime does not report it (before 1.24).
 
-def assignment_of(session: Any, provider: str) -> Assignment:
-    """Return the number of nodes of a provider in a session that was created with `RECORD_ASSIGNMENT`."""
+    Raises
+    ------
+    ProviderError
+        The provider runs no node.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
     parts = [(part.ep_name, len(part.get_nodes())) for part in session.get_provider_graph_assignment_info()]
-    return Assignment(sum(count for name, count in parts if name == provider), sum(count for _, count in parts))
+    found = Assignment(sum(count for name, count in parts if name == provider), sum(count for _, count in parts))
+    if found.nodes == 0:
+        raise ProviderError(
+            f"{provider} starts but leaves all nodes of this model to the CPU (it runs {found}); "
+            "use --provider cpu, or another file."
+        )
+    return found
 
 
 def refuse_fallback(session: Any, provider: str, *, why: str = "") -> None:
@@ -70,19 +80,4 @@ def refuse_fallback(session: Any, provider: str, *, why: str = "") -> None:
         raise ProviderError(
             f"{provider} does not start and onnxruntime fell back to {', '.join(started)} ({reason}); "
             "fix this, or use --provider cpu."
-        )
-
-
-def refuse_nothing_to_do(assignment: Assignment | None, provider: str) -> None:
-    """Refuse a provider that started but runs no node of the graph.
-
-    Raises
-    ------
-    ProviderError
-        It runs no node.
-    """
-    if provider != CPU and assignment is not None and assignment.nodes == 0:
-        raise ProviderError(
-            f"{provider} starts but leaves all nodes of this model to the CPU (it runs {assignment}); "
-            "use --provider cpu, or another file."
         )

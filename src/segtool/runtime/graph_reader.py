@@ -6,7 +6,8 @@ types of constants. The file is one that `check_model_file` accepted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_CONSTANT = 7, 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 3, 8
 _TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_INT32, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 5, 8, 9
+
+_Part = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -61,84 +64,73 @@ def read_graph(path: str | Path) -> Graph:
     """
     try:
         message = Message(Path(path).read_bytes())
-        start, stop = _part(message, 0, len(message.data), _MODEL_GRAPH)
-        nodes: list[Node] = []
-        constants: dict[str, Constant] = {}
-        for number, first, last in message.fields(start, stop):
-            if number == _GRAPH_NODE and first >= 0:
-                nodes.append(_node(message, first, last))
-            elif number == _GRAPH_CONSTANT and first >= 0:
-                name, constant = _constant(message, first, last)
-                constants[name] = constant
+        graph = _graph(message)
+        nodes = [_node(message, part) for part in graph[_GRAPH_NODE]]
+        return Graph(nodes, dict(_constant(message, part) for part in graph[_GRAPH_CONSTANT]))
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}); check its name and permissions.") from error
     except ValueError as error:
         raise ModelFileError(f"{path} is not an ONNX file ({error}); expected a file of `segtool export`.") from error
-    return Graph(nodes, constants)
 
 
-def _part(message: Message, start: int, stop: int, wanted: int) -> tuple[int, int]:
-    """Return start and stop of a field."""
-    for number, first, last in message.fields(start, stop):
-        if number == wanted and first >= 0:
-            return first, last
-    raise ValueError("it has no graph")
+def _graph(message: Message) -> defaultdict[int, list[_Part]]:
+    """Return the fields of the graph."""
+    model = _parts(message, (0, len(message.data)))
+    if not model[_MODEL_GRAPH]:
+        raise ValueError("it has no graph")
+    return _parts(message, model[_MODEL_GRAPH][0])
 
 
-def _node(message: Message, start: int, stop: int) -> Node:
-    texts: dict[int, list[str]] = {}
-    attributes: dict[str, tuple[int, ...]] = {}
-    for number, first, last in message.fields(start, stop):
-        if number == _NODE_ATTRIBUTE and first >= 0:
-            name, values = _attribute(message, first, last)
-            attributes[name] = values
-        elif first >= 0:
-            texts.setdefault(number, []).append(_text(message, first, last))
-    name, operator = ("".join(texts.get(number, [])) for number in (_NODE_NAME, _NODE_OPERATOR))
-    inputs, outputs = (tuple(texts.get(number, ())) for number in (_NODE_INPUT, _NODE_OUTPUT))
+def _parts(message: Message, part: _Part) -> defaultdict[int, list[_Part]]:
+    """Return start and stop of each field of a message by its number; for a number, -1 and the number."""
+    if part[0] < 0:
+        raise ValueError("it has a number in place of a message")
+    found: defaultdict[int, list[_Part]] = defaultdict(list)
+    for number, start, stop in message.fields(*part):
+        found[number].append((start, stop))
+    return found
+
+
+def _node(message: Message, part: _Part) -> Node:
+    fields = _parts(message, part)
+    inputs, outputs = (tuple(_text(message, one) for one in fields[number]) for number in (_NODE_INPUT, _NODE_OUTPUT))
+    name, operator = ("".join(_text(message, one) for one in fields[number]) for number in (_NODE_NAME, _NODE_OPERATOR))
+    attributes = dict(_attribute(message, one) for one in fields[_NODE_ATTRIBUTE])
     return Node(name, operator, inputs, outputs, attributes)
 
 
-def _attribute(message: Message, start: int, stop: int) -> tuple[str, tuple[int, ...]]:
+def _attribute(message: Message, part: _Part) -> tuple[str, tuple[int, ...]]:
     """Return the name and the integers of an attribute; no integers for one of another type."""
-    name = ""
+    fields = _parts(message, part)
+    values = _integers(message, fields[_ATTRIBUTE_INT] + fields[_ATTRIBUTE_INTS])
+    return "".join(_text(message, one) for one in fields[_ATTRIBUTE_NAME]), values
+
+
+def _constant(message: Message, part: _Part) -> tuple[str, Constant]:
+    fields = _parts(message, part)
+    contents = fields[_TENSOR_RAW] + fields[_TENSOR_INT32]
+    is_zero = not any(any(message.data[start:stop]) if start >= 0 else stop for start, stop in contents)
+    kind = next((stop for _, stop in fields[_TENSOR_TYPE]), 0)
+    name = "".join(_text(message, one) for one in fields[_TENSOR_NAME])
+    return name, Constant(_integers(message, fields[_TENSOR_SHAPE]), kind, is_zero)
+
+
+def _integers(message: Message, parts: Iterable[_Part]) -> tuple[int, ...]:
+    """Return the integers of some fields, written one a field or packed; none here is negative."""
     values: list[int] = []
-    for number, first, last in message.fields(start, stop):
-        if number == _ATTRIBUTE_NAME and first >= 0:
-            name = _text(message, first, last)
-        elif number in (_ATTRIBUTE_INT, _ATTRIBUTE_INTS):
-            values += _integers(message, first, last)
-    return name, tuple(values)
+    for start, stop in parts:
+        if start < 0:
+            values.append(stop)
+            continue
+        value = shift = 0
+        for byte in message.data[start:stop]:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                values.append(value)
+                value = shift = 0
+    return tuple(values)
 
 
-def _constant(message: Message, start: int, stop: int) -> tuple[str, Constant]:
-    name, kind, is_zero = "", 0, True
-    shape: list[int] = []
-    for number, first, last in message.fields(start, stop):
-        if number == _TENSOR_NAME and first >= 0:
-            name = _text(message, first, last)
-        elif number == _TENSOR_TYPE:
-            kind = last
-        elif number == _TENSOR_SHAPE:
-            shape += _integers(message, first, last)
-        elif number in (_TENSOR_RAW, _TENSOR_INT32):
-            is_zero &= not (any(message.data[first:last]) if first >= 0 else last)
-    return name, Constant(tuple(shape), kind, is_zero)
-
-
-def _integers(message: Message, first: int, last: int) -> Iterator[int]:
-    """Yield the integers of a field, written one a field or packed; none here is negative."""
-    if first < 0:
-        yield last
-        return
-    value = shift = 0
-    for byte in message.data[first:last]:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            yield value
-            value = shift = 0
-
-
-def _text(message: Message, first: int, last: int) -> str:
-    return message.data[first:last].decode(errors="replace")
+def _text(message: Message, part: _Part) -> str:
+    return message.data[slice(*part)].decode(errors="replace")

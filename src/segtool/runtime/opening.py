@@ -12,7 +12,6 @@ from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.session import CPU, open_session
 from segtool.runtime.signature import check_signature
-from segtool.runtime.verify import VerifyResult
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +70,3 @@ def load(
             opened.provider,
         )
     return Segmenter(checked.path, contract, opened)
-
-
-def verify(path: str | Path, **options: Any) -> VerifyResult:
-    """Open a model and run its built-in golden test; arguments and errors as in `load` and `Segmenter.verify`."""
-    return load(path, **options).verify()

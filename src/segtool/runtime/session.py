@@ -10,16 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import ModelFileError, ProviderError
-from segtool.machine.processors import available_cpus
-from segtool.runtime.assignment import (
-    RECORD_ASSIGNMENT,
-    REFUSE_CPU,
-    Assignment,
-    assignment_of,
-    records_assignment,
-    refuse_fallback,
-    refuse_nothing_to_do,
-)
+from segtool.runtime.assignment import RECORD_ASSIGNMENT, REFUSE_CPU, Assignment, assignment_of, refuse_fallback
 from segtool.runtime.engine import INFERENCE_SESSION, ORT_ERRORS, ort
 from segtool.runtime.model_file import ModelFile, check_model_file
 from segtool.runtime.native_log import captured_errors, plain_message, printed_error
@@ -34,7 +25,7 @@ from segtool.runtime.providers import (
 )
 from segtool.runtime.session_options import fallback_print_kept, quieten, session_options_for
 
-__all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "available_cpus", "first_line", "open_session", "provider_name"]
+__all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "first_line", "open_session", "provider_name"]
 
 logger = logging.getLogger(__name__)
 MAX_THREADS = 1024
@@ -105,7 +96,7 @@ def open_session(
     provider
         "auto" for the best one that starts, or a name: "cpu", "cuda", "CUDAExecutionProvider", ...
     threads
-        Threads of one run on the CPU; None for OMP_NUM_THREADS, or without it `available_cpus`.
+        Threads of one run on the CPU; None for `segtool.machine.processors.default_threads`.
     provider_options
         The provider's options, with its own keys; they require a named provider.
 
@@ -129,7 +120,10 @@ def open_session(
 def _open(path: Path, provider: str, *, options: Mapping[str, Any] | None, threads: int | None) -> OpenedSession:
     if provider != "auto":
         name = provider_name(provider, available_providers())
-        return _warned(_start(path, name, options=options, threads=threads))
+        opened = _start(path, name, options=options, threads=threads)
+        if _runs_little(opened):
+            logger.warning("%s runs only %s of this model; the CPU runs the other nodes.", name, opened.assignment)
+        return opened
     if options:
         raise ProviderError(
             f"Provider options ({', '.join(options)}) were given without a provider; name it with --provider."
@@ -144,12 +138,13 @@ def _open_best(path: Path, threads: int | None) -> OpenedSession:
     for name in (name for name in AUTO_ORDER if name in available):
         try:
             opened = _start(path, name, options=None, threads=threads)
-            _refuse_small_share(opened)
         except ProviderError as error:
             refused[name] = str(error)
-        else:
+            continue
+        if not _runs_little(opened):
             reason = f"{name} is the best provider that starts on this machine{_share_text(opened)}."
             return replace(opened, reason=" ".join((reason, *refused.values())), refused=refused)
+        refused[name] = f"{name} starts, but would run only {opened.assignment} of this model."
     why = " ".join(refused.values()) or "this onnxruntime has no provider for an accelerator."
     return replace(_start(path, CPU, options=None, threads=threads), reason=f"{CPU} was chosen: {why}", refused=refused)
 
@@ -161,13 +156,10 @@ def _start(path: Path, provider: str, *, options: Mapping[str, Any] | None, thre
     if provider == CPU:
         return replace(opened, session=cpu_session(path, session_options_for(count)))
     session = _session(path, opened, RECORD_ASSIGNMENT)
-    if records_assignment(session):
-        assignment = assignment_of(session, provider)
-        refuse_nothing_to_do(assignment, provider)
-        opened = replace(opened, assignment=assignment)
-        return replace(opened, session=session, reason=f"{provider} was requested{_share_text(opened)}.")
-    _warn_of_unknown_share(path, opened)
-    return replace(opened, session=session)
+    opened = replace(opened, session=session, assignment=assignment_of(session, provider))
+    if opened.assignment is None:
+        _warn_of_unknown_share(path, opened)
+    return replace(opened, reason=f"{provider} was requested{_share_text(opened)}.")
 
 
 def cpu_session(path: Path, options: Any) -> Any:
@@ -226,18 +218,9 @@ def _warn_of_unknown_share(path: Path, opened: OpenedSession) -> None:
         )
 
 
-def _warned(opened: OpenedSession) -> OpenedSession:
-    """Warn if a named provider runs less than `_LEAST_SHARE` of the nodes."""
-    if opened.assignment is not None and opened.assignment.share < _LEAST_SHARE:
-        logger.warning(
-            "%s runs only %s; the CPU runs the other nodes.", opened.provider, f"{opened.assignment} of this model"
-        )
-    return opened
-
-
-def _refuse_small_share(opened: OpenedSession) -> None:
-    if opened.assignment is not None and opened.assignment.share < _LEAST_SHARE:
-        raise ProviderError(f"{opened.provider} starts, but would run only {opened.assignment} of this model.")
+def _runs_little(opened: OpenedSession) -> bool:
+    """Return whether a provider runs less than `_LEAST_SHARE` of the nodes."""
+    return opened.assignment is not None and opened.assignment.share < _LEAST_SHARE
 
 
 def _share_text(opened: OpenedSession) -> str:

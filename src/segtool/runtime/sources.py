@@ -96,8 +96,8 @@ def as_source(item: str | Path | Source) -> Source:
 
 
 @contextmanager
-def opened_source(source: Source) -> Iterator[SourceFile]:
-    """Open the file of an image, not of a .npy stack; a small file is read once, as a whole.
+def opened_source(source: Source) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+    """Yield the bytes of an image file, not of a .npy stack, and its state; a small file is read once, as a whole.
 
     Raises
     ------
@@ -106,35 +106,16 @@ def opened_source(source: Source) -> Iterator[SourceFile]:
     """
     with opened(source.path) as stream:
         state = os.fstat(stream.fileno())
-        content = BytesIO(stream.read()) if state.st_size <= _READ_AT_ONCE else stream
-        yield SourceFile(content, state, str(source.path))
+        yield BytesIO(stream.read()) if state.st_size <= _READ_AT_ONCE else stream, state
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """The open file of an image.
-
-    Attributes
-    ----------
-    stream
-        Its bytes.
-    state
-        The result of `os.stat`.
-    name
-        Its name in errors.
-    """
-
-    stream: BinaryIO
-    state: os.stat_result
-    name: str
-
-    def facts(self) -> InputFacts:
-        """Return its identity, in bounded memory."""
-        frames = _count_frames(self.stream, self.name)
-        self.stream.seek(0)
-        digest = hashlib.file_digest(cast("BufferedReader", self.stream), "sha256").hexdigest()
-        self.stream.seek(0)
-        return InputFacts(self.state.st_size, self.state.st_mtime_ns, digest, frames)
+def file_facts(stream: BinaryIO, state: os.stat_result, name: str) -> InputFacts:
+    """Return the identity of an image file from `opened_source`, in bounded memory; `name` names it in errors."""
+    frames = _count_frames(stream, name)
+    stream.seek(0)
+    digest = hashlib.file_digest(cast("BufferedReader", stream), "sha256").hexdigest()
+    stream.seek(0)
+    return InputFacts(state.st_size, state.st_mtime_ns, digest, frames)
 
 
 def input_facts(source: Source) -> InputFacts:
@@ -147,8 +128,8 @@ def input_facts(source: Source) -> InputFacts:
     """
     if source.index is not None:
         return _image_facts(source)
-    with opened_source(source) as file:
-        return file.facts()
+    with opened_source(source) as (stream, state):
+        return file_facts(stream, state, source.file)
 
 
 def read_array(source: Source, *, channels: int, max_pixels: int) -> UInt8Array:

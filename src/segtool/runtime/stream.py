@@ -19,7 +19,7 @@ from segtool.images.image_io import decode_pixels
 from segtool.images.pixels import ArrayPixels, Pixels
 from segtool.machine.processors import available_cpus
 from segtool.runtime.postprocess import Run, label, label_and_score
-from segtool.runtime.sources import InputFacts, Source, input_facts, opened_source, read_array
+from segtool.runtime.sources import InputFacts, Source, file_facts, input_facts, opened_source, read_array
 from segtool.runtime.tiling import TileOption
 
 MAX_WORKERS = 1024
@@ -212,10 +212,10 @@ def _read_file(found: Reading, options: StreamOptions, channels: int, large: thr
         if count > _LARGE_PIXELS:
             found.turn.enter_context(large)
 
-    with opened_source(found.source) as file:
-        found.facts = file.facts() if options.facts else None
-        limit = options.max_pixels
-        pixels = decode_pixels(file.stream, channels=channels, name=file.name, max_pixels=limit, before=wait)
+    name, limit = found.source.file, options.max_pixels
+    with opened_source(found.source) as (stream, state):
+        found.facts = file_facts(stream, state, name) if options.facts else None
+        pixels = decode_pixels(stream, channels=channels, name=name, max_pixels=limit, before=wait)
     if found.facts is not None and (largest := pixels.largest_value) is not None:
         found.facts = replace(found.facts, largest_value=largest)
     found.pixels = pixels

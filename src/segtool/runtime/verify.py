@@ -54,17 +54,7 @@ class VerifyResult:
 
     def to_dict(self) -> dict[str, object]:
         """Return the result in plain Python types."""
-        return {
-            "path": str(self.path),
-            "provider": self.provider,
-            "precision": self.precision,
-            "images": self.images,
-            "pixels": self.pixels,
-            "mismatching_pixels": self.mismatching_pixels,
-            "agreement": self.agreement,
-            "required_agreement": self.required_agreement,
-            "passed": self.passed,
-        }
+        return {**vars(self), "path": str(self.path), "agreement": self.agreement, "passed": self.passed}
 
 
 def required_agreement(precision: str) -> float:

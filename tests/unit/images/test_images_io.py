@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtool.errors import DataError, OutputExistsError
+from segtool.errors import DataError
 from segtool.files import sha256_of
 from segtool.images import decoding
 from segtool.images.decoding import MAX_PIXELS, open_checked
@@ -361,15 +361,6 @@ class TestWriteLabels:
         with pytest.raises(DataError, match=r"ids 0\.\.255"):
             write_labels(tmp_path / "mask.png", labels, self.PALETTE)
         assert list(tmp_path.iterdir()) == []
-
-    def test_nothing_is_overwritten_unasked(self, tmp_path: Path) -> None:
-        path = tmp_path / "mask.png"
-        write_labels(path, np.zeros((2, 2), np.uint8), self.PALETTE)
-        with pytest.raises(OutputExistsError):
-            write_labels(path, np.ones((2, 2), np.uint8), self.PALETTE)
-        assert (read_mask(path) == 0).all()
-        write_labels(path, np.ones((2, 2), np.uint8), self.PALETTE, overwrite=True)
-        assert (read_mask(path) == 1).all()
 
     def test_write_image(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png", COLOUR)

@@ -228,7 +228,7 @@ class TestRefusals:
         for name, words in cases.items():
             with pytest.raises(DataError, match=words):
                 predict_paths(segmenter, [str(tmp_path / name)], options=PredictOptions(out=tmp_path / "out"))
-        with pytest.raises(DataError, match=r"No image was found in .*\*\.jpg; expected"):
+        with pytest.raises(DataError, match=r"No image was found: .*\*\.jpg matches no file; expected"):
             predict_paths(segmenter, [str(tmp_path / "*.jpg")], options=PredictOptions(out=tmp_path / "out"))
 
     @pytest.mark.parametrize("count", [1, 5000])

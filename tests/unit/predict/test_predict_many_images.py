@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from tiny_models import write_model
 from segtool.errors import DataError
 from segtool.predict.finding import find_sources
 from segtool.predict.journal import open_journal
-from segtool.predict.manifest import Entry, Manifest, read_entries, read_head, write_manifest
-from segtool.predict.naming import Namer, common_folder
+from segtool.predict.manifest import Entry, Manifest, entry_line, read_manifest, to_line, write_manifest
+from segtool.predict.naming import Namer
 from segtool.predict.predict import PredictOptions, predict_paths
 from segtool.predict.predict_run import PredictRun
 from segtool.predict.resume import take_up
@@ -71,7 +70,7 @@ class TestMemory:
                 run = PredictRun(segmenter, options, journal)
                 with Traced() as traced[count]:
                     sources, _ = find_sources([str(folder)], out=options.out)
-                    jobs = run.plan(sources, Namer(common_folder({source.folder for source in sources})))
+                    jobs = run.plan(sources, Namer(source.folder for source in sources))
                     run.refuse_outputs(jobs, sources)
                 assert len(jobs) == len(sources) == count
         names = MANY - FEW
@@ -94,12 +93,13 @@ class TestMemory:
             options = PredictOptions(out=tmp_path / str(count), resume=True)
             entries = (entry_of(f"{index}.png") for index in range(count))
             with open_journal(options.out) as journal:
-                if has_journal:
-                    journal.begin(header)
-                    for entry in entries:
-                        journal.append(entry)
-                else:
-                    write_manifest(Manifest(options.out / "manifest.json"), header, entries)
+                journal.begin(header)
+                for entry in entries:
+                    journal.append(entry)
+                if not has_journal:
+                    lines = [to_line(value) for value in journal.values() if "input" in value]
+                    write_manifest(Manifest(options.out / "manifest.json"), header, lines)
+                    journal.is_over = True
             with open_journal(options.out) as journal, Traced() as traced[count]:
                 take_up(journal, header, options)
                 journal.begin(header)
@@ -157,7 +157,7 @@ class TestFinding:
         for text in (".", "./"):
             sources, _ = find_sources([text], out=Path("out"))
             assert [source.file for source in sources] == ["a.png", "b.png", str(Path("sub/c.png"))]
-        assert list(Namer(common_folder({source.folder for source in sources})).stems(sources)) == ["a", "b", "sub/c"]
+        assert list(Namer(source.folder for source in sources).stems(sources)) == ["a", "b", "sub/c"]
 
     @pytest.mark.skipif(os.name == "nt", reason="needs links")
     def test_links(self, tmp_path: Path) -> None:
@@ -187,7 +187,8 @@ class TestJournal:
                 journal.append(replace(entry_of(name), bytes=number))
             journal.append(Entry(STRANGE, "failed", error="no"))
         with open_journal(tmp_path) as journal:
-            journal.load()
+            for value in journal.values():
+                journal.adopt(value, str(Path.cwd()))
             found = [journal.get(name) for name in "abcd"]
             assert [entry and entry.bytes for entry in found] == [3, 4, 2, None]
             assert journal.get(STRANGE) is not None
@@ -202,30 +203,20 @@ class TestManifestFile:
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
         manifest = Manifest(tmp_path / "manifest.json", done=2)
-        write_manifest(manifest, {"tile": "auto"}, [entry_of("a.png"), Entry(STRANGE, "failed", error="no")])
+        entries = [entry_of("a.png"), Entry(STRANGE, "failed", error="no")]
+        write_manifest(manifest, {"tile": "auto"}, [entry_line(entry) for entry in entries])
         return manifest.path
 
-    def test_it_is_read_entry_by_entry_as_it_is_read_whole(self, path: Path) -> None:
+    def test_it_is_json_and_has_its_entries(self, path: Path) -> None:
         whole = json.loads(path.read_bytes())
-        assert [entry.to_dict() for entry in read_entries(path)] == whole.pop("entries")
-        assert read_head(path) == whole
-
-    @pytest.mark.parametrize("indent", [None, 1, 2])
-    def test_it_may_be_laid_out_anew(self, path: Path, indent: int | None) -> None:
-        before = list(read_entries(path))
-        path.write_text(json.dumps(json.loads(path.read_bytes()), indent=indent) + "\n")
-        assert list(read_entries(path)) == before
-        assert read_head(path)["tile"] == "auto"
+        assert whole["tile"] == "auto"
+        assert [entry.to_dict() for entry in Manifest(path).entries] == whole["entries"]
 
     def test_without_entries(self, path: Path) -> None:
         write_manifest(Manifest(path), {}, [])
-        assert list(read_entries(path)) == []
+        assert Manifest(path).entries == []
 
     def test_a_damaged_one_is_one_sentence(self, path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-20])
-
-        def read() -> Iterator[object]:
-            yield from read_entries(path)
-
         with pytest.raises(DataError, match="--overwrite"):
-            list(read())
+            read_manifest(path)

@@ -224,7 +224,7 @@ def test_a_line_that_was_cut_off_is_run_again(segmenter: Segmenter, images: Path
     interrupted(segmenter, after=3)
     lose_manifest()
     path = Path("out", JOURNAL_NAME)
-    for cut in (1, 30):
+    for cut in (2, 30):
         path.write_bytes(path.read_bytes()[:-cut])
         lines = [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         noted = {line["input"] for line in lines if "input" in line}
@@ -237,15 +237,30 @@ def test_a_line_that_was_cut_off_is_run_again(segmenter: Segmenter, images: Path
         assert {entry.status for entry in found} == {"skipped", "done"}
 
 
-def test_a_journal_that_was_cut_off_while_it_took_up_a_manifest(segmenter: Segmenter, images: Path) -> None:
-    """The kill came while a second run copied the first one's manifest: that manifest still counts."""
+def test_a_killed_run_that_resumed_a_complete_one_keeps_the_entries_of_both(segmenter: Segmenter, images: Path) -> None:
     predict(segmenter)
+    complete = Path("out/manifest.json").read_bytes()
     write_image("images/6.png", 6)
+    write_image("images/7.png", 7)
     interrupted(segmenter, after=7, resume=True)
-    lines = Path("out", JOURNAL_NAME).read_bytes().splitlines(keepends=True)
-    predict(segmenter, resume=True)
-    Path("out", JOURNAL_NAME).write_bytes(b"".join(lines[:4]))
-    assert statuses(predict(segmenter, resume=True)) == ["skipped"] * 7
+    Path("out/manifest.json").write_bytes(complete)  # what kill -9 would have left
+    assert statuses(predict(segmenter, resume=True)) == ["skipped"] * 7 + ["done"]
+
+
+def test_a_killed_run_that_started_again_does_not_return_to_the_run_before_it(
+    segmenter: Segmenter, images: Path
+) -> None:
+    predict(segmenter)
+    interrupted(segmenter, after=3, overwrite=True)
+    lose_manifest()
+    assert statuses(predict(segmenter, resume=True, overwrite=True)) == ["skipped"] * 3 + ["done"] * 3
+
+
+def test_a_run_that_starts_again_removes_the_manifest_of_the_run_before_it(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter)
+    with open_journal(Path("out")) as journal:
+        journal.begin({})
+        assert not Path("out/manifest.json").exists()
 
 
 def test_a_damaged_manifest_is_one_sentence(segmenter: Segmenter, images: Path) -> None:
@@ -284,46 +299,36 @@ def test_a_refused_run_leaves_nothing(segmenter: Segmenter, images: Path) -> Non
 
 
 class TestJournal:
+    def adopted(self, folder: Path, names: str) -> list[Entry | None]:
+        with open_journal(folder) as journal:
+            for value in journal.values():
+                journal.adopt(value, str(Path.cwd()))
+            return [journal.get(name) for name in names.split()]
+
     def test_the_last_line_of_an_input_counts(self, tmp_path: Path) -> None:
-        with open_journal(tmp_path / "out") as journal:
+        with open_journal(tmp_path) as journal:
             journal.begin({"tile": "auto"})
             for status in ("writing", "done"):
                 journal.append(Entry("a.png", status, {"labels": "a.png"}))
             journal.append(Entry("b.png", "failed", error="no"))
-        with open_journal(tmp_path / "out") as journal:
-            assert journal.load()["tile"] == "auto"
-            assert journal.get("./x/../a.png").status == "done"
-            assert journal.get("b.png").error == "no"
-            assert journal.get("c.png") is None
-            assert [entry.input for entry in journal.others(["a.png"])] == ["b.png"]
+        first, second, third = self.adopted(tmp_path, "./x/../a.png b.png c.png")
+        assert first is not None and first.status == "done"
+        assert second is not None and second.error == "no"
+        assert third is None
 
     def test_a_damaged_line_costs_that_line_alone(self, tmp_path: Path) -> None:
         with open_journal(tmp_path) as journal:
             journal.begin({})
             for name in ("a.png", "b.png", "c.png"):
                 journal.append(Entry(name, "done"))
-        data = journal.path.read_bytes().splitlines(keepends=True)
-        journal.path.write_bytes(b"".join([*data[:2], b"\0" * 20 + b"\n", data[3]]))
-        with open_journal(tmp_path) as journal:
-            journal.load()
-            assert [journal.get(name) is not None for name in ("a.png", "b.png", "c.png")] == [True, False, True]
+        lines = [
+            b"\0" * 20 + b"\n" if b"b.png" in line else line for line in journal.path.read_bytes().splitlines(True)
+        ]
+        journal.path.write_bytes(b"".join(lines))
+        assert [entry is not None for entry in self.adopted(tmp_path, "a.png b.png c.png")] == [True, False, True]
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
     def test_a_full_disk_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / JOURNAL_NAME).symlink_to("/dev/full")
         with pytest.raises(OutputWriteError, match="Could not write"), open_journal(tmp_path) as journal:
             journal.begin({})
-
-    def test_no_entry_is_kept_in_memory(self, tmp_path: Path) -> None:
-        import tracemalloc
-
-        outputs = {"labels": "x" * 200}
-        with open_journal(tmp_path) as journal:
-            journal.begin({})
-            tracemalloc.start()
-            for index in range(2000):
-                journal.append(Entry(f"{index}.png", "done", outputs, sha256="0" * 64, error="y" * 1000))
-            kept = tracemalloc.get_traced_memory()[0]
-            tracemalloc.stop()
-        assert kept < 2000 * 400
-        assert journal.path.stat().st_size > 2000 * 1200

@@ -25,15 +25,15 @@ import segtool
 from segtool.contract import GoldenPair
 from segtool.doctor.provider_probe import probe_providers
 from segtool.errors import ProviderError
-from segtool.runtime.assignment import records_assignment
 from segtool.runtime.session import CPU, open_session
 
 NAME = "OpenVINOExecutionProvider"
+REPORTS_NODES = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
 
 pytestmark = [
     pytest.mark.openvino,
     pytest.mark.skipif(
-        not (NAME in ort.get_available_providers() and records_assignment(ort.InferenceSession)),
+        not (NAME in ort.get_available_providers() and REPORTS_NODES),
         reason="onnxruntime-openvino of 1.24 or later is not installed",
     ),
 ]

@@ -17,7 +17,7 @@ import segtool
 from segtool.contract import METADATA_KEY, GoldenPair
 from segtool.errors import ContractError, DataError, ModelFileError, ProviderError
 from segtool.images.pixels import ArrayPixels
-from segtool.runtime.opening import load, verify
+from segtool.runtime.opening import load
 from segtool.runtime.postprocess import label, label_and_score
 from segtool.runtime.segmenter import Segmenter
 
@@ -296,7 +296,7 @@ class TestVerify:
     def test_a_good_file(self, tmp_path: Path) -> None:
         images = pixels(2, 64, 84, 1)
         golden = GoldenPair(images=images, labels=expected_labels(images))
-        result = verify(write_model(tmp_path / "model.onnx", golden=golden))
+        result = load(write_model(tmp_path / "model.onnx", golden=golden)).verify()
         assert result.passed
         assert (result.images, result.pixels, result.mismatching_pixels) == (2, 2 * 64 * 84, 0)
         assert result.agreement == 1
@@ -305,7 +305,7 @@ class TestVerify:
         images = pixels(2, 64, 84, 1)
         labels = expected_labels(images)
         labels[0, :2, :3] = (labels[0, :2, :3] + 1) % 11
-        result = verify(write_model(tmp_path / "model.onnx", golden=GoldenPair(images=images, labels=labels)))
+        result = load(write_model(tmp_path / "model.onnx", golden=GoldenPair(images=images, labels=labels))).verify()
         assert not result.passed
         assert result.mismatching_pixels == 6
         assert result.agreement == pytest.approx(1 - 6 / (2 * 64 * 84))
@@ -313,12 +313,12 @@ class TestVerify:
 
     def test_a_file_without_a_golden_pair(self, model: Path) -> None:
         with pytest.raises(ContractError, match="no golden pair"):
-            verify(model)
+            load(model).verify()
 
     def test_a_golden_pair_of_another_size(self, tmp_path: Path) -> None:
         golden = GoldenPair(images=pixels(2, 64, 84, 1), labels=np.zeros((2, 64, 80), np.uint8))
         with pytest.raises(ContractError, match="golden pair"):
-            verify(write_model(tmp_path / "model.onnx", golden=golden))
+            load(write_model(tmp_path / "model.onnx", golden=golden)).verify()
 
 
 def rewrite_metadata(path: Path, metadata: dict[str, str]) -> None:

@@ -51,7 +51,7 @@ class ClusterOptions:
     def actors_on(self, resources: Mapping[str, float]) -> int:
         """Return the number of actors that a node with these resources can run."""
         by_cpu = int(resources.get("CPU", 0) // self.threads)
-        return min(by_cpu, int(resources.get("GPU", 0) // self.gpus)) if self.gpus else by_cpu
+        return min(by_cpu, int(resources.get("GPU", 0))) if self.gpus else by_cpu
 
 
 def import_extra(name: str) -> ModuleType:
@@ -73,7 +73,7 @@ def import_ray() -> ModuleType:
 
 @contextmanager
 def connected(options: ClusterOptions) -> Iterator[Any]:
-    """Connect to the cluster and yield the module `ray`; an existing connection is used and stays open.
+    """Connect to the cluster and yield the module `ray`.
 
     Raises
     ------
@@ -83,31 +83,29 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
         There is no cluster at the address, or it fails within the block.
     """
     ray = import_ray()
-    is_ours = not ray.is_initialized()
     try:
-        if is_ours:
-            _connect(ray, options)
+        _connect(ray, options)
         yield ray
     except ray.exceptions.RayError as error:
         raise ProviderError(
             f"The Ray cluster failed ({_last_line(error)}); see `ray status` and the logs on its head node."
         ) from error
     finally:
-        if is_ours:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def count_workers(ray: Any, options: ClusterOptions) -> int:
     """Return the number of actors of the run; raise ProviderError if no node has the resources of one actor."""
-    room = sum(options.actors_on(node["Resources"]) for node in ray.nodes() if node["Alive"])
-    if room == 0 and (options.workers is None or options.gpus):
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(map(options.actors_on, nodes))
+    if room == 0 and (options.workers is None or options.gpus):  # with --workers, nodes may start on demand
         needed = f"{options.threads} processors" + (" and a GPU" if options.gpus else "")
         raise ProviderError(
             f"No node of the Ray cluster has {needed} for an actor; use fewer --threads, --provider cpu, or add a node."
         )
     if options.workers is not None and options.workers > room:
         logger.warning("The Ray cluster can start only %d of %d workers now.", room, options.workers)
-    if not options.gpus and ray.cluster_resources().get("GPU") and options.provider == "auto":
+    if options.provider == "auto" and any(node.get("GPU") for node in nodes):
         logger.warning("The Ray cluster has unused GPUs; --provider cuda uses them.")
     return options.workers or room
 

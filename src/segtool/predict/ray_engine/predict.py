@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from segtool import __version__
-from segtool.files import TEMPORARY, temporary_folder
 from segtool.predict.jobs import Job
 from segtool.predict.journal import open_journal
-from segtool.predict.manifest import MANIFEST_NAME
+from segtool.predict.manifest import MANIFEST_NAME, Manifest
 from segtool.predict.missing import missing_entry
 from segtool.predict.outputs import output_names
 from segtool.predict.predict import check_options
@@ -23,7 +22,7 @@ from segtool.predict.predict_options import PredictOptions
 from segtool.predict.predict_run import PredictRun, Progress
 from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers
 from segtool.predict.ray_engine.inputs import Input, find_inputs
-from segtool.predict.ray_engine.outputs import OutputFolder, open_output
+from segtool.predict.ray_engine.outputs import open_output
 from segtool.predict.ray_engine.worker import BatchResult, SegmenterActor
 from segtool.predict.resume import run_header
 from segtool.runtime.opening import load
@@ -42,7 +41,7 @@ def predict_on_cluster(
     options: PredictOptions,
     cluster: ClusterOptions,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Predict files, folders, patterns and URLs on a Ray cluster, and write the requested outputs.
 
     The files are bit-identical to those of `segtool.predict.predict.predict_paths`. Ray repeats the batches of a lost
@@ -60,11 +59,6 @@ def predict_on_cluster(
     progress
         Called with (finished inputs, all inputs) after each input.
 
-    Returns
-    -------
-    dict
-        The content of the manifest.
-
     Raises
     ------
     MissingExtraError
@@ -75,37 +69,42 @@ def predict_on_cluster(
         As in `predict_paths`.
     """
     folder = open_output(out)
-    found, missing = find_inputs(inputs, out=folder.place.name)
+    found, missing = find_inputs(inputs, out=folder.place)
     segmenter = load(model, provider="cpu", threads=cluster.threads)
-    with _folder_of_records(folder) as here:
+    with folder.records() as here:
         options = replace(options, out=here, resume=False)
         check_options(segmenter, options)
         header = {**run_header(segmenter, options), "engine": "ray", "provider": "", "nodes": {}}
-        with open_journal(here) as journal:
+        with (
+            open_journal(here) as journal,
+            PredictRun(segmenter, options, journal, progress=progress) as run,
+        ):
+            jobs = {one.name: run.add(_job(one)) for one in found}
+            run.refuse_outputs(jobs.values(), [job.source for job in jobs.values()])
             names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
-            places = [one.place for one in found]
-            folder.refuse_outputs([*names, MANIFEST_NAME], places, overwrite=options.overwrite)
+            folder.refuse_remote([*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
             with connected(cluster) as ray, folder.with_scratch() as shared:
                 workers = count_workers(ray, cluster)
-                header |= {"ray_version": ray.__version__, "workers": workers}
-                actor = {"out": shared, "options": options, "cluster": cluster, "version": __version__}
-                actor["model"] = ray.put(model.read_bytes())
-                with PredictRun(segmenter, options, journal, progress=progress) as run:
-                    jobs = _begin(run, header, found, missing)
-                    with closing(_batches(ray, found, actor=actor, cluster=cluster, workers=workers)) as batches:
-                        _collect(run, jobs, chain.from_iterable(batch["outcome"] for batch in batches))
-        return run.manifest.to_dict()
+                run.begin({**header, "ray_version": ray.__version__, "workers": workers})
+                actor = {
+                    "model": ray.put(model.read_bytes()),
+                    "out": shared,
+                    "options": options,
+                    "cluster": cluster,
+                    "version": __version__,
+                }
+                for job in jobs.values():  # from here on, their outputs may exist
+                    run.expect(job)
+                for text in missing:
+                    run.fail(missing_entry(text))
+                with closing(_batches(ray, found, actor=actor, cluster=cluster, workers=workers)) as batches:
+                    _collect(run, jobs, chain.from_iterable(batch["outcome"] for batch in batches))
+        run.manifest.content = run.manifest.to_dict()
+    return run.manifest
 
 
-def _begin(run: PredictRun, header: Mapping[str, Any], found: Iterable[Input], missing: Iterable[str]) -> list[Job]:
-    """Begin the run and record its inputs; from here on their outputs may exist."""
-    jobs = [run.add(Job(one.name, Source(one.name, ""), one.stem)) for one in found]
-    run.begin(header, jobs)
-    for job in jobs:
-        run.expect(job)
-    for text in missing:
-        run.fail(missing_entry(text))
-    return jobs
+def _job(one: Input) -> Job:
+    return Job(one.name, one.place if isinstance(one.place, Source) else Source(one.name, ""), one.stem)
 
 
 def _batches(
@@ -113,8 +112,8 @@ def _batches(
 ) -> Any:
     """Return an iterator over batches of outcomes from a pool of actors; closing it ends them at once."""
     size = max(1, min(_BATCH, len(inputs) // (workers * _BATCHES_PER_WORKER)))
-    rows = [{"number": number, "input": one} for number, one in enumerate(inputs)]
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    rows = [{"input": one} for one in inputs]
     results = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
         SegmenterActor,
         fn_constructor_kwargs=actor,
@@ -129,31 +128,15 @@ def _batches(
     return iter(results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0))
 
 
-def _collect(run: PredictRun, jobs: Sequence[Job], outcomes: Iterable[BatchResult]) -> None:
+def _collect(run: PredictRun, jobs: Mapping[str, Job], outcomes: Iterable[BatchResult]) -> None:
     """Record the results of batches and the nodes that ran them; raise the error that stopped the run."""
     nodes: Counter[str] = Counter()
-    reports: dict[str, Mapping[str, Any]] = {}
+    providers: set[str] = set()
     for outcome in outcomes:
-        for number, entry in outcome.entries.items():
-            run.record(jobs[number], entry)
+        for entry in outcome.entries:
+            run.record(jobs[entry.input], entry)
         nodes[outcome.node] += len(outcome.entries)
-        if outcome.provider:
-            reports.setdefault(outcome.provider["provider"], outcome.provider)
-        report = next(iter(reports.values()), {})
-        run.header |= {**report, "provider": ", ".join(sorted(reports)), "nodes": dict(+nodes)}
+        providers.update(entry.provider for entry in outcome.entries if entry.provider)
+        run.header |= {**outcome.provider, "provider": ", ".join(sorted(providers)), "nodes": dict(+nodes)}
         if outcome.error is not None:
             raise outcome.error
-
-
-@contextmanager
-def _folder_of_records(folder: OutputFolder) -> Iterator[Path]:
-    """Yield the folder of the journal and the manifest; for a remote place it is temporary, and the manifest copied."""
-    if folder.place.is_local:
-        yield Path(folder.place.path)
-        return
-    with temporary_folder(TEMPORARY) as here:
-        try:
-            yield here
-        finally:  # also after an error or a stop
-            if (here / MANIFEST_NAME).exists():
-                folder.place.below(MANIFEST_NAME).put(here / MANIFEST_NAME)

@@ -1,4 +1,4 @@
-"""Files on file systems of fsspec: local paths, s3://, gs://, hdfs://, sftp://, https://, zip://...::..."""
+"""Files on remote file systems of fsspec: s3://, gs://, hdfs://, sftp://, https://, zip://...::..."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import DataError, MissingExtraError, OutputWriteError, SegtoolError
-from segtool.predict.finding import is_url
 from segtool.predict.ray_engine.cluster import import_extra
 
 _USER = re.compile(r"(?<=://)[^/@]*@")
@@ -39,13 +38,14 @@ class Location:
     """The fsspec.AbstractFileSystem."""
     path: str
     """The path in it, without a slash at its end."""
-    is_path: bool = False
-    """Whether it was given as a path, not as a URL."""
 
     @property
     def name(self) -> str:
-        """The path, or the URL without a password."""
-        return self.path if self.is_path else without_password(str(self.fs.unstrip_protocol(self.path)))
+        """The URL without a password."""
+        return without_password(str(self.fs.unstrip_protocol(self.path)))
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def protocol(self) -> str:
@@ -54,18 +54,13 @@ class Location:
         return protocol if isinstance(protocol, str) else str(protocol[0])
 
     @property
-    def is_local(self) -> bool:
-        """Whether it is a file or a folder of this machine, given as a path or as file://."""
-        return self.protocol == "file"
-
-    @property
     def key(self) -> str:
         """The path without the query of a web address; outputs are named by it."""
         return self.path.partition("?")[0] if self.protocol.startswith("http") else self.path
 
     def below(self, name: str) -> Location:
         """Return the place of a relative name in this folder."""
-        return Location(self.fs, f"{self.path}/{name}", self.is_path)
+        return Location(self.fs, f"{self.path}/{name}")
 
     def is_file(self) -> bool:
         """Return whether there is a file."""
@@ -74,11 +69,10 @@ class Location:
 
     def files_below(self) -> list[Location]:
         """Return all files in this folder and its sub-folders, sorted; none if the folder is missing."""
-        with _errors(DataError, _READ, self.name):
+        with _errors(DataError, _READ, self.name), suppress(FileNotFoundError):
             self.fs.invalidate_cache()
-            with suppress(FileNotFoundError):
-                return [Location(self.fs, path, self.is_path) for path in sorted(self.fs.find(self.path))]
-            return []
+            return [Location(self.fs, path) for path in sorted(self.fs.find(self.path))]
+        return []
 
     def matching(self) -> list[Location]:
         """Return all files that this path matches as a pattern, sorted."""
@@ -93,21 +87,16 @@ class Location:
             self.fs.get_file(self.path, str(target))
 
     def put(self, source: Path) -> None:
-        """Move a local file here; an existing file is replaced.
+        """Copy a local file here; an existing file is replaced.
 
-        A local place must be on the file system of `source`: a rename makes the file appear complete. An object store
-        shows an upload only when it is complete; other remote file systems can show a part of it.
+        An object store shows an upload only when it is complete; other file systems can show a part of it.
         """
         with _errors(OutputWriteError, _WRITE, self.name):
-            if self.is_local:
-                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-                source.replace(self.path)
-            else:
-                self.fs.put_file(str(source), self.path)
+            self.fs.put_file(str(source), self.path)
 
 
-def open_location(text: str) -> Location:
-    """Return the place of a path or a URL, with the settings from fsspec's configuration and the environment.
+def open_location(url: str) -> Location:
+    """Return the place of a URL, with the settings from fsspec's configuration and the environment.
 
     Raises
     ------
@@ -116,12 +105,10 @@ def open_location(text: str) -> Location:
     MissingExtraError
         A package that the protocol needs is not installed.
     """
-    if not is_url(text):
-        return Location(import_extra("fsspec").filesystem("file"), str(Path(text).absolute()), is_path=True)
-    core, name = import_extra("fsspec.core"), without_password(text)
+    core, name = import_extra("fsspec.core"), without_password(url)
     try:
         with _errors(DataError, _OPEN, name):
-            fs, path = core.url_to_fs(text)
+            fs, path = core.url_to_fs(url)
     except ImportError as error:
         raise MissingExtraError(f"{name} cannot be opened: {_reason(error)}, on every node of the cluster.") from error
     return Location(fs, path.rstrip("/"))

@@ -14,11 +14,12 @@ from segtool import __version__
 from segtool.errors import DataError, ModelFileError, SegtoolError
 from segtool.files import TEMPORARY, temporary_folder
 from segtool.predict.manifest import Entry
-from segtool.predict.outputs import entry_of, output_names, write_outputs
+from segtool.predict.outputs import entry_of, output_names
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.ray_engine.cluster import ClusterOptions, import_ray
 from segtool.predict.ray_engine.inputs import Input
 from segtool.predict.ray_engine.outputs import OutputFolder
+from segtool.predict.ray_engine.storage import Location
 from segtool.runtime.opening import load
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
@@ -33,8 +34,8 @@ class BatchResult:
     """The result of a batch of inputs."""
 
     node: str
-    entries: dict[int, Entry] = field(default_factory=dict)
-    """Entries of the manifest by the number of the input, up to the input that stopped the run."""
+    entries: list[Entry] = field(default_factory=list)
+    """Entries of the manifest, up to the input that stopped the run."""
     provider: Mapping[str, Any] = field(default_factory=dict)
     """The segmenter's report of its provider; empty if it did not start."""
     error: SegtoolError | None = None
@@ -56,7 +57,8 @@ class SegmenterActor:
         self._running = threading.Lock()
         self._segmenter: Segmenter | SegtoolError
         try:
-            _check_node(out, version)
+            _check_version(version)
+            out.require_shared()
             self._segmenter = _open(ray.get(model), cluster)
         except SegtoolError as error:
             self._segmenter = error
@@ -64,52 +66,47 @@ class SegmenterActor:
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[BatchResult]]:
         """Predict inputs and write their outputs.
 
-        `batch` has the columns `number` and `input` (`Input` objects), each (N,); the result has the column `outcome`
-        with one `BatchResult`.
+        `batch` has the column `input` (`Input` objects, (N,)); the result has the column `outcome` with one
+        `BatchResult`.
         """
         segmenter = self._segmenter
         if isinstance(segmenter, SegtoolError):
             return {"outcome": [BatchResult(self._node, error=segmenter)]}
         outcome = BatchResult(self._node, provider=segmenter.provider_report)
         inputs = list(batch["input"])
-        is_local = all(place.is_local for place in (self._out.place, *(one.place for one in inputs)))
-        predict = partial(self._predict, segmenter)
-        entries = ordered_map(predict, inputs, workers=1 if is_local else _TRANSFERS, ahead=1)
+        is_remote = any(isinstance(place, Location) for place in (self._out.place, *(one.place for one in inputs)))
+        workers = _TRANSFERS if is_remote else 1
         try:
-            outcome.entries.update(zip(map(int, batch["number"]), entries, strict=True))
+            for entry in ordered_map(partial(self._predict, segmenter), inputs, workers=workers, ahead=1):
+                outcome.entries.append(entry)
         except SegtoolError as error:
             outcome.error = error
         return {"outcome": [outcome]}
 
     def _predict(self, segmenter: Segmenter, one: Input) -> Entry:
         try:
-            with _local_file(one) as path, self._running:
-                source = Source(str(path), str(path.parent), one.index)
+            with _local_file(one.place) as source, self._running:
                 result = segmenter.work_on(0, source, options=self._options.of_each_image())
         except DataError as error:
             return Entry(one.name, status="failed", error=str(error))
         entry = entry_of(one.name, result, segmenter.contract, provider=segmenter.provider)
-        if not one.place.is_local:
+        if isinstance(one.place, Location):
             entry.mtime_ns = None  # of the copy
         if result.labels is None:
-            of_file = one.name if one.index is None else one.name.removesuffix(f"[{one.index}]")
-            entry.status, entry.error = "failed", str(entry.error).replace(str(result.path), of_file)
+            entry.status, entry.error = "failed", str(entry.error).replace(source.name, one.name)
             return entry
-        entry.outputs = names = output_names(one.stem, self._options.kinds)
-        entry.output_sha256 = self._out.write(
-            names.values(), lambda folder: write_outputs(result, names, folder, segmenter.contract)
-        )
+        entry.outputs = output_names(one.stem, self._options.kinds)
+        entry.output_sha256 = self._out.write(result, entry.outputs, segmenter.contract)
         entry.status = "done"
         return entry
 
 
-def _check_node(out: OutputFolder, version: str) -> None:
-    """Refuse a node with another version of segtool, or whose output folder is another one."""
+def _check_version(version: str) -> None:
+    """Refuse a node with another version of segtool."""
     if version != __version__:
         raise ModelFileError(
             f"A node has segtool {__version__}, expected {version}; install the same version on all nodes."
         )
-    out.require_shared()
 
 
 def _open(model: bytes, cluster: ClusterOptions) -> Segmenter:
@@ -120,12 +117,12 @@ def _open(model: bytes, cluster: ClusterOptions) -> Segmenter:
 
 
 @contextmanager
-def _local_file(one: Input) -> Iterator[Path]:
+def _local_file(place: Source | Location) -> Iterator[Source]:
     """Yield a local file with the bytes of an input."""
-    if one.place.is_local:
-        yield Path(one.place.path)
+    if isinstance(place, Source):
+        yield place
         return
     with temporary_folder(TEMPORARY) as folder:
-        path = folder / f"image{Path(one.place.key).suffix}"
-        one.place.fetch(path)
-        yield path
+        path = folder / f"image{Path(place.key).suffix}"
+        place.fetch(path)
+        yield Source(str(path), str(folder))
