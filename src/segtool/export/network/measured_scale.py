@@ -13,7 +13,7 @@ from segtool.export.data import ExportData, spread
 from segtool.export.network.interface import ImageInput
 from segtool.export.network.scaling import HELP, InputScale, scales_for
 from segtool.metrics import Scores, most_frequent
-from segtool.text import percent
+from segtool.text import count_of, percent
 
 logger = logging.getLogger(__name__)
 IMAGES = 32
@@ -52,13 +52,13 @@ def measured_scale(
     if unclear := _unclear(*(scores[scale] for scale in ranked[:2])):
         raise ExportError(
             "The network takes float32 pixels, and how they are scaled cannot be told from its mean IoU on "
-            f"{len(pool)} images ({table}): {unclear}. Give the scaling of its training with --input-scale, one of "
+            f"{count_of(len(pool))} ({table}): {unclear}. Give the scaling of its training with --input-scale, one of "
             f"{', '.join(item.name for item in ranked)}, or {HELP}."
         )
     logger.warning(
-        "Input scaling %s, found by the mean IoU on %d images: %s; --input-scale sets another.",
+        "Input scaling %s, found by the mean IoU on %s: %s; --input-scale sets another.",
         ranked[0].name,
-        len(pool),
+        count_of(len(pool)),
         table,
     )
     return ranked[0]
