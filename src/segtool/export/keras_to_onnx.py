@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -183,25 +184,28 @@ def _named(converted: onnx.ModelProto) -> onnx.ModelProto:
 def _number_in_order(graph: onnx.GraphProto) -> None:
     """Renumber the names that tf2onnx made up (``Conv__28:0``) in the order of the graph, and put constants in it.
 
-    tf2onnx counts in the order of a set of texts, which differs from run to run, and so would the bytes of the file.
+    tf2onnx counts in the order of a set of texts, and a constant that several nodes read has the name of any of them.
+    Both differ from run to run, and so would the bytes of the file.
     """
-    numbers: dict[str, str] = {}
+    readers = Counter(name for node in graph.node for name in {*node.input})
+    constants = {item.name: item for item in graph.initializer}
+    names: dict[str, str] = {}
 
-    def renumbered(name: str) -> str:
+    def numbered(name: str) -> str:
+        if name in constants:
+            unclear = readers[name] > 1 or _NUMBERED.search(name)
+            return names.setdefault(name, f"constant_{len(names) + 1}" if unclear else name)
         found = _NUMBERED.search(name)
-        if found and found[1] not in numbers:
-            numbers[found[1]] = f"{found[2]}__{len(numbers) + 1}"
-        return numbers[found[1]] + name[found.end(1) :] if found else name
+        if not found:
+            return name
+        return names.setdefault(found[1], f"{found[2]}__{len(names) + 1}") + name[found.end(1) :]
 
-    order: dict[str, int] = {}
     for node in graph.node:
-        node.input[:] = [renumbered(name) for name in node.input]
-        node.output[:] = [renumbered(name) for name in node.output]
-        node.name = renumbered(node.name)
-        for name in node.input:
-            order.setdefault(name, len(order))
-    for item in graph.initializer:
-        item.name = renumbered(item.name)
-    constants = sorted(graph.initializer, key=lambda item: order.get(item.name, len(order)))
+        node.input[:] = [numbered(name) for name in node.input]
+        node.output[:] = [numbered(name) for name in node.output]
+        node.name = numbered(node.name)
+    ordered = [constants[name] for name in names if name in constants]
+    for item in ordered:
+        item.name = names[item.name]
     del graph.initializer[:]
-    graph.initializer.extend(constants)
+    graph.initializer.extend(ordered)

@@ -1,5 +1,9 @@
 """Keras to ONNX and its heads: exact, symbolic in the batch alone, and refusing what it cannot do."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -203,3 +207,19 @@ def test_many_classes_give_uint16_labels():
     labels = with_head(keras_to_onnx(Model(image, scores)), "labels")
     found = run(labels, np.full((1, 4, 4, 1), 255, np.uint8))
     assert found.dtype == np.uint16
+
+
+def test_constants_that_several_layers_share_have_the_same_names_in_each_run():
+    """The three ReLU6 have the same limits; the order of sets of texts differs between processes."""
+    code = (
+        "import sys, keras; from keras import layers; from segtool.export.keras_to_onnx import keras_to_onnx\n"
+        "keras.utils.set_random_seed(0); x = image = keras.Input((8, 8, 3), name='image')\n"
+        "for k in range(3): x = layers.ReLU(6.0, name=f'r{k}')(layers.Conv2D(4, 3, name=f'c{k}')(x))\n"
+        "model = keras.Model(image, layers.Softmax(name='p')(layers.Conv2D(3, 1, name='s')(x)))\n"
+        "print(*(item.name for item in keras_to_onnx(model).graph.initializer))"
+    )
+    runs = []
+    for seed in ("0", "1"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        runs.append(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True))
+    assert runs[0].stdout == runs[1].stdout
