@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from segtool import load
 from segtool.array_types import Float64Array, UInt8Array
 from segtool.contract import default_palette
 from segtool.images.overlay import overlay
+from segtool.models.shipped import SHIPPED
 
 # Linear RGB as people without one kind of cone see it: Machado, Oliveira and Fernandes (2009), severity 1.
 SIGHTS = {
@@ -146,3 +148,8 @@ def test_the_colour_of_an_id_depends_on_nothing_else(background: int | None) -> 
         assert [color for at, color in enumerate(colors) if at != background] == [
             color for at, color in enumerate(most[:count]) if at != background
         ]
+
+
+def test_the_model_in_the_package_has_these_colours() -> None:
+    contract = load(SHIPPED, provider="cpu").contract
+    assert contract.palette == default_palette(contract.num_classes, background_id=contract.background_id)
