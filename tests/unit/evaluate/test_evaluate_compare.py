@@ -206,10 +206,6 @@ class TestCommand:
         assert run(*call).exit_code == 1
         assert Path("good.onnx").read_bytes() == before
 
-    def test_a_confusion_matrix_of_two_is_wrong_usage(self) -> None:
-        result = run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", "--confusion", "c.png")
-        assert (result.exit_code, "--confusion" in result.stderr) == (2, True)
-
     def test_other_classes_exit_1_with_one_sentence(self) -> None:
         write_model(Path("other.onnx"), contract(class_names=("one", "three", "background")))
         result = run("evaluate", "good.onnx", "other.onnx", "--data", "data.npz")
