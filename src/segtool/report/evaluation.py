@@ -18,7 +18,6 @@ from segtool.evaluate.comparison import Comparisons
 from segtool.evaluate.evaluate import EvaluateOptions, Progress, evaluate, refuse_outputs
 from segtool.evaluate.evaluation import Evaluation
 from segtool.files import named_twice
-from segtool.images.image_io import resize_labels
 from segtool.models.predictor import Predictor
 from segtool.report.pictures import labels_of, plot_differences, plot_predictions
 from segtool.text import percent, short_names
@@ -130,7 +129,7 @@ def _draw_comparison(result: Comparisons, path: Path, samples: int) -> bool:
 
 def _labels(predictor: Predictor, data: Dataset, chosen: IndexArray, size: Size) -> IntegerArray:
     """Return the labels (n, h, w) of a model for some images, at one size."""
-    return np.stack([resize_labels(labels_of(predictor, data, int(index)), *size) for index in chosen])
+    return np.stack([labels_of(predictor, data, int(index), size) for index in chosen])
 
 
 def _row_title(image: Mapping[str, Any]) -> str:

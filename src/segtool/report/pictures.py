@@ -13,6 +13,7 @@ from segtool.array_types import IntegerArray, UInt8Array
 from segtool.contract import default_palette
 from segtool.data.base import Dataset
 from segtool.data.classes import Classes
+from segtool.images.image_io import resize_labels
 from segtool.images.legend import INK, PAPER, Key, Legend, class_title
 from segtool.images.overlay import enlarged, enlargement, overlay, widened
 from segtool.images.pictures import Palette, write_image
@@ -129,13 +130,12 @@ def who_is_right(
     return picture
 
 
-def labels_of(predictor: Predictor, data: Dataset, index: int) -> IntegerArray:
-    """Return the labels of a model for one image (h, w), at the size of the model, or of the image if it tiles."""
+def labels_of(predictor: Predictor, data: Dataset, index: int, size: tuple[int, ...]) -> IntegerArray:
+    """Return the labels of a model for one image, resized to (h, w)."""
     if predictor.answer_image is not None:
-        return predictor.answer_image(data.image(index))[0]
-    size = predictor.contract.height, predictor.contract.width
-    labels: IntegerArray = predictor.predict_batch(data.images([index], size=size))[0]
-    return labels
+        return resize_labels(predictor.answer_image(data.image(index))[0], *size)
+    own = predictor.contract.height, predictor.contract.width
+    return resize_labels(predictor.predict_batch(data.images([index], size=own))[0], *size)
 
 
 def gray_to_rgb(image: UInt8Array) -> UInt8Array:

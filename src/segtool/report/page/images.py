@@ -12,7 +12,6 @@ from PIL import Image
 
 from segtool.array_types import BoolArray, Int64Array, IntegerArray, UInt8Array
 from segtool.data.base import Dataset
-from segtool.images.image_io import resize_labels
 from segtool.metrics import confusion_matrix
 from segtool.report.page.models import Model
 from segtool.report.page.pairs import largest_confusions
@@ -45,7 +44,8 @@ def examples_of(model: Model, data: Dataset, facts: Facts) -> dict[str, list[Exa
 def _example_of(model: Model, data: Dataset, facts: Facts) -> Example:
     """Return an image of a model with its truth, the prediction and the difference, by its entry in `per_image`."""
     index = int(facts["index"])
-    truth, labels = data.label(index), _labels_at(model, data, index)
+    truth = data.label(index)
+    labels = labels_of(model.predictor, data, index, truth.shape)
     words = _in_words(confusion_matrix(truth, labels, data.num_classes, ignore_id=data.ignore_id), data)
     panels = [
         _image_panel(data, index),
@@ -59,7 +59,8 @@ def _example_of(model: Model, data: Dataset, facts: Facts) -> Example:
 def change_of(float32: Model, int8: Model, data: Dataset, facts: Facts) -> Example:
     """Return an image with the labels of two models and their difference, by its entry in the `images` of the pair."""
     index = int(facts["index"])
-    first, second = _labels_at(float32, data, index), _labels_at(int8, data, index)
+    size = data.label(index).shape
+    first, second = (labels_of(model.predictor, data, index, size) for model in (float32, int8))
     words = _in_words(confusion_matrix(first, second, data.num_classes), data, verb="became")
     panels = [
         _image_panel(data, index),
@@ -91,11 +92,6 @@ def _packed(image: Image.Image, kind: str, **options: int) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
-
-
-def _labels_at(model: Model, data: Dataset, index: int) -> IntegerArray:
-    """Return the labels of a model for one image, (h, w) at the size of its truth."""
-    return resize_labels(labels_of(model.predictor, data, index), *data.label(index).shape)
 
 
 def _wrong(truth: IntegerArray, labels: IntegerArray, data: Dataset) -> list[Layer]:
