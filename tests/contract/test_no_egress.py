@@ -127,7 +127,7 @@ class TestTrainingLibraries:
             "    axes = style.new_figure(90, 90).subplots()\n"
             "    axes.set_title('text')\n"
             "    axes.figure.draw_without_rendering()\n"
-            "print(axes.get_title())\n"
+            "print(axes.get_title(loc='left'))\n"
         )
         assert self.run(code, home) == ["[]", str(home / ".keras"), "text"]
         assert [*home.iterdir(), *(home.parent / "temporary").iterdir()] == []
