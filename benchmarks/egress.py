@@ -42,7 +42,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("export", "--quantize", "--waive", "accuracy", "--waive", "speed"),
     ("predict", "images", "--out", "labels", "--overlay", "--contours"),
     ("predict", "--watch", "images", "--watch-idle", "1", "--out", "watched"),
-    ("evaluate", "--data", "digits", "--pictures", "pictures.png", "--confusion", "confusion.png"),
+    ("evaluate", "--data", "digits", "--pictures", "pictures.png"),
     ("benchmark", "--seconds", "1"),
     ("report", "--runs", "20", "--out", "report.html"),
     ("info",),

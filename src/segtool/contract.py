@@ -37,9 +37,9 @@ PIXEL_RULES = {
 """How the pixels of a file become the 8-bit input; in the contract for programs that run the model without segtool."""
 
 _COLORS = (
-    (0, 105, 255), (255, 225, 0), (240, 0, 15), (0, 240, 255), (255, 135, 165), (150, 90, 165), (180, 240, 165),
-    (0, 135, 30), (0, 180, 150), (150, 180, 15), (210, 45, 105), (225, 135, 255), (210, 105, 105), (255, 195, 90),
-    (225, 30, 210), (165, 150, 60), (0, 135, 210), (255, 165, 225), (120, 180, 105), (195, 105, 165),
+    (0, 105, 255), (255, 225, 0), (240, 0, 15), (0, 240, 255), (235, 135, 160), (0, 160, 90), (210, 255, 160),
+    (160, 0, 135), (255, 105, 0), (60, 30, 255), (210, 135, 255), (135, 105, 135), (180, 30, 60), (0, 120, 90),
+    (90, 210, 120), (120, 120, 180), (180, 240, 210), (210, 30, 120), (240, 180, 210), (240, 180, 30),
 )  # fmt: skip
 
 Head = Literal["labels", "logits", "probabilities"]
@@ -246,9 +246,9 @@ class GoldenPair:
 def default_palette(count: int, *, background_id: int | None = None) -> tuple[tuple[int, int, int], ...]:
     """Return `count` distinct colours; black for the background. The colour of an id depends on nothing else.
 
-    The first 12 differ as much as possible (CIEDE2000) for normal and colour-blind sight, from black and from
-    typical colours of photographs; the first 4 most of all. Colours beyond the list are golden-angle hues in three
-    lightness steps.
+    The first 12 differ (CIEDE2000) for normal and colour-blind sight, also as the tint of an overlay on bright and dark
+    regions, and from black and typical colours of photographs; the first 4 most of all. Colours beyond the list are
+    golden-angle hues in three lightness steps.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from segtool.evaluate.evaluate import EvaluateOptions
 from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.files import write_json
 from segtool.predict.predict import Manifest, PredictOptions, predict_paths
-from segtool.report.evaluation import Drawings, evaluate_and_draw
+from segtool.report.evaluation import evaluate_and_draw
 from segtool.runtime.opening import load
 from segtool.text import counted
 from segtool.train.callbacks import TrainListener
@@ -101,7 +101,7 @@ def quickstart(
 def draw_predictions(model: Path | None, picture: Path, *, data: str | None = None) -> None:
     """Write a PNG with images, ground truth and predictions of a model; `data` is as in `EvaluateOptions`."""
     models = [] if model is None else [model]
-    evaluate_and_draw(models, options=EvaluateOptions(data=data), drawings=Drawings(pictures=picture, samples=SAMPLES))
+    evaluate_and_draw(models, options=EvaluateOptions(data=data), pictures=picture, samples=SAMPLES)
 
 
 def _files(exported: ExportResult) -> list[Path]:

@@ -123,9 +123,13 @@ class TestTrainingLibraries:
             "import keras.src.backend.config as config, segtool.report.style as style\n"
             "print(sorted(name for name in os.environ if name.startswith(('KERAS', 'MPL'))))\n"
             "print(config.keras_home())\n"
-            "print(style.drawable_names(('text',)) == ('text',))\n"
+            "with style.style():\n"
+            "    axes = style.new_figure(90, 90).subplots()\n"
+            "    axes.set_title('text')\n"
+            "    axes.figure.draw_without_rendering()\n"
+            "print(axes.get_title(loc='left'))\n"
         )
-        assert self.run(code, home) == ["[]", str(home / ".keras"), "True"]
+        assert self.run(code, home) == ["[]", str(home / ".keras"), "text"]
         assert [*home.iterdir(), *(home.parent / "temporary").iterdir()] == []
 
     SHOWN = (

@@ -21,7 +21,6 @@ from segtool.cli.options import (
 
 if TYPE_CHECKING:
     from segtool.evaluate.evaluate import EvaluateOptions
-    from segtool.report.evaluation import Drawings
 
 
 @click.command(cls=Command, name="evaluate", short_help="Score a model, or compare several on the same images.")
@@ -42,17 +41,10 @@ if TYPE_CHECKING:
     help="Also write the scores of each image to a CSV file.",
 )
 @click.option(
-    "--confusion",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also draw the confusion matrix of one model to a PNG file, normalized over the true pixels of each row "
-    "(needs the extra report).",
-)
-@click.option(
     "--pictures",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also draw images, ground truth and predictions side by side to a PNG file (needs the extra report). For one "
+    help="Also draw images, ground truth and predictions side by side to a PNG file. For one "
     "model: the first images. For several: the images with the greatest difference between the first two.",
 )
 @click.option("--samples", type=click.IntRange(1, 16), help="Number of images in --pictures.  [default: 6]")
@@ -92,13 +84,17 @@ def command(**options: Any) -> None:
     from segtool.cli.progress import progress_bar
     from segtool.cli.scores import report_comparisons, report_evaluation
     from segtool.evaluate.evaluation import Evaluation
-    from segtool.report.evaluation import evaluate_and_draw
+    from segtool.report.evaluation import SAMPLES, evaluate_and_draw
 
     request = Request(**options)
     _refuse_wrong_usage(request)
     with progress_bar("images") as progress:
         result = evaluate_and_draw(
-            request.models, options=request.options(), drawings=request.drawings(), progress=progress
+            request.models,
+            options=request.options(),
+            pictures=request.pictures,
+            samples=request.samples or SAMPLES,
+            progress=progress,
         )
     for evaluation in [result] if isinstance(result, Evaluation) else result.evaluations:
         say_provider(evaluation.provider)
@@ -120,7 +116,6 @@ class Request:
     data: str | None
     split: str | None
     per_image: Path | None
-    confusion: Path | None
     pictures: Path | None
     samples: int | None
     boundary_width: int | None
@@ -148,22 +143,14 @@ class Request:
             overwrite=self.overwrite,
         )
 
-    def drawings(self) -> Drawings:
-        """Return the requested pictures."""
-        from segtool.report.evaluation import Drawings
-
-        return Drawings(self.confusion, self.pictures, self.samples or Drawings.samples)
-
 
 def _refuse_wrong_usage(request: Request) -> None:
     """Refuse options that exclude or need others."""
-    from segtool.report.evaluation import wrong_drawings
+    from segtool.report.evaluation import wrong_pictures
 
     if request.samples is not None and request.pictures is None:
         raise click.UsageError("--samples needs --pictures; add --pictures FILE, or remove --samples.")
-    if request.overwrite and not any((request.per_image, request.confusion, request.pictures)):
-        raise click.UsageError(
-            "--overwrite needs --per-image, --confusion or --pictures; add one of them, or remove --overwrite."
-        )
-    if wrong := wrong_drawings(request.drawings(), request.models, request.per_image):
+    if request.overwrite and not any((request.per_image, request.pictures)):
+        raise click.UsageError("--overwrite needs --per-image or --pictures; add one of them, or remove --overwrite.")
+    if wrong := wrong_pictures(request.pictures, request.per_image):
         raise click.UsageError(wrong)

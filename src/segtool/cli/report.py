@@ -69,8 +69,8 @@ def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, *
 
     The page recommends the file to deploy on this machine and gives the reasons: accuracy with its conventions, worst
     and best images, FP32 against INT8, latency, training, contract, and the commands to reproduce it. It is one file
-    that loads nothing from the network. For a run folder, the exported files are compared. With --data, all models are
-    scored on the same images; without common images, no model is recommended. The command needs the extra report.
+    that loads nothing from the network. For a run folder, the exported files are compared. All models are scored on the
+    same images, as by `segtool evaluate`. The command needs the extra report.
 
     Exit code 4 if a file fails its built-in golden test; the page is still written and shows the failure.
 
@@ -119,5 +119,5 @@ def _summary(found: Mapping[str, Any]) -> None:
         for check in model["verdict"]["checks"]:
             if check["status"] != "pass":
                 say(f"{model['label']}: {check['name']}: {check['text']} {check['note']}".rstrip())
-    for text in filter(None, (verdict["reason"], found["selection_note"])):
-        say(text)
+    if verdict["reason"]:
+        say(verdict["reason"])

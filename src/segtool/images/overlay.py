@@ -98,8 +98,17 @@ def write_overlay(
     image, labels = enlarged(image, times), enlarged(labels, times)
     legend = Legend(legend_keys(labels, names, palette, background_id), labels.shape)
     pictures = _bands(image, labels, palette, background_id)
-    bands = chain((_widened(picture, legend.width, PAPER) for picture in pictures), legend.bands())
+    bands = chain((widened(picture, legend.width, PAPER) for picture in pictures), legend.bands())
     write_bands(path, bands, (labels.shape[0] + legend.height, legend.width, 3))
+
+
+def widened(picture: UInt8Array, width: int, paper: tuple[int, int, int]) -> UInt8Array:
+    """Return a picture (h, w, 3) filled with `paper` on the right up to `width`."""
+    if picture.shape[1] == width:
+        return picture
+    wide = np.full((len(picture), width, 3), paper, np.uint8)
+    wide[:, : picture.shape[1]] = picture
+    return wide
 
 
 def _bands(
@@ -155,13 +164,4 @@ def _spread(mask: BoolArray, step: int) -> BoolArray:
     wide = mask.copy()
     wide[step:] |= mask[:-step]
     wide[:-step] |= mask[step:]
-    return wide
-
-
-def _widened(picture: UInt8Array, width: int, paper: tuple[int, int, int]) -> UInt8Array:
-    """Return a picture (h, w, 3) filled with `paper` on the right up to `width`."""
-    if picture.shape[1] == width:
-        return picture
-    wide = np.full((len(picture), width, 3), paper, np.uint8)
-    wide[:, : picture.shape[1]] = picture
     return wide

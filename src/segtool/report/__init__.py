@@ -1,7 +1,6 @@
 """Pictures of trainings and predictions, and the HTML report; matplotlib is imported only for drawing."""
 
-from segtool.report.confusion import plot_confusion
 from segtool.report.pictures import plot_differences, plot_predictions
 from segtool.report.training_charts import plot_curves
 
-__all__ = ["plot_confusion", "plot_curves", "plot_differences", "plot_predictions"]
+__all__ = ["plot_curves", "plot_differences", "plot_predictions"]

@@ -17,7 +17,7 @@ from segtool.text import clean, shortened
 Facts = Mapping[str, Any]
 
 SHAPES = ("circle", "square", "triangle", "diamond", "down", "circle")
-STAGE_NAMES = {"decode": "decode PNG", "pre": "prepare", "run": "network", "post": "label map"}
+_STAGE_NAMES = {"decode": "decode PNG", "pre": "prepare", "run": "network", "post": "label map"}
 
 _MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "down": "v"}
 _WIDTH = 400  # pixels: about the width of a chart on a phone, so that its text stays readable
@@ -83,29 +83,29 @@ def _latency_words(model: Facts) -> str:
 
 def stages_chart(models: Sequence[Facts]) -> Chart:
     """Draw the median time of each stage of each model, stacked."""
-    shown = [model for model in models if set(STAGE_NAMES) & set(model["benchmark"]["stages_ms"])]
     with style(_SIZE):
-        figure, axes = _one(92 + 40 * len(shown))
-        for place, model in enumerate(reversed(shown)):
+        figure, axes = _one(92 + 40 * len(models))
+        for place, model in enumerate(reversed(models)):
             axes.text(0, place + 0.62, _label(model["label"]), va="center")
             done = 0.0
-            for role, stage in zip(SERIES, STAGE_NAMES, strict=False):
-                value = float(model["benchmark"]["stages_ms"].get(stage, 0.0))
-                label = STAGE_NAMES[stage] if place == 0 else None
+            for role, (name, value) in zip(SERIES, _stages(model), strict=False):
+                label = name if place == 0 else None
                 [bar] = axes.barh(place + 0.2, value, 0.38, left=done, color=LIGHT[role], alpha=0.75, label=label)
-                set_hint(bar, f"{STAGE_NAMES[stage]} {value:.3g} ms")
+                set_hint(bar, f"{name} {value:.3g} ms")
                 done += value
-        axes.set(ylim=(-0.1, len(shown)), yticks=[], xlabel="milliseconds, median of each stage")
+        axes.set(ylim=(-0.1, len(models)), yticks=[], xlabel="milliseconds, median of each stage")
         axes.set_xlim(left=0)
         axes.spines["left"].set_visible(False)
         figure.legend(loc="outside upper left", ncols=4, handlelength=1, handleheight=1, columnspacing=1.2)
-    words = [f"{model['label']}: {_stage_words(model)}" for model in shown]
+    words = [
+        f"{model['label']}: {', '.join(f'{name} {value:.3g} ms' for name, value in _stages(model))}" for model in models
+    ]
     return Chart("Where the time goes", "; ".join(words) + ".", figure)
 
 
-def _stage_words(model: Facts) -> str:
-    stages = model["benchmark"]["stages_ms"]
-    return ", ".join(f"{name} {stages[stage]:.3g} ms" for stage, name in STAGE_NAMES.items() if stage in stages)
+def _stages(model: Facts) -> list[tuple[str, float]]:
+    """Return the name and the median in milliseconds of each stage."""
+    return [(name, model["benchmark"]["stages_ms"][stage]) for stage, name in _STAGE_NAMES.items()]
 
 
 def tradeoff_chart(models: Sequence[Facts]) -> Chart | None:

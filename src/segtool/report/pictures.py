@@ -1,48 +1,39 @@
-"""Images and label maps as rows of pictures in a PNG: predictions with their scores, and differences of two models."""
+"""Sheets of images and label maps as PNG: predictions with their scores, and differences of two models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from segtool.array_types import IntegerArray, UInt8Array
 from segtool.contract import default_palette
 from segtool.data.base import Dataset
 from segtool.data.classes import Classes
-from segtool.images.overlay import enlarged, overlay
+from segtool.images.image_io import resize_labels
+from segtool.images.legend import INK, PAPER, Key, Legend, class_title
+from segtool.images.overlay import enlarged, enlargement, overlay, widened
+from segtool.images.pictures import Palette, write_image
 from segtool.metrics import Scores, confusion_matrix
 from segtool.models.predictor import Predictor
-from segtool.report.style import INK, MUTED, RULE, Color, drawable_names, new_figure, save_png, style, write_heading
 from segtool.text import clean, percent, shortened
 
 IGNORED_COLOR = (222, 222, 222)
 # Distinct for red-green colour blindness and in grey: blue, orange and a dark red, after Okabe and Ito.
 _BOTH, _FIRST, _SECOND, _NEITHER = (250, 250, 250), (0, 114, 178), (230, 159, 0), (90, 30, 30)
-_CLEAR = (255, 255, 255)  # the background in a legend
-_MAX_LEGEND = 24  # with more classes than this, the legend has only those that occur
-
-# Pixels.
-_BOX, _SMALL_BOX = 480, 360  # longer side of a picture with a table beside it, and of one of five
-_GAP = 20  # between pictures
-_LINE = 27  # height of a line of text
-_TABLE_WIDTH = 400
-_LEAST_WIDTH = 170  # room for the column headings
-
-Line = tuple[Color | None, str, str, str]
-"""A line of a table: colour, name, IoU and Dice as text. Without a colour it is bold."""
+_LONGEST = 480  # largest side of a picture in pixels; larger images are shrunk
 
 
 @dataclass(frozen=True)
 class _Row:
-    """Pictures uint8 (h, w, 3), the title above them, and the table beside them."""
+    """A title, pictures uint8 (h, w, 3) below it, and the legend of these pictures."""
 
-    pictures: Sequence[UInt8Array]
     title: str
-    table: Sequence[Line] = ()
+    pictures: Sequence[UInt8Array]
+    keys: Sequence[Key] = ()
 
 
 def plot_predictions(
@@ -55,7 +46,7 @@ def plot_predictions(
     title: str,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Write one row per image to a PNG: image, prediction, truth, and the IoU and Dice of each class.
+    """Write one row per image to a PNG: image, prediction, truth, and below them the IoU and Dice of each class.
 
     Parameters
     ----------
@@ -64,61 +55,24 @@ def plot_predictions(
     truths, predictions
         Class ids (n, h, w); `truths` may hold the ignore id, which is light grey and does not count.
     names
-        Name of each image, for the line above it; None for no such line.
+        Name of each image; None for their numbers.
 
     Raises
     ------
     SegtoolError
-        The picture is too large to draw or could not be written, or matplotlib is not installed.
+        The picture could not be written.
     """
-    palette, drawn = default_palette(len(classes.names)), drawable_names(classes.names)
-    swatches = swatch_colors(palette, classes)
-    tables = [table_rows(*maps, classes) for maps in zip(truths, predictions, strict=True)]
-    rows = [
-        _Row(
-            _panels(images[at], [predictions[at], truths[at]], palette, classes, box=_BOX),
-            title=names[at] if names is not None else "",
-            table=[_line(row, swatches, drawn) for row in table],
-        )
-        for at, table in enumerate(tables)
-    ]
-    present = sorted({row.class_id for table in tables for row in table if row.class_id is not None})
-    many, ignored = len(palette) > _MAX_LEGEND, bool((truths == classes.ignore_id).any())
-    legend = [(drawn[index], swatches[index]) for index in (present if many else range(len(palette)))]
-    parts = ["The table lists the classes in the truth or the prediction of the image"]
-    parts += ["ignored pixels do not count"] if ignored else []
-    parts += [f"{len(present)} of {len(palette)} classes occur here"] if many else []
-    notes = [
-        "IoU and Dice in percent, per image: from the pixels of this image, not averaged over the data set.",
-        "; ".join(parts) + ".",
-    ]
-    legend += [("ignored", IGNORED_COLOR)] if ignored else []
-    _draw(rows, path, ("Image", "Prediction", "Truth"), box=_BOX, heading=(title, notes, legend))
-
-
-class TableRow(NamedTuple):
-    """IoU and Dice (0..1, NaN if no pixel counts) of a class in one image; the id None is the mean over classes."""
-
-    class_id: int | None
-    name: str
-    iou: float
-    dice: float
-
-
-def table_rows(truth: IntegerArray, prediction: IntegerArray, classes: Classes) -> list[TableRow]:
-    """Return IoU and Dice of each class of one image (h, w), and their mean over the foreground.
-
-    The classes present in truth or prediction come in the order of their ids, then the background, then the mean. All
-    values come from the confusion matrix of this image (`segtool.metrics`); pixels of the ignore id do not count.
-    """
-    names, background = classes.names, classes.background_id
-    matrix = confusion_matrix(truth, prediction, len(names), ignore_id=classes.ignore_id)
-    scores = Scores.from_matrix(matrix, class_names=names, background_id=background, images=1)
-    present = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1)).tolist()
-    present.sort(key=lambda index: (index == background, index))
-    rows = [TableRow(at, names[at], float(scores.iou[at]), float(scores.dice[at])) for at in present]
-    label = "mean" if background is None else "foreground mean"
-    return [*rows, TableRow(None, label, float(scores.foreground_mean_iou), float(scores.foreground_mean_dice))]
+    palette = default_palette(len(classes.names), background_id=classes.background_id)
+    rows = []
+    for at, (image, truth, labels) in enumerate(zip(images, truths, predictions, strict=True)):
+        scores = scores_of(truth, labels, classes)
+        mean = "mean" if classes.background_id is None else "foreground mean"
+        figures = f"{mean} IoU {_percent(scores.foreground_mean_iou)}, Dice {_percent(scores.foreground_mean_dice)}"
+        name = f"image {at + 1}" if names is None else names[at]
+        keys = [*score_keys(scores, palette, classes), *_ignored(truth, classes)]
+        rows.append(_Row(f"{name}: {figures}", _panels(image, [labels, truth], palette, classes), keys))
+    note = "IoU and Dice are per image: from the pixels of this image, not averaged over the data set."
+    _write_sheet(path, rows, columns=("Image", "Prediction", "Truth"), lines=(title, note))
 
 
 def plot_differences(
@@ -136,24 +90,34 @@ def plot_differences(
     `predictions` are class ids (n, h, w) of two models, `names` those of the models, and `titles` are above the rows.
     All else is as for `plot_predictions`.
     """
-    palette = default_palette(len(classes.names))
-    rows = [
-        _Row(
-            [
-                *_panels(image, [truth, *labels], palette, classes, box=_SMALL_BOX),
-                who_is_right(truth, labels[0], labels[1], ignore_id=classes.ignore_id),
-            ],
-            title,
-        )
-        for image, truth, title, *labels in zip(images, truths, titles, *predictions, strict=True)
+    palette = default_palette(len(classes.names), background_id=classes.background_id)
+    states = [("both are right", _BOTH), (f"only {names[0]} is", _FIRST), (f"only {names[1]} is", _SECOND)]
+    right = [Key(text, color) for text, color in [*states, ("neither is", _NEITHER)]]
+    rows = []
+    for image, truth, title, *labels in zip(images, truths, titles, *predictions, strict=True):
+        found = who_is_right(truth, labels[0], labels[1], ignore_id=classes.ignore_id)
+        present = np.unique([truth, *labels])
+        keys = [_class_key(at, palette, classes) for at in present.tolist() if at < len(palette)]
+        panels = [*_panels(image, [truth, *labels], palette, classes), enlarged(found, enlargement(truth.shape))]
+        rows.append(_Row(title, panels, [*right, *keys, *_ignored(truth, classes)]))
+    note = "Images with the most differing labels first; each picture has the size of the first model."
+    heading = f"Where {names[0]} and {names[1]} differ"
+    _write_sheet(path, rows, columns=("Image", "Truth", *names, "Who is right"), lines=(heading, note))
+
+
+def scores_of(truth: IntegerArray, labels: IntegerArray, classes: Classes) -> Scores:
+    """Return the scores of one image (h, w); pixels of the ignore id do not count."""
+    matrix = confusion_matrix(truth, labels, len(classes.names), ignore_id=classes.ignore_id)
+    return Scores.from_matrix(matrix, class_names=classes.names, background_id=classes.background_id, images=1)
+
+
+def score_keys(scores: Scores, palette: Palette, classes: Classes) -> list[Key]:
+    """Return a line of the legend with IoU and Dice for each class in the truth or the prediction."""
+    present = np.flatnonzero(~np.isnan(scores.iou)).tolist()
+    return [
+        _class_key(at, palette, classes, f": IoU {_percent(scores.iou[at])}, Dice {_percent(scores.dice[at])}")
+        for at in present
     ]
-    legend = [("both are right", _BOTH), (f"only {names[0]} is", _FIRST), (f"only {names[1]} is", _SECOND)]
-    legend += [("neither is", _NEITHER)] + ([("ignored", IGNORED_COLOR)] if classes.ignore_id is not None else [])
-    if len(palette) <= _MAX_LEGEND:
-        legend += list(zip(drawable_names(classes.names), swatch_colors(palette, classes), strict=True))
-    notes = ["Images with the most differing labels first; each picture has the size of the first model."]
-    heading = (f"Where {names[0]} and {names[1]} differ", notes, legend)
-    _draw(rows, path, ("Image", "Truth", *names, "Who is right"), box=_SMALL_BOX, heading=heading)
 
 
 def who_is_right(
@@ -166,13 +130,12 @@ def who_is_right(
     return picture
 
 
-def labels_of(predictor: Predictor, data: Dataset, index: int) -> IntegerArray:
-    """Return the labels of a model for one image (h, w), at the size of the model, or of the image if it tiles."""
+def labels_of(predictor: Predictor, data: Dataset, index: int, size: tuple[int, ...]) -> IntegerArray:
+    """Return the labels of a model for one image, resized to (h, w)."""
     if predictor.answer_image is not None:
-        return predictor.answer_image(data.image(index))[0]
-    size = predictor.contract.height, predictor.contract.width
-    labels: IntegerArray = predictor.predict_batch(data.images([index], size=size))[0]
-    return labels
+        return resize_labels(predictor.answer_image(data.image(index))[0], *size)
+    own = predictor.contract.height, predictor.contract.width
+    return resize_labels(predictor.predict_batch(data.images([index], size=own))[0], *size)
 
 
 def gray_to_rgb(image: UInt8Array) -> UInt8Array:
@@ -180,95 +143,73 @@ def gray_to_rgb(image: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def overlay_of(
-    image: UInt8Array, labels: IntegerArray, palette: Sequence[Color], classes: Classes, *, times: int = 1
-) -> UInt8Array:
-    """Return class ids (h, w) over an image (h, w, C), enlarged by `times`, as uint8 (h * times, w * times, 3).
+def overlay_of(image: UInt8Array, labels: IntegerArray, palette: Palette, classes: Classes) -> UInt8Array:
+    """Return class ids (h, w) over an image (h, w, C), as uint8 (h, w, 3); small ones are enlarged.
 
     The background is left clear; pixels of the ignore id are light grey.
     """
     shown = labels if classes.ignore_id is None else np.where(labels == classes.ignore_id, len(palette), labels)
+    times = enlargement(labels.shape)
     colors = [*palette, IGNORED_COLOR]
     return overlay(enlarged(image, times), enlarged(shown, times), colors, background_id=classes.background_id)
 
 
-def swatch_colors(palette: Sequence[Color], classes: Classes) -> list[Color]:
-    """Return the colour of each class in a legend on white paper: that of an overlay, white for the background."""
-    return [_CLEAR if index == classes.background_id else color for index, color in enumerate(palette)]
+def shrunk(pixels: UInt8Array, longest: int) -> Image.Image:
+    """Return a picture with sides of at most `longest` pixels, shrunk by averaging: thin classes stay visible."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest, longest), Image.Resampling.BOX)
+    return image
 
 
-def _panels(
-    image: UInt8Array, labels: Sequence[IntegerArray], palette: Sequence[Color], classes: Classes, *, box: int
-) -> list[UInt8Array]:
-    """Return the image (h, w, C), and each label map over it, enlarged so that the outlines are thin lines."""
-    times = max(1, box // max(image.shape[:2]))
-    return [gray_to_rgb(image), *(overlay_of(image, each, palette, classes, times=times) for each in labels)]
+def _panels(image: UInt8Array, labels: Sequence[IntegerArray], palette: Palette, classes: Classes) -> list[UInt8Array]:
+    """Return the image (h, w, C), and each label map over it; small ones are enlarged."""
+    first = enlarged(gray_to_rgb(image), enlargement(image.shape[:2]))
+    return [first, *(overlay_of(image, each, palette, classes) for each in labels)]
 
 
-def _line(row: TableRow, palette: Sequence[Color], names: Sequence[str]) -> Line:
-    numbers = percent(row.iou, 1), percent(row.dice, 1)
-    return (
-        (None, row.name, *numbers) if row.class_id is None else (palette[row.class_id], names[row.class_id], *numbers)
-    )
+def _class_key(index: int, palette: Palette, classes: Classes, figures: str = "") -> Key:
+    name = " ".join(clean(classes.names[index]).split())
+    return Key(f"{class_title(index, name)}{figures}", None if index == classes.background_id else palette[index])
 
 
-def _draw(
-    rows: Sequence[_Row],
-    path: str | Path,
-    columns: Sequence[str],
-    *,
-    box: int,
-    heading: tuple[str, Sequence[str], Sequence[tuple[str, Color]]],
-) -> None:
-    """Draw the rows under a heading of title, notes and legend; each picture fills a square of about `box` pixels."""
-    height, width = rows[0].pictures[0].shape[:2]
-    factor = box / max(height, width)
-    factor = int(factor) if factor >= 3 else factor  # small pictures keep square pixels
-    lines = max(len(row.table) for row in rows)
-    width = max(round(width * factor), _LEAST_WIDTH)
-    height = max(1, round(height * factor), _LINE * (lines + 1) if lines else 0)
-    widths = [width] * len(columns) + [_TABLE_WIDTH] * bool(lines)
-    gap = _GAP + (_LINE if any(row.title for row in rows) else 0)
-    edges = {"left": 0, "right": 1, "bottom": 0, "top": 1}
-    spaces = {"wspace": _GAP * len(widths) / sum(widths), "hspace": gap / height}
-    with style():
-        page = sum(widths) + _GAP * (len(widths) - 1), len(rows) * (height + gap) - gap
-        figure = new_figure(*page, layout=None)
-        cells = figure.subplots(
-            len(rows), len(widths), squeeze=False, width_ratios=widths, gridspec_kw={**edges, **spaces}
-        )
-        for row, axes in zip(rows, cells, strict=True):
-            _draw_row(row, axes, columns if row is rows[0] else (), width=width)
-            if lines:
-                _draw_table(axes[-1], row.table, height=height / _LINE)
-        title, notes, legend = heading
-        write_heading(figure, title, notes, legend=legend)
-        save_png(figure, path)
+def _ignored(truth: IntegerArray, classes: Classes) -> list[Key]:
+    return [Key("ignored: does not count", IGNORED_COLOR)] if (truth == classes.ignore_id).any() else []
 
 
-def _draw_row(row: _Row, axes: Any, columns: Sequence[str], *, width: int) -> None:
-    for at, (pixels, cell) in enumerate(zip(row.pictures, axes, strict=False)):
-        # Averaging while shrinking keeps thin classes visible; enlarged pictures keep square pixels.
-        cell.imshow(pixels, interpolation="auto" if max(pixels.shape[:2]) > 480 else "nearest")
-        cell.set(xticks=[], yticks=[], anchor="NW")
-        cell.spines[:].set_visible(True)
-        if columns:
-            name = shortened(clean(columns[at]), width // 13)
-            cell.set_title(f"{name}\n" if row.title else name, fontsize=10.5)
-    title = shortened(clean(row.title), len(row.pictures) * width // 11)
-    axes[0].annotate(title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points")
+def _percent(share: float) -> str:
+    return f"{percent(share, 1)} %"
 
 
-def _draw_table(axes: Any, table: Sequence[Line], *, height: float) -> None:
-    """Draw lines under their titles; the axes are `height` lines high."""
-    axes.axis("off")
-    axes.set(xlim=(0, 1), ylim=(height - 0.5, -0.5))
-    axes.hlines(0.5, 0, 1, color=RULE, linewidth=1)
-    for place, (color, name, *numbers) in enumerate([(None, "in this image", "IoU %", "Dice %"), *table]):
-        if color is not None:
-            axes.plot(0.02, place, "s", color=[value / 255 for value in color], markersize=7)
-        look = {"va": "center", "fontsize": 8.5, "color": INK if place else MUTED}
-        look["fontweight"] = "bold" if place and color is None else "normal"
-        axes.text(0.06, place, shortened(name, 22), ha="left", **look)
-        for right, number in zip((0.8, 1), numbers, strict=True):
-            axes.text(right, place, number, ha="right", **look)
+def _write_sheet(path: str | Path, rows: Sequence[_Row], *, columns: Sequence[str], lines: Sequence[str]) -> None:
+    """Write lines of text, the titles of the columns, and the rows with their legends to a PNG, atomically."""
+    pictures = [[np.asarray(shrunk(each, _LONGEST)) for each in row.pictures] for row in rows]
+    height, width, _ = pictures[0][0].shape
+    legends = [Legend(row.keys, (height, len(columns) * width)) for row in rows]
+    gap = legends[0].gap
+    page = max(len(columns) * (width + gap) + gap, *(legend.width for legend in legends))
+    lefts = [gap + at * (width + gap) for at in range(len(columns))]
+
+    def bands() -> Iterator[UInt8Array]:
+        for line in lines:
+            yield _text([line], [gap], page, legends[0])
+        yield _text(columns, lefts, page, legends[0])
+        for row, shown, legend in zip(rows, pictures, legends, strict=True):
+            yield _text([row.title], [gap], page, legend)
+            band = np.full((height, page, 3), PAPER, np.uint8)
+            for left, pixels in zip(lefts, shown, strict=True):
+                band[:, left : left + width] = pixels
+            yield band
+            yield from legend.bands()
+
+    write_image(path, np.concatenate([widened(band, page, PAPER) for band in bands()]))
+
+
+def _text(texts: Sequence[str], lefts: Sequence[int], width: int, legend: Legend) -> UInt8Array:
+    """Return a line uint8 (h, width, 3) with texts at x = `lefts`, as in the legend; long ones are shortened."""
+    picture = Image.new("RGB", (width, legend.line_height + legend.gap), PAPER)
+    draw = ImageDraw.Draw(picture)
+    room = int(np.diff([*lefts, width]).min()) - legend.gap
+    for left, text in zip(lefts, texts, strict=True):
+        line = shortened(" ".join(clean(text).split()), 5 * room // (2 * legend.line_height))
+        draw.text((left, legend.gap), line, fill=INK, font=legend.font)
+    return np.asarray(picture)

@@ -1,4 +1,4 @@
-"""The style of all charts and pictures, and how they become PNG and SVG.
+"""The style of all charts, and how they become PNG and SVG.
 
 Colours are roles (ink, muted, s0, ...). In an SVG they are CSS variables, which the page or the file defines for light
 and dark mode. Figures use the object API of matplotlib: they need no display and no ``pyplot``, and no figure stays in
@@ -11,18 +11,16 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from segtool.errors import DataError, MissingExtraError
+from segtool.errors import MissingExtraError
 from segtool.files import write_with
 from segtool.models.backend import no_files_at_home
-from segtool.text import clean, shortened
-
-Color = tuple[int, int, int]
+from segtool.text import clean
 
 # Distinct for the common kinds of colour blindness (after Okabe and Ito) with a contrast of at least 4.5 : 1.
 LIGHT = {
@@ -38,11 +36,9 @@ SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
 
 DPI = 150  # dots per inch of a picture: pixels = inches x DPI
 _MARGIN = 0.25  # around a picture, in inches
-_TITLE_LIMIT = 80  # characters
 _FONT = "DejaVu Sans"  # ships inside matplotlib, so pictures look the same on every machine
 _HINT = "hint:"
 _SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Liberation Sans',Arial,sans-serif"
-_MAX_PIXELS = 2**16 - 2**11  # of a side; Agg can draw 2**16 - 1, and a heading comes on top
 
 
 def require_matplotlib() -> None:
@@ -77,46 +73,11 @@ def style(size: float = 9) -> Iterator[None]:
         yield
 
 
-def new_figure(
-    width: float, height: float, *, dpi: float = DPI, layout: Literal["constrained"] | None = "constrained"
-) -> Any:
-    """Return a figure of `width` x `height` pixels, or raise DataError if that is too large; call it inside `style`."""
+def new_figure(width: float, height: float, *, dpi: float = DPI) -> Any:
+    """Return a figure of `width` x `height` pixels; call it inside `style`."""
     from matplotlib.figure import Figure
 
-    if max(width, height) > _MAX_PIXELS:
-        raise DataError(
-            f"The picture would be {width:.0f} x {height:.0f} pixels, expected at most {_MAX_PIXELS} per side; plot "
-            "fewer images or classes."
-        )
-    return Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout=layout)
-
-
-def write_heading(figure: Any, title: str, notes: Sequence[str], *, legend: Sequence[tuple[str, Color]] = ()) -> None:
-    """Write a bold title, notes and a legend of (name, colour) above all that a figure shows; `save_png` keeps them."""
-    from matplotlib.patches import Patch
-
-    lay_out(figure)
-    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    pad = 0.1 / height
-    left, top = drawn.x0 / width, drawn.y1 / height + pad
-    if legend:
-        names = [clean(name) for name, _ in legend]
-        colors = [tuple(value / 255 for value in color) for _, color in legend]
-        handles = [Patch(facecolor=each, edgecolor=RULE, label=name) for name, each in zip(names, colors, strict=True)]
-        # All names on one line if they fit, else columns as wide as the longest name; inches.
-        widths = [0.075 * len(name) + 0.41 for name in names]
-        across = len(names) if sum(widths) <= drawn.width else max(1, int(drawn.width / max(widths)))
-        look = {"handlelength": 1, "handleheight": 1, "columnspacing": 1.6, "borderpad": 0, "borderaxespad": 0}
-        place = {"loc": "lower left", "bbox_to_anchor": (left, top + pad)}
-        top = _top_of(figure.legend(handles=handles, ncols=across, **place, **look), figure)
-    note = figure.text(left, top + pad, "\n".join(notes), va="bottom", color=MUTED, fontsize=8.5)
-    title = shortened(clean(title), _TITLE_LIMIT)
-    figure.text(left, _top_of(note, figure) + pad, title, va="bottom", fontsize=15, fontweight="bold")
-
-
-def _top_of(artist: Any, figure: Any) -> float:
-    """Return the upper edge of what is drawn as a fraction of the height of the figure."""
-    return float(artist.get_window_extent().y1 / figure.bbox.height)
+    return Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout="constrained")
 
 
 def save_png(figure: Any, path: str | Path, *, dpi: float = DPI) -> None:
@@ -137,19 +98,6 @@ def lay_out(figure: Any) -> None:
         figure.set_layout_engine(None)
         for axes in figure.axes:  # the layout solver is not exactly deterministic
             axes.set_position([round(float(side), 6) for side in axes.get_position(original=True).bounds])
-
-
-def drawable_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Return class names that can be drawn; "class 3" replaces a name that the font cannot write."""
-    require_matplotlib()
-    from matplotlib.font_manager import findfont, get_font
-
-    known = get_font(findfont(_FONT)).get_charmap()
-    names = [" ".join(str(name).split()) for name in class_names]
-    return tuple(
-        name if name and all(ord(character) in known for character in name) else f"class {index}"
-        for index, name in enumerate(names)
-    )
 
 
 def set_log(axis: Any) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from segtool.array_types import Float64Array
 from segtool.errors import DataError
-from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, set_log, style, write_heading
+from segtool.report.style import LIGHT, MUTED, Chart, new_figure, save_png, set_log, style
+from segtool.text import clean, shortened
 
 History = Sequence[Mapping[str, Any]]
 _LOG_RATIO = 20  # curves with a larger ratio of maximum to minimum need a logarithmic axis
@@ -64,7 +65,8 @@ def plot_curves(history: History, path: str | Path, *, title: str) -> None:
         figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
         for axes, name in zip(figure.subplots(2, 2).flat, _PLOTS, strict=True):
             _draw(axes, name, history)
-        write_heading(figure, title, [_NOTE])
+        figure.suptitle(shortened(clean(title), 80), x=0, ha="left", fontsize=15, fontweight="bold")
+        figure.supxlabel(_NOTE, x=0, ha="left", fontsize=8.5, color=MUTED)
         save_png(figure, path)
 
 

@@ -24,7 +24,7 @@ from segtool.files import nan_to_none
 from segtool.metrics import Bootstrap, Calibration
 from segtool.metrics.figures import FIGURES
 from segtool.models.shipped import SHIPPED
-from segtool.report.evaluation import Drawings, evaluate_and_draw
+from segtool.report.evaluation import evaluate_and_draw
 
 Sizes = tuple[int, ...]
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -129,9 +129,8 @@ class TestOutputs:
     @pytest.mark.parametrize(
         "arguments",
         [
-            ("--pictures", "same.png", "--confusion", "./same.png"),
+            ("--pictures", "same.png", "--per-image", "./same.png"),
             ("--pictures", "x.jpg"),
-            ("--confusion", "conf.txt"),
         ],
     )
     def test_wrong_names_are_wrong_usage(self, call: Callable[..., Result], arguments: tuple[str, ...]) -> None:
@@ -144,9 +143,7 @@ class TestOutputs:
         same = tmp_path / "same.png"
         model, options = known_model(tmp_path, "labels"), known_data(tmp_path)
         with pytest.raises(DataError, match="two outputs"):
-            evaluate_and_draw([model], options=options, drawings=Drawings(confusion=same, pictures=same))
-        with pytest.raises(DataError, match="two outputs"):
-            evaluate_and_draw([model], options=replace(options, per_image=same), drawings=Drawings(pictures=same))
+            evaluate_and_draw([model], options=replace(options, per_image=same), pictures=same)
 
     def test_what_evaluate_cannot_draw_is_no_option_of_it(self, tmp_path: Path) -> None:
         """An option that only the command drew was accepted by evaluate() and ignored."""
@@ -158,15 +155,11 @@ class TestOutputs:
 
     def test_every_requested_picture_is_written_or_refused(self, tmp_path: Path) -> None:
         model, options = known_model(tmp_path, "labels"), known_data(tmp_path)
-        drawings = Drawings(confusion=tmp_path / "confusion.png", pictures=tmp_path / "pictures.png")
-        with pytest.raises(DataError, match="one model"):
-            evaluate_and_draw([model, model], options=options, drawings=drawings)
-        assert not any(path.exists() for path in drawings.files)
-        result = evaluate_and_draw([model], options=options, drawings=drawings)
-        assert result.written == drawings.files
-        assert all(path.is_file() for path in drawings.files)
+        path = tmp_path / "pictures.png"
+        result = evaluate_and_draw([model], options=options, pictures=path)
+        assert (result.written, path.is_file()) == ([path], True)
         with pytest.raises(OutputExistsError):
-            evaluate_and_draw([model], options=options, drawings=drawings)
+            evaluate_and_draw([model], options=options, pictures=path)
 
     @pytest.mark.parametrize("victim", ["labels.onnx", "known.npz", "known.json"])
     @pytest.mark.parametrize("link", [False, True])
@@ -210,7 +203,7 @@ def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "other.onnx").write_bytes(model.read_bytes())
     for path in (model, tmp_path / "other.onnx"):
         options = EvaluateOptions(data="known.npz", bootstrap=Bootstrap(100))
-        evaluate_and_draw([path], options=options, drawings=Drawings(confusion=Path(f"{path.stem}.png")))
+        evaluate_and_draw([path], options=options, pictures=Path(f"{path.stem}.png"))
     with Image.open("labels.png") as first, Image.open("other.png") as second:
         assert first.size == second.size
         assert (np.asarray(first) != np.asarray(second)).any()
@@ -225,7 +218,7 @@ def test_pictures_name_their_images(tmp_path: Path) -> None:
             (tmp_path / name / "own" / kind).mkdir(parents=True)
             Image.fromarray(np.eye(8, 16, dtype=np.uint8)).save(tmp_path / name / "own" / kind / f"{name}.png")
         options = EvaluateOptions(data=str(tmp_path / name / "own"), bootstrap=Bootstrap(100))
-        evaluate_and_draw([model], options=options, drawings=Drawings(pictures=tmp_path / f"{name}.png"))
+        evaluate_and_draw([model], options=options, pictures=tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as picture:
             drawn.append(np.asarray(picture.convert("RGB")))
     assert drawn[0].shape == drawn[1].shape

@@ -58,7 +58,7 @@ def steps(
     run: dict[str, Any], contracts: list[dict[str, Any]], options: ReportOptions | None = None
 ) -> list[dict[str, str]]:
     models = [{"path": f"{i}.onnx", "run": "r", "kind": "onnx", "contract": c} for i, c in enumerate(contracts)]
-    found = {"runs": [{"path": "r", "info": run}], "models": models, "selection_note": None}
+    found = {"runs": [{"path": "r", "info": run}], "models": models}
     return commands_for(found, options or ReportOptions(latency=False))
 
 

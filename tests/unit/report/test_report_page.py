@@ -297,7 +297,6 @@ def model_facts(**changes: Any) -> dict[str, Any]:
         "kind": "onnx",
         "size_bytes": 10,
         "own_data": True,
-        "own_part": True,
         "trained_on": 0,
         "golden": {"passed": True, "agreement": 1.0, "pixels": 9, "required_agreement": 0.999},
         "contract": {
@@ -340,7 +339,7 @@ PAIR = {
         ({"evaluation": scored(split="all", images=500), "trained_on": 400}, {}, "care", None),
         ({"evaluation": scored(images=9)}, {}, "care", None),
         ({"evaluation": scored(pixel_accuracy=0.94)}, {}, "no", "Better than a constant prediction"),
-        ({"own_data": False, "own_part": False, "trained_on": None}, {}, "yes", None),
+        ({"own_data": False, "trained_on": None}, {}, "yes", None),
     ],
 )
 def test_one_reason_against_is_enough(
@@ -369,7 +368,7 @@ def test_a_model_is_held_against_the_most_frequent_class() -> None:
 
 def test_other_data_prove_nothing_of_what_was_trained_on() -> None:
     """A part of the training's own file is another set by its fingerprint, and all of it was trained on."""
-    foreign = {"own_data": False, "own_part": False, "trained_on": None}
+    foreign = {"own_data": False, "trained_on": None}
     check = check_of(foreign, "Trained on these images")
     assert check["status"] == "note"  # a test set of one's own may earn a plain yes
     assert "another fingerprint" in check["text"]
@@ -391,7 +390,7 @@ def test_a_lower_score_is_held_against_its_interval(
     images: int, interval: tuple[float, float] | None, status: str, said: str
 ) -> None:
     evaluation = scored(foreground_mean_iou=0.79, images=images, interval=interval)
-    check = check_of({"own_data": False, "own_part": False, "trained_on": None, "evaluation": evaluation}, "Scores on")
+    check = check_of({"own_data": False, "trained_on": None, "evaluation": evaluation}, "Scores on")
     assert check["status"] == status
     assert said in check["note"]
 

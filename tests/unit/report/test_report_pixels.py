@@ -1,4 +1,4 @@
-"""Images and label maps as pixels, and the names that the font of pictures can write."""
+"""Images and label maps as pixels."""
 
 import base64
 import io
@@ -11,21 +11,24 @@ from segtool.contract import default_palette
 from segtool.data.classes import Classes
 from segtool.report.page.images import panel
 from segtool.report.pictures import IGNORED_COLOR, gray_to_rgb, overlay_of
-from segtool.report.style import drawable_names
 
 
 def test_the_background_is_clear_and_ignored_pixels_are_light_grey():
     palette, classes = default_palette(3), Classes(("a", "b", "c"), 1, 255)
-    image = np.full((20, 40, 3), (10, 20, 30), np.uint8)
-    labels = np.repeat(np.array([0, 1, 2, 255], np.uint8), 10)[None].repeat(20, 0)
+    image = np.full((400, 400, 3), (10, 20, 30), np.uint8)
+    labels = np.repeat(np.array([0, 1, 2, 255], np.uint8), 100)[None].repeat(400, 0)
     shown = overlay_of(image, labels, palette, classes)
     assert shown.dtype == np.uint8
-    assert (shown[:, 10:20] == image[:, 10:20]).all()
-    for column, color in ((9, palette[0]), (20, palette[2]), (29, palette[2]), (30, IGNORED_COLOR)):
+    assert (shown[:, 100:200] == image[:, 100:200]).all()
+    for column, color in ((99, palette[0]), (200, palette[2]), (299, palette[2]), (300, IGNORED_COLOR)):
         assert (shown[:, column] == color).all()
-    veil = shown[5, 35].astype(int)
+    veil = shown[5, 350].astype(int)
     assert veil.min() > 100 and np.ptp(veil) < 10
-    np.testing.assert_array_equal(overlay_of(image, labels, palette, classes, times=3).shape, (60, 120, 3))
+
+
+def test_small_pictures_are_enlarged():
+    image, labels = np.zeros((20, 40, 1), np.uint8), np.ones((20, 40), np.uint8)
+    assert overlay_of(image, labels, default_palette(2), Classes(("a", "b"), 0)).shape == (160, 320, 3)
 
 
 def decoded(shown):
@@ -48,16 +51,6 @@ def test_a_thin_line_leaves_a_trace_when_shrunk():
     _, pixels = decoded(shown)
     assert pixels.shape == (384, 288, 3)
     assert pixels.max(axis=(1, 2)).min() > 0
-
-
-def test_names_that_the_font_lacks_become_their_id():
-    assert drawable_names(["Straße", "植物", "$x^2$", "", "two\nlines"]) == (
-        "Straße",
-        "class 1",
-        "$x^2$",
-        "class 3",
-        "two lines",
-    )
 
 
 @pytest.mark.parametrize("colors", [1, 2, 200, 256, 257])

@@ -18,7 +18,7 @@ from segtool.report.model_charts import (
 )
 from segtool.report.page.commands import commands_for
 from segtool.report.page.figures import collect
-from segtool.report.page.images import change_of, example_of
+from segtool.report.page.images import change_of, examples_of
 from segtool.report.page.models import find_model_files, open_models
 from segtool.report.page.options import REPORT_NAME, GraphFacts, Progress, ReportOptions
 from segtool.report.page.render import render, require_jinja
@@ -69,21 +69,18 @@ def report(
     kinds = ("*.svg", "*.png") if options.plots else ()
     for path in [*outputs, *(path for kind in kinds for path in Path(options.plots or "").glob(kind))]:
         refuse_existing(path, overwrite=options.overwrite)
-    opened, note = open_models(sources, options)
-    found = {**_judged(collect(opened, options, graph=graph, progress=progress)), "selection_note": note}
+    opened, selection = open_models(sources, options)
+    found = _judged(collect(opened, selection, options, graph=graph, progress=progress))
     found["commands"] = commands_for(found, options)
     charts = {name: chart for name, chart in _charts(found) if chart is not None}
-    scores = [{each["index"]: each for each in facts["per_image"]} for facts in found["models"]]
+    data = selection.data
     text = render(
         found,
         charts=charts,
-        examples=[
-            {kind: [example_of(model, of_image[index]) for index in facts[kind]] for kind in ("worst", "best")}
-            for model, facts, of_image in zip(opened, found["models"], scores, strict=True)
-        ],
+        examples=[examples_of(model, data, facts) for model, facts in zip(opened, found["models"], strict=True)],
         changed=[
             [
-                change_of(opened[pair["float32"]], opened[pair["int8"]], each)
+                change_of(opened[pair["float32"]], opened[pair["int8"]], data, each)
                 for each in pair["images"][: options.samples]
             ]
             for pair in found["pairs"]

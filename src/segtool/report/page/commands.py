@@ -34,9 +34,8 @@ def _steps(report: Mapping[str, Any], options: ReportOptions) -> Iterator[tuple[
     onnx = [model["path"] for model in models if model["kind"] == "onnx"]
     for path in onnx:
         yield f"Check {path} on a device, without data", ["verify", path]
-    if not report["selection_note"]:  # otherwise single models would be scored on other images
-        for path in paths:
-            yield f"Score {path}", ["evaluate", path, *data, "--json"]
+    for path in paths:
+        yield f"Score {path}", ["evaluate", path, *data, "--json"]
     if onnx and options.latency:
         yield "Measure latency", ["benchmark", *onnx, "--runs", str(options.runs or RUNS), *device, "--json"]
     runs = ["--runs", str(options.runs)] if options.runs else []

@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import datetime
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from segtool.array_types import IntegerArray
 from segtool.benchmark.measure import MeasureOptions, measure
 from segtool.evaluate.evaluate import EvaluateOptions, evaluation_of, tally_of
 from segtool.evaluate.evaluation import Evaluation
+from segtool.evaluate.selection import Selection
 from segtool.files import sha256_of
 from segtool.machine.machine import machine_info
 from segtool.models.resolve import Run
@@ -28,17 +29,23 @@ from segtool.report.page.pairs import Pair, find_pairs
 
 
 def collect(
-    models: Sequence[Model], options: ReportOptions, *, graph: GraphFacts | None, progress: Progress
+    models: Sequence[Model],
+    selection: Selection,
+    options: ReportOptions,
+    *,
+    graph: GraphFacts | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Score and time the models; return the JSON of the report without verdicts and commands."""
     digests = [sha256_of(model.source.path) for model in models]
     pairs = find_pairs(models, digests)
-    evaluations = _score(models, pairs, progress)
+    evaluations = _score(models, selection, pairs, progress)
     times = _measure(models, options, progress) if options.latency else {}
     facts = [
         {
             "id": number,
             **_model_facts(model, digests[number], graph),
+            **training_facts(model.predictor.contract, selection),
             "evaluation": evaluations[number].to_dict(),
             **_image_facts(evaluations[number], options.samples),
             "benchmark": times.get(model.source.path),
@@ -51,43 +58,30 @@ def collect(
         "segtool_version": segtool.__version__,
         "machine": machine_info(),
         "models": facts,
-        "pairs": [pair.to_dict(facts, models[pair.int8].selection.data.class_names) for pair in pairs],
+        "pairs": [pair.to_dict(facts, selection.data.class_names) for pair in pairs],
         "runs": [_run_facts(run) for run in runs.values()],
     }
 
 
-def _score(models: Sequence[Model], pairs: Sequence[Pair], progress: Progress) -> list[Evaluation]:
-    """Score the models, in one pass those on the same images, and compare the labels of each pair."""
-    found: dict[int, Evaluation] = {}
-    for number, model in enumerate(models):
-        if number not in found:
-            same = {at: each for at, each in enumerate(models) if each.selection.same_images(model.selection)}
-            found |= _score_group(same, pairs, progress)
-    return [found[number] for number in range(len(models))]
-
-
-def _score_group(group: Mapping[int, Model], pairs: Sequence[Pair], progress: Progress) -> dict[int, Evaluation]:
-    selection = next(iter(group.values())).selection
+def _score(
+    models: Sequence[Model], selection: Selection, pairs: Sequence[Pair], progress: Progress
+) -> list[Evaluation]:
+    """Score the models in one pass over the images, and compare the labels of each pair."""
     names, settings = selection.names, EvaluateOptions()
 
     def compare(at: int, labels: Sequence[IntegerArray]) -> None:
-        found = dict(zip(group, labels, strict=True))
         for pair in pairs:
-            if pair.int8 in found:
-                for place, maps in enumerate(zip(found[pair.float32], found[pair.int8], strict=True), start=at):
-                    pair.add(int(selection.indices[place]), names[place], *maps)
+            for place, maps in enumerate(zip(labels[pair.float32], labels[pair.int8], strict=True), start=at):
+                pair.add(int(selection.indices[place]), names[place], *maps)
 
+    predictors = [model.predictor for model in models]
     tallies = tally_of(
-        [model.predictor for model in group.values()],
-        selection,
-        settings,
-        lambda done, total: progress("images", done, total),
-        seen=compare,
+        predictors, selection, settings, lambda done, total: progress("images", done, total), seen=compare
     )
-    return {
-        number: evaluation_of(model.predictor, replace(model.selection, indices=selection.indices), counted, settings)
-        for (number, model), counted in zip(group.items(), tallies, strict=True)
-    }
+    return [
+        evaluation_of(predictor, selection, counted, settings)
+        for predictor, counted in zip(predictors, tallies, strict=True)
+    ]
 
 
 def _measure(models: Sequence[Model], options: ReportOptions, progress: Progress) -> dict[Path, dict[str, Any]]:
@@ -132,7 +126,6 @@ def _model_facts(model: Model, digest: str, graph: GraphFacts | None) -> dict[st
         "contract": {**asdict(contract), "color_order": contract.color_order},
         "provider": dict(model.predictor.provider_report),
         "golden": segmenter.verify().to_dict() if segmenter else None,
-        **training_facts(contract, model.selection),
     }
 
 

@@ -12,12 +12,10 @@ from PIL import Image
 
 from segtool.array_types import BoolArray, Int64Array, IntegerArray, UInt8Array
 from segtool.data.base import Dataset
-from segtool.images.image_io import resize_labels
-from segtool.images.overlay import enlargement
 from segtool.metrics import confusion_matrix
 from segtool.report.page.models import Model
 from segtool.report.page.pairs import largest_confusions
-from segtool.report.pictures import gray_to_rgb, labels_of, overlay_of
+from segtool.report.pictures import gray_to_rgb, labels_of, overlay_of, shrunk
 
 Facts = Mapping[str, Any]
 Layer = tuple[BoolArray, tuple[int, int, int]]
@@ -37,29 +35,37 @@ _LONGEST = 384  # largest side in pixels; larger images are shrunk
 _LARGEST_PNG = 50_000  # bytes; photographs above it are a third as large as JPEG
 
 
-def example_of(model: Model, facts: Facts) -> Example:
+def examples_of(model: Model, data: Dataset, facts: Facts) -> dict[str, list[Example]]:
+    """Return the worst and the best images of a model, by its entry in ``models``."""
+    entries = {entry["index"]: entry for entry in facts["per_image"]}
+    return {kind: [_example_of(model, data, entries[index]) for index in facts[kind]] for kind in ("worst", "best")}
+
+
+def _example_of(model: Model, data: Dataset, facts: Facts) -> Example:
     """Return an image of a model with its truth, the prediction and the difference, by its entry in `per_image`."""
-    data, index = model.selection.data, int(facts["index"])
-    truth, labels = data.label(index), _labels_at(model, index)
+    index = int(facts["index"])
+    truth = data.label(index)
+    labels = labels_of(model.predictor, data, index, truth.shape)
     words = _in_words(confusion_matrix(truth, labels, data.num_classes, ignore_id=data.ignore_id), data)
     panels = [
         _image_panel(data, index),
-        _labels_panel("truth", truth, model, index),
-        _labels_panel("prediction", labels, model, index),
+        _labels_panel("truth", truth, model, data, index),
+        _labels_panel("prediction", labels, model, data, index),
         panel("difference", words, _on(data.image(index), _wrong(truth, labels, data))),
     ]
     return {"panels": panels, "facts": facts}
 
 
-def change_of(float32: Model, int8: Model, facts: Facts) -> Example:
+def change_of(float32: Model, int8: Model, data: Dataset, facts: Facts) -> Example:
     """Return an image with the labels of two models and their difference, by its entry in the `images` of the pair."""
-    data, index = int8.selection.data, int(facts["index"])
-    first, second = _labels_at(float32, index), _labels_at(int8, index)
+    index = int(facts["index"])
+    size = data.label(index).shape
+    first, second = (labels_of(model.predictor, data, index, size) for model in (float32, int8))
     words = _in_words(confusion_matrix(first, second, data.num_classes), data, verb="became")
     panels = [
         _image_panel(data, index),
-        _labels_panel("FP32", first, int8, index),
-        _labels_panel("INT8", second, int8, index),
+        _labels_panel("FP32", first, int8, data, index),
+        _labels_panel("INT8", second, int8, data, index),
         panel("changed", words, _on(data.image(index), [(first != second, CONFUSED)])),
     ]
     return {"panels": panels, "facts": facts}
@@ -71,8 +77,7 @@ def panel(heading: str, words: str, pixels: UInt8Array) -> dict[str, Any]:
     A large picture is shrunk by averaging, so that thin classes stay visible. Up to 256 colours are stored losslessly
     as a palette. A photograph becomes a JPEG with all its colour where a PNG would be large.
     """
-    image = Image.fromarray(pixels)
-    image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
+    image = shrunk(pixels, _LONGEST)
     width, height = image.size
     if image.getcolors(256) is not None:
         image = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
@@ -87,12 +92,6 @@ def _packed(image: Image.Image, kind: str, **options: int) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
-
-
-def _labels_at(model: Model, index: int) -> IntegerArray:
-    """Return the labels of a model for one image, (h, w) at the size of its truth."""
-    data = model.selection.data
-    return resize_labels(labels_of(model.predictor, data, index), *data.label(index).shape)
 
 
 def _wrong(truth: IntegerArray, labels: IntegerArray, data: Dataset) -> list[Layer]:
@@ -120,13 +119,12 @@ def _on(image: UInt8Array, layers: Sequence[Layer]) -> UInt8Array:
     return shown
 
 
-def _labels_panel(heading: str, labels: IntegerArray, model: Model, index: int) -> dict[str, Any]:
-    data, palette = model.selection.data, model.predictor.contract.palette
+def _labels_panel(heading: str, labels: IntegerArray, model: Model, data: Dataset, index: int) -> dict[str, Any]:
+    palette = model.predictor.contract.palette
     present = [int(value) for value in np.unique(labels) if value not in (data.background_id, data.ignore_id)]
     names = ", ".join(data.class_names[value] for value in present)
     words = f"classes {names}" if names else "only background"
-    times = enlargement(labels.shape)
-    return panel(heading, words, overlay_of(data.image(index), labels, palette, data.classes, times=times))
+    return panel(heading, words, overlay_of(data.image(index), labels, palette, data.classes))
 
 
 def _image_panel(data: Dataset, index: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The models of a report: the files that a user names, opened once, and the images that each is scored on."""
+"""The models of a report: the files that a user names, opened once, and the images that they are scored on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,11 @@ from segtool.text import short_names
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An opened model of the report: its file, its name there, and the images that it is scored on."""
+    """An opened model of the report: its file and its name there."""
 
     source: ModelSource
     label: str
     predictor: Predictor
-    selection: Selection
 
 
 def find_model_files(models: Sequence[Path]) -> list[ModelSource]:
@@ -45,8 +44,8 @@ def find_model_files(models: Sequence[Path]) -> list[ModelSource]:
     return list(found.values())
 
 
-def open_models(sources: Sequence[ModelSource], options: ReportOptions) -> tuple[list[Model], str]:
-    """Open the models and select the images that each is scored on; also return the note of `_select`."""
+def open_models(sources: Sequence[ModelSource], options: ReportOptions) -> tuple[list[Model], Selection]:
+    """Open the models and select the images that all are scored on, as `segtool evaluate` does."""
     exported = any(source.kind == "onnx" for source in sources)
     if not exported and (options.provider != "auto" or options.threads is not None or options.runs is not None):
         raise ModelFileError(
@@ -54,30 +53,24 @@ def open_models(sources: Sequence[ModelSource], options: ReportOptions) -> tuple
             "remove them, or export the model."
         )
     predictors = [_open(source, options) for source in sources]
-    selections, note = _select(predictors, data=options.data, part=options.split)
-    for predictor, selection in zip(predictors, selections, strict=True):
+    selection = select(predictors, data=options.data, part=options.split)
+    for predictor in predictors:
         refuse_other_classes(predictor.contract, selection.data)
-    opened = zip(sources, short_names([source.path for source in sources]), predictors, selections, strict=True)
-    return [Model(*each) for each in opened], note
+    names = short_names([source.path for source in sources])
+    return [Model(*each) for each in zip(sources, names, predictors, strict=True)], selection
 
 
 def training_facts(contract: ModelContract, selection: Selection) -> dict[str, Any]:
     """Return whether a model was trained on the images that it is scored on.
 
-    ``own_data`` is whether the data are its training data. ``own_part`` is whether the images are a part of its own
-    split of them. ``trained_on`` is the number of images that were in its training, None if unknown.
+    ``own_data`` is whether the data are its training data. ``trained_on`` is the number of images that were in its
+    training, None if unknown.
     """
-    own, data = _is_own(contract, selection), selection.data
-    known = contract.split or {"train", "val"} <= (data.splits or {}).keys()
-    if not own or not known:
-        return {"own_data": own, "own_part": own, "trained_on": None}
-    parts = parts_of(data, contract.split)
-    part = None if selection.part == "all" else getattr(parts, selection.part)
-    return {
-        "own_data": True,
-        "own_part": part is None or selection.same_images(replace(selection, indices=part)),
-        "trained_on": int(np.isin(selection.indices, parts.train).sum()),
-    }
+    data = selection.data
+    own = bool(contract.data_fingerprint) and contract.data_fingerprint == data.fingerprint()
+    known = own and (contract.split or {"train", "val"} <= (data.splits or {}).keys())
+    seen = int(np.isin(selection.indices, parts_of(data, contract.split).train).sum()) if known else None
+    return {"own_data": own, "trained_on": seen}
 
 
 def _without_link(path: Path) -> Path:
@@ -126,47 +119,3 @@ def _open(source: ModelSource, options: ReportOptions) -> Predictor:
         provider_options=options.provider_options,
         sandbox=True,
     )
-
-
-def _select(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> tuple[list[Selection], str]:
-    """Return the images that each model is scored on, and a note if the trainings of the models split them differently.
-
-    Without `data` each model is scored on the data of its own run. With `data` all models are scored on the same
-    images: those that are in the part for every model that was trained on these data. If there are none, the split of
-    one model decides.
-    """
-    own = _own(predictors, data=data, part=part)
-    if data is None:
-        return own, ""
-    trained = [each for predictor, each in zip(predictors, own, strict=True) if _is_own(predictor.contract, each)]
-    first = trained[0] if trained else own[0]
-    shared = _common(trained) or first
-    if all(shared.same_images(each) for each in own):
-        return [shared] * len(own), ""
-    if not shared.same_images(first):
-        rule = "which are in this part for each model that was trained on the data"
-    else:
-        rule = f"as split for {predictors[own.index(first)].path}"
-    images = f"{len(shared.indices)} images of {data}, part {shared.part}"
-    return [shared] * len(own), f"The models use different splits of the data; all are scored on {images}, {rule}."
-
-
-def _own(predictors: Sequence[Predictor], *, data: str | None, part: str | None) -> list[Selection]:
-    """Return the images of each model by its own split; models of one run share them."""
-    keys = [repr((each.path.parent, each.contract.split, each.contract.data_fingerprint)) for each in predictors]
-    distinct = dict(zip(keys, predictors, strict=True))
-    found = {key: select([predictor], data=data, part=part) for key, predictor in distinct.items()}
-    return [found[key] for key in keys]
-
-
-def _common(selections: Sequence[Selection]) -> Selection | None:
-    """Return the images that several selections of the same data have in common; None if there are none."""
-    if len({each.data.fingerprint() for each in selections}) != 1:
-        return None
-    first = selections[0]
-    inside = np.all([np.isin(first.indices, each.indices) for each in selections], axis=0)
-    return Selection(first.data, first.part, first.indices[inside]) if inside.any() else None
-
-
-def _is_own(contract: ModelContract, selection: Selection) -> bool:
-    return bool(contract.data_fingerprint) and contract.data_fingerprint == selection.data.fingerprint()

@@ -56,15 +56,14 @@ class Pair:
 
 
 def find_pairs(models: Sequence[Model], digests: Sequence[str]) -> list[Pair]:
-    """Return the pairs of an FP32 file and the INT8 file whose contract names it, if they use the same images."""
-    contracts = [model.predictor.contract for model in models]
+    """Return the pairs of an FP32 file and the INT8 file whose contract names it by its digest."""
     pairs = []
-    for int8, contract in enumerate(contracts):
-        for float32, digest in enumerate(digests):
-            made_from = contract.quantization.get("float32_sha256") == digest
-            if made_from and models[float32].selection.same_images(models[int8].selection):
-                pairs.append(Pair(float32, int8, np.zeros((contract.num_classes, contract.num_classes), np.int64)))
-                break
+    for int8, model in enumerate(models):
+        contract = model.predictor.contract
+        made_from = contract.quantization.get("float32_sha256")
+        if made_from in digests:
+            moves = np.zeros((contract.num_classes, contract.num_classes), np.int64)
+            pairs.append(Pair(digests.index(made_from), int8, moves))
     return pairs
 
 

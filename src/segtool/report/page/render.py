@@ -11,13 +11,12 @@ import numpy as np
 
 from segtool.errors import MissingExtraError
 from segtool.files import nan_to_none
-from segtool.report.confusion import cell_text
 from segtool.report.model_charts import SHAPES, interval_of
 from segtool.report.page.images import DIFFERENCES, Example
 from segtool.report.page.pairs import largest_confusions
-from segtool.report.page.verdict import SAME_ACCURACY, scored_on
+from segtool.report.page.verdict import SAME_ACCURACY
 from segtool.report.style import SERIES, Chart, color_rules, to_svg
-from segtool.text import NONE, clean, data_name, figures, megabytes, percent, points, threads, whole
+from segtool.text import NONE, clean, count_of, data_name, figures, megabytes, percent, points, threads, whole
 
 Facts = Mapping[str, Any]
 
@@ -70,6 +69,7 @@ def render(
     environment.tests["nan"] = math.isnan
     models, place = report["models"], report["verdict"]["model"]
     chosen = None if place is None else models[place]
+    found = models[0]["evaluation"]  # all models are scored on the same images
     return environment.get_template("page.html").render(
         report=report,
         models=models,
@@ -79,8 +79,8 @@ def render(
         charts=charts,
         examples=examples,
         changed=changed,
-        scored_on=dict.fromkeys(scored_on(model["evaluation"]) for model in models),
-        conventions=dict.fromkeys(words for model in models for words in _conventions(model["evaluation"])),
+        scored_on=f"{count_of(found['images'])} of {data_name(found['data'])}, part {found['split']}",
+        conventions=_conventions(found),
         differences=DIFFERENCES,
         same_accuracy=SAME_ACCURACY,
         colors=Markup(color_rules()),  # noqa: S704 - constants
@@ -115,6 +115,15 @@ def _column(model: Facts) -> dict[str, str]:
 
 def _span(interval: Sequence[float]) -> str:
     return f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
+def cell_text(share: float) -> str:
+    """Return a fraction as percent: empty for 0, "<0.1" for small values, "100" only for exactly 1."""
+    if share == 0:
+        return ""
+    if share < 0.001:
+        return "<0.1"
+    return ">99.9" if 0.999 < share < 1 else percent(share, 1)
 
 
 def _conventions(evaluation: Facts) -> Iterator[str]:

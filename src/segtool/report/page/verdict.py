@@ -63,12 +63,6 @@ def choose(models: Sequence[Facts]) -> int | None:
 def incomparable(models: Sequence[Facts]) -> str:
     """Return why the accuracies of the accepted models are not comparable; empty if they are."""
     usable = [each for each in models if each["verdict"]["answer"] != "no"]
-    if len({_images_of(each) for each in usable}) > 1:
-        scored = "; ".join(f"{each['label']} on {scored_on(each['evaluation'])}" for each in usable)
-        return (
-            f"The models were scored on different images ({scored}), so their accuracies are not comparable and no "
-            "model is named best; pass --data to score all on the same images."
-        )
     seen = [each for each in usable if each["trained_on"]]
     if not seen or len(seen) == len(usable):
         return ""
@@ -76,15 +70,6 @@ def incomparable(models: Sequence[Facts]) -> str:
         f"{', '.join(each['label'] for each in seen)} had some of these images in the training and other models did "
         "not, so their accuracies are not comparable and no model is named best; pass other images with --data."
     )
-
-
-def _images_of(model: Facts) -> tuple[str, frozenset[int]]:
-    return model["evaluation"]["data_fingerprint"], frozenset(each["index"] for each in model["per_image"])
-
-
-def scored_on(evaluation: Facts) -> str:
-    """Return the images of an evaluation in words."""
-    return f"{count_of(evaluation['images'])} of {data_name(evaluation['data'])}, part {evaluation['split']}"
 
 
 def _cost(model: Facts) -> tuple[bool, float]:
@@ -163,7 +148,7 @@ def _as_exported(model: Facts) -> Iterator[Check]:
         return
     here, there = float(evaluation["foreground_mean_iou"]), float(recorded["foreground_mean_iou"])
     text = f"{percent(here)} % foreground mean IoU here; {percent(there)} % recorded at export"
-    same = model["own_part"] and recorded.get("split") == evaluation["split"]
+    same = model["own_data"] and recorded.get("split") == evaluation["split"]
     if same and recorded.get("images") == evaluation["images"]:
         status: Status = "pass" if abs(100 * (here - there)) <= _REPRODUCED else "fail"
         text = f"{text}, on the same {evaluation['images']} images."
