@@ -56,7 +56,7 @@ def test_the_rows_add_up_to_all_steps_of_both_files(pair: tuple[Path, Path]) -> 
     profiles = profile_files(pair, runs=3)
     times = measure_layers(*pair, runs=3)
     count = sum(row.steps for row in times.layers if row.name != ONLY_FLOAT32)
-    assert count == len(profiles[0].steps)
+    assert count == len(profiles[0])
     assert times.total_microseconds == sum(row.microseconds for row in times.layers)
     alone = {row.name: row for row in measure_layers(pair[1], runs=3).layers}
     compared = sum(row.steps for row in times.layers if row.name == ONLY_FLOAT32)
@@ -70,7 +70,7 @@ def test_layers_without_names_are_summed_by_operator(pair: tuple[Path, Path], tm
         node.name = ""
     onnx.save(model, tmp_path / "unnamed.onnx")
     times = measure_layers(tmp_path / "unnamed.onnx", runs=1)
-    assert sum(row.steps for row in times.layers) == len(profile_files([tmp_path / "unnamed.onnx"], runs=1)[0].steps)
+    assert sum(row.steps for row in times.layers) == len(profile_files([tmp_path / "unnamed.onnx"], runs=1)[0])
 
 
 def _row(name: str, us: float, float32: float | None, **more: object) -> LayerTime:
