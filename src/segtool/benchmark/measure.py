@@ -53,7 +53,6 @@ class MeasureOptions:
     provider_options: Mapping[str, str] = field(default_factory=dict)
     samples: bool = False
     compare: Path | None = None
-    compare_anyway: bool = False
 
     @property
     def length(self) -> Length:
@@ -91,8 +90,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     ]
     if old:
         quantities = QUANTITIES if options.mode == "both" else (options.mode,)
-        planned = [case.describe() for case in cases]
-        require_comparable(old, machine, planned, quantities=quantities, anyway=options.compare_anyway)
+        require_comparable(old, machine, [case.describe() for case in cases], quantities=quantities)
     images = _images(cases, options.data)
     accuracy = {path: _accuracy(path, providers[0], options) for path in paths} if options.data else {}
     result = _measure_speed(cases, images, options, progress or (lambda *_: None))
@@ -102,7 +100,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     result |= {"machine": machine, "load_average_at_end": load_average()}
     result |= {"data": options.data, "mode": options.mode, "seconds": options.length.seconds, "runs": options.runs}
     if old:
-        result["comparison"] = {"with": str(options.compare), **compare(result, old, anyway=options.compare_anyway)}
+        result["comparison"] = {"with": str(options.compare), **compare(result, old)}
     return result
 
 
