@@ -52,14 +52,16 @@ class Comparison:
     Attributes
     ----------
     first, second
-        Their evaluations.
-    same
-        int64 (N,): counted pixels of each image with the same label in both models.
+        Their evaluations, with tallies that were counted together.
     """
 
     first: Evaluation
     second: Evaluation
-    same: npt.NDArray[np.int64]
+
+    @property
+    def same(self) -> npt.NDArray[np.int64]:
+        """Counted pixels of each image with the same label in both models, int64 (N,)."""
+        return self.second.tally.same
 
     @cached_property
     def agreement(self) -> Float64Array:
