@@ -7,14 +7,13 @@ and reads the seconds of each epoch from its history.csv, except the first, whic
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from commands import segtool, write_result
+from commands import history, segtool, write_result
 
 COUNTS = (250, 500, 1000, 2000)
 
@@ -41,8 +40,7 @@ def _row(count: int, arguments: argparse.Namespace, folder: Path) -> dict[str, A
     step = segtool("train", "--data", f"m2nist-synthetic:{count}", *options, cwd=folder)
     if step["exit_code"]:
         sys.exit("segtool train failed; its message is above.")
-    with (out / "history.csv").open(newline="") as handle:
-        epochs = [float(row["seconds"]) for row in csv.DictReader(handle)]
+    epochs = [float(row["seconds"]) for row in history(out)]
     later = epochs[1:] or epochs
     return {
         "images": count,
