@@ -50,6 +50,11 @@ def call(*arguments: str) -> Sequence[str]:
     return [sys.executable, "-m", "segtool", *arguments]
 
 
+def numbers(text: str) -> list[int]:
+    """Return the numbers of an option such as "1,2"."""
+    return [int(number) for number in text.split(",")]
+
+
 def history(run: Path) -> list[dict[str, str]]:
     """Return the rows of a run's history.csv, one an epoch."""
     with (run / "history.csv").open(newline="", encoding="utf-8") as handle:
