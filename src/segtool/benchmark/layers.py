@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.benchmark.kernels import Kernel, advice, direct_kernel, kernel_of
-from segtool.benchmark.profiler import RUNS, Step, profile_files
+from segtool.benchmark.profiler import RUNS, THREADS, Step, profile_files
 from segtool.benchmark.steps import FLOAT_PRODUCTS, INTEGER_PRODUCTS, LayerStep, assign
 from segtool.machine.machine import machine_info
 from segtool.runtime.graph_reader import Graph, read_graph
@@ -69,27 +69,16 @@ class LayerTimes:
     ----------
     path, float32
         The file, and the FP32 file that it is compared with, if any.
-    threads, runs
-        Threads of a run, and the number of runs.
+    runs
+        Number of runs.
     layers
         Their times add up to that of all steps of a run.
     """
 
     path: Path
     float32: Path | None
-    threads: int
     runs: int
     layers: tuple[LayerTime, ...]
-
-    @property
-    def total_microseconds(self) -> float:
-        """The time of all steps."""
-        return sum(layer.microseconds for layer in self.layers)
-
-    @property
-    def float32_total_microseconds(self) -> float | None:
-        """The time of all steps of the FP32 file; None without one."""
-        return None if self.float32 is None else sum(layer.float32_microseconds or 0.0 for layer in self.layers)
 
     def slower(self) -> list[LayerTime]:
         """Return the layers that take longer than in the FP32 file, those that lose most time first.
@@ -110,20 +99,21 @@ class LayerTimes:
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
         """Return it as JSON-able values, with the processor and the `most` slowest layers; None for all."""
         machine = machine_info()
+        float32_total = sum(layer.float32_microseconds or 0.0 for layer in self.layers)
         return {
             "path": str(self.path),
             "float32_path": None if self.float32 is None else str(self.float32),
-            "threads": self.threads,
+            "threads": THREADS,
             "runs": self.runs,
-            "total_us": self.total_microseconds,
-            "float32_total_us": self.float32_total_microseconds,
+            "total_us": sum(layer.microseconds for layer in self.layers),
+            "float32_total_us": None if self.float32 is None else float32_total,
             "cpu": machine["cpu"],
             "instruction_sets": machine["instruction_sets"],
             "layers": [_row(layer) for layer in self.layers[:most]],
         }
 
 
-def measure_layers(path: Path, float32: Path | None = None, *, threads: int = 1, runs: int = RUNS) -> LayerTimes:
+def measure_layers(path: Path, float32: Path | None = None, *, runs: int = RUNS) -> LayerTimes:
     """Measure the layers of a file on the CPU.
 
     Parameters
@@ -132,7 +122,7 @@ def measure_layers(path: Path, float32: Path | None = None, *, threads: int = 1,
         The model file.
     float32
         The FP32 file of the same network, run interleaved with it; None to measure one file.
-    threads, runs
+    runs
         As in `profile_files`.
 
     Raises
@@ -142,12 +132,12 @@ def measure_layers(path: Path, float32: Path | None = None, *, threads: int = 1,
     """
     paths = [path] if float32 is None else [path, float32]
     graphs = [read_graph(each) for each in paths]
-    profiles = profile_files(paths, threads=threads, runs=runs)
+    profiles = profile_files(paths, runs=runs)
     layers, *others = (_rows(steps, graph) for steps, graph in zip(profiles, graphs, strict=True))
     if others:
         layers = _compared(layers, others[0], names={node.name for node in graphs[1].nodes})
     ordered = tuple(sorted(layers, key=lambda layer: -layer.microseconds))
-    return LayerTimes(path, float32, threads, runs, ordered)
+    return LayerTimes(path, float32, runs, ordered)
 
 
 def slower_text(times: LayerTimes, *, most: int = _NAMED) -> str:

@@ -22,6 +22,9 @@ from segtool.runtime.model_file import check_model_file
 from segtool.runtime.session import cpu_session
 from segtool.runtime.session_options import quieten, session_options_for
 
+THREADS = 1
+"""Threads of a run, so that the steps do not wait for each other."""
+
 RUNS = 20
 """Timed runs of each file."""
 
@@ -58,15 +61,13 @@ class Step:
     outputs: tuple[Tensor, ...]
 
 
-def profile_files(paths: Sequence[Path], *, threads: int = 1, runs: int = RUNS) -> list[list[Step]]:
+def profile_files(paths: Sequence[Path], *, runs: int = RUNS) -> list[list[Step]]:
     """Run each file on one random image and return the steps of each, in the order of a run.
 
     Parameters
     ----------
     paths
         ONNX files with one uint8 input; the batch is 1.
-    threads
-        Threads of one run.
     runs
         Timed runs of each file, after three that are not counted.
 
@@ -77,7 +78,7 @@ def profile_files(paths: Sequence[Path], *, threads: int = 1, runs: int = RUNS) 
     """
     quieten()
     with temporary_folder() as folder:
-        sessions = [_session(path, threads, folder / str(number)) for number, path in enumerate(paths)]
+        sessions = [_session(path, folder / str(number)) for number, path in enumerate(paths)]
         feeds = [_feed(session, path) for session, path in zip(sessions, paths, strict=True)]
         for _ in range(_WARMUP + runs):
             for session, feed in zip(sessions, feeds, strict=True):
@@ -86,8 +87,8 @@ def profile_files(paths: Sequence[Path], *, threads: int = 1, runs: int = RUNS) 
     return [_steps(found) for found in events]
 
 
-def _session(path: Path, threads: int, prefix: Path) -> Any:
-    options = session_options_for(threads)
+def _session(path: Path, prefix: Path) -> Any:
+    options = session_options_for(THREADS)
     options.enable_profiling = True
     options.profile_file_prefix = str(prefix)
     return cpu_session(check_model_file(path).path, options)

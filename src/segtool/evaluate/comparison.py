@@ -169,16 +169,11 @@ class Comparisons:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object, described at the top of the module."""
-        first = self.evaluations[0]
         models = [each.to_dict() for each in self.evaluations]
+        shared = ("data", "split", "data_fingerprint", "images", "convention", "boundary")
         return {
-            "data": first.data,
-            "split": first.split,
-            "data_fingerprint": first.fingerprint,
-            "images": len(first.tally.counts),
-            "convention": models[0]["convention"],
-            "boundary": models[0]["boundary"],
+            **{key: models[0][key] for key in shared},
             "models": models,
             "comparisons": [each.to_dict() for each in self.comparisons],
-            "intervals": {**first.bootstrap.describe(), "convention": PAIRED_CONVENTION},
+            "intervals": {**self.evaluations[0].bootstrap.describe(), "convention": PAIRED_CONVENTION},
         }
