@@ -294,15 +294,6 @@ def _install_size() -> str:
     )
 
 
-def _light_runtime() -> str:
-    result = read("light_runtime")
-    one = result["one_prediction"]["ratio_by_turn"]
-    return (
-        f"One prediction through segtool takes {interval(one)} of the time of a bare `session.run` of onnxruntime "
-        "on the same array (`light_runtime.json`)."
-    )
-
-
 def _folder() -> str:
     result = read("folder_throughput")
     faster = result["threads_and_workers"]["whole_process"]["default_over"]["one_worker_one_thread"]
@@ -336,7 +327,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "keras-layers": _keras_layers,
     "throughput": _throughput,
     "install-size": _install_size,
-    "light-runtime": _light_runtime,
     "folder": _folder,
     "presets": facts.presets,
     "gates": facts.gates,

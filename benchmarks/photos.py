@@ -1,4 +1,4 @@
-"""fcn8-lite on photographs, and what each part of the recipe `photos` gives: results/photos.json and .md.
+"""fcn8-lite on photographs, and what each part of the recipe `photos` gives: results/photos.json.
 
 `python benchmarks/photos.py DATA` runs `segtool train --data DATA` with no other option, then named variants for a few
 epochs each, the most informative first, all scored on the validation part of DATA. The options are those of
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import variants
-from commands import RESULTS, write_result
+from commands import write_result
 
 SHORT_EPOCHS = 6
 
@@ -115,7 +115,6 @@ def main() -> None:
     rows = [_row(name, arguments.work) for name in VARIANTS if variants.is_finished(name, arguments.work)]
     missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
     write_result("photos", {"short_epochs": SHORT_EPOCHS, "missing": missing, "variants": rows})
-    (RESULTS / "photos.md").write_text(_table(rows), encoding="utf-8")
 
 
 def _train(variant: Variant, arguments: argparse.Namespace) -> int:
@@ -144,30 +143,6 @@ def _row(name: str, work: Path) -> dict[str, Any]:
         "history_mean_iou": [float(row["val_foreground_mean_iou"]) for row in history],
         "seconds_an_epoch": {"least": min(seconds), "most": max(seconds)},
     }
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """Return the figures as Markdown."""
-    short = [row for row in rows if row["group"] == "baseline"]
-    mean = sum(row["mean_iou"] for row in short) / len(short) if short else None
-    lines = [
-        "# fcn8-lite on photographs",
-        "",
-        "Validation part of CamVid (101 images of 480 x 360, 11 classes, void ignored), whole images "
-        "(`benchmarks/photos.py`). The last column is the difference from the mean of the short runs with defaults, "
-        f"{len(short)} {'seed' if len(short) == 1 else 'seeds'}. Trained beside other work: the minutes are an upper "
-        "limit.",
-        "",
-        "| variant | options | epochs | minutes | mean IoU % | points |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        apart = "" if mean is None or row["group"] == "default" else f"{100 * (row['mean_iou'] - mean):+.2f}"
-        lines.append(
-            f"| {row['name']} | `{' '.join(row['options']) or '-'}` | {row['epochs']} | {row['seconds'] / 60:.0f} | "
-            f"{100 * row['mean_iou']:.2f} | {apart} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
