@@ -1,25 +1,21 @@
 """The contribution of each part of the recipe `standard` and of fcn8-edge: results/ablation.json and .md.
 
 `python benchmarks/ablation.py DATA` trains named variants for a few epochs each, the most informative first. All use
-the same training and validation images; the test images of the shipped model's split are not used. Finished variants
-are kept in --work and stopped ones continue, so the command can be repeated. Variants of an earlier
-results/ablation.json with the same images and epochs count as finished. `--only` selects variants, `--report` writes
-the finished ones.
+the same training and validation images; the test images of the shipped model's split are not used. Variants of an
+earlier results/ablation.json with the same images and epochs count as finished. The options are those of variants.py.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import variants
 from commands import RESULTS, write_result
 
 from segtool.data.loading import load_dataset
@@ -82,22 +78,13 @@ VARIANTS: dict[str, Variant] = {
 
 def main() -> None:
     """Train what is missing, then write what is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="M2NIST")
-    parser.add_argument("--work", type=Path, default=Path("edge_trials"), help="where runs are kept")
-    parser.add_argument("--only", action="append", choices=list(VARIANTS), help="train this variant; may be repeated")
-    parser.add_argument("--report", action="store_true", help="train nothing")
-    parser.add_argument("--trial", choices=list(VARIANTS), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    work: Path = arguments.work.resolve()
+    arguments = variants.parsed(__doc__ or "", VARIANTS, data="M2NIST", work="edge_trials")
+    work: Path = arguments.work
     if arguments.trial:
         sys.exit(_train(arguments.trial, work))
     data = _write_data(arguments.data, work)
     earlier = _earlier(data)
-    for name in [] if arguments.report else arguments.only or VARIANTS:
-        if name not in earlier and not _finished(name, work):
-            call = [sys.executable, __file__, str(arguments.data), "--work", str(work), "--trial", name]
-            subprocess.run(call, check=True)
+    variants.train_missing([name for name in VARIANTS if name not in earlier], arguments)
     _write(work, data, earlier)
 
 
@@ -107,14 +94,6 @@ def _earlier(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     same = (found.get("data"), found.get("epochs")) == (data, EPOCHS)
     return {row["name"]: row for row in found["variants"]} if same else {}
-
-
-def _finished(name: str, work: Path) -> bool:
-    return (_run(name, work) / "metrics.json").is_file()
-
-
-def _run(name: str, work: Path) -> Path:
-    return work / name.replace(", ", "-").replace(" ", "-")
 
 
 def _write_data(source: Path, work: Path) -> dict[str, Any]:
@@ -139,19 +118,16 @@ def _write_data(source: Path, work: Path) -> dict[str, Any]:
 
 def _train(name: str, work: Path) -> int:
     """Train one variant in this process, or go on with it."""
-    from segtool.cli import main as segtool
     from segtool.train.architectures import fcn8_edge
 
     for constant, value in {**BEFORE, **VARIANTS[name].constants}.items():
         setattr(fcn8_edge, constant, value)
-    run = _run(name, work)
-    resume = ["--resume"] if (run / "run.json").is_file() else []
-    own = [] if resume else [*VARIANTS[name].options, "--epochs", str(EPOCHS), "--data", str(work / "data.npz")]
-    return int(segtool(["train", "--out", str(run), *own, *resume], standalone_mode=False) or 0)
+    options = [*VARIANTS[name].options, "--epochs", str(EPOCHS), "--data", str(work / "data.npz")]
+    return variants.train(name, work, options)
 
 
 def _write(work: Path, data: dict[str, Any], earlier: dict[str, dict[str, Any]]) -> None:
-    new = {name: _row(name, _run(name, work)) for name in VARIANTS if _finished(name, work)}
+    new = {name: _row(name, work) for name in VARIANTS if variants.is_finished(name, work)}
     rows = [{**earlier, **new}[name] for name in VARIANTS if name in {**earlier, **new}]
     noise = _noise(rows)
     missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
@@ -159,24 +135,17 @@ def _write(work: Path, data: dict[str, Any], earlier: dict[str, dict[str, Any]])
     (RESULTS / "ablation.md").write_text(_table(rows, noise, missing), encoding="utf-8")
 
 
-def _row(name: str, run: Path) -> dict[str, Any]:
+def _row(name: str, work: Path) -> dict[str, Any]:
     """Return the figures of one finished variant on validation."""
-    info, metrics = (json.loads((run / file).read_text()) for file in ("run.json", "metrics.json"))
-    with (run / "history.csv").open(newline="") as handle:
-        history = list(csv.DictReader(handle))
+    facts, val, _ = variants.finished(name, work)
     variant = VARIANTS[name]
     return {
         "name": name,
         "group": variant.group,
         "options": list(variant.options),
         "constants": variant.constants,
-        "recipe_values": info["recipe_values"],
-        "seed": info["seed"],
-        "parameters": info["parameters"],
-        "precision": info["precision"]["name"],
-        "best_epoch": metrics["best_epoch"],
-        "val": {key: metrics["val"][key] for key in FIGURES},
-        "seconds": round(sum(float(row["seconds"]) for row in history)),
+        **facts,
+        "val": {key: val[key] for key in FIGURES},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -47,6 +48,17 @@ def segtool_json(*arguments: str, cwd: Path) -> dict[str, Any]:
 def call(*arguments: str) -> Sequence[str]:
     """Return the command line that runs segtool in this interpreter's environment."""
     return [sys.executable, "-m", "segtool", *arguments]
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers of an option such as "1,2"."""
+    return [int(number) for number in text.split(",")]
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's history.csv, one an epoch."""
+    with (run / "history.csv").open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
 
 
 def write_result(name: str, payload: dict[str, Any]) -> None:

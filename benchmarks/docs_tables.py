@@ -5,7 +5,6 @@ A part is between `<!-- figures: NAME -->` and `<!-- /figures -->` in a page; NA
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,15 +12,11 @@ from typing import Any
 
 import docs_facts as facts
 import readme_tables
-from plots.results import processor
+from plots.results import RESULTS, interval, processor, read
 
 from segtool.text import counted
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 _PART = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
-_SCORES = ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
-_SCORE_NAMES = "pixel accuracy % | mean IoU, digits % | mean Dice, digits %"
 
 
 def pages(folder: Path) -> dict[Path, str]:
@@ -35,27 +30,22 @@ def filled(text: str) -> str:
     return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
 
 
-def _read(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return result
-
-
 def _step(index: int) -> Callable[[], str]:
     """Return what shows the terminal after the first or second of the three commands."""
 
     def shown() -> str:
-        lines = [line.rstrip() for line in _read("three_commands")["steps"][index]["stdout"]]
+        lines = [line.rstrip() for line in read("three_commands")["steps"][index]["stdout"]]
         return "\n".join(["```text", *lines, "```"])
 
     return shown
 
 
 def _training_minutes() -> int:
-    return round(_read("three_commands")["steps"][0]["seconds"] / 60)
+    return round(read("three_commands")["steps"][0]["seconds"] / 60)
 
 
 def _training_time() -> str:
-    result = _read("three_commands")
+    result = read("three_commands")
     return (
         f"With no option it trains {result['run']['epochs']} epochs on {result['data']['splits']['train']} generated "
         f"images. That took {_training_minutes()} minutes on two cores of an {result['machine']['cpu']} that other "
@@ -63,29 +53,14 @@ def _training_time() -> str:
     )
 
 
-def _int8_accuracy() -> str:
-    rows = [f"| network | precision | {_SCORE_NAMES} | MB |", "| --- | --- | --- | --- | --- | --- |"]
-    edge, fcn8 = _read("m2nist_edge"), _read("m2nist_fcn8")
-    for key, title in (("float32", "FP32"), ("int8", "INT8")):
-        scores = " | ".join(f"{100 * edge['test_over_seeds'][key][name]['mean']:.2f}" for name in _SCORES)
-        size = edge["runs"][0]["size_bytes"][key]
-        rows.append(f"| fcn8-edge (mean of {len(edge['runs'])} seeds) | {title} | {scores} | {size / 1e6:.2f} |")
-    for key, title in (("float32", "FP32"), ("int8", "INT8")):
-        scores = " | ".join(f"{100 * fcn8['scores']['test'][key][name]:.2f}" for name in _SCORES)
-        rows.append(f"| fcn8 | {title} | {scores} | {fcn8['size_bytes'][key] / 1e6:.1f} |")
-    images = edge["runs"][0]["splits"]["test"]
-    source = f"Each on {images} test images of M2NIST (`m2nist_edge.json`, `m2nist_fcn8.json`). {fcn8['test_note']}"
-    return "\n".join([*rows, "", source])
-
-
 def _one_thread(precision: str) -> list[dict[str, Any]]:
-    return [row for row in _read("export_engines")["engines"] if row["threads"] == 1 and row["precision"] == precision]
+    return [row for row in read("export_engines")["engines"] if row["threads"] == 1 and row["precision"] == precision]
 
 
 def _int8_speed() -> str:
     ours = next(row for row in _one_thread("int8") if row["engine"] == "ours-int8")
-    share, machine = ours["time_over_ours"]["float32"], _read("export_engines")["machine"]
-    edge = _read("m2nist_edge")["latency"]["edge_over_fcn8"]
+    share, machine = ours["time_over_ours"]["float32"], read("export_engines")["machine"]
+    edge = read("m2nist_edge")["latency"]["edge_over_fcn8"]
     return (
         f"On one thread of an {machine['cpu']} with VNNI, fcn8 in INT8 takes {share['median']:.2f} "
         f"({share['low']:.2f} to {share['high']:.2f}) of the time of segtool's own FP32 file: "
@@ -102,7 +77,7 @@ def _int8_engines() -> str:
     for row in _one_thread("int8"):
         ratio = row["time_over_ours"]["int8"]
         rows.append(
-            f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {_interval(ratio)} | {row['size_bytes'] / 1e6:.1f} | "
+            f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {interval(ratio)} | {row['size_bytes'] / 1e6:.1f} | "
             f"{100 * row['foreground_mean_iou']:.2f} | {100 * row['label_agreement']:.2f} |"
         )
     floats = next(row for row in _one_thread("float32") if row["engine"] == "ours-fp32")
@@ -111,7 +86,7 @@ def _int8_engines() -> str:
 
 
 def _engines_method() -> str:
-    result = _read("export_engines")
+    result = read("export_engines")
     return (
         f"fcn8 after {result['network']['epochs']} epochs, {result['validation_images']} validation images, one thread "
         f"({processor(result['machine'])}); ratios are medians over {result['method']['rounds']} rounds with a 95 % "
@@ -121,12 +96,12 @@ def _engines_method() -> str:
 
 def _throughput() -> str:
     rows = ["| fcn8 in INT8, two cores | images a second |", "| --- | --- |"]
-    rows += [f"| {row['title']} | {_interval(row, 0)} |" for row in _read("export_engines")["throughput"]]
+    rows += [f"| {row['title']} | {interval(row, 0)} |" for row in read("export_engines")["throughput"]]
     return "\n".join(rows)
 
 
 def _pruning() -> str:
-    result = _read("pruning")
+    result = read("pruning")
     rows = [
         "| `--prune` | convolutions pruned | work saved % | time over the whole file's | MB | mean IoU, digits % "
         "| labels of FP32 kept % |",
@@ -151,7 +126,7 @@ def _pruning() -> str:
 
 
 def _photos() -> str:
-    result = _read("photos")
+    result = read("photos")
     rows = [
         "| training | options | epochs | minutes | mean IoU % | against short |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
@@ -173,8 +148,8 @@ def _photos() -> str:
 
 
 def _photos_in_short() -> str:
-    trained = next(row for row in _read("photos")["variants"] if row["group"] == "default")
-    network = _read("photos_engines")["networks"][0]
+    trained = next(row for row in read("photos")["variants"] if row["group"] == "default")
+    network = read("photos_engines")["networks"][0]
     int8 = next(engine for engine in network["engines"] if engine["engine"] == "ours-int8")
     time = network["time"]["1"]["engines"]["ours-int8"]["latency_ms"]["p50"]
     return (
@@ -182,12 +157,12 @@ def _photos_in_short() -> str:
         f"mean IoU on CamVid's validation images after {trained['seconds'] / 60:.0f} minutes on two cores. The INT8 "
         "file loses "
         f"{int8['mean_iou_drop_points']:.2f} points, has {int8['size_bytes'] / 1e6:.1f} MB and takes {time:.0f} ms an "
-        f"image of 480 x 360 on one thread ({processor(_read('photos_engines')['machine'])})."
+        f"image of 480 x 360 on one thread ({processor(read('photos_engines')['machine'])})."
     )
 
 
 def _normalization() -> str:
-    result = _read("normalization")
+    result = read("normalization")
     rows = [
         "| images | steps an epoch | training loss | validation loss, moving averages | re-estimated | mean IoU % with "
         "moving averages | re-estimated |",
@@ -207,7 +182,7 @@ def _normalization() -> str:
 
 
 def _qat() -> str:
-    result = _read("qat")
+    result = read("qat")
     rows = [
         "| network | preset | FP32 | INT8 by calibration | FP32 after `--qat` | INT8 after `--qat` | training "
         "| labels of the training kept % |",
@@ -240,7 +215,7 @@ def _taken(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if "lost_points" in pruned:
         return limit, f"none: INT8 lost {pruned['lost_points']:.2f} points on validation, 0.5 may go", "-", "1"
     saved = f"{100 * pruned['macs_saved']:.0f}"
-    return limit, str(len(pruned["channels"])), saved, _interval(row["time_over_whole"])
+    return limit, str(len(pruned["channels"])), saved, interval(row["time_over_whole"])
 
 
 def _onnx_networks() -> str:
@@ -248,7 +223,7 @@ def _onnx_networks() -> str:
 
 
 def _foreign_engines() -> str:
-    result = _read("foreign_engines")
+    result = read("foreign_engines")
     counts = sorted(result["networks"][0]["time"])
     head = ["network", *(f"FP32 of the best engine's, threads: {count}" for count in counts)]
     head += [f"recommended of the best file's, threads: {count}" for count in counts]
@@ -268,7 +243,7 @@ def _foreign_engines() -> str:
 
 
 def _photos_engines() -> str:
-    result = _read("photos_engines")
+    result = read("photos_engines")
     network = result["networks"][0]
     rows = [
         "| engine | ms, 1 thread: p50, p90 | 2 threads | labels equal to Keras % | mean IoU % | MB |",
@@ -309,12 +284,8 @@ def _keras_layers() -> str:
     return (RESULTS / "keras_layers.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
 
 
-def _interval(value: Mapping[str, float], digits: int = 2) -> str:
-    return f"{value['median']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
-
-
 def _install_size() -> str:
-    result = _read("install_size")
+    result = read("install_size")
     largest = sorted(result["packages"], key=lambda item: -item["bytes"])[:3]
     named = ", ".join(f"{item['package']} {item['bytes'] / 1e6:.0f} MB" for item in largest)
     return (
@@ -323,22 +294,13 @@ def _install_size() -> str:
     )
 
 
-def _light_runtime() -> str:
-    result = _read("light_runtime")
-    one = result["one_prediction"]["ratio_by_turn"]
-    return (
-        f"One prediction through segtool takes {_interval(one)} of the time of a bare `session.run` of onnxruntime "
-        "on the same array (`light_runtime.json`)."
-    )
-
-
 def _folder() -> str:
-    result = _read("folder_throughput")
+    result = read("folder_throughput")
     faster = result["threads_and_workers"]["whole_process"]["default_over"]["one_worker_one_thread"]
     memory = ", ".join(f"{row['peak_mb']:.0f} MB for {int(count):,}" for count, row in result["memory"].items())
     return (
         f"For a folder of {result['images']:,} PNGs of 64 x 84 pixels and fcn8 in INT8, the default is "
-        f"{_interval(faster)} times as fast as one worker with one thread, on two cores. Peak memory by the number of "
+        f"{interval(faster)} times as fast as one worker with one thread, on two cores. Peak memory by the number of "
         f"images: {memory} (`folder_throughput.json`)."
     )
 
@@ -350,7 +312,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "train": _step(0),
     "export": _step(1),
     "training-time": _training_time,
-    "int8-accuracy": _int8_accuracy,
+    "int8-accuracy": readme_tables.accuracy,
     "int8-speed": _int8_speed,
     "int8-engines": _int8_engines,
     "pruning": _pruning,
@@ -365,7 +327,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "keras-layers": _keras_layers,
     "throughput": _throughput,
     "install-size": _install_size,
-    "light-runtime": _light_runtime,
     "folder": _folder,
     "presets": facts.presets,
     "gates": facts.gates,

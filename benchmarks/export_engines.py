@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import write_result
+from commands import numbers, write_result
 from engines import summary, throughput
 from engines.conversion import PACKAGES, Comparison, prepare
 from engines.latency import TIMED_RUNS, WARM_RUNS, LatencySubject
@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="the folder that `segtool train` wrote")
     parser.add_argument("--data", required=True, help="its data")
     parser.add_argument("--rounds", type=int, default=60, help="rounds in which every engine has a turn")
-    parser.add_argument("--threads", type=_numbers, default=[1, 2], help="numbers of threads, with commas between")
+    parser.add_argument("--threads", type=numbers, default=[1, 2], help="numbers of threads, with commas between")
     parser.add_argument("--ours-fp32", type=Path, help="a file to take in place of a fresh export")
     parser.add_argument("--ours-int8", type=Path, help="the same, INT8")
     parser.add_argument("--ours-pruned", type=Path, help="the same, INT8 exported with --prune")
@@ -67,10 +67,6 @@ def _arguments() -> argparse.Namespace:
 
 def _own(arguments: argparse.Namespace) -> tuple[Path | None, Path | None, Path | None]:
     return arguments.ours_fp32, arguments.ours_int8, arguments.ours_pruned
-
-
-def _numbers(value: str) -> list[int]:
-    return [int(number) for number in value.split(",")]
 
 
 def _method(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Time of each stage of an export, in seconds of the clock and of the processor: results/export_time.json and .md.
+"""Time of each stage of an export, in seconds of the clock and of the processor: results/export_time.json.
 
 `python benchmarks/export_time.py NETWORK --data DATA [--float32] [--calibration-images N]` exports a network with every
 gate, once, to a temporary folder. Refusals of the accuracy gate and of the speed gate are waived, so that each stage is
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from commands import RESULTS, write_result
+from commands import write_result
 
 from segtool.export import ExportOptions, ExportResult, export_model
 from segtool.machine.processors import available_cpus
@@ -64,9 +64,7 @@ def main() -> None:
         )
         result = export_model(arguments.network, options=options, progress=watch)
     watch.end()
-    payload = described(result, watch, arguments)
-    write_result(NAME, payload)
-    (RESULTS / f"{NAME}.md").write_text(table(payload), encoding="utf-8")
+    write_result(NAME, described(result, watch, arguments))
 
 
 def described(result: ExportResult, watch: Stopwatch, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -88,32 +86,6 @@ def described(result: ExportResult, watch: Stopwatch, arguments: argparse.Namesp
         "accuracy": contract.gates.get("accuracy"),
         "parity": contract.gates["parity"],
     }
-
-
-def table(payload: dict[str, Any]) -> str:
-    """Return the times as a page."""
-    rows = [
-        f"| {name} | {item['times']} | {item['seconds']:.1f} | {item['processor_seconds']:.1f} |"
-        for name, item in payload["stages"].items()
-    ]
-    total = f"| all | | {payload['seconds']:.1f} | {payload['processor_seconds']:.1f} |"
-    size = "x".join(map(str, payload["size"]))
-    what = "FP32 and INT8" if payload["calibration_images"] else "FP32"
-    return "\n".join(
-        [
-            f"# Time of `segtool export`: {payload['network']}, {size}, {what}",
-            "",
-            f"{payload['threads']} threads, {payload['validation_images']} validation images, "
-            f"{payload['calibration_images'] or 'no'} calibration images; peak memory "
-            f"{payload['peak_memory_mb']:.0f} MB (`benchmarks/export_time.py`; processor and load in the JSON).",
-            "",
-            "| stage | times | seconds | processor seconds |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            total,
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

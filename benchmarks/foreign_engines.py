@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import RESULTS, segtool_json, write_result
+from commands import RESULTS, numbers, segtool_json, write_result
 from engines import foreign_targets, summary
 from engines.conversion import PACKAGES
 from engines.foreign import Files, files_of, labels_of
@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keras-data", type=Path, help="its data")
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--rounds", type=int, default=30, help="rounds in which every engine has a turn")
-    parser.add_argument("--threads", type=_numbers, default=[1, 2], help="numbers of threads, with commas between")
+    parser.add_argument("--threads", type=numbers, default=[1, 2], help="numbers of threads, with commas between")
     parser.add_argument("--prepare-only", action="store_true", help="convert and measure accuracy, no time")
     parser.add_argument("--time-only", action="store_true", help="measure the time of what was prepared")
     parser.add_argument("--export-again", action="store_true", help="repeat segtool's export, and so its speed gate")
@@ -87,10 +87,6 @@ def _arguments() -> argparse.Namespace:
     if max(arguments.threads) > available_cpus():
         parser.error(f"this process may use {available_cpus()} processors")
     return arguments
-
-
-def _numbers(value: str) -> list[int]:
-    return [int(number) for number in value.split(",")]
 
 
 def _networks(arguments: argparse.Namespace) -> list[Network]:

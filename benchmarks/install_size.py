@@ -1,4 +1,4 @@
-"""Disk size of the base install in a fresh environment, by package: results/install_size.json and .md."""
+"""Disk size of the base install in a fresh environment, by package: results/install_size.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from commands import RESULTS, write_result
+from commands import write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,15 +30,13 @@ print(json.dumps(rows))
 
 
 def main() -> None:
-    """Install, weigh, and write the table."""
+    """Install, weigh, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--extra", action="append", default=[], help="an extra to install as well; may be repeated")
     extras = parser.parse_args().extra
     rows = weighed(extras)
     result = {"extras": extras, "packages": rows, "total_bytes": sum(row["bytes"] for row in rows)}
-    name = "_".join(["install_size", *extras])
-    write_result(name, result)
-    (RESULTS / f"{name}.md").write_text(table(result), encoding="utf-8")
+    write_result("_".join(["install_size", *extras]), result)
 
 
 def weighed(extras: list[str]) -> list[dict[str, Any]]:
@@ -61,23 +59,6 @@ def sizes(python: str) -> list[dict[str, Any]]:
     found = subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True)
     rows: list[dict[str, Any]] = json.loads(found.stdout)
     return sorted((row for row in rows if row["package"] not in ("pip", "setuptools")), key=lambda row: -row["bytes"])
-
-
-def table(result: dict[str, Any]) -> str:
-    """Return the sizes as Markdown."""
-    what = f"segtool[{','.join(result['extras'])}]" if result["extras"] else "segtool"
-    lines = [
-        f"# Installed size of `pip install {what}`",
-        "",
-        "Files of each package's RECORD in a fresh environment, without bytecode (`benchmarks/install_size.py`).",
-        "",
-        "| package | version | MB |",
-        "| --- | --- | --- |",
-        *(f"| {row['package']} | {row['version']} | {row['bytes'] / 1e6:.1f} |" for row in result["packages"]),
-        f"| together | | {result['total_bytes'] / 1e6:.1f} |",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

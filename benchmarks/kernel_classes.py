@@ -24,7 +24,7 @@ from onnx import helper, numpy_helper
 
 from segtool.benchmark.kernels import direct_kernel, kernel_of
 from segtool.benchmark.profiler import Step, Tensor, profile_files
-from segtool.benchmark.steps import Assigned, assign, convolution_of, macs_of, shape_text
+from segtool.benchmark.steps import LayerStep, assign
 from segtool.runtime.engine import ort
 from segtool.runtime.graph_reader import read_graph
 
@@ -46,26 +46,25 @@ def network(name: str, file: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         nodes, constants = optimized(Path(file), Path(folder))
         graph = read_graph(file)
-        steps = profile_files([Path(file)], runs=10)[0].steps
+        (steps,) = profile_files([Path(file)], runs=10)
         rows = []
         for found in assign(steps, graph):
-            if found.step.operator == "QLinearConv" and (convolution := convolution_of(found, graph)) is not None:
+            if (convolution := found.convolution) is not None:
                 predicted = kernel_of(convolution, direct_kernel())
                 alone = forced(found.step, nodes[found.step.name], constants, Path(folder))
                 fast = "depthwise" if convolution.is_depthwise else "direct"
                 observed = "general" if alone.pop("is_general") else fast
-                rows.append({**described(found, graph), "predicted": predicted, "observed": observed, **alone})
+                rows.append({**described(found), "predicted": predicted, "observed": observed, **alone})
                 rows[-1]["agrees"] = predicted == observed
     right = sum(row["agrees"] for row in rows)
     print(f"{name}: {right} of {len(rows)} agree", flush=True)
     return {"name": name, "agreement": right / len(rows), "layers": rows}
 
 
-def described(found: Assigned, graph: Any) -> dict[str, Any]:
+def described(found: LayerStep) -> dict[str, Any]:
     """Return the name, the size and the work of a layer, and its time in the network."""
-    step = found.step
-    size = {"shape": shape_text(found, graph), "macs": macs_of(found, graph)}
-    return {"layer": found.node.name if found.node else step.name, **size, "us_in_network": step.microseconds}
+    size = {"shape": found.shape_text, "macs": found.macs}
+    return {"layer": found.name, **size, "us_in_network": found.step.microseconds}
 
 
 def optimized(file: Path, folder: Path) -> tuple[dict[str, onnx.NodeProto], dict[str, onnx.TensorProto]]:

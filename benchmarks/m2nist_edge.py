@@ -8,7 +8,6 @@ images. Architecture and recipe were chosen on the validation images of seed 0's
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import segtool_json, write_result
+from commands import history, segtool_json, write_result
 
 import segtool
 from segtool.benchmark.latency import compare_interleaved
@@ -67,8 +66,7 @@ def _run(run: Path, data: str) -> dict[str, Any]:
             }
             for part in ("val", "test")
         }
-    with (run / "history.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = history(run)
     return {
         **{key: info[key] for key in ("arch", "recipe", "recipe_values", "seed", "parameters", "versions")},
         "precision": info["precision"],

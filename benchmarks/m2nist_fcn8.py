@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from commands import RESULTS, segtool, segtool_json, write_result
+from commands import RESULTS, history, segtool, segtool_json, write_result
 
 TRAIN = ("train", "--arch", "fcn8", "--recipe", "fast", "--epochs", "50", "--val-split", "0.1", "--test-split", "0.1")
 MODELS = {"keras": "model.keras", "float32": "model.onnx", "int8": "model.int8.onnx"}
@@ -46,7 +47,7 @@ def main() -> None:
 
 def _measure(run: Path, data: str, folder: Path) -> dict[str, Any]:
     info = json.loads((run / "run.json").read_text())
-    rows = [line.split(",") for line in (run / "history.csv").read_text().splitlines()[1:]]
+    seconds = [float(row["seconds"]) for row in history(run)]
     scores = {
         part: {
             name: segtool_json("evaluate", str(run / file), "--data", data, "--split", part, cwd=folder)
@@ -60,9 +61,9 @@ def _measure(run: Path, data: str, folder: Path) -> dict[str, Any]:
         "run": {key: info[key] for key in ("arch", "recipe", "recipe_values", "seed", "parameters", "versions")},
         "precision": info["precision"],
         "data": {**info["data"], "spec": Path(data).name},
-        "epochs": len(rows),
-        "training_seconds": round(sum(float(row[-1]) for row in rows)),
-        "seconds_per_epoch": {"median": sorted(float(row[-1]) for row in rows)[len(rows) // 2]},
+        "epochs": len(seconds),
+        "training_seconds": round(sum(seconds)),
+        "seconds_per_epoch": {"median": statistics.median_high(seconds)},
         "best_epoch": json.loads((run / "metrics.json").read_text())["best_epoch"],
         "scores": {
             part: {name: {key: score[key] for key in FIGURES} for name, score in of_part.items()}

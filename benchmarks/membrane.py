@@ -11,7 +11,6 @@ the work folder.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import segtool_json, write_result
+from commands import history, segtool_json, write_result
 from PIL import Image
 
 from segtool.data.base import Dataset
@@ -127,8 +126,7 @@ def _shrunk(picture: np.ndarray) -> np.ndarray:
 
 def _payload(run: Path, exported: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
     info = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    with (run / "history.csv").open(newline="", encoding="utf-8") as handle:
-        seconds = [float(row["seconds"]) for row in csv.DictReader(handle)]
+    seconds = [float(row["seconds"]) for row in history(run)]
     return {
         "commands": [
             f"segtool train --data DATA --val-split {VAL} --test-split {TEST} --seed {SEED} {' '.join(TRAIN)}",

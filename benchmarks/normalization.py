@@ -8,7 +8,6 @@ images: with the moving averages of the training, and with the statistics that `
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from commands import write_result
+from commands import history, write_result
 
 EPOCHS = 5
 PHOTOGRAPHS = ("--size", "180x240")
@@ -72,16 +71,15 @@ def _measure(data: Path, run: Path, *options: str) -> dict[str, Any]:
         arguments = ["--data", str(data), "--arch", "fcn8-edge", "--recipe", "standard", "--epochs", str(EPOCHS)]
         segtool(["train", *arguments, "--out", str(run), *options], standalone_mode=False)
     info = json.loads((run / "run.json").read_text())
-    with (run / "history.csv").open(newline="") as handle:
-        history = list(csv.DictReader(handle))
+    rows = history(run)
     images = info["data"]["splits"]["train"]
     return {
         "images": images,
         "steps_an_epoch": -(-images // info["batch_size"]),
-        "training_loss": [float(row["loss"]) for row in history],
+        "training_loss": [float(row["loss"]) for row in rows],
         "lagging": lagging,
         "reestimated": [
-            {"mean_iou": float(row["val_foreground_mean_iou"]), "loss": float(row["val_loss"])} for row in history
+            {"mean_iou": float(row["val_foreground_mean_iou"]), "loss": float(row["val_loss"])} for row in rows
         ],
     }
 

@@ -1,25 +1,23 @@
-"""fcn8-lite on photographs, and what each part of the recipe `photos` gives: results/photos.json and .md.
+"""fcn8-lite on photographs, and what each part of the recipe `photos` gives: results/photos.json.
 
 `python benchmarks/photos.py DATA` runs `segtool train --data DATA` with no other option, then named variants for a few
-epochs each, the most informative first, all scored on the validation part of DATA. Finished variants are kept in
---work and stopped ones continue, so the command can be repeated. `--only` selects variants, `--report` writes the
-finished ones. DATA is CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters
+epochs each, the most informative first, all scored on the validation part of DATA. The options are those of
+variants.py. DATA is CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters
 30, 2009, in the split of SegNet. Neither its images nor a network trained on them are part of this project.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import RESULTS, write_result
+import variants
+from commands import write_result
 
 SHORT_EPOCHS = 6
 
@@ -109,95 +107,42 @@ VARIANTS: dict[str, Variant] = {
 
 def main() -> None:
     """Train what is missing, then write what is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="CamVid: a folder with train/ and val/")
-    parser.add_argument("--work", type=Path, default=Path("photo_trials"), help="where runs are kept")
-    parser.add_argument("--only", action="append", choices=list(VARIANTS), help="train this variant; may be repeated")
-    parser.add_argument("--report", action="store_true", help="train nothing")
-    parser.add_argument("--trial", choices=list(VARIANTS), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    work: Path = arguments.work.resolve()
+    data = "CamVid: a folder with train/ and val/"
+    arguments = variants.parsed(__doc__ or "", VARIANTS, data=data, work="photo_trials")
     if arguments.trial:
-        sys.exit(_train(arguments.trial, work, arguments.data.resolve()))
-    work.mkdir(parents=True, exist_ok=True)
-    for name in [] if arguments.report else arguments.only or VARIANTS:
-        if not (_run(name, work) / "metrics.json").is_file():
-            call = [sys.executable, __file__, str(arguments.data), "--work", str(work), "--trial", name]
-            subprocess.run(call, check=True)
-    rows = [_row(name, _run(name, work)) for name in VARIANTS if (_run(name, work) / "metrics.json").is_file()]
+        sys.exit(_train(VARIANTS[arguments.trial], arguments))
+    variants.train_missing(VARIANTS, arguments)
+    rows = [_row(name, arguments.work) for name in VARIANTS if variants.is_finished(name, arguments.work)]
     missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
     write_result("photos", {"short_epochs": SHORT_EPOCHS, "missing": missing, "variants": rows})
-    (RESULTS / "photos.md").write_text(_table(rows), encoding="utf-8")
 
 
-def _run(name: str, work: Path) -> Path:
-    return work / name.replace(", ", "-").replace(" ", "-")
-
-
-def _train(name: str, work: Path, data: Path) -> int:
+def _train(variant: Variant, arguments: argparse.Namespace) -> int:
     """Train one variant in this process, or go on with it."""
-    from segtool.cli import main as segtool
-
-    variant, run = VARIANTS[name], _run(name, work)
     if variant.change:
         variant.change()
-    resume = ["--resume"] if (run / "run.json").is_file() else []
-    own = [] if resume else ["--data", str(data), *variant.arguments]
-    return int(segtool(["train", "--out", str(run), *own, *resume], standalone_mode=False) or 0)
+    return variants.train(arguments.trial, arguments.work, ["--data", str(arguments.data), *variant.arguments])
 
 
-def _row(name: str, run: Path) -> dict[str, Any]:
+def _row(name: str, work: Path) -> dict[str, Any]:
     """Return the figures of one finished variant on validation."""
-    info, metrics = (json.loads((run / file).read_text()) for file in ("run.json", "metrics.json"))
-    with (run / "history.csv").open(newline="") as handle:
-        history = list(csv.DictReader(handle))
+    facts, val, history = variants.finished(name, work)
+    info = json.loads((variants.folder_of(name, work) / "run.json").read_text())
     seconds = [float(row["seconds"]) for row in history]
-    val = metrics["val"]
     return {
         "name": name,
         "group": VARIANTS[name].group,
         "options": list(VARIANTS[name].arguments),
         "changed_code": VARIANTS[name].change is not None,
-        "arch": info["arch"],
-        "recipe": info["recipe"],
-        "recipe_values": info["recipe_values"],
-        "crop": info["crop"],
-        "seed": info["seed"],
-        "parameters": info["parameters"],
-        "precision": info["precision"]["name"],
-        "best_epoch": metrics["best_epoch"],
+        **{key: info[key] for key in ("arch", "recipe", "crop")},
+        **facts,
         "epochs": len(history),
         "pixel_accuracy": val["pixel_accuracy"],
         "mean_iou": val["mean_iou"],
         "iou": {item["name"]: item["iou"] for item in val["classes"]},
         "history_mean_iou": [float(row["val_foreground_mean_iou"]) for row in history],
-        "seconds": round(sum(seconds)),
         "seconds_an_epoch": {"least": min(seconds), "most": max(seconds)},
     }
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """Return the figures as Markdown."""
-    short = [row for row in rows if row["group"] == "baseline"]
-    mean = sum(row["mean_iou"] for row in short) / len(short) if short else None
-    lines = [
-        "# fcn8-lite on photographs",
-        "",
-        "Validation part of CamVid (101 images of 480 x 360, 11 classes, void ignored), whole images "
-        "(`benchmarks/photos.py`). The last column is the difference from the mean of the short runs with defaults, "
-        f"{len(short)} {'seed' if len(short) == 1 else 'seeds'}. Trained beside other work: the minutes are an upper "
-        "limit.",
-        "",
-        "| variant | options | epochs | minutes | mean IoU % | points |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        apart = "" if mean is None or row["group"] == "default" else f"{100 * (row['mean_iou'] - mean):+.2f}"
-        lines.append(
-            f"| {row['name']} | `{' '.join(row['options']) or '-'}` | {row['epochs']} | {row['seconds'] / 60:.0f} | "
-            f"{100 * row['mean_iou']:.2f} | {apart} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

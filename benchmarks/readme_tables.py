@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 from plots import engines, family, footprint, scaling
-from plots.results import processor
+from plots.results import interval, processor, read
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 _KEYS = ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")
 # Section 10 of the design: the figures of the source's own run, on its own random validation split.
 SOURCE = "| the source's own run (FCN-8, 75 epochs, validation) | 99.14 | 84.76 | 91.73 | |"
@@ -18,7 +12,7 @@ SOURCE = "| the source's own run (FCN-8, 75 epochs, validation) | 99.14 | 84.76 
 
 def figures() -> str:
     """Return the content of docs/figures.md."""
-    result: dict[str, Any] = json.loads((RESULTS / "m2nist_fcn8.json").read_text(encoding="utf-8"))
+    result = read("m2nist_fcn8")
     counts = result["data"]["splits"]
     lines = [
         f"FCN-8 on real M2NIST ({counts['train']} images to train, {counts['val']} for validation, "
@@ -50,8 +44,8 @@ def figures() -> str:
 
 def accuracy() -> str:
     """Return the README's table of accuracy on test images of M2NIST."""
-    edge: dict[str, Any] = json.loads((RESULTS / "m2nist_edge.json").read_text(encoding="utf-8"))
-    fcn8: dict[str, Any] = json.loads((RESULTS / "m2nist_fcn8.json").read_text(encoding="utf-8"))
+    edge = read("m2nist_edge")
+    fcn8 = read("m2nist_fcn8")
     lines = [
         "| network, file | pixel accuracy % | mean IoU, digits % | mean Dice, digits % | MB |",
         "| --- | --- | --- | --- | --- |",
@@ -68,7 +62,7 @@ def accuracy() -> str:
 
 def engines_of_readme() -> str:
     """Return the README's table of engines, one thread."""
-    result: dict[str, Any] = json.loads((RESULTS / "export_engines.json").read_text(encoding="utf-8"))
+    result = read("export_engines")
     lines = ["| engine | p50 ms | MB | mean IoU, digits % |", "| --- | --- | --- | --- |"]
     lines += [
         f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {row['size_bytes'] / 1e6:.1f} | "
@@ -82,7 +76,7 @@ def engines_of_readme() -> str:
 
 def _edge() -> list[str]:
     """Return fcn8-edge's figures on test images, over seeds, with its size and speed beside fcn8's."""
-    result: dict[str, Any] = json.loads((RESULTS / "m2nist_edge.json").read_text(encoding="utf-8"))
+    result = read("m2nist_edge")
     runs, ratio = result["runs"], result["latency"]["edge_over_fcn8"]
     parts, parameters = runs[0]["splits"], runs[0]["parameters"]
     lines = [
@@ -101,8 +95,8 @@ def _edge() -> list[str]:
     minutes = ", ".join(f"{run['training_seconds'] / 60:.0f}" for run in runs)
     lines += [
         "",
-        f"It has {parameters:,} parameters, fcn8 9,061,985; in INT8 on one thread it takes {ratio['median']:.2f} "
-        f"({ratio['low']:.2f} to {ratio['high']:.2f}) of fcn8's time. It is past the source's figures after epoch "
+        f"It has {parameters:,} parameters, fcn8 9,061,985; in INT8 on one thread it takes "
+        f"{interval(ratio)} of fcn8's time. It is past the source's figures after epoch "
         f"{epochs} of {runs[0]['epochs']} ({past} seconds), and done in {minutes} minutes. {result['note']}".rstrip(),
         "",
     ]
@@ -116,7 +110,7 @@ def _mean(value: dict[str, float]) -> str:
 
 def _engines() -> list[str]:
     """Return the comparison with other engines, one thread."""
-    result: dict[str, Any] = json.loads((RESULTS / "export_engines.json").read_text(encoding="utf-8"))
+    result = read("export_engines")
     lines = [
         "",
         "The same network in other engines, one image from raw pixels to class ids, one thread, interleaved in "
@@ -128,17 +122,16 @@ def _engines() -> list[str]:
     ]
     for row in (row for row in result["engines"] if row["threads"] == 1):
         precision = "int8" if row["precision"] == "int8" else "float32"
-        ratio = row["time_over_ours"][precision]
         lines.append(
-            f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {ratio['median']:.2f} ({ratio['low']:.2f} to "
-            f"{ratio['high']:.2f}) | {row['size_bytes'] / 1e6:.1f} | {100 * row['foreground_mean_iou']:.2f} |"
+            f"| {row['title']} | {row['latency_ms']['p50']:.2f} | {interval(row['time_over_ours'][precision])} | "
+            f"{row['size_bytes'] / 1e6:.1f} | {100 * row['foreground_mean_iou']:.2f} |"
         )
     return lines
 
 
 def _membrane() -> list[str]:
     """Return the figures on a folder of larger images, trained on crops and predicted by tiles."""
-    result: dict[str, Any] = json.loads((RESULTS / "membrane.json").read_text(encoding="utf-8"))
+    result = read("membrane")
     parts = result["splits"]
     lines = [
         "",

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from commands import numbers, write_result
 from commands import segtool as run_segtool
-from commands import write_result
 
 import segtool
 from segtool.benchmark.statistics import median_interval, percentiles
@@ -70,8 +70,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders with model.keras and model.onnx")
     parser.add_argument("--work", type=Path, default=WORK, help="folder that keeps the exports")
-    parser.add_argument("--sides", type=_numbers, default=WHOLE, help="sides of whole images")
-    parser.add_argument("--tiled-sides", type=_numbers, default=TILED, help="sides of images cut into tiles")
+    parser.add_argument("--sides", type=numbers, default=WHOLE, help="sides of whole images")
+    parser.add_argument("--tiled-sides", type=numbers, default=TILED, help="sides of images cut into tiles")
     arguments = parser.parse_args()
     cases = [
         case for run in arguments.runs for case in _cases(run, arguments.work, arguments.sides, arguments.tiled_sides)
@@ -80,10 +80,6 @@ def main() -> None:
     rows = [{**case.describe(), **_summary(times[case]), "peak_rss_mb": _peak_mb(case)} for case in cases]
     method = "whole: exported at that size with `segtool export --size`; tiled: the file of the training's size"
     write_result("scaling", {"method": method, "threads": 1, "rows": rows})
-
-
-def _numbers(value: str) -> tuple[int, ...]:
-    return tuple(map(int, value.split(",")))
 
 
 def _cases(run: Path, work: Path, sides: tuple[int, ...], tiled: tuple[int, ...]) -> Iterator[Case]:

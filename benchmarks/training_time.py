@@ -7,14 +7,13 @@ and reads the seconds of each epoch from its history.csv, except the first, whic
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from commands import segtool, write_result
+from commands import history, numbers, segtool, write_result
 
 COUNTS = (250, 500, 1000, 2000)
 
@@ -23,16 +22,12 @@ def main() -> None:
     """Train and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="fcn8-edge")
-    parser.add_argument("--images", type=_numbers, default=COUNTS, help="numbers of images, with commas between")
+    parser.add_argument("--images", type=numbers, default=COUNTS, help="numbers of images, with commas between")
     parser.add_argument("--epochs", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [_row(count, arguments, Path(folder)) for count in arguments.images]
     write_result("training_time", {"arch": arguments.arch, "epochs": arguments.epochs, "rows": rows})
-
-
-def _numbers(value: str) -> tuple[int, ...]:
-    return tuple(map(int, value.split(",")))
 
 
 def _row(count: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -41,8 +36,7 @@ def _row(count: int, arguments: argparse.Namespace, folder: Path) -> dict[str, A
     step = segtool("train", "--data", f"m2nist-synthetic:{count}", *options, cwd=folder)
     if step["exit_code"]:
         sys.exit("segtool train failed; its message is above.")
-    with (out / "history.csv").open(newline="") as handle:
-        epochs = [float(row["seconds"]) for row in csv.DictReader(handle)]
+    epochs = [float(row["seconds"]) for row in history(out)]
     later = epochs[1:] or epochs
     return {
         "images": count,

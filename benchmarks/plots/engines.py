@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from plots.results import result
+from plots.results import interval, read
 
 
 def throughput_table() -> list[str]:
     """Return the README's lines."""
-    rows = result("export_engines")["throughput"]
+    rows = read("export_engines")["throughput"]
     lines = [
         "",
         f"Images a second of the INT8 files on {rows[0]['processors']} processors, interleaved in one run:",
@@ -16,5 +16,5 @@ def throughput_table() -> list[str]:
         "| --- | --- |",
     ]
     for row in sorted(rows, key=lambda row: -row["median"]):
-        lines.append(f"| {row['title']} | {row['median']:.0f} ({row['low']:.0f} to {row['high']:.0f}) |")
+        lines.append(f"| {row['title']} | {interval(row, 0)} |")
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots.results import processor, result
+from plots.results import processor, read
 from plots.svg import COLORS, MUTED, Axis, Chart
 
 # Section 10 of the design: mean IoU of the digits in the source's own run, FCN-8, on its own validation images.
@@ -13,7 +13,7 @@ SOURCE_IOU = 84.76
 
 def drawing() -> str:
     """Return the plot as SVG."""
-    found = result("family")
+    found = read("family")
     members = found["members"]
     scores = [100 * member["foreground_mean_iou"] for member in members]
     slowest = max(member["latency_ms"]["p50"] for member in members)
@@ -40,7 +40,7 @@ def drawing() -> str:
 
 def table() -> list[str]:
     """Return the README's lines."""
-    found = result("family")
+    found = read("family")
     images = found["members"][0]["images"]
     lines = [
         "",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from plots.results import result
+from plots.results import read
 from plots.svg import COLORS, Axis, Chart
 
 
 def drawing() -> str:
     """Return the plot as SVG: install size against cold start."""
-    engines = result("engines_footprint")["engines"]
+    engines = read("engines_footprint")["engines"]
     words = "; ".join(
         f"{engine['title']}: {engine['install_bytes'] / 1e6:.0f} MB, {engine['cold_start_ms']['median']:.0f} ms"
         for engine in engines
@@ -28,7 +28,7 @@ def drawing() -> str:
 
 def table() -> list[str]:
     """Return the README's lines."""
-    found = result("engines_footprint")
+    found = read("engines_footprint")
     lines = [
         "",
         f"Each engine in a fresh environment, and from the start of a process to the first labels, median of "

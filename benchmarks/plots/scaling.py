@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots.results import processor, result
+from plots.results import processor, read
 from plots.svg import COLORS, Axis, Chart, stacked
 
 SIDES = (128, 256, 512, 1024, 2048)
@@ -25,7 +25,7 @@ def table() -> list[str]:
     series = _series()
     lines = [
         "",
-        f"Larger images, one thread ({processor(result('scaling')['machine'])}; `benchmarks/scaling.py`, drawn in "
+        f"Larger images, one thread ({processor(read('scaling')['machine'])}; `benchmarks/scaling.py`, drawn in "
         "[scaling.svg](scaling.svg)): median ms, and peak MB of a fresh process. Whole: the network exported "
         "at that size; tiled: the 64 x 84 file on overlapping tiles.",
         "",
@@ -40,7 +40,7 @@ def table() -> list[str]:
 
 def _series() -> Series:
     found: Series = {}
-    for row in result("scaling")["rows"]:
+    for row in read("scaling")["rows"]:
         found.setdefault((row["arch"], row["precision"], row["how"]), []).append(row)
     return found
 
@@ -96,7 +96,7 @@ def _decade(value: float, *, up: bool) -> float:
 
 
 def _training() -> Chart:
-    found = result("training_time")
+    found = read("training_time")
     rows = found["rows"]
     counts = [row["images"] for row in rows]
     most = max(row["epoch_seconds"]["max"] for row in rows)

@@ -21,6 +21,9 @@ from segtool.machine.memory import available_memory
 from segtool.runtime.opening import load
 from segtool.runtime.segmenter import Segmenter
 
+RUNS_A_TURN = 5
+"""Timed runs of a turn. The previous case has replaced the caches, so one run before them is not timed."""
+
 STAGES = ("decode", "pre", "run", "post")
 """PNG bytes to pixels; pixels to the model's batch; the graph; the graph's output to label maps."""
 
@@ -44,6 +47,10 @@ class BenchmarkCase:
     threads: int | None = None
     batch: int = 1
     provider_options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise DataError(f"The batch has {self.batch} images; expected at least 1.")
 
     @cached_property
     def segmenter(self) -> Segmenter:
@@ -114,21 +121,17 @@ class Runner:
         marks.append(time.perf_counter())
         return np.diff(marks).tolist()
 
-    def latency(self) -> float:
-        """Predict the next batch; return the seconds from pixels to label maps."""
-        return sum(self.run()[1:])
-
-    def turn(self, runs: int) -> None:
+    def turn(self) -> None:
         """Run several times and keep the times; one uncounted run comes first, because other cases ran in between."""
         self.run()
-        self.turns.append(np.array([self.run() for _ in range(runs)]))
+        self.turns.append(np.array([self.run() for _ in range(RUNS_A_TURN)]))
 
     def latencies(self) -> list[Float64Array]:
         """Return the milliseconds from pixels to label maps for each run of each turn."""
         return [turn[:, 1:].sum(axis=1) * 1e3 for turn in self.turns]
 
-    def summary(self) -> dict[str, Any]:
-        """Return the statistics of the turns, ready for JSON.
+    def summary(self, *, samples: bool) -> dict[str, Any]:
+        """Return the statistics of the turns, ready for JSON, with `samples` also `samples_ms`, the time of each run.
 
         Returns
         -------
@@ -145,6 +148,7 @@ class Runner:
             "latency_ms": {**percentiles(latency), "p50_low": low, "p50_high": high},
             "stages_ms": dict(zip(STAGES, stages.tolist(), strict=True)),
             "throughput_ips": self._case.batch * 1e3 / float(latency.mean()),
+            **({"samples_ms": latency.tolist()} if samples else {}),
         }
 
 

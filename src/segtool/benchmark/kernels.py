@@ -27,9 +27,6 @@ from segtool.machine.machine import instruction_sets
 
 Kernel = Literal["direct", "depthwise", "general", "matrix", "float"]
 
-SIGNED_ADVICE = "int8 activations: uint8 would take a fast kernel on this processor (--preset vnni or x86)"
-"""For a processor without kernels for int8 activations."""
-
 
 @dataclass(frozen=True)
 class Convolution:
@@ -43,8 +40,6 @@ class Convolution:
         Their number.
     taps
         Weights per pair of channels: 9 for 3x3.
-    signed_activations
-        int8 in place of uint8.
     symmetric_weights
         int8 weights whose zero points are all 0.
     """
@@ -53,7 +48,6 @@ class Convolution:
     output_channels: int
     groups: int = 1
     taps: int = 1
-    signed_activations: bool = False
     symmetric_weights: bool = True
 
     @property
@@ -72,8 +66,6 @@ class DirectKernel:
         Channels must be multiples of these, and at least so many.
     depthwise_multiple
         Groups of a depthwise convolution must be a multiple of it.
-    signed_activations
-        Whether they take int8 activations too.
     least_inputs, least_taps
         Below these onnxruntime does not use the direct kernel, because the general one is faster.
     matrix_unit
@@ -84,11 +76,12 @@ class DirectKernel:
     output_multiple: int
     least_outputs: int
     depthwise_multiple: int = 16
-    signed_activations: bool = False
     least_inputs: int = 0
     least_taps: int = 1
     matrix_unit: bool = False
 
+
+_CHANNELS = {" input": "input_channels", " output": "output_channels", "": "groups"}
 
 # Where AMX's matrix product was faster than the direct kernel (benchmarks/kernel_classes.py, Sapphire Rapids): products
 # that a sum has, of a 1x1 convolution and of larger ones, output channels and positions, and the largest matrix, in
@@ -111,9 +104,7 @@ def direct_kernel(sets: Collection[str] | None = None, machine: str | None = Non
     name = (platform.machine() if machine is None else machine).lower()
     if name.startswith(("arm64", "aarch64")):
         outputs, inputs = (16, 4) if not known or "asimddp" in known else (8, 8)
-        return DirectKernel(
-            inputs, outputs, outputs, depthwise_multiple=8, signed_activations=True, least_inputs=64, least_taps=2
-        )
+        return DirectKernel(inputs, outputs, outputs, depthwise_multiple=8, least_inputs=64, least_taps=2)
     if name not in ("x86_64", "amd64") or (known and "avx2" not in known):
         return None
     has_avx512 = {"avx512f", "avx512bw", "avx512vl"} <= set(known)
@@ -131,12 +122,9 @@ def kernel_of(convolution: Convolution, direct: DirectKernel | None) -> Kernel:
     >>> kernel_of(Convolution(64, 31, taps=9), avx2)
     'general'
     """
-    if direct is None or not _has_fast_types(convolution, direct):
+    if direct is None or not convolution.symmetric_weights or _padded(convolution, direct) != convolution:
         return "general"
-    if convolution.groups > 1:
-        fits = convolution.is_depthwise and not convolution.groups % direct.depthwise_multiple
-        return "depthwise" if fits else "general"
-    return "direct" if _is_large(convolution, direct) and _padded(convolution, direct) is None else "general"
+    return "depthwise" if convolution.is_depthwise else "direct"
 
 
 def prefers_amx(convolution: Convolution, direct: DirectKernel | None, *, positions: int) -> bool:
@@ -176,56 +164,38 @@ def advice(convolution: Convolution, direct: DirectKernel | None, *, positions: 
     """
     if direct is None:
         return None
-    if not _has_fast_types(convolution, direct):
-        return _types_advice(convolution, direct, positions)
-    if convolution.groups > 1:
-        return _groups_advice(convolution, direct)
-    return _channels_advice(convolution, direct, positions)
-
-
-def _types_advice(convolution: Convolution, direct: DirectKernel, positions: int) -> str | None:
-    if convolution.symmetric_weights:
-        return SIGNED_ADVICE
-    if prefers_amx(replace(convolution, symmetric_weights=True), direct, positions=positions):
-        return None
-    return "weights with a zero point: int8 weights with zero point 0 would take a faster kernel"
-
-
-def _groups_advice(convolution: Convolution, direct: DirectKernel) -> str | None:
-    if not convolution.is_depthwise:
-        return f"{convolution.groups} groups: onnxruntime has fast kernels for one group, or one channel a group"
-    wanted = _next(convolution.groups, direct.depthwise_multiple)
-    if wanted == convolution.groups:
-        return None
-    return f"{convolution.groups} channels: {wanted} would take the depthwise kernel"
-
-
-def _channels_advice(convolution: Convolution, direct: DirectKernel, positions: int) -> str | None:
+    if not convolution.symmetric_weights:
+        if prefers_amx(replace(convolution, symmetric_weights=True), direct, positions=positions):
+            return None
+        return "weights with a zero point: int8 weights with zero point 0 would take a faster kernel"
     if prefers_amx(convolution, direct, positions=positions):
         products = convolution.input_channels * convolution.taps
         return f"{products} products a sum: AMX is faster; weights with zero point -1 would take it"
-    wanted = _padded(convolution, direct)
-    if wanted is None or not _is_large(convolution, direct):
+    if convolution.groups > 1 and not convolution.is_depthwise:
+        return f"{convolution.groups} groups: onnxruntime has fast kernels for one group, or one channel a group"
+    return _channels_advice(convolution, direct)
+
+
+def _channels_advice(convolution: Convolution, direct: DirectKernel) -> str | None:
+    padded = _padded(convolution, direct)
+    if padded is None or padded == convolution:
         return None
-    pairs = zip(("input", "output"), (convolution.input_channels, convolution.output_channels), wanted, strict=True)
-    short = [(name, count, needed) for name, count, needed in pairs if count != needed]
-    found = " and ".join(f"{count} {name}" for name, count, _ in short)
-    return f"{found} channels: {' and '.join(str(needed) for *_, needed in short)} would take the direct kernel"
+    pairs = [(name, getattr(convolution, key), getattr(padded, key)) for name, key in _CHANNELS.items()]
+    short = [(f"{count}{name}", str(needed)) for name, count, needed in pairs if count != needed]
+    found, wanted = (" and ".join(texts) for texts in zip(*short, strict=True))
+    return f"{found} channels: {wanted} would take the {kernel_of(padded, direct)} kernel"
 
 
-def _has_fast_types(convolution: Convolution, direct: DirectKernel) -> bool:
-    return convolution.symmetric_weights and (direct.signed_activations or not convolution.signed_activations)
-
-
-def _is_large(convolution: Convolution, direct: DirectKernel) -> bool:
-    return convolution.input_channels >= direct.least_inputs and convolution.taps >= direct.least_taps
-
-
-def _padded(convolution: Convolution, direct: DirectKernel) -> tuple[int, int] | None:
-    """Return the next input and output channels that the direct kernel takes; None if it takes these."""
-    inputs = _next(convolution.input_channels, direct.input_multiple)
+def _padded(convolution: Convolution, direct: DirectKernel) -> Convolution | None:
+    """Return the convolution with the next numbers of channels that a fast kernel takes; None if no number helps."""
+    if convolution.is_depthwise:
+        return replace(convolution, groups=_next(convolution.groups, direct.depthwise_multiple))
+    is_small = convolution.input_channels < direct.least_inputs or convolution.taps < direct.least_taps
+    if convolution.groups > 1 or is_small:
+        return None
     outputs = max(_next(convolution.output_channels, direct.output_multiple), direct.least_outputs)
-    return None if (inputs, outputs) == (convolution.input_channels, convolution.output_channels) else (inputs, outputs)
+    inputs = _next(convolution.input_channels, direct.input_multiple)
+    return replace(convolution, input_channels=inputs, output_channels=outputs)
 
 
 def _next(count: int, multiple: int) -> int:

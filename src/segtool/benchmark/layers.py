@@ -8,24 +8,14 @@ those that onnxruntime added, are summed by operator. The rows therefore add up 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segtool.benchmark.kernels import SIGNED_ADVICE, Kernel, advice, direct_kernel, kernel_of
-from segtool.benchmark.profiler import RUNS, Profile, Step, profile_files
-from segtool.benchmark.steps import (
-    FLOAT_PRODUCTS,
-    INTEGER_PRODUCTS,
-    Assigned,
-    assign,
-    convolution_of,
-    macs_of,
-    reads_signed,
-    shape_text,
-    size_of,
-)
+from segtool.benchmark.kernels import Kernel, advice, direct_kernel, kernel_of
+from segtool.benchmark.profiler import RUNS, THREADS, Step, profile_files
+from segtool.benchmark.steps import FLOAT_PRODUCTS, INTEGER_PRODUCTS, LayerStep, assign
 from segtool.machine.machine import machine_info
 from segtool.runtime.graph_reader import Graph, read_graph
 
@@ -79,27 +69,16 @@ class LayerTimes:
     ----------
     path, float32
         The file, and the FP32 file that it is compared with, if any.
-    threads, runs
-        Threads of a run, and the number of runs.
+    runs
+        Number of runs.
     layers
         Their times add up to that of all steps of a run.
     """
 
     path: Path
     float32: Path | None
-    threads: int
     runs: int
     layers: tuple[LayerTime, ...]
-
-    @property
-    def total_microseconds(self) -> float:
-        """The time of all steps."""
-        return sum(layer.microseconds for layer in self.layers)
-
-    @property
-    def float32_total_microseconds(self) -> float | None:
-        """The time of all steps of the FP32 file; None without one."""
-        return None if self.float32 is None else sum(layer.float32_microseconds or 0.0 for layer in self.layers)
 
     def slower(self) -> list[LayerTime]:
         """Return the layers that take longer than in the FP32 file, those that lose most time first.
@@ -120,20 +99,21 @@ class LayerTimes:
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
         """Return it as JSON-able values, with the processor and the `most` slowest layers; None for all."""
         machine = machine_info()
+        float32_total = sum(layer.float32_microseconds or 0.0 for layer in self.layers)
         return {
             "path": str(self.path),
             "float32_path": None if self.float32 is None else str(self.float32),
-            "threads": self.threads,
+            "threads": THREADS,
             "runs": self.runs,
-            "total_us": self.total_microseconds,
-            "float32_total_us": self.float32_total_microseconds,
+            "total_us": sum(layer.microseconds for layer in self.layers),
+            "float32_total_us": None if self.float32 is None else float32_total,
             "cpu": machine["cpu"],
             "instruction_sets": machine["instruction_sets"],
             "layers": [_row(layer) for layer in self.layers[:most]],
         }
 
 
-def measure_layers(path: Path, float32: Path | None = None, *, threads: int = 1, runs: int = RUNS) -> LayerTimes:
+def measure_layers(path: Path, float32: Path | None = None, *, runs: int = RUNS) -> LayerTimes:
     """Measure the layers of a file on the CPU.
 
     Parameters
@@ -142,7 +122,7 @@ def measure_layers(path: Path, float32: Path | None = None, *, threads: int = 1,
         The model file.
     float32
         The FP32 file of the same network, run interleaved with it; None to measure one file.
-    threads, runs
+    runs
         As in `profile_files`.
 
     Raises
@@ -150,13 +130,14 @@ def measure_layers(path: Path, float32: Path | None = None, *, threads: int = 1,
     ModelFileError
         A file cannot be run.
     """
-    profiles = profile_files([path] if float32 is None else [path, float32], threads=threads, runs=runs)
-    rows = [_rows(profile, read_graph(profile.path)) for profile in profiles]
-    layers = rows[0]
-    if float32 is not None:
-        layers = _compared(layers, rows[1], names={node.name for node in read_graph(float32).nodes})
+    paths = [path] if float32 is None else [path, float32]
+    graphs = [read_graph(each) for each in paths]
+    profiles = profile_files(paths, runs=runs)
+    layers, *others = (_rows(steps, graph) for steps, graph in zip(profiles, graphs, strict=True))
+    if others:
+        layers = _compared(layers, others[0], names={node.name for node in graphs[1].nodes})
     ordered = tuple(sorted(layers, key=lambda layer: -layer.microseconds))
-    return LayerTimes(path, float32, threads, runs, ordered)
+    return LayerTimes(path, float32, runs, ordered)
 
 
 def slower_text(times: LayerTimes, *, most: int = _NAMED) -> str:
@@ -178,66 +159,47 @@ def _loss(layer: LayerTime) -> str:
     return f"{what} {times}{hint}"
 
 
-def _rows(profile: Profile, graph: Graph) -> list[LayerTime]:
+def _rows(steps: Sequence[Step], graph: Graph) -> list[LayerTime]:
     """Return a row for each layer, and one for the conversions of each operator."""
     rows: list[LayerTime] = []
-    sums: dict[str, list[Step]] = {}
-    for found in assign(profile.steps, graph):
+    sums: dict[str, list[float]] = {}
+    for found in assign(steps, graph):
         if found.node is None:
-            sums.setdefault(found.step.operator, []).append(found.step)
+            sums.setdefault(found.step.operator, []).append(found.step.microseconds)
         else:
-            rows.append(_layer(found, graph))
-    return rows + [_sum(operator, steps) for operator, steps in sums.items()]
+            rows.append(_layer(found))
+    return rows + [LayerTime(operator, operator, "", len(times), 0, sum(times)) for operator, times in sums.items()]
 
 
-def _layer(found: Assigned, graph: Graph) -> LayerTime:
-    step = found.step
-    name = step.name if found.node is None else found.node.name
-    convolution = convolution_of(found, graph)
-    direct = direct_kernel()
+def _layer(found: LayerStep) -> LayerTime:
+    step, convolution, direct = found.step, found.convolution, direct_kernel()
     kernel: Kernel | None = None
     hint = None
     if step.operator in FLOAT_PRODUCTS:
         kernel = "float"
-        hint = SIGNED_ADVICE if direct and not direct.signed_activations and reads_signed(found, graph) else None
     elif step.operator in INTEGER_PRODUCTS:
         kernel = "matrix"
     elif convolution is not None:
         kernel = kernel_of(convolution, direct)
-        hint = advice(convolution, direct, positions=math.prod(size_of(found, graph)))
+        hint = advice(convolution, direct, positions=math.prod(found.size))
     return LayerTime(
-        name,
-        step.operator,
-        shape_text(found, graph),
-        1,
-        macs_of(found, graph),
-        step.microseconds,
-        kernel=kernel,
-        advice=hint,
+        found.name, step.operator, found.shape_text, 1, found.macs, step.microseconds, kernel=kernel, advice=hint
     )
-
-
-def _sum(operator: str, steps: list[Step]) -> LayerTime:
-    return LayerTime(operator, operator, "", len(steps), 0, sum(step.microseconds for step in steps))
 
 
 def _compared(rows: list[LayerTime], others: list[LayerTime], *, names: set[str]) -> list[LayerTime]:
     """Return the rows with the times of the FP32 file, whose nodes have `names`, and one for what is there alone."""
-    known = {(row.name, row.operator if row.name == row.operator else ""): row for row in others}
+    known = {row.name: row.microseconds for row in others}
     result = []
     for row in rows:
-        other = known.pop((row.name, row.operator if row.name == row.operator else ""), None)
         is_fused = row.name == row.operator or (row.kernel is None and row.name in names)
-        time = other.microseconds if other is not None else (0.0 if is_fused else None)
-        result.append(replace(row, float32_microseconds=time))
+        result.append(replace(row, float32_microseconds=known.pop(row.name, 0.0 if is_fused else None)))
     if known:
-        rest = sum(row.microseconds for row in known.values())
-        result.append(LayerTime(ONLY_FLOAT32, "", "", len(known), 0, 0.0, rest))
+        result.append(LayerTime(ONLY_FLOAT32, "", "", len(known), 0, 0.0, sum(known.values())))
     return result
 
 
-def _row(layer: LayerTime) -> Mapping[str, Any]:
+def _row(layer: LayerTime) -> dict[str, Any]:
     values = asdict(layer)
-    values["us"] = values.pop("microseconds")
-    values["float32_us"] = values.pop("float32_microseconds")
-    return values
+    times = {"us": values.pop("microseconds"), "float32_us": values.pop("float32_microseconds")}
+    return {**values, **times}

@@ -23,7 +23,7 @@ from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.evaluate.selection import classes_of
 from segtool.machine.machine import load_average, machine_info
 from segtool.machine.processors import environment_threads
-from segtool.models.resolve import INT8_NAME, LATEST, ONNX_NAME
+from segtool.models.resolve import LATEST, exported_files
 from segtool.models.shipped import default_model
 from segtool.runtime.providers import sets_threads
 
@@ -53,7 +53,6 @@ class MeasureOptions:
     provider_options: Mapping[str, str] = field(default_factory=dict)
     samples: bool = False
     compare: Path | None = None
-    compare_anyway: bool = False
 
     @property
     def length(self) -> Length:
@@ -84,15 +83,15 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
         A model or the data cannot be used, or the models have different input sizes.
     """
     machine, old = machine_info(), options.compare and read_benchmark(options.compare)
-    paths, providers = list(models) or _latest_models(), _providers(options)
+    paths = list(models) or (exported_files([LATEST]) if LATEST.is_dir() else [default_model()])
+    providers = _providers(options)
     cases = [
         BenchmarkCase(path, name, threads, batch, options.provider_options)
         for path, name, threads, batch in product(paths, providers, _threads(options), options.batch)
     ]
     if old:
         quantities = QUANTITIES if options.mode == "both" else (options.mode,)
-        planned = [case.describe() for case in cases]
-        require_comparable(old, machine, planned, quantities=quantities, anyway=options.compare_anyway)
+        require_comparable(old, machine, [case.describe() for case in cases], quantities=quantities)
     images = _images(cases, options.data)
     accuracy = {path: _accuracy(path, providers[0], options) for path in paths} if options.data else {}
     result = _measure_speed(cases, images, options, progress or (lambda *_: None))
@@ -102,7 +101,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     result |= {"machine": machine, "load_average_at_end": load_average()}
     result |= {"data": options.data, "mode": options.mode, "seconds": options.length.seconds, "runs": options.runs}
     if old:
-        result["comparison"] = {"with": str(options.compare), **compare(result, old, anyway=options.compare_anyway)}
+        result["comparison"] = {"with": str(options.compare), **compare(result, old)}
     return result
 
 
@@ -142,12 +141,6 @@ def _threads(options: MeasureOptions) -> tuple[int | None, ...]:
     if options.threads:
         return options.threads
     return (None,) if sets_threads(options.provider_options) else (environment_threads() or 1,)
-
-
-def _latest_models() -> list[Path]:
-    """Return the exported models of the latest run, FP32 first; without a run, the shipped model."""
-    found = [LATEST / name for name in (ONNX_NAME, INT8_NAME) if (LATEST / name).is_file()]
-    return found or [default_model()]
 
 
 def _images(cases: Sequence[BenchmarkCase], spec: str | None) -> UInt8Array:

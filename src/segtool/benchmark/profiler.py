@@ -8,7 +8,7 @@ all of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from segtool.files import temporary_folder
 from segtool.runtime.model_file import check_model_file
 from segtool.runtime.session import cpu_session
 from segtool.runtime.session_options import quieten, session_options_for
+
+THREADS = 1
+"""Threads of a run, so that the steps do not wait for each other."""
 
 RUNS = 20
 """Timed runs of each file."""
@@ -58,23 +61,13 @@ class Step:
     outputs: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class Profile:
-    """The steps of a file, in the order of a run."""
-
-    path: Path
-    steps: tuple[Step, ...]
-
-
-def profile_files(paths: Sequence[Path], *, threads: int = 1, runs: int = RUNS) -> list[Profile]:
-    """Run each file on one random image and return the times of its steps.
+def profile_files(paths: Sequence[Path], *, runs: int = RUNS) -> list[list[Step]]:
+    """Run each file on one random image and return the steps of each, in the order of a run.
 
     Parameters
     ----------
     paths
         ONNX files with one uint8 input; the batch is 1.
-    threads
-        Threads of one run.
     runs
         Timed runs of each file, after three that are not counted.
 
@@ -85,17 +78,17 @@ def profile_files(paths: Sequence[Path], *, threads: int = 1, runs: int = RUNS) 
     """
     quieten()
     with temporary_folder() as folder:
-        sessions = [_session(path, threads, folder / str(number)) for number, path in enumerate(paths)]
+        sessions = [_session(path, folder / str(number)) for number, path in enumerate(paths)]
         feeds = [_feed(session, path) for session, path in zip(sessions, paths, strict=True)]
         for _ in range(_WARMUP + runs):
             for session, feed in zip(sessions, feeds, strict=True):
                 session.run(None, feed)
         events = [json.loads(Path(session.end_profiling()).read_bytes()) for session in sessions]
-    return [_profile(path, found) for path, found in zip(paths, events, strict=True)]
+    return [_steps(found) for found in events]
 
 
-def _session(path: Path, threads: int, prefix: Path) -> Any:
-    options = session_options_for(threads)
+def _session(path: Path, prefix: Path) -> Any:
+    options = session_options_for(THREADS)
     options.enable_profiling = True
     options.profile_file_prefix = str(prefix)
     return cpu_session(check_model_file(path).path, options)
@@ -112,30 +105,24 @@ def _feed(session: Any, path: Path) -> dict[str, UInt8Array]:
     return {first.name: np.random.default_rng(0).integers(0, 256, (1, *size), np.uint8)}
 
 
-def _profile(path: Path, events: Sequence[Mapping[str, Any]]) -> Profile:
-    """Return the shortest times of the events of all runs but the first ones."""
-    times: dict[tuple[str, str], list[float]] = {}
-    facts: dict[tuple[str, str], Mapping[str, Any]] = {}
+def _steps(events: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """Return the steps in the events of all runs, with their shortest times; the first runs do not count."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
             # Nodes may share a name, or have none; their numbers differ.
-            key = (event["name"].removesuffix(_SUFFIX), event["args"].get("node_index", ""))
-            times.setdefault(key, []).append(event["dur"])
-            facts.setdefault(key, event["args"])
-    steps = (
+            found.setdefault((event["name"], event["args"].get("node_index", "")), []).append(event)
+    return [
         Step(
-            key[0],
-            facts[key]["op_name"],
-            float(min(durations[_WARMUP:])),
-            tuple(_tensors(facts[key].get("input_type_shape", ()))),
-            tuple(_tensors(facts[key].get("output_type_shape", ()))),
+            name.removesuffix(_SUFFIX),
+            runs[0]["args"]["op_name"],
+            float(min(run["dur"] for run in runs[_WARMUP:])),
+            _tensors(runs[0]["args"].get("input_type_shape", ())),
+            _tensors(runs[0]["args"].get("output_type_shape", ())),
         )
-        for key, durations in times.items()
-    )
-    return Profile(path, tuple(steps))
+        for (name, _), runs in found.items()
+    ]
 
 
-def _tensors(values: Sequence[Mapping[str, Sequence[int]]]) -> Iterator[Tensor]:
-    for value in values:
-        for kind, shape in value.items():
-            yield Tensor(kind, tuple(shape))
+def _tensors(values: Sequence[Mapping[str, Sequence[int]]]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(kind, tuple(shape)) for value in values for kind, shape in value.items())

@@ -41,34 +41,29 @@ def read_benchmark(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        It cannot be read, is not a benchmark, or has no times.
+        It cannot be read, is not a benchmark of this schema version, or has no times.
     """
     try:
-        value = json.loads(Path(path).read_bytes())
-        times = [time for row in value["models"] for quantity in QUANTITIES if (time := _time(row, quantity))]
-        is_valid = all(0 < number < math.inf for time in times for number in astuple(time))
-        is_benchmark = value["command"] == "benchmark" and value["models"] and value["machine"] and is_valid
-    except (OSError, json.JSONDecodeError) as error:
+        value: dict[str, Any] = json.loads(Path(path).read_bytes())
+        is_other_version = value.get("schema_version") != SCHEMA_VERSION
+        is_benchmark = value["command"] == "benchmark" and bool(is_other_version or _has_times(value))
+    except OSError as error:
         raise DataError(f"{path} cannot be read ({error}); expected a file of `segtool benchmark --out`.") from error
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
         is_benchmark = False
     if not is_benchmark:
-        raise DataError(f"{path} is not a benchmark; expected a file of `segtool benchmark --out`.")
-    version = value.get("schema_version")
-    if version != SCHEMA_VERSION:
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
         raise DataError(
-            f"{path} has the schema version {version!r}, but this segtool reads {SCHEMA_VERSION}; "
-            f"{'upgrade segtool, or ' if newer else ''}measure again with `--out`."
+            f"{path} is not a benchmark with latencies or throughput; expected a file of `segtool benchmark --out`."
         )
-    if not times:
-        raise DataError(f"{path} is a benchmark without latencies and throughput; measure again with `--out`.")
-    return dict(value)
+    if is_other_version:
+        raise DataError(
+            f"{path} has the schema version {value.get('schema_version')!r}, but this segtool reads {SCHEMA_VERSION}; "
+            "measure again with `--out`, or use the segtool that wrote it."
+        )
+    return value
 
 
-def require_comparable(
-    old: Row, machine: Row, rows: Sequence[Row], *, quantities: Sequence[str] = QUANTITIES, anyway: bool = False
-) -> None:
+def require_comparable(old: Row, machine: Row, rows: Sequence[Row], *, quantities: Sequence[str] = QUANTITIES) -> None:
     """Before a measurement, refuse a comparison with another machine or without a common case.
 
     Parameters
@@ -81,43 +76,41 @@ def require_comparable(
         The planned cases: `path`, `provider`, `threads`, `batch`.
     quantities
         The planned ones of `QUANTITIES`.
-    anyway
-        Accept another machine and other providers.
 
     Raises
     ------
     DataError
         The machines differ, or there is no common case.
     """
-    different = _machine_differences(old["machine"], machine)
-    if different and not anyway:
+    pairs = {key: (_words(old["machine"].get(key)), _words(machine.get(key))) for key in _MACHINE}
+    different = [f"{key}: {then} then, {now} now" for key, (then, now) in pairs.items() if then != now]
+    if different:
         raise DataError(
             f"The earlier benchmark is from another machine ({'; '.join(different)}), so a difference would not be "
-            "due to the model; measure both on one machine, or pass --compare-anyway."
+            "due to the model; measure both on one machine."
         )
-    before, now = _by_case(old["models"], anyway=anyway), _by_case(rows, anyway=anyway)
+    before, now = _by_case(old["models"]), _by_case(rows)
     if not any(_time(before[case], quantity) for case in now if case in before for quantity in quantities):
         raise DataError(
             f"The earlier benchmark has none of these cases (it has {', '.join(map(_title, before))}; this one has "
             f"{', '.join(map(_title, now))}); measure the same file names, threads, batches and mode on the same "
-            "provider, or pass --compare-anyway to compare different providers."
+            "provider."
         )
 
 
-def compare(new: Row, old: Row, *, anyway: bool = False) -> dict[str, Any]:
-    """Compare two benchmarks (results of `segtool benchmark --json`) case by case; `anyway` ignores the provider.
+def compare(new: Row, old: Row) -> dict[str, Any]:
+    """Compare two benchmarks of one machine (results of `segtool benchmark --json`) case by case.
 
     Returns
     -------
     dict
-        `machine_differences`, as texts. `rows`: for each common case and each common `quantity` ("latency",
-        "throughput"), the `ratio` of the new to the old time, its interval `low` to `high`, the `band`, and a
-        `verdict`, see `judge`. `only_new`, `only_old`: cases without a counterpart.
+        `rows`: for each common case and each common `quantity` ("latency", "throughput"), the `ratio` of the new to
+        the old time, its interval `low` to `high`, the `band`, and a `verdict`, see `judge`. `only_new`, `only_old`:
+        cases without a counterpart.
     """
-    before, now = _by_case(old["models"], anyway=anyway), _by_case(new["models"], anyway=anyway)
+    before, now = _by_case(old["models"]), _by_case(new["models"])
     pairs = {case: _compare_case((now[case], new), (before[case], old)) for case in now if case in before}
     return {
-        "machine_differences": _machine_differences(old["machine"], new["machine"]),
         "rows": [row for rows in pairs.values() for row in rows],
         "only_new": [_title(case) for case in now if not pairs.get(case)],
         "only_old": [_title(case) for case in before if not pairs.get(case)],
@@ -135,6 +128,11 @@ def judge(low: float, high: float, band: float) -> str:
     if high < 1 / (1 + band):
         return "faster"
     return "same" if band <= LEAST_BAND else "undecided"
+
+
+def _has_times(value: Row) -> bool:
+    times = [time for row in value["models"] for quantity in QUANTITIES if (time := _time(row, quantity))]
+    return bool(value["machine"] and times) and all(0 < n < math.inf for time in times for n in astuple(time))
 
 
 def _compare_case(new: tuple[Row, Row], old: tuple[Row, Row]) -> list[dict[str, Any]]:
@@ -167,25 +165,17 @@ def _band(quantity: str, row: Row, result: Row) -> float:
     return max((float(noise["band"]) for noise in noises if noise), default=0.0)
 
 
-def _by_case(rows: Sequence[Row], *, anyway: bool) -> dict[tuple[Any, ...], Row]:
+def _by_case(rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:
     """Return the rows by case: the file name (the full path if names repeat) and the settings."""
     names = {row["path"]: Path(row["path"]).name for row in rows}
     whole = len(set(names.values())) < len(names)
-    keys = _KEYS[1:] if anyway else _KEYS
-    return {(row["path"] if whole else names[row["path"]], *(row[key] for key in keys)): row for row in rows}
+    return {(row["path"] if whole else names[row["path"]], *(row[key] for key in _KEYS)): row for row in rows}
 
 
 def _title(case: Sequence[Any]) -> str:
-    name, *provider, threads, batch = case
-    where = "".join(f"{each.removesuffix('ExecutionProvider')}, " for each in provider)
-    return f"{name} ({where}threads {threads}, batch {batch})"
+    name, provider, threads, batch = case
+    return f"{name} ({provider.removesuffix('ExecutionProvider')}, threads {threads}, batch {batch})"
 
 
-def _machine_differences(old: Row, new: Row) -> list[str]:
-    """Return texts with the differences of two machines that affect the speed of a model."""
-
-    def words(value: object) -> str:
-        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-    differing = [key for key in _MACHINE if old.get(key) != new.get(key)]
-    return [f"{key}: {words(old.get(key))} then, {words(new.get(key))} now" for key in differing]
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -65,8 +65,8 @@ def ratio_of(ratios: Float64Array) -> Ratio:
 
 def ratio_of_turns(turns: Sequence[Float64Array], reference: Sequence[Float64Array]) -> Ratio:
     """Return the ratio of the times of two interleaved cases, from the ratio of their medians in each round."""
-    medians = [(np.median(each), np.median(other)) for each, other in zip(turns, reference, strict=True)]
-    return ratio_of(np.array([each / other for each, other in medians]))
+    medians = (np.median(each) / np.median(other) for each, other in zip(turns, reference, strict=True))
+    return ratio_of(np.array(list(medians)))
 
 
 def rank(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segtool.benchmark.kernels import Convolution
@@ -22,7 +22,7 @@ FLOAT_PRODUCTS = frozenset({"Conv", "FusedConv", "ConvTranspose", "MatMul", "Fus
 
 _CONVOLUTIONS = frozenset({"Conv", "FusedConv", "QLinearConv", "ConvTranspose"})
 _PRODUCTS = INTEGER_PRODUCTS | FLOAT_PRODUCTS | _CONVOLUTIONS
-_MULTIPLIES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "QLinearMatMul"})
+_MULTIPLIES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})  # in a file
 # Operators that change the layout or the type of values.
 _CONVERSIONS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
@@ -34,14 +34,90 @@ _FARTHEST = 8  # nodes between a convolution and the value that its step is name
 
 
 @dataclass(frozen=True)
-class Assigned:
-    """A step, and the node of the file that it computes; None for a conversion, or what onnxruntime added."""
+class LayerStep:
+    """A step, and the layer of the file that it computes.
+
+    Attributes
+    ----------
+    step
+        As onnxruntime runs it.
+    node
+        The node of the file; None for a conversion, or what onnxruntime added.
+    weights, zero_point
+        The constant weights of the node and their zero point, if any.
+    """
 
     step: Step
-    node: Node | None
+    node: Node | None = None
+    weights: Constant | None = None
+    zero_point: Constant | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the layer in the file, or of the step where the file has none."""
+        return self.node.name if self.node is not None and self.node.name else self.step.name
+
+    @property
+    def convolution(self) -> Convolution | None:
+        """What decides on the kernel of an INT8 convolution; None for other steps, or weights that are computed."""
+        if self.step.operator != "QLinearConv" or self.weights is None:
+            return None
+        outputs, inputs, *taps = self.weights.shape
+        (groups,) = self._attribute("group")
+        is_symmetric = self.weights.kind == INT8 and (self.zero_point is None or self.zero_point.is_zero)
+        return Convolution(inputs, outputs // groups, groups, math.prod(taps), is_symmetric)
+
+    @property
+    def macs(self) -> int:
+        """The multiply-accumulates of the step for one image, those with padding among them."""
+        step, shape = self.step, self._weight_shape
+        if step.operator not in _PRODUCTS or not step.inputs or not step.outputs:
+            return 0
+        if step.operator not in _CONVOLUTIONS:
+            return math.prod(step.outputs[0].shape) * step.inputs[0].shape[-1]
+        if not shape:
+            return 0
+        # Each position of the output (of the input, for a transposed convolution) meets every weight once.
+        values = step.inputs[0].shape if step.operator == "ConvTranspose" else step.outputs[0].shape
+        channels = values[1] if step.name.endswith(_BLOCKED) else shape[0]
+        return math.prod(values) // channels * math.prod(shape)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Height and width of a convolution's output; onnxruntime moves the channels of INT8 ones to the end."""
+        step, shape = self.step, self.step.outputs[0].shape
+        is_moved = step.operator == "QLinearConv" and _SUFFIX.search(step.name) is not None
+        return shape[1:-1] if is_moved and shape[-1:] == self._weight_shape[:1] else shape[2:]
+
+    @property
+    def shape_text(self) -> str:
+        """The size of the step as text, such as "3x3 /2, 32 -> 96 channels, 48x60" for a convolution."""
+        step, shape = self.step, self._weight_shape
+        if step.operator not in _CONVOLUTIONS or self.node is None or not shape:
+            values = step.outputs[:1] if step.operator not in _PRODUCTS else (*step.inputs[:1], *step.outputs[:1])
+            return " -> ".join("x".join(map(str, value.shape)) for value in values)
+        groups, strides = self._attribute("group"), self._attribute("strides")
+        inputs, outputs = shape[1] * groups[0], shape[0]
+        if step.operator == "ConvTranspose":
+            inputs, outputs = shape[0], shape[1] * groups[0]
+        step_text = f" /{max(strides)}" if max(strides) > 1 else ""
+        group_text = f", {groups[0]} groups" if groups[0] > 1 else ""
+        size, kernel = ("x".join(map(str, values)) for values in (self.size, shape[2:]))
+        return f"{kernel}{step_text}, {inputs} -> {outputs} channels{group_text}, {size}"
+
+    @property
+    def _weight_shape(self) -> tuple[int, ...]:
+        """The shape of the weights: in the file, or of the step where the file computes them; else empty."""
+        if self.weights is not None:
+            return self.weights.shape
+        own = self.step.inputs[1].shape if len(self.step.inputs) > 1 else ()
+        return own if len(own) > 2 else ()
+
+    def _attribute(self, name: str) -> tuple[int, ...]:
+        return (1,) if self.node is None else self.node.attributes.get(name, (1,))
 
 
-def assign(steps: Sequence[Step], graph: Graph) -> list[Assigned]:
+def assign(steps: Sequence[Step], graph: Graph) -> list[LayerStep]:
     """Assign the steps of a run to the nodes of a file, each convolution and product to at most one step."""
     names = _Names(graph)
     found = [None if step.operator in _CONVERSIONS else names.node(step.name) for step in steps]
@@ -52,7 +128,7 @@ def assign(steps: Sequence[Step], graph: Graph) -> list[Assigned]:
         if node is not None and step.operator in _PRODUCTS and node.operator not in _MULTIPLIES:
             layer = names.product_before(node, taken)
             taken.add(id(layer))
-        result.append(Assigned(step, layer))
+        result.append(LayerStep(step) if layer is None else LayerStep(step, layer, *names.weights(layer)))
     return result
 
 
@@ -60,6 +136,7 @@ class _Names:
     """The nodes of a file by their names, and by those of their values."""
 
     def __init__(self, graph: Graph) -> None:
+        self._constants = graph.constants
         self._named = {node.name: node for node in graph.nodes if node.name}
         self._makers = {value: node for node in graph.nodes for value in node.outputs}
 
@@ -84,94 +161,11 @@ class _Names:
                     return maker
         return None
 
-
-def convolution_of(found: Assigned, graph: Graph) -> Convolution | None:
-    """Return what decides on the kernel of an INT8 convolution; None for other steps, or weights that are computed."""
-    if found.node is None or found.step.operator != "QLinearConv":
-        return None
-    weights = next(_weights(found.node, graph), None)
-    if weights is None:
-        return None
-    constant, zero = weights
-    groups = found.node.attributes.get("group", (1,))[0]
-    return Convolution(
-        constant.shape[1],
-        constant.shape[0] // groups,
-        groups,
-        math.prod(constant.shape[2:]),
-        signed_activations=found.step.inputs[0].kind == "int8",
-        symmetric_weights=constant.kind == INT8 and (zero is None or zero.is_zero),
-    )
-
-
-def reads_signed(found: Assigned, graph: Graph) -> bool:
-    """Return whether a convolution of the file reads int8 activations: onnxruntime for x86 computes those in float."""
-    if found.node is None or not found.node.inputs:
-        return False
-    makers = (node for node in graph.nodes if found.node.inputs[0] in node.outputs and len(node.inputs) > 2)
-    zeros = (graph.constants.get(node.inputs[2]) for node in makers if node.operator == "DequantizeLinear")
-    return any(zero is not None and zero.kind == INT8 for zero in zeros)
-
-
-def macs_of(found: Assigned, graph: Graph) -> int:
-    """Return the multiply-accumulates of a step for one image, those with padding among them."""
-    step = found.step
-    if step.operator not in _PRODUCTS or not step.inputs or not step.outputs:
-        return 0
-    if step.operator not in _CONVOLUTIONS:
-        return math.prod(step.outputs[0].shape) * step.inputs[0].shape[-1]
-    shape = _weight_shape(found, graph)
-    if not shape:
-        return 0
-    # Each position of the output (of the input, for a transposed convolution) meets every weight once.
-    values = step.inputs[0].shape if step.operator == "ConvTranspose" else step.outputs[0].shape
-    channels = values[1] if step.name.endswith(_BLOCKED) else shape[0]
-    return math.prod(values) // channels * math.prod(shape)
-
-
-def shape_text(found: Assigned, graph: Graph) -> str:
-    """Return the size of a step as text, such as "3x3 /2, 32 -> 96 channels, 48x60" for a convolution."""
-    step, shape = found.step, _weight_shape(found, graph)
-    if step.operator not in _CONVOLUTIONS or found.node is None or not shape:
-        values = step.outputs[:1] if step.operator not in _PRODUCTS else (*step.inputs[:1], *step.outputs[:1])
-        return " -> ".join("x".join(map(str, value.shape)) for value in values)
-    groups, strides = (found.node.attributes.get(name, (1,)) for name in ("group", "strides"))
-    inputs, outputs = shape[1] * groups[0], shape[0]
-    if step.operator == "ConvTranspose":
-        inputs, outputs = shape[0], shape[1] * groups[0]
-    step_text = f" /{max(strides)}" if max(strides) > 1 else ""
-    group_text = f", {groups[0]} groups" if groups[0] > 1 else ""
-    size, kernel = ("x".join(map(str, values)) for values in (size_of(found, graph), shape[2:]))
-    return f"{kernel}{step_text}, {inputs} -> {outputs} channels{group_text}, {size}"
-
-
-def size_of(found: Assigned, graph: Graph) -> tuple[int, ...]:
-    """Return height and width of a convolution's output; onnxruntime moves the channels of INT8 ones to the end."""
-    step, shape = found.step, found.step.outputs[0].shape
-    is_moved = step.operator == "QLinearConv" and _SUFFIX.search(step.name) is not None
-    return shape[1:-1] if is_moved and shape[-1:] == _weight_shape(found, graph)[:1] else shape[2:]
-
-
-def _weight_shape(found: Assigned, graph: Graph) -> tuple[int, ...]:
-    """Return the shape of the weights: in the file, or of the step where the file computes them; else empty."""
-    if found.node is not None:
-        for constant, _ in _weights(found.node, graph):
-            return constant.shape
-    own = found.step.inputs[1].shape if len(found.step.inputs) > 1 else ()
-    return own if len(own) > 2 else ()
-
-
-def _weights(node: Node, graph: Graph) -> Iterator[tuple[Constant, Constant | None]]:
-    """Yield the constant weights of a node and their zero point, from behind a DequantizeLinear too."""
-    at, zero_at = (3, 5) if node.operator.startswith("QLinear") else (1, None)
-    if len(node.inputs) <= at:
-        return
-    constants, zero = graph.constants, None if zero_at is None else graph.constants.get(node.inputs[zero_at])
-    name = node.inputs[at]
-    if name in constants:
-        yield constants[name], zero
-        return
-    for maker in graph.nodes:
-        if name in maker.outputs and maker.operator == "DequantizeLinear" and maker.inputs[0] in constants:
-            zeros = constants.get(maker.inputs[2]) if len(maker.inputs) > 2 else None
-            yield constants[maker.inputs[0]], zeros
+    def weights(self, node: Node) -> tuple[Constant | None, Constant | None]:
+        """Return the constant weights of a node and their zero point, from behind a DequantizeLinear too."""
+        name = node.inputs[1] if len(node.inputs) > 1 else ""
+        maker = self._makers.get(name)
+        if maker is None or maker.operator != "DequantizeLinear":
+            return self._constants.get(name), None
+        weights, _, *zero_point = maker.inputs
+        return self._constants.get(weights), self._constants.get(zero_point[0]) if zero_point else None

@@ -23,12 +23,16 @@ _LEAST_TURNS = 6
 
 
 def measure_throughput(
-    cases: Sequence[BenchmarkCase], *, images: UInt8Array, length: Length, progress: Progress | None = None
+    cases: Sequence[BenchmarkCase],
+    *,
+    images: UInt8Array,
+    length: Length,
+    progress: Progress = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """Measure images a second of all cases, interleaved.
 
     A case runs as many parallel sessions as the processors of this process allow with its number of threads. The
-    arguments are those of `segtool.benchmark.latency.measure_latency`; `progress` is called with seconds.
+    arguments are those of `segtool.benchmark.latency.measure_latency`.
 
     Returns
     -------
@@ -40,13 +44,13 @@ def measure_throughput(
     teams = [_Sessions(case, images) for case in cases]
     for team in teams:
         team.turn()  # not counted
-    turns, started, seconds = 0, time.perf_counter(), length.seconds * len(teams)
-    while turns < _LEAST_TURNS or not _is_enough(teams, length, time.perf_counter() - started):
+
+    def runs() -> int:
+        return min(len(team.latencies) for team in teams)
+
+    for _ in length.turns(len(teams), least=_LEAST_TURNS, runs=runs, progress=progress):
         for team in teams:
             team.count(team.turn())
-        turns += 1
-        if progress is not None:
-            progress(min(time.perf_counter() - started, seconds), seconds)
     return [team.summary() for team in teams]
 
 
@@ -99,9 +103,3 @@ class _Sessions:
                 times.append(time.perf_counter() - started)
             number += 1
         return times
-
-
-def _is_enough(teams: Sequence[_Sessions], length: Length, passed: float) -> bool:
-    if length.runs is None:
-        return passed >= length.seconds * len(teams)
-    return min(len(team.latencies) for team in teams) >= length.runs

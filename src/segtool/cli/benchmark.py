@@ -56,11 +56,11 @@ logger = logging.getLogger(__name__)
     type=FiniteRange(min=0.1),
     help="Measuring time of each case and mode.  [default: 10]",
 )
-@click.option("--runs", type=click.IntRange(10), help="Timed runs of each case, instead of --seconds.")
+@click.option("--runs", type=click.IntRange(10), help="Least number of timed runs of each case, instead of --seconds.")
 @click.option(
     "--warmup",
     type=click.IntRange(1),
-    help="Warm-up rounds, not counted.  [default: until the times are stable, at most 5 seconds per case]",
+    help="Warm-up rounds, not counted.  [default: 1 second per case, at least 3 rounds]",
 )
 @click.option(
     "--compare",
@@ -69,7 +69,6 @@ logger = logging.getLogger(__name__)
     help="Compare with the --out file of an earlier run. Exit code 4 if a case is slower by more than the noise (10 %, "
     "or the difference of a file to itself); 3 if the noise is too great to decide.",
 )
-@click.option("--compare-anyway", is_flag=True, help="Compare results of different machines or providers.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write the JSON result to a file.")
 @overwrite_option
 @json_option
@@ -123,8 +122,6 @@ def _check(request: MeasureOptions, *, out: Path | None, overwrite: bool) -> Non
         raise click.UsageError("--runs and --seconds exclude each other; give one of them.")
     if request.warmup and request.mode == "throughput":
         raise click.UsageError("--warmup applies to latency; use --mode latency or both, or remove --warmup.")
-    if request.compare_anyway and request.compare is None:
-        raise click.UsageError("--compare-anyway needs --compare; add --compare OLD.json.")
     if overwrite and out is None:
         raise click.UsageError("--overwrite needs --out; add --out FILE.")
 
@@ -141,8 +138,8 @@ def _refuse_inputs(out: Path, models: Sequence[Path], request: MeasureOptions) -
 
 
 def _warn_about_noise(result: Row) -> None:
-    """Warn if the noise prevents a ranking, or if the times were not stable after the warm-up."""
-    noise, warmup = result["noise"], result["warmup"]
+    """Warn if the noise prevents a ranking."""
+    noise = result["noise"]
     if noise is not None and not noise["quiet"]:
         load = result["machine"]["load_average"]
         busy = f", and the load was {load[0]:.1f} at the start" if load else ""
@@ -152,8 +149,6 @@ def _warn_about_noise(result: Row) -> None:
             f"{100 * noise['band']:.1f} %. The limit is {100 * noise['limit']:.0f} %{busy}. {outcome}; stop "
             "other programs, or measure longer with --seconds."
         )
-    if warmup is not None and warmup["stable"] is False:
-        logger.warning(f"The times were not stable after {warmup['rounds']} warm-up rounds ({warmup['criterion']}).")
 
 
 def _spoiled(rows: Sequence[Row]) -> tuple[str, str]:

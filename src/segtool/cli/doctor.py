@@ -10,11 +10,11 @@ from segtool.cli.tables import emit_table
 from segtool.errors import SegtoolError
 
 
-@click.command(cls=Command, name="doctor", short_help="Check packages, providers, processor and folders.")
+@click.command(cls=Command, name="doctor", short_help="Check packages, providers and processor.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, as_json: bool) -> None:
-    """Check the packages, providers, processor and folders, and print what to do about each finding.
+    """Check the packages, providers, processor and threads, and print what to do about each finding.
 
     Each provider that onnxruntime lists runs a tiny model. Nothing is sent over the network. Exit code 1 reports an
     error: segtool fails or gives wrong results here. With warnings and notes only, the exit code is 0.

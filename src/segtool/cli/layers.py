@@ -29,11 +29,10 @@ def print_layers(times: LayerTimes, most: int | None = None) -> None:
     if others:
         rows.append(_sum_cells(f"{len(others)} others", others, times))
     rows.append(_sum_cells("all", times.layers, times))
-    threads = f"{times.threads} thread{'s' * (times.threads > 1)}"
     emit_table(
         ["layer", "size", "operator", "kernel", "million MACs", "ms", *(["FP32 ms"] if times.float32 else [])],
         rows,
-        title=f"Layers of {times.path} on this processor: {threads}, one image, the shortest of {times.runs} runs",
+        title=f"Layers of {times.path} on this processor: one thread, one image, the shortest of {times.runs} runs",
     )
     helped = [layer for layer in shown if layer.advice]
     if helped:

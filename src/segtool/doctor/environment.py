@@ -1,4 +1,4 @@
-"""The checks of `segtool doctor`: packages, providers, processor, folders, with a remedy for each finding."""
+"""The checks of `segtool doctor`: packages, providers, processor, threads, with a remedy for each finding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any
 
 from segtool.doctor.findings import (
     Finding,
-    folder_findings,
     processor_findings,
     provider_findings,
     telemetry_findings,
     thread_findings,
-    working_folders,
 )
 from segtool.doctor.packages import installed_packages, onnxruntime_packages, package_findings
 from segtool.errors import ProviderError, SegtoolError
@@ -32,44 +30,41 @@ def examine() -> dict[str, Any]:
     dict
         `status`, "broken" or "ok"; `facts`, one value by name for a table; `findings`, each with a `severity`
         ("broken", "warning", "note"), a `finding` and a `remedy`; `machine` as in `machine_info`; `threads`, the
-        default; `providers`, for each one in onnxruntime the reason why it does not start, or null if it does;
+        default, or null; `providers`, for each one in onnxruntime the reason why it does not start, or null if it does;
         `packages`, the version of each, or null if it is not installed; `usage_events`, "none", "off" or "on", as
-        in `segtool.telemetry.usage_events`; `gpus`; `folders`.
+        in `segtool.telemetry.usage_events`; `gpus`.
     """
     machine, packages, gpus = machine_info(), installed_packages(), nvidia_gpus()
-    providers, failures = _providers()
-    threads, folders = _threads(), working_folders()
     events = usage_events(next((packages[name] for name in onnxruntime_packages()), None))
+    providers, failures = _providers()
+    threads, wrong_threads = _threads(machine["available_cpus"])
     findings = [
         *package_findings(packages),
         *telemetry_findings(events),
         *failures,
         *provider_findings(providers, gpus),
-        *thread_findings(threads, machine["available_cpus"]),
+        *wrong_threads,
         *processor_findings(machine),
-        *folder_findings(folders),
     ]
     return {
         "status": "broken" if any(finding.severity == "broken" for finding in findings) else "ok",
-        "facts": _facts(machine, providers, packages, gpus)
-        | {
-            "default threads": str(threads),
+        "facts": {
+            **_facts(machine, providers, packages, gpus),
+            "default threads": str(threads or "unknown"),
             "onnxruntime's usage events": "not in this version" if events == "none" else events,
-        }
-        | {f"{name} folder": str(folder or "none") for name, folder in folders.items()},
+        },
         "findings": [vars(finding) for finding in findings],
         "machine": machine,
-        "threads": threads if isinstance(threads, int) else None,
+        "threads": threads,
         "providers": providers,
         "packages": packages,
         "usage_events": events,
         "gpus": gpus,
-        "folders": {name: str(folder) if folder else None for name, folder in folders.items()},
     }
 
 
 def _providers() -> tuple[dict[str, str | None], list[Finding]]:
-    """Return the reason why each provider does not run, and findings if none could be tested."""
+    """Return the reason why each provider does not run, and a finding if none could be tested."""
     try:
         from segtool.doctor.provider_probe import probe_providers
 
@@ -77,15 +72,17 @@ def _providers() -> tuple[dict[str, str | None], list[Finding]]:
     except SegtoolError as error:
         return {}, [Finding("broken", str(error), "reinstall the onnxruntime package")]
     except OSError as error:
-        return {}, [Finding("broken", f"no provider could be tested ({error})", "fix the temporary folder first")]
+        remedy = "set TMPDIR to a writable folder"
+        return {}, [Finding("broken", f"no provider could be tested ({error})", remedy)]
 
 
-def _threads() -> int | str:
-    """Return the default number of threads, or the error in it."""
+def _threads(cpus: int) -> tuple[int | None, list[Finding]]:
+    """Return the default number of threads, and a finding if it is wrong or too high."""
     try:
-        return default_threads()
+        threads = default_threads()
     except ProviderError as error:
-        return str(error)
+        return None, [Finding("broken", str(error), "unset OMP_NUM_THREADS, or set it to a positive integer")]
+    return threads, thread_findings(threads, cpus)
 
 
 def nvidia_gpus() -> list[str]:

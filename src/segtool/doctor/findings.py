@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segtool.telemetry import VARIABLE
@@ -23,17 +20,6 @@ _CUDA = "CUDAExecutionProvider"
 _OPTIONAL = ("TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider", "QNNExecutionProvider")
 _VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
 _INT8_SETS = {"x86_64": _VNNI, "AMD64": _VNNI, "aarch64": ("asimddp", "i8mm")}
-
-# The folders that segtool and its libraries write to, and what to do if one is not writable.
-_FOLDERS: Mapping[str, tuple[Callable[[], Path], Severity, str]] = {
-    "working": (Path.cwd, "warning", "run segtool in another folder, or pass a writable --out"),
-    "temporary": (lambda: Path(tempfile.gettempdir()), "broken", "set TMPDIR to a writable folder"),
-    "cache": (
-        lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"),
-        "warning",
-        "set XDG_CACHE_HOME to a writable folder (matplotlib keeps its fonts there)",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -101,40 +87,9 @@ def telemetry_findings(events: State) -> list[Finding]:
     return [Finding("warning", finding, f"unset {VARIABLE}; segtool then sets it to 1")]
 
 
-def thread_findings(threads: int | str, cpus: int) -> list[Finding]:
-    """Return a finding for a wrong number of threads, or for the error in it (a text)."""
-    if isinstance(threads, str):
-        return [Finding("broken", threads, "unset OMP_NUM_THREADS, or set it to a positive integer")]
-    if threads > cpus:
-        finding = f"OMP_NUM_THREADS requests {threads} threads, but this process may use {cpus} processors"
-        return [Finding("warning", finding, f"set it to {cpus} or less, or unset it")]
-    return []
-
-
-def folder_findings(folders: Mapping[str, Path | None]) -> list[Finding]:
-    """Return findings for folders that are not writable; for a missing folder, its parent is checked."""
-    findings = []
-    for name, folder in folders.items():
-        _, severity, remedy = _FOLDERS[name]
-        where = None if folder is None else next((each for each in (folder, *folder.parents) if each.is_dir()), None)
-        if where is None or not _is_writable(where):
-            findings.append(Finding(severity, f"the {name} folder ({folder or 'none'}) is not writable", remedy))
-    return findings
-
-
-def working_folders() -> dict[str, Path | None]:
-    """Return the folders that segtool and its libraries write to; None for a folder that is not defined."""
-    folders: dict[str, Path | None] = dict.fromkeys(_FOLDERS)
-    for name, (ask, _, _) in _FOLDERS.items():
-        with suppress(OSError, RuntimeError):  # the folder was deleted, none is writable, or there is no home
-            folders[name] = ask()
-    return folders
-
-
-def _is_writable(folder: Path) -> bool:
-    """Return whether a folder is writable, by creating a file: permissions alone are not sufficient."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+def thread_findings(threads: int, cpus: int) -> list[Finding]:
+    """Return a finding for more threads by default than this process may use."""
+    if threads <= cpus:
+        return []
+    finding = f"OMP_NUM_THREADS requests {threads} threads, but this process may use {cpus} processors"
+    return [Finding("warning", finding, f"set it to {cpus} or less, or unset it")]

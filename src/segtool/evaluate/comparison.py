@@ -52,14 +52,16 @@ class Comparison:
     Attributes
     ----------
     first, second
-        Their evaluations.
-    same
-        int64 (N,): counted pixels of each image with the same label in both models.
+        Their evaluations, with tallies that were counted together.
     """
 
     first: Evaluation
     second: Evaluation
-    same: npt.NDArray[np.int64]
+
+    @property
+    def same(self) -> npt.NDArray[np.int64]:
+        """Counted pixels of each image with the same label in both models, int64 (N,)."""
+        return self.second.tally.same
 
     @cached_property
     def agreement(self) -> Float64Array:
@@ -167,16 +169,11 @@ class Comparisons:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object, described at the top of the module."""
-        first = self.evaluations[0]
         models = [each.to_dict() for each in self.evaluations]
+        shared = ("data", "split", "data_fingerprint", "images", "convention", "boundary")
         return {
-            "data": first.data,
-            "split": first.split,
-            "data_fingerprint": first.fingerprint,
-            "images": len(first.tally.counts),
-            "convention": models[0]["convention"],
-            "boundary": models[0]["boundary"],
+            **{key: models[0][key] for key in shared},
             "models": models,
             "comparisons": [each.to_dict() for each in self.comparisons],
-            "intervals": {**first.bootstrap.describe(), "convention": PAIRED_CONVENTION},
+            "intervals": {**self.evaluations[0].bootstrap.describe(), "convention": PAIRED_CONVENTION},
         }

@@ -1,4 +1,4 @@
-"""Scoring a model file on a data set: the implementation of `segtool evaluate`."""
+"""Scoring models on a data set, and comparing several: the implementation of `segtool evaluate`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from segtool.array_types import UInt8Array
 from segtool.data.loading import paths_of
+from segtool.errors import DataError
+from segtool.evaluate.comparison import Comparison, Comparisons
 from segtool.evaluate.evaluation import Evaluation, per_image_table
 from segtool.evaluate.scoring import Answer, Scored, Seen, Tally, tally
 from segtool.evaluate.selection import Selection, refuse_other_classes, select, spec_of_runs
@@ -71,13 +73,55 @@ def evaluate(model: str | Path | None, *, options: EvaluateOptions, progress: Pr
         The model or the data cannot be used, or their classes differ. An output exists already, or is one of the
         inputs.
     """
-    refuse_outputs([model], options)
-    predictor = open_for(model, options)
-    selection = select([predictor], data=options.data, part=options.split)
-    refuse_other_classes(predictor.contract, selection.data)
-    [counted] = tally_of([predictor], selection, options, progress)
-    evaluation = evaluation_of(predictor, selection, counted, options)
-    return replace(evaluation, written=write_per_image([evaluation], options))
+    [evaluation], written = _score([model], options, progress)
+    return replace(evaluation, written=written)
+
+
+def compare(models: Sequence[str | Path], *, options: EvaluateOptions, progress: Progress | None = None) -> Comparisons:
+    """Score models on the same images and compare each with the first.
+
+    Parameters
+    ----------
+    models
+        At least two .onnx or .keras files or run folders.
+    options, progress
+        As in `evaluate`.
+
+    Raises
+    ------
+    SegtoolError
+        As in `evaluate`, or the models have different classes or training parts.
+    """
+    if len(models) < 2:
+        raise DataError(f"A comparison takes at least two models, found {len(models)}; score one with evaluate().")
+    evaluations, written = _score(models, options, progress)
+    return Comparisons(evaluations, [Comparison(evaluations[0], each) for each in evaluations[1:]], written)
+
+
+def _score(
+    models: Sequence[str | Path | None], options: EvaluateOptions, progress: Progress | None
+) -> tuple[list[Evaluation], list[Path]]:
+    """Score models on the same images; return their evaluations and the files that were also written."""
+    refuse_outputs(models, options)
+    predictors = [
+        open_predictor(
+            model, provider=options.provider, threads=options.threads, provider_options=options.provider_options
+        )
+        for model in models
+    ]
+    _refuse_different_classes(predictors)
+    selection = select(predictors, data=options.data, part=options.split)
+    for predictor in predictors:
+        refuse_other_classes(predictor.contract, selection.data)
+    tallies = tally_of(predictors, selection, options, progress)
+    evaluations = [
+        evaluation_of(predictor, selection, counted, options)
+        for predictor, counted in zip(predictors, tallies, strict=True)
+    ]
+    if options.per_image is None:
+        return evaluations, []
+    write_bytes(options.per_image, per_image_table(evaluations).encode())
+    return evaluations, [options.per_image]
 
 
 def refuse_outputs(models: Sequence[str | Path | None], options: EvaluateOptions, further: Sequence[Path] = ()) -> None:
@@ -93,13 +137,6 @@ def refuse_outputs(models: Sequence[str | Path | None], options: EvaluateOptions
     paths = [find_model(model).path for model in models]
     read = [one for path in paths for one in (path, *run_files(path.parent))]
     refuse_input_as_output(outputs, [*read, *paths_of(options.data or spec_of_runs(paths))])
-
-
-def open_for(model: str | Path | None, options: EvaluateOptions) -> Predictor:
-    """Open a model with the provider and threads of the options."""
-    return open_predictor(
-        model, provider=options.provider, threads=options.threads, provider_options=options.provider_options
-    )
 
 
 def tally_of(
@@ -136,12 +173,14 @@ def evaluation_of(predictor: Predictor, selection: Selection, counted: Tally, op
     )
 
 
-def write_per_image(evaluations: Sequence[Evaluation], options: EvaluateOptions) -> list[Path]:
-    """Write the CSV of `per_image_table` if requested; return the written files."""
-    if options.per_image is None:
-        return []
-    write_bytes(options.per_image, per_image_table(evaluations).encode())
-    return [options.per_image]
+def _refuse_different_classes(predictors: Sequence[Predictor]) -> None:
+    first = predictors[0]
+    for other in predictors[1:]:
+        if other.contract.class_names != first.contract.class_names:
+            raise DataError(
+                f"{first.path} has the classes {', '.join(first.contract.class_names)} and {other.path} has "
+                f"{', '.join(other.contract.class_names)}; compare models that were trained on the same classes."
+            )
 
 
 def _answer(predictor: Predictor) -> Callable[[UInt8Array], Answer]:

@@ -102,21 +102,6 @@ class Evaluation:
         """The provider report of the model; empty for a .keras file."""
         return self.predictor.provider_report
 
-    @property
-    def data(self) -> str:
-        """The spec of the data set."""
-        return self.selection.data.spec
-
-    @property
-    def split(self) -> str:
-        """The scored part of the data set."""
-        return self.selection.part
-
-    @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the data set."""
-        return self.selection.data.fingerprint()
-
     @cached_property
     def scores(self) -> Scores:
         """The data-set-level scores."""
@@ -168,11 +153,12 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object of ``evaluate --json``, described at the top of the module."""
+        data = self.selection.data
         return {
             "model": str(self.model),
-            "data": self.data,
-            "split": self.split,
-            "data_fingerprint": self.fingerprint,
+            "data": data.spec,
+            "split": self.selection.part,
+            "data_fingerprint": data.fingerprint(),
             **self.provider,
             "level": "data set",
             **self.figures,

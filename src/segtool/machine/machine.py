@@ -23,9 +23,10 @@ _PACKAGES = (
     "segtool", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml",
     "onnxruntime-qnn", "pillow",
 )  # fmt: skip
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-def machine_info(*, proc: Path = PROC, system: Path = Path("/sys")) -> dict[str, Any]:
+def machine_info(*, proc: Path = PROC) -> dict[str, Any]:
     """Describe this machine and the resources of this process, ready for JSON.
 
     Returns
@@ -33,8 +34,8 @@ def machine_info(*, proc: Path = PROC, system: Path = Path("/sys")) -> dict[str,
     dict
         `cpu` (model name), `cores` (logical cores of the machine), `available_cpus` and `cgroup_quota` (of this
         process; null without a limit), `instruction_sets`, `virtual` (whether it is a virtual machine; null if
-        unknown), `frequency` (see `frequency_scaling`), `memory_bytes` (null if unknown), `load_average` (over 1, 5
-        and 15 minutes; null if unknown), `os`, `architecture`, `python`, `packages`.
+        unknown), `governor` (of frequency scaling; null if unknown), `memory_bytes` (null if unknown), `load_average`
+        (over 1, 5 and 15 minutes; null if unknown), `os`, `architecture`, `python`, `packages`.
     """
     cpu = _cpuinfo(proc)
     return {
@@ -44,7 +45,7 @@ def machine_info(*, proc: Path = PROC, system: Path = Path("/sys")) -> dict[str,
         "cgroup_quota": cgroup_quota(proc=proc),
         "instruction_sets": instruction_sets(proc=proc),
         "virtual": "hypervisor" in cpu["flags"].split() if "flags" in cpu else None,
-        "frequency": frequency_scaling(proc=proc, system=system),
+        "governor": read_text(_GOVERNOR),
         "memory_bytes": meminfo("MemTotal", proc=proc),
         "load_average": load_average(),
         "os": _system(),
@@ -59,27 +60,6 @@ def instruction_sets(*, proc: Path = PROC) -> list[str]:
     cpu = _cpuinfo(proc)
     flags = (cpu.get("flags") or cpu.get("Features") or "").split()
     return [name for name in _INSTRUCTION_SETS if name in flags]
-
-
-def frequency_scaling(*, proc: Path = PROC, system: Path = Path("/sys")) -> dict[str, Any]:
-    """Return the clock settings of the processors; unknown values, as in many virtual machines, are null.
-
-    Returns
-    -------
-    dict
-        `governor` and `driver` of frequency scaling, its limits `min_mhz` and `max_mhz`, `turbo` (whether the clock
-        may exceed the nominal one), and `now_mhz`, the present clock of each processor.
-    """
-    cpus = system / "devices" / "system" / "cpu"
-    scaling = cpus / "cpu0" / "cpufreq"
-    limits = {name: read_text(scaling / f"scaling_{name}_freq") for name in ("min", "max")}
-    return {
-        "governor": read_text(scaling / "scaling_governor"),
-        "driver": read_text(scaling / "scaling_driver"),
-        **{f"{name}_mhz": int(value) / 1e3 if value else None for name, value in limits.items()},
-        "turbo": _turbo(cpus),
-        "now_mhz": _clocks(proc),
-    }
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
@@ -108,19 +88,6 @@ def _cpuinfo(proc: Path) -> dict[str, str]:
     first = (read_text(proc / "cpuinfo") or "").split("\n\n", maxsplit=1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _clocks(proc: Path) -> list[float] | None:
-    lines = (read_text(proc / "cpuinfo") or "").splitlines()
-    return [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")] or None
-
-
-def _turbo(cpus: Path) -> bool | None:
-    """Return whether the clock may exceed the nominal one, from Intel's switch or the general one."""
-    no_turbo, boost = read_text(cpus / "intel_pstate" / "no_turbo"), read_text(cpus / "cpufreq" / "boost")
-    if no_turbo is not None:
-        return no_turbo == "0"
-    return None if boost is None else boost == "1"
 
 
 def load_average() -> list[float] | None:

@@ -33,8 +33,7 @@ from segtool.metrics.overlap import (
     recall_per_class,
     row_shares,
 )
-from segtool.metrics.scores import CONVENTION, Scores
-from segtool.metrics.trivial import most_frequent
+from segtool.metrics.scores import CONVENTION, Scores, most_frequent
 
 __all__ = [
     "BOUNDARY_CONVENTION",
@@ -42,7 +41,6 @@ __all__ = [
     "CONVENTION",
     "Bootstrap",
     "Calibration",
-    "CountMatrix",
     "ImageCounts",
     "Interval",
     "Scores",

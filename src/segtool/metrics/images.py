@@ -80,16 +80,6 @@ class ImageCounts:
             boundary_prediction=(counts[:, 1] + both).sum(axis=1),
         )
 
-    def scattered(self, ids: npt.NDArray[np.intp], num_classes: int) -> ImageCounts:
-        """Return the counts with class i renamed to class ids[i] of `num_classes`."""
-        matrix = np.zeros((num_classes, num_classes), np.int64)
-        matrix[np.ix_(ids, ids)] = self.matrix[: len(ids), : len(ids)]
-        stacks = {}
-        for name in _STACKS:
-            stacks[name] = np.zeros((len(self), num_classes), np.int64)
-            stacks[name][:, ids] = getattr(self, name)[:, : len(ids)]
-        return ImageCounts(matrix=matrix, **stacks)
-
     def stacked(self) -> npt.NDArray[np.float64]:
         """Return the six sums of each image side by side, float64 (N, 6 K): exact, and ready for a matrix product."""
         return np.concatenate([getattr(self, name) for name in _STACKS], axis=1).astype(np.float64)
@@ -157,13 +147,7 @@ def _count_part(
         counted = truths[kept], predictions[kept]
     for name, labels in zip(("truth", "prediction"), counted, strict=True):
         check_range(labels, num_classes, name)
-    if _SIDES * num_classes**2 <= _BINS:
-        return ImageCounts.of_histograms(_histograms(truths, predictions, kept, num_classes, width))
-    ids = np.flatnonzero(sum(np.bincount(labels.reshape(-1), minlength=num_classes) for labels in counted))
-    table = np.full(1 + max(num_classes, ignore_id or 0), len(ids))
-    table[ids] = np.arange(len(ids))
-    few = _histograms(table[truths], table[predictions], kept, max(1, len(ids)), width)
-    return ImageCounts.of_histograms(few).scattered(ids, num_classes)
+    return ImageCounts.of_histograms(_histograms(truths, predictions, kept, num_classes, width))
 
 
 def _histograms(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,3 +108,23 @@ def foreground_of(count: int, background_id: int | None) -> npt.NDArray[np.bool_
     """Return the classes of the foreground means, bool (count,): all except the background."""
     kept: npt.NDArray[np.bool_] = np.arange(count) != (-1 if background_id is None else background_id)
     return kept
+
+
+def most_frequent(classes: Sequence[Mapping[str, Any]]) -> tuple[str, float] | None:
+    """Return the most frequent class of the truth and its fraction: the accuracy of predicting it everywhere.
+
+    Parameters
+    ----------
+    classes
+        As in an evaluation's JSON: the `name` of each and its `support`, the number of its true pixels.
+
+    Returns
+    -------
+    tuple of str and float, or None
+        The name and the fraction, above 0 to 1; None without any counted pixel.
+    """
+    pixels = sum(item["support"] for item in classes)
+    if not pixels:
+        return None
+    usual = max(classes, key=lambda item: item["support"])
+    return str(usual["name"]), usual["support"] / pixels

@@ -13,9 +13,8 @@ import numpy as np
 from segtool.array_types import IndexArray, IntegerArray
 from segtool.data.base import Dataset, Size
 from segtool.errors import DataError
-from segtool.evaluate.compare import compare
 from segtool.evaluate.comparison import Comparisons
-from segtool.evaluate.evaluate import EvaluateOptions, Progress, evaluate, refuse_outputs
+from segtool.evaluate.evaluate import EvaluateOptions, Progress, compare, evaluate, refuse_outputs
 from segtool.evaluate.evaluation import Evaluation
 from segtool.files import named_twice
 from segtool.models.predictor import Predictor

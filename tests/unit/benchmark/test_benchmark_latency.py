@@ -12,9 +12,10 @@ import pytest
 from tiny_models import tiny_contract, write_model
 
 from segtool.benchmark import case as benchmark_case
-from segtool.benchmark.case import STAGES, BenchmarkCase
+from segtool.benchmark import latency
+from segtool.benchmark.case import RUNS_A_TURN, STAGES, BenchmarkCase
 from segtool.benchmark.cold_start import PHASES, measure_cold_start
-from segtool.benchmark.latency import RUNS_A_TURN, Length, compare_interleaved, measure_latency
+from segtool.benchmark.latency import Length, compare_interleaved, measure_latency
 from segtool.benchmark.statistics import Ratio
 from segtool.benchmark.throughput import measure_throughput
 from segtool.errors import DataError, ModelFileError
@@ -44,22 +45,17 @@ class TestMeasureLatency:
             *("throughput_ips", "size_bytes"),
             *("provider_reason", "provider_options", "provider_nodes", "refused_providers"),
         }
-        assert (first["n"], first["batch"], first["threads"], first["head"]) == (7, 1, 1, "labels")
+        assert (first["n"], first["batch"], first["threads"], first["head"]) == (10, 1, 1, "labels")
         assert (second["batch"], second["threads"], second["head"]) == (4, 2, "probabilities")
         assert second["size_bytes"] == other.stat().st_size
         for entry in (first, second):
-            latency = entry["latency_ms"]
-            assert 0 < latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
-            assert latency["p50_low"] <= latency["p50"] <= latency["p50_high"]
-            assert latency["p999"] is None
+            times = entry["latency_ms"]
+            assert 0 < times["min"] <= times["p50"] <= times["p90"] <= times["p99"] <= times["max"]
+            assert times["p50_low"] <= times["p50"] <= times["p50_high"]
+            assert times["p999"] is None
             assert list(entry["stages_ms"]) == list(STAGES)
-            assert entry["throughput_ips"] == pytest.approx(entry["batch"] * 1000 / latency["mean"])
-        assert result["warmup"] | {"seconds": 0} == {
-            "rounds": 2,
-            "seconds": 0,
-            "stable": None,
-            "criterion": "2 rounds, as requested",
-        }
+            assert entry["throughput_ips"] == pytest.approx(entry["batch"] * 1000 / times["mean"])
+        assert result["warmup"]["rounds"] == 2
         json.dumps(result, allow_nan=False)
 
     def test_each_case_of_the_first_model_has_a_control(self, model: Path, tmp_path: Path) -> None:
@@ -68,7 +64,7 @@ class TestMeasureLatency:
         controls = measured(*cases)["noise"]["controls"]
         assert [(each["path"], each["threads"]) for each in controls] == [(str(model), 1), (str(model), 2)]
 
-    def test_every_run_is_kept_and_none_more(self, model: Path) -> None:
+    def test_every_run_is_kept(self, model: Path) -> None:
         images = np.zeros((1, 100, 90, 3), np.uint8)
         calls: list[tuple[float, float]] = []
         result = measure_latency(
@@ -79,19 +75,26 @@ class TestMeasureLatency:
             progress=lambda *call: calls.append(call),
         )
         (entry,) = result["models"]
-        assert len(entry["samples_ms"]) == entry["n"] == 12
+        assert len(entry["samples_ms"]) == entry["n"] == 15  # whole turns
         assert max(entry["samples_ms"]) == entry["latency_ms"]["max"]
-        assert calls == [(5, 12), (10, 12), (12, 12)]
+        assert calls == [(0, 12), (5, 12), (10, 12), (12, 12)]
 
     def test_by_seconds(self, model: Path) -> None:
         (entry,) = measured(BenchmarkCase(model), runs=None, seconds=0.05)["models"]
         assert entry["n"] >= 10
         assert entry["n"] % RUNS_A_TURN == 0
 
-    @pytest.mark.parametrize("options", [{"runs": 0}, {"warmup": -1}, {"images": IMAGES[:0]}])
-    def test_nothing_to_measure(self, model: Path, options: dict[str, object]) -> None:
-        with pytest.raises(DataError, match="needs at least one"):
-            measured(BenchmarkCase(model), **options)
+    def test_without_a_number_of_rounds_the_warm_up_has_a_length(
+        self, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(latency, "_WARMUP_SECONDS", 0.05)
+        warmup = measured(BenchmarkCase(model), warmup=None)["warmup"]
+        assert warmup["rounds"] >= 3
+        assert warmup["seconds"] >= 0.05
+
+    def test_an_empty_batch(self, model: Path) -> None:
+        with pytest.raises(DataError, match="at least 1"):
+            BenchmarkCase(model, batch=0)
 
 
 class TestMemory:

@@ -99,11 +99,10 @@ def test_several_providers_by_name(model: Path) -> None:
     assert "one provider" in refused.stderr
 
 
-def altered(source: Path, target: Path, factor: float, **machine: object) -> Path:
+def altered(source: Path, target: Path, factor: float) -> Path:
     """Write a benchmark in which everything took `factor` times as long, without noise."""
     value = json.loads(source.read_text())
     value["noise"]["band"] = 0.0
-    value["machine"] |= machine
     for row in value["models"]:
         row["latency_ms"] = {key: item and item * factor for key, item in row["latency_ms"].items()}
     target.write_text(json.dumps(value))
@@ -124,17 +123,6 @@ def test_compare_ends_with_4_where_it_got_slower(model: Path, tmp_path: Path) ->
     assert "faster" in result.stdout
 
 
-def test_compare_across_machines_only_when_told(model: Path, tmp_path: Path) -> None:
-    first, options = tmp_path / "first.json", (str(model), "--mode", "latency", *SHORT)
-    in_json(*options, "--out", str(first))
-    other = altered(first, tmp_path / "other.json", 1e3, cpu="Another")
-    result = run(*options, "--compare", str(other))
-    assert result.exit_code == 1
-    assert "another machine" in result.stderr
-    found = in_json(*options, "--compare", str(other), "--compare-anyway")["comparison"]
-    assert found["machine_differences"][0].startswith("cpu: Another then")
-
-
 def test_compare_with_what_was_not_measured_is_refused_first(model: Path, tmp_path: Path) -> None:
     first = tmp_path / "first.json"
     in_json(str(model), "--mode", "latency", "--out", str(first), *SHORT)
@@ -149,19 +137,6 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_measured(model: Pat
     result = run(str(model), "--data", str(tmp_path / "rgb.npz"), "--runs", "1000000")
     assert result.exit_code == 1
     assert "1 channels" in result.stderr
-
-
-def test_compare_with_a_file_without_times_is_refused(model: Path, tmp_path: Path) -> None:
-    first, options = tmp_path / "first.json", (str(model), "--mode", "latency", *SHORT)
-    in_json(*options, "--out", str(first))
-    value = json.loads(first.read_text())
-    value["models"][0]["latency_ms"] = {}
-    first.write_text(json.dumps(value))
-    result = run(*options, "--compare", str(first))
-    assert result.exit_code == 1
-    assert "without latencies and throughput; measure again" in result.stderr
-    first.write_text(json.dumps(value | {"schema_version": 99}))
-    assert "reads 1; upgrade segtool" in run(*options, "--compare", str(first)).stderr
 
 
 def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:
@@ -198,7 +173,6 @@ def test_without_a_model_and_a_run_it_is_the_one_that_ships(tmp_path: Path, monk
     "options",
     [
         ("--runs", "10", "--seconds", "1"),
-        ("--compare-anyway",),
         ("--overwrite",),
         ("--mode", "fast"),
         ("--seconds", "0"),
@@ -280,7 +254,6 @@ def test_noise_is_put_in_words_for_what_was_measured(
     noise = {"quiet": False, "band": 0.2, "limit": 0.05}
     result = {
         "noise": noise,
-        "warmup": None,
         "machine": {"load_average": None},
         "models": [{"path": path, "threads": threads} for path, threads in rows],
     }

@@ -17,7 +17,6 @@ from segtool.doctor import packages
 from segtool.doctor.environment import examine
 from segtool.doctor.findings import (
     Finding,
-    folder_findings,
     processor_findings,
     provider_findings,
     thread_findings,
@@ -72,7 +71,6 @@ class TestCommand:
         assert finished.returncode == 0, finished.stdout
         report = json.loads(finished.stdout)
         assert report["status"] == "ok"
-        assert report["folders"]["temporary"]
 
     def test_no_process_is_started_but_nvidia_smi(self) -> None:
         code = (
@@ -91,6 +89,17 @@ class TestCommand:
         assert finished.returncode == 1
         (finding,) = [item for item in json.loads(finished.stdout)["findings"] if item["severity"] == "broken"]
         assert "OMP_NUM_THREADS is 'many'" in finding["finding"]
+
+    def test_a_temporary_folder_that_cannot_be_written(self) -> None:
+        if not Path("/proc/self").is_dir():
+            pytest.skip("there is no folder in which even root cannot write")
+        code = (
+            "import tempfile; tempfile.tempdir = '/proc/self'; from segtool.cli import main; main(['doctor', '--json'])"
+        )
+        finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert finished.returncode == 1, finished.stderr
+        (finding,) = [item for item in json.loads(finished.stdout)["findings"] if item["severity"] == "broken"]
+        assert "TMPDIR" in finding["remedy"]
 
     def test_an_onnxruntime_that_is_only_a_shell(self, tmp_path: Path) -> None:
         # What is left when one of two packages is uninstalled: a folder of the right name, ahead of any other here.
@@ -189,20 +198,3 @@ class TestProcessor:
     def test_threads(self) -> None:
         assert thread_findings(2, 2) == []
         assert thread_findings(8, 2)[0].severity == "warning"
-        assert thread_findings("OMP_NUM_THREADS is bad", 2)[0].severity == "broken"
-
-
-class TestFolders:
-    def test_all_is_well(self, tmp_path: Path) -> None:
-        assert folder_findings({"working": tmp_path, "cache": tmp_path / "not" / "there"}) == []
-
-    def test_a_folder_that_cannot_be_written(self) -> None:
-        if not Path("/proc/self").is_dir():
-            pytest.skip("there is no folder in which even root cannot write")
-        cannot = Path("/proc/self")
-        temporary, working = folder_findings({"temporary": cannot, "working": cannot})
-        assert (temporary.severity, working.severity) == ("broken", "warning")
-        assert "TMPDIR" in temporary.remedy
-
-    def test_no_folder(self) -> None:
-        assert folder_findings({"working": None})[0].finding == "the working folder (none) is not writable"

@@ -43,7 +43,7 @@ def data(tmp_path: Path) -> str:
 def test_the_training_data_are_split_as_in_the_training(data: str, tmp_path: Path) -> None:
     result = evaluate(MODEL, options=EvaluateOptions(data=data, per_image=tmp_path / "each.csv"))
     held_out = split(load_dataset(data), val_fraction=0.25, seed=3).val
-    assert (result.split, result.scores.images) == ("val", 12)
+    assert (result.selection.part, result.scores.images) == ("val", 12)
     scored = [line.split(",")[0] for line in (tmp_path / "each.csv").read_text().splitlines()[1:]]
     assert scored == [load_dataset(data).sample_names[index] for index in held_out]
 
@@ -52,7 +52,7 @@ def test_other_data_are_scored_whole(tmp_path: Path) -> None:
     images, labels = tiny_data(seed=9)
     np.savez(tmp_path / "other.npz", images=images[..., 0], labels=labels)
     result = evaluate(MODEL, options=EvaluateOptions(data=str(tmp_path / "other.npz")))
-    assert (result.split, result.scores.images) == ("all", 48)
+    assert (result.selection.part, result.scores.images) == ("all", 48)
 
 
 class TestGenerated:
@@ -60,7 +60,7 @@ class TestGenerated:
 
     def test_they_are_scored_whole_where_the_model_was_not_trained_on_them(self) -> None:
         result = evaluate(SHIPPED, options=EvaluateOptions(data="m2nist-synthetic:20", bootstrap=Bootstrap(100)))
-        assert (result.split, result.scores.images) == ("all", 20)
+        assert (result.selection.part, result.scores.images) == ("all", 20)
 
     def test_those_of_the_training_are_scored_on_its_validation_images(self, tmp_path: Path) -> None:
         division = {"seed": 4, "val_split": 0.25, "test_split": 0.0}
@@ -68,7 +68,7 @@ class TestGenerated:
         made = tiny_contract(data_fingerprint=data.fingerprint(), split=division)
         model = write_model(tmp_path / "own.onnx", made)
         result = evaluate(model, options=EvaluateOptions(data="m2nist-synthetic:20", bootstrap=Bootstrap(100)))
-        assert (result.split, result.scores.images) == ("val", 5)
+        assert (result.selection.part, result.scores.images) == ("val", 5)
         np.testing.assert_array_equal(result.selection.indices, data.splits["val"])
 
 

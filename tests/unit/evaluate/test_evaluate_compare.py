@@ -17,8 +17,7 @@ from segtool.cli.scores import _signed
 from segtool.contract import ModelContract
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
-from segtool.evaluate.compare import compare
-from segtool.evaluate.evaluate import EvaluateOptions, evaluate
+from segtool.evaluate.evaluate import EvaluateOptions, compare, evaluate
 from segtool.metrics import Bootstrap
 from segtool.report.pictures import who_is_right
 

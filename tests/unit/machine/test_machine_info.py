@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segtool.machine.machine import frequency_scaling, machine_info
+from segtool.machine.machine import machine_info
 from segtool.machine.processors import available_cpus
 
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system")
@@ -58,25 +58,6 @@ class TestMachineInfo:
         cpuinfo.write_text("BogoMIPS\t: 50\nFeatures\t: fp asimd asimddp i8mm\n")
         assert machine_info(proc=tmp_path)["instruction_sets"] == ["asimd", "asimddp", "i8mm"]
 
-    def test_frequency_scaling(self, tmp_path: Path) -> None:
-        scaling = tmp_path / "devices" / "system" / "cpu" / "cpu0" / "cpufreq"
-        scaling.mkdir(parents=True)
-        for name, text in (("governor", "powersave"), ("driver", "intel_pstate"), ("max_freq", "3900000")):
-            (scaling / f"scaling_{name}").write_text(text + "\n")
-        pstate = scaling.parents[1] / "intel_pstate"
-        pstate.mkdir()
-        (pstate / "no_turbo").write_text("1\n")
-        (tmp_path / "cpuinfo").write_text("cpu MHz\t\t: 800.5\n\ncpu MHz\t\t: 3900\n")
-        assert frequency_scaling(proc=tmp_path, system=tmp_path) == {
-            "governor": "powersave",
-            "driver": "intel_pstate",
-            "min_mhz": None,
-            "max_mhz": 3900.0,
-            "turbo": False,
-            "now_mhz": [800.5, 3900.0],
-        }
-
     def test_a_machine_that_says_nothing(self, tmp_path: Path) -> None:
-        info = machine_info(proc=tmp_path, system=tmp_path)
-        assert set(info["frequency"].values()) == {None}
+        info = machine_info(proc=tmp_path)
         assert info["virtual"] is info["memory_bytes"] is None

@@ -275,7 +275,7 @@ def test_a_file_that_fails_its_golden_test_is_a_no_and_a_refusal(tmp_path: Path)
     assert "Do not deploy" in out.read_text(encoding="utf-8")
 
 
-QUIET = {"band": 0.01, "quiet": True, "criterion": "..."}
+QUIET = {"band": 0.01, "quiet": True}
 
 
 CLASSES_OF_TRUTH = [{"name": "sky", "support": 940}, {"name": "car", "support": 60}]

@@ -104,7 +104,7 @@ def _measure(models: Sequence[Model], options: ReportOptions, progress: Progress
     rows: dict[Path, dict[str, Any]] = {}
     for paths in sizes.values():
         found = measure(paths, options=settings, progress=progress)
-        noise = {key: found["noise"][key] for key in ("band", "quiet", "criterion")}
+        noise = {key: found["noise"][key] for key in ("band", "quiet")}
         rows |= {path: {**row, "noise": noise} for path, row in zip(paths, found["models"], strict=True)}
     return rows
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segtool.array_types import Int64Array, IntegerArray
-from segtool.benchmark.latency import RUNS_A_TURN
+from segtool.benchmark.case import RUNS_A_TURN
 from segtool.benchmark.statistics import ratio_of_turns
 from segtool.metrics import confusion_matrix
 from segtool.report.page.models import Model
