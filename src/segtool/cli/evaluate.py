@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,17 +12,14 @@ from segtool.cli.options import (
     data_option,
     json_option,
     overwrite_option,
+    path_option,
     provider_option,
     say_provider,
     threads_option,
 )
 
-if TYPE_CHECKING:
-    from segtool.evaluate.evaluate import EvaluateOptions
-    from segtool.report.evaluation import Drawings
 
-
-@click.command(cls=Command, name="evaluate", short_help="Score a model, or compare several on the same images.")
+@click.command(cls=Command, name="evaluate")
 @click.argument("models", metavar="[MODEL]...", nargs=-1, type=click.Path(path_type=Path))
 @data_option(
     "Images with masks, as in `segtool train`.  [default: the data of the run, for a run folder or a model in one]"
@@ -35,24 +30,17 @@ if TYPE_CHECKING:
     help="Which part of the data.  [default: val for the data that the model was trained on and for data with parts; "
     "all otherwise]",
 )
-@click.option(
-    "--per-image",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write the scores of each image to a CSV file.",
-)
-@click.option(
+@path_option("--per-image", "FILE", "Also write the scores of each image to a CSV file.")
+@path_option(
     "--confusion",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also draw the confusion matrix of one model to a PNG file, normalized over the true pixels of each row "
+    "FILE",
+    "Also draw the confusion matrix of one model to a PNG file, normalized over the true pixels of each row "
     "(needs the extra report).",
 )
-@click.option(
+@path_option(
     "--pictures",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also draw images, ground truth and predictions side by side to a PNG file (needs the extra report). For one "
+    "FILE",
+    "Also draw images, ground truth and predictions side by side to a PNG file (needs the extra report). For one "
     "model: the first images. For several: the images with the greatest difference between the first two.",
 )
 @click.option("--samples", type=click.IntRange(1, 16), help="Number of images in --pictures.  [default: 6]")
@@ -73,7 +61,16 @@ if TYPE_CHECKING:
 @threads_option
 @overwrite_option
 @json_option
-def command(**options: Any) -> None:
+def command(
+    *,
+    models: tuple[Path, ...],
+    confusion: Path | None,
+    pictures: Path | None,
+    samples: int | None,
+    resamples: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Score each MODEL (.onnx, .keras or a run folder; by default the latest run) on images with ground truth.
 
     All figures come from one confusion matrix over all images. Foreground means exclude the background class; use
@@ -91,18 +88,26 @@ def command(**options: Any) -> None:
     """
     from segtool.cli.progress import progress_bar
     from segtool.cli.scores import report_comparisons, report_evaluation
+    from segtool.evaluate.evaluate import EvaluateOptions
     from segtool.evaluate.evaluation import Evaluation
-    from segtool.report.evaluation import evaluate_and_draw
+    from segtool.metrics import Bootstrap
+    from segtool.report.evaluation import Drawings, evaluate_and_draw, wrong_drawings
 
-    request = Request(**options)
-    _refuse_wrong_usage(request)
-    with progress_bar("images") as progress:
-        result = evaluate_and_draw(
-            request.models, options=request.options(), drawings=request.drawings(), progress=progress
+    request = EvaluateOptions(bootstrap=Bootstrap(resamples), **options)
+    drawings = Drawings(confusion, pictures, samples or Drawings.samples)
+    if samples is not None and pictures is None:
+        raise click.UsageError("--samples needs --pictures; add --pictures FILE, or remove --samples.")
+    if request.overwrite and not (request.per_image or drawings.files):
+        raise click.UsageError(
+            "--overwrite needs --per-image, --confusion or --pictures; add one of them, or remove --overwrite."
         )
+    if wrong := wrong_drawings(drawings, models, request.per_image):
+        raise click.UsageError(wrong)
+    with progress_bar("images") as progress:
+        result = evaluate_and_draw(models, options=request, drawings=drawings, progress=progress)
     for evaluation in [result] if isinstance(result, Evaluation) else result.evaluations:
         say_provider(evaluation.provider)
-    if request.as_json:
+    if as_json:
         emit_json("evaluate", result.to_dict())
     elif isinstance(result, Evaluation):
         report_evaluation(result)
@@ -110,60 +115,3 @@ def command(**options: Any) -> None:
         report_comparisons(result)
     for path in result.written:
         say(f"Wrote {path}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The arguments of `segtool evaluate`, as click parsed them."""
-
-    models: tuple[Path, ...]
-    data: str | None
-    split: str | None
-    per_image: Path | None
-    confusion: Path | None
-    pictures: Path | None
-    samples: int | None
-    boundary_width: int | None
-    resamples: int
-    provider: str
-    provider_options: Mapping[str, str]
-    threads: int | None
-    overwrite: bool
-    as_json: bool
-
-    def options(self) -> EvaluateOptions:
-        """Return the data and how to score them."""
-        from segtool.evaluate.evaluate import EvaluateOptions
-        from segtool.metrics import Bootstrap
-
-        return EvaluateOptions(
-            data=self.data,
-            split=self.split,
-            per_image=self.per_image,
-            boundary_width=self.boundary_width,
-            bootstrap=Bootstrap(self.resamples),
-            provider=self.provider,
-            provider_options=self.provider_options,
-            threads=self.threads,
-            overwrite=self.overwrite,
-        )
-
-    def drawings(self) -> Drawings:
-        """Return the requested pictures."""
-        from segtool.report.evaluation import Drawings
-
-        return Drawings(self.confusion, self.pictures, self.samples or Drawings.samples)
-
-
-def _refuse_wrong_usage(request: Request) -> None:
-    """Refuse options that exclude or need others."""
-    from segtool.report.evaluation import wrong_drawings
-
-    if request.samples is not None and request.pictures is None:
-        raise click.UsageError("--samples needs --pictures; add --pictures FILE, or remove --samples.")
-    if request.overwrite and not any((request.per_image, request.confusion, request.pictures)):
-        raise click.UsageError(
-            "--overwrite needs --per-image, --confusion or --pictures; add one of them, or remove --overwrite."
-        )
-    if wrong := wrong_drawings(request.drawings(), request.models, request.per_image):
-        raise click.UsageError(wrong)

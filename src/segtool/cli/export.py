@@ -10,7 +10,7 @@ import click
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, is_verbose, say
 from segtool.cli.export_summary import print_summary, serving
 from segtool.cli.layers import print_layers
-from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
+from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option, path_option
 from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.options import (
     CALIBRATIONS,
@@ -33,20 +33,16 @@ _SERVING = {"source", "triton", "triton_gpu", "overwrite", "as_json"}  # what co
 _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_images")
 
 
-@click.command(
-    cls=Command,
-    name="export",
-    kept=WHOLE_FILES_KEPT,
-    short_help="Convert a trained network to ONNX (FP32, INT8) and verify it.",
-)
+@click.command(cls=Command, name="export", kept=WHOLE_FILES_KEPT)
 @click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[MODEL]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
-@click.option(
+@path_option(
     "--custom",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE.py",
-    help="A Python file that defines the layers of your own that the network names. It is run, so name only a file "
+    "FILE.py",
+    "A Python file that defines the layers of your own that the network names. It is run, so name only a file "
     "that you trust.",
+    exists=True,
+    dir_okay=False,
 )
 @data_option("Images for the gates and the calibration.  [default: the data of the run]")
 @click.option(
@@ -140,21 +136,20 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     "are gates of INT8.",
 )
 @click.option("--opset", type=int, default=None, help="ONNX operator set.  [default: the tested version]")
-@click.option(
+@path_option(
     "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Path of the FP32 file; the name of the INT8 file is derived from it.  [default: model.onnx beside "
+    "FILE",
+    "Path of the FP32 file; the name of the INT8 file is derived from it.  [default: model.onnx beside "
     "model.keras, or "
     "model.HxW.onnx with --size]",
 )
-@click.option(
+@path_option(
     "--triton",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Also write the recommended file to this Triton model repository: DIR/NAME/config.pbtxt and "
+    "DIR",
+    "Also write the recommended file to this Triton model repository: DIR/NAME/config.pbtxt and "
     "DIR/NAME/1/model.onnx. If MODEL is an exported file already, nothing is converted, and the base install is "
     "enough.",
+    file_okay=False,
 )
 @click.option(
     "--triton-gpu",

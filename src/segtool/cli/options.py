@@ -15,14 +15,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
-model_option = click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="An exported .onnx file, or a run folder.  [default: the recommended file of runs/latest; "
-    "without runs/latest, the model that ships with segtool]",
-)
-
 _provider_name = click.option(
     "--provider",
     default="auto",
@@ -81,6 +73,11 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace exist
 def data_option(text: str) -> Callable[[Command], Command]:
     """Return the --data option with `text` as its help."""
     return click.option("--data", metavar="SPEC", help=text)
+
+
+def path_option(name: str, metavar: str, text: str, **of_path: bool) -> Callable[[Command], Command]:
+    """Return an option that is a path, with `text` as its help; `of_path` are arguments of click.Path."""
+    return click.option(name, type=click.Path(path_type=Path, **of_path), metavar=metavar, help=text)
 
 
 def seed_option(text: str) -> Callable[[Command], Command]:

@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ from segtool.cli.options import (
     FiniteRange,
     TileType,
     json_option,
-    model_option,
     overwrite_option,
+    path_option,
     provider_option,
     threads_option,
 )
@@ -30,14 +30,18 @@ from segtool.stopping import end, finish_work
 if TYPE_CHECKING:
     from segtool.predict.manifest import Manifest
     from segtool.predict.predict_options import PredictOptions
-    from segtool.runtime.tiling import TileOption
 
 logger = logging.getLogger(__name__)
 
 
-@click.command(cls=Command, name="predict", short_help="Segment images with an exported model.")
+@click.command(cls=Command, name="predict")
 @click.argument("images", nargs=-1, metavar="IMAGES...")
-@model_option
+@path_option(
+    "--model",
+    "FILE",
+    "An exported .onnx file, or a run folder.  [default: the recommended file of runs/latest; without runs/latest, the "
+    "model that ships with segtool]",
+)
 @click.option(
     "--out",
     default="predictions",
@@ -88,11 +92,12 @@ logger = logging.getLogger(__name__)
     help="Continue a stopped or killed run in the same folder, with the same model and options: keep the finished "
     "images and predict the rest.",
 )
-@click.option(
+@path_option(
     "--watch",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    metavar="DIR",
-    help="Instead of IMAGES: segment the images in DIR, and images that arrive later, until Ctrl-C or SIGTERM.",
+    "DIR",
+    "Instead of IMAGES: segment the images in DIR, and images that arrive later, until Ctrl-C or SIGTERM.",
+    exists=True,
+    file_okay=False,
 )
 @click.option(
     "--watch-idle",
@@ -104,7 +109,7 @@ logger = logging.getLogger(__name__)
 @overwrite_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(ctx: click.Context, /, *, as_json: bool, **options: Any) -> None:
     """Segment IMAGES and write a label map PNG for each.
 
     IMAGES are files, folders (searched recursively), patterns, or .npy files of uint8 images (N, H, W) or
@@ -127,57 +132,39 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from segtool.models.resolve import find_model
     from segtool.models.shipped import default_model
 
-    request = Request(**options)
+    request = _request(**options)
     inputs = _inputs(request)
     path = default_model() if request.model is None else find_model(request.model, kind="onnx").path
     if request.engine == "ray":
-        predict_with_ray(ctx, path, inputs, request)
+        predict_with_ray(ctx, path, inputs, request, as_json=as_json)
     manifest = _predict(path, inputs, request)
-    _report(manifest, as_json=request.as_json)
+    _report(manifest, as_json=as_json)
     ctx.exit(_exit_code(manifest, is_watch=request.watch is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The arguments of `segtool predict`, as click parsed them."""
+    """The arguments of `segtool predict`; `out` may be a URL for Ray, and `outputs` says what is written there."""
 
     images: tuple[str, ...]
     model: Path | None
     out: str
+    outputs: PredictOptions
     provider: str
     provider_options: Mapping[str, str]
     threads: int | None
-    workers: int | None
-    overlay: bool
-    color: bool
-    contours: bool
-    probabilities: bool
-    tile: TileOption
-    max_pixels: int | None
-    resume: bool
     watch: Path | None
     watch_idle: float | None
     engine: str
     ray_address: str | None
-    overwrite: bool
-    as_json: bool
 
-    def options(self, out: Path) -> PredictOptions:
-        """Return the options of the outputs."""
-        from segtool.predict.predict_options import PredictOptions
 
-        return PredictOptions(
-            out=out,
-            overlay=self.overlay,
-            color=self.color,
-            contours=self.contours,
-            probabilities=self.probabilities,
-            tile=self.tile,
-            max_pixels=self.max_pixels or PredictOptions.max_pixels,
-            workers=self.workers,
-            overwrite=self.overwrite,
-            resume=self.resume,
-        )
+def _request(*, out: str, **options: Any) -> Request:
+    from segtool.predict.predict_options import PredictOptions
+
+    names = {field.name for field in fields(PredictOptions)} & options.keys()
+    given = {name: value for name in names if (value := options.pop(name)) is not None}
+    return Request(out=out, outputs=PredictOptions(out=Path(out), **given), **options)
 
 
 def _inputs(request: Request) -> list[str]:
@@ -228,7 +215,7 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
         provider_options=request.provider_options,
     )
     say(f"{model}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
-    options = request.options(Path(request.out))
+    options = request.outputs
     with finish_work() as stop, progress_bar("images") as progress:
         if request.watch is None:
             return predict_paths(segmenter, inputs, options=options, progress=progress, stop=stop)

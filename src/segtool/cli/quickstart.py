@@ -14,12 +14,7 @@ from segtool.cli.tables import emit_table
 from segtool.text import percent
 
 
-@click.command(
-    cls=Command,
-    name="quickstart",
-    kept=WHOLE_FILES_KEPT,
-    short_help="Run the full pipeline on built-in data in a few minutes.",
-)
+@click.command(cls=Command, name="quickstart", kept=WHOLE_FILES_KEPT)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -43,13 +43,7 @@ def engine_options(command: Command) -> Command:
 
 
 def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
-    """Refuse arguments that the local engine does not support.
-
-    Raises
-    ------
-    click.UsageError
-        A URL or --ray-address was given.
-    """
+    """Refuse arguments that the local engine does not support: a URL, and --ray-address."""
     from segtool.predict.finding import is_url
 
     if request.ray_address is not None:
@@ -60,20 +54,14 @@ def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
 
 
 def refuse_for_ray(request: Request) -> None:
-    """Refuse options that a run on a cluster does not support.
-
-    Raises
-    ------
-    click.UsageError
-        Such an option was given.
-    """
+    """Refuse options that a run on a cluster does not support."""
     from segtool.runtime.providers import sets_threads
 
     if request.watch is not None or request.watch_idle is not None:
         raise click.UsageError(
             "--watch needs --engine local; a cluster predicts only the images that exist at its start."
         )
-    if request.resume:
+    if request.outputs.resume:
         raise click.UsageError("--resume needs --engine local, which can also resume a run of a cluster.")
     if sets_threads(request.provider_options):
         raise click.UsageError(
@@ -81,7 +69,9 @@ def refuse_for_ray(request: Request) -> None:
         )
 
 
-def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], request: Request) -> NoReturn:
+def predict_with_ray(
+    ctx: click.Context, model: Path, inputs: Sequence[str], request: Request, *, as_json: bool
+) -> NoReturn:
     """Run the prediction, report it and exit with its exit code."""
     from segtool.cli.progress import progress_bar
     from segtool.machine.processors import environment_threads
@@ -91,7 +81,7 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
     out = request.out
     cluster = ClusterOptions(
         address=request.ray_address,
-        workers=request.workers,
+        workers=request.outputs.workers,
         provider=request.provider,
         provider_options=request.provider_options,
         threads=request.threads or environment_threads() or 1,
@@ -99,15 +89,16 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
     say(f"{model}: on Ray, with {cluster.threads} threads for the model of each worker.")
     try:
         with progress_bar("images") as progress:
-            options = request.options(Path(out))
-            manifest = predict_on_cluster(model, inputs, out=out, options=options, cluster=cluster, progress=progress)
+            manifest = predict_on_cluster(
+                model, inputs, out=out, options=request.outputs, cluster=cluster, progress=progress
+            )
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # Ray's own handler turns SIGTERM into this
             raise
         end()
         logger.error("Stopped: %s/manifest.json lists the outputs, if any were written.", out.rstrip("/"))  # noqa: TRY400
         ctx.exit(EXIT_PARTLY)
-    _report(manifest, out, as_json=request.as_json)
+    _report(manifest, out, as_json=as_json)
     counts = manifest["counts"]
     is_partly = counts["failed"] or counts["not_run"]
     ctx.exit((EXIT_PARTLY if counts["done"] else 1) if is_partly else 0)

@@ -96,7 +96,7 @@ def generate(
         "licence": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), CC BY-SA 3.0",
     }  # fmt: skip
     return ArrayDataset(
-        images,
+        images[..., np.newaxis],
         labels,
         classes=M2NIST_CLASSES,
         source=Origin(GENERATOR_NAME, f"{GENERATOR_NAME}:{count}", provenance),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from segtool.array_types import AnyArray, Int64Array, IntegerArray
+from segtool.array_types import AnyArray, Int64Array
 from segtool.data.classes import Classes, Encoding
 from segtool.data.inferred_classes import BINARY_CLASSES, BINARY_MAXIMA
 from segtool.errors import DataError
@@ -45,14 +44,6 @@ class MaskValues:
         self.between: Counter[int] = Counter()  # those between the lowest and the highest of their eight neighbours
         self.sets: Counter[frozenset[int]] = Counter()  # masks that hold exactly these values, for sets of a few
         self.colors: dict[int, dict[Color, Path]] = {}  # of each value in palette files, each with its first mask
-
-    @classmethod
-    def of_arrays(cls, labels: IntegerArray, names: Iterable[str]) -> MaskValues:
-        """Gather what label maps (N, H, W) hold."""
-        found = cls()
-        for name, label in zip(names, labels, strict=True):
-            found.add(np.asarray(label), name)
-        return found
 
     @property
     def values(self) -> Int64Array:
