@@ -40,9 +40,7 @@ logger = logging.getLogger(__name__)
     "--mode",
     type=click.Choice(["latency", "throughput", "both"]),
     default="both",
-    show_default=True,
-    help="latency: one run after the other. throughput: parallel sessions, as many as the processors allow with "
-    "--threads each.",
+    help="latency: one run after the other. throughput: parallel sessions on all processors, --threads each.",
 )
 @provider_option
 @click.option(
@@ -51,7 +49,7 @@ logger = logging.getLogger(__name__)
     default=(),
     help="Numbers of threads to measure.  [default: OMP_NUM_THREADS, otherwise 1]",
 )
-@click.option("--batch", type=IntList(), default="1", show_default=True, help="Batch sizes to measure.")
+@click.option("--batch", type=IntList(), default="1", help="Batch sizes to measure.")
 @click.option(
     "--seconds",
     type=FiniteRange(min=0.1),

@@ -54,7 +54,6 @@ from segtool.cli.options import (
     "--resamples",
     type=click.IntRange(100),
     default=1000,
-    show_default=True,
     help="Number of bootstrap samples for the 95 % intervals.",
 )
 @provider_option

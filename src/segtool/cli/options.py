@@ -18,7 +18,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 _provider_name = click.option(
     "--provider",
     default="auto",
-    show_default=True,
     metavar="NAME",
     help="auto selects the best provider that starts on this machine. A named provider (cpu, cuda, tensorrt, "
     "openvino, directml, coreml, xnnpack, qnn, ...) that does not start is an error.",
@@ -82,7 +81,7 @@ def path_option(name: str, metavar: str, text: str, **of_path: bool) -> Callable
 
 def seed_option(text: str) -> Callable[[Command], Command]:
     """Return the --seed option with `text` as its help."""
-    return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help=text)
+    return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help=text)
 
 
 class FiniteRange(click.FloatRange):

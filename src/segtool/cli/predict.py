@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--out",
     default="predictions",
-    show_default=True,
     metavar="DIR",
     help="Folder for the label maps and manifest.json; sub-folders are mirrored.",
 )
@@ -55,14 +54,13 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--overlay",
     is_flag=True,
-    help="Also write each image with its regions tinted and outlined in the colours of their classes, and a legend "
-    "below: id, name and percentage of the pixels of each class that occurs. The background stays clear.",
+    help="Also write each image with its regions in the colours of their classes, and a legend below.",
 )
 @click.option("--color", is_flag=True, help="Also write each label map as an RGB image in the colours of the classes.")
 @click.option(
     "--contours",
     is_flag=True,
-    help="Also write the regions of each class as GeoJSON polygons along pixel edges. Filled, they give the label map.",
+    help="Also write the regions of each class as GeoJSON polygons along pixel edges.",
 )
 @click.option(
     "--probabilities",
@@ -74,7 +72,6 @@ logger = logging.getLogger(__name__)
     "--tile",
     type=TileType(),
     default="auto",
-    show_default=True,
     help="How to process images larger than the model's input: auto follows the model's contract, never resizes the "
     "image, HxW cuts it into tiles of this size.",
 )
@@ -82,15 +79,12 @@ logger = logging.getLogger(__name__)
     "--max-pixels",
     type=click.IntRange(1),
     metavar="N",
-    help="Refuse images with more pixels than this before they are decoded. Raise the limit for large images that you "
-    "trust.  "
-    "[default: 178956970]",
+    help="Refuse images with more pixels than this; raise it for large images that you trust.  [default: 178956970]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue a stopped or killed run in the same folder, with the same model and options: keep the finished "
-    "images and predict the rest.",
+    help="Continue a stopped or killed run in the same folder, with the same model and options.",
 )
 @path_option(
     "--watch",

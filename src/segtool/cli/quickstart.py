@@ -19,14 +19,11 @@ from segtool.text import percent
     "--out",
     type=click.Path(path_type=Path),
     default=Path("quickstart"),
-    show_default=True,
     metavar="DIR",
     help="The folder of all outputs.",
 )
-@click.option("--images", type=click.IntRange(50), default=2000, show_default=True, help="Number of generated images.")
-@click.option(
-    "--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the training images."
-)
+@click.option("--images", type=click.IntRange(50), default=2000, help="Number of generated images.")
+@click.option("--epochs", type=click.IntRange(1), default=12, help="Passes over the training images.")
 @seed_option("Random seed of all steps.")
 @json_option
 def command(*, as_json: bool, **options: Any) -> None:

@@ -28,7 +28,6 @@ def engine_options(command: Command) -> Command:
         "--engine",
         type=click.Choice(["local", "ray"]),
         default="local",
-        show_default=True,
         help="local runs in this process. ray runs on a Ray cluster: IMAGES and --out may be URLs (s3://, gs://, "
         "https://, ...), all nodes must share the folders, and --workers is the number of actors, each with its own "
         'model. ray needs pip install "segtool[ray]" on each node.',

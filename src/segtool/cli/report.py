@@ -47,7 +47,6 @@ from segtool.text import megabytes, percent
     "--samples",
     type=click.IntRange(0, 24),
     default=6,
-    show_default=True,
     help="Number of worst and best images to show.",
 )
 @provider_option

@@ -16,13 +16,12 @@ from segtool.data.classes import (
     M2NIST_BACKGROUND,
     M2NIST_CLASSES,
     Classes,
-    Encoding,
     background_of,
-    identity_encoding,
     numbered_classes,
 )
-from segtool.data.inferred_classes import infer_encoding, is_binary, with_usual_ignore
+from segtool.data.inferred_classes import infer_metadata, is_binary, with_usual_ignore
 from segtool.data.mask_values import LEAST_SPAN, MaskValues
+from segtool.data.metadata import Metadata
 from segtool.data.problem import Problem, refuse
 from segtool.errors import DataError
 
@@ -39,17 +38,14 @@ def load_arrays(path: Path, *, spec: str, classes: Classes | None = None) -> Arr
     """
     arrays = open_arrays(path, spec=spec)
     refuse(array_problems(arrays), spec=spec)
-    classes, encoding = classes_of(arrays, assumed=classes)
+    found = describe_arrays(arrays, assumed=classes)
+    name = path.stem if path.is_file() else path.resolve().name
     return ArrayDataset(
         arrays.images,
-        _encode(arrays, encoding, classes),
-        classes=classes,
-        source=Origin(
-            path.stem if path.is_file() else path.resolve().name,
-            spec,
-            arrays.metadata.provenance if arrays.metadata else {},
-        ),
-        splits=arrays.metadata.split_indices() if arrays.metadata else None,
+        _encode(arrays, found),
+        classes=found.classes,
+        source=Origin(name, spec, found.provenance),
+        splits=found.split_indices(),
     )
 
 
@@ -80,35 +76,31 @@ def array_problems(arrays: Arrays) -> list[Problem]:
     return [*found, *(Problem("parts", spec, sentence) for sentence in sentences)]
 
 
-def classes_of(arrays: Arrays, *, assumed: Classes | None = None) -> tuple[Classes, Encoding]:
+def describe_arrays(arrays: Arrays, *, assumed: Classes | None = None) -> Metadata:
     """Return the classes of arrays, and how their labels encode them.
 
     In this order: the dataset.json; the names inside the file; M2NIST's layout (grey 64 x 84, ids up to 10, the
     background 10 among them, or 11 one-hot channels); the classes `assumed` where they are given; as many numbered
     classes as a one-hot array has channels; what the values themselves show.
     """
-    source, channels = arrays.spec, arrays.channels
+    channels = arrays.channels
     if arrays.metadata is not None:
         if arrays.metadata.encoding.colors:
             raise DataError(
-                f"{arrays.metadata.file} gives colours, but the labels of {source} are ids; give values instead."
+                f"{arrays.metadata.file} gives colours, but the labels of {arrays.spec} are ids; give values instead."
             )
-        return arrays.metadata.classes, arrays.metadata.encoding
+        return arrays.metadata
     if arrays.class_names is not None:
-        return _as_ids(Classes(arrays.class_names, background_id=background_of(arrays.class_names)))
+        return Metadata.of_ids(Classes(arrays.class_names, background_id=background_of(arrays.class_names)))
     values = distinct_values(arrays.labels)
     larger = assumed is not None and len(assumed.names) > len(M2NIST_CLASSES.names)
     if not larger and _is_m2nist(arrays, values):
-        return _as_ids(M2NIST_CLASSES)
+        return Metadata.of_ids(M2NIST_CLASSES)
     if channels is None and (mixed := _mixed_binary(arrays, values, assumed)):
         return mixed
     if assumed is not None and channels in (None, len(assumed.names)) and not is_binary(values, assumed):
-        return _as_ids(with_usual_ignore(assumed, values, source=source))
-    return _from_values(values, source) if channels is None else _as_ids(numbered_classes(channels))
-
-
-def _as_ids(classes: Classes) -> tuple[Classes, Encoding]:
-    return classes, identity_encoding(classes)
+        return Metadata.of_ids(with_usual_ignore(assumed, values, source=arrays.spec))
+    return _from_values(values, arrays.spec) if channels is None else Metadata.of_ids(numbered_classes(channels))
 
 
 def _is_m2nist(arrays: Arrays, values: AnyArray) -> bool:
@@ -125,7 +117,7 @@ def _is_m2nist(arrays: Arrays, values: AnyArray) -> bool:
     return True
 
 
-def _mixed_binary(arrays: Arrays, values: AnyArray, assumed: Classes | None) -> tuple[Classes, Encoding] | None:
+def _mixed_binary(arrays: Arrays, values: AnyArray, assumed: Classes | None) -> Metadata | None:
     """Return the classes of binary label maps of 0/1 beside 0/255, None for any others; refuse soft edges.
 
     A second look at all label maps is taken only where their `values` are far apart.
@@ -139,7 +131,7 @@ def _mixed_binary(arrays: Arrays, values: AnyArray, assumed: Classes | None) -> 
     return held.mixed_binary(assumed, source=arrays.spec)
 
 
-def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding]:
+def _from_values(values: AnyArray, source: str) -> Metadata:
     """Derive the classes from the values: like masks in files, but up to half of an array's ids may not occur."""
     count = int(values.max()) + 1
     if values.min() >= 0 and 2 <= len(values) < count <= min(2 * len(values), _MOST_ABSENT_IDS):
@@ -150,13 +142,13 @@ def _from_values(values: AnyArray, source: str) -> tuple[Classes, Encoding]:
             len(values),
             count - 1,
         )
-        return _as_ids(numbered_classes(count))
-    return infer_encoding(values, source=source)
+        return Metadata.of_ids(numbered_classes(count))
+    return infer_metadata(values, source=source)
 
 
-def _encode(arrays: Arrays, encoding: Encoding, classes: Classes) -> IntegerArray:
+def _encode(arrays: Arrays, description: Metadata) -> IntegerArray:
     """Return the labels as class ids, uint8 or uint16; refuse values that are no class, by the first label map."""
-    labels = arrays.labels
+    labels, encoding, largest = arrays.labels, description.encoding, description.classes.largest_label
     unknown = encoding.unknown(distinct_values(labels))
     if unknown.size:
         image = next(index for index, label in enumerate(labels) if np.isin(label, unknown).any())
@@ -164,8 +156,8 @@ def _encode(arrays: Arrays, encoding: Encoding, classes: Classes) -> IntegerArra
             f"The label map of image {image} of {arrays.spec} is wrong: it holds {encoding.refusal(unknown)}."
         )
     if np.array_equal(encoding.keys, encoding.labels):
-        return narrow_labels(labels, classes.largest_label)
-    encoded = narrow_labels(np.zeros(labels.shape, np.uint8), classes.largest_label)
+        return narrow_labels(labels, largest)
+    encoded = narrow_labels(np.zeros(labels.shape, np.uint8), largest)
     for part in blocks(labels):
         encoded[part] = encoding.encode(np.asarray(labels[part]), source=arrays.spec)
     return encoded

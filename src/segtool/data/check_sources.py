@@ -13,8 +13,7 @@ import numpy as np
 from segtool.array_types import IntegerArray, UInt8Array
 from segtool.data.array_dataset import array_names
 from segtool.data.array_files import holds_arrays, open_arrays
-from segtool.data.array_loading import array_problems, classes_of
-from segtool.data.classes import identity_encoding
+from segtool.data.array_loading import array_problems, describe_arrays
 from segtool.data.file_faults import file_problems
 from segtool.data.folder import describe_command, describe_folder
 from segtool.data.header_faults import SampleHeaders, read_headers
@@ -58,7 +57,7 @@ def open_checkable(spec: str) -> Checkable:
         return _open_folder(path)
     data = load_dataset(spec)
     samples = _by_index(data.sample_names, data.splits or {}, data.image, data.label)
-    return Checkable(samples, Metadata(data.classes, identity_encoding(data.classes)), ())
+    return Checkable(samples, Metadata.of_ids(data.classes), ())
 
 
 def _by_index(
@@ -85,7 +84,7 @@ def _open_arrays(path: Path, spec: str) -> Checkable:
     splits = {part: range(*bounds)[: len(names)] for part, bounds in given.items()}
     samples = _by_index(names, splits, lambda i: np.asarray(arrays.images[i]), lambda i: np.asarray(arrays.labels[i]))
     try:
-        return Checkable(samples, Metadata(*classes_of(arrays)), problems)
+        return Checkable(samples, describe_arrays(arrays), problems)
     except DataError as error:
         return Checkable(samples, None, [*problems, Problem("values", spec, str(error))])
 
@@ -94,14 +93,15 @@ def _open_folder(folder: Path) -> Checkable:
     listing = list_samples(folder)
     headers = _readable(listing.samples)
     problems = [*listing.problems, *file_problems(folder, headers)]
-    readable = [one.sample for one in headers if _is_mask(one.sample)]
+    described = (folder / FILE_NAME).is_file()
+    readable = [one.sample for one in headers if described or _is_mask(one.sample)]
     description: Metadata | None = None
     try:
-        if readable or (folder / FILE_NAME).is_file():
+        if readable or described:
             description = describe_folder(folder, readable)
     except DataError as error:
         explained = any(problem.kind in ("lossy", "alpha", "values") for problem in problems)
-        if (folder / FILE_NAME).is_file() or not explained:
+        if described or not explained:
             command = describe_command(folder) if isinstance(error, UndescribedError) else ""
             problems.append(Problem("values", str(folder), str(error), command=command))
     channels = (description.channels if description else None) or 3

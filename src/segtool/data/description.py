@@ -123,13 +123,13 @@ def _check_background(wanted: Any, names: Sequence[str]) -> None:
 
 
 def _check_splits(splits: Any) -> None:
-    expected = 'such as {"train": [0, 3200], "val": [3200, 4000]}, each from and up to'
+    expected = 'ranges [from, up to] such as {"train": [0, 3200], "val": [3200, 4000]}, with an image or more'
     _require(splits is None or isinstance(splits, dict), '"splits"', splits, expected)
     for name, part in (splits or {}).items():
         if name not in PARTS:
             raise DataError(f'"splits" has the part {_show(name)}, expected train, val or test; rename it.')
         pair = isinstance(part, list) and len(part) == 2 and all(_is_whole(number, 0) for number in part)
-        _require(pair and part[0] < part[1], f'The part {name!r} of "splits"', part, f"{expected}, and not empty")
+        _require(pair and part[0] < part[1], f'The part {name!r} of "splits"', part, expected)
 
 
 def _check_color(color: Any, what: str) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 from segtool.array_types import IndexArray, IntegerArray, UInt8Array
 from segtool.data.base import PARTS, Dataset, Origin, Size
 from segtool.data.class_lists import folder_metadata, named_by_position
-from segtool.data.classes import Classes, identity_encoding
+from segtool.data.classes import Classes
 from segtool.data.file_faults import file_problems
 from segtool.data.header_faults import read_headers
 from segtool.data.headers import Header
-from segtool.data.inferred_classes import UndescribedError, infer_encoding, is_binary, with_usual_ignore
+from segtool.data.inferred_classes import UndescribedError, infer_metadata, is_binary, with_usual_ignore
 from segtool.data.listing import Sample, list_samples
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, refuse_differing_palettes, survey_masks
 from segtool.data.mask_values import MaskValues
@@ -133,8 +133,7 @@ def survey_folder(
     if named is not None and len(named.classes.names) > 2:
         return held, named
     if mixed := held.mixed_binary(assumed, source=str(folder)):
-        classes = mixed[0] if named is None else replace(named.classes, ignore_id=None)
-        return held, Metadata(classes, mixed[1])
+        return held, mixed if named is None else replace(mixed, classes=replace(named.classes, ignore_id=None))
     return held, named
 
 
@@ -143,13 +142,12 @@ def _undescribed(folder: Path, masks: Sequence[Path], assumed: Classes | None) -
     if found is not None:
         return found
     if assumed is None or not held.first or is_binary(held.values, assumed):
-        return Metadata(*infer_encoding(held.values, source=str(folder)))
-    classes = with_usual_ignore(assumed, held.values, source=str(folder))
-    encoding = identity_encoding(classes)
-    unknown = encoding.unknown(held.values)
+        return infer_metadata(held.values, source=str(folder))
+    found = Metadata.of_ids(with_usual_ignore(assumed, held.values, source=str(folder)))
+    unknown = found.encoding.unknown(held.values)
     if unknown.size:
         raise DataError(
-            f"The masks of {folder} hold {encoding.refusal(unknown)}. Expected are the model's class ids; the first "
-            f"mask with another value is {held.first[int(unknown[0])]}."
+            f"The masks of {folder} hold {found.encoding.refusal(unknown)}. Expected are the model's class ids; the "
+            f"first mask with another value is {held.first[int(unknown[0])]}."
         )
-    return Metadata(classes, encoding)
+    return found

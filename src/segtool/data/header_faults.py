@@ -68,7 +68,7 @@ def _size_problem(group: Headers) -> Problem:
     return group_problem(
         "size",
         group,
-        f"{these('mask', [one.sample.mask for one in group], 'has')} another size than its image: {image} is "
+        f"{these('mask', [one.sample.mask for one in group], 'has')} another size than the image: {image} is "
         f"{show_size(first.image.size)} and {mask.name} {show_size(first.mask.size)} (height x width){cause}, expected "
         f"the same size; {advice}.",
     )

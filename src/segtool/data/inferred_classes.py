@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from segtool.array_types import Int64Array, IntegerArray
 from segtool.data.classes import USUAL_IGNORE, Classes, Encoding, numbered_classes
+from segtool.data.metadata import Metadata
 from segtool.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def with_usual_ignore(classes: Classes, values: IntegerArray, *, source: str) ->
     return replace(classes, ignore_id=USUAL_IGNORE)
 
 
-def infer_encoding(values: Int64Array, *, source: str) -> tuple[Classes, Encoding]:
+def infer_metadata(values: Int64Array, *, source: str) -> Metadata:
     """Derive the classes from the values that the masks hold, where nothing describes them.
 
     0..K-1 without a gap are class ids, with class 0 as the background; a 255 beside them is ignored, as everywhere in
@@ -52,7 +53,7 @@ def infer_encoding(values: Int64Array, *, source: str) -> tuple[Classes, Encodin
     if not found:
         raise DataError(f"{source} has no mask that could be read, expected one at least; add masks.")
     if is_binary(values):
-        return BINARY_CLASSES, Encoding.of({0: 0, found[1]: 1})
+        return Metadata(BINARY_CLASSES, Encoding.of({0: 0, found[1]: 1}))
     bordered = found[-1] == USUAL_IGNORE and not _are_ids(found)
     ids = found[:-1] if bordered else found
     if not _are_ids(ids):
@@ -65,8 +66,7 @@ def infer_encoding(values: Int64Array, *, source: str) -> tuple[Classes, Encodin
             source,
             ids[-1],
         )
-    classes = numbered_classes(len(ids), ignore_id=USUAL_IGNORE if bordered else None)
-    return classes, Encoding.of({value: value for value in found})
+    return Metadata.of_ids(numbered_classes(len(ids), ignore_id=USUAL_IGNORE if bordered else None))
 
 
 def _are_ids(values: list[int]) -> bool:

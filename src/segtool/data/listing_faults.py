@@ -52,7 +52,7 @@ def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[P
 def _alone(names: Sequence[str], files: Named, what: str, other: str, folder: Path) -> Problem:
     paths = [files[name] for name in names]
     where = "" if folder == paths[0].parent else f" in {folder}"
-    message = f"{these(what, paths, 'has')} no {other} of the same name{where}; add it or remove the {what}."
+    message = f"{these(what, paths, 'has')} no {other} of the same name{where}; add the {other} or remove the {what}."
     return Problem.of("missing", names, message)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from segtool.array_types import AnyArray, Int64Array
 from segtool.data.classes import Classes, Encoding
 from segtool.data.inferred_classes import BINARY_CLASSES, BINARY_MAXIMA
+from segtool.data.metadata import Metadata
 from segtool.errors import DataError
 from segtool.text import counted
 
@@ -92,8 +93,8 @@ class MaskValues:
             "in a dataset.json."
         )
 
-    def mixed_binary(self, assumed: Classes | None, *, source: str) -> tuple[Classes, Encoding] | None:
-        """Return the classes and encoding of binary masks that write the foreground in two or more ways; else None.
+    def mixed_binary(self, assumed: Classes | None, *, source: str) -> Metadata | None:
+        """Return the description of binary masks that write the foreground in two or more ways; else None.
 
         Some hold 0 and 1 and others 0 and 255 (or 65535). A mask that holds 1 and 255 at once shows that these are two
         things: a class, and what is ignored. So do the classes `assumed` where they ignore one of these values.
@@ -110,7 +111,7 @@ class MaskValues:
             source,
             ", ".join(f"{counted(count, 'mask')} with {value}" for value, count in counts),
         )
-        return BINARY_CLASSES, Encoding.of({0: 0, **dict.fromkeys(ones, 1)})
+        return Metadata(BINARY_CLASSES, Encoding.of({0: 0, **dict.fromkeys(ones, 1)}))
 
     def _levels(self) -> list[int] | None:
         """Return the values that the masks had before they were softened; None where they are not soft."""

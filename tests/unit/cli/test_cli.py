@@ -264,7 +264,7 @@ work()
 """
 
 
-@pytest.mark.parametrize(("arguments", "said"), [([], ""), (["-v"], "INFO     RuntimeWarning: a library's own matter")])
+@pytest.mark.parametrize(("arguments", "said"), [([], ""), (["-v"], "Info: RuntimeWarning: a library's own matter")])
 def test_warnings_of_libraries_have_no_path_and_are_shown_with_v(
     tmp_path: Path, arguments: list[str], said: str
 ) -> None:

@@ -51,7 +51,7 @@ def refused(spec):
         ({"train": [0, 4], "val": [3, 6]}, r"train [0, 4] and val [3, 6] of splits in {file} share 1 image"),
         ({"train": [0, 4], "val": [4, 9]}, r"'val' of splits in {file} is [4, 9], and there are 6 images"),
         ({"train": [0, 4], "val": [-2, 6]}, "{file}: The part 'val' of \"splits\" is [-2, 6]"),
-        ({"train": [4, 0], "val": [4, 6]}, "{file}: The part 'train' of \"splits\" is [4, 0], expected such as"),
+        ({"train": [4, 0], "val": [4, 6]}, "{file}: The part 'train' of \"splits\" is [4, 0], expected ranges"),
         ({"train": [0, 4], "valid": [4, 6]}, '{file}: "splits" has the part "valid", expected train, val or test'),
         ({"train": [0, 4], "val": [4, 10**18]}, "{file}: The part 'val' of \"splits\" is [4, 10000"),
         ({"val": [0, 6]}, "There is no train part in"),
