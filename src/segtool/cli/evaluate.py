@@ -15,6 +15,7 @@ from segtool.cli.options import (
     path_option,
     provider_option,
     say_provider,
+    split_option,
     threads_option,
 )
 
@@ -24,12 +25,7 @@ from segtool.cli.options import (
 @data_option(
     "Images with masks, as in `segtool train`.  [default: the data of the run, for a run folder or a model in one]"
 )
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part of the data.  [default: val for the data that the model was trained on and for data with parts; "
-    "all otherwise]",
-)
+@split_option
 @path_option("--per-image", "FILE", "Also write the scores of each image to a CSV file.")
 @path_option(
     "--confusion",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from segtool.cli.common import say
 from segtool.cli.tables import emit_table
+from segtool.text import counted
 
 if TYPE_CHECKING:
     from segtool.benchmark.layers import LayerTime, LayerTimes
@@ -29,11 +30,11 @@ def print_layers(times: LayerTimes, most: int | None = None) -> None:
     if others:
         rows.append(_sum_cells(f"{len(others)} others", others, times))
     rows.append(_sum_cells("all", times.layers, times))
-    threads = f"{times.threads} thread{'s' * (times.threads > 1)}"
     emit_table(
         ["layer", "size", "operator", "kernel", "million MACs", "ms", *(["FP32 ms"] if times.float32 else [])],
         rows,
-        title=f"Layers of {times.path} on this processor: {threads}, one image, the shortest of {times.runs} runs",
+        title=f"Layers of {times.path} on this processor: {counted(times.threads, 'thread')}, one image, the shortest "
+        f"of {times.runs} runs",
     )
     helped = [layer for layer in shown if layer.advice]
     if helped:

@@ -79,6 +79,14 @@ def path_option(name: str, metavar: str, text: str, **of_path: bool) -> Callable
     return click.option(name, type=click.Path(path_type=Path, **of_path), metavar=metavar, help=text)
 
 
+split_option = click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Which part of the data.  [default: val for the data that the model was trained on and for data with parts; "
+    "all otherwise]",
+)
+
+
 def seed_option(text: str) -> Callable[[Command], Command]:
     """Return the --seed option with `text` as its help."""
     return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
@@ -87,11 +88,8 @@ def _describe_yourself(found: list[int], source: str) -> str:
     if len(ids) > _MOST_SHOWN:
         first = f'{{"classes": [{{"name": "...", "value": {ids[0]}}}, ...]}}'
         return f"{start}name the {len(ids)} classes in a dataset.json: {first}."
-    entries = [f'{{"name": "{f"class {value}" if value else "background"}", "value": {value}}}' for value in ids]
-    return (
-        f"{start}write a dataset.json beside them: "
-        f'{{"classes": [{", ".join(entries)}], "ignore_id": {"null" if ignored is None else ignored}}}.'
-    )
+    classes = [{"name": f"class {value}" if value else "background", "value": value} for value in ids]
+    return f"{start}write a dataset.json beside them: {json.dumps({'classes': classes, 'ignore_id': ignored})}."
 
 
 def usually_ignored(found: list[int]) -> int | None:
