@@ -150,7 +150,7 @@ def key_sentence(stdout: str, stderr: str) -> str:
         return "TRACEBACK: " + stderr.strip().splitlines()[-1]
     lines = [" ".join(line.split()) for line in stderr.splitlines()]
     errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
-    warnings = [line for line in lines if line.startswith("WARNING")]
+    warnings = [line for line in lines if line.startswith("Warning: ")]
     return " ".join([*warnings, *(errors or [_of_report(stdout)])]).strip()
 
 

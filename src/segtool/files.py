@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
+from segtool.stopping import postponed
 
 TEMPORARY = ".segtool-"
 """Prefix of the names of unfinished files; a kill can leave them behind."""
@@ -38,8 +39,6 @@ def temporary_folder(prefix: str = "segtool-", *, beside: str | Path | None = No
         The folder to create it in; None for that of temporary files.
     """
     from tempfile import TemporaryDirectory
-
-    from segtool.stopping import postponed
 
     with postponed():
         folder = TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=beside is not None)
@@ -172,8 +171,6 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
 
 def _put_in_place(new: Path, target: Path, old: Path) -> None:
     """Move `new` to `target`, and what is there to `old`; a stop waits until both are done."""
-    from segtool.stopping import postponed
-
     with postponed():
         replaces = target.exists() or target.is_symlink()
         if replaces:
@@ -237,21 +234,12 @@ def remove_unfinished(folders: Iterable[str | Path]) -> int:
     """
     removed = 0
     for folder in folders:
-        for path in _temporary_files(folder):
+        for path in Path(folder).glob(f"{TEMPORARY}*"):
             if not _of_another_process(path):
                 with suppress(OSError):
                     path.unlink()
                     removed += 1
     return removed
-
-
-def _temporary_files(folder: str | Path) -> list[Path]:
-    """Return the temporary files in a folder, which may contain very many files; none if it is not readable."""
-    try:
-        with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries if entry.name.startswith(TEMPORARY)]
-    except OSError:
-        return []
 
 
 def lock_file(descriptor: int) -> bool:

@@ -26,7 +26,7 @@ def test_the_sentence_is_the_traceback_the_error_or_the_report() -> None:
     assert (
         cases.key_sentence("", "Traceback (most recent call last):\n  x\nValueError: y") == "TRACEBACK: ValueError: y"
     )
-    assert cases.key_sentence("", "WARNING  a b\nError: c d.") == "WARNING a b c d."
+    assert cases.key_sentence("", "Warning: a b\nError: c d.") == "Warning: a b c d."
     problem = {"message": "m", "kind": "k"}
     assert cases.key_sentence(json.dumps({"problems": [problem, problem], "images": 2}), "") == "m (1 more rows)"
     assert cases.key_sentence(json.dumps({"problems": [], "images": 2}), "") == "2 images, nothing wrong found"

@@ -46,7 +46,10 @@ class LazyGroup(Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
+)
 @click.version_option(segtool.__version__, prog_name="segtool")
 def main(**_: Any) -> None:
     """Train segmentation networks and deploy them on small machines.

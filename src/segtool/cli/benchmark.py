@@ -17,6 +17,7 @@ from segtool.cli.options import (
     data_option,
     json_option,
     overwrite_option,
+    path_option,
     provider_option,
     say_provider,
 )
@@ -30,7 +31,7 @@ Row = Mapping[str, Any]
 logger = logging.getLogger(__name__)
 
 
-@click.command(cls=Command, name="benchmark", short_help="Measure latency, throughput, cold start, memory and size.")
+@click.command(cls=Command, name="benchmark")
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
 @data_option(
     "Images to run on; the accuracy on them is also measured.  [default: the images of the model's golden pair]"
@@ -39,9 +40,7 @@ logger = logging.getLogger(__name__)
     "--mode",
     type=click.Choice(["latency", "throughput", "both"]),
     default="both",
-    show_default=True,
-    help="latency: one run after the other. throughput: parallel sessions, as many as the processors allow with "
-    "--threads each.",
+    help="latency: one run after the other. throughput: parallel sessions on all processors, --threads each.",
 )
 @provider_option
 @click.option(
@@ -50,7 +49,7 @@ logger = logging.getLogger(__name__)
     default=(),
     help="Numbers of threads to measure.  [default: OMP_NUM_THREADS, otherwise 1]",
 )
-@click.option("--batch", type=IntList(), default="1", show_default=True, help="Batch sizes to measure.")
+@click.option("--batch", type=IntList(), default="1", help="Batch sizes to measure.")
 @click.option(
     "--seconds",
     type=FiniteRange(min=0.1),
@@ -62,14 +61,13 @@ logger = logging.getLogger(__name__)
     type=click.IntRange(1),
     help="Warm-up rounds, not counted.  [default: 1 second per case, at least 3 rounds]",
 )
-@click.option(
+@path_option(
     "--compare",
-    type=click.Path(path_type=Path),
-    metavar="OLD.json",
-    help="Compare with the --out file of an earlier run. Exit code 4 if a case is slower by more than the noise (10 %, "
+    "OLD.json",
+    "Compare with the --out file of an earlier run. Exit code 4 if a case is slower by more than the noise (10 %, "
     "or the difference of a file to itself); 3 if the noise is too great to decide.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write the JSON result to a file.")
+@path_option("--out", "FILE", "Also write the JSON result to a file.")
 @overwrite_option
 @json_option
 def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwrite: bool, **options: Any) -> None:

@@ -12,11 +12,10 @@ from operator import getitem
 from typing import Any
 
 from segtool.cli.common import say
-from segtool.cli.tables import emit_table
+from segtool.cli.tables import Columns, emit_rows
 from segtool.text import percent
 
 Row = Mapping[str, Any]
-Columns = Mapping[str, Callable[[Row], object]]
 
 
 def _at(*keys: str, digits: int) -> Callable[[Row], str]:
@@ -94,11 +93,7 @@ def _emit(title: str, rows: Sequence[Row], figures: Columns) -> None:
         if name not in differing
     ]
     columns: Columns = {"model": lambda row: row["path"], **differing, **figures}
-    emit_table(
-        list(columns),
-        [[cell(row) for cell in columns.values()] for row in rows],
-        title=f"{title} ({', '.join(shared)})" if shared else title,
-    )
+    emit_rows(columns, rows, title=f"{title} ({', '.join(shared)})" if shared else title)
 
 
 def _print_conventions(result: Row) -> None:

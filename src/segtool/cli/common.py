@@ -190,29 +190,14 @@ def printable(text: str, *, lines: bool = True) -> str:
     )
 
 
-class _PrintableFormatter(logging.Formatter):
-    """Formats log messages without the control codes that `printable` removes."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is the base class's)
-        """Return the message as one line."""
-        return printable(super().formatMessage(record), lines=False)
-
-
 class _LogHandler(logging.Handler):
-    """A handler that imports rich's handler with the first message."""
+    """Prints each log message on stderr as one line, as `say` does, so that a command in it can be copied."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message."""
-        _rich_handler().emit(record)
-
-
-@cache
-def _rich_handler() -> logging.Handler:
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=error_console(), show_time=False, show_path=False, markup=False)
-    handler.setFormatter(_PrintableFormatter("%(message)s"))
-    return handler
+        style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
+        text = f"{record.levelname.capitalize()}: {printable(record.getMessage(), lines=False)}"
+        error_console().print(text, style=style, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def command() -> None:
 
 @command.command("make", kept=WHOLE_FILES_KEPT)
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Number of images.")
+@click.option("--count", type=click.IntRange(1), default=5000, help="Number of images.")
 @seed_option("Seed of the generator.")
 @click.option("--ids", is_flag=True, help="Write segmented.npy as class ids (N, 64, 84) instead of one-hot.")
 @overwrite_option

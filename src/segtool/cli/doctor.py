@@ -10,7 +10,7 @@ from segtool.cli.tables import emit_table
 from segtool.errors import SegtoolError
 
 
-@click.command(cls=Command, name="doctor", short_help="Check packages, providers and processor.")
+@click.command(cls=Command, name="doctor")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, as_json: bool) -> None:

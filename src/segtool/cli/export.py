@@ -10,7 +10,7 @@ import click
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, is_verbose, say
 from segtool.cli.export_summary import print_summary, serving
 from segtool.cli.layers import print_layers
-from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option
+from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option, path_option
 from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.options import (
     CALIBRATIONS,
@@ -33,34 +33,28 @@ _SERVING = {"source", "triton", "triton_gpu", "overwrite", "as_json"}  # what co
 _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_images")
 
 
-@click.command(
-    cls=Command,
-    name="export",
-    kept=WHOLE_FILES_KEPT,
-    short_help="Convert a trained network to ONNX (FP32, INT8) and verify it.",
-)
+@click.command(cls=Command, name="export", kept=WHOLE_FILES_KEPT)
 @click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[MODEL]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
-@click.option(
+@path_option(
     "--custom",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE.py",
-    help="A Python file that defines the layers of your own that the network names. It is run, so name only a file "
-    "that you trust.",
+    "FILE.py",
+    "A Python file with the layers of your own that the network names. It is run, so name only a file that you trust.",
+    exists=True,
+    dir_okay=False,
 )
 @data_option("Images for the gates and the calibration.  [default: the data of the run]")
 @click.option(
     "--head",
     type=click.Choice(["labels", "logits", "probabilities"]),
     default="labels",
-    show_default=True,
     help="Output of the file: class ids, or float32 scores of each class.",
 )
 @click.option(
     "--size",
     type=SizeType(),
-    help="Rebuild the network for this input size, with the same weights; up to 2,097,152 pixels (1024x2048). Images "
-    "are resized to it, and all gates and figures use it.  [default: the input size of the network]",
+    help="Rebuild the network for this input size, with the same weights; up to 2,097,152 pixels (1024x2048). All "
+    "figures are measured at it.  [default: the input size of the network]",
 )
 @click.option(
     "--input-scale",
@@ -68,11 +62,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     help="Scaling of the pixels of a network with float32 input: 0..255, 0..1, -1..1, imagenet (RGB, mean and standard "
     f"deviation), caffe (BGR, mean), or {SCALE_HELP}.  [default: read from the network, or measured on --data]",
 )
-@click.option(
-    "--output",
-    metavar="NAME",
-    help="The output with the scores of the classes, for a network with several.",
-)
+@click.option("--output", metavar="NAME", help="The output with the scores of the classes, if there are several.")
 @click.option(
     "--threshold",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
@@ -82,39 +72,34 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     "--larger-images",
     "size_policy",
     type=click.Choice(["resize", "tile"]),
-    help="How predict processes images larger than the input: resize them, or cut them into overlapping tiles (for "
-    "networks trained at the scale of these images; overlaps are merged if --head gives scores).  [default: tile for "
-    "a network trained on crops, resize otherwise]",
+    help="How predict processes images larger than the input: resize them, or cut them into overlapping tiles, for "
+    "networks trained at their scale.  [default: tile for a network trained on crops, resize otherwise]",
 )
 @click.option(
     "--max-drop",
     type=FiniteRange(0),
     metavar="POINTS",
-    help="Maximum loss of foreground mean IoU of INT8, in percentage points; a greater loss refuses the file.  "
-    "[default: 0.5]",
+    help="Maximum loss of foreground mean IoU of INT8, in percentage points.  [default: 0.5]",
 )
 @click.option(
     "--prune",
     type=FiniteRange(0, MOST_PRUNING, min_open=True),
     metavar="PERCENT",
     help="Remove redundant channels (feature maps) from the INT8 file, without training, while at most this percentage "
-    "of the labels changes. The labels are compared on training images that the pruning does not use. The gates check "
-    "the result after quantization. Start with 0.1 for a wide network; takes minutes.",
+    "of the labels changes on other training images. Start with 0.1 for a wide network; takes minutes.",
 )
 @click.option(
     "--winograd",
     type=click.Choice(WINOGRAD_CHOICES),
     default=ExportOptions.winograd,
-    show_default=True,
-    help="Winograd's 3x3 convolutions in the FP32 file: fewer multiplications, more steps. auto uses them if they are "
-    "measured to be faster on this processor; choose off for a GPU or a browser.",
+    help="Winograd's 3x3 convolutions in the FP32 file. auto uses them if they are measured to be faster on this "
+    "processor; choose off for a GPU or a browser.",
 )
 @click.option(
     "--preset",
     type=click.Choice(PRESET_NAMES),
-    help="Target processor of the INT8 file: amx (Xeon since 2023), vnni (x86 since about 2019: AVX512-VNNI or "
-    "AVX-VNNI), x86 (older, 7-bit weights), arm, or auto (this machine). An amx file has the integers of a vnni file, "
-    "laid out for AMX. For another processor than this machine's, the speed is measured but not checked.  "
+    help="Target processor of the INT8 file: amx (Xeon since 2023), vnni (x86 since about 2019), x86 (older, 7-bit "
+    "weights), arm, or auto (this machine). For another processor, the speed is measured but not checked.  "
     "[default: auto]",
 )
 @click.option(
@@ -135,48 +120,42 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     "--waive",
     type=click.Choice(GATES),
     multiple=True,
-    help="Write the file although this gate refuses it; the metadata record a warning. Repeatable. accuracy and speed "
-    "are gates of INT8.",
+    help="Write the file although this gate refuses it, with a warning in its metadata. Repeatable.",
 )
-@click.option("--opset", type=int, default=None, help="ONNX operator set.  [default: the tested version]")
-@click.option(
+@click.option("--opset", type=int, help="ONNX operator set.  [default: the tested version]")
+@path_option(
     "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Path of the FP32 file; the name of the INT8 file is derived from it.  [default: model.onnx beside "
-    "model.keras, or "
+    "FILE",
+    "Path of the FP32 file; the INT8 file is named after it.  [default: model.onnx beside model.keras, or "
     "model.HxW.onnx with --size]",
 )
-@click.option(
+@path_option(
     "--triton",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Also write the recommended file to this Triton model repository: DIR/NAME/config.pbtxt and "
-    "DIR/NAME/1/model.onnx. If MODEL is an exported file already, nothing is converted, and the base install is "
-    "enough.",
+    "DIR",
+    "Also write the recommended file to this Triton model repository: DIR/NAME/config.pbtxt and DIR/NAME/1/model.onnx. "
+    "If MODEL is an exported file, nothing is converted, and the base install is enough.",
+    file_okay=False,
 )
 @click.option(
     "--triton-gpu",
     is_flag=True,
-    help="Configure --triton for GPUs: an instance on each, with the FP32 file.  [default: single-threaded instances "
-    "on the processors]",
+    help="Configure --triton for GPUs, with the FP32 file.  [default: single-threaded instances on the processors]",
 )
 @overwrite_option
 @json_option
 def command(*, source: Path | None, as_json: bool, **options: Any) -> None:
     """Convert a trained network to one ONNX file that is verified and states what it needs.
 
-    MODEL is a run folder (by default the latest run), or anybody's segmentation network: a .keras, .h5 or .onnx file.
-    Such a network is verified on your own images and masks (--data). It takes float32 or uint8 pixels, in any of the
-    usual scalings, at a fixed or free size; it gives scores of the classes as softmax, logits or sigmoid, at full or
-    reduced size.
+    MODEL is a run folder (by default the latest run), or anybody's segmentation network: a .keras, .h5 or .onnx file,
+    with float32 or uint8 pixels in any of the usual scalings, and softmax, logits or sigmoid at full or reduced size.
+    Such a network is verified on your own images and masks (--data).
 
     The file takes raw uint8 pixels and returns class ids: scaling and arg-max are inside the graph. It contains its
     contract and images for a self-test. Three gates check it: parity (same outputs as the trained network on real
     images), and for the INT8 file accuracy (a loss of at most --max-drop points) and speed (not slower than FP32 on
     the target processor). A file that a gate refuses is not written (exit code 4).
 
-    With -v, the table of the slowest layers of the INT8 file is shown too, as segtool info --layers does.
+    With -v, the slowest layers of the INT8 file are shown too, as segtool info --layers does.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from segtool.cli.tables import emit_table
 from segtool.contract import ModelContract
 from segtool.errors import ModelFileError
 from segtool.export.options import ExportResult
-from segtool.text import percent
+from segtool.text import counted, percent
 
 
 def print_summary(result: ExportResult, *, source: Path | None, data: str | None) -> None:
@@ -99,7 +99,7 @@ def _of_pruning(contract: ModelContract) -> str | None:
         return "Pruned nothing: removing any channel changes more labels than --prune allows."
     count, agreement = len(found["channels"]), contract.gates["accuracy"]["label_agreement"]
     return (
-        f"Pruned {count} convolution{'s' * (count > 1)} of the INT8 file, {found['macs_saved']:.0%} of the "
+        f"Pruned {counted(count, 'convolution')} of the INT8 file, {found['macs_saved']:.0%} of the "
         f"multiply-accumulates. {found['label_agreement']:.3%} of the labels are unchanged on "
         f"{found['images_checked']} training images that the pruning did not use; after quantization, {agreement:.3%} "
         "on validation images."

@@ -38,7 +38,7 @@ class LayerCount(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
         return value if value == ALL else int(value)
 
 
-@click.command(cls=Command, name="info", short_help="Show the inputs, outputs and measured results of a model file.")
+@click.command(cls=Command, name="info")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--layers",
@@ -49,15 +49,8 @@ class LayerCount(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
     help="Measure an .onnx file on this machine, one thread, and show in place of the contract the time of each layer, "
     "its multiply-accumulates (MACs), and the kernel that computes it; with N, of the N slowest. Write it after MODEL.",
 )
-@click.option(
-    "--float32",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="With --layers: the FP32 file to show the times of too.  [default: the file beside MODEL that it was made "
-    "from]",
-)
 @json_option
-def command(*, model: Path | None, layers: int | str | None, float32: Path | None, as_json: bool) -> None:
+def command(*, model: Path | None, layers: int | str | None, as_json: bool) -> None:
     """Show the contract of MODEL: an .onnx or .keras file, or a run folder.
 
     For a run folder, this is the file that predict uses: INT8, or FP32 if INT8 was slower on export. Without an
@@ -75,15 +68,13 @@ def command(*, model: Path | None, layers: int | str | None, float32: Path | Non
     Examples:
       segtool info
       segtool info model.int8.onnx --layers        # why INT8 is as fast or slow as it is on this machine
-      segtool info model.int8.onnx --layers 10 --float32 model.onnx
+      segtool info model.int8.onnx --layers 10
     """
     from segtool.models.predictor import open_predictor
     from segtool.models.resolve import find_model
 
-    if float32 is not None and layers is None:
-        raise click.UsageError("--float32 is an option of --layers; add --layers, or remove --float32.")
     predictor = open_predictor(find_model(_default() if model is None else model).path)
-    times = None if layers is None else _layers(predictor, float32)
+    times = None if layers is None else _layers(predictor)
     most = layers if isinstance(layers, int) else None
     if times is not None and not as_json:
         print_layers(times, most)
@@ -100,7 +91,8 @@ def command(*, model: Path | None, layers: int | str | None, float32: Path | Non
     emit_table(["fact", "value"], [[key, value] for key, value in _rows({**named, **facts})], text=True)
 
 
-def _layers(predictor: Predictor, float32: Path | None) -> LayerTimes:
+def _layers(predictor: Predictor) -> LayerTimes:
+    """Return the times of the layers, beside those of the FP32 file where it is in the same folder."""
     from segtool.benchmark.layers import measure_layers
     from segtool.models.resolve import float32_beside
 
@@ -109,7 +101,7 @@ def _layers(predictor: Predictor, float32: Path | None) -> LayerTimes:
             f"{predictor.path} is a trained model, and --layers measures an .onnx file; export it with "
             f"`segtool export {shlex.quote(str(predictor.path))}`."
         )
-    return measure_layers(predictor.path, float32 or float32_beside(predictor.path, predictor.contract))
+    return measure_layers(predictor.path, float32_beside(predictor.path, predictor.contract))
 
 
 def _default() -> Path:

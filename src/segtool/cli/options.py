@@ -15,18 +15,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
-model_option = click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="An exported .onnx file, or a run folder.  [default: the recommended file of runs/latest; "
-    "without runs/latest, the model that ships with segtool]",
-)
-
 _provider_name = click.option(
     "--provider",
     default="auto",
-    show_default=True,
     metavar="NAME",
     help="auto selects the best provider that starts on this machine. A named provider (cpu, cuda, tensorrt, "
     "openvino, directml, coreml, xnnpack, qnn, ...) that does not start is an error.",
@@ -83,9 +74,22 @@ def data_option(text: str) -> Callable[[Command], Command]:
     return click.option("--data", metavar="SPEC", help=text)
 
 
+def path_option(name: str, metavar: str, text: str, **of_path: bool) -> Callable[[Command], Command]:
+    """Return an option that is a path, with `text` as its help; `of_path` are arguments of click.Path."""
+    return click.option(name, type=click.Path(path_type=Path, **of_path), metavar=metavar, help=text)
+
+
+split_option = click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Which part of the data.  [default: val for the data that the model was trained on and for data with parts; "
+    "all otherwise]",
+)
+
+
 def seed_option(text: str) -> Callable[[Command], Command]:
     """Return the --seed option with `text` as its help."""
-    return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help=text)
+    return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help=text)
 
 
 class FiniteRange(click.FloatRange):

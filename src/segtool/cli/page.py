@@ -7,20 +7,17 @@ from pathlib import Path
 import click
 
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, printable, say
-from segtool.cli.options import json_option, overwrite_option
+from segtool.cli.options import json_option, overwrite_option, path_option
 from segtool.text import megabytes
 
 
-@click.command(
-    cls=Command, name="page", kept=WHOLE_FILES_KEPT, short_help="Write a web page that runs a model in the browser."
-)
+@click.command(cls=Command, name="page", kept=WHOLE_FILES_KEPT)
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option(
+@path_option(
     "--runtime",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="The npm package onnxruntime-web, or a folder that contains it.  [default: node_modules of this folder]",
+    "PATH",
+    "The npm package onnxruntime-web, or a folder that contains it.  [default: node_modules of this folder]",
 )
 @overwrite_option
 @json_option

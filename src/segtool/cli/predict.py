@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ from segtool.cli.options import (
     FiniteRange,
     TileType,
     json_option,
-    model_option,
     overwrite_option,
+    path_option,
     provider_option,
     threads_option,
 )
@@ -30,18 +30,21 @@ from segtool.stopping import end, finish_work
 if TYPE_CHECKING:
     from segtool.predict.manifest import Manifest
     from segtool.predict.predict_options import PredictOptions
-    from segtool.runtime.tiling import TileOption
 
 logger = logging.getLogger(__name__)
 
 
-@click.command(cls=Command, name="predict", short_help="Segment images with an exported model.")
+@click.command(cls=Command, name="predict")
 @click.argument("images", nargs=-1, metavar="IMAGES...")
-@model_option
+@path_option(
+    "--model",
+    "FILE",
+    "An exported .onnx file, or a run folder.  [default: the recommended file of runs/latest; without runs/latest, the "
+    "model that ships with segtool]",
+)
 @click.option(
     "--out",
     default="predictions",
-    show_default=True,
     metavar="DIR",
     help="Folder for the label maps and manifest.json; sub-folders are mirrored.",
 )
@@ -51,14 +54,13 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--overlay",
     is_flag=True,
-    help="Also write each image with its regions tinted and outlined in the colours of their classes, and a legend "
-    "below: id, name and percentage of the pixels of each class that occurs. The background stays clear.",
+    help="Also write each image with its regions in the colours of their classes, and a legend below.",
 )
 @click.option("--color", is_flag=True, help="Also write each label map as an RGB image in the colours of the classes.")
 @click.option(
     "--contours",
     is_flag=True,
-    help="Also write the regions of each class as GeoJSON polygons along pixel edges. Filled, they give the label map.",
+    help="Also write the regions of each class as GeoJSON polygons along pixel edges.",
 )
 @click.option(
     "--probabilities",
@@ -70,7 +72,6 @@ logger = logging.getLogger(__name__)
     "--tile",
     type=TileType(),
     default="auto",
-    show_default=True,
     help="How to process images larger than the model's input: auto follows the model's contract, never resizes the "
     "image, HxW cuts it into tiles of this size.",
 )
@@ -78,21 +79,19 @@ logger = logging.getLogger(__name__)
     "--max-pixels",
     type=click.IntRange(1),
     metavar="N",
-    help="Refuse images with more pixels than this before they are decoded. Raise the limit for large images that you "
-    "trust.  "
-    "[default: 178956970]",
+    help="Refuse images with more pixels than this; raise it for large images that you trust.  [default: 178956970]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue a stopped or killed run in the same folder, with the same model and options: keep the finished "
-    "images and predict the rest.",
+    help="Continue a stopped or killed run in the same folder, with the same model and options.",
 )
-@click.option(
+@path_option(
     "--watch",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    metavar="DIR",
-    help="Instead of IMAGES: segment the images in DIR, and images that arrive later, until Ctrl-C or SIGTERM.",
+    "DIR",
+    "Instead of IMAGES: segment the images in DIR, and images that arrive later, until Ctrl-C or SIGTERM.",
+    exists=True,
+    file_okay=False,
 )
 @click.option(
     "--watch-idle",
@@ -104,7 +103,7 @@ logger = logging.getLogger(__name__)
 @overwrite_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(ctx: click.Context, /, *, as_json: bool, **options: Any) -> None:
     """Segment IMAGES and write a label map PNG for each.
 
     IMAGES are files, folders (searched recursively), patterns, or .npy files of uint8 images (N, H, W) or
@@ -127,63 +126,45 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from segtool.models.resolve import find_model
     from segtool.models.shipped import default_model
 
-    request = Request(**options)
+    request = _request(**options)
     inputs = _inputs(request)
     path = default_model() if request.model is None else find_model(request.model, kind="onnx").path
     if request.engine == "ray":
         manifest = predict_with_ray(ctx, path, inputs, request)
     else:
         manifest = _predict(path, inputs, request)
-    _report(manifest, request)
+    _report(manifest, request, as_json=as_json)
     ctx.exit(_exit_code(manifest, is_watch=request.watch is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The arguments of `segtool predict`, as click parsed them."""
+    """The arguments of `segtool predict`; `out` may be a URL for Ray, and `outputs` says what is written there."""
 
     images: tuple[str, ...]
     model: Path | None
     out: str
+    outputs: PredictOptions
     provider: str
     provider_options: Mapping[str, str]
     threads: int | None
-    workers: int | None
-    overlay: bool
-    color: bool
-    contours: bool
-    probabilities: bool
-    tile: TileOption
-    max_pixels: int | None
-    resume: bool
     watch: Path | None
     watch_idle: float | None
     engine: str
     ray_address: str | None
-    overwrite: bool
-    as_json: bool
 
     @property
     def manifest(self) -> str:
         """The manifest of the run; a str, because it may be at a URL."""
         return f"{self.out.rstrip('/')}/manifest.json"
 
-    def options(self, out: Path) -> PredictOptions:
-        """Return the options of the outputs."""
-        from segtool.predict.predict_options import PredictOptions
 
-        return PredictOptions(
-            out=out,
-            overlay=self.overlay,
-            color=self.color,
-            contours=self.contours,
-            probabilities=self.probabilities,
-            tile=self.tile,
-            max_pixels=self.max_pixels or PredictOptions.max_pixels,
-            workers=self.workers,
-            overwrite=self.overwrite,
-            resume=self.resume,
-        )
+def _request(*, out: str, **options: Any) -> Request:
+    from segtool.predict.predict_options import PredictOptions
+
+    names = {field.name for field in fields(PredictOptions)} & options.keys()
+    given = {name: value for name in names if (value := options.pop(name)) is not None}
+    return Request(out=out, outputs=PredictOptions(out=Path(out), **given), **options)
 
 
 def _inputs(request: Request) -> list[str]:
@@ -234,7 +215,7 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
         provider_options=request.provider_options,
     )
     say(f"{model}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
-    options = request.options(Path(request.out))
+    options = request.outputs
     with finish_work() as stop, progress_bar("images") as progress:
         if request.watch is None:
             return predict_paths(segmenter, inputs, options=options, progress=progress, stop=stop)
@@ -271,9 +252,9 @@ def _exit_code(manifest: Manifest, *, is_watch: bool) -> int:
     return 0
 
 
-def _report(manifest: Manifest, request: Request) -> None:
+def _report(manifest: Manifest, request: Request, *, as_json: bool) -> None:
     end()  # all outputs are written: a signal from here on has nothing to stop
-    if request.as_json:
+    if as_json:
         emit_json("predict", manifest.to_dict())
     else:
         emit_table(

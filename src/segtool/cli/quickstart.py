@@ -14,24 +14,16 @@ from segtool.cli.tables import emit_table
 from segtool.text import percent
 
 
-@click.command(
-    cls=Command,
-    name="quickstart",
-    kept=WHOLE_FILES_KEPT,
-    short_help="Run the full pipeline on built-in data in a few minutes.",
-)
+@click.command(cls=Command, name="quickstart", kept=WHOLE_FILES_KEPT)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("quickstart"),
-    show_default=True,
     metavar="DIR",
     help="The folder of all outputs.",
 )
-@click.option("--images", type=click.IntRange(50), default=2000, show_default=True, help="Number of generated images.")
-@click.option(
-    "--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the training images."
-)
+@click.option("--images", type=click.IntRange(50), default=2000, help="Number of generated images.")
+@click.option("--epochs", type=click.IntRange(1), default=12, help="Passes over the training images.")
 @seed_option("Random seed of all steps.")
 @json_option
 def command(*, as_json: bool, **options: Any) -> None:

@@ -28,7 +28,6 @@ def engine_options(command: Command) -> Command:
         "--engine",
         type=click.Choice(["local", "ray"]),
         default="local",
-        show_default=True,
         help="local runs in this process. ray runs on a Ray cluster: IMAGES and --out may be URLs (s3://, gs://, "
         "https://, ...), all nodes must share the folders, and --workers is the number of actors, each with its own "
         'model. ray needs pip install "segtool[ray]" on each node.',
@@ -43,13 +42,7 @@ def engine_options(command: Command) -> Command:
 
 
 def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
-    """Refuse arguments that the local engine does not support.
-
-    Raises
-    ------
-    click.UsageError
-        A URL or --ray-address was given.
-    """
+    """Refuse arguments that the local engine does not support: a URL, and --ray-address."""
     from segtool.predict.finding import is_url
 
     if request.ray_address is not None:
@@ -60,20 +53,14 @@ def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
 
 
 def refuse_for_ray(request: Request) -> None:
-    """Refuse options that a run on a cluster does not support.
-
-    Raises
-    ------
-    click.UsageError
-        Such an option was given.
-    """
+    """Refuse options that a run on a cluster does not support."""
     from segtool.runtime.providers import sets_threads
 
     if request.watch is not None or request.watch_idle is not None:
         raise click.UsageError(
             "--watch needs --engine local; a cluster predicts only the images that exist at its start."
         )
-    if request.resume:
+    if request.outputs.resume:
         raise click.UsageError("--resume needs --engine local, which can also resume a run of a cluster.")
     if sets_threads(request.provider_options):
         raise click.UsageError(
@@ -91,7 +78,7 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
     out = request.out
     cluster = ClusterOptions(
         address=request.ray_address,
-        workers=request.workers,
+        workers=request.outputs.workers,
         provider=request.provider,
         provider_options=request.provider_options,
         threads=request.threads or environment_threads() or 1,
@@ -99,8 +86,9 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
     say(f"{model}: on Ray, with {cluster.threads} threads for the model of each worker.")
     try:
         with progress_bar("images") as progress:
-            options = request.options(Path(out))
-            return predict_on_cluster(model, inputs, out=out, options=options, cluster=cluster, progress=progress)
+            return predict_on_cluster(
+                model, inputs, out=out, options=request.outputs, cluster=cluster, progress=progress
+            )
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != signal.SIGTERM:  # Ray's own handler turns SIGTERM into this
             raise

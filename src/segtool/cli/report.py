@@ -9,37 +9,23 @@ from typing import Any
 import click
 
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, say
-from segtool.cli.options import data_option, json_option, overwrite_option, provider_option
+from segtool.cli.options import data_option, json_option, overwrite_option, path_option, provider_option, split_option
 from segtool.cli.tables import emit_table
 from segtool.text import megabytes, percent
 
 
-@click.command(
-    cls=Command,
-    name="report",
-    kept=WHOLE_FILES_KEPT,
-    short_help="Write one HTML page: deploy this model on this machine, or not.",
-)
+@click.command(cls=Command, name="report", kept=WHOLE_FILES_KEPT)
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
 @data_option("Images with masks, for all models.  [default: the data of the run, for a run folder or a model in one]")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part of the data, as in `segtool evaluate`.",
-)
-@click.option(
+@split_option
+@path_option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.html",
-    help="The page; the figures are also written to FILE.html.json.  [default: report.html in the run folder, or in "
+    "FILE.html",
+    "The page; the figures are also written to FILE.html.json.  [default: report.html in the run folder, or in "
     "this folder for files without a run and for several runs]",
+    dir_okay=False,
 )
-@click.option(
-    "--plots",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Also write each chart to DIR, as SVG and PNG.",
-)
+@path_option("--plots", "DIR", "Also write each chart to DIR, as SVG and PNG.", file_okay=False)
 @click.option(
     "--no-latency",
     "latency",
@@ -57,7 +43,6 @@ from segtool.text import megabytes, percent
     "--samples",
     type=click.IntRange(0, 24),
     default=6,
-    show_default=True,
     help="Number of worst and best images to show.",
 )
 @provider_option

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segtool.cli.common import say
-from segtool.cli.tables import emit_table
+from segtool.cli.tables import Columns, emit_rows, emit_table
 from segtool.evaluate.comparison import Comparison, Comparisons
 from segtool.evaluate.evaluation import Evaluation
 from segtool.text import percent
@@ -25,12 +25,31 @@ _FIGURES = {
 
 _VERDICTS = {"no difference shown": "neither"}
 
+_CLASSES: Columns = {
+    "class": lambda item: item["name"],
+    "IoU": lambda item: percent(item["iou"]),
+    "interval": lambda item: _range((item["intervals"] or {}).get("iou")),
+    "boundary\nIoU": lambda item: percent(item["boundary_iou"]),
+    "Dice": lambda item: percent(item["dice"]),
+    "precision": lambda item: percent(item["precision"]),
+    "recall": lambda item: percent(item["recall"]),
+    "true\npixels": lambda item: item["support"],
+    "images": lambda item: item["images"],
+}
+_IMAGES: Columns = {
+    "image": lambda item: item["image"],
+    "labels that\nagree, %": lambda item: percent(item["label_agreement"]),
+    "first, %": lambda item: percent(item["first"]),
+    "second, %": lambda item: percent(item["second"]),
+    "differ\nby": lambda item: _signed(item["difference"]),
+}
+
 
 def report_evaluation(result: Evaluation) -> None:
     """Print the scores of one model."""
     values = result.to_dict()
     _emit_figures(values)
-    _emit_classes(values["classes"])
+    emit_rows(_CLASSES, values["classes"], title="Each class, over the data set, in percent")
     calibration = values["calibration"]
     if calibration["available"]:
         error = percent(calibration["expected_calibration_error"])
@@ -45,7 +64,9 @@ def report_comparisons(result: Comparisons) -> None:
     for comparison in result.comparisons:
         values = comparison.to_dict()
         _emit_differences(comparison, values)
-        _emit_images(values)
+        if images := values["differ_most"]:
+            figure = _FIGURES[images[0]["ranked_by"]]
+            emit_rows(_IMAGES, images, title=f"Images with the greatest differences ({figure} of each image)")
     found = result.to_dict()
     say(found["intervals"]["convention"])
     _print_conventions(found)
@@ -60,38 +81,15 @@ def _print_conventions(values: Mapping[str, Any]) -> None:
 
 def _emit_figures(values: Mapping[str, Any]) -> None:
     per_image, intervals = values["per_image"], values["intervals"]
-    rows = [
-        [
-            title,
-            percent(values[name]),
-            _range((intervals["figures"] or {}).get(name)),
-            percent(per_image["mean"][name]),
-            percent(per_image["median"][name]),
-        ]
-        for name, title in _FIGURES.items()
-    ]
-    columns = ["figure, %", "data set", f"{100 * intervals['level']:g} % interval", "image\nmean", "image\nmedian"]
+    columns: Columns = {
+        "figure, %": lambda name: _FIGURES[name],
+        "data set": lambda name: percent(values[name]),
+        f"{100 * intervals['level']:g} % interval": lambda name: _range((intervals["figures"] or {}).get(name)),
+        "image\nmean": lambda name: percent(per_image["mean"][name]),
+        "image\nmedian": lambda name: percent(per_image["median"][name]),
+    }
     title = f"{values['model']} on {values['data']} ({values['split']}, {values['images']} images)"
-    emit_table(columns, rows, title=title)
-
-
-def _emit_classes(classes: Sequence[Mapping[str, Any]]) -> None:
-    rows = [
-        [
-            item["name"],
-            percent(item["iou"]),
-            _range((item["intervals"] or {}).get("iou")),
-            percent(item["boundary_iou"]),
-            percent(item["dice"]),
-            percent(item["precision"]),
-            percent(item["recall"]),
-            item["support"],
-            item["images"],
-        ]
-        for item in classes
-    ]
-    columns = ["class", "IoU", "interval", "boundary\nIoU", "Dice", "precision", "recall", "true\npixels", "images"]
-    emit_table(columns, rows, title="Each class, over the data set, in percent")
+    emit_rows(columns, list(_FIGURES), title=title)
 
 
 def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None:
@@ -106,25 +104,6 @@ def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None
         f"({selection.part}, {len(comparison.same)} images):\n{percent(values['label_agreement'], 3)} % of the labels "
         f"agree, {values['images_alike']} images are equal",
     )
-
-
-def _emit_images(values: Mapping[str, Any]) -> None:
-    images = values["differ_most"]
-    if not images:
-        return
-    figure = _FIGURES[images[0]["ranked_by"]]
-    rows = [
-        [
-            item["image"],
-            percent(item["label_agreement"]),
-            percent(item["first"]),
-            percent(item["second"]),
-            _signed(item["difference"]),
-        ]
-        for item in images
-    ]
-    columns = ["image", "labels that\nagree, %", "first, %", "second, %", "differ\nby"]
-    emit_table(columns, rows, title=f"Images with the greatest differences ({figure} of each image)")
 
 
 def _difference(entry: Mapping[str, Any]) -> list[str]:

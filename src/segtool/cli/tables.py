@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from segtool.cli.common import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+Columns = Mapping[str, Callable[[Any], object]]
 
 _LEAST_NAME = 16  # minimum width of the first column, in characters; its cells may wrap
 _UNLIMITED = 100_000  # characters
@@ -49,6 +51,11 @@ def emit_table(
             part = cells[:1]
         part = [*part, column]
     console.print(_table(part, whole=_fits(console, part)))
+
+
+def emit_rows(columns: Columns, rows: Sequence[Any], *, title: str | None = None) -> None:
+    """Print a table of numbers; `columns` maps each heading to the function that returns its cell of a row."""
+    emit_table(list(columns), [[cell(row) for cell in columns.values()] for row in rows], title=title)
 
 
 def _fits(console: Console, cells: Sequence[Sequence[str]]) -> bool:

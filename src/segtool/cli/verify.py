@@ -20,7 +20,7 @@ def _advice(provider: str) -> str:
     return f"Do not deploy this file on this machine: its labels differ from those of the export; {remedy}."
 
 
-@click.command(cls=Command, name="verify", short_help="Run a model's built-in golden test on this machine.")
+@click.command(cls=Command, name="verify")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @provider_option
 @threads_option

@@ -1,4 +1,4 @@
-"""Data sets in files of arrays, opened without checking what is in them and without ever unpickling.
+"""Data sets in files of arrays, opened without checking their labels and without ever unpickling.
 
 M2NIST is a folder with combined.npy, (N, 64, 84) with values 0..255, and segmented.npy, one-hot (N, 64, 84, 11) or an
 id map (N, 64, 84). Both may be int64 (the one-hot file then has 2.4 GB), so they are memory-mapped and converted block
@@ -18,7 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from segtool.array_types import AnyArray
+from segtool.array_types import AnyArray, IntegerArray, UInt8Array
+from segtool.data.arrays import to_integer_labels, to_uint8_images
 from segtool.data.metadata import FILE_NAME, Metadata, find_metadata
 from segtool.errors import DataError
 from segtool.images.npy import READ_ERRORS, open_npy, require_file, unreadable
@@ -29,11 +30,13 @@ LABELS_FILE = "segmented.npy"
 
 
 @dataclass(frozen=True)
-class RawArrays:
-    """The arrays of a file, not yet checked, and what describes them."""
+class Arrays:
+    """Images and raw labels of a file, and what describes them; both may be memory-mapped."""
 
-    images: AnyArray  # as they lie in the file, like labels; may be memory-mapped
-    labels: AnyArray
+    spec: str
+    images: UInt8Array  # (N, H, W, C)
+    labels: IntegerArray  # (N, H, W), as they lie in the file
+    channels: int | None = None  # of labels that were one-hot
     metadata: Metadata | None = None  # the dataset.json beside them
     class_names: tuple[str, ...] | None = None  # names that the file itself gives
 
@@ -45,17 +48,28 @@ def holds_arrays(path: Path) -> bool:
     return (path / IMAGES_FILE).exists() or (path / LABELS_FILE).exists()
 
 
-def open_arrays(path: Path) -> RawArrays:
+def open_arrays(path: Path, *, spec: str) -> Arrays:
     """Open what `holds_arrays`; a dataset.json in the folder, or beside the archive, or its .json describes it.
 
-    Raise a DataError if a file is missing or damaged, or lacks an array.
+    `spec` names it in errors. Raise a DataError if a file is missing or damaged, or lacks an array, and for arrays that
+    are no images or labels.
     """
     if path.is_dir():
-        images, labels = open_npy(path / IMAGES_FILE), open_npy(path / LABELS_FILE)
-        return RawArrays(images, labels, find_metadata(path / FILE_NAME))
-    arrays = open_npz(path, ("images", "labels"), ("class_names",))
-    metadata = find_metadata(path.with_suffix(".json"), path.parent / FILE_NAME)
-    return RawArrays(arrays["images"], arrays["labels"], metadata, _names(arrays.get("class_names"), path))
+        arrays = {"images": open_npy(path / IMAGES_FILE), "labels": open_npy(path / LABELS_FILE)}
+        metadata = find_metadata(path / FILE_NAME)
+    else:
+        arrays = open_npz(path, ("images", "labels"), ("class_names",))
+        metadata = find_metadata(path.with_suffix(".json"), path.parent / FILE_NAME)
+    names = _names(arrays.get("class_names"), path)
+    images, labels = arrays["images"], arrays["labels"]
+    return Arrays(
+        spec,
+        to_uint8_images(images, source=spec),
+        to_integer_labels(labels, source=spec),
+        labels.shape[-1] if labels.ndim == 4 and labels.shape[-1] > 1 else None,
+        metadata,
+        names,
+    )
 
 
 def _names(array: AnyArray | None, path: Path) -> tuple[str, ...] | None:

@@ -19,6 +19,8 @@ BLOCK_BYTES = 32 * 2**20
 MAX_SHARED_PIXELS = 1e-3
 """Share of pixels that may carry two classes in a one-hot file, as overlapping digits can in M2NIST."""
 
+_FEW = 2**16  # values that are counted, which is faster than sorting
+
 
 def blocks(array: AnyArray, *, row_bytes: int | None = None) -> Iterator[slice]:
     """Yield slices along the first axis, each of one row at least and of at most `BLOCK_BYTES` beyond that.
@@ -38,7 +40,7 @@ def to_uint8_images(array: AnyArray, *, source: str) -> UInt8Array:
     `array` is (N, H, W), (N, H, W, 1) or (N, H, W, 3) of any integer type with values 0..255; anything else raises a
     DataError that names `source`.
     """
-    _refuse_objects(array, source)
+    _require_numbers(array, source)
     if array.ndim == 3:
         array = array[..., np.newaxis]
     if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
@@ -48,12 +50,17 @@ def to_uint8_images(array: AnyArray, *, source: str) -> UInt8Array:
         )
     if array.dtype == np.uint8:
         return array
-    if array.dtype.kind not in "iu":
-        raise DataError(
-            f"The images of {source} are {array.dtype} with values {_range(array)}, expected uint8 pixels 0..255; "
-            "scale them to 0..255 and save them as uint8."
-        )
-    return _narrow_images(array, source)
+    images = np.empty(array.shape, np.uint8)
+    for part in blocks(array):
+        block = np.asarray(array[part])
+        low, high = float(block.min()), float(block.max())
+        if array.dtype.kind not in "iu" or low < 0 or high > 255:
+            raise DataError(
+                f"The images of {source} are {array.dtype} with values {low:g}..{high:g}, expected uint8 pixels "
+                "0..255; scale them to 0..255 and save them as uint8."
+            )
+        images[part] = block
+    return images
 
 
 def to_integer_labels(array: AnyArray, *, source: str) -> IntegerArray:
@@ -61,7 +68,7 @@ def to_integer_labels(array: AnyArray, *, source: str) -> IntegerArray:
 
     Another shape, a type that is not an integer, or a one-hot array that is not one raises a DataError.
     """
-    _refuse_objects(array, source)
+    _require_numbers(array, source)
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     if array.dtype.kind not in "iu":
@@ -113,9 +120,12 @@ def distinct_values(array: IntegerArray) -> Int64Array:
     """Return the sorted distinct values of an integer array, found block by block, as int64."""
     found: set[int] = set()
     for part in blocks(array):
-        block = np.asarray(array[part])
-        if block.dtype == np.uint8:
-            found.update(np.flatnonzero(np.bincount(block.ravel(), minlength=256)).tolist())
+        block = np.asarray(array[part]).ravel()
+        least = int(block.min())
+        if int(block.max()) - least <= _FEW:
+            from_zero = block.astype(np.int64)
+            from_zero -= least
+            found.update((np.flatnonzero(np.bincount(from_zero)) + least).tolist())
         else:
             found.update(np.unique(block).tolist())
     return np.array(sorted(found), np.int64)
@@ -126,19 +136,6 @@ def _release(array: AnyArray) -> None:
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _narrow_images(array: AnyArray, source: str) -> UInt8Array:
-    images = np.empty(array.shape, np.uint8)
-    for part in blocks(array):
-        block = np.asarray(array[part])
-        if block.min() < 0 or block.max() > 255:
-            raise DataError(
-                f"The images of {source} are {array.dtype} with values {block.min()}..{block.max()}, "
-                "expected 0..255; scale them to 0..255 and save them as uint8."
-            )
-        images[part] = block
-    return images
 
 
 def _count_shared(block: AnyArray, *, first: int, source: str) -> int:
@@ -158,16 +155,10 @@ def _count_shared(block: AnyArray, *, first: int, source: str) -> int:
     return int(np.count_nonzero(marks > 1))
 
 
-def _range(array: AnyArray) -> str:
-    if array.dtype.kind not in "fb":
-        return "that are no numbers"
-    first = np.asarray(array[next(blocks(array))])
-    return f"{float(first.min()):g}..{float(first.max()):g}"
-
-
-def _refuse_objects(array: AnyArray, source: str) -> None:
-    if array.dtype.hasobject:
+def _require_numbers(array: AnyArray, source: str) -> None:
+    if array.dtype.kind not in "biuf":
+        held = "Python objects" if array.dtype.hasobject else f"values of the type {array.dtype}"
         raise DataError(
-            f"{source} holds Python objects, expected a numeric array of one shape; "
-            "stack the images to one array and save it again."
+            f"{source} holds {held}, expected a numeric array of one shape; stack the images to one array and save it "
+            "as uint8."
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,9 @@ import numpy as np
 from segtool.array_types import Int64Array
 from segtool.data.base import PARTS
 from segtool.data.check_sources import Checkable, CheckedSample, open_checkable
-from segtool.data.classes import Classes, Encoding
+from segtool.data.classes import Classes
 from segtool.data.mask_files import ColorMaskError
-from segtool.data.problem import Problem
+from segtool.data.problem import Problem, these
 from segtool.data.split import training_split, unlabelled
 from segtool.errors import DataError
 
@@ -28,27 +30,30 @@ class CheckReport:
 
     spec: str
     images: int  # how many samples were looked at
-    classes: tuple[str, ...]  # the names; empty where they are not known
+    classes: Classes | None  # None where they are not known
     problems: tuple[Problem, ...]  # in the order of the samples
-    background: str | None = None  # the class that foreground means leave out
-    background_note: str = ""  # why it is that one, and how to change it; empty where the classes are not known
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
 
+    @property
+    def background_note(self) -> str:
+        """Why the background is the class that it is, and how to change it; empty where the classes are not known."""
+        return self.classes.background_note if self.classes else ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report in plain Python types."""
-        kinds = sorted({problem.kind for problem in self.problems})
+        kinds = Counter(problem.kind for problem in self.problems)
         return {
             "spec": self.spec,
             "images": self.images,
-            "classes": list(self.classes),
-            "background": self.background,
+            "classes": list(self.classes.names if self.classes else ()),
+            "background": self.classes.background if self.classes else None,
             "background_note": self.background_note,
             "ok": self.ok,
-            "counts": {kind: sum(problem.kind == kind for problem in self.problems) for kind in kinds},
+            "counts": dict(sorted(kinds.items())),
             "problems": [asdict(problem) for problem in self.problems],
         }
 
@@ -66,7 +71,7 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
     Raise a DataError if there is nothing at `spec` that could be a data set at all.
     """
     found = open_checkable(spec)
-    classes = found.classes
+    classes = found.description.classes if found.description else None
     problems = list(found.problems)
     seen = _Seen()
     for done, sample in enumerate(found.samples, start=1):
@@ -78,31 +83,24 @@ def check_dataset(spec: str, *, progress: Progress | None = None) -> CheckReport
         problems += _unlabelled(classes, seen, spec) or _absent(classes, seen, spec)
     if found.samples and not any(problem.kind == "parts" for problem in problems):
         problems += _untrainable(found, spec)
-    if classes is None:
-        return CheckReport(spec, len(found.samples), (), tuple(problems))
-    return CheckReport(
-        spec, len(found.samples), classes.names, tuple(problems), classes.background, classes.background_note
-    )
+    return CheckReport(spec, len(found.samples), classes, tuple(problems))
 
 
 @dataclass
 class _MaskFault:
     """Masks that cannot be taken as labels for the same reason.
 
-    `found` is what is wrong with the first, from "The mask x holds" (or "is") on; `verbs` are for one and for several.
+    `found` is what is wrong with the first, from "The mask x holds" (or "is": the verb) on.
     """
 
-    verbs: tuple[str, str]
+    verb: str
     found: str
-    first: str
-    samples: list[str] = field(default_factory=list)
+    samples: list[CheckedSample] = field(default_factory=list)
 
     def problem(self) -> Problem:
-        if len(self.samples) == 1:
-            message = f"The mask {self.first} {self.verbs[0]} {self.found}."
-        else:
-            message = f"{len(self.samples)} masks {self.verbs[1]} {self.found}; the first is {self.first}."
-        return Problem.of("values", self.samples, message)
+        masks = [Path(sample.mask) for sample in self.samples]
+        names = [sample.name for sample in self.samples]
+        return Problem.of("values", names, f"{these('mask', masks, self.verb)} {self.found}.")
 
 
 @dataclass
@@ -126,31 +124,31 @@ def _check_sample(sample: CheckedSample, data: Checkable, seen: _Seen) -> Iterat
     try:
         label = sample.raw_label()
     except ColorMaskError as error:
-        seen.unread = True
-        fault = _MaskFault(("is", "are"), error.found, sample.mask)
-        seen.faults.setdefault("colored", fault).samples.append(sample.name)
+        _note(sample, seen, "colored", _MaskFault("is", error.found))
         return
     except DataError as error:
         seen.unread = True
         yield Problem("unreadable", sample.name, str(error))
         return
-    if data.encoding is None or data.classes is None:
+    if data.description is None:
         return
-    unknown = data.encoding.unknown(label)
+    encoding = data.description.encoding
+    unknown = encoding.unknown(label)
     if unknown.size:
-        seen.unread = True
-        key, fault = _unknown_values(data.encoding, unknown, sample.mask)
-        seen.faults.setdefault(key, fault).samples.append(sample.name)
+        if len(unknown) <= _TOLD_APART:
+            _note(sample, seen, tuple(unknown.tolist()), _MaskFault("holds", encoding.refusal(unknown)))
+        else:
+            found = f"more values than there are classes, such as {encoding.refusal(unknown)}"
+            _note(sample, seen, "many", _MaskFault("holds", found))
         return
-    counts = data.classes.count(data.encoding.encode(label, source=sample.mask))
+    counts = data.description.classes.count(encoding.encode(label, source=sample.mask))
     seen.pixels[sample.part] = seen.pixels.get(sample.part, 0) + counts
 
 
-def _unknown_values(encoding: Encoding, unknown: Int64Array, mask: str) -> tuple[Hashable, _MaskFault]:
-    """Return which masks share this fault, and the fault of a mask with raw values that stand for no class."""
-    few = len(unknown) <= _TOLD_APART
-    verbs = ("holds", "hold" if few else "hold more values than their classes, such as")
-    return tuple(unknown.tolist()) if few else "many", _MaskFault(verbs, encoding.refusal(unknown), mask)
+def _note(sample: CheckedSample, seen: _Seen, key: Hashable, fault: _MaskFault) -> None:
+    """Add a mask that is no labels to those with the same `key`."""
+    seen.unread = True
+    seen.faults.setdefault(key, fault).samples.append(sample)
 
 
 def _duplicate(sample: CheckedSample, digest: bytes, seen: _Seen) -> Iterator[Problem]:

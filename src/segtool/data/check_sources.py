@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +13,7 @@ import numpy as np
 from segtool.array_types import IntegerArray, UInt8Array
 from segtool.data.array_dataset import array_names
 from segtool.data.array_files import holds_arrays, open_arrays
-from segtool.data.array_loading import array_problems, classes_of
-from segtool.data.arrays import to_integer_labels, to_uint8_images
-from segtool.data.classes import Classes, Encoding, identity_encoding
+from segtool.data.array_loading import array_problems, describe_arrays
 from segtool.data.file_faults import file_problems
 from segtool.data.folder import describe_command, describe_folder
 from segtool.data.header_faults import SampleHeaders, read_headers
@@ -29,8 +26,6 @@ from segtool.data.metadata import FILE_NAME, Metadata
 from segtool.data.problem import Problem
 from segtool.errors import DataError
 from segtool.images.image_io import read_image, read_mask
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +44,7 @@ class Checkable:
     """The samples of a data set, what their raw labels mean (None: unknown), and what is wrong before any is read."""
 
     samples: Sequence[CheckedSample]
-    classes: Classes | None
-    encoding: Encoding | None
+    description: Metadata | None
     problems: Sequence[Problem]
 
 
@@ -63,7 +57,7 @@ def open_checkable(spec: str) -> Checkable:
         return _open_folder(path)
     data = load_dataset(spec)
     samples = _by_index(data.sample_names, data.splits or {}, data.image, data.label)
-    return Checkable(samples, data.classes, identity_encoding(data.classes), ())
+    return Checkable(samples, Metadata.of_ids(data.classes), ())
 
 
 def _by_index(
@@ -81,53 +75,48 @@ def _by_index(
 
 def _open_arrays(path: Path, spec: str) -> Checkable:
     try:
-        raw = open_arrays(path)
-        images = to_uint8_images(raw.images, source=spec)
-        labels = to_integer_labels(raw.labels, source=spec)
+        arrays = open_arrays(path, spec=spec)
     except DataError as error:
-        return Checkable((), None, None, [Problem("arrays", spec, str(error))])
-    problems = array_problems(raw, images, labels, spec=spec)
-    names = array_names(min(len(images), len(labels)))
-    given = (raw.metadata.splits if raw.metadata else None) or {}
+        return Checkable((), None, [Problem("arrays", spec, str(error))])
+    problems = array_problems(arrays)
+    names = array_names(min(len(arrays.images), len(arrays.labels)))
+    given = (arrays.metadata.splits if arrays.metadata else None) or {}
     splits = {part: range(*bounds)[: len(names)] for part, bounds in given.items()}
-    samples = _by_index(names, splits, lambda i: np.asarray(images[i]), lambda i: np.asarray(labels[i]))
+    samples = _by_index(names, splits, lambda i: np.asarray(arrays.images[i]), lambda i: np.asarray(arrays.labels[i]))
     try:
-        return Checkable(samples, *classes_of(raw, images, labels, source=spec), problems)
+        return Checkable(samples, describe_arrays(arrays), problems)
     except DataError as error:
-        return Checkable(samples, None, None, [*problems, Problem("values", spec, str(error))])
+        return Checkable(samples, None, [*problems, Problem("values", spec, str(error))])
 
 
 def _open_folder(folder: Path) -> Checkable:
     listing = list_samples(folder)
-    for note in listing.notes:
-        logger.warning(note)
     headers = _readable(listing.samples)
     problems = [*listing.problems, *file_problems(folder, headers)]
-    readable = [one.sample for one in headers if _is_mask(one.sample)]
+    described = (folder / FILE_NAME).is_file()
+    readable = [one.sample for one in headers if described or _is_mask(one.sample)]
     description: Metadata | None = None
     try:
-        if readable or (folder / FILE_NAME).is_file():
+        if readable or described:
             description = describe_folder(folder, readable)
     except DataError as error:
         explained = any(problem.kind in ("lossy", "alpha", "values") for problem in problems)
-        if (folder / FILE_NAME).is_file() or not explained:
+        if described or not explained:
             command = describe_command(folder) if isinstance(error, UndescribedError) else ""
             problems.append(Problem("values", str(folder), str(error), command=command))
     channels = (description.channels if description else None) or 3
-    encoding = description.encoding if description else None
+    read = partial(read_raw_mask, colors=description.encoding.colors) if description else read_mask
     samples = [
         CheckedSample(
             sample.name,
             sample.part,
             str(sample.mask),
             partial(read_image, sample.image, channels=channels),
-            partial(read_raw_mask, sample.mask, colors=encoding.colors)
-            if encoding
-            else partial(read_mask, sample.mask),
+            partial(read, sample.mask),
         )
         for sample in listing.samples
     ]
-    return Checkable(samples, description.classes if description else None, encoding, problems)
+    return Checkable(samples, description, problems)
 
 
 def _readable(samples: Sequence[Sample]) -> list[SampleHeaders]:

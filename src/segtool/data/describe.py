@@ -145,18 +145,17 @@ def _names(held: Sequence[int], known: Metadata | None, *, colors: bool) -> tupl
     """Return the name of each value or packed colour that is a class, and what is ignored."""
     names: dict[int, str] = {}
     ignored = None
-    if colors:
-        ignored = _VOC_BORDER if _VOC_BORDER in held else None
-    elif known is None:
-        ignored = usually_ignored(list(held))
     if known is not None:
         keys = zip(known.encoding.keys.tolist(), known.encoding.labels.tolist(), strict=True)
         for key, label in sorted(keys, key=lambda pair: pair[1]):
             if label == known.classes.ignore_id:
                 ignored = key
             else:
-                ignored = None if ignored == key else ignored
                 names[key] = known.classes.names[label]
+    elif not colors:
+        ignored = usually_ignored(list(held))
+    if colors and ignored is None and _VOC_BORDER in held and _VOC_BORDER not in names:
+        ignored = _VOC_BORDER
     unnamed = [value for value in held if value != ignored and value not in names]
     for value in unnamed:
         names[value] = _free_name(value, names, two=len(unnamed) == 2 and not known, colors=colors)

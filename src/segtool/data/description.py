@@ -25,16 +25,12 @@ def checked_classes(raw: Any) -> tuple[list[dict[str, Any]], list[str]]:
     DataError that names the key or value, not the file, for a key that is missing or nearly one of ours, and for each
     value that is wrong.
     """
-    if not isinstance(raw, dict):
-        raise DataError(f"It holds {_show(raw)}, expected an object such as {EXAMPLE}; write one.")
+    _require(isinstance(raw, dict), "It", raw, f"an object such as {EXAMPLE}")
     foreign = _foreign_keys(raw, KEYS, "")
-    entries = raw.get("classes")
-    if not isinstance(entries, list):
-        found = f"is {_show(entries)}" if "classes" in raw else "is missing"
-        raise DataError(
-            f'"classes" {found}, expected a list with an entry for each class, such as {EXAMPLE}; correct it.'
-        )
-    classes = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    if "classes" not in raw:
+        raise DataError(f'It has no "classes", expected a list such as in {EXAMPLE}; add it.')
+    _require(isinstance(raw["classes"], list), '"classes"', raw["classes"], f"a list such as in {EXAMPLE}")
+    classes = [{"name": entry} if isinstance(entry, str) else entry for entry in raw["classes"]]
     for position, entry in enumerate(classes):
         foreign += _check_class(entry, position)
     names = [entry["name"] for entry in classes]
@@ -42,12 +38,17 @@ def checked_classes(raw: Any) -> tuple[list[dict[str, Any]], list[str]]:
     _check_ignored(raw, sum("color" in entry for entry in classes), len(classes))
     _check_background(raw.get("background"), names)
     channels, provenance = raw.get("channels"), raw.get("provenance")
-    if channels is not None and (not _is_whole(channels, 1, 3) or channels == 2):
-        raise DataError(f'"channels" is {_show(channels)}, expected 1 (grey) or 3 (RGB); correct it or leave it out.')
-    if provenance is not None and not isinstance(provenance, dict):
-        raise DataError(f'"provenance" is {_show(provenance)}, expected an object {{...}}; correct it or leave it out.')
+    of_images = channels is None or (_is_whole(channels, 1, 3) and channels != 2)
+    _require(of_images, '"channels"', channels, "1 (grey), 3 (RGB) or null")
+    _require(provenance is None or isinstance(provenance, dict), '"provenance"', provenance, "an object {...}")
     _check_splits(raw.get("splits"))
     return classes, list(dict.fromkeys(foreign))
+
+
+def _require(ok: bool, what: str, value: Any, expected: str) -> None:
+    """Refuse a value that is not as expected."""
+    if not ok:
+        raise DataError(f"{what} is {_show(value)}, expected {expected}; correct it.")
 
 
 def _foreign_keys(found: Mapping[str, Any], known: Sequence[str], where: str) -> list[str]:
@@ -64,31 +65,24 @@ def _foreign_keys(found: Mapping[str, Any], known: Sequence[str], where: str) ->
 
 def _check_class(entry: Any, position: int) -> list[str]:
     """Refuse what is no class; return its keys that mean nothing here."""
-    where = f"Class {position}"
-    if not isinstance(entry, dict):
-        raise DataError(f'{where} is {_show(entry)}, expected a name or {{"name": ..., "value": ...}}; correct it.')
+    _require(isinstance(entry, dict), f"Class {position}", entry, 'a name or {"name": ..., "value": ...}')
     foreign = _foreign_keys(entry, CLASS_KEYS, f" of a class (found in class {position})")
     if entry.get("id", position) != position and not {"value", "color"} & entry.keys():
         raise DataError(
-            f"{where} has the id {_show(entry['id'])}, and a class's id is its place in the list, from 0; give "
-            'what its pixels are in the masks as "value", or change the order.'
+            f"Class {position} has the id {_show(entry['id'])}, and a class's id is its place in the list, from 0; "
+            'give what its pixels are in the masks as "value", or change the order.'
         )
-    if "name" not in entry:
-        raise DataError(f"{where} is {_show(entry)} and has no name, expected one; give it a name.")
-    name = entry["name"]
-    if not isinstance(name, str) or not name.strip():
-        raise DataError(f"{where} has the name {_show(name)}, expected a text that is not empty; name it.")
-    where += f" ({_show(name)})"
+    name = entry.get("name")
+    _require(isinstance(name, str) and name.strip() != "", f"The name of class {position}", name, "a text")
+    what = f"class {position} ({_show(name)})"
     if "value" in entry and "color" in entry:
-        raise DataError(f"{where} has a value and a colour, expected one of them; leave the other out.")
-    values = entry.get("value", 0)
-    if not all(_is_whole(value, -_LARGEST) for value in (values if isinstance(values, list) and values else [values])):
-        raise DataError(
-            f"{where} has the value {_show(values)}, expected the whole number that its pixels have in the masks, or a "
-            "list of such numbers; correct it."
-        )
+        raise DataError(f"The {what} has a value and a colour, expected one of them; leave the other out.")
+    value = entry.get("value", 0)
+    values = value if isinstance(value, list) and value else [value]
+    whole = all(_is_whole(one, -_LARGEST) for one in values)
+    _require(whole, f"The value of {what}", value, "the whole number that its pixels have in the masks, or a list")
     if "color" in entry:
-        _check_color(entry["color"], f"{where} has the colour")
+        _check_color(entry["color"], f"The colour of {what}")
     return [key for key in foreign if key != "id"]
 
 
@@ -111,10 +105,9 @@ def _check_ignored(raw: Mapping[str, Any], with_color: int, count: int) -> None:
             "class a colour."
         )
     ignore_id, ignore_color = raw.get("ignore_id"), raw.get("ignore_color")
-    if ignore_id is not None and not _is_whole(ignore_id, -_LARGEST):
-        raise DataError(f'"ignore_id" is {_show(ignore_id)}, expected a whole number or null; correct it.')
+    _require(ignore_id is None or _is_whole(ignore_id, -_LARGEST), '"ignore_id"', ignore_id, "a whole number or null")
     if ignore_color is not None:
-        _check_color(ignore_color, '"ignore_color" is')
+        _check_color(ignore_color, '"ignore_color"')
     if with_color and ignore_id is not None and ignore_color is None:
         raise DataError('"ignore_id" is given but the classes are colours; give "ignore_color" too.')
     if not with_color and ignore_color is not None:
@@ -122,37 +115,26 @@ def _check_ignored(raw: Mapping[str, Any], with_color: int, count: int) -> None:
 
 
 def _check_background(wanted: Any, names: Sequence[str]) -> None:
-    if wanted is None or (isinstance(wanted, str) and wanted in names) or _is_whole(wanted, 0, len(names) - 1):
-        return
+    known = isinstance(wanted, str) and wanted in names
     close = difflib.get_close_matches(wanted, names, 1) if isinstance(wanted, str) else []
     guess = f" (did you mean {close[0]!r}?)" if close else ""
-    raise DataError(
-        f'"background" is {_show(wanted)}, which is no class{guess}, expected one of {_show(names)}, its number, or '
-        "null for none; correct it."
-    )
+    expected = f"one of {_show(names)}{guess}, its number, or null for none"
+    _require(wanted is None or known or _is_whole(wanted, 0, len(names) - 1), '"background"', wanted, expected)
 
 
 def _check_splits(splits: Any) -> None:
-    expected = '{"train": [0, 3200], "val": [3200, 4000]}, each from and up to'
-    if splits is None:
-        return
-    if not isinstance(splits, dict):
-        raise DataError(f'"splits" is {_show(splits)}, expected {expected}; correct it or leave it out.')
-    for name, part in splits.items():
+    expected = 'ranges [from, up to] such as {"train": [0, 3200], "val": [3200, 4000]}, with an image or more'
+    _require(splits is None or isinstance(splits, dict), '"splits"', splits, expected)
+    for name, part in (splits or {}).items():
         if name not in PARTS:
             raise DataError(f'"splits" has the part {_show(name)}, expected train, val or test; rename it.')
-        if not isinstance(part, list) or len(part) != 2 or not all(_is_whole(number, 0) for number in part):
-            raise DataError(f'The part {name!r} of "splits" is {_show(part)}, expected {expected}; correct it.')
-        if part[0] >= part[1]:
-            raise DataError(
-                f'The part {name!r} of "splits" is {_show(part)} and holds no image, expected [start, stop] with start '
-                "below stop; correct it."
-            )
+        pair = isinstance(part, list) and len(part) == 2 and all(_is_whole(number, 0) for number in part)
+        _require(pair and part[0] < part[1], f'The part {name!r} of "splits"', part, expected)
 
 
 def _check_color(color: Any, what: str) -> None:
-    if not isinstance(color, list) or len(color) != 3 or not all(_is_whole(part, 0, 255) for part in color):
-        raise DataError(f"{what} {_show(color)}, expected [red, green, blue], each 0..255; correct it.")
+    ok = isinstance(color, list) and len(color) == 3 and all(_is_whole(part, 0, 255) for part in color)
+    _require(ok, what, color, "[red, green, blue], each 0..255")
 
 
 def _is_whole(value: Any, least: int, most: int = _LARGEST) -> bool:

@@ -18,7 +18,7 @@ from segtool.data.header_faults import (
 )
 from segtool.data.mask_files import survey_masks
 from segtool.data.mask_values import LEAST_SPAN, SoftMasksError
-from segtool.data.problem import Problem, files_like
+from segtool.data.problem import Problem, files_like, these
 from segtool.errors import DataError
 from segtool.images.decoding import MAX_PIXELS, decoding, open_checked, opened
 from segtool.images.image_io import read_mask_pixels, read_pixels
@@ -61,14 +61,12 @@ def _lossy(folder: Path, samples: Headers) -> Problem | None:
     except DataError:
         pass  # in colour, or named where it is read
     names = " or ".join(sorted({one.mask.lossy for one in group}))
-    which = f"The mask {masks[0]} is" if len(group) == 1 else f"{len(group)} masks are"
-    first = "" if len(group) == 1 else f"; the first is {masks[0]}"
     return group_problem(
         "lossy",
         group,
-        f"{which} in a lossy format ({names}), which changes pixel values, so that ids are lost and others invented, "
-        "expected PNG; write the masks as PNG from what they were made of, converting these files does not bring the "
-        f"ids back{first}.",
+        f"{these('mask', masks, 'is')} in a lossy format ({names}), which changes pixel values, so that ids are lost "
+        "and others invented, expected PNG; write the masks as PNG from what they were made of, converting these files "
+        "does not bring the ids back.",
     )
 
 

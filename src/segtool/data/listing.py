@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from segtool.data.pairing import pair
 from segtool.data.problem import Problem
 from segtool.text import counted, some
 
+logger = logging.getLogger(__name__)
 Files = Mapping[str, Sequence[Path]]
 """Files by their path below a folder, without suffix; more than one where only their suffixes differ."""
 
@@ -36,39 +38,35 @@ class Sample:
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples of a folder in the order of their names, what does not match, and a sentence on each choice."""
+    """The samples of a folder in the order of their names, and what does not match."""
 
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
-    notes: tuple[str, ...] = ()
 
 
 def list_samples(folder: Path) -> Listing:
-    """Match the images and masks of a folder by their names, as `segtool.data.pairing` does."""
+    """Match the images and masks of a folder by their names, as `segtool.data.pairing` does; warn of each choice."""
     places = find_places(folder)
     samples: list[Sample] = []
     problems = spelled_twice(places)
-    files, notes = _one_kind(places, [_files_of(place) for place in places])
-    for place, (images, masks) in zip(places, files, strict=True):
+    for place, (images, masks) in zip(places, _one_kind(places, [_files_of(place) for place in places]), strict=True):
         found = _list_part(place, images, masks)
         samples += found.samples
         problems += found.problems
-        notes += found.notes
     problems += not_read(folder, places)
     if above := [f"{place.above}/" for place in places if place.above]:
-        notes.append(
-            f"{folder} has {len(above)} folders with images and masks ({some(above)}): they are read as one set."
+        logger.warning(
+            "%s has %d folders with images and masks (%s): they are read as one set.", folder, len(above), some(above)
         )
     if not samples and (outlines := outlines_problem(folder)) is not None:
         problems = [outlines]
     if not samples and all(problem.warning for problem in problems):
         name = places[0].images.name if places else IMAGES[0]
         problems.append(Problem("missing", str(folder), f"{folder} has no images in {name}/; put image files there."))
-    return Listing(tuple(samples), tuple(problems), tuple(dict.fromkeys(notes)))
+    return Listing(tuple(samples), tuple(problems))
 
 
 def _list_part(place: Place, of_images: Files, of_masks: Files) -> Listing:
-    notes: list[str] = []
     problems = [*_repeated(of_images, "images"), *_repeated(of_masks, "masks")]
     images, masks = ({name: paths[0] for name, paths in files.items()} for files in (of_images, of_masks))
     if place.names is not None:
@@ -80,9 +78,13 @@ def _list_part(place: Place, of_images: Files, of_masks: Files) -> Listing:
         pairs = replace(pairs, further={}, elsewhere={})
     without = [path for name, path in images.items() if name not in pairs.masks]
     if place.partial and without:
-        notes.append(
-            f"{counted(len(without), 'image')} of {place.images} without a mask in {place.masks} "
-            f"{'is' if len(without) == 1 else 'are'} left out, as usual in the layout of Pascal VOC ({some(without)})."
+        logger.warning(
+            "%s of %s without a mask in %s %s left out, as usual in the layout of Pascal VOC (%s).",
+            counted(len(without), "image"),
+            place.images,
+            place.masks,
+            "is" if len(without) == 1 else "are",
+            some(without),
         )
         images = {name: path for name, path in images.items() if name in pairs.masks}
     samples = tuple(
@@ -91,7 +93,7 @@ def _list_part(place: Place, of_images: Files, of_masks: Files) -> Listing:
     )
     unknown = None if samples else unknown_folders(place)
     problems += unmatched(images, masks, pairs, place) if unknown is None else [unknown]
-    return Listing(samples, tuple(problems), tuple(notes))
+    return Listing(samples, tuple(problems))
 
 
 def _sample_name(path: Path, place: Place) -> str:
@@ -116,9 +118,7 @@ def _by_stem(folder: Path, *, without: Path | None = None) -> Files:
     return files
 
 
-def _one_kind(
-    places: Sequence[Place], files: Sequence[tuple[Files, Files]]
-) -> tuple[Sequence[tuple[Files, Files]], list[str]]:
+def _one_kind(places: Sequence[Place], files: Sequence[tuple[Files, Files]]) -> Sequence[tuple[Files, Files]]:
     """Keep the masks of the best kind that all images have, in every part, where kinds stand beside each other."""
     stems = [stem for _, masks in files for stem in masks]
     images = sum(len(found) for found, masks in files if masks)
@@ -128,17 +128,18 @@ def _one_kind(
             continue
         whole = [ending for ending in endings if kinds[ending] >= images]
         chosen = whole[0] if whole else max(endings, key=lambda ending: kinds[ending])
-        kept = [
+        logger.warning(
+            "%s has %d kinds of masks: those that end with %s are read, the others (%s) are left out.",
+            places[0].masks if len(places) == 1 else places[0].masks.parent,
+            len(kinds),
+            chosen,
+            ", ".join(ending for ending in endings if ending in kinds and ending != chosen),
+        )
+        return [
             (found, {stem: paths for stem, paths in masks.items() if _ending(stem, endings) == chosen})
             for found, masks in files
         ]
-        where = places[0].masks if len(places) == 1 else places[0].masks.parent
-        *most, last = (ending for ending in endings if ending in kinds and ending != chosen)
-        others = f"{', '.join(most)} and {last} are" if most else f"{last} is"
-        return kept, [
-            f"{where} has {len(kinds)} kinds of masks: those that end with {chosen} are read, {others} left out."
-        ]
-    return files, []
+    return files
 
 
 def _ending(stem: str, endings: Sequence[str]) -> str:
@@ -168,10 +169,8 @@ def _repeated(files: Files, what: str) -> list[Problem]:
     repeated = {stem: ", ".join(path.name for path in paths) for stem, paths in files.items() if len(paths) > 1}
     if not repeated:
         return []
-    first, names = next(iter(repeated.items()))
-    if len(repeated) == 1:
-        found = f"{len(files[first])} {what} have the name {first!r} ({names})"
-    else:
-        shown = "; ".join([*repeated.values()][:3]) + ("; ..." if len(repeated) > 3 else "")
-        found = f"{len(repeated)} names have several {what} each, which differ in their suffixes ({shown})"
-    return [Problem.of("ambiguous", list(repeated), f"{found}, expected one; rename or remove the others.")]
+    message = (
+        f"Of {counted(len(repeated), 'name')} there are several {what}, which differ in their suffixes "
+        f"({some([*repeated.values()])}), expected one; rename or remove the others."
+    )
+    return [Problem.of("ambiguous", list(repeated), message)]

@@ -19,8 +19,8 @@ from segtool.data.layout import (
     spelling_of,
 )
 from segtool.data.pairing import Pairs
-from segtool.data.problem import Problem
-from segtool.text import counted, some
+from segtool.data.problem import Problem, these
+from segtool.text import some
 
 Named = Mapping[str, Path]
 """The file of each name: a path below a folder, without suffix."""
@@ -29,17 +29,13 @@ _MOST_FOLDERS = 50  # of a wrong folder, in which images are looked for
 
 def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[Problem]:
     """Return what is wrong where images and masks of a part have no counterpart."""
-    further = [mask for mask, image in pairs.further.items() if image in pairs.masks]
-    several = [name for name in images if name in pairs.further.values() and name not in pairs.masks]
-    matched = {*pairs.masks, *several, *pairs.elsewhere}
+    matched = {*pairs.masks, *pairs.further.values(), *pairs.elsewhere}
     lone_images = [name for name in images if name not in matched]
     matched = {*pairs.masks.values(), *pairs.further, *pairs.elsewhere.values()}
     lone_masks = [name for name in masks if name not in matched]
     found = []
-    if further:
-        found.append(_further(further, masks, images, pairs))
-    if several:
-        found.append(_several(several, images, masks, pairs))
+    if pairs.further:
+        found.append(_several(images, masks, pairs))
     if pairs.elsewhere:
         found.append(_elsewhere(images, masks, pairs.elsewhere))
     if not pairs.masks and len(lone_images) == len(images) > 1 and len(lone_masks) == len(masks) > 1:
@@ -56,13 +52,7 @@ def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[P
 def _alone(names: Sequence[str], files: Named, what: str, other: str, folder: Path) -> Problem:
     paths = [files[name] for name in names]
     where = "" if folder == paths[0].parent else f" in {folder}"
-    if len(paths) == 1:
-        message = f"{paths[0]} has no {other} of the same name{where}; add it or remove the {what}."
-    else:
-        message = (
-            f"{len(paths)} {what}s have no {other} of the same name{where}: {some(paths)}; add them or remove the "
-            f"{what}s."
-        )
+    message = f"{these(what, paths, 'has')} no {other} of the same name{where}; add the {other} or remove the {what}."
     return Problem.of("missing", names, message)
 
 
@@ -103,44 +93,35 @@ def _numbers(files: Named) -> list[int]:
     return numbers if len(numbers) == len(files) == len(set(numbers)) else []
 
 
-def _further(further: Sequence[str], masks: Named, images: Named, pairs: Pairs) -> Problem:
-    """Return the masks that are one more of an image: only one is read."""
-    image = pairs.further[further[0]]
-    which = (
-        f"The mask {masks[further[0]]} is a further mask of {images[image].name}, which has "
-        f"{masks[pairs.masks[image]].name}"
-        if len(further) == 1
-        else f"{len(further)} masks are further masks of images that have one: {some([masks[one] for one in further])}"
-    )
-    advice = (
-        "keep one kind of masks in the folder and put the others elsewhere"
-        if 2 * len(further) > len(pairs.masks)
-        else f"draw both into one file, or remove the further {'one' if len(further) == 1 else 'ones'}"
-    )
-    return Problem.of("ambiguous", further, f"{which}, expected one mask for each image; {advice}.")
-
-
-def _several(names: Sequence[str], images: Named, masks: Named, pairs: Pairs) -> Problem:
-    """Return the images that have several masks, none of which is called as the image more than the others."""
-    image = images[names[0]]
-    have = f"The image {image} has" if len(names) == 1 else f"{len(names)} images have"
-    which = some([masks[mask] for mask, one in pairs.further.items() if one == names[0]])
+def _several(images: Named, masks: Named, pairs: Pairs) -> Problem:
+    """Return the images that have several masks, of which only one is read."""
+    names = list(dict.fromkeys(pairs.further.values()))
+    first = names[0]
+    further = [masks[mask] for mask, image in pairs.further.items() if image == first]
+    if len(pairs.further) == 1 and first in pairs.masks:
+        return Problem.of(
+            "ambiguous",
+            list(pairs.further),
+            f"The mask {further[0]} is a further mask of {images[first].name}, which has "
+            f"{masks[pairs.masks[first]].name}, expected one mask for each image; draw both into one file, or remove "
+            "the further one.",
+        )
+    own = [masks[pairs.masks[first]]] if first in pairs.masks else []
     return Problem.of(
         "ambiguous",
         names,
-        f"{have} several masks each ({image.name}: {which}), expected one mask for each image; keep one kind of masks "
-        "in the folder and put the others elsewhere.",
+        f"{these('image', [images[name] for name in names], 'has')} several masks ({images[first].name}: "
+        f"{some([*own, *further])}), expected one mask for each image; keep one kind of masks in the folder and put "
+        "the others elsewhere, or draw those of an image into one file.",
     )
 
 
 def _elsewhere(images: Named, masks: Named, elsewhere: Mapping[str, str]) -> Problem:
-    image, mask = next(iter(elsewhere.items()))
-    which = f"{counted(len(elsewhere), 'image')} {'has its' if len(elsewhere) == 1 else 'have their'} mask"
     return Problem.of(
         "missing",
         list(elsewhere),
-        f"{which} in another sub-folder ({images[image]}, {masks[mask]}), expected the same sub-folders for images and "
-        "masks; move them.",
+        f"{these('image', [images[name] for name in elsewhere], 'has')} a mask in another sub-folder "
+        f"({masks[next(iter(elsewhere.values()))]}), expected the same sub-folders for images and masks; move it.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -61,14 +62,14 @@ def refuse_differing_palettes(colors: Mapping[int, Mapping[Color, Path]], *, sou
     (one, first), (other, second) = list(found.items())[:2]
     every = sorted(dict.fromkeys(color for held in colors.values() for color in held), key=any)  # black first
     more = ", ..." if len(every) > _MOST_COLORS else ""
-    entries = ", ".join(
-        f'{{"name": "{"background" if color == (0, 0, 0) else f"class {index}"}", "color": {list(color)}}}'
+    entries = [
+        {"name": f"class {index}" if any(color) else "background", "color": color}
         for index, color in enumerate(every[:_MOST_COLORS])
-    )
+    ]
     raise UndescribedError(
         f"The palettes of the masks of {source} differ: the value {value} is {list(one)} in {first} and {list(other)} "
         f"in {second} ({len(differing)} of {len(colors)} values differ), expected one colour for each value; describe "
-        f'the classes by colour in a dataset.json: {{"classes": [{entries}{more}'
+        f'the classes by colour in a dataset.json: {{"classes": {json.dumps(entries)[:-1]}{more}'
         "]}, or by value where the values are right and the colours are not."
     )
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from segtool.array_types import AnyArray, Int64Array, IntegerArray
+from segtool.array_types import AnyArray, Int64Array
 from segtool.data.classes import Classes, Encoding
 from segtool.data.inferred_classes import BINARY_CLASSES, BINARY_MAXIMA
+from segtool.data.metadata import Metadata
 from segtool.errors import DataError
 from segtool.text import counted
 
@@ -45,14 +45,6 @@ class MaskValues:
         self.between: Counter[int] = Counter()  # those between the lowest and the highest of their eight neighbours
         self.sets: Counter[frozenset[int]] = Counter()  # masks that hold exactly these values, for sets of a few
         self.colors: dict[int, dict[Color, Path]] = {}  # of each value in palette files, each with its first mask
-
-    @classmethod
-    def of_arrays(cls, labels: IntegerArray, names: Iterable[str]) -> MaskValues:
-        """Gather what label maps (N, H, W) hold."""
-        found = cls()
-        for name, label in zip(names, labels, strict=True):
-            found.add(np.asarray(label), name)
-        return found
 
     @property
     def values(self) -> Int64Array:
@@ -101,8 +93,8 @@ class MaskValues:
             "in a dataset.json."
         )
 
-    def mixed_binary(self, assumed: Classes | None, *, source: str) -> tuple[Classes, Encoding] | None:
-        """Return the classes and encoding of binary masks that write the foreground in two or more ways; else None.
+    def mixed_binary(self, assumed: Classes | None, *, source: str) -> Metadata | None:
+        """Return the description of binary masks that write the foreground in two or more ways; else None.
 
         Some hold 0 and 1 and others 0 and 255 (or 65535). A mask that holds 1 and 255 at once shows that these are two
         things: a class, and what is ignored. So do the classes `assumed` where they ignore one of these values.
@@ -119,7 +111,7 @@ class MaskValues:
             source,
             ", ".join(f"{counted(count, 'mask')} with {value}" for value, count in counts),
         )
-        return BINARY_CLASSES, Encoding.of({0: 0, **dict.fromkeys(ones, 1)})
+        return Metadata(BINARY_CLASSES, Encoding.of({0: 0, **dict.fromkeys(ones, 1)}))
 
     def _levels(self) -> list[int] | None:
         """Return the values that the masks had before they were softened; None where they are not soft."""

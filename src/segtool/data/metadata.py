@@ -24,7 +24,15 @@ from typing import Any
 import numpy as np
 
 from segtool.array_types import IndexArray
-from segtool.data.classes import MAX_LABEL, USUAL_IGNORE, Classes, Encoding, background_of, pack_colors
+from segtool.data.classes import (
+    MAX_LABEL,
+    USUAL_IGNORE,
+    Classes,
+    Encoding,
+    background_of,
+    identity_encoding,
+    pack_colors,
+)
 from segtool.data.description import EXAMPLE, checked_classes
 from segtool.errors import DataError
 from segtool.text import counted
@@ -35,7 +43,7 @@ FILE_NAME = "dataset.json"
 
 @dataclass(frozen=True)
 class Metadata:
-    """A dataset.json that was read and checked."""
+    """What is known of masks: a dataset.json that was read and checked, or what their values show."""
 
     classes: Classes  # names and special ids, as they are in the labels
     encoding: Encoding  # which raw mask value or colour gives which label
@@ -43,6 +51,11 @@ class Metadata:
     splits: Mapping[str, tuple[int, int]] | None = None  # [start, stop) of each predefined part, by name
     provenance: Mapping[str, Any] = field(default_factory=dict)  # how the data were made, their licence and the like
     file: Path = Path(FILE_NAME)  # where it was read
+
+    @classmethod
+    def of_ids(cls, classes: Classes) -> Metadata:
+        """Return the description of masks whose values are the ids of these classes."""
+        return cls(classes, identity_encoding(classes))
 
     def split_problems(self, count: int) -> list[str]:
         """Return a sentence for each part that `count` images do not have, and for each two that share images."""

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segtool.errors import DataError
+from segtool.text import some
+
+_PLURALS = {"has": "have", "is": "are", "holds": "hold"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,13 @@ def refuse(problems: Sequence[Problem], *, spec: str) -> None:
     if problems:
         more = f" ({len(problems) - 1} more of this; `segtool data check {spec}` lists all.)"
         raise DataError(problems[0].message + (more if len(problems) > 1 else ""))
+
+
+def these(what: str, paths: Sequence[Path], verb: str) -> str:
+    """Return the start of a sentence on files: "The mask m/a.png has", or "2 masks (m/a.png, b.png) have"."""
+    if len(paths) == 1:
+        return f"The {what} {paths[0]} {verb}"
+    return f"{len(paths)} {what}s ({some([str(paths[0]), *paths[1:]])}) {_PLURALS[verb]}"
 
 
 def files_like(paths: Sequence[Path]) -> str:

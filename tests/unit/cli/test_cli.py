@@ -71,6 +71,11 @@ def test_an_image_beyond_max_pixels_is_reported_and_the_others_go_on(model: str)
     assert run("predict", "large.png", "--model", model, "--max-pixels", "72", "--overwrite").exit_code == 0
 
 
+def test_the_help_shows_defaults() -> None:
+    assert "[default: predictions]" in " ".join(run("predict", "--help").output.split())
+    assert "[default: 5000;" in " ".join(run("data", "make", "--help").output.split())
+
+
 def test_the_default_of_max_pixels_is_what_the_help_says() -> None:
     assert f"[default: {MAX_PIXELS}]" in " ".join(run("predict", "--help").output.split())
 
@@ -259,13 +264,16 @@ from segtool.cli.common import Command
 
 @click.command(cls=Command)
 def work():
-    warnings.warn("a library's own matter", RuntimeWarning)
+    warnings.warn("a library's own matter" + ", at length" * 20, RuntimeWarning)
 
 work()
 """
 
 
-@pytest.mark.parametrize(("arguments", "said"), [([], ""), (["-v"], "INFO     RuntimeWarning: a library's own matter")])
+MATTER = "Info: RuntimeWarning: a library's own matter" + ", at length" * 20
+
+
+@pytest.mark.parametrize(("arguments", "said"), [([], ""), (["-v"], MATTER)])
 def test_warnings_of_libraries_have_no_path_and_are_shown_with_v(
     tmp_path: Path, arguments: list[str], said: str
 ) -> None:

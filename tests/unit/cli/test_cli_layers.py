@@ -40,12 +40,11 @@ def test_the_file_that_it_was_made_from_is_compared() -> None:
     assert [row["us"] for row in found["layers"]] == sorted((row["us"] for row in found["layers"]), reverse=True)
 
 
-def test_another_file_is_compared_only_if_it_is_named() -> None:
+def test_a_file_of_another_network_is_not_compared() -> None:
     Path("model.onnx").rename("other.onnx")
     write_pair(Path("model.int8.onnx").parent, LAYERS[:2])  # an INT8 file of another network takes the name
     Path("model.onnx").write_bytes(Path("other.onnx").read_bytes())
     assert layers_of("model.int8.onnx", "--layers")["float32_path"] is None
-    assert layers_of("model.int8.onnx", "--layers", "--float32", "other.onnx")["float32_path"] == "other.onnx"
     assert layers_of("other.onnx", "--layers")["float32_path"] is None
 
 
@@ -64,10 +63,8 @@ def test_the_table_shows_the_slowest_and_sums_the_others() -> None:
 @pytest.mark.parametrize(
     ("arguments", "noun"),
     [
-        (["--float32", "model.onnx"], "--layers"),
         (["--layers", "model.int8.onnx"], "after MODEL"),
         (["model.int8.onnx", "--layers", "0"], "not a number of layers"),
-        (["model.int8.onnx", "--layers", "--float32", "missing.onnx"], "missing.onnx"),
     ],
 )
 def test_wrong_usage(arguments: list[str], noun: str) -> None:

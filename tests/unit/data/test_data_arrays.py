@@ -141,10 +141,10 @@ def test_uint8_images_stay_memory_mapped(tmp_path):
         (np.zeros((0, 4, 5), np.uint8), "at least one image"),
         (np.zeros((4, 5), np.uint8), "expected \\(N, H, W\\)"),
         (np.zeros((2, 4, 5, 4), np.uint8), "expected \\(N, H, W\\)"),
-        (np.full((2, 4, 5), 256, np.int64), "values 256..256, expected 0..255"),
-        (np.full((2, 4, 5), -1, np.int64), "values -1..-1, expected 0..255"),
+        (np.full((2, 4, 5), 256, np.int64), "values 256..256, expected uint8 pixels 0..255"),
+        (np.full((2, 4, 5), -1, np.int64), "values -1..-1, expected uint8 pixels 0..255"),
         (np.full((2, 4, 5), None, object), "Python objects"),
-        (np.full((2, 4, 5), "x"), "expected uint8"),
+        (np.full((2, 4, 5), "x"), "expected a numeric array"),
     ],
 )
 def test_images_that_are_refused(images, sentence):

@@ -37,7 +37,7 @@ def test_nothing_wrong(folder):
     calls = []
     report = check_dataset(str(folder), progress=lambda *call: calls.append(call))
     assert report.ok
-    assert (report.images, report.classes) == (8, ("a", "b", "c"))
+    assert (report.images, report.classes.names) == (8, ("a", "b", "c"))
     assert calls == [(done, 8) for done in range(1, 9)]
 
 
@@ -67,13 +67,15 @@ def test_equal_faults_of_masks_are_one_problem_and_their_files_are_named(tmp_pat
     save(tmp_path / "masks" / "4_L.png", np.full((4, 6), 9))
     shared, single = check_dataset(str(tmp_path)).problems
     assert shared.samples == ("0.png", "1.png", "2.png", "3.png")
-    assert shared.message.startswith("4 masks hold the value 2, expected only the values 0, 1; correct")
-    assert shared.message.endswith(f"; the first is {tmp_path / 'masks' / '0_L.png'}.")
+    start = (
+        f"4 masks ({tmp_path / 'masks' / '0_L.png'}, 1_L.png, 2_L.png, ...) hold the value 2, expected only the values"
+    )
+    assert shared.message.startswith(start)
     assert single.message.startswith(f"The mask {tmp_path / 'masks' / '4_L.png'} holds the value 9, expected")
     for index in range(5):
         save(tmp_path / "masks" / f"{index}_L.png", np.arange(24).reshape(4, 6) + 3 * index)
     (many,) = check_dataset(str(tmp_path)).problems
-    assert many.message.startswith("5 masks hold more values than their classes, such as the values 2, 3, 4")
+    assert "hold more values than there are classes, such as the values 2, 3, 4" in many.message
 
 
 def test_colour_masks_without_colours_are_one_problem(tmp_path):
@@ -84,7 +86,7 @@ def test_colour_masks_without_colours_are_one_problem(tmp_path):
     assert "0.png is in colour ([0, 1, 2], " in problem.message
     (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["a", "b"]}))
     (problem,) = check_dataset(str(tmp_path)).problems
-    assert problem.message.startswith("3 masks are in colour ([0, 1, 2], ")
+    assert "2.png) are in colour ([0, 1, 2], " in problem.message
 
 
 def test_classes_are_called_absent_only_where_all_masks_were_read(folder):
@@ -108,7 +110,7 @@ def test_a_folder_without_description_goes_by_the_readable_masks(folder):
     (folder / "masks" / "3.png").write_bytes(b"broken")
     report = check_dataset(str(folder))
     assert found(report) == Counter([("unreadable", "3.png")])
-    assert report.classes == ("class 0", "class 1", "class 2")
+    assert report.classes.names == ("class 0", "class 1", "class 2")
     save(folder / "masks" / "2.png", np.full((4, 6), 9))
     report = check_dataset(str(folder))
     assert found(report) == Counter([("values", str(folder)), ("unreadable", "3.png")])

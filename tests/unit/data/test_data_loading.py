@@ -125,7 +125,7 @@ def test_an_npz_that_names_its_classes(tmp_path):
 
 def test_described_ids_out_of_range_are_refused(tmp_path):
     (tmp_path / "dataset.json").write_text('{"classes": ["a", "b"]}')
-    with pytest.raises(DataError, match=r"image 1 .*holds \[2\].*expected class ids 0..1"):
+    with pytest.raises(DataError, match=r"image 1 .*holds the value 2, expected only the values 0, 1"):
         load_dataset(save(tmp_path / "a.npz", np.array([[[0, 1]], [[2, 0]]])))
 
 
@@ -169,3 +169,23 @@ def test_an_npz_with_255_beside_its_ids_ignores_it(tmp_path):
     data = load_dataset(save(tmp_path / "a.npz", np.array([[[0, 1, 255]]])))
     assert (data.class_names, data.ignore_id) == (("class 0", "class 1"), 255)
     assert data.label(0).tolist() == [[0, 1, 255]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [((9, 6, 8), "10 images and 9 label maps"), ((10, 6, 9), "6 x 8 and its label maps 6 x 9")],
+)
+def test_labels_that_do_not_fit_the_images_are_refused(tmp_path, shape, sentence):
+    images = np.zeros((10, 6, 8), np.uint8)
+    with pytest.raises(DataError, match=sentence):
+        load_dataset(save(tmp_path / "a.npz", np.arange(np.prod(shape)).reshape(shape) % 3, images=images))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_the_first_label_map_with_a_wrong_id_is_named(tmp_path, dtype):
+    (tmp_path / "dataset.json").write_text('{"classes": ["a", "b", "c"], "ignore_id": 255}')
+    labels = np.full((10, 6, 8), 255, dtype)
+    assert load_dataset(save(tmp_path / "a.npz", labels)).label(0).dtype == np.uint8
+    labels[7, 2, 2] = 77
+    with pytest.raises(DataError, match=r"label map of image 7 .*the value 77, expected only the values 0, 1, 2, 255"):
+        load_dataset(save(tmp_path / "b.npz", labels))

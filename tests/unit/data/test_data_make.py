@@ -62,7 +62,9 @@ def test_samples_as_png(tmp_path):
 def test_the_facts_of_a_data_set():
     labels = np.array([[[0, 0, 1, 255]], [[0, 0, 0, 0]]], np.uint8)
     classes = Classes(("a", "b", "c"), background_id=None, ignore_id=255)
-    facts = dataset_facts(ArrayDataset(np.zeros((2, 1, 4), np.uint8), labels, classes=classes, splits={"train": [0]}))
+    facts = dataset_facts(
+        ArrayDataset(np.zeros((2, 1, 4, 1), np.uint8), labels, classes=classes, splits={"train": [0]})
+    )
     assert [(item["pixel_share"], item["images"]) for item in facts["classes"]] == [(6 / 7, 2), (1 / 7, 1), (0.0, 0)]
     assert (facts["images"], facts["size"], facts["ignored_pixel_share"]) == (2, "1 x 4", 1 / 8)
     assert (facts["splits"], facts["background"], facts["licence"]) == ({"train": 1}, None, None)

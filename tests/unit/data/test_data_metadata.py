@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segtool.data.classes import Encoding, background_of
-from segtool.data.inferred_classes import infer_encoding
+from segtool.data.inferred_classes import infer_metadata
 from segtool.data.metadata import find_metadata, read_metadata
 from segtool.errors import DataError
 
@@ -86,24 +86,33 @@ def test_descriptions_that_are_refused_name_the_file(tmp_path, wrong):
         ({"clases": ["a", "b"]}, "There is no key \"clases\" (did you mean 'classes'?), the keys are classes, backgr"),
         ({"classes": ["a", "b"], "backgroud": "a"}, "no key \"backgroud\" (did you mean 'background'?)"),
         ({"classes": ["a", {"name": "b", "valeu": 3}]}, 'no key "valeu" of a class (found in class 1) (did you mean'),
-        ({"classes": ["a", ""]}, 'Class 1 has the name "", expected a text'),
+        ({"classes": ["a", ""]}, 'The name of class 1 is "", expected a text'),
         ({"classes": ["a", ["x"]]}, 'Class 1 is ["x"], expected a name'),
-        ({"classes": ["a", {"name": ["x"]}]}, 'Class 1 has the name ["x"], expected a text'),
-        ({"classes": ["a", {}]}, "Class 1 is {} and has no name"),
-        ({"classes": ["a", {"name": "b", "value": 1.5}]}, 'Class 1 ("b") has the value 1.5, expected the whole number'),
-        ({"classes": ["a", {"name": "b", "value": []}]}, 'Class 1 ("b") has the value [], expected the whole number'),
+        ({"classes": ["a", {"name": ["x"]}]}, 'The name of class 1 is ["x"], expected a text'),
+        ({"classes": ["a", {}]}, "The name of class 1 is null, expected a text"),
+        (
+            {"classes": ["a", {"name": "b", "value": 1.5}]},
+            'The value of class 1 ("b") is 1.5, expected the whole number',
+        ),
+        ({"classes": ["a", {"name": "b", "value": []}]}, 'The value of class 1 ("b") is [], expected the whole number'),
         ({"classes": ["a", {"name": "b", "value": [1, 1]}]}, "The value 1 stands for class 'b' and for class 'b'"),
-        ({"classes": ["a", {"name": "b", "value": True}]}, "has the value true"),
+        ({"classes": ["a", {"name": "b", "value": True}]}, "is true, expected the whole number"),
         ({"classes": ["a", "b", "a"]}, 'The name "a" is given to 2 classes'),
-        ({"classes": ["a", "b"], "background": "bb"}, '"background" is "bb", which is no class (did you mean \'b\'?)'),
+        (
+            {"classes": ["a", "b"], "background": "bb"},
+            '"background" is "bb", expected one of ["a", "b"] (did you mean',
+        ),
         ({"classes": ["a", "b"], "ignore_id": 1}, "The value 1 stands for class 'b' and for what is ignored"),
-        ({"classes": ["a", "b"], "splits": [0, 3]}, '"splits" is [0, 3], expected {"train"'),
+        (
+            {"classes": ["a", "b"], "splits": [0, 3]},
+            '"splits" is [0, 3], expected ranges [from, up to] such as {"train"',
+        ),
         ({"classes": ["a", "b"], "splits": {"train": 3}}, "The part 'train' of \"splits\" is 3, expected"),
         ({"classes": ["a", "b"], "provenance": "me"}, '"provenance" is "me", expected an object'),
         ({"classes": ["a", "b"], "channels": True}, '"channels" is true'),
         ('{"classes": ["a", "b"], "classes": ["c", "d"]}', "the key 'classes' is there twice"),
         ('{"classes": [}', "is no JSON that can be read (line 1, column 14"),
-        ([1], "It holds [1], expected an object"),
+        ([1], "It is [1], expected an object"),
     ],
 )
 def test_what_is_wrong_with_a_description_is_one_sentence_of_our_own(tmp_path, wrong, says):
@@ -133,15 +142,16 @@ def test_the_first_candidate_is_read(tmp_path):
     ],
 )
 def test_values_that_speak_for_themselves(values, names, pairs):
-    classes, encoding = infer_encoding(np.array(values), source="m")
-    assert classes.names == names
-    assert encoding.encode(np.array([list(pairs)]), source="m").tolist() == [list(pairs.values())]
+    found = infer_metadata(np.array(values), source="m")
+    assert found.classes.names == names
+    assert found.encoding.encode(np.array([list(pairs)]), source="m").tolist() == [list(pairs.values())]
 
 
 def test_a_255_beside_ids_is_ignored_with_a_warning(caplog):
-    classes, encoding = infer_encoding(np.array([0, 1, 2, 255]), source="m")
-    assert (classes.names, classes.background_id, classes.ignore_id) == (("class 0", "class 1", "class 2"), 0, 255)
-    assert encoding.encode(np.array([[255, 2]]), source="m").tolist() == [[255, 2]]
+    found = infer_metadata(np.array([0, 1, 2, 255]), source="m")
+    assert (found.classes.names, found.classes.background_id) == (("class 0", "class 1", "class 2"), 0)
+    assert found.classes.ignore_id == 255
+    assert found.encoding.encode(np.array([[255, 2]]), source="m").tolist() == [[255, 2]]
     assert "255 is taken as what to ignore" in caplog.text
 
 
@@ -154,7 +164,7 @@ def test_a_255_beside_ids_is_ignored_with_a_warning(caplog):
 )  # fmt: skip
 def test_values_that_do_not(values, ignored, tmp_path):
     with pytest.raises(DataError, match=r'write a dataset.json beside them: \{"classes"') as caught:
-        infer_encoding(np.array(values), source="m")
+        infer_metadata(np.array(values), source="m")
     assert str(values[-1]) in str(caught.value)
     described = json.loads(str(caught.value).split("beside them: ")[1][:-1])
     assert json.dumps(described["ignore_id"]) == ignored

@@ -115,7 +115,7 @@ def test_several_masks_of_each_image_are_one_sentence(tmp_path):
     fill(tmp_path / "images", named("Image_{}L.png"))
     fill(tmp_path / "masks", [*named("Image_{}L_1stHO.png"), *named("Image_{}L_2ndHO.png")])
     (problem,) = list_samples(tmp_path).problems
-    assert problem.message.startswith("6 images have several masks each (Image_000L.png: Image_000L_1stHO.png, Image_0")
+    assert ") have several masks (Image_000L.png: Image_000L_1stHO.png, Image_000L_2ndHO.png)" in problem.message
     assert len(problem.samples) == 6
 
 
@@ -125,11 +125,11 @@ def test_several_masks_of_each_image_are_one_sentence(tmp_path):
         (
             NUMBERS,
             NUMBERS[:2],
-            "4 images have no mask of the same name in .*masks: 002.png, 003.png, 004.png, ...; add",
+            r"4 images \(.*images.002.png, 003.png, 004.png, ...\) have no mask of the same name in .*masks; add",
         ),
-        (NUMBERS[:2], NUMBERS, "4 masks have no image of the same name in .*images: 002.png, .* or remove the masks"),
+        (NUMBERS[:2], NUMBERS, r"4 masks \(.*002.png, .*\) have no image of the same name in .*images; add"),
         (NUMBERS, named("9{}"), r"None of 6 images in .* \(000.png, .*\) has a mask in .* \(9000.png"),
-        ([*NUMBERS, "p/7"], [*NUMBERS, "q/7"], "1 image has its mask in another sub-folder"),
+        ([*NUMBERS, "p/7"], [*NUMBERS, "q/7"], "The image .*7.png has a mask in another sub-folder"),
         (["1", "2", "3"], ["1", "2", "7"], "images.3.png has no mask of the same name"),
         (
             ["i_0", "i_1", "i_2"],
@@ -151,10 +151,7 @@ def test_a_second_kind_of_masks_is_one_sentence(tmp_path):
     fill(tmp_path / "images", named("{}.png"))
     fill(tmp_path / "masks", [*named("{}.png"), *named("{}_color.png")])
     (problem,) = list_samples(tmp_path).problems
-    assert problem.message.startswith(
-        "6 masks are further masks of images that have one: 000_color.png, 001_color.png, "
-    )
-    assert problem.message.endswith("keep one kind of masks in the folder and put the others elsewhere.")
+    assert ") have several masks (000.png: 000.png, 000_color.png), expected one" in problem.message
 
 
 def test_suffixes_that_all_come_twice_are_one_sentence(tmp_path):
@@ -162,7 +159,7 @@ def test_suffixes_that_all_come_twice_are_one_sentence(tmp_path):
     fill(tmp_path / "masks", named("{}.png"))
     (problem,) = list_samples(tmp_path).problems
     assert problem.message.startswith(
-        "6 names have several images each, which differ in their suffixes (000.jpg, 000.png;"
+        "Of 6 names there are several images, which differ in their suffixes (000.jpg, 000.p"
     )
 
 

@@ -16,7 +16,7 @@ TRUTH = np.random.default_rng(0).integers(0, 3, (7, 6, 8)).astype(np.uint8)
 
 @pytest.fixture
 def data():
-    return ArrayDataset(TRUTH, TRUTH, classes=Classes(("a", "b", "c"), background_id=0, ignore_id=255))
+    return ArrayDataset(TRUTH[..., None], TRUTH, classes=Classes(("a", "b", "c"), background_id=0, ignore_id=255))
 
 
 def perfect(images):
@@ -51,7 +51,7 @@ def test_only_the_indices_count(data):
 def test_ignored_pixels_count_nowhere(data):
     labels = TRUTH.copy()
     labels[labels == 1] = 255
-    ignoring = ArrayDataset(TRUTH, labels, classes=data.classes)
+    ignoring = ArrayDataset(TRUTH[..., None], labels, classes=data.classes)
     scores = evaluate_labels(wrong_at_one, ignoring, np.arange(7), size=(6, 8))
     assert scores.pixel_accuracy == 1.0
     assert scores.support.sum() == np.sum(TRUTH != 1)
