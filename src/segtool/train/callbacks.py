@@ -80,7 +80,9 @@ def keep_freed_memory() -> bool:
     bool
         Whether the settings were applied; only Linux with glibc supports them.
     """
-    return set_glibc({_MMAP_MAX: 0, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: _STEP})
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _STEP))
+    return mallopt is not None and all(bool(mallopt(*setting)) for setting in settings)
 
 
 @contextmanager
@@ -127,15 +129,3 @@ def draw_run(
         classes=Classes(validation.class_names, validation.background_id, validation.ignore_id),
         title=f"{folder.path.name}: validation images",
     )
-
-
-def set_glibc(settings: Mapping[int, int]) -> bool:
-    """Set parameters of glibc's mallopt for this process; return whether all were accepted, False without glibc.
-
-    Parameters
-    ----------
-    settings
-        Parameter number in glibc's malloc.h -> value.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
-    return mallopt is not None and all(bool(mallopt(*setting)) for setting in settings.items())

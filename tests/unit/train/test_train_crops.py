@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from road_scenes import CLASSES, write_scenes
-from tiny_nets import KERAS_WARNING
+from tiny_nets import KERAS_WARNING, build_small
 
 import segtool
 from segtool.data.loading import load_dataset
@@ -149,17 +149,10 @@ def test_scores_by_tiles_are_those_of_whole_images() -> None:
     assert loss == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
 
 
-def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
-    image = keras.Input((height, width, channels), dtype="uint8", name="image")
-    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(keras.layers.Rescaling(1 / 255)(image))
-    x = keras.layers.Conv2D(num_classes, 1)(x)
-    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
-
-
 @pytest.fixture
 def scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A few small road scenes of two sizes, in the arrangement of SegNet's CamVid; one is smaller than a crop."""
-    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": build_small})
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "scenes"
     write_scenes(folder, counts=(8, 2, 2), size=(48, 64), layout="annot")
@@ -217,7 +210,7 @@ def test_crops_that_no_image_holds_are_refused(scenes: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"size": (32, 32)}, {"rare_crops": 1.5}])
 def test_options_that_exclude_each_other(changes: dict[str, Any]) -> None:
-    with pytest.raises(TrainingError, match="crops"):
+    with pytest.raises(TrainingError, match="crop"):
         TrainOptions(**{"crop": (8, 8), **changes})
 
 
