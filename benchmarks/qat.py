@@ -20,7 +20,7 @@ from commands import RESULTS, write_result
 
 from segtool.export import ExportOptions, export_model
 from segtool.files import write_json
-from segtool.models import load_keras_file
+from segtool.models.keras_file import load_keras_file
 from segtool.qat import train_quantized
 
 logger = logging.getLogger(__name__)

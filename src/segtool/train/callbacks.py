@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segtool.data.classes import Classes
 from segtool.images.image_io import resize_labels
 from segtool.images.pixels import resize_image
 from segtool.train.run_folder import RunFolder
@@ -126,6 +125,6 @@ def draw_run(
         np.stack([resize_labels(truth, height, width) for truth in truths]),
         np.stack([resize_labels(prediction, height, width) for prediction in predictions]),
         folder.predictions,
-        classes=Classes(validation.class_names, validation.background_id, validation.ignore_id),
+        classes=validation.classes,
         title=f"{folder.path.name}: validation images",
     )

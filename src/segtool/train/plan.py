@@ -98,7 +98,9 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
     _refuse_unused_auxiliary(options)
     _check_augmentations(options, recipe, data, crop or size, cropped=crop is not None)
     weights = {} if resumed or start else read_weights(str(options.weights), options.encoder, channels=data.channels)
-    teacher = _teacher(options, data, crop or size)
+    teacher = None
+    if options.teacher is not None:
+        teacher = load_teacher(options.teacher, size=crop or size, channels=data.channels, class_names=data.class_names)
     recipe, reasons = with_affordable_batch(options, recipe, crop or size, device)
     precision = choose_precision(
         options.precision,
@@ -165,12 +167,6 @@ def _check_augmentations(
     if options.augment is not None:
         raise TrainingError(message)
     logger.warning(message)
-
-
-def _teacher(options: TrainOptions, data: Dataset, size: tuple[int, int]) -> Teacher | None:
-    if options.teacher is None:
-        return None
-    return load_teacher(options.teacher, size=size, channels=data.channels, class_names=data.class_names)
 
 
 def _refuse_unused_fractions(options: TrainOptions, data: Dataset) -> None:

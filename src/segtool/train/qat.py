@@ -13,7 +13,7 @@ from typing import Any
 
 from segtool.errors import TrainingError
 from segtool.files import sha256_of
-from segtool.models import load_keras_file
+from segtool.models.keras_file import load_keras_file
 from segtool.models.quantization import QUANTIZATION_NAME, Quantization
 from segtool.train.folding import folded
 from segtool.train.options import TrainOptions, refuse_with_qat

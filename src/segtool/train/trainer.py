@@ -13,8 +13,8 @@ import keras
 
 from segtool.array_types import IndexArray
 from segtool.files import remove_unfinished, write_json
-from segtool.models import load_keras_file
 from segtool.models.fake_quantization import fake_quantized
+from segtool.models.keras_file import load_keras_file
 from segtool.models.quantization import read_quantization
 from segtool.train.augmentation import Augmenter, parse_augmentations
 from segtool.train.batches import TrainingBatches
@@ -210,10 +210,7 @@ def _batches(plan: Plan) -> TrainingBatches:
 
 
 def _validation_set(plan: Plan, indices: IndexArray) -> ValidationSet:
-    data, store = plan.data, plan.store
-    return ValidationSet(
-        store.images(indices), store.labels(indices), data.class_names, data.background_id, data.ignore_id
-    )
+    return ValidationSet(plan.store.images(indices), plan.store.labels(indices), plan.data.classes)
 
 
 def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:

@@ -15,6 +15,7 @@ from road_scenes import CLASSES, write_scenes
 from tiny_nets import KERAS_WARNING, build_small
 
 import segtool
+from segtool.data.classes import Classes
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError, TrainingError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
@@ -24,7 +25,7 @@ from segtool.train.class_balance import count_classes, warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule, crops_in, draw_start
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import train
-from segtool.train.validation import predict_labels, score_network
+from segtool.train.validation import ValidationSet, predict_labels
 
 
 def _images(*sizes: tuple[int, int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -134,7 +135,7 @@ def test_scores_by_tiles_are_those_of_whole_images() -> None:
     images, labels = _images((8, 10), (20, 31), (5, 7), (6, 25))
     labels[1][3:5] = 255
     model = _pixelwise()
-    matrix, loss = score_network(model, images, labels, num_classes=5, ignore_id=255)
+    found, loss = ValidationSet(images, labels, Classes(tuple("abcde"), ignore_id=255)).score(model)
     kernel, bias = (np.asarray(weight) for weight in model.get_weights())
     expected, losses = np.zeros((5, 5), int), []
     for image, label in zip(images, labels, strict=True):
@@ -145,7 +146,7 @@ def test_scores_by_tiles_are_those_of_whole_images() -> None:
         counted = label != 255
         np.add.at(expected, (label[counted], shares.argmax(-1)[counted]), 1)
         losses.append(-np.log(np.take_along_axis(shares, np.where(counted, label, 0)[..., None], -1))[..., 0][counted])
-    np.testing.assert_array_equal(matrix, expected)
+    np.testing.assert_array_equal(found.matrix, expected)
     assert loss == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
 
 

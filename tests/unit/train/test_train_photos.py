@@ -15,7 +15,7 @@ from road_scenes import write_scenes
 from tiny_nets import build_small
 
 from segtool.errors import TrainingError
-from segtool.models import load_keras_file
+from segtool.models.keras_file import load_keras_file
 from segtool.train import architectures, choices, epoch_end, recipes
 from segtool.train.callbacks import TrainListener
 from segtool.train.choices import STEP_BYTES, affordable_batch
