@@ -13,7 +13,7 @@ from segtool.data.split import Split, require_labelled, training_split
 from segtool.errors import DataError, TrainingError
 from segtool.train.architectures import WITH_ENCODER
 from segtool.train.architectures.encoders import Weights
-from segtool.train.augmentation import check_augmentations, parse_augmentations, too_far
+from segtool.train.augmentation import parse_augmentations, too_far
 from segtool.train.callbacks import make_deterministic
 from segtool.train.choices import choose, training_crop, with_affordable_batch
 from segtool.train.class_balance import class_weights
@@ -96,7 +96,7 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
     recipe = resolve_recipe(options, data.class_names)
     crop = _crop(options, recipe, size, data, start=start)
     _refuse_unused_auxiliary(options)
-    _check_augmentations(options, recipe, data, crop or size, cropped=crop is not None)
+    _check_strengths(options, recipe, crop or size)
     weights = {} if resumed or start else read_weights(str(options.weights), options.encoder, channels=data.channels)
     teacher = None
     if options.teacher is not None:
@@ -156,13 +156,9 @@ def _refuse_unused_auxiliary(options: TrainOptions) -> None:
         )
 
 
-def _check_augmentations(
-    options: TrainOptions, recipe: Recipe, data: Dataset, size: tuple[int, int], *, cropped: bool
-) -> None:
-    """Refuse augmentations that the data or the size do not allow; only warn of too strong ones of the recipe."""
-    steps = parse_augmentations(recipe.augment)
-    check_augmentations(steps, data.classes, cropped=cropped)
-    if (message := too_far(steps, size)) is None:
+def _check_strengths(options: TrainOptions, recipe: Recipe, size: tuple[int, int]) -> None:
+    """Refuse augmentations that are too strong for the size of the training images; only warn of the recipe's own."""
+    if (message := too_far(parse_augmentations(recipe.augment), size)) is None:
         return
     if options.augment is not None:
         raise TrainingError(message)

@@ -203,7 +203,7 @@ def _batches(plan: Plan) -> TrainingBatches:
         plan.store.images(chosen),
         plan.store.labels(chosen),
         batch_size=plan.recipe.batch_size,
-        augmenter=Augmenter(tuple(steps.items()), background_id=plan.data.background_id),
+        augmenter=Augmenter(tuple(steps.items())),
         ignore_id=plan.data.ignore_id,
         seed=plan.options.seed,
     )

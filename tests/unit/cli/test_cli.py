@@ -102,7 +102,7 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
         (["train", "--size", "64"], "height x width"),
         (
             ["train", "--augment", "shift,blur"],
-            "no augmentation 'blur'; write none, or a comma-separated list of recompose",
+            "no augmentation 'blur'; write none, or a comma-separated list of flip-horizontal",
         ),
         (["train", "--augment", "shift:0"], "--augment"),
         (["train", "--loss", "hinge"], "'cross-entropy', 'dice', 'focal', 'combined'"),

@@ -199,15 +199,6 @@ def test_what_needs_no_pass_over_the_data_is_refused_before_it(
         train(_options(squares, size=(16, 16), **changes), out="large" if not changes else "run")
 
 
-def test_recompose_needs_a_background(squares: Path, tmp_path: Path) -> None:
-    with np.load(squares) as stored:
-        np.savez("other.npz", **stored)
-    Path("dataset.json").write_text(json.dumps({"classes": [{"name": name} for name in "abc"], "background": None}))
-    with pytest.raises(TrainingError, match="recompose needs data with a background class"):
-        train(_options(Path("other.npz"), augment="recompose"), out="run")
-    assert not Path("run").exists()
-
-
 # In a process of its own: what it switches on stays on. Threads, augmentation, averages and a resume take part.
 _TWICE = """
 import sys
