@@ -160,9 +160,9 @@ def command(
       segtool train --qat runs/latest
       segtool train --resume
     """
-    request = _parse(ctx, resume=resume, out=out, as_json=as_json, preset=preset, options=options)
+    request = _parse(ctx, resume=resume, out=out, preset=preset, options=options)
     need_all() if request.qat else need_training()
-    print_summary(_run(request), as_json=request.as_json)
+    print_summary(_run(request), as_json=as_json)
 
 
 _WHOLE_IMAGES = frozenset(name for name, recipe in RECIPES.items() if not recipe.crop_pixels)
@@ -180,8 +180,6 @@ class Request:
         For --resume and --qat: the values of the given options, under the names of `TrainOptions`.
     out
         The run folder; None for the default.
-    as_json
-        Whether the result is printed as JSON.
     qat
         The run whose network is trained further in fake quantization.
     preset
@@ -191,7 +189,6 @@ class Request:
     options: TrainOptions | None
     expected: Mapping[str, Any]
     out: Path | None
-    as_json: bool
     qat: str | None = None
     preset: str = "auto"
 
@@ -201,7 +198,6 @@ def _parse(
     *,
     resume: bool,
     out: Path | None,
-    as_json: bool,
     preset: str | None,
     options: Mapping[str, Any],
 ) -> Request:
@@ -211,7 +207,7 @@ def _parse(
         raise click.UsageError("--preset is for a new training with --qat; add --qat RUN, or remove --preset.")
     given = {name: options[name] for name in options if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
     if resume:
-        return Request(options=None, expected=given, out=out, as_json=as_json)
+        return Request(options=None, expected=given, out=out)
     if options["rare_crops"] and options["crop"] is None and options["recipe"] in _WHOLE_IMAGES:
         raise click.UsageError(
             "--rare-crops needs crops, and this recipe trains on whole images; add --crop HxW, or remove --rare-crops."
@@ -220,8 +216,8 @@ def _parse(
         if qat:
             changes = {name: value for name, value in given.items() if name != "qat"}
             refuse_with_qat(changes)
-            return Request(options=None, expected=changes, out=out, as_json=as_json, qat=qat, preset=preset or "auto")
-        return Request(options=TrainOptions(**options), expected={}, out=out, as_json=as_json)
+            return Request(options=None, expected=changes, out=out, qat=qat, preset=preset or "auto")
+        return Request(options=TrainOptions(**options), expected={}, out=out)
     except TrainingError as error:
         raise click.UsageError(str(error)) from error
 
