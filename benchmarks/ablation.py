@@ -47,7 +47,6 @@ VARIANTS: dict[str, Variant] = {
     "standard": Variant("baseline"),
     "standard, seed 1": Variant("baseline", ("--seed", "1")),
     "no augmentation": _augmented(),
-    "and recompose": _augmented("shift:12", "recompose"),
     "EMA 0.99": Variant("averaging", ("--ema", "0.99")),
     "combined loss": Variant("loss", ("--loss", "combined")),
     "batches of 8": Variant("batch", ("--batch-size", "8")),

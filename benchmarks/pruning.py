@@ -22,7 +22,7 @@ from commands import segtool_json, write_result
 import segtool
 from segtool.benchmark.latency import compare_interleaved
 from segtool.data.loading import load_dataset
-from segtool.models import find_model
+from segtool.models.resolve import find_model
 
 RUNS_A_TURN, ROUNDS = 5, 100
 

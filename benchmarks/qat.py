@@ -20,7 +20,7 @@ from commands import RESULTS, write_result
 
 from segtool.export import ExportOptions, export_model
 from segtool.files import write_json
-from segtool.models import load_keras_file
+from segtool.models.keras_file import load_keras_file
 from segtool.qat import train_quantized
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ def _exported(run: Path, preset: str, out: Path) -> dict[str, Any]:
 def _run_of(file: Path, data: str, folder: Path) -> Path:
     """Write a run folder for a network without one."""
     from segtool.train.options import TrainOptions
-    from segtool.train.plan import describe_plan, make_plan
+    from segtool.train.plan import make_plan
+    from segtool.train.run_info import describe_plan
 
     model = load_keras_file(file)
     options = TrainOptions(
@@ -105,7 +106,7 @@ def _run_of(file: Path, data: str, folder: Path) -> Path:
     folder.mkdir()
     write_json(
         folder / "run.json",
-        {**describe_plan(make_plan(options)), "arch": file.stem, "parameters": model.count_params()},
+        {**describe_plan(make_plan(options), parameters=model.count_params()), "arch": file.stem},
     )
     model.save(folder / "model.keras")
     return folder

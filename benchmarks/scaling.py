@@ -28,7 +28,7 @@ from commands import segtool as run_segtool
 
 import segtool
 from segtool.benchmark.statistics import median_interval, percentiles
-from segtool.models import find_model
+from segtool.models.resolve import find_model
 
 WORK = Path(__file__).resolve().parents[1] / "build" / "scaling"
 GATE_IMAGES = "m2nist-synthetic:60"

@@ -2,9 +2,9 @@
 
 Every subject has its own process, pinned to as many processors as it has threads. The measurement is interleaved, and
 all other processes are stopped. Each turn begins with steps that are not timed. segtool's steps are those of `segtool
-train`: `keras.Model.fit` with its batches, augmentation, loss, accuracy, optimizer and several steps per call. PyTorch
-uses the same weights and batches (from a thread that is two batches ahead), channels_last, autocast for bfloat16, and
-the same optimizer. It computes no accuracy. No outlier is removed.
+train`: `keras.Model.fit` with its batches, augmentation, loss, accuracy and optimizer. PyTorch uses the same weights
+and batches (from a thread that is two batches ahead), channels_last, autocast for bfloat16, and the same optimizer. It
+computes no accuracy. No outlier is removed.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from engines import keras_engine, litert_engine, onnxruntime_engine, openvino_en
 from engines.engine import Engine, Sources
 from engines.worker import in_fresh_process
 from segtool.machine.machine import package_versions
-from segtool.models import find_model
+from segtool.models.resolve import find_model
 
 CALIBRATION_IMAGES = 256
 PACKAGES = (

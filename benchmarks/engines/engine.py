@@ -66,7 +66,7 @@ class Sources:
 
     def network(self) -> Any:
         """Return the trained network, a keras.Model."""
-        from segtool.models import load_keras_file
+        from segtool.models.keras_file import load_keras_file
 
         return load_keras_file(self.keras_file)
 

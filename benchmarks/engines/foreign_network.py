@@ -96,7 +96,7 @@ def save_images(network: Network, folder: Path) -> None:
 
 def _input_height(network: Network) -> int:
     if network.is_keras:
-        from segtool.models import load_keras_file
+        from segtool.models.keras_file import load_keras_file
 
         return int(load_keras_file(network.file).input.shape[1])
     shape = onnx.load(network.file, load_external_data=False).graph.input[0].type.tensor_type.shape

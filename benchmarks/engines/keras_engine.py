@@ -77,7 +77,7 @@ def open_function(path: Path, threads: int, *, xla: bool) -> Predict:
 
 
 def _load(path: Path) -> Any:
-    from segtool.models import load_keras_file
+    from segtool.models.keras_file import load_keras_file
 
     return load_keras_file(path)
 

@@ -15,8 +15,7 @@ from typing import Any
 from training import torch_twin
 
 WARM_STEPS, TIMED_STEPS = 5, 10
-"""Steps of each turn. Whoever ran before has emptied the caches, so the first do not count. Whole calls: of batches of
-32 images of M2NIST, segtool takes five steps a call."""
+"""Steps of each turn. Whoever ran before has emptied the caches, so the first do not count."""
 
 
 def _keras_loss(scores: Any, labels: Any) -> Any:
@@ -35,7 +34,6 @@ PIECES: dict[str, tuple[str, Any]] = {
     "loss and accuracy from the scores": ("scores_behind", lambda _: None),
     "loss and its gradient in one compiled call": ("negative_log", _keras_loss),
     "update of the weights compiled by XLA": ("faster_optimizer", lambda optimizer, _: optimizer),
-    "several steps a call": ("_STEPS_A_CALL", 1),
 }
 """The pieces of `segtool.train.faster`: what each is called there, and what Keras has in its place."""
 
@@ -78,8 +76,6 @@ class Work:
 class OursSubject:
     """segtool's training: `keras.Model.fit` with the model, the batches and the callback's work of `segtool train`.
 
-    It may take several steps a call; each of them counts with the call's mean.
-
     With `ready`, the batches are made beforehand: the difference is what the steps wait for them. `without` is one of
     `PIECES`, which is left out.
     """
@@ -91,7 +87,7 @@ class OursSubject:
         import_quietly("tensorflow", extra="train")
         import keras
 
-        from segtool.train import faster, trainer
+        from segtool.train import faster, networks, trainer
         from segtool.train.callbacks import keep_freed_memory
 
         keep_freed_memory()
@@ -100,12 +96,12 @@ class OursSubject:
             setattr(faster, name, getattr(keras.layers, plain) if isinstance(plain, str) else plain)
         keras.utils.set_random_seed(0)
         plan = work.plan()
-        self._model = trainer._build(plan)[0]
+        self._model = networks.build_networks(plan)[0]
         self._batches = _few(trainer._batches(plan))
         if ready:
             made = [self._batches[index] for index in range(len(self._batches))]
             self._batches.__class__ = type("Ready", (type(self._batches),), {"__getitem__": lambda _, i: made[i]})
-        self._clock = _clock(keras, len(self._batches))
+        self._clock = _clock(keras)
 
     def turn(self, number: int) -> list[float]:
         """Return the seconds of each timed step."""
@@ -165,11 +161,11 @@ def write_network(work: Work) -> None:
     """Write the network for PyTorch, as a training starts with it."""
     import keras
 
-    from segtool.train import plan
+    from segtool.train import networks
 
     keras.utils.set_random_seed(0)
-    chosen = work.plan()
-    torch_twin.describe(plan.build_network(chosen, chosen.crop), work.network)
+    plan = work.plan()
+    torch_twin.describe(networks.build_network(plan, plan.crop), work.network)
 
 
 def _few(batches: Any) -> Any:
@@ -199,23 +195,16 @@ def _prefetched(batches: Any) -> Iterator[Any]:
         yield batch
 
 
-def _clock(keras: Any, steps: int) -> Any:
+def _clock(keras: Any) -> Any:
     class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         """Notes when each step has ended; reads the loss as `EpochEnd` does."""
 
         def __init__(self) -> None:
             super().__init__()
             self.ends: list[float] = []
-            self._before = 0.0
 
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-            if not self.ends:
-                self._before = time.perf_counter()
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
             float(logs["loss"])
-            now, taken = time.perf_counter(), min(batch + 1, steps) - len(self.ends)
-            self.ends += [self._before + (now - self._before) * (part + 1) / taken for part in range(taken)]
-            self._before = now
+            self.ends.append(time.perf_counter())
 
     return Clock()

@@ -14,6 +14,7 @@ from segtool.models.resolve import read_run
 from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainResult
 from segtool.train.qat import Start, open_folded, qat_options
+from segtool.train.run_folder import refuse_used
 from segtool.train.trainer import train
 
 
@@ -50,6 +51,8 @@ def train_quantized(
         )
     if Path(run).is_symlink():  # runs/latest, which this training points to itself
         run = Path(run).resolve()
+    if out:
+        refuse_used(Path(out))
     options = qat_options(run, given or {})
     model, sha256 = open_folded(run)
     quantization = begin_quantization(read_run(run), model, data=options.data, preset=preset)

@@ -72,7 +72,7 @@ def trained_here():
 
 def named(path):
     """A trained network by its path, and real images."""
-    from segtool.models import load_keras_file
+    from segtool.models.keras_file import load_keras_file
 
     data = Path(__file__).resolve().parents[3] / "shared" / "m2nist" / "m2nist_4000.npz"
     if not data.is_file():

@@ -110,3 +110,15 @@ def quantized(model, batches, *, preset, keep_float=(), **options):
     from segtool.export.quantize import calibrate_for, quantize
 
     return quantize(calibrate_for(preset, model, batches, **options), keep_float=keep_float)
+
+
+def build_small(height, width, channels, num_classes, *, multiplier=1):
+    """An architecture for trainings of seconds: a convolution of 8 channels, a normalization, the scores."""
+    import keras
+
+    image = keras.Input((height, width, channels), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(round(8 * multiplier), 3, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(num_classes, 1)(x)
+    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))

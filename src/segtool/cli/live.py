@@ -80,7 +80,7 @@ class LiveTraining(TrainListener):
         self._estimated = False
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Move the bar, by one or several steps; print an estimate once.
+        """Move the bar by a step; print an estimate once.
 
         The first step, which compiles, does not count in the rate.
         """

@@ -11,6 +11,7 @@ from segtool.cli.options import FiniteRange
 from segtool.errors import TrainingError
 from segtool.train.augmentation import AUGMENTATIONS, NONE, parse_augmentations
 from segtool.train.optimizers import OPTIMIZERS, SCHEDULES
+from segtool.train.options import RANGES
 from segtool.train.recipes import BALANCED, LOSSES, RECIPES, SOFTENED, parse_weights
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -64,7 +65,7 @@ _OPTIONS = (
     click.option("--loss", type=click.Choice(list(LOSSES)), help=f"The loss function. {_listed(LOSSES)}."),
     click.option(
         "--auxiliary",
-        type=FiniteRange(0, 10),
+        type=FiniteRange(*RANGES["auxiliary"]),
         help="Factor on the loss of coarse scores at stride 8 of fcn8-lite, for training only; 0 for none.",
     ),
     click.option(
@@ -84,15 +85,17 @@ _OPTIONS = (
         type=click.Choice(list(SCHEDULES)),
         help="The learning rate after the warm-up: constant, or a cosine decay to zero.",
     ),
-    click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="The maximum of the learning rate."),
+    click.option(
+        "--learning-rate", type=FiniteRange(*RANGES["learning_rate"]), help="The maximum of the learning rate."
+    ),
     click.option(
         "--weight-decay",
-        type=FiniteRange(0, 1),
+        type=FiniteRange(*RANGES["weight_decay"]),
         help="Fraction of each weight removed per step, times the learning rate.",
     ),
     click.option(
         "--ema",
-        type=FiniteRange(0, 1, max_open=True),
+        type=FiniteRange(*RANGES["ema"]),
         metavar="DECAY",
         help="Evaluate and save a moving average of the weights: 0.99 averages about the last 100 steps, 0 disables "
         "it.",
@@ -111,7 +114,7 @@ _OPTIONS = (
     ),
     click.option(
         "--temperature",
-        type=FiniteRange(0.1, 100),
+        type=FiniteRange(*RANGES["temperature"]),
         help="Temperature of the teacher's outputs: above 1 the probabilities are softer and show similar classes.  "
         "[default: 2]",
     ),

@@ -11,16 +11,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from segtool.cli.common import Command, arguments_as_given, emit_json, say, say_when_stopped
+from segtool.cli.common import Command, arguments_as_given, say_when_stopped
 from segtool.cli.extras import need_all, need_training
 from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
-from segtool.cli.tables import emit_table
+from segtool.cli.train_summary import print_summary
+from segtool.errors import TrainingError
 from segtool.export.presets import PRESET_NAMES
-from segtool.text import counted, percent
 from segtool.train.architectures import ARCHITECTURES
 from segtool.train.architectures.encoders import DEFAULT, ENCODERS
-from segtool.train.options import AUTO, TrainOptions, TrainResult
+from segtool.train.options import AUTO, RANGES, TrainOptions, TrainResult, refuse_with_qat
 from segtool.train.precision import DEVICES, PRECISIONS
 from segtool.train.recipes import IMAGENET, NONE, RECIPES
 
@@ -58,7 +58,7 @@ from segtool.train.recipes import IMAGENET, NONE, RECIPES
 )
 @click.option(
     "--width",
-    type=FiniteRange(0.05, 16),
+    type=FiniteRange(*RANGES["width"]),
     default=TrainOptions.width,
     show_default=True,
     help="Multiplier of the number of channels of each layer (rounded to multiples of 8).",
@@ -160,9 +160,9 @@ def command(
       segtool train --qat runs/latest
       segtool train --resume
     """
-    request = _parse(ctx, resume=resume, out=out, as_json=as_json, preset=preset, options=options)
+    request = _parse(ctx, resume=resume, out=out, preset=preset, options=options)
     need_all() if request.qat else need_training()
-    _report(_run(request), as_json=request.as_json)
+    print_summary(_run(request), as_json=as_json)
 
 
 _WHOLE_IMAGES = frozenset(name for name, recipe in RECIPES.items() if not recipe.crop_pixels)
@@ -180,8 +180,6 @@ class Request:
         For --resume and --qat: the values of the given options, under the names of `TrainOptions`.
     out
         The run folder; None for the default.
-    as_json
-        Whether the result is printed as JSON.
     qat
         The run whose network is trained further in fake quantization.
     preset
@@ -191,7 +189,6 @@ class Request:
     options: TrainOptions | None
     expected: Mapping[str, Any]
     out: Path | None
-    as_json: bool
     qat: str | None = None
     preset: str = "auto"
 
@@ -201,7 +198,6 @@ def _parse(
     *,
     resume: bool,
     out: Path | None,
-    as_json: bool,
     preset: str | None,
     options: Mapping[str, Any],
 ) -> Request:
@@ -211,19 +207,19 @@ def _parse(
         raise click.UsageError("--preset is for a new training with --qat; add --qat RUN, or remove --preset.")
     given = {name: options[name] for name in options if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
     if resume:
-        return Request(options=None, expected=given, out=out, as_json=as_json)
-    if options["temperature"] is not None and options["teacher"] is None:
-        raise click.UsageError("--temperature needs --teacher; add --teacher RUN, or remove --temperature.")
+        return Request(options=None, expected=given, out=out)
     if options["rare_crops"] and options["crop"] is None and options["recipe"] in _WHOLE_IMAGES:
         raise click.UsageError(
             "--rare-crops needs crops, and this recipe trains on whole images; add --crop HxW, or remove --rare-crops."
         )
-    if qat:
-        changes = {name: value for name, value in given.items() if name != "qat"}
-        return Request(options=None, expected=changes, out=out, as_json=as_json, qat=qat, preset=preset or "auto")
-    if options["crop"] and options["size"]:
-        raise click.UsageError("--size resizes the images and --crop keeps their scale; give one of them.")
-    return Request(options=TrainOptions(**options), expected={}, out=out, as_json=as_json)
+    try:
+        if qat:
+            changes = {name: value for name, value in given.items() if name != "qat"}
+            refuse_with_qat(changes)
+            return Request(options=None, expected=changes, out=out, qat=qat, preset=preset or "auto")
+        return Request(options=TrainOptions(**options), expected={}, out=out)
+    except TrainingError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _run(request: Request) -> TrainResult:
@@ -263,64 +259,3 @@ def _stopped(epochs: int | None, request: Request) -> str:
         return f"Stopped in the first epoch: no model was written; {again} starts it again."
     kept = "The finished epoch is" if epochs == 1 else f"The {epochs} finished epochs are"
     return f"Stopped. {kept} kept: {again} continues from there."
-
-
-def _report_follower(result: TrainResult, *, as_json: bool) -> None:
-    """Report the end of a worker that writes no run folder."""
-    say(f"{counted(result.epochs, 'epoch')} trained; the first worker writes the run folder.")
-    if as_json:
-        emit_json("train", {"run": None, "epochs": result.epochs, "seconds": result.seconds})
-
-
-def _write_sample_images(result: TrainResult) -> None:
-    """After a training on built-in data, write a few validation images to images/, unless this folder exists."""
-    from segtool.data.loading import is_generated, load_dataset
-    from segtool.data.make import write_samples
-    from segtool.data.split import split
-    from segtool.train.run_folder import RunFolder
-
-    options = TrainOptions.from_dict(RunFolder(result.folder).read_info()["config"])
-    folder = Path("images")
-    if not is_generated(options.data) or folder.exists():
-        return
-    data = load_dataset(options.data, seed=options.seed, val_split=options.val_split, test_split=options.test_split)
-    parts = split(data, val_fraction=options.val_split, test_fraction=options.test_split, seed=options.seed)
-    write_samples(data, parts.val[:8], folder)
-    say(f"Wrote {counted(len(parts.val[:8]), 'validation image')} to {folder}/ to try the model on.")
-
-
-def _report(result: TrainResult, *, as_json: bool) -> None:
-    if not result.is_chief:
-        _report_follower(result, as_json=as_json)
-        return
-    _write_sample_images(result)
-    scores = {part: result.metrics[part] for part in ("val", "test") if part in result.metrics}
-    if as_json:
-        emit_json(
-            "train",
-            {
-                "run": str(result.folder),
-                "epochs": result.epochs,
-                "best_epoch": result.best_epoch,
-                "stopped_early": result.stopped_early,
-                "seconds": result.seconds,
-                "metrics": scores,
-            },
-        )
-        return
-    emit_table(
-        ["part", "images", "pixel accuracy %", "foreground mean IoU %", "foreground mean Dice %"],
-        [
-            [
-                part,
-                score["images"],
-                *(percent(score[key]) for key in ("pixel_accuracy", "foreground_mean_iou", "foreground_mean_dice")),
-            ]
-            for part, score in scores.items()
-        ],
-        title=f"{result.folder}: epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s of training",
-    )
-    if result.stopped_early:
-        say(f"Stopped early after epoch {result.epochs} (--patience): none was better than epoch {result.best_epoch}.")
-    latest = Path("runs/latest").resolve() == result.folder.resolve()
-    say(f"Next: segtool export {'' if latest else f'{shlex.quote(str(result.folder))} '}--quantize")

@@ -22,7 +22,7 @@ from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError, ExportError
 from segtool.evaluate import scoring
 from segtool.images.pixels import ArrayPixels
-from segtool.models import Run
+from segtool.models.resolve import Run
 from segtool.runtime.tiling import cut_tile, spans, uses_tiles
 
 logger = logging.getLogger(__name__)

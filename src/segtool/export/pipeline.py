@@ -36,12 +36,12 @@ from segtool.export.stages import StageLog, Stages, silent
 from segtool.export.trained import Trained
 from segtool.export.triton import model_folder, write_model
 from segtool.files import temporary_folder
-from segtool.models import ModelSource, find_model, load_keras_file
 from segtool.models.backend import import_quietly
 from segtool.models.custom import load_custom
-from segtool.models.keras_file import as_functional
+from segtool.models.keras_file import as_functional, load_keras_file
 from segtool.models.network import NetworkShape, check_exportable, contract_of
 from segtool.models.quantization import read_quantization
+from segtool.models.resolve import ModelSource, find_model
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,8 @@ from segtool.export.options import (
 from segtool.export.resize.rebuild import check_size
 from segtool.export.verdict import GATES
 from segtool.files import refuse_existing
-from segtool.models import ModelSource
 from segtool.models.backend import import_quietly
-from segtool.models.resolve import ONNX_NAME
+from segtool.models.resolve import ONNX_NAME, ModelSource
 
 _EXTRA = "export"
 

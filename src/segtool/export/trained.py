@@ -20,9 +20,9 @@ from segtool.export.options import ExportOptions
 from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import preset_for
 from segtool.export.quantize import Calibrated, calibrate_for
-from segtool.models import Run
 from segtool.models.network import NetworkShape, contract_of
 from segtool.models.quantization import Activation, Quantization
+from segtool.models.resolve import Run
 
 logger = logging.getLogger(__name__)
 _IMAGES = 2  # that values and layers are matched on

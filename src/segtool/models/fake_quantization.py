@@ -184,13 +184,14 @@ class FakeQuantizedModel(keras.Model):  # type: ignore[misc]  # keras carries no
 
     def trained_quantization(self) -> Quantization:
         """Return its integers, with the trained scales."""
-        trained = [layer.trained() for layer in self.layers if isinstance(layer, FakeQuant)]
-        trained.sort(key=lambda item: self._order[item.layers])
-        return replace(self._integers, activations=tuple(trained))
+        count = len(self._integers.activations)
+        trained = tuple(self.get_layer(_quantizer_name(number)).trained() for number in range(count))
+        return replace(self._integers, activations=trained)
 
-    @property
-    def _order(self) -> dict[tuple[str, ...], int]:
-        return {item.layers: number for number, item in enumerate(self._integers.activations)}
+
+def _quantizer_name(number: int) -> str:
+    """Return the name of the layer that rounds the activation `number` of a quantization."""
+    return f"fake_quant_{number}"
 
 
 def fake_quantized(model: keras.Model, quantization: Quantization) -> FakeQuantizedModel:
@@ -213,7 +214,7 @@ def fake_quantized(model: keras.Model, quantization: Quantization) -> FakeQuanti
     copies = Copies()
     quantizers: dict[str, FakeQuant] = {}
     for number, activation in enumerate(quantization.activations):
-        layer = FakeQuant(activation, name=f"fake_quant_{number}")
+        layer = FakeQuant(activation, name=_quantizer_name(number))
         quantizers.update(dict.fromkeys(activation.layers, layer))
     exact = {name for activation in quantization.activations for name in activation.exact}
     before: dict[int, Any] = {}  # the value before rounding, by the rounded one

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segtool.data.classes import Classes
 from segtool.images.image_io import resize_labels
 from segtool.images.pixels import resize_image
 from segtool.train.run_folder import RunFolder
@@ -80,7 +79,9 @@ def keep_freed_memory() -> bool:
     bool
         Whether the settings were applied; only Linux with glibc supports them.
     """
-    return set_glibc({_MMAP_MAX: 0, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: _STEP})
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _STEP))
+    return mallopt is not None and all(bool(mallopt(*setting)) for setting in settings)
 
 
 @contextmanager
@@ -124,18 +125,6 @@ def draw_run(
         np.stack([resize_labels(truth, height, width) for truth in truths]),
         np.stack([resize_labels(prediction, height, width) for prediction in predictions]),
         folder.predictions,
-        classes=Classes(validation.class_names, validation.background_id, validation.ignore_id),
+        classes=validation.classes,
         title=f"{folder.path.name}: validation images",
     )
-
-
-def set_glibc(settings: Mapping[int, int]) -> bool:
-    """Set parameters of glibc's mallopt for this process; return whether all were accepted, False without glibc.
-
-    Parameters
-    ----------
-    settings
-        Parameter number in glibc's malloc.h -> value.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
-    return mallopt is not None and all(bool(mallopt(*setting)) for setting in settings.items())

@@ -9,8 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from segtool.data.base import Dataset, Size, show_size
+from segtool.machine.memory import available_memory
 from segtool.train.architectures import WITH_ENCODER
+from segtool.train.architectures.encoders import DEFAULT
+from segtool.train.device import Device
 from segtool.train.options import AUTO, TrainOptions
+from segtool.train.recipes import IMAGENET, NONE, Recipe
 
 PHOTO_SIDE = 128
 """Images whose shorter side has this median length in pixels, or more, get the network for photographs."""
@@ -62,7 +66,11 @@ def choose(options: TrainOptions, data: Dataset) -> Choices:
                 "HxW keeps their scale and predicts in tiles"
             )
     resized = None if options.crop else size
-    return Choices(replace(options, arch=arch, recipe=recipe, size=resized), size, tuple(reasons))
+    encoder, weights = (options.encoder or DEFAULT, IMAGENET) if arch in WITH_ENCODER else (None, NONE)
+    chosen = replace(
+        options, arch=arch, recipe=recipe, size=resized, encoder=encoder, weights=options.weights or weights
+    )
+    return Choices(chosen, size, tuple(reasons))
 
 
 def common_size(sizes: list[Size]) -> Size:
@@ -106,6 +114,25 @@ def affordable_batch(batch_size: int, pixels: int, memory: int | None) -> int:
     while memory is not None and batch_size > 1 and batch_size * pixels * STEP_BYTES > memory / 2:
         batch_size //= 2
     return batch_size
+
+
+def with_affordable_batch(
+    options: TrainOptions, recipe: Recipe, size: tuple[int, int], device: Device
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe with a smaller batch if the memory needs it and the user chose none, and the reason.
+
+    The memory is that of this process: it is not the GPU's, and several workers need the same batch.
+    """
+    if options.batch_size is not None or options.arch not in WITH_ENCODER:
+        return recipe, ()
+    if device.processor != "cpu" or device.cluster.workers > 1:
+        return recipe, ()
+    memory = available_memory()
+    batch_size = affordable_batch(recipe.batch_size, size[0] * size[1], memory)
+    if memory is None or batch_size == recipe.batch_size:
+        return recipe, ()
+    reason = f"batches of {batch_size} in place of {recipe.batch_size}, for {memory / 1e9:.1f} GB of free memory"
+    return replace(recipe, batch_size=batch_size), (reason,)
 
 
 def _rounded(length: float) -> int:

@@ -9,7 +9,6 @@ from PIL import Image
 
 from segtool.array_types import Int64Array, IntegerArray
 from segtool.data.base import Dataset
-from segtool.errors import TrainingError
 from segtool.text import counted
 from segtool.train.recipes import BALANCED, NONE, SOFTENED, parse_weights
 
@@ -34,10 +33,10 @@ def class_weights(text: str, counts: Int64Array) -> list[float] | None:
     Parameters
     ----------
     text
-        "none", "balanced", "softened" or K comma-separated numbers. "balanced" is all pixels / (K x pixels of the
-        class), so all classes have the same total weight (King, Zeng: Logistic Regression in Rare Events Data,
-        Political Analysis 9, 2001); 0 for a class without pixels. "softened" is the square root of it, divided by its
-        mean over the pixels.
+        "none", "balanced", "softened" or K comma-separated numbers, as in a resolved recipe. "balanced" is all pixels /
+        (K x pixels of the class), so all classes have the same total weight (King, Zeng: Logistic Regression in Rare
+        Events Data, Political Analysis 9, 2001); 0 for a class without pixels. "softened" is the square root of it,
+        divided by its mean over the pixels.
     counts
         int64 (n, K): the pixels of each class in each training image.
 
@@ -45,11 +44,6 @@ def class_weights(text: str, counts: Int64Array) -> list[float] | None:
     -------
     list or None
         K numbers; None for "none".
-
-    Raises
-    ------
-    TrainingError
-        The text is not valid, or does not have K numbers.
     """
     if text == NONE:
         return None
@@ -61,12 +55,7 @@ def class_weights(text: str, counts: Int64Array) -> list[float] | None:
             weights = np.sqrt(weights)
             weights *= pixels.sum() / max(float((weights * pixels).sum()), 1.0)
         return [float(f"{weight:.6g}") for weight in weights]
-    given = parse_weights(text)
-    if len(given) != num_classes:
-        raise TrainingError(
-            f"--class-weights has {len(given)} numbers and the data have {num_classes} classes; give one per class."
-        )
-    return given
+    return parse_weights(text)
 
 
 def warn_of_rare_classes(

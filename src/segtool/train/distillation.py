@@ -19,9 +19,8 @@ from keras import ops
 
 from segtool.errors import TrainingError
 from segtool.files import sha256_of
-from segtool.models import find_model, load_keras_file
-from segtool.models.keras_file import with_plain_ends
-from segtool.models.resolve import Run
+from segtool.models.keras_file import load_keras_file, with_plain_ends
+from segtool.models.resolve import Run, find_model
 
 TEACHER_SHARE = 0.5
 TEMPERATURE = 2.0  # the default

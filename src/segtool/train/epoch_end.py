@@ -72,9 +72,8 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         self._begun = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Report the step; raise an error if the loss is not finite. On a CPU one call covers several steps."""
-        loss = float((logs or {})["loss"])
-        step = min(batch + 1, len(self._batches))  # Keras rounds up to whole calls
+        """Report the step; raise an error if the loss is not finite."""
+        loss, step = float((logs or {})["loss"]), batch + 1
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The loss became {loss} in epoch {len(self._progress.rows) + 1}, by step {step}, expected a finite "

@@ -18,7 +18,6 @@ from keras import layers
 if TYPE_CHECKING:
     from segtool.train.device import Device
 
-_PIXELS_A_CALL, _STEPS_A_CALL = 1_000_000, 8
 _MANY_WEIGHTS = 1_000_000
 
 
@@ -69,15 +68,6 @@ def faster_optimizer(optimizer: Any, device: Device) -> Any:
 
     optimizer.apply = apply
     return optimizer
-
-
-def steps_a_call(pixels: int, device: Device) -> int:
-    """Return the number of steps that Keras runs per call, given the pixels of a batch.
-
-    Between two calls both CPU cores are idle for 1.4 ms. Calls longer than about a second would delay the progress
-    display and an interrupt.
-    """
-    return max(1, min(_STEPS_A_CALL, _PIXELS_A_CALL // pixels)) if can_be_faster(device) else 1
 
 
 class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # keras carries no types

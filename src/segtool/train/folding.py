@@ -120,19 +120,15 @@ class _Folding:
 
     def _convolution(self, layer: Any, inputs: Any) -> Any:
         affine = self._into.get(id(layer))
-        if affine is None:
-            copy = type(layer).from_config({**layer.get_config(), "name": self._copies.name(layer.name)})
-            outputs = copy(inputs)
-            copy.set_weights(layer.get_weights())
-        else:
-            config = {**layer.get_config(), "name": self._copies.name(layer.name), "use_bias": True}
-            copy = type(layer).from_config(config)
-            outputs = copy(inputs)
-            bias = np.asarray(layer.bias.numpy()) if layer.use_bias else np.zeros_like(affine.scale)
-            kernel = np.asarray(layer.kernel.numpy()) * _along_outputs(layer, affine.scale)
-            copy.set_weights([kernel, bias * affine.scale + affine.shift])
-        kernel, *bias = copy.get_weights()
-        copy.set_weights([kernel * _alive(copy, inputs.shape, outputs.shape), *bias])
+        config = {"use_bias": layer.use_bias or affine is not None, "name": self._copies.name(layer.name)}
+        copy = type(layer).from_config({**layer.get_config(), **config})
+        outputs = copy(inputs)
+        kernel, *bias = layer.get_weights()
+        if affine is not None:
+            kernel = kernel * _along_outputs(layer, affine.scale)
+            bias = [(bias[0] if bias else np.zeros_like(affine.scale)) * affine.scale + affine.shift]
+        alive = _alive(copy, inputs.shape, outputs.shape)
+        copy.set_weights([kernel.astype(np.float32) * alive, *bias])
         return outputs
 
     def _shifted(self, norm: Any, shift: FloatingArray, inputs: Any) -> Any:

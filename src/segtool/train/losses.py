@@ -19,31 +19,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from segtool.errors import TrainingError
 from segtool.train import faster
-from segtool.train.recipes import LOSSES
 
 _SMOOTHING = 1e-5  # of dice: far below one pixel, so it only avoids a division by 0
-
-
-def make_loss(name: str, class_weights: Sequence[float] | None = None) -> PixelLoss:
-    """Return a loss by name, as a `keras.losses.Loss` for label maps, probabilities and pixel weights.
-
-    Parameters
-    ----------
-    name
-        One of `LOSSES`.
-    class_weights
-        K numbers, the weight of each class: of its pixels, or in dice of its Dice; None for 1 each.
-
-    Raises
-    ------
-    TrainingError
-        The name is not in the registry.
-    """
-    if name not in LOSSES:
-        raise TrainingError(f"There is no loss {name!r}; choose one of {', '.join(LOSSES)}.")
-    return PixelLoss(name, class_weights)
 
 
 class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no types
@@ -54,12 +32,12 @@ class PixelLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no ty
     Parameters
     ----------
     name
-        One of `LOSSES`.
+        One of `segtool.train.recipes.LOSSES`.
     class_weights
-        The weight of each class, K numbers; None for 1 each.
+        K numbers, the weight of each class: of its pixels, or in dice of its Dice; None for 1 each.
     """
 
-    def __init__(self, name: str, class_weights: Sequence[float] | None) -> None:
+    def __init__(self, name: str, class_weights: Sequence[float] | None = None) -> None:
         super().__init__(name=name.replace("-", "_"))
         self._term = _TERMS[name]
         self._class_weights = None if class_weights is None else np.asarray(class_weights, np.float32)

@@ -15,7 +15,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
@@ -159,23 +158,13 @@ class ReplicaTrainer:
         if callback:
             callback.on_epoch_begin(epoch)
         logs: dict[str, float] = {}
-        for index, parts in enumerate(self._split_batches(batches)):
-            self._step(parts)
+        for index in range(len(batches)):
+            self._step(self._split(batches[index]))
             # Reading a metric sums it over the workers, so every worker must read it.
             logs = {name: float(np.asarray(value)) for name, value in self._model.get_metrics_result().items()}
             if callback:
                 callback.on_train_batch_end(index, logs)
         return logs
-
-    def _split_batches(self, batches: TrainingBatches) -> Iterator[Any]:
-        """Yield each batch, split for the replicas of this worker; a thread prepares the next one meanwhile."""
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(batches.__getitem__, 0)
-            for index in range(len(batches)):
-                batch = coming.result()
-                if index + 1 < len(batches):
-                    coming = pool.submit(batches.__getitem__, index + 1)
-                yield self._split(batch)
 
     def _split(self, batch: Any) -> Any:
         def part_of(context: Any) -> Any:

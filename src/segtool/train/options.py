@@ -10,20 +10,26 @@ from typing import Any
 from segtool.data.generator import GENERATOR_NAME
 from segtool.data.split import VAL_SPLIT
 from segtool.errors import TrainingError
+from segtool.train.architectures import WITH_ENCODER
 
 AUTO = "auto"
 """The architecture and the recipe that suit the data."""
 
 MAX_SEED = 2**32 - 1  # the range that numpy, Keras and TensorFlow accept
-_RANGES = (
-    ("width", 0.05, 16),
-    ("learning_rate", 1e-8, 100),
-    ("weight_decay", 0, 1),
-    ("auxiliary", 0, 10),
-    ("ema", 0, 0.99999),
-    ("patience", 0, 10**9),
-    ("temperature", 0.1, 100),
-)
+RANGES: Mapping[str, tuple[float, float]] = {
+    "width": (0.05, 16),
+    "learning_rate": (1e-8, 100),
+    "weight_decay": (0, 1),
+    "auxiliary": (0, 10),
+    "ema": (0, 0.99999),
+    "patience": (0, 10**9),
+    "temperature": (0.1, 100),
+    "rare_crops": (0, 1),
+}
+"""Name of an option -> its smallest and largest value."""
+
+_NOT_WITH_QAT = ("arch", "width", "size", "crop", "encoder", "weights", "teacher", "temperature", "auxiliary")
+"""Options that the network of a run decides, or that its further training does not use."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +116,7 @@ class TrainOptions:
                 f"Epochs and batch size must be at least 1, found {self.epochs} and {self.batch_size}; pass positive "
                 "numbers."
             )
-        if self.temperature is not None and self.teacher is None:
-            raise TrainingError(
-                "A temperature was given without a teacher, whose predictions it softens; name a teacher."
-            )
-        for name, least, most in _RANGES:
+        for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise TrainingError(
@@ -130,19 +132,17 @@ class TrainOptions:
                 "The validation fraction must be above 0, the test fraction at least 0, and their sum below 1, "
                 f"found {self.val_split} and {self.test_split}; change --val-split or --test-split."
             )
+        self._refuse_combinations()
 
-        self._check_crop()
-
-    def _check_crop(self) -> None:
+    def _refuse_combinations(self) -> None:
+        if self.temperature is not None and self.teacher is None:
+            raise TrainingError("--temperature needs --teacher; add --teacher RUN, or remove --temperature.")
         if self.crop and self.size:
+            raise TrainingError("--size resizes the images and --crop keeps their scale; give one of them.")
+        if self.encoder is not None and self.arch not in (AUTO, *WITH_ENCODER):
             raise TrainingError(
-                "Both --size and --crop were given. A prediction with crops tiles images at their own scale and cannot "
-                "resize them; remove one of the two options, or resize the files."
-            )
-        if not 0 <= self.rare_crops <= 1:
-            raise TrainingError(
-                f"The fraction of crops around rare classes is a number from 0 to 1, found {self.rare_crops:g}; pass "
-                "a value in this range."
+                f"The architecture {self.arch} has no encoder to choose, found --encoder {self.encoder}; use --arch "
+                f"{' or '.join(WITH_ENCODER)}, or remove --encoder."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,6 +165,28 @@ class TrainOptions:
             )
         sizes = {name: tuple(values[name]) for name in ("size", "crop") if values.get(name)}
         return cls(**{**values, **sizes})
+
+
+def refuse_with_qat(given: Mapping[str, Any]) -> None:
+    """Refuse options that quantization-aware training cannot use.
+
+    Parameters
+    ----------
+    given
+        The options that the user gave, under the names of `TrainOptions`.
+
+    Raises
+    ------
+    TrainingError
+        The network of the run decides an option, or the training does not use it.
+    """
+    if wrong := [name for name in _NOT_WITH_QAT if given.get(name)]:
+        raise TrainingError(f"--qat trains the network of a run as it is, and --{wrong[0]} was given; remove it.")
+    if given.get("precision") not in (None, "auto", "float32"):
+        raise TrainingError(
+            f"--qat rounds to 256 levels, which {given['precision']} does not hold; remove --precision, or choose "
+            "float32."
+        )
 
 
 @dataclass(frozen=True)

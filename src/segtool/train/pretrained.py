@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import TrainingError
-from segtool.models import find_model, load_keras_file
+from segtool.models.keras_file import load_keras_file
+from segtool.models.resolve import find_model
 from segtool.text import counted
 from segtool.train.architectures.encoders import DEFAULT, ENCODERS, PREFIX, TORCH_SUFFIXES, Encoder, Weights
 from segtool.train.recipes import IMAGENET, NONE

@@ -13,17 +13,13 @@ from typing import Any
 
 from segtool.errors import TrainingError
 from segtool.files import sha256_of
-from segtool.models import load_keras_file
+from segtool.models.keras_file import load_keras_file
 from segtool.models.quantization import QUANTIZATION_NAME, Quantization
 from segtool.train.folding import folded
-from segtool.train.options import TrainOptions
+from segtool.train.options import TrainOptions, refuse_with_qat
 from segtool.train.run_folder import RunFolder
 
 EPOCHS, RATE_FACTOR = 5, 0.05
-OF_THE_RUN = ("arch", "width", "size", "crop", "encoder", "weights")
-"""Options that the network of the run decides."""
-
-_UNUSABLE = ("teacher", "temperature")
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Start:
     model
         keras.Model, folded.
     quantization
-        Its integers before the training; None while they are not known.
+        Its integers before the training.
     """
 
     run: str
@@ -101,15 +97,7 @@ def qat_options(run: str | Path, given: Mapping[str, Any]) -> TrainOptions:
     TrainingError
         The folder is not a run, or an option cannot be combined with --qat.
     """
-    if wrong := [name for name in (*OF_THE_RUN, *_UNUSABLE) if given.get(name) is not None]:
-        raise TrainingError(
-            f"--qat trains the network of {run} as it is, and --{wrong[0]} was given; remove --{wrong[0]}."
-        )
-    if given.get("precision") not in (None, "auto", "float32"):
-        raise TrainingError(
-            f"--qat rounds to 256 levels, which {given['precision']} does not hold; remove --precision, or choose "
-            "float32."
-        )
+    refuse_with_qat(given)
     info = RunFolder(run).read_info()
     values = info["recipe_values"]
     own = {

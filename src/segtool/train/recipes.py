@@ -163,12 +163,22 @@ def resolve_recipe(options: TrainOptions, class_names: Sequence[str] = ()) -> Re
     changed = replace(recipe, **given, **_optimization(options, recipe))
     refuse_unknown("schedule", changed.schedule, SCHEDULES)
     refuse_unknown("loss", changed.loss, LOSSES)
-    if changed.class_weights not in (NONE, BALANCED, SOFTENED):
-        parse_weights(changed.class_weights)
+    _check_weights(changed.class_weights, class_names)
     steps = parse_augmentations(recipe.augment if options.augment is None else options.augment)
     if options.augment is None and is_handed(class_names):
         steps = tuple(step for step in steps if step[0] != "flip-horizontal")
     return replace(changed, augment=spell(steps))
+
+
+def _check_weights(text: str, class_names: Sequence[str]) -> None:
+    """Refuse class weights that are not valid, or not one for each class."""
+    if text in (NONE, BALANCED, SOFTENED):
+        return
+    count = len(parse_weights(text))
+    if class_names and count != len(class_names):
+        raise TrainingError(
+            f"--class-weights has {count} numbers and the data have {len(class_names)} classes; give one per class."
+        )
 
 
 def is_handed(class_names: Sequence[str]) -> bool:

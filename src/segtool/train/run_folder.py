@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +13,9 @@ from typing import Any
 
 from segtool.errors import OutputExistsError, OutputWriteError, TrainingError
 from segtool.files import lock_file, nan_to_none, write_bytes, write_json
+from segtool.models.resolve import KERAS_NAME, LATEST, RUN_NAME, read_run
 
-RUNS = Path("runs")
+RUNS = LATEST.parent
 INFO_KEYS = ("config", "data", "precision", "recipe_values", "segtool_version")
 HISTORY_COLUMNS = (
     "epoch",
@@ -35,10 +35,10 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.info = self.path / "run.json"
+        self.info = self.path / RUN_NAME
         self.history = self.path / "history.csv"
         self.metrics = self.path / "metrics.json"
-        self.model = self.path / "model.keras"
+        self.model = self.path / KERAS_NAME
         self.checkpoint = self.path / "checkpoint.npz"
         self.curves = self.path / "curves.png"
         self.predictions = self.path / "predictions.png"
@@ -48,20 +48,13 @@ class RunFolder:
 
         Raises
         ------
-        TrainingError
+        ModelFileError
             The folder is not a run folder.
+        TrainingError
+            run.json lacks what a training needs.
         """
-        try:
-            info = json.loads(self.info.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise TrainingError(
-                f"{self.path} is not a run folder (it has no run.json); start a run with `segtool train`."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise TrainingError(
-                f"{self.info} cannot be read ({error}); start a new run with `segtool train`."
-            ) from error
-        if not isinstance(info, dict) or not set(INFO_KEYS) <= info.keys():
+        info = dict(read_run(self.path).info)
+        if not set(INFO_KEYS) <= info.keys():
             raise TrainingError(f"{self.info} does not describe a run; start a new run with `segtool train`.")
         return info
 
@@ -105,18 +98,38 @@ def create_run_folder(path: str | Path | None, *, arch: str) -> RunFolder:
         The folder cannot be created.
     """
     target = Path(path) if path else _free_name(RUNS / f"{arch}-{time.strftime('%Y%m%d-%H%M%S')}")
-    try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    refuse_used(target)
+    with _creating(target):
+        target.mkdir(parents=True, exist_ok=True)
+    return RunFolder(target)
+
+
+def refuse_used(path: Path) -> None:
+    """Refuse a path for a new run that exists and is not an empty folder.
+
+    Raises
+    ------
+    OutputExistsError
+        It is in use.
+    OutputWriteError
+        It cannot be read.
+    """
+    with _creating(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputExistsError(
-                f"{target} already exists and is not overwritten; choose another --out, or continue the run there with "
+                f"{path} already exists and is not overwritten; choose another --out, or continue the run there with "
                 "--resume."
             )
-        target.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _creating(target: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputWriteError(
             f"Could not create the run folder {target} ({error.strerror}); choose another --out."
         ) from error
-    return RunFolder(target)
 
 
 def point_latest(folder: RunFolder) -> None:
@@ -127,19 +140,19 @@ def point_latest(folder: RunFolder) -> None:
     OutputWriteError
         The link cannot be created, for example because runs is a file.
     """
-    link, latest = RUNS / f".latest-{os.getpid()}", RUNS / "latest"
+    link = RUNS / f".latest-{os.getpid()}"
     try:
         RUNS.mkdir(exist_ok=True)
         inside = folder.path.resolve().parent == RUNS.resolve()
         link.unlink(missing_ok=True)
         link.symlink_to(folder.path.name if inside else folder.path.resolve())
-        link.replace(latest)
+        link.replace(LATEST)
     except OSError as error:
         with suppress(OSError):
             link.unlink(missing_ok=True)
         raise OutputWriteError(
-            f"{latest} could not be linked to {folder.path} ({error.strerror}); expected a symbolic link or no file "
-            f"there: move or remove {latest}."
+            f"{LATEST} could not be linked to {folder.path} ({error.strerror}); expected a symbolic link or no file "
+            f"there: move or remove {LATEST}."
         ) from error
 
 
@@ -151,7 +164,7 @@ def open_run_folder(path: str | Path | None) -> RunFolder:
     TrainingError
         The folder does not exist.
     """
-    target = Path(path) if path else RUNS / "latest"
+    target = Path(path) if path else LATEST
     if not target.is_dir():
         raise TrainingError(f"There is no run to resume at {target}; start one with `segtool train`.")
     return RunFolder(target)

@@ -12,32 +12,28 @@ from typing import Any
 import keras
 
 from segtool.array_types import IndexArray
-from segtool.errors import TrainingError
 from segtool.files import remove_unfinished, write_json
-from segtool.models import load_keras_file
 from segtool.models.fake_quantization import fake_quantized
+from segtool.models.keras_file import load_keras_file
 from segtool.models.quantization import read_quantization
-from segtool.train import faster
-from segtool.train.architectures import MIDDLE_LAYERS
 from segtool.train.augmentation import Augmenter, parse_augmentations
-from segtool.train.auxiliary import with_auxiliary
 from segtool.train.batches import TrainingBatches
 from segtool.train.callbacks import TrainListener, draw_run, keep_freed_memory
 from segtool.train.checkpoint import Progress, load_checkpoint
 from segtool.train.class_balance import warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule
-from segtool.train.distillation import with_teacher
 from segtool.train.epoch_end import EpochEnd, publish
-from segtool.train.losses import PixelAccuracy, make_loss
-from segtool.train.multi_worker import ReplicaTrainer, strategy_of, strategy_scope
-from segtool.train.optimizers import make_optimizer
+from segtool.train.multi_worker import ReplicaTrainer, strategy_of
+from segtool.train.networks import build_networks
 from segtool.train.options import TrainOptions, TrainResult
-from segtool.train.plan import SCHEMA_VERSION, Plan, build_network, describe_plan, make_plan, steps_an_epoch
-from segtool.train.pretrained import set_weights
+from segtool.train.plan import Plan, make_plan
 from segtool.train.qat import Start, resume_start
-from segtool.train.recipes import IMAGENET, recipe_values
-from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest
+from segtool.train.run_folder import RunFolder, create_run_folder, open_run_folder, point_latest, refuse_used
+from segtool.train.run_info import SCHEMA_VERSION, describe_plan, refuse_other_options, refuse_other_plan
 from segtool.train.validation import ValidationSet
+
+Networks = tuple[keras.Model, keras.Model]
+"""The compiled network, and its copy in float32, which is saved."""
 
 
 def train(
@@ -71,10 +67,13 @@ def train(
     SegtoolError
         The data, the device, the options or the output cannot be used.
     """
+    if out:
+        refuse_used(Path(out))
     plan = make_plan(options, start=start)
+    networks = _built(plan)
     if not plan.device.cluster.is_chief:
-        return _follow(plan)
-    description = describe_plan(plan)
+        return _follow(plan, networks[0])
+    description = describe_plan(plan, parameters=networks[1].count_params())
     if arguments is not None:
         description["arguments"] = list(arguments)
     folder = create_run_folder(out, arch=plan.options.arch)
@@ -82,7 +81,7 @@ def train(
         folder.write_info(description)
         if latest:
             point_latest(folder)
-        return _fit(plan, folder, listener or TrainListener())
+        return _fit(plan, folder, networks, listener or TrainListener())
 
 
 def resume(
@@ -108,36 +107,29 @@ def resume(
     """
     folder = open_run_folder(path)
     info = folder.read_info()
-    _refuse_other_options(folder, info, expected or {})
+    refuse_other_options(folder.path, info, expected or {})
     start = resume_start(info["qat"]) if info.get("qat") else None
     options = TrainOptions.from_dict(
         {**info["config"], "precision": info["precision"]["name"], "batch_size": info["batch_size"]}
     )
     plan = make_plan(options, resumed=True, start=start)
     with folder.lock() if plan.device.cluster.is_chief else nullcontext():
-        if recipe_values(plan.recipe) != info["recipe_values"]:
-            raise TrainingError(
-                f"The recipe {plan.options.recipe} of this segtool differs from the one that {folder.path} was started "
-                f"with; resume it with segtool {info['segtool_version']}, or start a new run."
-            )
-        if plan.teacher and plan.teacher.sha256 != info["teacher"]["sha256"]:
-            raise TrainingError(
-                f"The teacher at {plan.options.teacher} differs from the one that {folder.path} was started with "
-                "(another SHA-256); restore the old file, or start a new run."
-            )
-        if plan.data.fingerprint() != info["data"]["fingerprint"]:
-            raise TrainingError(
-                f"The data at {plan.options.data} differ from those that {folder.path} was started with (another "
-                "fingerprint); restore the old data, or start a new run."
-            )
-        return _fit(plan, folder, listener or TrainListener()) if plan.device.cluster.is_chief else _follow(plan)
+        refuse_other_plan(folder.path, info, plan)
+        networks = _built(plan)
+        if not plan.device.cluster.is_chief:
+            return _follow(plan, networks[0])
+        return _fit(plan, folder, networks, listener or TrainListener())
 
 
-def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
+def _built(plan: Plan) -> Networks:
     keep_freed_memory()
-    remove_unfinished([folder.path])
     keras.utils.set_random_seed(plan.options.seed)
-    model, best_model = _build(plan)
+    return build_networks(plan)
+
+
+def _fit(plan: Plan, folder: RunFolder, networks: Networks, listener: TrainListener) -> TrainResult:
+    model, best_model = networks
+    remove_unfinished([folder.path])
     batches = _batches(plan)
     validation = _validation_set(plan, plan.split.val)
     progress = Progress()
@@ -145,7 +137,7 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
         progress = load_checkpoint(folder.checkpoint, model)
         publish(folder, progress, model=model, best_model=best_model)
     first = len(progress.rows)
-    listener.started(folder.read_info(), epochs=plan.epochs, first_epoch=first, steps=len(batches))
+    listener.started(folder.read_info(), epochs=plan.recipe.epochs, first_epoch=first, steps=len(batches))
     at_end = EpochEnd(
         plan,
         folder,
@@ -156,90 +148,41 @@ def _fit(plan: Plan, folder: RunFolder, listener: TrainListener) -> TrainResult:
         listener=listener,
     )
     ended = progress.exhausted(plan.recipe.patience)
-    _train_epochs(plan, model, batches, first=plan.epochs if ended else first, callback=at_end)
+    _train_epochs(plan, model, batches, first=plan.recipe.epochs if ended else first, callback=at_end)
     return _finish(plan, folder, progress, validation)
 
 
-def _follow(plan: Plan) -> TrainResult:
+def _follow(plan: Plan, model: keras.Model) -> TrainResult:
     """Train as a worker that writes nothing."""
     started = time.perf_counter()
-    keep_freed_memory()
-    keras.utils.set_random_seed(plan.options.seed)
-    first = _train_epochs(plan, _build(plan)[0], _batches(plan), first=0, callback=None)
-    return TrainResult(Path(), plan.epochs - first, 0, {}, time.perf_counter() - started, is_chief=False)
+    first = _train_epochs(plan, model, _batches(plan), first=0, callback=None)
+    return TrainResult(Path(), plan.recipe.epochs - first, 0, {}, time.perf_counter() - started, is_chief=False)
 
 
 def _train_epochs(
     plan: Plan, model: keras.Model, batches: TrainingBatches, *, first: int, callback: EpochEnd | None
 ) -> int:
     """Train from epoch `first` (0-based), or with several workers from the chief's epoch; return the first epoch."""
-    replicas = None
+    epochs, replicas = plan.recipe.epochs, None
     if strategy := strategy_of(plan.device):
         replicas = ReplicaTrainer(strategy, model)
         replicas.agree({"config": plan.options.to_dict(), "data": plan.data.fingerprint(), **vars(plan.precision)})
         first = replicas.start_from_chief(first)
-    if first < plan.epochs:
+    if first < epochs:
         batches.start_epoch(first)
         with batches:
             if replicas:
-                replicas.fit(batches, epochs=plan.epochs, first=first, callback=callback)
+                replicas.fit(batches, epochs=epochs, first=first, callback=callback)
             else:
                 model.fit(
-                    batches, epochs=plan.epochs, initial_epoch=first, callbacks=[callback], shuffle=False, verbose=0
+                    batches,
+                    epochs=plan.recipe.epochs,
+                    initial_epoch=first,
+                    callbacks=[callback],
+                    shuffle=False,
+                    verbose=0,
                 )
     return first
-
-
-def _build(plan: Plan) -> tuple[keras.Model, keras.Model]:
-    """Return the compiled network in the training precision, and a float32 copy without an optimizer."""
-    previous = keras.config.dtype_policy()
-    try:
-        with strategy_scope(plan.device):
-            keras.config.set_dtype_policy(plan.precision.policy)
-            model = with_teacher(_network(plan), plan.teacher, temperature=plan.options.temperature)
-            model.compile(
-                optimizer=faster.faster_optimizer(_optimizer(plan), plan.device),
-                loss=make_loss(plan.recipe.loss, class_weights=plan.class_weights),
-                weighted_metrics=[PixelAccuracy()],
-                steps_per_execution=_steps_a_call(plan),
-            )
-        keras.config.set_dtype_policy("float32")
-        return model, plan.start.model if plan.start else build_network(plan)
-    finally:
-        keras.config.set_dtype_policy(previous)
-
-
-def _network(plan: Plan) -> keras.Model:
-    """Return the network to train in the current precision, with its initial weights."""
-    if plan.start:
-        return fake_quantized(plan.start.model, plan.start.quantization)
-    network = build_network(plan, plan.crop)
-    if plan.weights:
-        set_weights(network, plan.weights, spec=plan.options.weights or IMAGENET)
-    network = faster.faster_network(network, plan.device)
-    middle = MIDDLE_LAYERS.get(plan.options.arch)
-    if middle and plan.recipe.auxiliary and plan.teacher is None:
-        return with_auxiliary(network, middle[0], stride=middle[1], share=plan.recipe.auxiliary)
-    return network
-
-
-def _steps_a_call(plan: Plan) -> int:
-    height, width = plan.crop or plan.size
-    return faster.steps_a_call(plan.batch_size * height * width, plan.device)
-
-
-def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
-    recipe = plan.recipe
-    steps = steps_an_epoch(plan)
-    return make_optimizer(
-        recipe.optimizer,
-        schedule=recipe.schedule,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        warmup=min(recipe.warmup_epochs, plan.epochs // 4) * steps,
-        steps=plan.epochs * steps,
-        ema=recipe.ema,
-    )
 
 
 def _batches(plan: Plan) -> TrainingBatches:
@@ -259,18 +202,15 @@ def _batches(plan: Plan) -> TrainingBatches:
     return make(
         plan.store.images(chosen),
         plan.store.labels(chosen),
-        batch_size=plan.batch_size,
-        augmenter=Augmenter(tuple(steps.items()), background_id=plan.data.background_id),
+        batch_size=plan.recipe.batch_size,
+        augmenter=Augmenter(tuple(steps.items())),
         ignore_id=plan.data.ignore_id,
         seed=plan.options.seed,
     )
 
 
 def _validation_set(plan: Plan, indices: IndexArray) -> ValidationSet:
-    data, store = plan.data, plan.store
-    return ValidationSet(
-        store.images(indices), store.labels(indices), data.class_names, data.background_id, data.ignore_id
-    )
+    return ValidationSet(plan.store.images(indices), plan.store.labels(indices), plan.data.classes)
 
 
 def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: ValidationSet) -> TrainResult:
@@ -293,17 +233,5 @@ def _finish(plan: Plan, folder: RunFolder, progress: Progress, validation: Valid
         progress.best_epoch,
         metrics,
         seconds,
-        stopped_early=len(progress.rows) < plan.epochs,
+        stopped_early=len(progress.rows) < plan.recipe.epochs,
     )
-
-
-def _refuse_other_options(folder: RunFolder, info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse to resume with options that differ from those of the run, because they would be ignored."""
-    config = info["config"]
-    for name, value in expected.items():
-        wanted = list(value) if isinstance(value, tuple) else value
-        if config.get(name) != wanted:
-            raise TrainingError(
-                f"{folder.path} was started with {name} = {config.get(name)}, and --resume was given {wanted}; "
-                "leave the option out to continue with the run's value, or start a new run."
-            )

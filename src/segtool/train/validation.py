@@ -11,62 +11,57 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from segtool.data.classes import Classes
 from segtool.evaluate.scoring import images_at_once
 from segtool.images.pixels import ArrayPixels
 from segtool.metrics import Scores, confusion_matrix
 from segtool.runtime.tiling import cut_tile, predict_tiled, spans
 
 
-def score_network(
-    model: keras.Model,
-    images: Sequence[npt.NDArray[np.uint8]],
-    labels: Sequence[npt.NDArray[np.integer[Any]]],
-    *,
-    num_classes: int,
-    ignore_id: int | None = None,
-) -> tuple[npt.NDArray[np.int64], float]:
-    """Return the confusion matrix int64 (K, K) over all images, and the mean cross-entropy per pixel in nats.
+@dataclass(frozen=True)
+class ValidationSet:
+    """The images that each epoch is scored on.
 
-    Parameters
+    Attributes
     ----------
-    model
-        Maps uint8 (N, H, W, C) to probabilities (N, H, W, K).
     images
         uint8 (H, W, C) each, of any sizes; those of another size than the network's are scored in tiles, as in a
         prediction.
     labels
-        integers (H, W) each; pixels equal to `ignore_id` do not count.
+        integers (H, W) each.
+    classes
+        Names of the K classes; pixels equal to its ignore id do not count.
     """
-    matrix = np.zeros((num_classes, num_classes), np.int64)
-    loss_sum, pixels = 0.0, 0
-    for truth, probabilities in _pairs(model, images, labels):
-        matrix += confusion_matrix(truth, probabilities.argmax(-1), num_classes, ignore_id=ignore_id)
-        counted = np.ones(truth.shape, bool) if ignore_id is None else truth != ignore_id
-        of_truth = np.take_along_axis(probabilities, np.where(counted, truth, 0)[..., None].astype(np.intp), -1)[..., 0]
-        loss_sum -= float(np.log(np.maximum(of_truth[counted], 1e-7), dtype=np.float64).sum())
-        pixels += int(counted.sum())
-    return matrix, loss_sum / max(pixels, 1)
-
-
-@dataclass(frozen=True)
-class ValidationSet:
-    """The images and labels that each epoch is scored on, as in `score_network`, and their classes."""
 
     images: Sequence[npt.NDArray[np.uint8]]
     labels: Sequence[npt.NDArray[np.integer[Any]]]
-    class_names: tuple[str, ...]
-    background_id: int | None
-    ignore_id: int | None
+    classes: Classes
 
     def score(self, model: keras.Model) -> tuple[Scores, float]:
-        """Return the scores of `model` and its mean cross-entropy per pixel in nats."""
-        matrix, loss = score_network(
-            model, self.images, self.labels, num_classes=len(self.class_names), ignore_id=self.ignore_id
-        )
+        """Return the scores of a network over all images, and its mean cross-entropy per pixel in nats.
+
+        Parameters
+        ----------
+        model
+            Maps uint8 (N, H, W, C) to probabilities (N, H, W, K).
+        """
+        ignore_id, count = self.classes.ignore_id, len(self.classes.names)
+        matrix = np.zeros((count, count), np.int64)
+        loss_sum, pixels = 0.0, 0
+        for truth, probabilities in _pairs(model, self.images, self.labels):
+            matrix += confusion_matrix(truth, probabilities.argmax(-1), count, ignore_id=ignore_id)
+            counted = np.ones(truth.shape, bool) if ignore_id is None else truth != ignore_id
+            classes = np.where(counted, truth, 0)[..., None].astype(np.intp)
+            of_truth = np.take_along_axis(probabilities, classes, -1)[..., 0]
+            loss_sum -= float(np.log(np.maximum(of_truth[counted], 1e-7), dtype=np.float64).sum())
+            pixels += int(counted.sum())
         scores = Scores.from_matrix(
-            matrix, class_names=self.class_names, background_id=self.background_id, images=len(self.images)
+            matrix,
+            class_names=self.classes.names,
+            background_id=self.classes.background_id,
+            images=len(self.images),
         )
-        return scores, loss
+        return scores, loss_sum / max(pixels, 1)
 
 
 def predict_labels(model: keras.Model, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:

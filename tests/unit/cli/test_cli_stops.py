@@ -93,7 +93,7 @@ def test_a_stop_says_in_one_line_that_nothing_was_written(arguments: tuple[str, 
     ],
 )
 def test_a_stopped_training_says_what_is_kept(epochs: int | None, resume: bool, words: str) -> None:
-    request = Request(options=None if resume else TrainOptions(), expected={}, out=Path("run"), as_json=False)
+    request = Request(options=None if resume else TrainOptions(), expected={}, out=Path("run"))
     assert words in _stopped(epochs, request)
 
 

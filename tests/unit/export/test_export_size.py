@@ -23,7 +23,8 @@ from segtool.export import ExportOptions, export_model
 from segtool.export.network import keras_network
 from segtool.export.resize.rebuild import rebuild
 from segtool.export.resize.warnings import size_warning, total_stride
-from segtool.models import latest_exported, load_keras_file
+from segtool.models.keras_file import load_keras_file
+from segtool.models.resolve import latest_exported
 from segtool.train.architectures import build
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)

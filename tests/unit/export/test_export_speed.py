@@ -17,7 +17,7 @@ from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.presets import PRESETS, is_own, preset_for
 from segtool.export.running import onnx_runner
 from segtool.export.verdict import judge, recommend
-from segtool.models import open_predictor
+from segtool.models.predictor import open_predictor
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 OWN = preset_for()

@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 from tiny_nets import KERAS_WARNING, trained_tiny, write_run
 
-from segtool.errors import ExportError, GateError, TrainingError
+from segtool.errors import ExportError, GateError, OutputExistsError, TrainingError
 from segtool.export import ExportOptions, export_model
 from segtool.models.quantization import read_quantization
 from segtool.qat import train_quantized
@@ -117,6 +117,15 @@ def test_options_that_cannot_hold_are_refused(trained, begun):
             train_quantized(begun, given=given)
     with pytest.raises(TrainingError, match="trained with --qat already"):
         train_quantized(trained)
+
+
+def test_an_output_in_use_is_refused_before_the_calibration(begun, monkeypatch):
+    def calibrate(*_, **__):
+        raise RuntimeError("the run was calibrated")
+
+    monkeypatch.setattr("segtool.qat.begin_quantization", calibrate)
+    with pytest.raises(OutputExistsError, match="already exists"):
+        train_quantized(begun, out=begun)
 
 
 def test_a_layer_of_an_unknown_kind_is_refused_by_name(tmp_path):

@@ -14,7 +14,7 @@ from segtool.export.gates import Parity, TrainedAgreement, compare_accuracy, des
 from segtool.export.network import keras_network
 from segtool.export.presets import preset_for
 from segtool.export.verdict import GATES, judge, recommend, useless, warnings_of
-from segtool.models import open_predictor
+from segtool.models.predictor import open_predictor
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 PASSED = {

@@ -5,8 +5,8 @@ import pytest
 from tiny_nets import KERAS_WARNING
 
 from segtool.errors import ModelFileError
-from segtool.models import load_keras_file
 from segtool.models.custom import load_custom
+from segtool.models.keras_file import load_keras_file
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 

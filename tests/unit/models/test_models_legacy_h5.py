@@ -9,7 +9,8 @@ import pytest
 from tiny_nets import KERAS_WARNING, build_tiny, tiny_data
 
 from segtool.errors import ModelFileError
-from segtool.models import find_model, load_keras_file
+from segtool.models.keras_file import load_keras_file
+from segtool.models.resolve import find_model
 
 pytestmark = [
     pytest.mark.filterwarnings(KERAS_WARNING),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segtool.errors import ModelFileError
-from segtool.models import load_keras_file
+from segtool.models.keras_file import load_keras_file
 from segtool.models.precision import as_float32
 
 

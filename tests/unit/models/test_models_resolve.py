@@ -16,7 +16,8 @@ from segtool.errors import ModelFileError
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.stamp import with_metadata
-from segtool.models import find_model, latest_exported, open_predictor, read_run
+from segtool.models.predictor import open_predictor
+from segtool.models.resolve import find_model, latest_exported, read_run
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
@@ -197,7 +198,7 @@ def test_a_network_that_is_no_segmentation_is_refused(tmp_path):
 def test_an_onnx_file_opens_without_keras_or_onnx(run, publish):
     publish(run / "model.onnx")
     code = (
-        "import sys; from segtool.models import open_predictor; p = open_predictor('runs/latest/model.onnx');"
+        "import sys; from segtool.models.predictor import open_predictor; p = open_predictor('runs/latest/model.onnx');"
         "assert not {'tensorflow', 'keras', 'onnx', 'tf2onnx', 'h5py'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
@@ -205,7 +206,7 @@ def test_an_onnx_file_opens_without_keras_or_onnx(run, publish):
 
 def test_importing_tensorflow_is_silent(tmp_path):
     build_tiny().save(tmp_path / "model.keras")
-    code = "import sys; from segtool.models import load_keras_file; load_keras_file(sys.argv[1])"
+    code = "import sys; from segtool.models.keras_file import load_keras_file; load_keras_file(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "model.keras")],
         check=True,

@@ -51,7 +51,7 @@ def classes(images: list[Image.Image]) -> list[int]:
     path = efficientnet_lite.weight_file("lite0")
     inputs = keras.Input((224, 224, 3))
     network = keras.Model(inputs, efficientnet_lite.encoder(inputs, "lite0")[-1])
-    set_weights(network, efficientnet_lite.torch_weights(path, "lite0"), spec="imagenet")
+    set_weights(network, efficientnet_lite.file_weights(path, "lite0"), spec="imagenet")
     pixels = np.stack([np.asarray(image, np.float32) for image in images])
     x = np.asarray(network.predict_on_batch((pixels - 127) / 128))
     tensors = torch_file.read_torch_file(path)

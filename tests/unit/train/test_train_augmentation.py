@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segtool.data.classes import Classes
 from segtool.errors import TrainingError
 from segtool.train.augmentation import (
     AUGMENTATIONS,
     Augmenter,
-    check_augmentations,
     parse_augmentations,
     spell,
     too_far,
@@ -27,8 +25,8 @@ GEOMETRY = ["flip-horizontal", "flip-vertical", "scale", "elastic", "shift"]
 INTENSITY = ["brightness", "contrast", "noise"]
 
 
-def _changed(name: str, images: np.ndarray, labels: np.ndarray, *, seed: int = 1, background: int | None = None):
-    return Augmenter(parse_augmentations(name), background_id=background)(images, labels, np.random.default_rng(seed))
+def _changed(name: str, images: np.ndarray, labels: np.ndarray, *, seed: int = 1):
+    return Augmenter(parse_augmentations(name))(images, labels, np.random.default_rng(seed))
 
 
 def _smooth(count: int = 24, size: tuple[int, int] = (40, 56), channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +45,7 @@ def test_a_seed_gives_the_same_batch_and_the_given_arrays_stay(name: str) -> Non
     if name == "saturation":  # which leaves grey images as they are
         images = (np.repeat(images[..., :1], 3, -1) * np.array([1, 0.5, 0.2])).astype(np.uint8)
     kept = images.copy(), labels.copy()
-    first, again, other = (_changed(name, images, labels, seed=seed, background=0) for seed in (1, 1, 2))
+    first, again, other = (_changed(name, images, labels, seed=seed) for seed in (1, 1, 2))
     for ours, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not np.array_equal(first[0], other[0])
@@ -208,79 +206,10 @@ def test_brightness_and_contrast_saturate() -> None:
         assert changed[:, :2].max() < 200
 
 
-def _digits(count: int = 30, ground: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Two objects an image: a class-a cross on the left, a class-b block on the right; level 100 + class."""
-    images, labels = np.full((count, 30, 60, 1), 7, np.uint8), np.full((count, 30, 60), ground, np.uint8)
-    for index in range(count):
-        first, second = 1 + index % 4, 5 + index % 4
-        for box, kind in (((slice(4, 13), slice(8, 9)), first), ((slice(8, 9), slice(4, 13)), first),
-                          ((slice(15, 22), slice(35, 45)), second)):  # fmt: skip
-            images[index][box] = 100 + kind
-            labels[index][box] = kind
-    return images, labels
-
-
-@pytest.mark.parametrize("ground", [0, 10])
-def test_recompose_makes_new_images_of_whole_objects(ground: int) -> None:
-    images, labels = _digits(ground=ground)
-    new, ids, known = _changed("recompose:3", images, labels, background=ground)
-    assert known.all()
-    np.testing.assert_array_equal(new[..., 0], np.where(ids == ground, 0, 100 + ids))
-    pairs, tops = set(), set()
-    for label in ids:
-        kinds = [kind for kind in np.unique(label).tolist() if kind != ground]
-        assert [1 <= kinds[0] <= 4, 5 <= kinds[1] <= 8, len(kinds)] == [True, True, 2]
-        assert (label == kinds[0]).sum() == 17
-        assert (label == kinds[1]).sum() == 70
-        left = np.flatnonzero((label == kinds[1]).any(0))[0]
-        assert 32 <= left <= 38
-        pairs.add((kinds[0], kinds[1] - 4))
-        tops.add(int(np.flatnonzero((label == kinds[1]).any(1))[0]))
-    assert any(one != other for one, other in pairs)  # in the old images the two go together
-    assert {min(tops) <= 3, max(tops) >= 20, max(tops) <= 23} == {True}
-
-
-def test_where_recomposed_objects_overlap_the_lower_class_and_the_brighter_pixel_win() -> None:
-    images, labels = np.zeros((1, 4, 12, 1), np.uint8), np.full((1, 4, 12), 9, np.uint8)
-    images[0, :, :6], labels[0, :, :6] = 90, 3
-    images[0, :, 6:], labels[0, :, 6:] = 50, 2
-    overlap = 0
-    for seed in range(20):
-        new, ids, _ = _changed("recompose:4", images, labels, seed=seed, background=9)
-        assert (new[..., 0][ids == 3] == 90).all()
-        assert (ids[new[..., 0] == 50] == 2).all()
-        assert (new[..., 0][ids == 9] == 0).all()
-        overlap += int(((ids == 2) & (new[..., 0] == 90)).sum())
-    assert overlap > 20
-
-
-def test_two_objects_of_one_class_are_two() -> None:
-    images, labels = np.zeros((1, 20, 40, 1), np.uint8), np.full((1, 20, 40), 10, np.uint8)
-    for left in (3, 25):
-        images[0, 5:9, left : left + 6], labels[0, 5:9, left : left + 6] = 200, 7
-    heights = set()
-    for seed in range(10):
-        ids = _changed("recompose:2", images, labels, seed=seed, background=10)[1][0]
-        first, second = (np.flatnonzero((ids[:, half] == 7).any(1))[0] for half in (slice(0, 18), slice(18, 40)))
-        heights.add(first == second)
-    assert False in heights
-
-
-def test_recompose_is_refused_where_it_would_lose_pixels() -> None:
-    steps = parse_augmentations("shift,recompose")
-    check_augmentations(steps, Classes(("a", "b"), background_id=0))
-    check_augmentations(parse_augmentations("shift"), Classes(("a", "b"), ignore_id=255), cropped=True)
-    with pytest.raises(TrainingError, match="recompose takes whole images, and --crop was given"):
-        check_augmentations(steps, Classes(("a", "b"), background_id=0), cropped=True)
-    for classes in (Classes(("a", "b")), Classes(("a", "b"), background_id=0, ignore_id=255)):
-        with pytest.raises(TrainingError, match="recompose needs data with a background class and no ignored pixels"):
-            check_augmentations(steps, classes)
-
-
 def test_what_moves_by_more_than_half_a_side_is_told() -> None:
-    for text in ("shift:12", "elastic:12", "recompose:12", "scale:3,noise:100", "none"):
+    for text in ("shift:12", "elastic:12", "scale:3,noise:100", "none"):
         assert too_far(parse_augmentations(text), (24, 40)) is None
-    for name in ("shift", "elastic", "recompose"):
+    for name in ("shift", "elastic"):
         sentence = too_far(parse_augmentations(f"noise,{name}:13"), (24, 40))
         assert sentence is not None
         assert f"write --augment with {name}:12 or less" in sentence
@@ -297,7 +226,7 @@ def test_augmentations_are_written_with_strengths_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("blur", "no augmentation 'blur'; write none, or a comma-separated list of recompose, flip-horizontal"),
+        ("blur", "no augmentation 'blur'; write none, or a comma-separated list of flip-horizontal"),
         ("", "no augmentation ''"),
         ("shift,shift:3", "shift is given twice"),
         ("shift:1.5", "a whole number above 0"),

@@ -16,13 +16,13 @@ import pytest
 
 from segtool.errors import MissingExtraError
 from segtool.export.keras_to_onnx import keras_to_onnx
-from segtool.models import load_keras_file
 from segtool.models.backend import import_quietly
+from segtool.models.keras_file import load_keras_file
 
 PROGRAM = """
 import json, sys
 import numpy as np
-from segtool.models import load_keras_file
+from segtool.models.keras_file import load_keras_file
 from segtool.train.callbacks import TrainListener
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import resume, train

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import pytest
 from road_scenes import CLASSES, write_scenes
-from tiny_nets import KERAS_WARNING
+from tiny_nets import KERAS_WARNING, build_small
 
 import segtool
+from segtool.data.classes import Classes
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError, TrainingError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
@@ -24,7 +25,7 @@ from segtool.train.class_balance import count_classes, warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule, crops_in, draw_start
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import train
-from segtool.train.validation import predict_labels, score_network
+from segtool.train.validation import ValidationSet, predict_labels
 
 
 def _images(*sizes: tuple[int, int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -134,7 +135,7 @@ def test_scores_by_tiles_are_those_of_whole_images() -> None:
     images, labels = _images((8, 10), (20, 31), (5, 7), (6, 25))
     labels[1][3:5] = 255
     model = _pixelwise()
-    matrix, loss = score_network(model, images, labels, num_classes=5, ignore_id=255)
+    found, loss = ValidationSet(images, labels, Classes(tuple("abcde"), ignore_id=255)).score(model)
     kernel, bias = (np.asarray(weight) for weight in model.get_weights())
     expected, losses = np.zeros((5, 5), int), []
     for image, label in zip(images, labels, strict=True):
@@ -145,21 +146,14 @@ def test_scores_by_tiles_are_those_of_whole_images() -> None:
         counted = label != 255
         np.add.at(expected, (label[counted], shares.argmax(-1)[counted]), 1)
         losses.append(-np.log(np.take_along_axis(shares, np.where(counted, label, 0)[..., None], -1))[..., 0][counted])
-    np.testing.assert_array_equal(matrix, expected)
+    np.testing.assert_array_equal(found.matrix, expected)
     assert loss == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
-
-
-def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
-    image = keras.Input((height, width, channels), dtype="uint8", name="image")
-    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(keras.layers.Rescaling(1 / 255)(image))
-    x = keras.layers.Conv2D(num_classes, 1)(x)
-    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
 
 
 @pytest.fixture
 def scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A few small road scenes of two sizes, in the arrangement of SegNet's CamVid; one is smaller than a crop."""
-    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": build_small})
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "scenes"
     write_scenes(folder, counts=(8, 2, 2), size=(48, 64), layout="annot")
@@ -217,7 +211,7 @@ def test_crops_that_no_image_holds_are_refused(scenes: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"size": (32, 32)}, {"rare_crops": 1.5}])
 def test_options_that_exclude_each_other(changes: dict[str, Any]) -> None:
-    with pytest.raises(TrainingError, match="crops"):
+    with pytest.raises(TrainingError, match="crop"):
         TrainOptions(**{"crop": (8, 8), **changes})
 
 

@@ -14,7 +14,7 @@ from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data, write
 from segtool.errors import ModelFileError, TrainingError
 from segtool.models.resolve import Run
 from segtool.train.distillation import Teacher, TeacherLoss, load_teacher, warn_of_leaks, with_teacher
-from segtool.train.losses import make_loss
+from segtool.train.losses import PixelLoss
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 FITTING = {"size": (HEIGHT, WIDTH), "channels": 1, "class_names": ("class 0", "class 1", "class 2")}
@@ -44,7 +44,7 @@ def test_the_loss_is_the_divergence_of_the_softened_answers(temperature: float) 
 def _student(teacher: keras.Model | None) -> keras.Model:
     found = None if teacher is None else Teacher(teacher, "")
     model = with_teacher(build_tiny(seed=1), found, temperature=2.0)
-    model.compile(keras.optimizers.SGD(0.5), make_loss("cross-entropy"))
+    model.compile(keras.optimizers.SGD(0.5), PixelLoss("cross-entropy"))
     return model
 
 

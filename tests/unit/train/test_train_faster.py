@@ -20,9 +20,8 @@ from segtool.train.faster import (
     faster_network,
     faster_optimizer,
     replaced,
-    steps_a_call,
 )
-from segtool.train.losses import PixelAccuracy, make_loss
+from segtool.train.losses import PixelAccuracy, PixelLoss
 from segtool.train.optimizers import OPTIMIZERS, make_optimizer
 
 CPU = Device("cpu", "CPU")
@@ -85,7 +84,7 @@ def _steps(arch: str, *, faster: bool) -> tuple[list[np.ndarray], dict[str, floa
     if faster:
         network, optimizer = faster_network(network, CPU), faster_optimizer(optimizer, CPU)
         assert "Fused" in str([type(layer).__name__ for layer in network.layers])
-    loss = make_loss("cross-entropy") if faster else keras.losses.SparseCategoricalCrossentropy(
+    loss = PixelLoss("cross-entropy") if faster else keras.losses.SparseCategoricalCrossentropy(
         reduction="mean_with_sample_weight"
     )  # fmt: skip
     network.compile(optimizer, loss, weighted_metrics=[PixelAccuracy() if faster else "accuracy"])
@@ -124,7 +123,7 @@ def test_loss_accuracy_and_gradient_are_keras_own() -> None:
 
         return [*run(tf.constant(scores)), accuracy.result()]
 
-    ours = results(make_loss("cross-entropy"), PixelAccuracy())
+    ours = results(PixelLoss("cross-entropy"), PixelAccuracy())
     keras_loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
     theirs = results(keras_loss, keras.metrics.SparseCategoricalAccuracy())
     for one, other in zip(ours, theirs, strict=True):
@@ -160,11 +159,3 @@ def test_the_compiled_update_is_for_a_cpu_without_other_workers() -> None:
 def test_a_gpu_keeps_the_layers_of_keras() -> None:
     network = _one_layer(layers.BatchNormalization(), (3, 3, 1))
     assert faster_network(network, Device("gpu", "GPU")) is network
-
-
-def test_a_call_takes_fewer_steps_where_a_step_takes_longer() -> None:
-    assert [steps_a_call(pixels, CPU) for pixels in (1, 100_000, 300_000, 10**7)] == [8, 8, 3, 1]
-
-
-def test_a_gpu_takes_steps_as_keras_does() -> None:
-    assert steps_a_call(1, Device("gpu", "GPU")) == 1

@@ -37,8 +37,8 @@ if replicas > 1:
     choose = plan.choose_device
     plan.choose_device = lambda requested: replace(choose(requested), count=replicas)
 built = []
-build = trainer._build
-trainer._build = lambda plan: built.append(build(plan)) or built[-1]
+build = trainer.build_networks
+trainer.build_networks = lambda plan: built.append(build(plan)) or built[-1]
 options = TrainOptions(data=sys.argv[2], arch="small", epochs=2, batch_size=6, precision="float32")
 if sys.argv[4] == "resume":
     result = trainer.resume(sys.argv[3])

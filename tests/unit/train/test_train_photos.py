@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import pytest
 from road_scenes import write_scenes
+from tiny_nets import build_small
 
 from segtool.errors import TrainingError
-from segtool.models import load_keras_file
-from segtool.train import architectures, epoch_end, plan, recipes
+from segtool.models.keras_file import load_keras_file
+from segtool.train import architectures, choices, epoch_end, recipes
 from segtool.train.callbacks import TrainListener
 from segtool.train.choices import STEP_BYTES, affordable_batch
 from segtool.train.device import Cluster, Device
@@ -26,18 +27,9 @@ from segtool.train.trainer import resume, train
 from segtool.train.validation import ValidationSet
 
 
-def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
-    image = keras.Input((height, width, channels), dtype="uint8", name="image")
-    x = keras.layers.Rescaling(1 / 255)(image)
-    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
-    x = keras.layers.BatchNormalization()(x)
-    x = keras.layers.Conv2D(num_classes, 1)(x)
-    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
-
-
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": build_small})
     small = replace(recipes.RECIPES["photos"], crop_pixels=32 * 32, batch_size=4, epochs=3)
     monkeypatch.setattr(recipes, "RECIPES", {**recipes.RECIPES, "photos": small})
     monkeypatch.chdir(tmp_path)
@@ -143,9 +135,7 @@ def test_training_scales_change_the_crops_and_not_their_size(scenes: Path, monke
 def test_coarse_scores_are_trained_and_are_not_part_of_the_network(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from segtool.train import trainer
-
-    def build(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
+    def build(height: int, width: int, channels: int, num_classes: int, **_: str) -> keras.Model:
         image = keras.Input((height, width, channels), dtype="uint8", name="image")
         x = keras.layers.Rescaling(1 / 255)(image)
         x = keras.layers.Conv2D(8, 3, strides=8, padding="same", activation="relu", name="middle")(x)
@@ -153,8 +143,7 @@ def test_coarse_scores_are_trained_and_are_not_part_of_the_network(
         return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
 
     monkeypatch.setitem(architectures.ARCHITECTURES, "small", build)
-    for module in (trainer, plan):
-        monkeypatch.setattr(module, "MIDDLE_LAYERS", {"small": ("middle", 8)})
+    monkeypatch.setitem(architectures.WITH_ENCODER, "small", ("middle", 8))
     for share in (0.0, 0.4):
         train(_options(scenes, epochs=1, auxiliary=share, weights="none"), out=f"run{share}")
     plain, supervised = (float(_history(Path(f"run{share}"))[0]["loss"]) for share in (0.0, 0.4))
@@ -185,10 +174,10 @@ def test_only_a_training_alone_on_a_cpu_fits_its_batch_to_the_memory(
     monkeypatch: pytest.MonkeyPatch, device: Device, batch: int
 ) -> None:
     """The memory is not that of a GPU, and all workers split the same batch."""
-    monkeypatch.setattr(plan, "available_memory", lambda: 1)
+    monkeypatch.setattr(choices, "available_memory", lambda: 1)
     recipe = replace(recipes.RECIPES["photos"], batch_size=8)
     options = TrainOptions(arch="fcn8-lite", recipe="photos")
-    assert plan._with_affordable_batch(options, recipe, (64, 64), device)[0].batch_size == batch
+    assert choices.with_affordable_batch(options, recipe, (64, 64), device)[0].batch_size == batch
 
 
 def test_each_epoch_is_scored_on_whole_images(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

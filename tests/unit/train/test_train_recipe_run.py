@@ -12,29 +12,21 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from tiny_nets import build_small
 
-from segtool.errors import TrainingError
-from segtool.train import architectures, faster
+from segtool.errors import OutputExistsError, ProviderError, SegtoolError, TrainingError
+from segtool.train import architectures
 from segtool.train.callbacks import TrainListener, averaged
 from segtool.train.checkpoint import Progress
 from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
+from segtool.train.sample_store import SampleStore
 from segtool.train.trainer import resume, train
-
-
-def build_small(height: int, width: int, channels: int, num_classes: int, *, multiplier: float = 1) -> keras.Model:
-    image = keras.Input((height, width, channels), dtype="uint8", name="image")
-    x = keras.layers.Rescaling(1 / 255)(image)
-    x = keras.layers.Conv2D(round(8 * multiplier), 3, padding="same", activation="relu")(x)
-    x = keras.layers.BatchNormalization()(x)
-    x = keras.layers.Conv2D(num_classes, 1)(x)
-    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": build_small})
-    monkeypatch.setattr(faster, "_STEPS_A_CALL", 2)  # so that an epoch can be stopped in its midst
     monkeypatch.chdir(tmp_path)
 
 
@@ -185,21 +177,35 @@ def test_a_student_learns_from_a_run_and_resumes_with_that_very_teacher(squares:
     assert resume("small").epochs == 2
 
 
-def test_recompose_needs_a_background(squares: Path, tmp_path: Path) -> None:
-    with np.load(squares) as stored:
-        np.savez("other.npz", **stored)
-    Path("dataset.json").write_text(json.dumps({"classes": [{"name": name} for name in "abc"], "background": None}))
-    with pytest.raises(TrainingError, match="recompose needs data with a background class"):
-        train(_options(Path("other.npz"), augment="recompose"), out="run")
-    assert not Path("run").exists()
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"class_weights": "1,2"}, TrainingError, "2 numbers and the data have 3 classes"),
+        ({"teacher": "large"}, TrainingError, "takes images of 32 x 32 x 1, and the student takes 16 x 16 x 1"),
+        ({"device": "gpu"}, ProviderError, "A GPU was requested"),
+        ({}, OutputExistsError, "large already exists"),
+    ],
+)
+def test_what_needs_no_pass_over_the_data_is_refused_before_it(
+    squares: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], error: type[SegtoolError], says: str
+) -> None:
+    train(_options(squares, epochs=1), out="large")
+
+    def read(_: SampleStore) -> None:
+        raise RuntimeError("the data were read")
+
+    monkeypatch.setattr(SampleStore, "read", read)
+    with pytest.raises(error, match=says):
+        train(_options(squares, size=(16, 16), **changes), out="large" if not changes else "run")
 
 
 # In a process of its own: what it switches on stays on. Threads, augmentation, averages and a resume take part.
 _TWICE = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from segtool.train import architectures
-from test_train_recipe_run import Stop, build_small
+from test_train_recipe_run import Stop
+from tiny_nets import build_small
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import resume, train
 architectures.ARCHITECTURES = {{"small": build_small}}
@@ -213,7 +219,7 @@ except KeyboardInterrupt:
 
 
 def test_a_deterministic_run_ends_with_the_same_bits_twice_even_through_a_stop(squares: Path) -> None:
-    code = _TWICE.format(tests=str(Path(__file__).parent), data=str(squares))
+    code = _TWICE.format(tests=[str(folder) for folder in Path(__file__).parents[:2]], data=str(squares))
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for ours, theirs in zip(_weights("first"), _weights("second"), strict=True):

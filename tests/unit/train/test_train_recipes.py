@@ -92,7 +92,8 @@ def test_what_is_in_no_registry_or_does_not_go_together_is_refused(given: Mappin
     [({"width": 0}, "width takes a number from 0.05 to 16, found 0"), ({"learning_rate": 0.0}, "learning_rate"),
      ({"learning_rate": float("nan")}, "found nan"), ({"ema": 1.0}, "ema"), ({"patience": -1}, "patience"),
      ({"weight_decay": -0.1}, "weight_decay"), ({"teacher": "run", "temperature": 0}, "temperature"),
-     ({"temperature": 2.0}, "without a teacher")],
+     ({"temperature": 2.0}, "--temperature needs --teacher"),
+     ({"arch": "fcn8", "encoder": "lite0"}, "no encoder to choose, found --encoder lite0; use --arch fcn8-lite")],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(given: Mapping[str, Any], says: str) -> None:
     with pytest.raises(TrainingError, match=says):

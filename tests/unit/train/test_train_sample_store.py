@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from road_scenes import write_scenes
+from tiny_nets import build_small
 
 from segtool.data.folder import FolderDataset
 from segtool.data.loading import load_dataset
@@ -215,7 +215,7 @@ class _Lose(TrainListener):
 def test_a_run_whose_images_do_not_fit_ends_with_the_name_of_a_lost_file(
     tmp_path: Path, data: FolderDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": _build_small})
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {**architectures.ARCHITECTURES, "small": build_small})
     monkeypatch.setattr(sample_store, "available_memory", lambda: 3)
     lost = sorted(Path(data.spec, "train").glob("*.png"))[3]
     options = TrainOptions(
@@ -224,12 +224,6 @@ def test_a_run_whose_images_do_not_fit_ends_with_the_name_of_a_lost_file(
     with pytest.raises(DataError, match=lost.name):
         train(options, out=tmp_path / "run", latest=False, listener=_Lose(lost))
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 2
-
-
-def _build_small(height: int, width: int, channels: int, num_classes: int) -> keras.Model:
-    image = keras.Input((height, width, channels), dtype="uint8", name="image")
-    x = keras.layers.Conv2D(num_classes, 1)(keras.layers.Rescaling(1 / 255)(image))
-    return keras.Model(image, keras.layers.Softmax(dtype="float32")(x))
 
 
 def test_labels_of_more_than_256_classes_are_counted() -> None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from segtool.errors import TrainingError
 from segtool.files import write_bytes
 from segtool.models.legacy_h5 import check_weights
+from segtool.train.architectures.encoders import PREFIX
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 _TIMEOUT = 60  # seconds without data
@@ -81,7 +82,7 @@ APPLICATIONS: Mapping[str, Application] = {
 }
 
 
-def encoder(x: Any, name: str, *, prefix: str) -> list[Any]:
+def encoder(x: Any, name: str) -> list[Any]:
     """Return the maps at strides 4, 8, 16 and 32 of a scaled image.
 
     Parameters
@@ -90,8 +91,6 @@ def encoder(x: Any, name: str, *, prefix: str) -> list[Any]:
         Keras tensor (N, H, W, C), scaled as the network expects; H and W are multiples of 32.
     name
         Name from `APPLICATIONS`.
-    prefix
-        Begins the name of each layer.
     """
     application = APPLICATIONS[name]
     before = keras.Model(keras.utils.get_source_inputs(x), x).layers
@@ -99,7 +98,7 @@ def encoder(x: Any, name: str, *, prefix: str) -> list[Any]:
     maps = [network.get_layer(layer).output for layer in application.layers]
     for layer in network.layers:
         if layer not in before:
-            layer.name = prefix + layer.name
+            layer.name = PREFIX + layer.name
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = _MOMENTUM
     return maps
@@ -133,7 +132,7 @@ def weight_file(name: str) -> Path:
     return path
 
 
-def file_weights(path: Path, name: str, *, prefix: str) -> Mapping[str, list[npt.NDArray[Any]]]:
+def file_weights(path: Path, name: str) -> Mapping[str, list[npt.NDArray[Any]]]:
     """Return the weights in an .h5 file of an application without its classifier, by the name of the encoder's layer.
 
     Raises
@@ -151,4 +150,4 @@ def file_weights(path: Path, name: str, *, prefix: str) -> Mapping[str, list[npt
             f"{Path(APPLICATIONS[name].file).name} of keras.applications; download it again, or choose another "
             "--encoder."
         ) from error
-    return {prefix + layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+    return {PREFIX + layer.name: layer.get_weights() for layer in network.layers if layer.weights}

@@ -163,7 +163,7 @@ def weight_file(size: str) -> Path:
     return path
 
 
-def torch_weights(path: Path, size: str) -> Mapping[str, list[npt.NDArray[Any]]]:
+def file_weights(path: Path, size: str) -> Mapping[str, list[npt.NDArray[Any]]]:
     """Return the weights in a PyTorch file of EfficientNet-Lite, by the name of the encoder's Keras layer.
 
     Raises

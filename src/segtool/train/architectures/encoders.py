@@ -5,7 +5,8 @@ The layers of an encoder have names that begin with `PREFIX`, so that training a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,74 +31,57 @@ class Encoder:
 
     Attributes
     ----------
+    name
+        Its name here and in its module.
     summary
         One line for users.
-    maps
-        Keras tensor (N, H, W, C), a scaled image -> its maps at `STRIDES`; imports Keras when it is called.
+    module
+        The module beside this file that has it, with the functions `encoder`, `weight_file` and `file_weights`. It is
+        imported, and with it Keras, when one of them is called.
     scaling
         The mean m and deviation d of a scaled image (x - m) / d for pixels x of 0..255: a number, or one for each of
         the channels R, G and B.
     suffixes
         Those of files with published weights.
-    fetch
-        Returns the file with the weights of a training on ImageNet, for RGB images.
-    read
-        Returns the weights in such a file.
     """
 
+    name: str
     summary: str
-    maps: Callable[[Any], list[Any]]
-    scaling: tuple[Scale, Scale]
-    suffixes: tuple[str, ...]
-    fetch: Callable[[], Path]
-    read: Callable[[Path], Weights]
+    module: str = "applications"
+    scaling: tuple[Scale, Scale] = (127.5, 127.5)
+    suffixes: tuple[str, ...] = (".h5",)
+
+    def maps(self, x: Any) -> list[Any]:
+        """Return the maps at `STRIDES` of a scaled image, a Keras tensor (N, H, W, C)."""
+        maps: list[Any] = self._module().encoder(x, self.name)
+        return maps
+
+    def fetch(self) -> Path:
+        """Return the file with the weights of a training on ImageNet, for RGB images."""
+        path: Path = self._module().weight_file(self.name)
+        return path
+
+    def read(self, path: Path) -> Weights:
+        """Return the weights in such a file."""
+        weights: Weights = self._module().file_weights(path, self.name)
+        return weights
+
+    def _module(self) -> Any:
+        return importlib.import_module(f"{__package__}.{self.module}")
 
 
 def _lite(size: str, summary: str) -> Encoder:
-    def maps(x: Any) -> list[Any]:
-        from segtool.train.architectures.efficientnet_lite import encoder
-
-        return encoder(x, size)
-
-    def fetch() -> Path:
-        from segtool.train.architectures.efficientnet_lite import weight_file
-
-        return weight_file(size)
-
-    def read(path: Path) -> Weights:
-        from segtool.train.architectures.efficientnet_lite import torch_weights
-
-        return torch_weights(path, size)
-
-    return Encoder(summary, maps, (127.0, 128.0), TORCH_SUFFIXES, fetch, read)
-
-
-def _application(name: str, summary: str, scaling: tuple[Scale, Scale] = (127.5, 127.5)) -> Encoder:
-    def maps(x: Any) -> list[Any]:
-        from segtool.train.architectures.applications import encoder
-
-        return encoder(x, name, prefix=PREFIX)
-
-    def fetch() -> Path:
-        from segtool.train.architectures.applications import weight_file
-
-        return weight_file(name)
-
-    def read(path: Path) -> Weights:
-        from segtool.train.architectures.applications import file_weights
-
-        return file_weights(path, name, prefix=PREFIX)
-
-    return Encoder(summary, maps, scaling, (".h5",), fetch, read)
+    return Encoder(size, summary, "efficientnet_lite", (127.0, 128.0), TORCH_SUFFIXES)
 
 
 DEFAULT = "lite0"
-ENCODERS: Mapping[str, Encoder] = {
-    "lite0": _lite("lite0", "EfficientNet-Lite0, 3.0 million parameters"),
-    "lite1": _lite("lite1", "EfficientNet-Lite1, 3.8 million parameters"),
-    "lite2": _lite("lite2", "EfficientNet-Lite2, 4.4 million parameters"),
-    "mobilenetv2": _application("mobilenetv2", "MobileNetV2, 1.8 million, weights from the network"),
-    "mobilenetv3": _application("mobilenetv3", "MobileNetV3-Large, 2.8 million, likewise"),
-    "mobilenetv3-small": _application("mobilenetv3-small", "0.9 million, likewise"),
-    "efficientnetv2-b0": _application("efficientnetv2-b0", "EfficientNetV2-B0, 5.7 million, likewise", _IMAGENET),
-}
+_ALL = (
+    _lite("lite0", "EfficientNet-Lite0, 3.0 million parameters"),
+    _lite("lite1", "EfficientNet-Lite1, 3.8 million parameters"),
+    _lite("lite2", "EfficientNet-Lite2, 4.4 million parameters"),
+    Encoder("mobilenetv2", "MobileNetV2, 1.8 million, weights from the network"),
+    Encoder("mobilenetv3", "MobileNetV3-Large, 2.8 million, likewise"),
+    Encoder("mobilenetv3-small", "0.9 million, likewise"),
+    Encoder("efficientnetv2-b0", "EfficientNetV2-B0, 5.7 million, likewise", scaling=_IMAGENET),
+)
+ENCODERS: Mapping[str, Encoder] = {encoder.name: encoder for encoder in _ALL}

@@ -4,10 +4,9 @@ from segtool.train.augmentation.registry import (
     AUGMENTATIONS,
     NONE,
     Augmenter,
-    check_augmentations,
     parse_augmentations,
     spell,
     too_far,
 )
 
-__all__ = ["AUGMENTATIONS", "NONE", "Augmenter", "check_augmentations", "parse_augmentations", "spell", "too_far"]
+__all__ = ["AUGMENTATIONS", "NONE", "Augmenter", "parse_augmentations", "spell", "too_far"]

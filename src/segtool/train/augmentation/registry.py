@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtool.array_types import BoolArray, IntegerArray, UInt8Array
-from segtool.data.classes import Classes
 from segtool.errors import TrainingError
 from segtool.train.augmentation.geometry import elastic, flip_horizontal, flip_vertical, scale, shift
 from segtool.train.augmentation.intensity import brightness, contrast, noise, saturation
-from segtool.train.augmentation.recompose import recompose
 from segtool.train.augmentation.samples import Change, Samples
 
 NONE = "none"
@@ -48,11 +46,6 @@ class Augmentation:
 
 # In the order of application, independent of the order in which a user names them.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
-    "recompose": Augmentation(
-        recompose, "new images from the objects of two, each moved by up to S pixels sideways and to any height; "
-        "for bright objects on black, as in M2NIST", 9, 4096, whole=True,
-        in_pixels=True,
-    ),
     "flip-horizontal": Augmentation(
         flip_horizontal, "half of the images mirrored left to right; only if mirroring keeps each class (not "
         "for digits, letters or lanes)",
@@ -84,13 +77,10 @@ class Augmenter:
     ----------
     steps
         (name, strength) of each, as returned by `parse_augmentations`.
-    background_id
-        The background class; None if there is none.
     """
 
-    def __init__(self, steps: tuple[tuple[str, float], ...], *, background_id: int | None = None) -> None:
+    def __init__(self, steps: tuple[tuple[str, float], ...]) -> None:
         self._steps = [(AUGMENTATIONS[name].change, strength) for name, strength in steps]
-        self._background_id = background_id
 
     def __bool__(self) -> bool:
         return bool(self._steps)
@@ -99,7 +89,7 @@ class Augmenter:
         self, images: UInt8Array, labels: IntegerArray, rng: np.random.Generator
     ) -> tuple[UInt8Array, IntegerArray, BoolArray]:
         """Return changed images uint8 (N, H, W, C), labels (N, H, W), and bool (N, H, W): False where unknown."""
-        samples = Samples(images, labels, np.ones(labels.shape, np.bool_), self._background_id)
+        samples = Samples(images, labels, np.ones(labels.shape, np.bool_))
         for change, strength in self._steps:
             samples = change(samples, strength, rng)
         return samples.images, samples.labels, samples.known
@@ -137,28 +127,6 @@ def spell(steps: tuple[tuple[str, float], ...]) -> str:
     """Return the text of augmentations, with all strengths; the inverse of `parse_augmentations`."""
     parts = [name if AUGMENTATIONS[name].strength is None else f"{name}:{strength:g}" for name, strength in steps]
     return ",".join(parts) or NONE
-
-
-def check_augmentations(steps: tuple[tuple[str, float], ...], classes: Classes, *, cropped: bool = False) -> None:
-    """Refuse augmentations that the data do not allow.
-
-    Raises
-    ------
-    TrainingError
-        `recompose` is used with data without a background class or with an ignore id, which it would lose, or with
-        crops, which hold parts of objects.
-    """
-    if "recompose" not in dict(steps):
-        return
-    if cropped:
-        raise TrainingError(
-            "The augmentation recompose takes whole images, and --crop was given; remove one of the two."
-        )
-    if classes.background_id is None or classes.ignore_id is not None:
-        raise TrainingError(
-            "The augmentation recompose needs data with a background class and no ignored pixels, found "
-            f"background {classes.background_id} and ignore id {classes.ignore_id}; remove recompose."
-        )
 
 
 def too_far(steps: tuple[tuple[str, float], ...], size: tuple[int, int]) -> str | None:

@@ -23,14 +23,11 @@ class Samples:
     known
         bool (N, H, W): False for pixels from outside the image. They are 0 in image and label, and do not count in
         the loss.
-    background_id
-        The background class; None if the data have none.
     """
 
     images: UInt8Array
     labels: IntegerArray
     known: BoolArray
-    background_id: int | None = None
 
 
 Change = Callable[[Samples, float, np.random.Generator], Samples]
