@@ -94,13 +94,15 @@ def _label_colors(lines: Sequence[str]) -> Entries:
 
 
 def _class_table(lines: Sequence[str]) -> Entries:
-    """Return the rows of a CSV file below its header: name, and r, g, b or color or pixel value."""
+    """Return the rows of a CSV file: name, and r, g, b or color or pixel value; columns without a header by content."""
     separator = max(",;\t", key="".join(lines[:1]).count)
     rows = [[cell.strip() for cell in next(csv.reader([line], delimiter=separator))] for line in lines]
     header = [cell.casefold() for cell in rows[0]] if rows else []
+    first = 0 if any(map(_is_number, header)) else 1
+    columns = header if first else _columns_of(header)
     found = []
-    for row, line in zip(rows[1:], lines[1:], strict=True):
-        cells = dict(zip(header, row, strict=False))
+    for row, line in zip(rows[first:], lines[first:], strict=True):
+        cells = dict(zip(columns, row, strict=False))
         name, color, value, *parts = (
             next((cells[called] for called in names if cells.get(called)), "") for names in _COLUMNS.values()
         )
@@ -111,9 +113,21 @@ def _class_table(lines: Sequence[str]) -> Entries:
     return found
 
 
+def _columns_of(row: Sequence[str]) -> list[str]:
+    """Return what the columns of a table without a header are, by its first row."""
+    numbers = [place for place, cell in enumerate(row) if cell.isdigit()]
+    called = dict(zip(numbers, {3: ["r", "g", "b"], 1: ["value"]}.get(len(numbers), []), strict=False))
+    called |= {place: "color" for place, cell in enumerate(row) if place not in numbers and _is_number(cell)}
+    return [called.get(place, "" if place in numbers else "name") for place in range(len(row))]
+
+
 def _names(lines: Sequence[str]) -> Entries:
     """Return the classes of a list of names; labelme's begins with __ignore__, which has no value."""
     return [{"name": line} for line in lines if line != "__ignore__"]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.isdigit() or _HEX.fullmatch(cell) is not None
 
 
 def _color(text: str, line: str) -> list[int]:

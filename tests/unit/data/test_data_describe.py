@@ -233,7 +233,7 @@ def test_lists_of_names(tmp_path, values, lines, names, ignored, name):
         (
             "class_dict.csv",
             "1,cat,0,9,0\n2,dog,0,9,9",
-            "line 2 ('2,dog,0,9,9') is no class, expected a row such as road,",
+            "line 1 ('1,cat,0,9,0') is no class, expected a row such as road,",
         ),
         (
             "label_colors.txt",
@@ -255,6 +255,8 @@ def test_a_list_that_cannot_be_read_is_left_out_with_a_warning(tmp_path, caplog,
     "text",
     [
         "name;r;g;b\nKüche;128;0;0\nbackground;0;0;0\ndog;0;128;0\n",
+        "Küche,128,0,0\nbackground,0,0,0\ndog,0,128,0\n",
+        "#800000,Küche\n#000000,background\n#008000,dog\n",
         "r\tg\tb\tclass\n128\t0\t0\tKüche\n0\t0\t0\tbackground\n0\t128\t0\tdog\n",
         "name,color\nKüche,#800000\nbackground,#000000\ndog,#008000\n",
         'label;rgb;id\nKüche;"(128, 0, 0)";1\nbackground;"(0, 0, 0)";0\ndog;"(0, 128, 0)";2\n',
