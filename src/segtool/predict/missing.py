@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from segtool.errors import DataError
 from segtool.predict.manifest import Entry
-from segtool.text import shortened
+from segtool.text import clean, shortened
 
 _MOST_NAMES = 3
 _MOST_CHARACTERS, _MOST_ESCAPED = 300, 40
@@ -30,7 +30,7 @@ def missing_entry(text: str) -> Entry:
 
 def _reason(text: str) -> str:
     """Return an argument, and the reason why it matches no image."""
-    shown = shortened(text, _MOST_CHARACTERS if text.isprintable() else _MOST_ESCAPED)
+    shown = shortened(clean(text), _MOST_CHARACTERS if text.isprintable() else _MOST_ESCAPED)
     # os.path instead of Path, which raises on names that are too long or contain a NUL.
     if os.path.isdir(text):  # noqa: PTH112
         return f"{shown} contains no image files (.npy files in a folder must be named one by one)"
