@@ -144,7 +144,17 @@ def _photos() -> str:
         f"cores of an {processor(result['machine'])} that other work shared, so the minutes are an upper limit. `slow "
         "encoder` and `bilinear scores` change the code (`photos.py`, `photos.json`)."
     )
-    return "\n".join([*rows, "", note])
+    network = read("training_throughput_lite")["networks"][0]
+    ours, torch = (
+        next(row for row in network["subjects"] if row["subject"] == name)
+        for name in ("segtool", "PyTorch, fused Adam")
+    )
+    step = (
+        f"A step of 8 crops takes {ours['step_ms']['p50'] / 1e3:.2f} s there with nothing else running; the same "
+        f"network in PyTorch (channels_last, fused AdamW) takes {interval(torch['time_over_segtool'])} times as long "
+        "(`training_throughput.py`, `training_throughput_lite.json`)."
+    )
+    return "\n".join([*rows, "", f"{note} {step}"])
 
 
 def _photos_in_short() -> str:

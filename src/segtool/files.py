@@ -234,12 +234,21 @@ def remove_unfinished(folders: Iterable[str | Path]) -> int:
     """
     removed = 0
     for folder in folders:
-        for path in Path(folder).glob(f"{TEMPORARY}*"):
+        for path in _temporary_files(folder):
             if not _of_another_process(path):
                 with suppress(OSError):
                     path.unlink()
                     removed += 1
     return removed
+
+
+def _temporary_files(folder: str | Path) -> list[Path]:
+    """Return the temporary files in a folder, which may contain very many files; none if it is not readable."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.name.startswith(TEMPORARY)]
+    except OSError:
+        return []
 
 
 def lock_file(descriptor: int) -> bool:
