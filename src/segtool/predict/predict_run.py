@@ -146,9 +146,17 @@ class PredictRun:
         if entry.status == "done":
             self._note(job, entry)
         else:
+            if job.is_known:
+                self._remove_outputs(job)
             self.fail(entry, job)
         if self._progress is not None:
             self._progress(len(self._jobs) - self._counts["not run"], len(self._jobs))
+
+    def _remove_outputs(self, job: Job) -> None:
+        """Remove what an earlier run wrote for an image that fails now: it is of the image as it was."""
+        for name in output_names(job.stem, self._options.kinds).values():
+            with suppress(OSError):
+                (self._options.out / name).unlink()
 
     def fail(self, entry: Entry, job: Job | None = None) -> None:
         """Record an image, or an argument that matches none, as failed, and log the reason."""

@@ -120,6 +120,17 @@ def test_new_inputs_changed_ones_failed_ones_and_lost_outputs_are_run(segmenter:
     }
 
 
+def test_an_image_that_was_done_and_fails_later_keeps_no_old_output_and_is_run_when_it_is_repaired(
+    segmenter: Segmenter, images: Path
+) -> None:
+    predict(segmenter)
+    (images / "0.png").write_bytes(b"broken")
+    assert statuses(predict(segmenter, resume=True))[0] == "failed"
+    assert not Path("out/0.png").exists()
+    write_image("images/0.png", 0)
+    assert statuses(predict(segmenter, resume=True))[0] == "done"
+
+
 def test_inputs_that_are_not_named_again_keep_their_entries(segmenter: Segmenter, images: Path) -> None:
     predict(segmenter)
     write_image("images/new.png", 9)
