@@ -131,7 +131,8 @@ def judge(low: float, high: float, band: float) -> str:
 
 
 def _has_times(value: Row) -> bool:
-    times = [time for row in value["models"] for quantity in QUANTITIES if (time := _time(row, quantity))]
+    cases = [(quantity, row) for row in value["models"] for quantity in QUANTITIES]
+    times = [time for quantity, row in cases if (time := _time(row, quantity)) and _band(quantity, row, value) >= 0]
     return bool(value["machine"] and times) and all(0 < n < math.inf for time in times for n in astuple(time))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from segtool.array_types import UInt8Array
+from segtool.array_types import IntegerArray, UInt8Array
+from segtool.data.base import Dataset
 from segtool.data.loading import paths_of
 from segtool.errors import DataError
 from segtool.evaluate.comparison import Comparison, Comparisons
@@ -18,6 +20,7 @@ from segtool.metrics import Bootstrap, default_width
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import find_model, run_files
 
+logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
@@ -151,7 +154,7 @@ def tally_of(
     models = [
         Scored(_answer(each), (each.contract.height, each.contract.width), each.answer_image) for each in predictors
     ]
-    return tally(
+    found = tally(
         models,
         selection.data,
         selection.indices,
@@ -159,6 +162,19 @@ def tally_of(
         progress=progress,
         seen=seen,
     )
+    _warn_without_background(selection.data, found[0].counts.truth.sum(0))
+    return found
+
+
+def _warn_without_background(data: Dataset, truth: IntegerArray) -> None:
+    """Warn where the masks have no background: masks without names may have other ids than the model."""
+    if data.background_id is not None and not truth[data.background_id]:
+        logger.warning(
+            "No mask holds the background, '%s' (id %d), and %d of the %d classes occur in none; if the values of %s "
+            "mean other classes than the model's, name them in a dataset.json: segtool data describe %s",
+            *(data.class_names[data.background_id], data.background_id, (truth == 0).sum(), len(truth)),
+            *(data.spec, data.spec),
+        )
 
 
 def evaluation_of(predictor: Predictor, selection: Selection, counted: Tally, options: EvaluateOptions) -> Evaluation:

@@ -189,6 +189,15 @@ class TestRegression:
         with pytest.raises(DataError, match=r"old\.json .*`.*--out`"):
             read_benchmark(path)
 
+    @pytest.mark.parametrize("noise", ["missing", {"band": "wide"}, 3])
+    def test_without_a_noise_that_can_be_read_it_is_none(self, tmp_path: Path, noise: object) -> None:
+        value = benchmark_of(1.0) | {"noise": noise}
+        if noise == "missing":
+            del value["noise"]
+        (path := tmp_path / "old.json").write_text(json.dumps(value))
+        with pytest.raises(DataError, match=r"old\.json .*`.*--out`"):
+            read_benchmark(path)
+
     def test_a_file_of_another_version_is_refused(self, tmp_path: Path) -> None:
         assert SCHEMA_VERSION == common.SCHEMA_VERSION
         for version in (99, None, 0):

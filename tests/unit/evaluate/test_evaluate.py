@@ -55,6 +55,19 @@ def test_other_data_are_scored_whole(tmp_path: Path) -> None:
     assert (result.selection.part, result.scores.images) == ("all", 48)
 
 
+def test_masks_without_names_and_without_the_background_of_the_model_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, labels = tiny_data(seed=9)
+    background = segtool.load(MODEL).contract.background_id
+    other = np.where(labels == background, (background or 0) ^ 1, labels)
+    for name, masks, words in (("as_trained", labels, 0), ("without", other, 1)):
+        np.savez(tmp_path / f"{name}.npz", images=images[..., 0], labels=masks)
+        caplog.clear()
+        evaluate(MODEL, options=EvaluateOptions(data=str(tmp_path / f"{name}.npz")))
+        assert caplog.text.count("holds the background") == words
+
+
 class TestGenerated:
     """Generated data come in parts only for a training's sake."""
 

@@ -6,7 +6,7 @@ import pytest
 from segtool.data.classes import Classes
 from segtool.errors import DataError
 from segtool.metrics import row_shares
-from segtool.report.page.render import cell_text
+from segtool.report.page.render import cell_text, span
 from segtool.report.pictures import scores_of
 
 NAMES = ("cat", "dog", "bird", "sky")
@@ -44,3 +44,7 @@ def test_rows_of_the_confusion_matrix_add_up_to_one():
     np.testing.assert_array_equal(shares[0], [0.75, 0.25, 0])
     assert np.isnan(shares[1]).all()
     np.testing.assert_array_equal(shares[2], [0, 0, 1])
+
+
+def test_an_interval_is_rounded_like_the_figure_in_it():
+    assert span((99.995, 100)) == "99.99 to 100"

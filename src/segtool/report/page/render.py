@@ -104,7 +104,7 @@ def _column(model: Facts) -> dict[str, str]:
         "parameters": whole(model["parameters"]),
         "MB": megabytes(model["size_bytes"]),
         "foreground mean IoU %": percent(evaluation["foreground_mean_iou"], none=NONE),
-        "95 % interval": _span(interval) if interval else NONE,
+        "95 % interval": span(interval) if interval else NONE,
         "p50 ms": figures(latency.get("p50")),
         "p99 ms": figures(latency.get("p99")),
         "images/s": whole(row.get("throughput_ips")),
@@ -113,8 +113,9 @@ def _column(model: Facts) -> dict[str, str]:
     }
 
 
-def _span(interval: Sequence[float]) -> str:
-    return f"{interval[0]:.2f} to {interval[1]:.2f}"
+def span(interval: Sequence[float]) -> str:
+    """Return an interval in percent; like every share, one below 100 is never shown as 100."""
+    return f"{percent(interval[0] / 100)} to {percent(interval[1] / 100)}"
 
 
 def cell_text(share: float) -> str:
@@ -148,7 +149,7 @@ def _gates(gates: Facts) -> str:
 _FILTERS: dict[str, Callable[..., Any]] = {
     **{each.__name__: each for each in (points, figures, megabytes, whole, threads, data_name, interval_of, cell_text)},
     "percent": lambda share, digits=2: percent(share, digits, none=NONE),
-    "span": _span,
+    "span": span,
     "fixed": lambda value, digits=2: f"{value:.{digits}f}",
     "versions": lambda found: ", ".join(f"{name} {version}" for name, version in found.items()),
     "as_json": lambda contract: json.dumps(nan_to_none(contract), indent=2, ensure_ascii=False),

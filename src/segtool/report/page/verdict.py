@@ -163,7 +163,8 @@ def _elsewhere(evaluation: Facts, there: float, *, lost: float, text: str) -> Ch
     name, interval = "Scores on these images", interval_of(evaluation, "foreground_mean_iou")
     chance = interval is not None and interval[0] <= there <= interval[1]
     if chance and interval is not None:
-        text = f"{text} The 95 % interval here, {interval[0]:.2f} to {interval[1]:.2f}, contains this score."
+        low, high = (percent(end / 100) for end in interval)
+        text = f"{text} The 95 % interval here, {low} to {high}, contains this score."
     if evaluation["images"] < _FEW_IMAGES and (chance or interval is None):
         few = count_of(evaluation["images"])
         return Check(
