@@ -141,8 +141,9 @@ def _photos() -> str:
         )
     note = (
         "CamVid, 367 training and 101 validation images of 480 x 360, 11 classes, whole images, void ignored. Two "
-        f"cores of an {processor(result['machine'])} that other work shared, so the minutes are an upper limit. `slow "
-        "encoder` and `bilinear scores` change the code (`photos.py`, `photos.json`)."
+        f"cores of an {processor(result['machine'])} that other work shared, so the minutes are an upper limit; "
+        "`short, seed 1` was paused for two hours. `slow encoder` and `bilinear scores` change the code (`photos.py`, "
+        "`photos.json`)."
     )
     network = read("training_throughput_lite")["networks"][0]
     ours, torch = (
