@@ -96,10 +96,12 @@ def _differing(earlier: Mapping[str, Any], header: Mapping[str, Any]) -> list[st
 
 
 def is_done(entry: Entry, source: Source, out: Path) -> bool:
-    """Return whether an earlier run did this image in its present state, and its outputs exist."""
-    if entry.status not in ("done", "skipped") or not all((out / name).is_file() for name in entry.outputs.values()):
+    """Return whether an earlier run did this image in its present state, and its outputs exist and are not empty."""
+    if entry.status not in ("done", "skipped"):
         return False
     try:
+        if not all((out / name).stat().st_size for name in entry.outputs.values()):
+            return False
         state = source.path.stat()
         if (state.st_size, state.st_mtime_ns) == (entry.bytes, entry.mtime_ns):
             return True
