@@ -162,9 +162,10 @@ class Request:
 def _request(*, out: str, **options: Any) -> Request:
     from segtool.predict.predict_options import PredictOptions
 
-    names = {field.name for field in fields(PredictOptions)} & options.keys()
-    given = {name: value for name in names if (value := options.pop(name)) is not None}
-    return Request(out=out, outputs=PredictOptions(out=Path(out), **given), **options)
+    names = {field.name for field in fields(PredictOptions)}
+    given = {name: value for name, value in options.items() if name in names and value is not None}
+    others = {name: value for name, value in options.items() if name not in names}
+    return Request(out=out, outputs=PredictOptions(out=Path(out), **given), **others)
 
 
 def _inputs(request: Request) -> list[str]:

@@ -171,7 +171,7 @@ def _warn_without_background(data: Dataset, truth: IntegerArray) -> None:
     if data.background_id is not None and not truth[data.background_id]:
         logger.warning(
             "No mask holds the background, '%s' (id %d), and %d of the %d classes occur in none; if the values of %s "
-            "mean other classes than the model's, name them in a dataset.json: segtool data describe %s",
+            "mean other classes than the model's, no score is right. Compare them: segtool data info %s",
             *(data.class_names[data.background_id], data.background_id, (truth == 0).sum(), len(truth)),
             *(data.spec, data.spec),
         )

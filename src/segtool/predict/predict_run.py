@@ -153,10 +153,11 @@ class PredictRun:
             self._progress(len(self._jobs) - self._counts["not run"], len(self._jobs))
 
     def _remove_outputs(self, job: Job) -> None:
-        """Remove what an earlier run wrote for an image that fails now: it is of the image as it was."""
-        for name in output_names(job.stem, self._options.kinds).values():
-            with suppress(OSError):
-                (self._options.out / name).unlink()
+        """Remove what an earlier run wrote for an image that changed and fails now; keep it if that is out of reach."""
+        with suppress(OSError):
+            job.source.path.stat()
+            for name in output_names(job.stem, self._options.kinds).values():
+                (self._options.out / name).unlink(missing_ok=True)
 
     def fail(self, entry: Entry, job: Job | None = None) -> None:
         """Record an image, or an argument that matches none, as failed, and log the reason."""

@@ -132,6 +132,15 @@ def test_an_image_that_was_done_and_fails_later_keeps_no_old_output_and_is_run_w
     assert statuses(predict(segmenter, resume=True))[0] == "done"
 
 
+def test_an_image_that_is_out_of_reach_keeps_its_outputs(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter)
+    before = Path("out/0.png").read_bytes()
+    (images / "0.png").unlink()
+    (images / "0.png").symlink_to("on/a/share/that/is/gone.png")
+    assert statuses(predict(segmenter, resume=True))[0] == "failed"
+    assert Path("out/0.png").read_bytes() == before
+
+
 def test_inputs_that_are_not_named_again_keep_their_entries(segmenter: Segmenter, images: Path) -> None:
     predict(segmenter)
     write_image("images/new.png", 9)
