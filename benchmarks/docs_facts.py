@@ -101,6 +101,7 @@ def passes() -> str:
         "PADDING_REWRITES",
         "INT8_REWRITES",
         "QUANTIZED_REWRITES",
+        "LABEL_REWRITES",
     )
     rows = [
         (_first_sentence(PASSES / f"{stem}.py"), f"`{stem}.py`", f"`{key}`")

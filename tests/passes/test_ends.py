@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten
+from comparing import assert_same, kinds, make, node, rewritten, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
+from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.no_op import NO_OP
 
@@ -163,3 +164,75 @@ def test_labels_per_block(crop, classes, bias, seed):
 def test_a_kernel_that_overlaps_is_refused():
     before = rewritten(upsampled(kernel=6), CROP_INTO_TRANSPOSED)
     rewritten(before, LABELS_PER_BLOCK, changes=0, refusals=["not its stride"])
+
+
+def labelled(size, classes, factors=(4, 4), *, by="scales", to=TensorProto.UINT8, last=0, extra=(), **attributes):
+    """The labels of scores (N, K, h, w) after a Resize."""
+    given = {
+        "scales": np.array([1, 1, *factors], np.float32),
+        "sizes": np.array([2, classes, size[0] * factors[0], size[1] * factors[1]]),
+    }
+    names = ["x", "", "scales"] if by == "scales" else ["x", "", "", "sizes"]
+    nodes = [
+        helper.make_node("Resize", names, ["up"], name="up", **{"mode": "linear", **attributes}),
+        node("ArgMax", "up", "best", axis=1, keepdims=0, select_last_index=last),
+        node("Cast", "best", "y", to=to),
+        *extra,
+    ]
+    batch = "N" if by == "scales" else 2
+    return make(
+        nodes, {by: given[by]}, [batch, classes, *size], outputs=("y", *(n.output[0] for n in extra)), out_type=to
+    )
+
+
+def areas(classes, size, seed):
+    """Scores (2, K, 3 h, 3 w) of areas of 3 x 3 equal pixels."""
+    return np.kron(random(2, classes, *size, seed=seed), np.ones((3, 3), np.float32))
+
+
+@FEW
+@given(
+    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    factors=st.tuples(st.sampled_from([2, 4, 8]), st.sampled_from([2, 4])),
+    classes=st.integers(2, 12),
+    seed=st.integers(0, 99),
+)
+def test_labels_per_cell(size, factors, classes, seed):
+    height, width = 3 * size[0], 3 * size[1]
+    before = labelled((height, width), classes, factors)
+    after = rewritten(before, LABELS_PER_CELL)
+    assert "Resize" not in kinds(after)
+    assert_same(before, after, areas(classes, size, seed))
+    assert_same(before, after, random(3, classes, height, width, seed=seed))
+
+
+@pytest.mark.parametrize("by", ["scales", "sizes"])
+def test_an_image_of_one_class_has_no_cell_to_upsample(by):
+    before = labelled((3, 5), 4, by=by, coordinate_transformation_mode="pytorch_half_pixel")
+    scores = np.zeros((2, 4, 3, 5), np.float32)
+    scores[:, 2] = 1
+    found = run(rewritten(before, LABELS_PER_CELL), scores)
+    np.testing.assert_array_equal(found, np.full((2, 12, 20), 2, np.uint8))
+
+
+def test_more_than_256_classes_stay_apart():
+    before = labelled((2, 2), 300, to=TensorProto.UINT16)
+    after = rewritten(before, LABELS_PER_CELL)
+    assert_same(before, after, random(2, 300, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"factors": (3, 4)}, "not even"),
+        ({"coordinate_transformation_mode": "align_corners"}, "centers"),
+        ({"extra": [node("Cast", "up", "z", to=TensorProto.UINT8)]}, "2 users"),
+    ],
+)
+def test_other_upsampled_scores_are_refused(options, reason):
+    rewritten(labelled((3, 5), 4, **options), LABELS_PER_CELL, changes=0, refusals=[reason])
+
+
+@pytest.mark.parametrize("options", [{"mode": "nearest"}, {"mode": "cubic"}, {"last": 1}])
+def test_upsampled_scores_of_another_kind_are_left_alone(options):
+    rewritten(labelled((3, 5), 4, **options), LABELS_PER_CELL, changes=0)

@@ -26,6 +26,7 @@ from segtool.export.heads import end_of, with_head
 from segtool.export.job import FirstLabels, Job, measure
 from segtool.export.passes import (
     FLOAT_REWRITES,
+    LABEL_REWRITES,
     SHARED_REWRITES,
     WINOGRAD_REWRITES,
     Outcome,
@@ -174,15 +175,16 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
     job
         Its options say whether Winograd's form is taken, left or timed.
     """
-    graph, outcomes = rewrite(base, FLOAT_REWRITES)
-    direct = _Form(graph, FLOAT_REWRITES, outcomes)
+    plain = FLOAT_REWRITES if job.options.triton_gpu else (*FLOAT_REWRITES, *LABEL_REWRITES)
+    graph, outcomes = rewrite(base, plain)
+    direct = _Form(graph, plain, outcomes)
     if job.options.winograd == "off":
         return direct
     shorter, more = rewrite(graph, WINOGRAD_REWRITES)
     both = (*outcomes, *more)
     if not any(outcome.changes for outcome in more):
         return replace(direct, outcomes=both, warning=_NOTHING if job.options.winograd == "on" else None)
-    winograd = _Form(shorter, (*FLOAT_REWRITES, *WINOGRAD_REWRITES), both, {"algorithm": "winograd"})
+    winograd = _Form(shorter, (*plain, *WINOGRAD_REWRITES), both, {"algorithm": "winograd"})
     if job.options.winograd == "on":
         return winograd
     if not is_own(job.preset) or job.options.triton_gpu:

@@ -43,7 +43,15 @@ from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points
 from segtool.export.int8.qdq import insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
-from segtool.export.passes import INT8_REWRITES, PADDING_REWRITES, QUANTIZED_REWRITES, log_outcomes, rewrite, to_ir
+from segtool.export.passes import (
+    INT8_REWRITES,
+    LABEL_REWRITES,
+    PADDING_REWRITES,
+    QUANTIZED_REWRITES,
+    log_outcomes,
+    rewrite,
+    to_ir,
+)
 from segtool.export.presets import Preset
 from segtool.export.running import Batches, label_agreement, run_labels
 from segtool.export.stages import Progress, Stages, silent
@@ -210,7 +218,7 @@ def quantize(
         Called with (done, total) layers whose bias is corrected.
     """
     kept = frozenset(keep_float)
-    final, outcomes = rewrite(_in_int8(calibrated, kept, progress=progress), QUANTIZED_REWRITES)
+    final, outcomes = rewrite(_in_int8(calibrated, kept, progress=progress), (*QUANTIZED_REWRITES, *LABEL_REWRITES))
     log_outcomes(outcomes)
     layers = tuple(name for name in calibrated.layers if name not in kept)
     return Quantized(final, calibrated, layers, tuple(sorted(kept)))

@@ -12,6 +12,7 @@ from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
+from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
@@ -32,6 +33,7 @@ from segtool.export.passes.winograd import WINOGRAD
 __all__ = [
     "FLOAT_REWRITES",
     "INT8_REWRITES",
+    "LABEL_REWRITES",
     "PADDING_REWRITES",
     "QUANTIZED_REWRITES",
     "SHARED_REWRITES",
@@ -73,5 +75,7 @@ INT8_REWRITES = (
 PADDING_REWRITES = (PADDED_CHANNELS,)
 # What pays in float on some processors, where it was measured to (export/float32_file.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
+# What pays on a CPU, in float and in INT8, behind the others: its products must not be taken for layers to quantize.
+LABEL_REWRITES = (LABELS_PER_CELL,)
 # What pays around the float head of a graph that is quantized already (export/quantize.py).
 QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)

@@ -141,6 +141,12 @@ def is_monotone(node: ir.Node) -> bool:
     return node.op_type in _MONOTONE
 
 
+def is_class_arg_max(node: ir.Node) -> bool:
+    """Say whether a node is the ArgMax over the classes of (N, K, H, W), where the first of equal scores wins."""
+    is_first = node.attributes.get_int("select_last_index", 0) == 0
+    return is_first and node.attributes.get_int("axis", 0) in (1, -3) and node.attributes.get_int("keepdims", 1) == 0
+
+
 def own_bias(node: ir.Node) -> AnyArray | None:
     """Return the bias of a convolution, a constant that only this node uses; None where it has none."""
     return own_array(node.inputs[2], "bias") if len(node.inputs) > 2 and node.inputs[2] is not None else None
@@ -216,6 +222,14 @@ def channels_first(place: ir.Node, value: ir.Value | None) -> ir.Value:
 def reshaped(place: ir.Node, value: ir.Value | None, shape: Sequence[int], role: str) -> ir.Value:
     """Return a value in another shape, whose constant is named after its role."""
     return insert(place, "Reshape", [value, add_constant(place, np.array(shape, np.int64), role)])
+
+
+def in_place(place: ir.Node, labels: ir.Value, sizes: tuple[int, int, int, int]) -> ir.Value:
+    """Return the image (N, h a, w b) of blocks of pixels (N, h, w, a b); `sizes` is (h, w, a, b)."""
+    height, width, rows, columns = sizes
+    apart = reshaped(place, labels, [-1, height, width, rows, columns], "apart")
+    ordered = insert(place, "Transpose", [apart], perm=[0, 1, 3, 2, 4])
+    return reshaped(place, ordered, [-1, height * rows, width * columns], "together")
 
 
 def cropped(place: ir.Node, value: ir.Value, begins: Sequence[int], sizes: Sequence[int]) -> ir.Value:
