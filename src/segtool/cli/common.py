@@ -182,12 +182,18 @@ def emit_json(command: str, payload: Mapping[str, Any]) -> None:
 def printable(text: str, *, lines: bool = True) -> str:
     r"""Return a text without control codes for the terminal: names may come from untrusted files.
 
-    Control characters and lone surrogates are written as escapes such as \\x1b. So are line breaks, unless `lines`.
+    Control characters and the bytes of names that are not UTF-8 are written as escapes such as \\x1b and \\xe9. So are
+    line breaks, unless `lines`.
     """
     kept = "\n\t" if lines else ""
     return "".join(
-        ascii(item)[1:-1] if unicodedata.category(item) in ("Cc", "Cs") and item not in kept else item for item in text
+        _escaped(item) if unicodedata.category(item) in ("Cc", "Cs") and item not in kept else item for item in text
     )
+
+
+def _escaped(item: str) -> str:
+    """Return a character as an escape; Python reads a byte that is not UTF-8 as a surrogate of U+DC80..U+DCFF."""
+    return f"\\x{ord(item) - 0xDC00:x}" if "\udc80" <= item <= "\udcff" else ascii(item)[1:-1]
 
 
 class _LogHandler(logging.Handler):
