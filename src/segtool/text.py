@@ -132,8 +132,17 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 image", "2 images"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return a number with its noun: "1 image", "2 images", "2 classes"."""
+    return f"{number:g} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Return the first of several names, and the number of the others.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def some(things: Sequence[Path | str]) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from segtool.errors import SegtoolError
+from segtool.errors import SegtoolError, reason_of
 from segtool.files import nan_to_none
 from segtool.stopping import NOTHING_KEPT, begin, end, handle_signals, was_stopped
 
@@ -118,9 +118,7 @@ def _written_since(begun: float, values: Iterable[object]) -> list[str]:
 def _refused_by_system(error: OSError) -> str:
     """Return the message for an unexpected system error, such as a name that is too long or an unreadable folder."""
     where = f" to {error.filename}" if error.filename else ""
-    return (
-        f"The operating system refused access{where} ({error.strerror or error}); check the path and its permissions."
-    )
+    return f"The operating system refused access{where} ({reason_of(error)}); check the path and its permissions."
 
 
 class Group(click.Group):

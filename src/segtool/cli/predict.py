@@ -25,6 +25,7 @@ from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_
 from segtool.cli.tables import emit_table
 from segtool.errors import DataError
 from segtool.stopping import end, finish_work
+from segtool.text import counted, threads
 
 if TYPE_CHECKING:
     from segtool.predict.manifest import Manifest
@@ -221,7 +222,7 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
         threads=_threads(inputs, request),
         provider_options=request.provider_options,
     )
-    say(f"{model}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
+    say(f"{model}: {segmenter.provider}, {threads(segmenter.threads)}. {segmenter.provider_reason}")
     options = request.outputs
     with finish_work() as stop, progress_bar("images") as progress:
         if request.watch is None:
@@ -270,6 +271,6 @@ def _report(manifest: Manifest, request: Request, *, as_json: bool) -> None:
         )
     if manifest.interrupted:
         logger.error(
-            "Stopped: %d images were not run; %s lists them. Continue with --resume.",
-            *(manifest.not_run, request.manifest),
+            "Stopped: %s not run; %s lists them. Continue with --resume.",
+            *(counted(manifest.not_run, "image"), request.manifest),
         )

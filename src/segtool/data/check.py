@@ -19,9 +19,9 @@ from segtool.data.mask_files import ColorMaskError
 from segtool.data.problem import Problem, these
 from segtool.data.split import training_split, unlabelled
 from segtool.errors import DataError
+from segtool.text import listed
 
 Progress = Callable[[int, int], None]
-_MOST_NAMED = 12  # classes that are missing
 _TOLD_APART = 8  # values: masks with more of them that stand for no class are one group, whatever they hold
 
 
@@ -205,7 +205,5 @@ def _absent(classes: Classes, seen: _Seen, spec: str) -> list[Problem]:
 
 def _these_classes(classes: Classes, indices: Sequence[int]) -> str:
     """Return the start of a sentence on classes: "Class 3 ('d') occurs", or "2 classes ('c', 'd') occur"."""
-    names = [repr(classes.names[index]) for index in indices[:_MOST_NAMED]]
-    if len(indices) == 1:
-        return f"Class {indices[0]} ({names[0]}) occurs"
-    return f"{len(indices)} classes ({', '.join(names)}{', ...' * (len(indices) > len(names))}) occur"
+    names = listed([repr(classes.names[index]) for index in indices])
+    return f"Class {indices[0]} ({names}) occurs" if len(indices) == 1 else f"{len(indices)} classes ({names}) occur"

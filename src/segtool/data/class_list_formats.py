@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from segtool.data.metadata import FILE_NAME
+from segtool.errors import reason_of
 from segtool.text import counted, decoded
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def read_class_list(path: Path, *, quietly: bool = False) -> Entries | None:
         number = next(number for number, line in enumerate(lines, start=1) if line.strip() == str(error))
         why = f"line {number} ({str(error)[:60]!r}) is no class, expected {form}"
     except (OSError, csv.Error) as error:
-        why = f"it cannot be read ({error})"
+        why = f"it cannot be read ({reason_of(error)})"
     else:
         if len(found) > 1:
             return found

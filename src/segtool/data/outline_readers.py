@@ -14,7 +14,7 @@ from typing import Any
 from segtool.data.base import Size
 from segtool.data.headers import read_header
 from segtool.data.layout import find_places, image_files, part_of
-from segtool.errors import DataError
+from segtool.errors import DataError, reason_of
 from segtool.text import counted, decoded
 
 Points = list[tuple[float, float]]
@@ -221,7 +221,9 @@ def _json_files(folder: Path, keys: set[str], *, preferred: str = "") -> Iterato
         try:
             raw = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{path} is no JSON that can be read ({error}); export it again or remove it.") from error
+            raise DataError(
+                f"{path} is no JSON that can be read ({reason_of(error)}); export it again or remove it."
+            ) from error
         if isinstance(raw, dict) and keys <= raw.keys():
             yield path, raw
 
