@@ -242,7 +242,9 @@ def _foreign_engines() -> str:
     rows.append(["---"] * len(rows[0]))
     rows += [_foreign_network(row, counts) for row in result["networks"]]
     means = [item for item in result["geometric_means"] if item["comparison"] != "recommended_over_other"]
-    listed = "; ".join(f"{item['title']} ({item['threads']} threads): {item['geometric_mean']:.2f}" for item in means)
+    listed = "; ".join(
+        f"{item['title']} ({counted(item['threads'], 'thread')}): {item['geometric_mean']:.2f}" for item in means
+    )
     return "\n".join(
         [
             *(f"| {' | '.join(cells)} |" for cells in rows),

@@ -8,6 +8,7 @@ from typing import Any
 
 from engines import summary
 from engines.summary import Turns
+from segtool.text import counted
 
 OURS = {"float32": "ours-fp32", "int8": "ours-int8"}
 MAX_DROP_POINTS = 0.5
@@ -104,7 +105,7 @@ def markdown(networks: Sequence[Mapping[str, Any]], means: Sequence[Mapping[str,
         size = "x".join(map(str, row["image"]))
         parts.append(f"### {row['name']}\n\n{row['source']}; {size}; recommended: {row['segtool']['recommended']}")
         counts = sorted(row.get("time", {}))
-        head = ["engine", *(f"{count} threads: p50, p90 ms" for count in counts), "/ recommended"]
+        head = ["engine", *(f"{counted(count, 'thread')}: p50, p90 ms" for count in counts), "/ recommended"]
         head += ["labels %", "mean IoU %", "loss", "MB"]
         parts.append(_table(head, [_engine(engine, row, counts) for engine in row["engines"]]))
     return "\n\n".join(parts) + "\n"

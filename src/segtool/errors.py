@@ -4,6 +4,11 @@ Each message states what was found, what was expected, and what to do. ``exit_co
 """
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the message of an error; that of the operating system without its number and the name of the file."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 class SegtoolError(Exception):
     """An error that the user can fix; the base class of all errors of segtool."""
 

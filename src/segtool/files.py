@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from segtool.errors import DataError, OutputExistsError, OutputWriteError
+from segtool.errors import DataError, OutputExistsError, OutputWriteError, reason_of
 from segtool.stopping import postponed
 
 TEMPORARY = ".segtool-"
@@ -319,9 +319,8 @@ def _of_another_process(path: Path) -> bool:
 
 def write_error(target: str | Path, error: OSError) -> OutputWriteError:
     """Return the error for a refusal of the operating system, as one sentence."""
-    reason = error.strerror or str(error)
     advice = _ADVICE.get(error.errno or 0, "choose another path")
-    return OutputWriteError(f"Could not write {target}: {reason}; {advice}. No partial file was left.")
+    return OutputWriteError(f"Could not write {target}: {reason_of(error)}; {advice}. No partial file was left.")
 
 
 def _sync(path: str) -> None:

@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections.abc import Sequence
@@ -26,6 +27,18 @@ def clean(text: object) -> str:
     These cannot be written in UTF-8, or can make a name look like another one.
     """
     return _HOSTILE.sub("\ufffd", str(text))
+
+
+def decoded(raw: bytes) -> str:
+    """Return the text of a file: UTF-8, UTF-16 with its mark or without, or else the code page of Western Europe."""
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return raw.decode("utf-16", errors="replace")
+    if 0 in raw[:2]:
+        return raw.decode("utf-16-be" if raw[0] == 0 else "utf-16-le", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
 
 
 def percent(share: float | None, digits: int = 2, *, none: str = "-") -> str:
@@ -119,8 +132,17 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 image", "2 images"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return a number with its noun: "1 image", "2 images", "2 classes"."""
+    return f"{number:g} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Return the first of several names, and the number of the others.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def some(things: Sequence[Path | str]) -> str:

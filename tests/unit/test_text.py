@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segtool.text import percent, points, short_names, shortened
+from segtool.text import counted, decoded, listed, percent, points, short_names, shortened
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,21 @@ from segtool.text import percent, points, short_names, shortened
 )  # fmt: skip
 def test_a_percentage_is_never_100_where_something_is_missing(share: float | None, digits: int, text: str) -> None:
     assert percent(share, digits) == text
+
+
+def test_numbers_have_the_form_of_their_noun() -> None:
+    assert [counted(number, "pixel") for number in (0, 1, 2, 0.5)] == ["0 pixels", "1 pixel", "2 pixels", "0.5 pixels"]
+    assert counted(2, "class") == "2 classes"
+
+
+def test_a_long_list_is_cut() -> None:
+    assert listed(["a", "b", "c"], 3) == "a, b, c"
+    assert listed(["a", "b", "c"], 1) == "a and 2 more"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_text_in_the_encodings_of_windows(encoding: str) -> None:
+    assert decoded("eins\nÖl".encode(encoding)) == "eins\nÖl"
 
 
 def test_points_have_a_sign() -> None:

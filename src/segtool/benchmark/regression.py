@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.benchmark.statistics import Ratio
-from segtool.errors import DataError
+from segtool.errors import DataError, reason_of
 
 LEAST_BAND = 0.10
 """Typical difference of the median of one file between runs, as a fraction: memory layout and host load vary.
@@ -48,7 +48,9 @@ def read_benchmark(path: str | Path) -> dict[str, Any]:
         is_other_version = value.get("schema_version") != SCHEMA_VERSION
         is_benchmark = value["command"] == "benchmark" and bool(is_other_version or _has_times(value))
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a file of `segtool benchmark --out`.") from error
+        raise DataError(
+            f"{path} cannot be read ({reason_of(error)}); expected a file of `segtool benchmark --out`."
+        ) from error
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
         is_benchmark = False
     if not is_benchmark:

@@ -13,7 +13,7 @@ from typing import Any
 
 from segtool.cli.common import say
 from segtool.cli.tables import Columns, emit_rows
-from segtool.text import percent
+from segtool.text import counted, percent
 
 Row = Mapping[str, Any]
 
@@ -108,11 +108,12 @@ def _print_conventions(result: Row) -> None:
         say("Throughput: total images/s of all sessions, each with these threads and this batch.")
     if "accuracy" in first:
         accuracy = first["accuracy"]
+        images = counted(accuracy["images"], "image")
         say(
-            f"Foreground IoU: mean over the classes except the background, on {accuracy['images']} images of "
+            f"Foreground IoU: mean over the classes except the background, on {images} of "
             f"{result['data']} ({accuracy['split']})."
         )
-    say(f"{machine['cpu']}, {machine['available_cpus']} of {machine['cores']} processors.")
+    say(f"{machine['cpu']}, {machine['available_cpus']} of {counted(machine['cores'], 'processor')}.")
 
 
 def _interval(median: float, low: float, high: float) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from segtool.errors import SegtoolError
+from segtool.errors import SegtoolError, reason_of
 from segtool.files import nan_to_none
 from segtool.stopping import NOTHING_KEPT, begin, end, handle_signals, was_stopped
 
@@ -118,9 +118,7 @@ def _written_since(begun: float, values: Iterable[object]) -> list[str]:
 def _refused_by_system(error: OSError) -> str:
     """Return the message for an unexpected system error, such as a name that is too long or an unreadable folder."""
     where = f" to {error.filename}" if error.filename else ""
-    return (
-        f"The operating system refused access{where} ({error.strerror or error}); check the path and its permissions."
-    )
+    return f"The operating system refused access{where} ({reason_of(error)}); check the path and its permissions."
 
 
 class Group(click.Group):
@@ -182,12 +180,18 @@ def emit_json(command: str, payload: Mapping[str, Any]) -> None:
 def printable(text: str, *, lines: bool = True) -> str:
     r"""Return a text without control codes for the terminal: names may come from untrusted files.
 
-    Control characters and lone surrogates are written as escapes such as \\x1b. So are line breaks, unless `lines`.
+    Control characters and the bytes of names that are not UTF-8 are written as escapes such as \\x1b and \\xe9. So are
+    line breaks, unless `lines`.
     """
     kept = "\n\t" if lines else ""
     return "".join(
-        ascii(item)[1:-1] if unicodedata.category(item) in ("Cc", "Cs") and item not in kept else item for item in text
+        _escaped(item) if unicodedata.category(item) in ("Cc", "Cs") and item not in kept else item for item in text
     )
+
+
+def _escaped(item: str) -> str:
+    """Return a character as an escape; Python reads a byte that is not UTF-8 as a surrogate of U+DC80..U+DCFF."""
+    return f"\\x{ord(item) - 0xDC00:x}" if "\udc80" <= item <= "\udcff" else ascii(item)[1:-1]
 
 
 class _LogHandler(logging.Handler):

@@ -10,7 +10,7 @@ import click
 
 from segtool.cli.common import EXIT_PARTLY, WHOLE_FILES_KEPT, Group, emit_json, printable
 from segtool.cli.options import json_option, overwrite_option, seed_option
-from segtool.cli.tables import emit_table
+from segtool.cli.tables import Columns, emit_facts, emit_rows, emit_table, without_unused
 from segtool.text import counted, percent, some
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,17 @@ def info(*, spec: str, as_json: bool) -> None:
     shown = {key: value for key, value in facts.items() if not isinstance(value, list | dict)}
     note = shown.pop("background_note")
     shown["splits"] = _parts(facts["splits"])
-    emit_table(["fact", "value"], [[key, value] for key, value in shown.items()], text=True)
-    emit_table(
-        ["class", "name", "pixels %", "images"],
-        [[item["id"], item["name"], percent(item["pixel_share"]), item["images"]] for item in facts["classes"]],
-    )
+    emit_facts(shown)
+    emit_rows(_CLASSES, without_unused(facts["classes"], lambda item: item["images"] > 0))
     click.echo(printable(note))
+
+
+_CLASSES: Columns = {
+    "class": lambda item: item["id"],
+    "name": lambda item: item["name"],
+    "pixels %": lambda item: percent(item["pixel_share"]),
+    "images": lambda item: item["images"],
+}
 
 
 def _parts(splits: Mapping[str, int] | None) -> str:

@@ -100,5 +100,7 @@ def command(
         report_evaluation(result)
     else:
         report_comparisons(result)
+    if len(models) > 2 and pictures in result.written:
+        say(f"The pictures compare the first two models, {models[0]} and {models[1]}.")
     for path in result.written:
         say(f"Wrote {path}")

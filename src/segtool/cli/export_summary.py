@@ -45,7 +45,7 @@ def print_summary(result: ExportResult, *, source: Path | None, data: str | None
     )
     parity = result.contract.gates["parity"]
     say(
-        f"Parity with the network as it came, on {parity['images']} images: probabilities within "
+        f"Parity with the network as it came, on {counted(parity['images'], 'image')}: probabilities within "
         f"{parity['max_difference']:.1e}, "
         f"{parity['label_agreement']:.4%} of the labels agree."
     )

@@ -13,7 +13,7 @@ import click
 from segtool.cli.common import Command, emit_json
 from segtool.cli.layers import print_layers
 from segtool.cli.options import json_option
-from segtool.cli.tables import emit_table
+from segtool.cli.tables import as_words, emit_facts
 from segtool.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(*, model: Path | None, layers: int | str | None, as_json: bool) -> N
     if as_json:
         emit_json("info", {**named, "kind": predictor.kind, **facts})
         return
-    emit_table(["fact", "value"], [[key, value] for key, value in _rows({**named, **facts})], text=True)
+    emit_facts(dict(_rows({**named, **facts})))
 
 
 def _layers(predictor: Predictor) -> LayerTimes:
@@ -163,13 +163,12 @@ def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield from _rows(value, f"{prefix}{key}, ")
         elif isinstance(value, Mapping):
             shown = {name: item for name, item in value.items() if name not in ("classes", "convention")}
-            if shown:
-                yield prefix + key, ", ".join(f"{name} {_text(item)}" for name, item in shown.items())
-        elif value not in ("", None):
-            yield prefix + key, _text(value)
+            texts = [f"{name.replace('_', ' ')} {as_words(item)}" for name, item in shown.items() if _is_given(item)]
+            if texts:
+                yield prefix + key, ", ".join(texts)
+        elif _is_given(value):
+            yield prefix + key, as_words(value)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _is_given(value: object) -> bool:
+    return value is not None and value not in ("", [])

@@ -64,7 +64,7 @@ class LiveTraining(TrainListener):
         data, counts = info["data"], info["data"]["splits"]
         say(
             f"{info['arch']}, {info['parameters']:,} parameters, recipe {info['recipe']}{_changes(info['config'])}, "
-            f"{data['spec']}: {counts['train']} images to train, {counts['val']} to validate"
+            f"{data['spec']}: {counted(counts['train'], 'image')} to train, {counts['val']} to validate"
             + (f", {counts['test']} to test" if counts["test"] else "")
         )
         say(f"{info['device']['description']}, {info['precision']['name']}: {info['precision']['reason']}")

@@ -17,7 +17,6 @@ from segtool.cli.options import (
     FiniteRange,
     TileType,
     json_option,
-    overwrite_option,
     path_option,
     provider_option,
     threads_option,
@@ -26,6 +25,7 @@ from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_
 from segtool.cli.tables import emit_table
 from segtool.errors import DataError
 from segtool.stopping import end, finish_work
+from segtool.text import counted, threads
 
 if TYPE_CHECKING:
     from segtool.predict.manifest import Manifest
@@ -84,7 +84,9 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue a stopped or killed run in the same folder, with the same model and options.",
+    help="Continue a stopped or killed run in the same folder, with the same model and options. It "
+    "keeps the outputs that exist and are not cut off. With --overwrite, it also replaces files that the run did not "
+    "write, and starts again if the model or the options differ.",
 )
 @path_option(
     "--watch",
@@ -100,7 +102,11 @@ logger = logging.getLogger(__name__)
     help="With --watch: stop after this time without a new image.",
 )
 @engine_options
-@overwrite_option
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace existing outputs, and remove those of other kinds of the same images.",
+)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, *, as_json: bool, **options: Any) -> None:
@@ -109,7 +115,8 @@ def command(ctx: click.Context, /, *, as_json: bool, **options: Any) -> None:
     IMAGES are files, folders (searched recursively), patterns, or .npy files of uint8 images (N, H, W) or
     (N, H, W, C). A dash reads a list of paths from stdin, separated by line breaks or NULs. In folders, and with
     --watch, segtool reads files with the suffix of a supported format (PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF, PNM,
-    JPEG 2000, TGA, ICO, PSD, ...). It skips .npy files and names that begin with a dot there.
+    JPEG 2000, TGA, ICO, PSD, ...). It skips .npy files, names that begin with a dot, and the outputs of earlier runs
+    there.
 
     A label map is a palette PNG: the value of a pixel is its class id, and viewers show it in colour. manifest.json
     lists the status of each input. An input that cannot be read does not stop the others (exit code 3). Ctrl-C
@@ -215,7 +222,7 @@ def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:
         threads=_threads(inputs, request),
         provider_options=request.provider_options,
     )
-    say(f"{model}: {segmenter.provider}, {segmenter.threads} threads. {segmenter.provider_reason}")
+    say(f"{model}: {segmenter.provider}, {threads(segmenter.threads)}. {segmenter.provider_reason}")
     options = request.outputs
     with finish_work() as stop, progress_bar("images") as progress:
         if request.watch is None:
@@ -264,6 +271,6 @@ def _report(manifest: Manifest, request: Request, *, as_json: bool) -> None:
         )
     if manifest.interrupted:
         logger.error(
-            "Stopped: %d images were not run; %s lists them. Continue with --resume.",
-            *(manifest.not_run, request.manifest),
+            "Stopped: %s not run; %s lists them. Continue with --resume.",
+            *(counted(manifest.not_run, "image"), request.manifest),
         )

@@ -12,6 +12,7 @@ import click
 
 from segtool.cli.common import EXIT_PARTLY, say
 from segtool.stopping import end
+from segtool.text import counted
 
 if TYPE_CHECKING:
     from segtool.cli.predict import Request
@@ -83,7 +84,7 @@ def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], req
         provider_options=request.provider_options,
         threads=request.threads or environment_threads() or 1,
     )
-    say(f"{model}: on Ray, with {cluster.threads} threads for the model of each worker.")
+    say(f"{model}: on Ray, with {counted(cluster.threads, 'thread')} for the model of each worker.")
     try:
         with progress_bar("images") as progress:
             return predict_on_cluster(

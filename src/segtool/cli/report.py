@@ -68,11 +68,13 @@ def command(ctx: click.Context, /, *, models: tuple[Path, ...], as_json: bool, *
     from segtool.cli.info import graph_facts
     from segtool.cli.progress import stages_bar
     from segtool.errors import GateError
-    from segtool.report.page import ReportOptions, report
+    from segtool.report.page import ReportOptions, report, wrong_page
 
     request = ReportOptions(**options)
     if request.runs is not None and not request.latency:
         raise click.UsageError("--runs and --no-latency exclude each other; give one of them.")
+    if wrong := wrong_page(request.out):
+        raise click.UsageError(wrong)
     with stages_bar() as progress:
         found, written = report(models, options=request, graph=graph_facts, progress=progress)
     for path in written:

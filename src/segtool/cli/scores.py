@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segtool.cli.common import say
-from segtool.cli.tables import Columns, emit_rows, emit_table
+from segtool.cli.tables import Columns, emit_rows, emit_table, without_unused
 from segtool.evaluate.comparison import Comparison, Comparisons
 from segtool.evaluate.evaluation import Evaluation
-from segtool.text import percent
+from segtool.text import counted, percent
 
 _FIGURES = {
     "pixel_accuracy": "pixel accuracy",
@@ -49,7 +49,8 @@ def report_evaluation(result: Evaluation) -> None:
     """Print the scores of one model."""
     values = result.to_dict()
     _emit_figures(values)
-    emit_rows(_CLASSES, values["classes"], title="Each class, over the data set, in percent")
+    classes = without_unused(values["classes"], lambda item: not math.isnan(item["iou"]))
+    emit_rows(_CLASSES, classes, title="Each class, over the data set, in percent")
     calibration = values["calibration"]
     if calibration["available"]:
         error = percent(calibration["expected_calibration_error"])
@@ -76,7 +77,7 @@ def _print_conventions(values: Mapping[str, Any]) -> None:
     say(values["convention"])
     least, most = values["boundary"]["width_pixels"]
     width = f"{least}" if least == most else f"{least} to {most}"
-    say(f"Boundary IoU: over the pixels within {width} pixel{'' if width == '1' else 's'} of an outline.")
+    say(f"Boundary IoU: over the pixels within {width} {'pixel' if most == 1 else 'pixels'} of an outline.")
 
 
 def _emit_figures(values: Mapping[str, Any]) -> None:
@@ -88,21 +89,25 @@ def _emit_figures(values: Mapping[str, Any]) -> None:
         "image\nmean": lambda name: percent(per_image["mean"][name]),
         "image\nmedian": lambda name: percent(per_image["median"][name]),
     }
-    title = f"{values['model']} on {values['data']} ({values['split']}, {values['images']} images)"
+    title = f"{values['model']} on {values['data']} ({values['split']}, {counted(values['images'], 'image')})"
     emit_rows(columns, list(_FIGURES), title=title)
 
 
 def _emit_differences(comparison: Comparison, values: Mapping[str, Any]) -> None:
     selection = comparison.first.selection
     rows = [[title, *_difference(values["figures"][name])] for name, title in _FIGURES.items()]
-    rows += [[f"IoU of {item['name']}", *_difference(item["iou"])] for item in values["classes"]]
+    classes = without_unused(
+        values["classes"], lambda item: not (math.isnan(item["iou"]["first"]) and math.isnan(item["iou"]["second"]))
+    )
+    rows += [[f"IoU of {item['name']}", *_difference(item["iou"])] for item in classes]
     level = f"{100 * comparison.first.bootstrap.level:g} % interval"
     emit_table(
         ["figure, %", "first", "second", "differ\nby", level, "second\nis"],
         rows,
         title=f"{values['second']} (second) against {values['first']} (first) on {selection.data.spec} "
-        f"({selection.part}, {len(comparison.same)} images):\n{percent(values['label_agreement'], 3)} % of the labels "
-        f"agree, {values['images_alike']} images are equal",
+        f"({selection.part}, {counted(len(comparison.same), 'image')}):\n"
+        f"{percent(values['label_agreement'], 3)} % of the labels agree, "
+        f"{counted(values['images_alike'], 'image')} equal",
     )
 
 

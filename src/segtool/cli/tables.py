@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from segtool.cli.common import printable
+from segtool.cli.common import printable, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Columns = Mapping[str, Callable[[Any], object]]
 
+_MOST_UNUSED = 8  # classes
 _LEAST_NAME = 16  # minimum width of the first column, in characters; its cells may wrap
 _UNLIMITED = 100_000  # characters
 
@@ -56,6 +57,30 @@ def emit_table(
 def emit_rows(columns: Columns, rows: Sequence[Any], *, title: str | None = None) -> None:
     """Print a table of numbers; `columns` maps each heading to the function that returns its cell of a row."""
     emit_table(list(columns), [[cell(row) for cell in columns.values()] for row in rows], title=title)
+
+
+def emit_facts(facts: Mapping[str, object]) -> None:
+    """Print a row for each fact: its key as words, and its value."""
+    emit_table(["fact", "value"], [[key.replace("_", " "), as_words(value)] for key, value in facts.items()], text=True)
+
+
+def as_words(value: object) -> str:
+    """Return a value of the JSON as text."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, list):
+        return ", ".join(map(as_words, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def without_unused(classes: Sequence[Any], is_used: Callable[[Any], bool]) -> Sequence[Any]:
+    """Return the classes that are used, and print the number of the others if they are many; else return all."""
+    used = list(filter(is_used, classes))
+    left_out = len(classes) - len(used)
+    if left_out <= _MOST_UNUSED:
+        return classes
+    say(f"{left_out} classes that occur nowhere are left out of the table; --json lists them.")
+    return used
 
 
 def _fits(console: Console, cells: Sequence[Sequence[str]]) -> bool:

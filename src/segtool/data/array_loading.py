@@ -24,6 +24,7 @@ from segtool.data.mask_values import LEAST_SPAN, MaskValues
 from segtool.data.metadata import Metadata
 from segtool.data.problem import Problem, refuse
 from segtool.errors import DataError
+from segtool.text import counted
 
 M2NIST_SIZE = (64, 84)
 _MOST_ABSENT_IDS = 64  # classes: undescribed labels with more ids and gaps between them are no class ids
@@ -61,8 +62,8 @@ def array_problems(arrays: Arrays) -> list[Problem]:
         found.append(Problem("size", spec, message))
     if len(images) != len(labels):
         message = (
-            f"{spec} has {len(images)} images and {len(labels)} label maps, expected one label map for each image; "
-            "make the two arrays equally long."
+            f"{spec} has {counted(len(images), 'image')} and {counted(len(labels), 'label map')}, expected one label "
+            "map for each image; make the two arrays equally long."
         )
         found.append(Problem("missing", spec, message))
     if metadata is None:
@@ -70,7 +71,7 @@ def array_problems(arrays: Arrays) -> list[Problem]:
     sentences = metadata.split_problems(len(images))
     if metadata.channels not in (None, images.shape[-1]):
         sentences.append(
-            f"{metadata.file} says that the images have {metadata.channels} channel(s), and they have "
+            f"{metadata.file} says that the images have {counted(metadata.channels or 0, 'channel')}, and they have "
             f"{images.shape[-1]}, expected the same; correct it or leave channels out."
         )
     return [*found, *(Problem("parts", spec, sentence) for sentence in sentences)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from segtool.array_types import AnyArray, Int64Array, IntegerArray, UInt8Array
 from segtool.errors import DataError
+from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +104,13 @@ def onehot_to_ids(onehot: AnyArray, *, source: str) -> IntegerArray:
         ids[part] = block.argmax(axis=-1)
     if shared > MAX_SHARED_PIXELS * ids.size:
         raise DataError(
-            f"The labels of {source} have shape {onehot.shape} but are not one-hot: {shared} pixels carry "
+            f"The labels of {source} have shape {onehot.shape} but are not one-hot: {counted(shared, 'pixel')} with "
             "several classes at once; give each pixel exactly one class."
         )
     if shared:
-        logger.warning("%s: %d pixels carry several classes; each was given the lowest of them.", source, shared)
+        logger.warning(
+            "%s: %s with several classes; each was given the lowest of them.", source, counted(shared, "pixel")
+        )
     return ids
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from segtool.data.mask_files import ColorMaskError
 from segtool.data.problem import Problem, these
 from segtool.data.split import training_split, unlabelled
 from segtool.errors import DataError
+from segtool.text import listed
 
 Progress = Callable[[int, int], None]
 _TOLD_APART = 8  # values: masks with more of them that stand for no class are one group, whatever they hold
@@ -188,14 +189,21 @@ def _absent(classes: Classes, seen: _Seen, spec: str) -> list[Problem]:
     """Return the classes that occur nowhere, or not in the training part, from which alone a network learns them."""
     everywhere = sum(seen.pixels.values(), np.zeros(len(classes.names), np.int64))
     learned = seen.pixels.get("train", everywhere)
+    not_learned = np.flatnonzero((learned == 0) & (everywhere > 0)).tolist()
+    nowhere = np.flatnonzero(everywhere == 0).tolist()
     return [
-        Problem(
+        Problem.of(
             "class",
-            name,
-            f"Class {index} ({name!r}) of {spec} occurs in no readable label map"
-            f"{' of the training part' if everywhere[index] else ''}, expected some pixels of it; add images of it or "
-            "remove the class.",
+            [classes.names[index] for index in missing],
+            f"{_these_classes(classes, missing)} in no readable label map of {where}{spec}, expected some "
+            "pixels of each; add images of it or remove the class.",
         )
-        for index, name in enumerate(classes.names)
-        if not learned[index]
+        for missing, where in ((not_learned, "the training part of "), (nowhere, ""))
+        if missing
     ]
+
+
+def _these_classes(classes: Classes, indices: Sequence[int]) -> str:
+    """Return the start of a sentence on classes: "Class 3 ('d') occurs", or "2 classes ('c', 'd') occur"."""
+    names = listed([repr(classes.names[index]) for index in indices])
+    return f"Class {indices[0]} ({names}) occurs" if len(indices) == 1 else f"{len(indices)} classes ({names}) occur"

@@ -12,7 +12,6 @@ codes.txt
 
 from __future__ import annotations
 
-import codecs
 import csv
 import logging
 import re
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from segtool.data.metadata import FILE_NAME
-from segtool.text import counted
+from segtool.errors import reason_of
+from segtool.text import counted, decoded
 
 logger = logging.getLogger(__name__)
 Entries = list[dict[str, Any]]
@@ -52,13 +52,13 @@ def read_class_list(path: Path, *, quietly: bool = False) -> Entries | None:
     parse, form = _FORMATS[path.name]
     lines: list[str] = []
     try:
-        lines = _decoded(path.read_bytes()).splitlines()
+        lines = decoded(path.read_bytes()).splitlines()
         found = parse([line for line in map(str.strip, lines) if line and not _COMMENT.match(line)])
     except _LineError as error:
         number = next(number for number, line in enumerate(lines, start=1) if line.strip() == str(error))
         why = f"line {number} ({str(error)[:60]!r}) is no class, expected {form}"
     except (OSError, csv.Error) as error:
-        why = f"it cannot be read ({error})"
+        why = f"it cannot be read ({reason_of(error)})"
     else:
         if len(found) > 1:
             return found
@@ -66,16 +66,6 @@ def read_class_list(path: Path, *, quietly: bool = False) -> Entries | None:
     if not quietly:
         logger.warning("%s is left out: %s; correct it, or write a %s.", path, why, FILE_NAME)
     return None
-
-
-def _decoded(raw: bytes) -> str:
-    """Return a text that is UTF-8, UTF-16 with its mark, or else of the code page of Western Europe."""
-    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return raw.decode("utf-16", errors="replace")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace")
 
 
 def _label_map(lines: Sequence[str]) -> Entries:

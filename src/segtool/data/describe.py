@@ -73,6 +73,8 @@ def propose(folder: Path) -> Proposal:
     masks = [sample.mask for sample in listing.samples]
     if not masks:
         refuse(listing.problems, spec=str(folder))
+    for problem in listing.problems:
+        logger.warning(problem.message)
     refuse(file_problems(folder, [read_headers(sample) for sample in listing.samples]), spec=str(folder))
     pixels, known, colors = _held(folder, masks)
     if len(pixels) > _MOST:

@@ -133,9 +133,9 @@ def pages_problem(folder: Path, samples: Headers) -> Problem | None:
     first = group[0]
     left_out = sum(one.image.pages - 1 for one in group)
     message = (
-        f"{have(group, 'file', folder)} several pages, and only the first of each is read: {left_out} pages of images "
-        f"and {left_out} of masks are left out; the first is {first.sample.image} ({first.image.pages} pages). To use "
-        f"them, {split}."
+        f"{have(group, 'file', folder)} several pages, and only the first of each is read: {counted(left_out, 'page')} "
+        f"of images and {left_out} of masks are left out; the first is {first.sample.image} ({first.image.pages} "
+        f"pages). To use them, {split}."
     )
     return group_problem("pages", group, message, warning=True)
 

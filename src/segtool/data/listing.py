@@ -13,7 +13,7 @@ from segtool.data.layout import IMAGES, Place, find_places, image_files, is_mask
 from segtool.data.listing_faults import Named, not_read, spelled_twice, unknown_folders, unmatched
 from segtool.data.pairing import pair
 from segtool.data.problem import Problem
-from segtool.text import counted, some
+from segtool.text import counted, decoded, some
 
 logger = logging.getLogger(__name__)
 Files = Mapping[str, Sequence[Path]]
@@ -149,7 +149,7 @@ def _ending(stem: str, endings: Sequence[str]) -> str:
 def _listed(file: Path, place: Place, images: Named) -> tuple[dict[str, Path], list[Problem]]:
     """Return the images that the list of a part names, and the names that stand for no image."""
     try:
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = decoded(file.read_bytes()).splitlines()
     except OSError as error:
         message = f"{file} cannot be read ({error.strerror}); check its permissions."
         return {}, [Problem("unreadable", file.stem, message)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from segtool.data.layout import (
@@ -29,13 +31,16 @@ _MOST_FOLDERS = 50  # of a wrong folder, in which images are looked for
 
 def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[Problem]:
     """Return what is wrong where images and masks of a part have no counterpart."""
-    matched = {*pairs.masks, *pairs.further.values(), *pairs.elsewhere}
+    by_class = _by_class(images, masks, pairs.masks)
+    matched = {*pairs.masks, *pairs.further.values(), *pairs.elsewhere, *by_class}
     lone_images = [name for name in images if name not in matched]
-    matched = {*pairs.masks.values(), *pairs.further, *pairs.elsewhere.values()}
+    matched = {*pairs.masks.values(), *pairs.further, *pairs.elsewhere.values(), *chain(*by_class.values())}
     lone_masks = [name for name in masks if name not in matched]
     found = []
     if pairs.further:
         found.append(_several(images, masks, pairs))
+    if by_class:
+        found.append(_one_a_class(images, masks, by_class, place))
     if pairs.elsewhere:
         found.append(_elsewhere(images, masks, pairs.elsewhere))
     if not pairs.masks and len(lone_images) == len(images) > 1 and len(lone_masks) == len(masks) > 1:
@@ -122,6 +127,36 @@ def _elsewhere(images: Named, masks: Named, elsewhere: Mapping[str, str]) -> Pro
         list(elsewhere),
         f"{these('image', [images[name] for name in elsewhere], 'has')} a mask in another sub-folder "
         f"({masks[next(iter(elsewhere.values()))]}), expected the same sub-folders for images and masks; move it.",
+    )
+
+
+def _by_class(images: Named, masks: Named, paired: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the masks of each image without its own that has one of its name in several sub-folders: car/1, road/1."""
+    named: dict[str, list[str]] = {}
+    for mask in masks:
+        folder, _, name = mask.rpartition("/")
+        if folder and name in images and name not in paired:
+            named.setdefault(name, []).append(mask)
+    return {name: found for name, found in named.items() if len(found) > 1}
+
+
+def _one_a_class(images: Named, masks: Named, by_class: Mapping[str, Sequence[str]], place: Place) -> Problem:
+    folders = sorted({mask.rpartition("/")[0] for found in by_class.values() for mask in found})
+    first = next(iter(by_class))
+    shown = some([masks[mask].relative_to(place.masks).as_posix() for mask in by_class[first]])
+    arguments = " ".join(map(shlex.quote, [str(place.masks), *folders]))
+    return Problem.of(
+        "ambiguous",
+        list(by_class),
+        f"{these('image', [images[name] for name in by_class], 'has')} masks of the same name in several sub-folders "
+        f"of {place.masks} ({images[first].name}: {shown}), as if there were one for each class, "
+        "expected one mask for each image, whose values are the classes. This writes them, with the value 1 for the "
+        'first sub-folder, 2 for the second, ...; then move the sub-folders away: python -c "import glob, os, sys, '
+        "numpy as np; from PIL import Image; top, *classes = sys.argv[1:]; [Image.fromarray(np.max([np.uint8(index) * "
+        "(np.array(Image.open(path).convert('L')) > 0) for index, name in enumerate(classes, 1) for path in "
+        "glob.glob(f'{top}/{name}/{stem}.*')], axis=0)).save(f'{top}/{stem}.png') for stem in "
+        "{os.path.splitext(os.path.basename(path))[0] for name in classes for path in glob.glob(f'{top}/{name}/*.*')}]"
+        f'" {arguments}.',
     )
 
 

@@ -25,6 +25,8 @@ _MIXED = 0.5  # of a value's pixels that lie between their neighbours, from whic
 _MOSTLY = 0.5  # of the values that are no class must be mixtures: small objects of many classes touch each other too
 _LEAST_SOFT = 3  # values: fewer may be classes that are thin everywhere
 _LEAST_BLURRED = 8  # the same where only one value is flat
+_MANY, _LEAST_FLAT = 64, 0.25
+"""Masks of so many values, of which fewer pixels lie in flat areas, are pictures: those of label maps nearly all do."""
 _BAND = 40  # how far from 0 and from the maximum a lossy format moves the values of a binary mask
 _NEAR = 12  # values: a blur ends in bands of these beside the class that it comes from
 _MOST_IN_A_SET = 4  # values: masks with more of them are no binary masks
@@ -32,7 +34,7 @@ _MOST_SHOWN = 6
 
 
 class SoftMasksError(DataError):
-    """Masks that hold mixtures of their classes, as interpolation and lossy formats make them."""
+    """Masks that hold mixtures of their classes, as interpolation and lossy formats make them, or no classes at all."""
 
 
 class MaskValues:
@@ -67,7 +69,7 @@ class MaskValues:
             self.first.setdefault(value, name)
 
     def refuse_soft(self, *, source: str, files: str = "") -> None:
-        """Raise a SoftMasksError for masks whose values are mostly mixtures of a few others.
+        """Raise a SoftMasksError for masks whose values are mostly mixtures of a few others, or that are pictures.
 
         A class covers areas, so that most of its pixels have neighbours of the same value. A mixture that interpolation
         made lies on an edge between two classes, and its neighbours are other mixtures.
@@ -75,6 +77,7 @@ class MaskValues:
         `source` names the data set. `files` are the masks as a pattern for a shell, for the line that thresholds binary
         ones; empty for arrays.
         """
+        self._refuse_pictures(source)
         levels = self._levels()
         if levels is None:
             return
@@ -92,6 +95,16 @@ class MaskValues:
             f"anti-aliasing or a lossy format leaves them, expected {advice}; if these values are classes, name them "
             "in a dataset.json."
         )
+
+    def _refuse_pictures(self, source: str) -> None:
+        """Raise a SoftMasksError for masks of many values without areas: photographs, or noise."""
+        share = self.flat.total() / max(1, self.pixels.total())
+        if len(self.first) >= _MANY and share < _LEAST_FLAT:
+            raise SoftMasksError(
+                f"{source} has masks that look like photographs or noise: {len(self.first)} values, and {share:.1%} of "
+                "the pixels have the value of the pixels to the right and below, expected areas of few values; look "
+                "whether these files are the masks. If these values are classes, name them in a dataset.json."
+            )
 
     def mixed_binary(self, assumed: Classes | None, *, source: str) -> Metadata | None:
         """Return the description of binary masks that write the foreground in two or more ways; else None.

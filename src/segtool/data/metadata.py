@@ -109,7 +109,7 @@ def parse_description(raw: Any, path: Path) -> Metadata:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats)
+        return json.loads(path.read_bytes(), object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}, column {error.colno}: {error.msg}"
     except UnicodeDecodeError:

@@ -14,8 +14,8 @@ from typing import Any
 from segtool.data.base import Size
 from segtool.data.headers import read_header
 from segtool.data.layout import find_places, image_files, part_of
-from segtool.errors import DataError
-from segtool.text import counted
+from segtool.errors import DataError, reason_of
+from segtool.text import counted, decoded
 
 Points = list[tuple[float, float]]
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")  # shapes of LabelMe
@@ -196,7 +196,7 @@ def _yolo_names(folder: Path) -> list[str]:
     path = next((at / name for at in (folder, folder.parent) for name in _YOLO_NAMES if (at / name).is_file()), None)
     if path is None:
         raise DataError(f"{folder} has no {' or '.join(_YOLO_NAMES[:3])}, expected the names of the classes; add it.")
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = decoded(path.read_bytes())
     if path.suffix != ".yaml":
         return [line.strip() for line in text.splitlines() if line.strip()]
     found = re.search(
@@ -219,9 +219,11 @@ def _json_files(folder: Path, keys: set[str], *, preferred: str = "") -> Iterato
     files = [path for path in below if not any(name.startswith(".") for name in path.relative_to(folder).parts)]
     for path in [one for one in files if preferred in one.stem] or files:
         try:
-            raw = json.loads(path.read_text(encoding="utf-8-sig"))
+            raw = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{path} is no JSON that can be read ({error}); export it again or remove it.") from error
+            raise DataError(
+                f"{path} is no JSON that can be read ({reason_of(error)}); export it again or remove it."
+            ) from error
         if isinstance(raw, dict) and keys <= raw.keys():
             yield path, raw
 

@@ -20,6 +20,7 @@ from segtool.machine.machine import machine_info
 from segtool.machine.processors import default_threads
 from segtool.stopping import run_process
 from segtool.telemetry import usage_events
+from segtool.text import counted
 
 
 def examine() -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _facts(
         "system": f"{machine['os']}, Python {machine['python']}",
         "processor": str(machine["cpu"]),
         "processors": f"{machine['available_cpus']} of {machine['cores']} available",
-        "quota": "none" if quota is None else f"{quota:g} processors",
+        "quota": "none" if quota is None else counted(quota, "processor"),
         "load": "unknown" if load is None else ", ".join(f"{value:.2f}" for value in load),
         "instruction sets": ", ".join(machine["instruction_sets"]) or "unknown",
         "GPU": "; ".join(gpus) or "no NVIDIA driver responds",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from segtool.telemetry import VARIABLE
+from segtool.text import counted
 
 if TYPE_CHECKING:
     from segtool.telemetry import State
@@ -71,7 +72,7 @@ def processor_findings(machine: Mapping[str, Any]) -> list[Finding]:
     quota = machine["cgroup_quota"]
     if quota is not None and quota < 1:
         remedy = "expect throttling; raise the limit"
-        findings.append(Finding("warning", f"the cgroup allows only {quota:g} processors", remedy))
+        findings.append(Finding("warning", f"the cgroup allows only {counted(quota, 'processor')}", remedy))
     load = machine["load_average"]
     if load is not None and load[0] > (os.cpu_count() or 1):
         remedy = "do not trust latencies measured now; stop other programs"
@@ -91,5 +92,5 @@ def thread_findings(threads: int, cpus: int) -> list[Finding]:
     """Return a finding for more threads by default than this process may use."""
     if threads <= cpus:
         return []
-    finding = f"OMP_NUM_THREADS requests {threads} threads, but this process may use {cpus} processors"
+    finding = f"OMP_NUM_THREADS requests {threads} threads, but this process may use {counted(cpus, 'processor')}"
     return [Finding("warning", finding, f"set it to {cpus} or less, or unset it")]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segtool.doctor.findings import Finding
 from segtool.machine.machine import package_versions
+from segtool.text import counted
 
 BASE = ("segtool", "numpy", "pillow", "click", "rich")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -57,5 +58,7 @@ def onnxruntime_findings(names: list[str]) -> list[Finding]:
     missing = sum(not Path(str(file.locate())).exists() for file in files if file.suffix != ".pyc")
     if not missing:
         return []
-    finding = f"{missing} files of {names[0]} are missing, probably because another onnxruntime package was uninstalled"
+    finding = (
+        f"{names[0]} lacks {counted(missing, 'file')}, probably because another onnxruntime package was uninstalled"
+    )
     return [Finding("broken", finding, f"pip install --force-reinstall --no-deps {names[0]}")]

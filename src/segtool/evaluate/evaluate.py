@@ -19,6 +19,7 @@ from segtool.files import refuse_existing, refuse_input_as_output, write_bytes
 from segtool.metrics import Bootstrap, default_width
 from segtool.models.predictor import Predictor, open_predictor
 from segtool.models.resolve import find_model, run_files
+from segtool.text import listed
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -194,8 +195,8 @@ def _refuse_different_classes(predictors: Sequence[Predictor]) -> None:
     for other in predictors[1:]:
         if other.contract.class_names != first.contract.class_names:
             raise DataError(
-                f"{first.path} has the classes {', '.join(first.contract.class_names)} and {other.path} has "
-                f"{', '.join(other.contract.class_names)}; compare models that were trained on the same classes."
+                f"{first.path} has the classes {listed(first.contract.class_names)} and {other.path} has "
+                f"{listed(other.contract.class_names)}; compare models that were trained on the same classes."
             )
 
 

@@ -19,6 +19,7 @@ from segtool.data.split import VAL_SPLIT, Split, split
 from segtool.errors import DataError
 from segtool.models.predictor import Predictor
 from segtool.models.resolve import RUN_NAME, read_run
+from segtool.text import counted, listed
 
 logger = logging.getLogger(__name__)
 
@@ -103,17 +104,17 @@ def refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
     """Refuse data whose number of classes or channels differs from the model's; warn if only the names differ."""
     if contract.num_classes != data.num_classes or contract.channels != data.channels:
         raise DataError(
-            f"The model has {contract.num_classes} classes and {contract.channels} channels, {data.spec} has "
-            f"{data.num_classes} and {data.channels}; evaluate on data with those of the model."
+            f"The model has {contract.num_classes} classes and {counted(contract.channels, 'channel')}, {data.spec} "
+            f"has {data.num_classes} and {data.channels}; evaluate on data with those of the model."
         )
     if (contract.class_names, contract.background_id) != (data.class_names, data.background_id):
         logger.warning(
             "The model's classes are %s (background %s); those of %s are %s (background %s). They are compared by id, "
             "under the names of the data.",
-            ", ".join(contract.class_names),
+            listed(contract.class_names),
             contract.background_id,
             data.spec,
-            ", ".join(data.class_names),
+            listed(data.class_names),
             data.background_id,
         )
 

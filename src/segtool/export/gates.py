@@ -19,7 +19,7 @@ from segtool.errors import GateError
 from segtool.export.presets import Preset, is_own
 from segtool.export.verdict import GateName, Refusal
 from segtool.machine.machine import machine_info
-from segtool.text import count_of
+from segtool.text import count_of, counted
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
 MIN_AGREEMENT = 0.9999  # fraction of pixels with the same label
@@ -124,7 +124,8 @@ class Accuracy:
             return None
         return Refusal(
             f"Accuracy gate: INT8 has a foreground mean IoU of {self.int8:.2%} against {self.float32:.2%} in FP32 "
-            f"on {self.images} validation images, a drop of {self.drop_points:.2f} points (allowed {self.max_drop:g})",
+            f"on {counted(self.images, 'validation image')}, a drop of {self.drop_points:.2f} points "
+            f"(allowed {self.max_drop:g})",
             "the INT8 file was not written: use the FP32 file, or allow more with --max-drop",
             final=not math.isfinite(self.drop_points),
         )

@@ -32,6 +32,7 @@ from segtool.export.running import Batches, as_labels, keras_runner, onnx_runner
 from segtool.export.stamp import publish
 from segtool.export.trained import trained_calibration
 from segtool.export.verdict import judge, optimistic, recommend, speed_warning
+from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 _NAMED = 5  # layers that a message names
@@ -174,7 +175,7 @@ def _accurate(
         nonlocal tried, best
         tried += 1
         found = _candidate(float32, job, calibrated, order[:count])
-        logger.info("INT8 with %d layers in float loses %.2f points", count, found.accuracy.drop_points)
+        logger.info("INT8 with %s in float loses %.2f points", counted(count, "layer"), found.accuracy.drop_points)
         if _holds(found):
             best = found
         return _holds(found)
@@ -265,7 +266,7 @@ def _judge_accuracy(candidate: _Candidate, kept: Sequence[str], waive: Collectio
         if not kept:
             raise
         named = ", ".join(kept[:_NAMED]) + ", ..." * (len(kept) > _NAMED)
-        raise GateError(f"{error} Returning {len(kept)} layers to float ({named}) did not help.") from error
+        raise GateError(f"{error} Returning {counted(len(kept), 'layer')} to float ({named}) did not help.") from error
 
 
 def _sensitivities(calibrated: Calibrated, job: Job) -> dict[str, float]:

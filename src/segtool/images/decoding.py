@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from segtool.array_types import IntegerArray, UInt8Array
-from segtool.errors import DataError
+from segtool.errors import DataError, reason_of
 from segtool.machine.memory import available_memory
 
 # The exceptions of Pillow's decoders on damaged bytes: OSError and SyntaxError by design, the others by accident, and
@@ -95,8 +95,7 @@ def opened(path: Path) -> Iterator[BufferedReader]:
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; expected an image file.") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read ({reason}); check its name and permissions.") from error
+        raise DataError(f"{path} cannot be read ({reason_of(error)}); check its name and permissions.") from error
 
 
 @contextmanager

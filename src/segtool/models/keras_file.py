@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from segtool.errors import ModelFileError
+from segtool.errors import ModelFileError, reason_of
 from segtool.files import temporary_folder
 from segtool.models.backend import import_quietly, without_advice
 from segtool.models.config_check import check_config
@@ -63,7 +63,7 @@ def load_keras_file(path: str | Path, *, custom: Mapping[str, Any] | None = None
             raise ModelFileError(f"There is no model file {path}; train one with `segtool train`.") from None
         except OSError as error:
             raise ModelFileError(
-                f"{path} cannot be read ({error.strerror or error}); pass a readable model.keras file."
+                f"{path} cannot be read ({reason_of(error)}); pass a readable model.keras file."
             ) from error
         model = _load(checked, custom=own, source=str(path))
     if replaced:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segtool.errors import ModelFileError, SegtoolError
+from segtool.errors import ModelFileError, SegtoolError, reason_of
 from segtool.models.other_formats import refuse_other_folder
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def read_run(folder: str | Path) -> Run:
             f"{folder} is not a run folder (it has no {RUN_NAME}); pass one that `segtool train` wrote."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} cannot be read ({error}); train again.") from error
+        raise ModelFileError(f"{path} cannot be read ({reason_of(error)}); train again.") from error
     data = info.get("data") if isinstance(info, dict) else None
     if not isinstance(data, dict) or not {"spec", "fingerprint", "class_names"} <= data.keys():
         raise ModelFileError(f"{path} does not describe the data that the run was trained on; train again.")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
+from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
+from segtool.predict.manifest import MANIFEST_NAME, Entry, read_manifest
 from segtool.predict.missing import nothing_found
 from segtool.predict.naming import joined, suffix_of
 from segtool.runtime.sources import Source, images_of
+
+logger = logging.getLogger(__name__)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -66,20 +72,45 @@ def parse_path_list(data: bytes) -> list[str]:
 def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> Iterator[str]:
     """Yield the image files below a folder, in alphabetical order, without an output folder inside it.
 
-    Files and folders whose names begin with a dot are skipped: unfinished files, and files of editors and systems
-    (.ipynb_checkpoints/, ._0001.png). The listed folders are added to `visited`.
+    The outputs of earlier runs, which their manifests list, are skipped with a warning. So are, without one, files and
+    folders whose names begin with a dot: unfinished files, and files of editors and systems (.ipynb_checkpoints/,
+    ._0001.png). The listed folders are added to `visited`.
     """
     real = _real_path(out)
     skipped = None if real == _real_path(folder) else real
     left = ["" if folder == Path() else str(folder)]
+    earlier: set[str] = set()
     while left:
         here = left.pop()
         if visited is not None:
             visited.append(here or os.curdir)
         folders: list[str] = []
-        yield from (joined(here, name) for name in sorted(_image_names(here, folders)))
+        earlier.update(joined(here, name) for name in _outputs_in(here))
+        files = (joined(here, name) for name in sorted(_image_names(here, folders)))
+        yield from (file for file in files if file not in earlier)
         below = (joined(here, name) for name in sorted(folders, reverse=True))
         left += [path for path in below if not os.path.islink(path) and _real_path(path) != skipped]  # noqa: PTH114
+
+
+def _outputs_in(folder: str) -> frozenset[str]:
+    """Return the outputs of an earlier run that the manifest in a folder lists, relative to the folder."""
+    path = joined(folder, MANIFEST_NAME)
+    try:
+        state = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return frozenset()
+    return _listed_in(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _listed_in(manifest: str, *_state: int) -> frozenset[str]:
+    """Return the outputs that a manifest lists; none if the file is another program's."""
+    try:
+        entries = read_manifest(Path(manifest), as_entries=True)["entries"]
+    except DataError:
+        return frozenset()
+    logger.warning("%s lists outputs of an earlier run, which are left out; to predict them, name the files.", manifest)
+    return frozenset(name for entry in entries if isinstance(entry, Entry) for name in entry.outputs.values())
 
 
 def _image_names(folder: str, folders: list[str]) -> Iterator[str]:

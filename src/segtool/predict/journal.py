@@ -3,8 +3,8 @@
 ``manifest.jsonl.part`` lies beside the manifest until a run is complete. Each line is JSON. A run begins with a header.
 Each input gets an entry before its outputs are written (status "writing") and one afterwards. The last line of an
 input counts. Lines are appended and never rewritten. A line is handed to the operating system at once, so a kill -9 of
-the process does not lose it. It is not synced to the disk: after a power failure, outputs whose lines are lost are
-replaced only with --overwrite.
+the process does not lose it. It is not synced to the disk: a power failure can cut it off. A run that resumes from
+such a journal replaces the outputs whose lines are lost.
 
 A resumed run continues from the manifest of the run before it, and from the journal.
 """
@@ -45,12 +45,15 @@ class Journal:
         Whether it contains entries of this run.
     is_over
         Whether the manifest is complete, so that the file can be removed.
+    is_damaged
+        Whether `values` found a damaged line, as a power failure leaves it: lines are lost, and the outputs of these
+        inputs exist.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.descriptor = descriptor
-        self.begun = self.is_over = False
+        self.begun = self.is_over = self.is_damaged = False
         self._folder = str(Path.cwd())
         self._earlier: dict[str, Entry] = {}  # the last entry of each input of earlier runs, by its absolute path
         self._writing = threading.Lock()
@@ -62,9 +65,12 @@ class Journal:
         return {os.path.dirname(name) for name in names}  # noqa: PTH120 (very many strings)
 
     def values(self) -> Iterator[dict[str, Any]]:
-        """Yield the object of each line; an empty one for a line that a kill has cut off."""
+        """Yield the object of each line; an empty one for a line that a kill or a power failure has cut off."""
         with self.path.open("rb") as stream:
-            yield from map(_parse, stream)
+            for line in stream:
+                value = _parse(line)
+                self.is_damaged |= not value and line != b"\n"
+                yield value
 
     def adopt(self, value: Any, folder: str) -> None:
         """Continue from an entry, or from its `to_dict`, of a run whose working folder was `folder`."""

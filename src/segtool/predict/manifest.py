@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from segtool.errors import DataError
+from segtool.errors import DataError, reason_of
 from segtool.files import write_with
 
 MANIFEST_NAME = "manifest.json"
@@ -159,7 +159,9 @@ def read_manifest(path: Path, *, as_entries: bool = False) -> dict[str, Any]:
         # Each entry is converted when it is parsed, because an `Entry` takes a third of the memory of its `dict`.
         value = json.loads(path.read_bytes(), object_hook=_as_entry if as_entries else None)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); move it away, or start again with --overwrite.") from error
+        raise DataError(
+            f"{path} cannot be read ({reason_of(error)}); move it away, or start again with --overwrite."
+        ) from error
     if not isinstance(value, dict) or not isinstance(value.get("entries"), list):
         raise DataError(f"{path} is not a manifest of a prediction; move it away, or start again with --overwrite.")
     return value

@@ -48,6 +48,7 @@ class Namer:
         common = os.path.commonpath([os.path.abspath(folder) for folder in set(folders)])  # noqa: PTH100
         self._above = len(joined(common, ""))  # the separator included
         self._taken: set[str] = set()
+        self._folders: set[str] = set()  # those of the outputs
         self._stems: Counter[str] = Counter()
 
     def reserve(self, stem: str) -> None:
@@ -61,12 +62,18 @@ class Namer:
         `kept` has the existing name of each source, or None; it is empty if no source has one.
         """
         for source in sources:
-            self._count(_without_suffix(self._relative(source)))
+            name = _without_suffix(self._relative(source))
+            self._count(name)
+            self._add_folders(name.casefold())
         for stem in kept:
             if stem:
                 self._take(stem)
         for source, stem in zip_longest(sources, kept):
             yield stem or self._stem(self._relative(source))
+
+    def _add_folders(self, name: str) -> None:
+        while (name := name.rpartition("/")[0]) and name not in self._folders:
+            self._folders.add(name)
 
     def _count(self, stem: str) -> None:
         self._stems[stem.casefold()] += 1
@@ -88,13 +95,14 @@ class Namer:
         return candidate
 
     def _collides(self, stem: str) -> bool:
-        """Return whether an output of this stem would be an output of a stem in use.
+        """Return whether an output of this stem would be an output of a stem in use, or a folder of outputs.
 
         Each kind counts, requested or not, so that a name does not depend on the options.
         """
         longer = [stem + ending for ending in _ENDINGS]
         shorter = [stem.removesuffix(ending) for ending in _ENDINGS if stem.endswith(ending)]
-        return any(name in self._taken for name in (stem, *longer, *shorter))
+        is_folder = any(stem + suffix in self._folders for suffix in SUFFIXES.values())
+        return is_folder or any(name in self._taken for name in (stem, *longer, *shorter))
 
     def _relative(self, source: Source) -> str:
         name = os.path.normpath(joined(self._here, source.file))[self._above :].replace(os.sep, "/")

@@ -12,7 +12,7 @@ from segtool.predict.missing import missing_entry
 from segtool.predict.naming import Namer
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.predict_run import PredictRun, Progress
-from segtool.predict.resume import refuse_earlier, run_header, take_up
+from segtool.predict.resume import run_header, take_up
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.tiling import uses_tiles
 
@@ -74,14 +74,13 @@ def predict_paths(
 
 
 def check_options(segmenter: Segmenter, options: PredictOptions) -> None:
-    """Before the run, refuse options that the model does not support and outputs that must not be replaced.
+    """Before the run, refuse options that the model does not support.
 
     Raises
     ------
-    DataError, ModelFileError, OutputExistsError
+    DataError, ModelFileError
         As in `predict_paths`.
     """
     if options.probabilities:
         segmenter.require_probabilities()
     uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # raises if the tile size does not fit
-    refuse_earlier(options)

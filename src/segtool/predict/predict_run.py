@@ -59,6 +59,7 @@ class PredictRun:
         self.stop = stop
         self._segmenter = segmenter
         self._options = options
+        self._replaced = tuple(SUFFIXES) if options.overwrite else options.kinds  # the kinds of an earlier run
         self._journal = journal
         self._progress = progress
         self.header: dict[str, Any] = {}
@@ -92,14 +93,14 @@ class PredictRun:
         taken: set[str] | None = None
         folder = os.fspath(self._options.out)
         for job in jobs:
-            for name in output_names(job.stem, self._options.kinds).values():
+            for name in output_names(job.stem, self._replaced).values():
                 target = os.path.join(folder, name)  # noqa: PTH118 (very many strings)
                 if not os.path.lexists(target):
                     continue
                 taken = taken or {os.path.realpath(source.file) for source in inputs}
                 if os.path.realpath(target) in taken:
                     raise DataError(f"The output {target} would replace an input; choose another folder with --out.")
-                if not (job.is_known or self._options.overwrite):
+                if not (job.is_known or self._journal.is_damaged or self._options.overwrite):
                     raise OutputExistsError(
                         f"{target} already exists and was not changed; pass --overwrite to replace it, or choose "
                         "another --out."
@@ -145,18 +146,20 @@ class PredictRun:
         """Record the result of an image, which is "done" or a failure."""
         if entry.status == "done":
             self._note(job, entry)
+            self._remove_outputs(job, [kind for kind in self._replaced if kind not in entry.outputs])
         else:
-            if job.is_known:
-                self._remove_outputs(job)
+            if job.is_known or self._options.overwrite:
+                with suppress(OSError):  # an image that is out of reach keeps its outputs
+                    job.source.path.stat()
+                    self._remove_outputs(job, self._replaced)
             self.fail(entry, job)
         if self._progress is not None:
             self._progress(len(self._jobs) - self._counts["not run"], len(self._jobs))
 
-    def _remove_outputs(self, job: Job) -> None:
-        """Remove what an earlier run wrote for an image that changed and fails now; keep it if that is out of reach."""
-        with suppress(OSError):
-            job.source.path.stat()
-            for name in output_names(job.stem, self._options.kinds).values():
+    def _remove_outputs(self, job: Job, kinds: Iterable[str]) -> None:
+        """Remove what an earlier run wrote for an image and this one does not."""
+        for name in output_names(job.stem, kinds).values():
+            with suppress(OSError):
                 (self._options.out / name).unlink(missing_ok=True)
 
     def fail(self, entry: Entry, job: Job | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from segtool import __version__
 from segtool.errors import ModelFileError, OutputExistsError, SegtoolError
 from segtool.files import refuse_existing, sha256_of
-from segtool.predict.journal import JOURNAL_NAME, Journal
+from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, read_manifest
 from segtool.predict.predict_options import PredictOptions
 from segtool.runtime.segmenter import Segmenter
@@ -18,6 +19,8 @@ from segtool.runtime.sources import Source, input_facts
 
 _IDENTITY = {"model_sha256": "another model", "kinds": "other kinds of output", "tile": "another --tile"}
 """Facts that must be equal to resume a run, and the message for each that differs."""
+
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def run_header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
@@ -36,35 +39,19 @@ def run_header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
     }
 
 
-def refuse_earlier(options: PredictOptions) -> None:
-    """Refuse a folder with the journal or the manifest of another run, unless the options allow it.
-
-    Raises
-    ------
-    OutputExistsError
-        The folder has a journal or a manifest.
-    """
-    if options.resume or options.overwrite:
-        return
-    if (options.out / JOURNAL_NAME).exists():
-        raise OutputExistsError(
-            f"{options.out} contains an incomplete run; pass --resume to finish it, --overwrite to start again, "
-            "or choose another --out."
-        )
-    refuse_existing(options.out / MANIFEST_NAME, overwrite=False)
-
-
 def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions) -> None:
     """Adopt the entries of an earlier run from its manifest and its journal, if the options request it.
 
     Raises
     ------
     OutputExistsError
-        The earlier run had another model or other options, and --overwrite was not given.
+        There was an earlier run, and neither --resume nor --overwrite was given; or it had another model or other
+        options, and --overwrite was not given.
     DataError
         The manifest is damaged.
     """
     if not options.resume:
+        _refuse_earlier(journal, options)
         return
     path = options.out / MANIFEST_NAME
     manifest = read_manifest(path, as_entries=True) if path.exists() else None
@@ -90,17 +77,27 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
             journal.adopt(line, folder)
 
 
+def _refuse_earlier(journal: Journal, options: PredictOptions) -> None:
+    """Refuse a folder with the journal or the manifest of another run, unless --overwrite was given."""
+    if journal.path.stat().st_size and not options.overwrite:
+        raise OutputExistsError(
+            f"{options.out} contains an incomplete run; pass --resume to finish it, --overwrite to start again, "
+            "or choose another --out."
+        )
+    refuse_existing(options.out / MANIFEST_NAME, overwrite=options.overwrite)
+
+
 def _differing(earlier: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
     """Return what an earlier run did in another way."""
     return [words for key, words in _IDENTITY.items() if earlier.get(key) != header[key]]
 
 
 def is_done(entry: Entry, source: Source, out: Path) -> bool:
-    """Return whether an earlier run did this image in its present state, and its outputs exist and are not empty."""
+    """Return whether an earlier run did this image in its present state, and its outputs exist to their end."""
     if entry.status not in ("done", "skipped"):
         return False
     try:
-        if not all((out / name).stat().st_size for name in entry.outputs.values()):
+        if not all(_has_end(out / name) for name in entry.outputs.values()):
             return False
         state = source.path.stat()
         if (state.st_size, state.st_mtime_ns) == (entry.bytes, entry.mtime_ns):
@@ -108,6 +105,16 @@ def is_done(entry: Entry, source: Source, out: Path) -> bool:
         return input_facts(source).sha256 == entry.sha256
     except (OSError, SegtoolError):
         return False
+
+
+def _has_end(output: Path) -> bool:
+    """Return whether an output is not empty, and a PNG not cut off; raise OSError if it cannot be read.
+
+    Not its SHA-256: a label map that was corrected by hand is kept.
+    """
+    with output.open("rb") as stream:
+        stream.seek(-len(_PNG_END), os.SEEK_END)
+        return output.suffix != ".png" or stream.read() == _PNG_END
 
 
 def _fingerprint(model: Path) -> str:

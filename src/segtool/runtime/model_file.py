@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from segtool.errors import ModelFileError
+from segtool.errors import ModelFileError, reason_of
 from segtool.runtime.protobuf import Message
 
 MAX_MODEL_BYTES = 2**31 - 1
@@ -149,8 +149,7 @@ def _opened(path: Path, max_bytes: int) -> Iterator[tuple[mmap.mmap, tuple[int, 
     except (FileNotFoundError, NotADirectoryError):
         raise ModelFileError(f"{path} does not exist; expected an .onnx file. `segtool export` writes one.") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise ModelFileError(f"{path} cannot be read ({reason}); check its name and permissions.") from error
+        raise ModelFileError(f"{path} cannot be read ({reason_of(error)}); check its name and permissions.") from error
 
 
 def _refuse_unread(path: Path, found: os.stat_result, max_bytes: int) -> None:

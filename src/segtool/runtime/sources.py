@@ -18,6 +18,7 @@ from segtool.array_types import UInt8Array
 from segtool.errors import DataError
 from segtool.images.decoding import decoding, opened, refuse_too_many
 from segtool.images.image_io import to_channels
+from segtool.text import counted
 
 ARRAY_SUFFIX = ".npy"
 
@@ -176,7 +177,8 @@ def _stored(source: Source) -> UInt8Array:
         return array
     if source.index >= len(array):
         raise DataError(
-            f"{source.path} has {len(array)} images, but image {source.index} was found earlier; do not change it."
+            f"{source.path} has {counted(len(array), 'image')}, but image {source.index} was found earlier; do not "
+            "change it."
         )
     frame: UInt8Array = array[source.index]
     return frame

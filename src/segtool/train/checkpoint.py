@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from segtool.errors import TrainingError
+from segtool.errors import TrainingError, reason_of
 from segtool.files import atomic_path, nan_to_none
 
 _STATE = "state"
@@ -87,7 +87,7 @@ def load_checkpoint(path: Path, model: keras.Model) -> Progress:
             values = [stored[f"v{index}"] for index in range(len(stored.files) - 1)]
     except _READ_ERRORS as error:
         raise TrainingError(
-            f"The checkpoint {path} cannot be read ({error}); start a new run with `segtool train`."
+            f"The checkpoint {path} cannot be read ({reason_of(error)}); start a new run with `segtool train`."
         ) from error
     variables = _variables(model)
     if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segtool.array_types import Int64Array, IntegerArray
 from segtool.data.base import Dataset
-from segtool.text import counted
+from segtool.text import counted, listed
 from segtool.train.recipes import BALANCED, NONE, SOFTENED, parse_weights
 
 RARE_SHARE = 0.001  # fraction of the counted pixels
@@ -80,7 +80,7 @@ def warn_of_rare_classes(
         logger.warning(
             "No training image shows %s: the network cannot learn an absent class; add images of it, or remove it from "
             "the classes. It scores 0 if the truth or a prediction contains it; otherwise it is excluded from means.",
-            ", ".join(_absent(data.class_names[i], int(scored[i])) for i in absent),
+            listed([_absent(data.class_names[i], int(scored[i])) for i in absent]),
         )
     if np.count_nonzero(images) == 1:
         logger.warning(
@@ -98,7 +98,7 @@ def warn_of_rare_classes(
         logger.warning(
             "Rare classes in the %s: %s; expect that the network often misses them%s.",
             counted(len(counts), "training image"),
-            ", ".join(found),
+            listed(found),
             "" if shown_more else ", less often with --crop HxW --rare-crops 0.5",
         )
 

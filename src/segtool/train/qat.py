@@ -15,6 +15,7 @@ from segtool.errors import TrainingError
 from segtool.files import sha256_of
 from segtool.models.keras_file import load_keras_file
 from segtool.models.quantization import QUANTIZATION_NAME, Quantization
+from segtool.train.device import read_cluster
 from segtool.train.folding import folded
 from segtool.train.options import TrainOptions, refuse_with_qat
 from segtool.train.run_folder import RunFolder
@@ -54,8 +55,10 @@ def open_folded(run: str | Path) -> tuple[Any, str]:
     Raises
     ------
     TrainingError
-        The run was trained with --qat itself.
+        The run was trained with --qat itself, or TF_CONFIG names other workers.
     """
+    if (workers := read_cluster().workers) > 1:
+        raise TrainingError(f"--qat trains in one process, and TF_CONFIG names {workers} workers; unset TF_CONFIG.")
     folder = RunFolder(run)
     if (folder.path / QUANTIZATION_NAME).exists():
         raise TrainingError(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from segtool.errors import TrainingError
+from segtool.text import counted
 from segtool.train.augmentation import parse_augmentations, spell
 from segtool.train.optimizers import OPTIMIZERS, SCHEDULES, refuse_unknown
 from segtool.train.options import TrainOptions
@@ -177,7 +178,8 @@ def _check_weights(text: str, class_names: Sequence[str]) -> None:
     count = len(parse_weights(text))
     if class_names and count != len(class_names):
         raise TrainingError(
-            f"--class-weights has {count} numbers and the data have {len(class_names)} classes; give one per class."
+            f"--class-weights has {counted(count, 'number')} and the data have {len(class_names)} classes; give "
+            "one per class."
         )
 
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.errors import TrainingError
+from segtool.errors import TrainingError, reason_of
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8"}
@@ -82,8 +82,8 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[Any]]:
         return {name: tensor.array(numbers[tensor.storage.key]) for name, tensor in tensors.items()}
     except _READ_ERRORS as error:
         raise TrainingError(
-            f"{path} cannot be read as a PyTorch weight file ({error}), expected a dictionary of tensors in the format "
-            "of PyTorch before 1.6; save the state dictionary with torch.save(..., "
+            f"{path} cannot be read as a PyTorch weight file ({reason_of(error)}), expected a dictionary of tensors in "
+            "the format of PyTorch before 1.6; save the state dictionary with torch.save(..., "
             "_use_new_zipfile_serialization=False), or pass a run or a .keras file."
         ) from error
 

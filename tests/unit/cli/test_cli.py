@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
-from tiny_models import write_model
+from tiny_models import tiny_contract, write_model
 
 from segtool.cli import main, progress
 from segtool.contract import GoldenPair
@@ -92,6 +92,7 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
     [
         (["evaluate", "--samples", "3"], "--pictures"),
         (["evaluate", "--overwrite"], "--per-image"),
+        (["report", "--out", "x.txt"], "use a name such as x.html"),
         (["benchmark", "--mode", "throughput", "--warmup", "3"], "--warmup"),
         (["export", "--max-drop", "1"], "--max-drop"),
         (["export", "--preset", "arm"], "--preset"),
@@ -250,6 +251,14 @@ def test_info_says_which_file_it_shows_by_one_rule() -> None:
 def test_info_of_a_file_without_a_run(model: str) -> None:
     facts = json.loads(run("info", model, "--json").stdout)
     assert (facts["path"], facts["run"]) == (model, None)
+
+
+def test_info_shows_words_and_no_keys(model: str) -> None:
+    write_model(Path("gated.onnx"), tiny_contract(gates={"speed": {"on_target": False, "target": None}}))
+    text = run("info", "gated.onnx").stdout
+    assert "on target no" in text
+    assert "None" not in text
+    assert "_" not in text.replace("gated.onnx", "")
 
 
 def test_a_file_that_fails_its_golden_test_comes_with_advice() -> None:

@@ -123,6 +123,12 @@ def test_compare_ends_with_4_where_it_got_slower(model: Path, tmp_path: Path) ->
     assert "faster" in result.stdout
 
 
+def test_a_benchmark_to_compare_with_that_does_not_exist_is_one_sentence(model: Path, tmp_path: Path) -> None:
+    result = run(str(model), "--compare", str(tmp_path / "nope.json"))
+    assert result.exit_code == 1
+    assert "nope.json cannot be read (No such file or directory); expected a file of" in result.stderr
+
+
 def test_compare_with_what_was_not_measured_is_refused_first(model: Path, tmp_path: Path) -> None:
     first = tmp_path / "first.json"
     in_json(str(model), "--mode", "latency", "--out", str(first), *SHORT)
@@ -136,7 +142,7 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_measured(model: Pat
     np.savez(tmp_path / "rgb.npz", images=np.zeros((2, 64, 84, 3), np.uint8), labels=np.zeros((2, 64, 84), np.uint8))
     result = run(str(model), "--data", str(tmp_path / "rgb.npz"), "--runs", "1000000")
     assert result.exit_code == 1
-    assert "1 channels" in result.stderr
+    assert "1 channel," in result.stderr
 
 
 def test_nothing_is_overwritten(model: Path, tmp_path: Path) -> None:

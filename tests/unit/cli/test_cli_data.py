@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from tiny_models import tiny_contract, write_model
 
 from segtool.cli import main
 
@@ -51,6 +52,17 @@ def test_check_shows_which_class_is_the_background(parts: str) -> None:
     assert result.exit_code == 0
     assert "data: 4 images, nothing wrong found. Nothing says which class is the background" in text(result)
     assert json.loads(run("data", "check", parts, "--json").stdout)["background"] == "class 0"
+
+
+def test_many_classes_that_occur_nowhere_are_one_line(parts: str) -> None:
+    (Path(parts) / "dataset.json").write_text(json.dumps({"classes": [f"c{index}" for index in range(400)]}))
+    write_model(Path("m.onnx"), tiny_contract(height=20, width=30, class_names=tuple(f"c{i}" for i in range(400))))
+    for command in (["data", "info", parts], ["evaluate", "m.onnx", "--data", parts]):
+        shown = text(run(*command))
+        assert "398 classes that occur nowhere are left out of the table" in shown or "evaluate" in command
+        assert "c0" in shown
+        assert "c399" not in shown
+        assert "and 388 more" in shown or "info" in command
 
 
 @pytest.mark.parametrize(

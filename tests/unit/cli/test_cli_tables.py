@@ -99,3 +99,8 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # Linux's end of a terminal
         return b""
+
+
+def test_a_name_that_is_not_utf_8_shows_its_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    emit_table(["name"], [[os.fsdecode(b"caf\xe9\x1b.png")]])
+    assert r"caf\xe9\x1b.png" in capsys.readouterr().out

@@ -96,6 +96,19 @@ def test_classes_are_called_absent_only_where_all_masks_were_read(folder):
     assert found(check_dataset(str(folder))) == Counter([("unreadable", "3.png")])
 
 
+def test_absent_classes_are_one_problem_for_each_cause(tmp_path):
+    for part in ("train", "val"):
+        write_samples(tmp_path / part, 2, start=2 * (part == "val"))
+    save(tmp_path / "val" / "masks" / "2.png", np.arange(24).reshape(4, 6) % 4)
+    names = [f"c{index}" for index in range(400)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"classes": names}))
+    not_learned, nowhere = check_dataset(str(tmp_path)).problems
+    assert not_learned.message.startswith("Class 3 ('c3') occurs in no readable label map of the training part of ")
+    assert nowhere.message.startswith("396 classes ('c4', 'c5', ")
+    assert nowhere.samples == tuple(names[4:])
+    assert len(nowhere.message) < 400
+
+
 def test_masks_of_which_none_can_be_read_are_each_named(folder):
     (folder / "dataset.json").unlink()
     for index in range(8):

@@ -271,6 +271,22 @@ def test_tables_as_spreadsheets_write_them(tmp_path, text, encoding):
     assert data.label(0)[0, [0, 30, 40]].tolist() == [1, 0, 2]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_names_as_the_notepad_and_the_shell_of_windows_write_them(tmp_path, encoding):
+    write(tmp_path, [squares([0, 1])] * 4)
+    (tmp_path / "classes.txt").write_bytes("sky\r\nÖl\r\n".encode(encoding))
+    assert load_dataset(str(tmp_path)).class_names == ("sky", "Öl")
+    (tmp_path / "dataset.json").write_bytes('{"classes": ["a", "Öl"]}'.encode(encoding))
+    assert load_dataset(str(tmp_path)).class_names == ("a", "Öl")
+
+
+def test_several_masks_of_an_image_are_a_warning(tmp_path, caplog):
+    write(tmp_path, [squares([0, 1])] * 4)
+    (tmp_path / "masks" / "3_2.png").write_bytes((tmp_path / "masks" / "3.png").read_bytes())
+    assert propose(tmp_path).masks == 4
+    assert "3_2.png is a further mask of 3.png" in caplog.text
+
+
 def test_names_in_the_code_page_of_western_europe(tmp_path):
     write(tmp_path, [squares([0, 1])] * 4)
     (tmp_path / "classes.txt").write_bytes("Straße\nÖl".encode("latin-1"))

@@ -1,5 +1,8 @@
 """Which mask is whose, by names that differ in the ways that are in use, and what is said where none fits."""
 
+import shlex
+import subprocess
+import sys
 import unicodedata
 
 import numpy as np
@@ -117,6 +120,24 @@ def test_several_masks_of_each_image_are_one_sentence(tmp_path):
     (problem,) = list_samples(tmp_path).problems
     assert ") have several masks (Image_000L.png: Image_000L_1stHO.png, Image_000L_2ndHO.png)" in problem.message
     assert len(problem.samples) == 6
+
+
+def test_masks_of_one_class_in_sub_folders_are_one_sentence_and_its_line_joins_them(tmp_path):
+    fill(tmp_path / "images", named("{}.png"))
+    for name in ("a car", "road"):
+        fill(tmp_path / "masks" / name, named("{}.png"))
+    Image.fromarray(np.uint8([[0, 255]])).save(tmp_path / "masks" / "road" / "000.png")
+    Image.fromarray(np.uint8([[255, 0]])).save(tmp_path / "masks" / "a car" / "000.png")
+    (problem,) = list_samples(tmp_path).problems
+    assert "(000.png: a car/000.png, road/000.png)" in problem.message
+    assert len(problem.samples) == 6
+    _, _, rest = problem.message.partition("python -c ")
+    code, arguments = rest.removesuffix(".")[1:].split('" ')
+    subprocess.run([sys.executable, "-c", code, *shlex.split(arguments)], check=True)
+    for name in ("a car", "road"):
+        (tmp_path / "masks" / name).rename(tmp_path / name)
+    assert not list_samples(tmp_path).problems
+    assert np.asarray(Image.open(tmp_path / "masks" / "000.png")).tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,14 @@ class TestSoftEdges:
         data = load_dataset(str(write(tmp_path / "d", mask, count=12)))
         assert data.num_classes == count
 
+    def test_pictures_and_noise_are_no_masks(self, tmp_path: Path, verdicts: Callable[..., Verdicts]) -> None:
+        def noise(index: int) -> np.ndarray:
+            return np.random.default_rng(index).integers(0, 256, SIZE, dtype=np.uint8)
+
+        for mask in (noise, photo):
+            found = verdicts(write(tmp_path / mask.__name__, mask))
+            found.agree("look like photographs or noise", refused=True)
+
     def test_a_few_thin_lines_are_none(self, tmp_path: Path) -> None:
         def mask(index: int) -> np.ndarray:
             lines = shape(index) * np.uint8(3)

@@ -192,6 +192,11 @@ class TestCommand:
         again = run("evaluate", "guess.onnx", "good.onnx", "--data", "data.npz", *files)
         assert (again.exit_code, "already exists" in again.stderr) == (1, True)
 
+    def test_pictures_of_three_models_show_the_first_two_and_say_so(self) -> None:
+        models = ("guess.onnx", "good.onnx", "guess.onnx")
+        result = run("evaluate", *models, "--data", "data.npz", "--pictures", "two.png")
+        assert "The pictures compare the first two models, guess.onnx and good.onnx." in result.stderr
+
     def test_pictures_of_no_difference_are_not_written_and_said_so(self) -> None:
         result = run("evaluate", "good.onnx", "good.onnx", "--data", "data.npz", "--pictures", "none.png")
         assert result.exit_code == 0

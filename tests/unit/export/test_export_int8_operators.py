@@ -50,8 +50,10 @@ class Graph:
         return self.last
 
     def model(self, value):
-        self.conv(value)
-        self.conv(self.last, 3, kernel=1, clamp="")
+        return self.scored(self.conv(value))
+
+    def scored(self, value):
+        self.conv(value, 3, kernel=1, clamp="")
         self.op("ArgMax", self.last, axis=1, keepdims=0)
         self.nodes.append(helper.make_node("Cast", [self.last], ["labels"], to=TensorProto.UINT8, name="labels"))
         graph = helper.make_graph(
@@ -182,6 +184,15 @@ def test_a_gate_is_computed_in_float_and_its_map_in_integers(tmp_path):
     assert found.count("QuantizeLinear") == 1
     assert len(made.layers) == 2
     assert agreement(model, made.model) > 0.97
+
+
+@pytest.mark.parametrize("block", [hard_swish, swish])
+def test_a_product_that_the_float_scores_read_is_in_float_with_its_factors(block, tmp_path):
+    graph = Graph()
+    model = graph.scored(block(graph, graph.conv(graph.last, inner=3)))
+    found = kernels(quantized(model, batches(), preset=PRESETS["vnni"]).model, tmp_path)
+    assert found.count("QLinearConv") == 2
+    assert not {"QLinearMul", "QLinearSigmoid"} & set(found)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -119,6 +119,14 @@ def test_options_that_cannot_hold_are_refused(trained, begun):
         train_quantized(trained)
 
 
+def test_several_processes_are_refused_before_a_network_is_opened(begun, monkeypatch):
+    cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}))
+    monkeypatch.setattr("segtool.train.qat.load_keras_file", lambda _: pytest.fail("a network was opened"))
+    with pytest.raises(TrainingError, match="TF_CONFIG names 2 workers"):
+        train_quantized(begun)
+
+
 def test_an_output_in_use_is_refused_before_the_calibration(begun, monkeypatch):
     def calibrate(*_, **__):
         raise RuntimeError("the run was calibrated")

@@ -354,6 +354,14 @@ class TestOutputStems:
         assert self.stems("a.png", "a.jpg", "a.jpg.png") == ["a.png", "a.jpg", "a.jpg~2"]
         assert self.stems("a.png", "a.overlay.png") == ["a", "a.overlay~2"]
 
+    def test_a_folder_of_outputs_takes_the_name_of_an_output(self) -> None:
+        assert self.stems("a.bmp", "a.png/b.bmp", "c.color.png/d/e.png", "c.png") == [
+            "a~2",
+            "a.png/b",
+            "c.color.png/d/e",
+            "c~2",
+        ]
+
     def test_dots_in_names(self) -> None:
         assert self.stems("scan.v1.png", "scan.v2.png") == ["scan.v1", "scan.v2"]
 

@@ -12,6 +12,7 @@ import pytest
 
 from segtool.errors import DataError
 from segtool.predict.arrivals import Arrivals
+from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, entry_line, write_manifest
 
 LISTED: list[str] = []
 sys.addaudithook(lambda event, arguments: LISTED.append(str(arguments[0])) if event == "os.scandir" else None)
@@ -136,6 +137,18 @@ def test_folders_whose_time_of_change_stands_still_are_listed_after_a_while(fold
     write(folder / "b.png")
     age(folder)
     assert folder / "b.png" not in still.whole()
+
+
+def test_outputs_of_an_earlier_run_do_not_arrive(folder: Path) -> None:
+    out = folder / "predictions"
+    (out / "sub").mkdir(parents=True)
+    image = write(folder / "a.png")
+    new = write(out / "sub" / "b.png")
+    write(out / "sub" / "a.png")
+    entry = Entry("a.png", "done", {"labels": "sub/a.png"})
+    write_manifest(Manifest(out / MANIFEST_NAME), {}, [entry_line(entry)])
+    (folder / "manifest.json").write_text('{"name": "of another program"}')
+    assert arrivals(folder).whole() == [image, new]
 
 
 def test_a_folder_that_is_gone_is_an_error(folder: Path) -> None:

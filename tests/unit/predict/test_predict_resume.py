@@ -104,6 +104,17 @@ def test_a_complete_run_is_all_skipped_and_again(segmenter: Segmenter, images: P
     assert written() == before
 
 
+def test_a_png_that_is_cut_off_is_run_again_and_a_corrected_one_is_kept(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter)
+    cut, corrected = Path("out/1.png"), Path("out/2.png")
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:-20])
+    Image.new("P", (84, 64)).save(corrected)
+    before = corrected.read_bytes()
+    assert predict(segmenter, resume=True).counts["done"] == 1
+    assert (cut.read_bytes(), corrected.read_bytes()) == (whole, before)
+
+
 def test_new_inputs_changed_ones_failed_ones_and_lost_outputs_are_run(segmenter: Segmenter, images: Path) -> None:
     (images / "0.png").write_bytes(b"broken")
     predict(segmenter)
@@ -248,14 +259,20 @@ def test_a_line_that_was_cut_off_is_run_again(segmenter: Segmenter, images: Path
     for cut in (2, 30):
         path.write_bytes(path.read_bytes()[:-cut])
         lines = [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        noted = {line["input"] for line in lines if "input" in line}
         done = {line["input"] for line in lines if line.get("status") == "done"}
         shutil.copytree("out", f"copy{cut}")
-        for name in {entry.name for entry in images.glob("*.png")} - {Path(name).name for name in noted}:
-            Path(f"copy{cut}", name).unlink(missing_ok=True)  # those of nobody are replaced with --overwrite alone
         found = predict(segmenter, out=Path(f"copy{cut}"), resume=True).entries
         assert {entry.input for entry in found if entry.status == "skipped"} == done
         assert {entry.status for entry in found} == {"skipped", "done"}
+
+
+def test_a_journal_that_ends_in_zeros_is_resumed(segmenter: Segmenter, images: Path) -> None:
+    interrupted(segmenter, after=5)
+    lose_manifest()
+    path = Path("out", JOURNAL_NAME)
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([header, *lines[:4], b"\0" * 4096]))  # 2 of 6 images
+    assert statuses(predict(segmenter, resume=True)) == ["skipped"] * 2 + ["done"] * 4
 
 
 def test_a_killed_run_that_resumed_a_complete_one_keeps_the_entries_of_both(segmenter: Segmenter, images: Path) -> None:
@@ -307,10 +324,28 @@ def test_a_manifest_cannot_name_outputs_elsewhere(segmenter: Segmenter, images: 
 def test_one_process_at_a_time(segmenter: Segmenter, images: Path) -> None:
     with open_journal(Path("out")) as journal:
         journal.begin({})
-        for options in ({"resume": True}, {"overwrite": True}):
+        for options in ({}, {"resume": True}, {"overwrite": True}):
             with pytest.raises(OutputWriteError, match="Another process"):
                 predict(segmenter, **options)
         assert journal.path.is_file()
+
+
+def test_overwriting_leaves_no_output_of_the_run_before_it(segmenter: Segmenter, images: Path) -> None:
+    predict(segmenter, overlay=True, color=True)
+    Path("out/other.png").write_text("mine")
+    (images / "0.png").write_bytes(b"broken")
+    predict(segmenter, color=True, overwrite=True)
+    assert sorted(written()) == sorted(
+        [f"{index}{kind}.png" for index in range(1, 6) for kind in ("", ".color")] + ["other.png"]
+    )
+
+
+def test_overwriting_removes_no_input(segmenter: Segmenter, images: Path) -> None:
+    (images / "0.png").rename(images / "1.color.png")
+    (images / "1.png").rename(images / "1.jpg")
+    with pytest.raises(DataError, match="replace an input"):
+        predict(segmenter, "images/1.jpg", "images/1.color.png", out=images, overwrite=True)
+    assert (images / "1.color.png").is_file()
 
 
 def test_a_refused_run_leaves_nothing(segmenter: Segmenter, images: Path) -> None:

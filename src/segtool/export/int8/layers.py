@@ -119,13 +119,14 @@ def quantized_output(node: ir.Node) -> ir.Value:
 def _close(graph: ir.Graph, wanted: dict[ir.Value, None], layers: Collection[ir.Node]) -> None:
     """Add what integers pass through, and what is computed from integers for integers; the head stays in float."""
     changed, ends = True, head(graph)
+    read = _read_by_integers(graph, ends, layers)
     while changed:
         before = len(wanted)
         for node in graph:
             sides = _sides(node)
             if any(side in wanted for side in sides) and not any(_is_clamped(side) for side in sides):
                 wanted.update(dict.fromkeys(sides))
-            if node not in ends and _is_integer(node, wanted) and _is_read_by_integers(node, layers):
+            if node in read and node not in ends and _is_integer(node, wanted):
                 wanted.update(dict.fromkeys((*_gates(node), quantized_output(node))))
         changed = len(wanted) > before
 
@@ -157,12 +158,20 @@ def _sources(node: ir.Node) -> tuple[ir.Value | None, ...]:
     return tuple(node.inputs[:1] if node.op_type == "Resize" else node.inputs)
 
 
-def _is_read_by_integers(node: ir.Node, layers: Collection[ir.Node]) -> bool:
-    """Say whether something behind a node, and the clamp on it, takes integers; a mean over a map pays anyway."""
-    if node.op_type == "GlobalAveragePool":
-        return True
-    users = [user for user, _ in quantized_output(node).uses()]
-    return any(user in layers or _has_own_scales(user) or _sides(user) for user in users)
+def _read_by_integers(graph: ir.Graph, ends: Collection[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
+    """Return the nodes whose output something takes as integers, behind the clamp on it; a mean over a map pays anyway.
+
+    What has scales of its own takes integers only if its own output is read so: else it is computed in float.
+    """
+    found: set[ir.Node] = set()
+    for node in reversed(graph):
+        users = [user for user, _ in quantized_output(node).uses()]
+        if node.op_type == "GlobalAveragePool" or any(
+            user in layers or _sides(user) or (user in found and user not in ends and _has_own_scales(user))
+            for user in users
+        ):
+            found.add(node)
+    return found
 
 
 def _sides(node: ir.Node) -> tuple[ir.Value, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from segtool.errors import MissingExtraError, ProviderError
 from segtool.machine.processors import available_cpus
+from segtool.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def count_workers(ray: Any, options: ClusterOptions) -> int:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     room = sum(map(options.actors_on, nodes))
     if room == 0 and (options.workers is None or options.gpus):  # with --workers, nodes may start on demand
-        needed = f"{options.threads} processors" + (" and a GPU" if options.gpus else "")
+        needed = counted(options.threads, "processor") + (" and a GPU" if options.gpus else "")
         raise ProviderError(
             f"No node of the Ray cluster has {needed} for an actor; use fewer --threads, --provider cpu, or add a node."
         )

@@ -24,7 +24,7 @@ from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import open_output
 from segtool.predict.ray_engine.worker import BatchResult, SegmenterActor
-from segtool.predict.resume import run_header
+from segtool.predict.resume import run_header, take_up
 from segtool.runtime.opening import load
 from segtool.runtime.sources import Source
 
@@ -79,6 +79,7 @@ def predict_on_cluster(
             open_journal(here) as journal,
             PredictRun(segmenter, options, journal, progress=progress) as run,
         ):
+            take_up(journal, header, options)
             jobs = {one.name: run.add(_job(one)) for one in found}
             run.refuse_outputs(jobs.values(), [job.source for job in jobs.values()])
             names = [name for one in found for name in output_names(one.stem, options.kinds).values()]

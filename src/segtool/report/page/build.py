@@ -61,9 +61,8 @@ def report(
     require_jinja()
     sources = find_model_files(models)
     page = options.out or _place(sources)
-    if page.suffix.lower() not in (".html", ".htm"):  # NAME.json beside the page could be the description of data
-        name = page.with_suffix(".html")
-        raise DataError(f"The page {page} is not an .html or .htm file; use a name such as {name}.")
+    if wrong := wrong_page(page):
+        raise DataError(wrong)
     outputs = [page, page.with_name(f"{page.name}.json")]
     # The names of the charts are known only after minutes of measurement, so refuse any existing chart now.
     kinds = ("*.svg", "*.png") if options.plots else ()
@@ -89,6 +88,13 @@ def report(
     write_bytes(page, text.encode())
     write_json(outputs[1], {"schema_version": SCHEMA_VERSION, "command": "report", **found})
     return found, [*outputs, *_write_charts(charts, options.plots)]
+
+
+def wrong_page(page: Path | None) -> str | None:
+    """Return the message for a page with a wrong name, whose .json could be the description of data; else None."""
+    if page is None or page.suffix.lower() in (".html", ".htm"):
+        return None
+    return f"The page {page} is not an .html or .htm file; use a name such as {page.with_suffix('.html')}."
 
 
 def _place(sources: Sequence[ModelSource]) -> Path:

@@ -103,7 +103,7 @@ def _refuse_unfinished(run: Run) -> None:
     history = run.path / "history.csv"
     done = max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
     raise ModelFileError(
-        f"The run {run.path} is unfinished ({done} of {run.info.get('epochs')} epochs), so there is no final result; "
+        f"The run {run.path} is unfinished (epoch {done} of {run.info.get('epochs')}), so there is no final result; "
         f"finish it with `segtool train --resume --out {run.path}`."
     )
 

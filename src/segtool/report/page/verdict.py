@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from segtool.metrics import most_frequent
 from segtool.report.model_charts import interval_of
-from segtool.text import count_of, data_name, milliseconds, percent, points, threads
+from segtool.text import count_of, counted, data_name, milliseconds, percent, points, threads
 
 Facts = Mapping[str, Any]
 Status = Literal["pass", "note", "care", "fail", "unknown"]
@@ -117,7 +117,7 @@ def _parity(gate: Facts | None) -> Check:
         return Check(name, "unknown", "Its contract records no comparison with the trained network.")
     text = (
         f"At export its probabilities differed from those of the network by at most {gate['max_difference']:.1g}, and "
-        f"{percent(gate['label_agreement'])} % of labels agreed, on {gate['images']} images."
+        f"{percent(gate['label_agreement'])} % of labels agreed, on {counted(gate['images'], 'image')}."
     )
     if gate.get("waived"):
         return Check(name, "fail", text, "The parity gate failed and was waived, so this file is not verified.")
@@ -151,7 +151,7 @@ def _as_exported(model: Facts) -> Iterator[Check]:
     same = model["own_data"] and recorded.get("split") == evaluation["split"]
     if same and recorded.get("images") == evaluation["images"]:
         status: Status = "pass" if abs(100 * (here - there)) <= _REPRODUCED else "fail"
-        text = f"{text}, on the same {evaluation['images']} images."
+        text = f"{text}, on the same {counted(evaluation['images'], 'image')}."
         yield Check("Reproduces the score of its export", status, text)
     else:
         on = f"on {recorded.get('images', 'its')} images of {recorded.get('data', 'other data')}"

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
-from segtool.errors import TrainingError
+from segtool.errors import TrainingError, reason_of
 from segtool.files import write_bytes
 from segtool.models.legacy_h5 import check_weights
 from segtool.train.architectures.encoders import PREFIX
@@ -146,7 +146,7 @@ def file_weights(path: Path, name: str) -> Mapping[str, list[npt.NDArray[Any]]]:
         network = APPLICATIONS[name].build(weights=str(path), input_shape=(224, 224, 3))
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(
-            f"{path} cannot be read as the weights of {name} ({error}), expected "
+            f"{path} cannot be read as the weights of {name} ({reason_of(error)}), expected "
             f"{Path(APPLICATIONS[name].file).name} of keras.applications; download it again, or choose another "
             "--encoder."
         ) from error
