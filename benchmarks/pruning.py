@@ -4,8 +4,8 @@
 with pruning. Each file is scored on the test images of the run's split. Training, the choice of channels, calibration
 and the gates do not use these images. The INT8 files are timed interleaved, one image, one thread.
 
-NETWORK may be an ONNX file, with `--input-scale` as for `segtool export`. Its files are scored on the test images of
-the export's split, which whoever trained it may have used.
+NETWORK may be an ONNX file, with `--input-scale` as for `segtool export`. Its files are scored on the validation images
+of the export's split, on which the gates decide, and which whoever trained it may have used.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def _exported(source: Path, data: str, folder: Path, options: tuple[str, ...]) -
     made = segtool_json(
         "export", str(source), "--quantize", "--data", data, "--out", str(files[0]), *options, cwd=folder
     )
-    found = segtool_json("evaluate", *map(str, files), "--data", data, "--split", "test", cwd=folder)
+    part = "val" if source.is_file() else "test"
+    found = segtool_json("evaluate", *map(str, files), "--data", data, "--split", part, cwd=folder)
     float32, int8 = found["models"]
     pruned = made["quantization"].get("pruned")
     return {
@@ -70,8 +71,8 @@ def _exported(source: Path, data: str, folder: Path, options: tuple[str, ...]) -
         "file": files[1].name,
         "size_bytes": files[1].stat().st_size,
         "pruned": pruned,
-        "val": {"drop_points": made["gates"]["accuracy"]["drop_points"]},
-        "test": {
+        "gate": {"drop_points": made["gates"]["accuracy"]["drop_points"]},
+        part: {
             "images": int8["images"],
             "foreground_mean_iou": int8["foreground_mean_iou"],
             "drop_points": 100 * (float32["foreground_mean_iou"] - int8["foreground_mean_iou"]),
