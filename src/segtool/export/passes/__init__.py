@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
+from segtool.export.passes.conv_before_copies import CONV_BEFORE_COPIES
+from segtool.export.passes.conv_before_resize import CONV_BEFORE_RESIZE
+from segtool.export.passes.conv_into_product import CONV_INTO_PRODUCT
+from segtool.export.passes.copies_last import COPIES_LAST
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
@@ -35,6 +39,7 @@ __all__ = [
     "PADDING_REWRITES",
     "QUANTIZED_REWRITES",
     "SHARED_REWRITES",
+    "UPSAMPLING_REWRITES",
     "WINOGRAD_REWRITES",
     "Outcome",
     "Refused",
@@ -58,6 +63,9 @@ SHARED_REWRITES = (
     LABELS_PER_BLOCK,
     FLIPPED_CONVOLUTION,
 )
+# What pays in both once normalizations are in their convolutions; not in a network that was trained in INT8, whose
+# scales are those of the maps that these rewrites leave out (export/float32_file.py).
+UPSAMPLING_REWRITES = (COPIES_LAST, CONV_BEFORE_RESIZE, CONV_INTO_PRODUCT, CONV_BEFORE_COPIES)
 # What pays in one of them alone (export/float32_file.py, export/quantize.py).
 FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
 INT8_REWRITES = (
