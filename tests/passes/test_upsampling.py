@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from segtool.export.passes import UPSAMPLING_REWRITES, rewrite
 from segtool.export.passes.conv_before_copies import CONV_BEFORE_COPIES
 from segtool.export.passes.conv_before_resize import CONV_BEFORE_RESIZE
-from segtool.export.passes.conv_into_product import CONV_INTO_PRODUCT
 from segtool.export.passes.copies_last import COPIES_LAST
 from segtool.export.passes.no_op import NO_OP
+from segtool.export.passes.product_into_conv import PRODUCT_INTO_CONV
 
 SMALL = 1e-4
 COPY = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -212,15 +212,15 @@ def product(*, bias="a", between=16, outputs=5, order="flat", extra=(), names=("
 @pytest.mark.parametrize("turned", [0, 1])
 def test_1x1_convolutions_of_products(order, turned):
     before = product(order=order, transB=turned)
-    after = rewritten(before, CONV_INTO_PRODUCT)
-    assert "Conv" not in kinds(after)
-    assert kinds(after).count("Gemm") == 1
+    after = rewritten(before, PRODUCT_INTO_CONV)
+    assert "Gemm" not in kinds(after)
+    assert kinds(after).count("Conv") == 1
     assert_same(before, after, random(2, 24, 8), atol=SMALL)
 
 
 @pytest.mark.parametrize("options", [{"order": "mixed"}, {"alpha": 2.0}, {"bias": ""}])
 def test_products_without_such_a_form(options):
-    rewritten(product(**options), CONV_INTO_PRODUCT, changes=0)
+    rewritten(product(**options), PRODUCT_INTO_CONV, changes=0)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_products_without_such_a_form(options):
     ],
 )
 def test_1x1_convolutions_that_stay_behind_products(options, reason):
-    rewritten(product(**options), CONV_INTO_PRODUCT, changes=0, refusals=[reason])
+    rewritten(product(**options), PRODUCT_INTO_CONV, changes=0, refusals=[reason])
 
 
 def chain(*nodes, more=(), outputs=("y",)):

@@ -30,7 +30,7 @@ def apply(node: ir.Node) -> str | None:
     if best is None or best.op_type != "ArgMax" or best.inputs[0] is None:
         return None
     up = best.inputs[0].producer()
-    if up is None or up.op_type != "ConvTranspose" or up.inputs[0] is None or not _is_class_arg_max(best):
+    if up is None or up.op_type != "ConvTranspose" or up.inputs[0] is None or not is_class_arg_max(best):
         return None
     weights = _block_weights(up)
     for value in (node.inputs[0], best.inputs[0]):
@@ -42,12 +42,13 @@ def apply(node: ir.Node) -> str | None:
     first = best.attributes.get_int("select_last_index", 0)
     ids = g.insert(node, "ArgMax", [scores], axis=4, keepdims=0, select_last_index=first)
     labels = g.insert(node, "Cast", [ids], to=node.attributes.get_int("to", 0))
-    placed = _in_place(node, labels, (height, width, rows, columns))
+    placed = in_place(node, labels, (height, width, rows, columns))
     g.bypass(node, g.cropped(node, placed, pads[:2], wanted) if any(pads) else placed)
     return f"{rows}x{columns} blocks of labels in place of scores"
 
 
-def _is_class_arg_max(node: ir.Node) -> bool:
+def is_class_arg_max(node: ir.Node) -> bool:
+    """Say whether an ArgMax of maps (N, K, H, W) is over their channels, and drops that axis."""
     return node.attributes.get_int("axis", 0) in (1, -3) and node.attributes.get_int("keepdims", 1) == 0
 
 
@@ -76,7 +77,7 @@ def _product(place: ir.Node, up: ir.Node, weights: AnyArray) -> ir.Value:
     return g.insert(place, "Add", [blocks, g.add_constant(up, tiled, "bias")])
 
 
-def _in_place(place: ir.Node, labels: ir.Value, sizes: tuple[int, int, int, int]) -> ir.Value:
+def in_place(place: ir.Node, labels: ir.Value, sizes: tuple[int, int, int, int]) -> ir.Value:
     """Return (N, h a, w b) from labels (N, h, w, a b)."""
     height, width, rows, columns = sizes
     apart = g.reshaped(place, labels, [-1, height, width, rows, columns], "apart")
