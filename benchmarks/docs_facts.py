@@ -96,6 +96,7 @@ def passes() -> str:
     }
     order = (
         "SHARED_REWRITES",
+        "UPSAMPLING_REWRITES",
         "FLOAT_REWRITES",
         "WINOGRAD_REWRITES",
         "PADDING_REWRITES",

@@ -241,17 +241,23 @@ def _foreign_engines() -> str:
     rows = [[*head, "recommended", "INT8's labels % of FP32", "loss of INT8, points of mean IoU"]]
     rows.append(["---"] * len(rows[0]))
     rows += [_foreign_network(row, counts) for row in result["networks"]]
-    means = [item for item in result["geometric_means"] if item["comparison"] != "recommended_over_other"]
-    listed = "; ".join(
-        f"{item['title']} ({counted(item['threads'], 'thread')}): {item['geometric_mean']:.2f}" for item in means
-    )
+    other = read("foreign_engines_amx")
     return "\n".join(
         [
             *(f"| {' | '.join(cells)} |" for cells in rows),
             "",
-            f"Geometric means: {listed}. In brackets the best other engine ({processor(result['machine'])}; "
-            "`foreign_engines.json`).",
+            f"Geometric means: {_means(result)}. In brackets the best other engine ({processor(result['machine'])}; "
+            f"`foreign_engines.json`). Of an earlier version, on another processor: {_means(other)} "
+            f"({processor(other['machine'])}; `foreign_engines_amx.json`).",
         ]
+    )
+
+
+def _means(result: Mapping[str, Any]) -> str:
+    """Return the geometric means of `foreign_engines.py`, but that of segtool's files with each other."""
+    means = [item for item in result["geometric_means"] if item["comparison"] != "recommended_over_other"]
+    return "; ".join(
+        f"{item['title']} ({counted(item['threads'], 'thread')}): {item['geometric_mean']:.2f}" for item in means
     )
 
 

@@ -28,6 +28,7 @@ from segtool.export.passes import (
     FLOAT_REWRITES,
     LABEL_REWRITES,
     SHARED_REWRITES,
+    UPSAMPLING_REWRITES,
     WINOGRAD_REWRITES,
     Outcome,
     Rewrite,
@@ -119,7 +120,7 @@ def export_float32(job: Job) -> Float32File:
     options = job.options
     converted = job.network.graph
     job.stage("graph rewrites")
-    base, shared = rewrite(with_head(converted, options.head), SHARED_REWRITES)
+    base, shared = _rewritten(with_head(converted, options.head), job)
     # The gate compares a batch and single images, so it needs two.
     images = job.data.real_images(max(2, images_at_once(job.contract, most=options.parity_images)), job.contract)
     form = _form(base, images, job)
@@ -145,6 +146,15 @@ def export_float32(job: Job) -> Float32File:
     return Float32File(base, proven, score, run, digest, first, warned)
 
 
+def _rewritten(graph: onnx.ModelProto, job: Job) -> tuple[onnx.ModelProto, tuple[Outcome, ...]]:
+    """Rewrite a graph for both files."""
+    base, shared = rewrite(graph, SHARED_REWRITES)
+    if job.trained is not None:
+        return base, shared
+    base, upsampling = rewrite(base, UPSAMPLING_REWRITES)
+    return base, (*shared, *upsampling)
+
+
 def _parity(
     converted: onnx.ModelProto, form: _Form, images: UInt8Array, run: Callable[[UInt8Array], AnyArray], job: Job
 ) -> Parity:
@@ -152,7 +162,7 @@ def _parity(
     head, end = job.options.head, end_of(converted)
     probabilities = as_probabilities(run, head)
     if head == "labels":
-        scores, _ = rewrite(converted, (*SHARED_REWRITES, *form.rewrites))
+        scores, _ = rewrite(_rewritten(converted, job)[0], form.rewrites)
         scored, _ = onnx_runner(save(scores, job.folder / "scores.onnx"))
         probabilities = as_probabilities(scored, end)
     return compare_parity(
@@ -164,7 +174,7 @@ def _parity(
 
 
 def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
-    """Return the FP32 form of a graph that was rewritten by `SHARED_REWRITES`.
+    """Return the FP32 form of a graph that was rewritten for both files.
 
     Parameters
     ----------

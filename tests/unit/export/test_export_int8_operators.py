@@ -195,6 +195,19 @@ def test_a_product_that_the_float_scores_read_is_in_float_with_its_factors(block
     assert not {"QLinearMul", "QLinearSigmoid"} & set(found)
 
 
+def test_a_1x1_convolution_that_is_upsampled_linearly_next_stays_in_float():
+    def upsampled(graph, first):
+        small = graph.conv(graph.conv(first, stride=2), kernel=1, clamp="")
+        scales = graph.constant(np.array([1, 1, 2, 2], np.float32))
+        return graph.op("Add", first, graph.op("Resize", small, "", scales, mode="linear"))
+
+    made = quantized(network(upsampled), batches(), preset=PRESETS["vnni"])
+    kernel = {item.name: item.dims[2] for item in made.calibrated.model.graph.initializer if len(item.dims) == 4}
+    convolutions = [node for node in made.calibrated.model.graph.node if node.op_type == "Conv"]
+    # The scores are the other one of 1x1.
+    assert [node.name in made.layers for node in convolutions] == [kernel[node.input[1]] > 1 for node in convolutions]
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("name", ["hard_swish", "depthwise"])
 def test_every_preset_keeps_the_labels(name, preset):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
+from segtool.export.passes.conv_before_copies import CONV_BEFORE_COPIES
+from segtool.export.passes.conv_before_resize import CONV_BEFORE_RESIZE
+from segtool.export.passes.copies_last import COPIES_LAST
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
@@ -21,10 +24,12 @@ from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.padded_channels import PADDED_CHANNELS
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
+from segtool.export.passes.product_into_conv import PRODUCT_INTO_CONV
 from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcomes, rewrite, to_ir, to_onnx
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
 from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
+from segtool.export.passes.scores_in_blocks import SCORES_IN_BLOCKS
 from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
@@ -37,6 +42,7 @@ __all__ = [
     "PADDING_REWRITES",
     "QUANTIZED_REWRITES",
     "SHARED_REWRITES",
+    "UPSAMPLING_REWRITES",
     "WINOGRAD_REWRITES",
     "Outcome",
     "Refused",
@@ -60,9 +66,13 @@ SHARED_REWRITES = (
     LABELS_PER_BLOCK,
     FLIPPED_CONVOLUTION,
 )
-# What pays in one of them alone (export/float32_file.py, export/quantize.py).
-FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION,)
+# What pays in both once normalizations are in their convolutions; not in a network that was trained in INT8, whose
+# scales are those of the maps that these rewrites leave out (export/float32_file.py).
+UPSAMPLING_REWRITES = (COPIES_LAST, CONV_BEFORE_RESIZE, PRODUCT_INTO_CONV, CONV_BEFORE_COPIES)
+# What pays in one of them alone, or takes what the others leave (export/float32_file.py, export/quantize.py).
+FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION, SCORES_IN_BLOCKS)
 INT8_REWRITES = (
+    SCORES_IN_BLOCKS,
     PIXELS_AS_CHANNELS,
     LEAKY_AS_MAXIMUM,
     BLOCKS_AS_CHANNELS,

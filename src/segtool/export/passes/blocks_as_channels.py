@@ -49,7 +49,7 @@ _MOST_PRODUCTS = 3.0  # times those of the transposed convolution; see the modul
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """One axis of the convolution, with the letters of the module.
 
     Attributes
@@ -80,6 +80,7 @@ class _Axis:
 
     @property
     def is_cropped(self) -> bool:
+        """Whether rows of the blocks are dropped."""
         return self.size != self.blocks * self.stride
 
 
@@ -91,19 +92,46 @@ def apply(node: ir.Node) -> str | None:
     axes = _axes(node, weights.shape[2:])
     if (growth := axes[0].growth * axes[1].growth) > _MOST_PRODUCTS:
         raise Refused(f"as a convolution it takes {growth:.1f} times the multiplications")
+    end = g.clamp_on(node)
+    value = in_blocks(node, node.inputs[0], weights, axes, bias=g.own_bias(node), clamp=None if end is node else end)
+    g.bypass(end, value)
+    return f"{axes[0].stride}x{axes[1].stride} blocks as {weights.shape[1] * axes[0].stride * axes[1].stride} channels"
+
+
+def in_blocks(
+    place: ir.Node,
+    value: ir.Value | None,
+    weights: AnyArray,
+    axes: tuple[Axis, Axis],
+    *,
+    bias: AnyArray | None,
+    clamp: ir.Node | None = None,
+) -> ir.Value:
+    """Return a transposed convolution as a convolution and a change of places, in front of a node.
+
+    Parameters
+    ----------
+    place
+        The node.
+    value
+        Map (N, C, h, w).
+    weights
+        (C, K, k, k) of the transposed convolution.
+    axes
+        As from `blocks_along`, of rows and columns.
+    bias
+        (K,), if any.
+    clamp
+        What is behind the transposed convolution, and is repeated in front of the change of places.
+    """
     count, blocks = weights.shape[1], axes[0].stride * axes[1].stride
-    channels = _channels(weights, axes)
-    inputs: list[ir.Value | None] = [node.inputs[0], g.add_constant(node, channels, "weight")]
-    if (bias := g.own_bias(node)) is not None:
-        inputs.append(g.add_constant(node, np.tile(bias, blocks), "bias"))
+    inputs: list[ir.Value | None] = [value, g.add_constant(place, _kernels(weights, axes), "weight")]
+    if bias is not None:
+        inputs.append(g.add_constant(place, np.tile(bias, blocks), "bias"))
     pads = [*(axis.begin for axis in axes), *(axis.end for axis in axes)]
     kernel = [axis.taps for axis in axes]
-    value = g.insert(node, "Conv", inputs, kernel_shape=kernel, pads=pads, strides=[1, 1], dilations=[1, 1])
-    end = g.clamp_on(node)
-    if end is not node:
-        value = g.copied(end, end, value)
-    g.bypass(end, _placed(end, value, axes, count))
-    return f"{axes[0].stride}x{axes[1].stride} blocks as {len(channels)} channels"
+    made = g.insert(place, "Conv", inputs, kernel_shape=kernel, pads=pads, strides=[1, 1], dilations=[1, 1])
+    return _placed(place, made if clamp is None else g.copied(place, clamp, made), axes, count)
 
 
 def _mixes(node: ir.Node) -> bool:
@@ -121,16 +149,16 @@ def _mixes(node: ir.Node) -> bool:
     return bool(weights.shape[1] * node.attributes.get_int("group", 1) % weights.shape[0])
 
 
-def _axes(node: ir.Node, kernel: tuple[int, ...]) -> tuple[_Axis, _Axis]:
+def _axes(node: ir.Node, kernel: tuple[int, ...]) -> tuple[Axis, Axis]:
     pads, strides, more = g.explicit_pads(node), g.ints(node, "strides", [1, 1]), g.ints(node, "output_padding", [0, 0])
     _, *sizes = g.static_shape(node.inputs[0])
     rows, columns = (
-        _axis(kernel[i], strides[i], sizes[i], cut=(pads[i], pads[i + 2] - more[i])) for i in range(len(sizes))
+        blocks_along(kernel[i], strides[i], sizes[i], cut=(pads[i], pads[i + 2] - more[i])) for i in range(len(sizes))
     )
     return rows, columns
 
 
-def _axis(kernel: int, stride: int, size: int, *, cut: tuple[int, int]) -> _Axis:
+def blocks_along(kernel: int, stride: int, size: int, *, cut: tuple[int, int]) -> Axis:
     """Return how an axis of `size` pixels becomes blocks; `cut`: rows of the output not returned in front and behind.
 
     For 16 pixels, 4 taps, stride 2 and one row cut on both sides: 2 taps and 17 blocks, cropped by one row.
@@ -144,26 +172,26 @@ def _axis(kernel: int, stride: int, size: int, *, cut: tuple[int, int]) -> _Axis
     last = max((cut[0] + zeros + wanted - 1) // stride, size - 1)
     blocks, crop = last - first + 1, cut[0] + zeros - first * stride
     growth = blocks * taps * stride / (size * kernel)
-    return _Axis(stride, zeros, taps, taps - 1 - first, last - size + 1, blocks, crop, wanted, growth)
+    return Axis(stride, zeros, taps, taps - 1 - first, last - size + 1, blocks, crop, wanted, growth)
 
 
 def _ceil(value: int, divisor: int) -> int:
     return -(-value // divisor)
 
 
-def _channels(weights: AnyArray, axes: tuple[_Axis, _Axis]) -> AnyArray:
+def _kernels(weights: AnyArray, axes: tuple[Axis, Axis]) -> AnyArray:
     """Return the kernels (a b K, C, T, T) of the convolution from those (C, K, k, k) of the transposed one."""
     behind = [axis.taps * axis.stride - axis.zeros - size for axis, size in zip(axes, weights.shape[2:], strict=True)]
     padded = np.pad(weights, [(0, 0), (0, 0), *((axis.zeros, more) for axis, more in zip(axes, behind, strict=True))])
     rows, columns = axes
     apart = padded.reshape(*weights.shape[:2], rows.taps, rows.stride, columns.taps, columns.stride)
     # Tap t of a convolution reads x[q + t - (T - 1)].
-    kernels = apart[:, :, ::-1, :, ::-1].transpose(3, 5, 1, 0, 2, 4)
-    found: AnyArray = kernels.reshape(-1, len(weights), rows.taps, columns.taps)
+    turned = apart[:, :, ::-1, :, ::-1].transpose(3, 5, 1, 0, 2, 4)
+    found: AnyArray = turned.reshape(-1, len(weights), rows.taps, columns.taps)
     return found
 
 
-def _placed(place: ir.Node, value: ir.Value, axes: tuple[_Axis, _Axis], count: int) -> ir.Value:
+def _placed(place: ir.Node, value: ir.Value, axes: tuple[Axis, Axis], count: int) -> ir.Value:
     """Return (N, K, h a, w b), cropped, from (N, a b K, h, w) by way of channels-last memory."""
     rows, columns = axes
     split = [-1, rows.blocks, columns.blocks, rows.stride, columns.stride, count]

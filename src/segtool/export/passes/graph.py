@@ -103,6 +103,12 @@ def explicit_pads(node: ir.Node, dims: int = 2) -> list[int]:
     return ints(node, "pads", [0] * (2 * dims))
 
 
+def is_pointwise(node: ir.Node) -> bool:
+    """Say whether a convolution of a 1x1 kernel mixes the channels of each pixel alone, in one group."""
+    is_single = ints(node, "strides", [1, 1]) == [1, 1] and node.attributes.get_int("group", 1) == 1
+    return is_single and not any(explicit_pads(node))
+
+
 def transposed_weights(node: ir.Node) -> AnyArray:
     """Return the weights (C, K, h, w) of a plain transposed convolution of maps; refuse groups and dilation."""
     weights = own_array(node.inputs[1], "weight")

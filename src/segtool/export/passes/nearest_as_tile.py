@@ -16,27 +16,22 @@ import numpy as np
 import onnx_ir as ir
 
 from segtool.export.passes import graph as g
-from segtool.export.passes.rewrite import Refused, Rewrite
+from segtool.export.passes.resizes import copies
+from segtool.export.passes.rewrite import Rewrite
 
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite a nearest-neighbour Resize that a convolution reads, maybe through other steps."""
-    if node.attributes.get_string("mode", "nearest") != "nearest" or not g.reaches(node, _is_convolution):
+    if not g.reaches(node, _is_convolution) or (counts := copies(node)) is None:
         return None
-    channels, height, width = g.static_shape(node.inputs[0])
-    more, high, wide = g.static_shape(node.outputs[0])
-    rows, columns = high // height, wide // width
-    if more != channels or (rows * height, columns * width) != (high, wide) or not rows * columns > 1:
-        raise Refused(f"it makes {high} x {wide} of {height} x {width}")
-    coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    rounding = node.attributes.get_string("nearest_mode", "round_prefer_floor")
-    centred = coordinates in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
-    if not centred and (coordinates, rounding) != ("asymmetric", "floor"):
-        raise Refused(f"its coordinates are {coordinates}, rounded by {rounding}")
+    (channels, height, width), (rows, columns) = g.static_shape(node.inputs[0]), counts
     apart = g.reshaped(node, g.channels_last(node, node.inputs[0]), [-1, height, 1, width, 1, channels], "apart")
-    counts = np.array([1, 1, rows, 1, columns, 1], np.int64)
-    tiled = g.insert(node, "Tile", [apart, g.add_constant(node, counts, "counts")])
-    g.bypass(node, g.channels_first(node, g.reshaped(node, tiled, [-1, high, wide, channels], "together")))
+    repeats = np.array([1, 1, rows, 1, columns, 1], np.int64)
+    tiled = g.insert(node, "Tile", [apart, g.add_constant(node, repeats, "counts")])
+    g.bypass(
+        node,
+        g.channels_first(node, g.reshaped(node, tiled, [-1, rows * height, columns * width, channels], "together")),
+    )
     return f"{rows} x {columns} copies of every pixel"
 
 
