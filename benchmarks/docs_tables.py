@@ -120,8 +120,20 @@ def _pruning() -> str:
             *rows,
             "",
             f"{network['arch']} after {network['epochs']} epochs in INT8, on {images} test images of M2NIST "
-            f"({processor(result['machine'])}; `pruning.json`).",
+            f"({processor(result['machine'])}; `pruning.json`). {_pruned_ddrnet()}",
         ]
+    )
+
+
+def _pruned_ddrnet() -> str:
+    """Return a sentence on pruning of another network."""
+    whole, pruned = read("pruning_ddrnet")["files"]
+    lost = pruned["val"]["drop_points"] - whole["val"]["drop_points"]
+    return (
+        f"A DDRNet (256 x 256, generated shapes) with `--prune {pruned['percent']:g}` loses {lost:.2f} points of "
+        f"validation images, saves {100 * pruned['pruned']['macs_saved']:.0f} % of the work, takes "
+        f"{interval(pruned['time_over_whole'])} of the time, and has {pruned['size_bytes'] / 1e6:.2f} MB in place of "
+        f"{whole['size_bytes'] / 1e6:.2f} (`pruning_ddrnet.json`)."
     )
 
 
