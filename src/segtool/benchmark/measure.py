@@ -59,6 +59,22 @@ class MeasureOptions:
         """The length of the measurement."""
         return Length(self.seconds or Length.seconds, self.runs, self.warmup)
 
+    @property
+    def providers(self) -> list[str]:
+        """The names of the providers without duplicates; ProviderError if options are given for several."""
+        names = list(dict.fromkeys(name.strip() for name in self.provider.split(",")))
+        if len(names) > 1 and self.provider_options:
+            raise ProviderError(
+                f"Options ({', '.join(self.provider_options)}) were given for {len(names)} providers, but they apply "
+                "to one provider; measure this provider alone."
+            )
+        return names
+
+
+def default_files() -> list[Path]:
+    """Return the files that are measured if none is named: those of the latest run, or the model of the package."""
+    return exported_files([LATEST]) if LATEST.is_dir() else [default_model()]
+
 
 def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Measure models in all combinations of provider, threads and batch, interleaved in one run.
@@ -83,8 +99,7 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
         A model or the data cannot be used, or the models have different input sizes.
     """
     machine, old = machine_info(), options.compare and read_benchmark(options.compare)
-    paths = list(models) or (exported_files([LATEST]) if LATEST.is_dir() else [default_model()])
-    providers = _providers(options)
+    paths, providers = list(models) or default_files(), options.providers
     cases = [
         BenchmarkCase(path, name, threads, batch, options.provider_options)
         for path, name, threads, batch in product(paths, providers, _threads(options), options.batch)
@@ -123,17 +138,6 @@ def _measure_speed(
         progress("cold start", number, len(cases))
         row.update(measure_cold_start(case, threads=case.segmenter.threads))
     return result
-
-
-def _providers(options: MeasureOptions) -> list[str]:
-    """Return the names of the providers without duplicates."""
-    names = list(dict.fromkeys(name.strip() for name in options.provider.split(",")))
-    if len(names) > 1 and options.provider_options:
-        raise ProviderError(
-            f"Options ({', '.join(options.provider_options)}) were given for {len(names)} providers, but they apply "
-            "to one provider; measure this provider alone."
-        )
-    return names
 
 
 def _threads(options: MeasureOptions) -> tuple[int | None, ...]:

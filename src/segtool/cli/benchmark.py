@@ -67,10 +67,18 @@ logger = logging.getLogger(__name__)
     "Compare with the --out file of an earlier run. Exit code 4 if a case is slower by more than the noise (10 %, "
     "or the difference of a file to itself); 3 if the noise is too great to decide.",
 )
+@click.option(
+    "--kit",
+    is_flag=True,
+    help="Write one file to send in, segtool-kit.json or --out: also verify, the time of each layer, and by default 1 "
+    "thread and all. It contains no names and no paths. Exit code 4 if a file fails verify.",
+)
 @path_option("--out", "FILE", "Also write the JSON result to a file.")
 @overwrite_option
 @json_option
-def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwrite: bool, **options: Any) -> None:
+def command(
+    *, models: tuple[Path, ...], kit: bool, as_json: bool, out: Path | None, overwrite: bool, **options: Any
+) -> None:
     """Measure RUN_OR_MODELs on this machine: run folders or .onnx files; by default the latest run or shipped model.
 
     For a run folder, the exported files (FP32 and INT8) are measured.
@@ -87,40 +95,50 @@ def command(*, models: tuple[Path, ...], as_json: bool, out: Path | None, overwr
       segtool benchmark model.onnx model.int8.onnx --threads 1,2 --batch 1,8 --json
       segtool benchmark model.int8.onnx --out before.json
       segtool benchmark model.int8.onnx --compare before.json     # exit code 4 if it got slower
+      segtool benchmark model.onnx model.int8.onnx --kit          # one file to send in, from any board
     """
-    from segtool.benchmark.measure import MeasureOptions, measure
+    from segtool.benchmark.kit import KIT_NAME, kit_of, kit_options, verify_files
+    from segtool.benchmark.measure import MeasureOptions, default_files, measure
     from segtool.cli.progress import stages_bar
     from segtool.files import refuse_existing, write_json
     from segtool.models.resolve import exported_files
 
     request = MeasureOptions(**options)
-    _check(request, out=out, overwrite=overwrite)
+    _check(request, kit=kit, out=out, overwrite=overwrite)
+    if kit:
+        request, out = kit_options(request), out or Path(KIT_NAME)
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
-    files = exported_files(models)
+    files = exported_files(models) or default_files()
     if out is not None:
         _refuse_inputs(out, [*files, *models], request)
+    verified = verify_files(files, request) if kit else None
     with stages_bar() as progress:
         result = measure(files, options=request, progress=progress)
+    written = result if verified is None else kit_of(result, verified)
     if out is not None:
-        write_json(out, {"schema_version": SCHEMA_VERSION, "command": "benchmark", **result})
+        write_json(out, {"schema_version": SCHEMA_VERSION, "command": "benchmark", **written})
     for row in {row["provider_reason"]: row for row in result["models"]}.values():
         say_provider(row)
     if as_json:
-        emit_json("benchmark", result)
+        emit_json("benchmark", written)
     else:
         report_benchmark(result)
     _warn_about_noise(result)
     _judge(result)
+    if verified is not None:
+        _end_kit(out, verified)
 
 
-def _check(request: MeasureOptions, *, out: Path | None, overwrite: bool) -> None:
+def _check(request: MeasureOptions, *, kit: bool, out: Path | None, overwrite: bool) -> None:
     """Refuse options that contradict each other or have no effect."""
+    if kit and request.compare:
+        raise click.UsageError("--kit and --compare exclude each other; give one of them.")
     if request.runs and request.seconds:
         raise click.UsageError("--runs and --seconds exclude each other; give one of them.")
     if request.warmup and request.mode == "throughput":
         raise click.UsageError("--warmup applies to latency; use --mode latency or both, or remove --warmup.")
-    if overwrite and out is None:
+    if overwrite and out is None and not kit:
         raise click.UsageError("--overwrite needs --out; add --out FILE.")
 
 
@@ -178,3 +196,17 @@ def _judge(result: Row) -> None:
             "The comparison is undecided: the noise hides relevant differences; measure again on a quiet machine."
         )
         click.get_current_context().exit(EXIT_PARTLY)
+
+
+def _end_kit(out: Path | None, verified: Mapping[Path, Sequence[Row]]) -> None:
+    """Print what to do with the file; exit with 4 if a file failed its golden test."""
+    say(
+        f"{out} contains the processor, the versions and these figures, and no names or paths. Read it, then attach it "
+        "to an issue of the project, with the name of the board."
+    )
+    failed = [path for path, rows in verified.items() if not all(row["passed"] for row in rows)]
+    if failed:
+        raise GateError(
+            f"{', '.join(map(str, failed))} failed the golden test, so its labels are wrong on this machine; expected "
+            f"the labels of the export. Send {out} anyway, and do not use the file here."
+        )

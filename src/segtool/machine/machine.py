@@ -32,14 +32,18 @@ def machine_info(*, proc: Path = PROC) -> dict[str, Any]:
     Returns
     -------
     dict
-        `cpu` (model name), `cores` (logical cores of the machine), `available_cpus` and `cgroup_quota` (of this
-        process; null without a limit), `instruction_sets`, `virtual` (whether it is a virtual machine; null if
-        unknown), `governor` (of frequency scaling; null if unknown), `memory_bytes` (null if unknown), `load_average`
-        (over 1, 5 and 15 minutes; null if unknown), `os`, `architecture`, `python`, `packages`.
+        `cpu` (model name; on Arm, the board and the part number of its first core), `cores` (logical cores of the
+        machine), `available_cpus` and `cgroup_quota` (of this process; null without a limit), `instruction_sets`,
+        `virtual` (whether it is a virtual machine; null if unknown), `governor` (of frequency scaling; null if
+        unknown), `memory_bytes` (null if unknown), `load_average` (over 1, 5 and 15 minutes; null if unknown), `os`,
+        `architecture`, `python`, `packages`.
     """
     cpu = _cpuinfo(proc)
     return {
-        "cpu": cpu.get("model name") or os.environ.get("PROCESSOR_IDENTIFIER") or platform.machine(),
+        "cpu": cpu.get("model name")
+        or _board(cpu, proc)
+        or os.environ.get("PROCESSOR_IDENTIFIER")
+        or platform.machine(),
         "cores": os.cpu_count(),
         "available_cpus": available_cpus(proc=proc),
         "cgroup_quota": cgroup_quota(proc=proc),
@@ -88,6 +92,13 @@ def _cpuinfo(proc: Path) -> dict[str, str]:
     first = (read_text(proc / "cpuinfo") or "").split("\n\n", maxsplit=1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _board(cpu: dict[str, str], proc: Path) -> str:
+    """Return what an Arm system reports in place of a model name: the board, and the number of the core's design."""
+    parts = [cpu.get(key) for key in ("CPU implementer", "CPU part")]
+    board = (read_text(proc / "device-tree" / "model") or "").strip("\0")
+    return ", ".join(filter(None, [board, f"core {' '.join(filter(None, parts))}" if any(parts) else ""]))
 
 
 def load_average() -> list[float] | None:

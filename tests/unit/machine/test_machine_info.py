@@ -58,6 +58,14 @@ class TestMachineInfo:
         cpuinfo.write_text("BogoMIPS\t: 50\nFeatures\t: fp asimd asimddp i8mm\n")
         assert machine_info(proc=tmp_path)["instruction_sets"] == ["asimd", "asimddp", "i8mm"]
 
+    def test_a_board_is_named_by_its_device_tree_and_its_core(self, tmp_path: Path) -> None:
+        text = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n"
+        (tmp_path / "cpuinfo").write_text(text)
+        assert machine_info(proc=tmp_path)["cpu"] == "core 0x41 0xd0b"
+        (tmp_path / "device-tree").mkdir()
+        (tmp_path / "device-tree" / "model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
+        assert machine_info(proc=tmp_path)["cpu"] == "Raspberry Pi 5 Model B Rev 1.0, core 0x41 0xd0b"
+
     def test_a_machine_that_says_nothing(self, tmp_path: Path) -> None:
         info = machine_info(proc=tmp_path)
         assert info["virtual"] is info["memory_bytes"] is None
