@@ -336,6 +336,34 @@ def _folder() -> str:
     )
 
 
+def _page() -> str:
+    result = read("page")
+    rows = [
+        "| network, file | MB | images with equal labels | 1 thread, ms | 2 threads, ms | onnxruntime, 1 thread, ms |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for network in result["networks"]:
+        for index, file in enumerate(network["files"]):
+            times = " | ".join(f"{each['p50_ms'][index]:.1f}" for each in network["times"])
+            name = {"float32": "FP32", "int8": "INT8"}[file["precision"]]
+            rows.append(
+                f"| {network['name']} ({' x '.join(map(str, network['input']))}), {name} | "
+                f"{file['size_bytes'] / 1e6:.2f} | {file['images_with_equal_labels']} of {file['images']} | {times} | "
+                f"{network['native_1_thread_ms'][index]:.1f} |"
+            )
+    requests = result["requests"]
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"{result['browser'].split()[0].replace('/', ' ')} with onnxruntime-web {result['onnxruntime_web']} on "
+            f"{processor(result['machine'])}; median times of a run. Every file passed `verify`. "
+            f"{requests['to_other_hosts']} of {requests['all']} requests went to another host. The folder with the "
+            f"shipped model has {result['networks'][0]['folder']['bytes'] / 1e6:.1f} MB (`page.json`).",
+        ]
+    )
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "readme-accuracy": readme_tables.accuracy,
     "readme-engines": readme_tables.engines_of_readme,
@@ -358,6 +386,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "keras-layers": _keras_layers,
     "throughput": _throughput,
     "install-size": _install_size,
+    "page": _page,
     "folder": _folder,
     "presets": facts.presets,
     "gates": facts.gates,

@@ -7,6 +7,7 @@ import { best, resizeLabels, tiledLabels } from "./labels.js";
 const MOST_THREADS = 8;
 const MOST_RUNS = 9; // timed runs of a file
 const LONGEST = 3000; // milliseconds for all of them
+const WARM_UP = 1000; // milliseconds: a browser first runs WebAssembly slowly, and meanwhile compiles it anew
 
 /** Threads of a run. WebAssembly has them only where the server's headers isolate the page from other sites. */
 export const threads = crossOriginIsolated
@@ -88,19 +89,23 @@ export class Model {
   }
 }
 
-/** Return the times of a few runs of each model on a golden image, in milliseconds: interleaved, after a first run. */
+/** Return the times of a few runs of each model on a golden image, in milliseconds: interleaved, after a warm-up. */
 export async function measured(models) {
   const inputs = [];
   for (const { facts } of models) inputs.push(image(await unpacked(facts.golden.images), facts.golden.images.shape, 0));
   const times = models.map(() => []);
-  const begin = performance.now();
-  for (let round = 0; round < 4 || (round <= MOST_RUNS && performance.now() - begin < LONGEST); round++) {
+  const round = async () => {
     for (const [i, model] of models.entries()) {
       const start = performance.now();
       await model.run(inputs[i]);
-      if (round) times[i].push(performance.now() - start);
+      times[i].push(performance.now() - start);
     }
-  }
+  };
+  const begin = performance.now();
+  do await round(); while (performance.now() - begin < WARM_UP);
+  const warm = performance.now();
+  for (const each of times) each.length = 0;
+  for (let done = 0; done < 3 || (done < MOST_RUNS && performance.now() - warm < LONGEST); done++) await round();
   return times;
 }
 
