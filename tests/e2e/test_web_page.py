@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import PIL
 import pytest
 from browser import CONTRAST, WIDER, Page, browser, find_browser
 from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from web_pages import NAMES, Server, choose, complaints, labels_of, network, requested, start, text, write_images
 
@@ -198,6 +200,30 @@ def test_an_image_is_dropped(page: Page, server: Server) -> None:
     )
     assert labels_of(page, url) is not None
     assert text(page, "#name").startswith("dropped.png")
+
+
+def test_a_model_of_50_mb_works(page: Page, sites: Path, server: Server, tmp_path: Path) -> None:
+    path = network(tmp_path / "large.onnx")
+    model = onnx.load(path)
+    table = numpy_helper.from_array(np.zeros(50_000_000, np.uint8), "table")
+    model.graph.initializer.extend([table, numpy_helper.from_array(np.array(7), "place")])
+    cast = next(node for node in model.graph.node if node.op_type == "Cast")
+    cast.output[0] = "given"
+    added = [
+        helper.make_node("Gather", ["table", "place"], ["entry"]),
+        helper.make_node("Cast", ["entry"], ["zero"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["given", "zero"], ["pixels"]),
+    ]
+    for position, node in enumerate(added, start=[*model.graph.node].index(cast) + 1):
+        model.graph.node.insert(position, node)
+    onnx.save(model, path)
+    write_page([path], sites / "large", runtime=RUNTIME)
+    url = f"{server.url}/large"
+    assert start(page, url), text(page, "#verify")
+    labels = choose(page, url, sites / "images" / "c-rgb.png")
+    image = np.asarray(Image.open(sites / "images" / "c-rgb.png").convert("RGB"))
+    assert labels is not None
+    assert np.array_equal(labels, segtool.load(path, threads=1)(image)) or OLD_PILLOW
 
 
 def spoiled(sites: Path, name: str) -> Path:
