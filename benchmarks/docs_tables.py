@@ -336,6 +336,34 @@ def _folder() -> str:
     )
 
 
+def _container() -> str:
+    result = read("container")
+    size, start = result["size_mb"], result["as_built"]["start_ms"]
+    return (
+        f"The packages have {size['packages']:.0f} MB, Python and the libraries of the system {size['python']:.0f} and "
+        f"{size['libraries']:.0f} MB. From the start of a process, `verify` takes {start['verify']['p50']:.0f} ms and "
+        f"`predict` of one image {start['predict']['p50']:.0f} ms, {start['python']['p50']:.0f} of them the start of "
+        f"Python ({processor(result['machine'])}; `container.json`)."
+    )
+
+
+def _servers() -> str:
+    result = read("servers")
+    names = {"float32": "FP32", "int8": "INT8"}
+    rows = [
+        f"{100 * max(row['openvino']['differing_labels'].values()):.2g} % of {row['name']} "
+        f"({names[row['openvino']['precision']]})"
+        for row in result["files"]
+    ]
+    return (
+        f"Checked with `benchmarks/servers.py`: Triton's protobuf definition (tritonclient "
+        f"{result['versions']['tritonclient']}) parses the configurations for CPU and GPU. OpenVINO "
+        f"{result['versions']['openvino'].partition('-')[0]}, the engine of OpenVINO Model Server, runs the same "
+        f"files; labels that differ from segtool's: {', '.join(rows)}. OpenVINO may round INT8 in other places: serve "
+        "the FP32 file where labels must be equal."
+    )
+
+
 def _page() -> str:
     result = read("page")
     rows = [
@@ -387,6 +415,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "throughput": _throughput,
     "install-size": _install_size,
     "page": _page,
+    "servers": _servers,
+    "container": _container,
     "folder": _folder,
     "presets": facts.presets,
     "gates": facts.gates,
