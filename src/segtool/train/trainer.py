@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import keras
 
 from segtool.array_types import IndexArray
 from segtool.files import remove_unfinished, write_json
+from segtool.models.backend import import_quietly
 from segtool.models.fake_quantization import fake_quantized
 from segtool.models.keras_file import load_keras_file
 from segtool.models.quantization import read_quantization
@@ -123,6 +125,8 @@ def resume(
 
 def _built(plan: Plan) -> Networks:
     keep_freed_memory()
+    if find_spec("tensorflow") is not None:
+        import_quietly("tensorflow", extra="train")  # the seed is TensorFlow's too, on every backend
     keras.utils.set_random_seed(plan.options.seed)
     return build_networks(plan)
 

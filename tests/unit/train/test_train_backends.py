@@ -61,6 +61,7 @@ def test_a_run_of_another_backend_goes_on_and_is_exported_on_tensorflow(
         pytest.skip(f"{backend} is not installed: pip install {backend}")
     result = _run(backend, tmp_path, "-c", PROGRAM, str(squares))
     assert result.returncode == 0, result.stderr[-3000:]
+    assert "oneDNN" not in result.stderr  # a message of TensorFlow
     answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     assert answer["epochs"] == 2
     info = json.loads((tmp_path / "run" / "run.json").read_text())
