@@ -74,9 +74,9 @@ def find_places(folder: Path) -> list[Place]:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the image files below a folder; hidden ones and those in hidden folders are left out."""
+    """Yield the image files below a folder, and broken links; hidden ones and those in hidden folders are left out."""
     for path in folder.rglob("*"):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder) and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder) and not path.is_dir():
             yield path
 
 

@@ -41,7 +41,7 @@ def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[P
         found.append(_several(images, masks, pairs))
     if by_class:
         found.append(_one_a_class(images, masks, by_class, place))
-    if pairs.elsewhere:
+    if pairs.elsewhere and not by_class:
         found.append(_elsewhere(images, masks, pairs.elsewhere))
     if not pairs.masks and len(lone_images) == len(images) > 1 and len(lone_masks) == len(masks) > 1:
         return [*found, _none_fits(images, masks, place)]
@@ -56,9 +56,19 @@ def unmatched(images: Named, masks: Named, pairs: Pairs, place: Place) -> list[P
 
 def _alone(names: Sequence[str], files: Named, what: str, other: str, folder: Path) -> Problem:
     paths = [files[name] for name in names]
-    where = "" if folder == paths[0].parent else f" in {folder}"
+    where = "" if folder == paths[0].parent else f" in {folder}{_no_images(folder)}"
     message = f"{these(what, paths, 'has')} no {other} of the same name{where}; add the {other} or remove the {what}."
     return Problem.of("missing", names, message)
+
+
+def _no_images(folder: Path) -> str:
+    """Return what a folder holds in place of image files."""
+    if not folder.is_dir():
+        return ", which does not exist"
+    others = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not others or next(image_files(folder), None):
+        return ""
+    return f", which holds no image files but {some(others)}"
 
 
 def _none_fits(images: Named, masks: Named, place: Place) -> Problem:
@@ -131,13 +141,13 @@ def _elsewhere(images: Named, masks: Named, elsewhere: Mapping[str, str]) -> Pro
 
 
 def _by_class(images: Named, masks: Named, paired: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the masks of each image without its own that has one of its name in several sub-folders: car/1, road/1."""
+    """Return the masks of each image in sub-folders, if some image has one of its name in several: car/1, road/1."""
     named: dict[str, list[str]] = {}
     for mask in masks:
         folder, _, name = mask.rpartition("/")
-        if folder and name in images and name not in paired:
+        if folder and name in images and paired.get(name) != name:
             named.setdefault(name, []).append(mask)
-    return {name: found for name, found in named.items() if len(found) > 1}
+    return named if any(len(found) > 1 for found in named.values()) else {}
 
 
 def _one_a_class(images: Named, masks: Named, by_class: Mapping[str, Sequence[str]], place: Place) -> Problem:

@@ -91,7 +91,8 @@ def opened(path: Path) -> Iterator[BufferedReader]:
                 raise DataError(f"{path} is empty (0 bytes); expected an image.")
             yield stream
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; expected an image file.") from error
+        found = "is a broken link" if path.is_symlink() else "does not exist"
+        raise DataError(f"{path} {found}; expected an image file.") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; expected an image file.") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it

@@ -140,6 +140,33 @@ def test_masks_of_one_class_in_sub_folders_are_one_sentence_and_its_line_joins_t
     assert np.asarray(Image.open(tmp_path / "masks" / "000.png")).tolist() == [[1, 2]]
 
 
+def test_one_class_that_most_images_have_hides_no_other(tmp_path):
+    fill(tmp_path / "images", named("{}.png"))
+    fill(tmp_path / "masks" / "dog", named("{}.png"))
+    fill(tmp_path / "masks" / "cat", named("{}.png", NUMBERS[:1]))
+    (problem,) = list_samples(tmp_path).problems
+    assert "(000.png: cat/000.png, dog/000.png)" in problem.message
+
+
+def test_masks_that_are_no_images_are_named(tmp_path):
+    fill(tmp_path / "images", named("{}.png"))
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks" / "000.npy", np.zeros((4, 6), np.uint8))
+    (problem,) = list_samples(tmp_path).problems
+    assert "masks, which holds no image files but 000.npy" in problem.message
+
+
+def test_a_broken_link_is_no_missing_sample(tmp_path):
+    fill(tmp_path / "images", named("{}.png"))
+    fill(tmp_path / "masks", named("{}.png"))
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "000.png").unlink()
+        (tmp_path / kind / "000.png").symlink_to("not/pulled.png")
+    with pytest.raises(DataError, match="is a broken link"):
+        load_dataset(str(tmp_path))
+    assert {problem.kind for problem in check_dataset(str(tmp_path)).problems} >= {"unreadable"}
+
+
 @pytest.mark.parametrize(
     ("images", "masks", "says"),
     [

@@ -109,7 +109,7 @@ class TestCommand:
         finished = run_doctor("--json", PYTHONPATH=path)
         assert finished.returncode == 1, finished.stderr
         text = finished.stdout
-        assert "1 files of onnxruntime are missing" in text
+        assert "onnxruntime lacks 1 file," in text
         assert "onnxruntime cannot be used" in text
         assert "Traceback" not in finished.stderr
 
