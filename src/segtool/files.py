@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +42,8 @@ def temporary_folder(prefix: str = "segtool-", *, beside: str | Path | None = No
     from tempfile import TemporaryDirectory
 
     with postponed():
-        folder = TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=beside is not None)
+        name = f"{prefix}{os.getpid()}-"
+        folder = TemporaryDirectory(prefix=name, dir=beside, ignore_cleanup_errors=beside is not None)
     try:
         yield Path(folder.name)
     finally:
@@ -227,7 +229,7 @@ def _new_beside(target: str) -> tuple[str, int]:
 
 
 def remove_unfinished(folders: Iterable[str | Path]) -> int:
-    """Remove the temporary files of killed processes in some folders; return their number.
+    """Remove the temporary files and folders of killed processes in some folders; return their number.
 
     Files of other running processes are kept. Files with the number of this process are removed, because a process in
     a container often has the number of an earlier one.
@@ -237,7 +239,7 @@ def remove_unfinished(folders: Iterable[str | Path]) -> int:
         for path in _temporary_files(folder):
             if not _of_another_process(path):
                 with suppress(OSError):
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                     removed += 1
     return removed
 

@@ -155,6 +155,21 @@ class TestRemoveUnfinished:
         assert remove_unfinished([tmp_path]) == 1
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_folder_that_a_kill_leaves_goes_too_and_that_of_a_running_process_stays(self, tmp_path: Path) -> None:
+        code = "import os, sys; from segtool.files import TEMPORARY, temporary_folder\n"
+        code += "with temporary_folder(TEMPORARY, beside=sys.argv[1]) as path:\n"
+        code += "    (path / 'a.png').write_text('half'); print(path, flush=True); sys.stdin.read()"
+        call = [sys.executable, "-c", code, str(tmp_path)]
+        with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            folder = Path(other.stdout.readline().strip())
+            assert remove_unfinished([tmp_path]) == 0
+            other.kill()
+            other.wait()
+            assert folder.is_dir()
+            assert remove_unfinished([tmp_path]) == 1
+        assert list(tmp_path.iterdir()) == []
+
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
 def test_a_lock_is_held_by_one_process_and_released_by_a_kill(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def _score(
     ]
     if options.per_image is None:
         return evaluations, []
-    write_bytes(options.per_image, per_image_table(evaluations).encode())
+    write_bytes(options.per_image, per_image_table(evaluations).encode(errors="backslashreplace"))
     return evaluations, [options.per_image]
 
 

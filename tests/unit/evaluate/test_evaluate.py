@@ -1,6 +1,8 @@
 """An evaluation never scores what the model was trained on, unless it is told to."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -238,6 +240,16 @@ def test_pictures_name_their_images(tmp_path: Path) -> None:
             drawn.append(np.asarray(picture.convert("RGB")))
     assert drawn[0].shape == drawn[1].shape
     assert (drawn[0] != drawn[1]).any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such name")
+def test_a_name_that_is_not_utf_8_is_escaped_in_the_table(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+        Image.fromarray(np.eye(8, 16, dtype=np.uint8)).save(tmp_path / "own" / kind / os.fsdecode(b"caf\xe9.png"))
+    options = EvaluateOptions(data=str(tmp_path / "own"), bootstrap=Bootstrap(100), per_image=tmp_path / "each.csv")
+    evaluate_and_draw([known_model(tmp_path, "labels")], options=options)
+    assert "caf\\udce9.png" in (tmp_path / "each.csv").read_text(encoding="utf-8")
 
 
 class TestJson:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -84,9 +84,10 @@ def predict_on_cluster(
             run.refuse_outputs(jobs.values(), [job.source for job in jobs.values()])
             names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
             folder.refuse_remote([*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
-            with connected(cluster) as ray, folder.with_scratch() as shared:
+            with connected(cluster) as ray, ExitStack() as stack:
                 workers = count_workers(ray, cluster)
                 run.begin({**header, "ray_version": ray.__version__, "workers": workers})
+                shared = stack.enter_context(folder.with_scratch())  # after `begin`, which removes those of killed runs
                 actor = {
                     "model": ray.put(model.read_bytes()),
                     "out": shared,
