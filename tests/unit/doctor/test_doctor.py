@@ -133,7 +133,7 @@ class TestPackages:
         (tmp_path / "onnxruntime/capi/a.py").unlink()
         (finding,) = packages.onnxruntime_findings(["onnxruntime"])
         assert finding.severity == "broken"
-        assert "1 files of onnxruntime are missing" in finding.finding
+        assert "onnxruntime lacks 1 file," in finding.finding
 
     def test_no_onnxruntime(self) -> None:
         assert packages.onnxruntime_findings([])[0].severity == "broken"
