@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
-from segtool.predict.manifest import MANIFEST_NAME, Entry, read_manifest
+from segtool.predict.manifest import MANIFEST_NAME, read_manifest
 from segtool.predict.missing import nothing_found
 from segtool.predict.naming import joined, suffix_of
 from segtool.runtime.sources import Source, images_of
@@ -106,11 +106,11 @@ def _outputs_in(folder: str) -> frozenset[str]:
 def _listed_in(manifest: str, *_state: int) -> frozenset[str]:
     """Return the outputs that a manifest lists; none if the file is another program's."""
     try:
-        entries = read_manifest(Path(manifest), as_entries=True)["entries"]
+        entries = read_manifest(Path(manifest)).entries
     except DataError:
         return frozenset()
     logger.warning("%s lists outputs of an earlier run, which are left out; to predict them, name the files.", manifest)
-    return frozenset(name for entry in entries if isinstance(entry, Entry) for name in entry.outputs.values())
+    return frozenset(name for entry in entries for name in entry.outputs.values())
 
 
 def _image_names(folder: str, folders: list[str]) -> Iterator[str]:

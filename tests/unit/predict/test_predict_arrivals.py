@@ -12,7 +12,7 @@ import pytest
 
 from segtool.errors import DataError
 from segtool.predict.arrivals import Arrivals
-from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, entry_line, write_manifest
+from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
 
 LISTED: list[str] = []
 sys.addaudithook(lambda event, arguments: LISTED.append(str(arguments[0])) if event == "os.scandir" else None)
@@ -146,7 +146,7 @@ def test_outputs_of_an_earlier_run_do_not_arrive(folder: Path) -> None:
     new = write(out / "sub" / "b.png")
     write(out / "sub" / "a.png")
     entry = Entry("a.png", "done", {"labels": "sub/a.png"})
-    write_manifest(Manifest(out / MANIFEST_NAME), {}, [entry_line(entry)])
+    Manifest(out / MANIFEST_NAME, entries=[entry]).write()
     (folder / "manifest.json").write_text('{"name": "of another program"}')
     assert arrivals(folder).whole() == [image, new]
 

@@ -24,7 +24,7 @@ from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import open_output
 from segtool.predict.ray_engine.worker import BatchResult, SegmenterActor
-from segtool.predict.resume import run_header, take_up
+from segtool.predict.resume import earlier_entries, run_header
 from segtool.runtime.opening import load
 from segtool.runtime.sources import Source
 
@@ -79,9 +79,12 @@ def predict_on_cluster(
             open_journal(here) as journal,
             PredictRun(segmenter, options, journal, progress=progress) as run,
         ):
-            take_up(journal, header, options)
-            jobs = {one.name: run.add(_job(one)) for one in found}
-            run.refuse_outputs(jobs.values(), [job.source for job in jobs.values()])
+            earlier_entries(journal, header, options)  # refuses a folder that has some
+            jobs = {
+                one.name: run.add(one.place if isinstance(one.place, Source) else Source(one.name, ""), one.stem)
+                for one in found
+            }
+            run.refuse_outputs(jobs.values())
             names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
             folder.refuse_remote([*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
             with connected(cluster) as ray, folder.with_scratch() as shared:
@@ -100,12 +103,7 @@ def predict_on_cluster(
                     run.fail(missing_entry(text))
                 with closing(_batches(ray, found, actor=actor, cluster=cluster, workers=workers)) as batches:
                     _collect(run, jobs, chain.from_iterable(batch["outcome"] for batch in batches))
-        run.manifest.content = run.manifest.to_dict()
     return run.manifest
-
-
-def _job(one: Input) -> Job:
-    return Job(one.name, one.place if isinstance(one.place, Source) else Source(one.name, ""), one.stem)
 
 
 def _batches(
@@ -138,6 +136,6 @@ def _collect(run: PredictRun, jobs: Mapping[str, Job], outcomes: Iterable[BatchR
             run.record(jobs[entry.input], entry)
         nodes[outcome.node] += len(outcome.entries)
         providers.update(entry.provider for entry in outcome.entries if entry.provider)
-        run.header |= {**outcome.provider, "provider": ", ".join(sorted(providers)), "nodes": dict(+nodes)}
+        run.manifest.header |= {**outcome.provider, "provider": ", ".join(sorted(providers)), "nodes": dict(+nodes)}
         if outcome.error is not None:
             raise outcome.error
