@@ -69,12 +69,12 @@ def parse_path_list(data: bytes) -> list[str]:
     return [os.fsdecode(name) for name in separated if name]
 
 
-def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> Iterator[str]:
+def images_below(folder: Path, out: Path) -> Iterator[str]:
     """Yield the image files below a folder, in alphabetical order, without an output folder inside it.
 
     The outputs of earlier runs, which their manifests list, are skipped with a warning. So are, without one, files and
     folders whose names begin with a dot: unfinished files, and files of editors and systems (.ipynb_checkpoints/,
-    ._0001.png). The listed folders are added to `visited`.
+    ._0001.png).
     """
     real = _real_path(out)
     skipped = None if real == _real_path(folder) else real
@@ -82,8 +82,6 @@ def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> I
     earlier: set[str] = set()
     while left:
         here = left.pop()
-        if visited is not None:
-            visited.append(here or os.curdir)
         folders: list[str] = []
         earlier.update(joined(here, name) for name in _outputs_in(here))
         files = (joined(here, name) for name in sorted(_image_names(here, folders)))

@@ -22,7 +22,7 @@ from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 
 POLL_SECONDS = 0.25
-"""Time between two polls of the folder."""
+"""Least time between two polls of the folder; with very many files it is ten times that of a poll."""
 
 
 def watch_folder(
@@ -85,7 +85,9 @@ class _Watch:
     def go_on(self, idle: float | None) -> None:
         last = time.monotonic()
         while not self._run.stop():
+            began = time.monotonic()
             paths = self._arrivals.whole()
+            took = time.monotonic() - began
             self._forget()
             if paths:
                 self._predict(paths)
@@ -93,7 +95,7 @@ class _Watch:
             elif idle is not None and not self._arrivals.waiting and time.monotonic() - last >= idle:
                 break
             else:
-                time.sleep(POLL_SECONDS)
+                time.sleep(max(POLL_SECONDS, 10 * took))
         for path, entry in self._put_off.items():
             self._run.fail(entry, self._jobs[path])
 
