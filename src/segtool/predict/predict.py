@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segtool.predict.finding import find_sources
+from segtool.predict.finding import find_sources, missing_entry
 from segtool.predict.jobs import Stop
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
-from segtool.predict.missing import missing_entry
 from segtool.predict.naming import Namer
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.predict_run import PredictRun, Progress

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from segtool import __version__
+from segtool.predict.finding import missing_entry
 from segtool.predict.jobs import Job
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Manifest
-from segtool.predict.missing import missing_entry
 from segtool.predict.outputs import output_names
 from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
