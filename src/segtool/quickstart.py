@@ -139,6 +139,6 @@ def _summary(
         "training_seconds": trained.seconds,
         "models": models,
         "speed": proven.gates["speed"]["sentence"],
-        "predicted": manifest.done,
+        "predicted": manifest.counts["done"],
         "machine": measured["machine"],
     }

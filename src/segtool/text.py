@@ -16,9 +16,8 @@ MINUS, TIMES = "\u2212", "\u00d7"
 NONE = "\u2013"
 """The text for a missing value on a page."""
 
-
-# Control characters except tab and newline, text direction marks, lone surrogates.
-_HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab and newline, text direction marks, lone surrogates."""
 
 
 def clean(text: object) -> str:
@@ -26,7 +25,7 @@ def clean(text: object) -> str:
 
     These cannot be written in UTF-8, or can make a name look like another one.
     """
-    return _HOSTILE.sub("\ufffd", str(text))
+    return HOSTILE.sub("\ufffd", str(text))
 
 
 def decoded(raw: bytes) -> str:
@@ -57,11 +56,11 @@ def percent(share: float | None, digits: int = 2, *, none: str = "-") -> str:
     return text
 
 
-def points(difference: float | None, digits: int = 2) -> str:
+def points(difference: float | None) -> str:
     """Return a difference in percentage points, with its sign."""
     if difference is None or math.isnan(difference):
         return NONE
-    text = f"{abs(difference):.{digits}f}"
+    text = f"{abs(difference):.2f}"
     if float(text) == 0:
         return f"\u00b1{text} points"
     return f"{'+' if difference > 0 else MINUS}{text} points"

@@ -100,7 +100,7 @@ def test_a_stop_finishes_what_is_in_work_and_resume_does_the_rest(number: signal
         process.send_signal(number)
         code, stderr = ended(process)
     assert code == 3
-    assert "images were not run" in stderr
+    assert "images not run" in stderr
     assert stderr.count("Stopped") == 1
     found = manifest()
     assert found["status"] == "interrupted"

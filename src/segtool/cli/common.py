@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import time
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import click
 from segtool.errors import SegtoolError, reason_of
 from segtool.files import nan_to_none
 from segtool.stopping import NOTHING_KEPT, begin, end, handle_signals, was_stopped
+from segtool.text import HOSTILE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -180,13 +180,11 @@ def emit_json(command: str, payload: Mapping[str, Any]) -> None:
 def printable(text: str, *, lines: bool = True) -> str:
     r"""Return a text without control codes for the terminal: names may come from untrusted files.
 
-    Control characters and the bytes of names that are not UTF-8 are written as escapes such as \\x1b and \\xe9. So are
-    line breaks, unless `lines`.
+    What `segtool.text.clean` removes is written as escapes such as \\x1b; a byte of a name that is not UTF-8 as \\xe9.
+    So are line breaks, unless `lines`.
     """
-    kept = "\n\t" if lines else ""
-    return "".join(
-        _escaped(item) if unicodedata.category(item) in ("Cc", "Cs") and item not in kept else item for item in text
-    )
+    shown = HOSTILE.sub(lambda found: _escaped(found[0]), text)
+    return shown if lines else shown.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _escaped(item: str) -> str:

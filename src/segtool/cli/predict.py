@@ -255,22 +255,24 @@ def _is_one(images: Sequence[str]) -> bool:
 def _exit_code(manifest: Manifest, *, is_watch: bool) -> int:
     if manifest.interrupted:
         return EXIT_PARTLY
-    if manifest.failed:
-        return EXIT_PARTLY if manifest.done or manifest.skipped or is_watch else 1
+    counts = manifest.counts
+    if counts["failed"]:
+        return EXIT_PARTLY if counts["done"] or counts["skipped"] or is_watch else 1
     return 0
 
 
 def _report(manifest: Manifest, request: Request, *, as_json: bool) -> None:
+    counts = manifest.counts
     end()  # all outputs are written: a signal from here on has nothing to stop
     if as_json:
         emit_json("predict", manifest.to_dict())
     else:
         emit_table(
             ["written to", "images", "skipped", "failed", "manifest"],
-            [[request.out, manifest.done, manifest.skipped, manifest.failed, request.manifest]],
+            [[request.out, counts["done"], counts["skipped"], counts["failed"], request.manifest]],
         )
     if manifest.interrupted:
         logger.error(
             "Stopped: %s not run; %s lists them. Continue with --resume.",
-            *(counted(manifest.not_run, "image"), request.manifest),
+            *(counted(counts["not_run"], "image"), request.manifest),
         )

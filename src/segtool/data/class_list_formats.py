@@ -44,11 +44,8 @@ class _LineError(ValueError):
     """A line that is no class; the error's text is the line."""
 
 
-def read_class_list(path: Path, *, quietly: bool = False) -> Entries | None:
-    """Return the classes of a file.
-
-    None, with a warning unless `quietly`, where it is not of the form that its name says.
-    """
+def read_class_list(path: Path) -> Entries | None:
+    """Return the classes of a file; None, with a warning, where it is not of the form that its name says."""
     parse, form = _FORMATS[path.name]
     lines: list[str] = []
     try:
@@ -63,8 +60,7 @@ def read_class_list(path: Path, *, quietly: bool = False) -> Entries | None:
         if len(found) > 1:
             return found
         why = f"it lists {counted(len(found), 'name')}, expected two classes or more, as {form}"
-    if not quietly:
-        logger.warning("%s is left out: %s; correct it, or write a %s.", path, why, FILE_NAME)
+    logger.warning("%s is left out: %s; correct it, or write a %s.", path, why, FILE_NAME)
     return None
 
 

@@ -28,6 +28,17 @@ class ClassList:
     file: Path
     classes: Entries
 
+    def metadata(self, folder: Path, held: Iterable[int], *, grey: bool) -> Metadata | None:
+        """Return how the masks of a folder are read by the list; None where it does not fit them.
+
+        The arguments are those of `description`.
+        """
+        found = self.description(held, grey=grey)
+        if found is None:
+            return None
+        metadata = parse_description(found, self.file)
+        return replace(metadata, encoding=replace(metadata.encoding, described_in=str(folder / FILE_NAME)))
+
     def description(self, held: Iterable[int], *, grey: bool) -> dict[str, Any] | None:
         """Return the dataset.json that says the same; None where it does not fit the masks.
 
@@ -57,28 +68,20 @@ class ClassList:
         return _description(_valued(names, range(len(names))), ignored=USUAL_IGNORE if len(ids) < len(held) else None)
 
 
-def folder_metadata(folder: Path, masks: Sequence[Path]) -> Metadata | None:
-    """Return what describes a folder's masks: its dataset.json, else a file of another tool that needs no look at them.
+def folder_metadata(folder: Path, masks: Sequence[Path]) -> Metadata | ClassList | None:
+    """Return what describes a folder's masks: its dataset.json, else a file of another tool.
 
-    Raise a DataError if the description cannot be read or contradicts itself.
+    It is a list where that says something only beside the values that the masks hold. Raise a DataError if the
+    description cannot be read or contradicts itself.
     """
     if (folder / FILE_NAME).is_file():
         return read_metadata(folder / FILE_NAME)
     found = find_class_list(folder)
     if found is None or not masks or not {"color", "value"} & found.classes[0].keys():
-        return None
+        return found
     if "color" in found.classes[0] and _is_grey(masks[0]):
-        return None
-    return _metadata(folder, found, found.description((), grey=False))
-
-
-def named_by_position(folder: Path, held: Iterable[int]) -> Metadata | None:
-    """Return the classes of masks that hold the values `held`, from a file that lists the names in their order.
-
-    Comes after `folder_metadata`, which warns of a file that cannot be used.
-    """
-    found = find_class_list(folder, quietly=True)
-    return None if found is None else _metadata(folder, found, found.description(held, grey=True))
+        return found
+    return found.metadata(folder, (), grey=False)
 
 
 def class_list_files(folder: Path) -> list[Path]:
@@ -88,14 +91,14 @@ def class_list_files(folder: Path) -> list[Path]:
     return [at / name for name in CLASS_LISTS for at in dict.fromkeys((folder, *beside)) if (at / name).is_file()]
 
 
-def find_class_list(folder: Path, *, quietly: bool = False) -> ClassList | None:
+def find_class_list(folder: Path) -> ClassList | None:
     """Return the classes that a file in a folder, or in one of its folders of images and masks, lists.
 
     Raise a DataError if two such files of the same name list other classes.
     """
     files = class_list_files(folder)
     for name in CLASS_LISTS:
-        lists = [(path, read_class_list(path, quietly=quietly)) for path in files if path.name == name]
+        lists = [(path, read_class_list(path)) for path in files if path.name == name]
         found = [ClassList(path, classes) for path, classes in lists if classes is not None]
         for other in found[1:]:
             if other.classes != found[0].classes:
@@ -114,13 +117,6 @@ def _is_grey(mask: Path) -> bool:
         return read_header(mask).grey
     except DataError:
         return False  # named where it is read
-
-
-def _metadata(folder: Path, found: ClassList, description: dict[str, Any] | None) -> Metadata | None:
-    if description is None:
-        return None
-    metadata = parse_description(description, found.file)
-    return replace(metadata, encoding=replace(metadata.encoding, described_in=str(folder / FILE_NAME)))
 
 
 def _valued(names: Sequence[str], values: Sequence[int]) -> Entries:

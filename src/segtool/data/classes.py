@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segtool.array_types import AnyArray, Int64Array, IntegerArray
 from segtool.errors import DataError
+from segtool.images.arrays import count_labels
 
 M2NIST_BACKGROUND = 10
 MAX_LABEL = 65535
@@ -83,7 +84,7 @@ class Classes:
 
     def count(self, labels: IntegerArray) -> Int64Array:
         """Return the number of pixels of each class, int64 (K,), in labels of any shape; the ignore id is no class."""
-        return np.bincount(labels.ravel(), minlength=len(self.names))[: len(self.names)]
+        return count_labels(labels, len(self.names))
 
 
 M2NIST_CLASSES = Classes((*(str(digit) for digit in range(10)), "background"), background_id=M2NIST_BACKGROUND)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from segtool.data.class_lists import folder_metadata
+from segtool.data.class_lists import find_class_list, folder_metadata
 from segtool.data.classes import pack_colors, unpack_color
 from segtool.data.file_faults import file_problems
 from segtool.data.folder import survey_folder
@@ -87,16 +87,16 @@ def propose(folder: Path) -> Proposal:
 
 def _held(folder: Path, masks: Sequence[Path]) -> tuple[Counter[int], Metadata | None, bool]:
     """Return the pixels of each value or packed colour, what describes these so far, and whether they are colours."""
-    known: Metadata | None = None
     try:
         known = folder_metadata(folder, masks)
     except DataError as error:
         logger.warning("Nothing is kept of what describes the masks so far: %s", error)
-    if known is not None:
+        known = find_class_list(folder)
+    if isinstance(known, Metadata):
         colors = known.encoding.colors
         return _colors(masks) if colors else survey_masks(masks).pixels, known, colors
     try:
-        held, known = survey_folder(folder, masks)
+        held, known = survey_folder(folder, masks, known)
     except (ColorMaskError, UndescribedError):
         return _colors(masks), None, True
     return held.pixels, known, False

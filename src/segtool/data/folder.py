@@ -12,7 +12,7 @@ import numpy as np
 
 from segtool.array_types import IndexArray, IntegerArray, UInt8Array
 from segtool.data.base import PARTS, Dataset, Origin, Size
-from segtool.data.class_lists import folder_metadata, named_by_position
+from segtool.data.class_lists import ClassList, folder_metadata
 from segtool.data.classes import Classes
 from segtool.data.file_faults import file_problems
 from segtool.data.header_faults import read_headers
@@ -98,9 +98,9 @@ def describe_folder(folder: Path, samples: Sequence[Sample], *, assumed: Classes
     """
     masks = [sample.mask for sample in samples]
     metadata = folder_metadata(folder, masks)
-    if metadata is None:
+    if not isinstance(metadata, Metadata):
         try:
-            return _undescribed(folder, masks, assumed)
+            return _undescribed(folder, masks, metadata, assumed)
         except (ColorMaskError, UndescribedError) as error:
             command = describe_command(folder)
             advice = "" if command in str(error) else f" `{command}` writes it, for you to correct."
@@ -119,9 +119,9 @@ def describe_command(folder: Path) -> str:
 
 
 def survey_folder(
-    folder: Path, masks: Sequence[Path], *, assumed: Classes | None = None
+    folder: Path, masks: Sequence[Path], listed: ClassList | None, *, assumed: Classes | None = None
 ) -> tuple[MaskValues, Metadata | None]:
-    """Return what masks hold that nothing describes except a list of names, and how they are read where that is clear.
+    """Return what masks hold that only a list describes, if anything, and how they are read where that is clear.
 
     It is clear by a list that fits, and of binary masks that write the foreground in two ways. Raise a DataError if a
     mask cannot be read, is in colour or has soft edges, or if the palettes differ.
@@ -129,7 +129,7 @@ def survey_folder(
     held = survey_masks(masks)
     refuse_differing_palettes(held.colors, source=str(folder))
     held.refuse_soft(source=str(folder), files=files_like(masks))
-    named = named_by_position(folder, held.first) if assumed is None else None
+    named = listed.metadata(folder, held.first, grey=True) if listed and assumed is None else None
     if named is not None and len(named.classes.names) > 2:
         return held, named
     if mixed := held.mixed_binary(assumed, source=str(folder)):
@@ -137,8 +137,8 @@ def survey_folder(
     return held, named
 
 
-def _undescribed(folder: Path, masks: Sequence[Path], assumed: Classes | None) -> Metadata:
-    held, found = survey_folder(folder, masks, assumed=assumed)
+def _undescribed(folder: Path, masks: Sequence[Path], listed: ClassList | None, assumed: Classes | None) -> Metadata:
+    held, found = survey_folder(folder, masks, listed, assumed=assumed)
     if found is not None:
         return found
     if assumed is None or not held.first or is_binary(held.values, assumed):

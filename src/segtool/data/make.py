@@ -51,14 +51,14 @@ def make_m2nist(out: Path, *, count: int, seed: int, onehot: bool = True, overwr
     files.write_json(targets[2], description)
 
 
-def write_samples(dataset: Dataset, indices: IndexArray, folder: Path, *, overwrite: bool = False) -> list[Path]:
+def write_samples(dataset: Dataset, indices: IndexArray, folder: Path) -> list[Path]:
     """Write the images of some samples as PNG files, named after them; return the paths.
 
     Errors are those of `segtool.files`.
     """
     paths = [folder / f"{Path(dataset.sample_names[int(index)]).with_suffix('').as_posix()}.png" for index in indices]
     for path in paths:
-        files.refuse_existing(path, overwrite=overwrite)
+        files.refuse_existing(path, overwrite=False)
     for path, index in zip(paths, indices, strict=True):
         write_image(path, dataset.image(int(index)))
     return paths

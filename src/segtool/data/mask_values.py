@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from segtool.array_types import AnyArray, Int64Array
 from segtool.data.classes import Classes, Encoding
 from segtool.data.inferred_classes import BINARY_CLASSES, BINARY_MAXIMA
 from segtool.data.metadata import Metadata
 from segtool.errors import DataError
+from segtool.images.arrays import count_bytes
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
@@ -188,10 +188,8 @@ def _between_neighbours(mask: AnyArray) -> AnyArray:
 
 def _counts(values: AnyArray) -> dict[int, int]:
     """Return how often each value occurs."""
-    if values.dtype == np.uint8 and values.size:
-        # numpy would widen each pixel to 8 bytes first.
-        counts = Image.fromarray(np.ascontiguousarray(values).reshape(1, -1)).histogram()
-        return {value: count for value, count in enumerate(counts) if count}
+    if values.dtype == np.uint8:
+        return {value: count for value, count in enumerate(count_bytes(values).tolist()) if count}
     found, numbers = np.unique(values, return_counts=True)
     return dict(zip(found.tolist(), numbers.tolist(), strict=True))
 

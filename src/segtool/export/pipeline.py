@@ -14,6 +14,7 @@ error says so.
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,7 @@ def export_model(
 
 def _exported(source: str | Path | Any, options: ExportOptions, progress: Stages) -> ExportResult:
     """Convert, measure and publish the FP32 file and, with `quantize`, the INT8 file."""
-    with temporary_folder() as folder:
-        stages = StageLog(progress)
+    with temporary_folder() as folder, closing(StageLog(progress)) as stages:
         job = _open(source, options, folder, stages)
         float32 = export_float32(job)
         warned = (*job.warned, *float32.warned)

@@ -18,7 +18,9 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 class StageLog:
-    """Passes progress on, and logs the time of each stage when the next one begins: what `export -v` shows.
+    """Passes progress on, and logs the time of each stage at its end: what `export -v` shows.
+
+    A stage ends when the next one begins, the last one with `close`.
 
     Parameters
     ----------
@@ -32,11 +34,15 @@ class StageLog:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take note of the progress of a stage."""
         if stage != self._stage:
-            if self._stage:
-                passed, used = (now - then for now, then in zip(_now(), self._begun, strict=True))
-                logger.info("%s: %.1f s, %.1f s of processor time", self._stage, passed, used)
+            self.close()
             self._stage, self._begun = stage, _now()
         self._show(stage, done, total)
+
+    def close(self) -> None:
+        """Log the time of the present stage."""
+        if self._stage:
+            passed, used = (now - then for now, then in zip(_now(), self._begun, strict=True))
+            logger.info("%s: %.1f s, %.1f s of processor time", self._stage, passed, used)
 
 
 def _now() -> tuple[float, float]:

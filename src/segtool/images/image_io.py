@@ -64,9 +64,9 @@ def read_pixels(path: str | Path, *, channels: int, max_pixels: int = MAX_PIXELS
         return decode_pixels(stream, channels=channels, name=str(source), max_pixels=max_pixels)
 
 
-def decode_image(stream: BinaryIO, *, channels: int, name: str, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+def decode_image(stream: BinaryIO, *, channels: int, name: str) -> UInt8Array:
     """Decode an image from an open binary stream as `read_image` does; `name` names it in errors."""
-    return decode_pixels(stream, channels=channels, name=name, max_pixels=max_pixels).whole()
+    return decode_pixels(stream, channels=channels, name=name, max_pixels=MAX_PIXELS).whole()
 
 
 def decode_pixels(
@@ -105,7 +105,7 @@ class MaskPixels:
     alpha: UInt8Array | None
 
 
-def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray:
+def read_mask(path: str | Path) -> IntegerArray:
     """Read the stored values of a mask, not the displayed colours.
 
     Returns
@@ -119,7 +119,7 @@ def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> IntegerArray
     DataError
         As in `read_image`, or the pixels are of a kind that cannot be ids (float, CMYK, ...).
     """
-    return read_mask_pixels(path, max_pixels=max_pixels).values
+    return read_mask_pixels(path).values
 
 
 def read_mask_colors(path: str | Path) -> UInt8Array:
@@ -133,11 +133,11 @@ def read_mask_colors(path: str | Path) -> UInt8Array:
         return ImagePixels(opaque, 3, str(source)).whole()
 
 
-def read_mask_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> MaskPixels:
+def read_mask_pixels(path: str | Path) -> MaskPixels:
     """Read a mask as `read_mask` does, with its palette and its alpha channel."""
     source = Path(path)
     with opened(source) as stream, decoding(str(source)):
-        image = open_checked(stream, str(source), max_pixels)
+        image = open_checked(stream, str(source), MAX_PIXELS)
         values = mask_values(image, str(source))
         palette = image.getpalette("RGB") if image.mode in ("P", "PA") else None
         return MaskPixels(

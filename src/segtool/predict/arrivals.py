@@ -1,15 +1,11 @@
 """Find the complete image files of a folder by polling, with the standard library alone.
 
-A poll lists a folder only if its modification time has changed. Otherwise it checks only the files that are still
-incomplete. Names of removed files are forgotten, so that a watch can run without end.
+Each poll lists the folders. Names of removed files are forgotten, so that a watch can run without end.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +19,6 @@ SETTLE_SECONDS = 1.0
 
 PATIENCE_SECONDS = 10.0
 """Time without a change before a file that cannot be decoded counts as failed; until then it may be incomplete."""
-
-LIST_SECONDS = 10.0
-"""Maximum time between two listings: some network drives do not update the modification time of a folder."""
-
-_TICK_SECONDS = 2.0
-"""Resolution of a file system's clock: a second change within this time may be invisible."""
 
 
 @dataclass
@@ -57,32 +47,24 @@ class Arrivals:
     ----------
     folder, out
         The two folders.
-    settle, patience, relist
-        Seconds, see `SETTLE_SECONDS`, `PATIENCE_SECONDS` and `LIST_SECONDS`.
+    settle, patience
+        Seconds, see `SETTLE_SECONDS` and `PATIENCE_SECONDS`.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        out: Path,
-        *,
-        settle: float = SETTLE_SECONDS,
-        patience: float = PATIENCE_SECONDS,
-        relist: float = LIST_SECONDS,
+        self, folder: Path, out: Path, *, settle: float = SETTLE_SECONDS, patience: float = PATIENCE_SECONDS
     ) -> None:
         self._folder, self._out = folder, out
-        self._settle, self._patience, self._relist = settle, patience, relist
+        self._settle, self._patience = settle, patience
         self._waiting: dict[Path, _Waiting] = {}
-        self._done: set[Path] = set()
+        self._done: set[str] = set()  # names of very many files, of which each poll would make paths
         self._failed: dict[Path, _State] = {}
-        self._folders: dict[str, int] = {}
-        self._listed = -relist
         self._look()
 
     @property
     def known(self) -> set[Path]:
         """The files that exist, or existed at the last poll."""
-        return {*self._waiting, *self._done, *self._failed}
+        return {*self._waiting, *map(Path, self._done), *self._failed}
 
     @property
     def waiting(self) -> bool:
@@ -105,7 +87,7 @@ class Arrivals:
         """Mark a file as done: it is not returned again while it exists."""
         self._waiting.pop(path, None)
         self._failed.pop(path, None)
-        self._done.add(path)
+        self._done.add(str(path))
 
     def try_later(self, path: Path) -> bool:
         """Record that a file could not be read; return whether it will be returned again without a change."""
@@ -126,38 +108,14 @@ class Arrivals:
     def _look(self) -> None:
         if not self._folder.is_dir():
             raise DataError(f"The folder {self._folder} to watch does not exist; create it first.")
-        paths = self._list() if self._is_to_list() else sorted({*self._waiting, *self._failed})
-        self._waiting = {path: file for path in paths if (file := self._state_of(path)) is not None}
-
-    def _list(self) -> list[Path]:
-        """List the folders; forget removed files, and return the files that are not done."""
-        self._listed = time.monotonic()
-        visited: list[str] = []
-        found = [*map(Path, images_below(self._folder, self._out, visited))]
-        self._folders = self._changes(visited)
-        for path in {*self._done, *self._failed}.difference(found):
-            if _is_gone(path):
-                self._done.discard(path)
-                self._failed.pop(path, None)
-        return [path for path in found if path not in self._done]
-
-    def _is_to_list(self) -> bool:
-        """Whether the files may have changed since the last listing."""
-        now = time.monotonic()
-        if now - self._listed >= self._relist or now - self._listed < 0:
-            return True
-        changes = self._changes(self._folders)
-        return 0 in changes.values() or changes != self._folders
-
-    def _changes(self, folders: Iterable[str]) -> dict[str, int]:
-        """Return the modification time of each existing folder in ns; 0 if a later change may be invisible."""
-        changes = {}
-        recent = time.time() - _TICK_SECONDS
-        for folder in folders:
-            with suppress(OSError):
-                changed = os.stat(folder)  # noqa: PTH116
-                changes[folder] = 0 if changed.st_mtime > recent else changed.st_mtime_ns
-        return changes
+        found = list(images_below(self._folder, self._out))
+        for name in {*self._done, *map(str, self._failed)}.difference(found):
+            if _is_gone(Path(name)):
+                self._done.discard(name)
+                self._failed.pop(Path(name), None)
+        left = (Path(name) for name in found if name not in self._done)
+        states = {path: self._state_of(path) for path in left}
+        self._waiting = {path: file for path, file in states.items() if file is not None}
 
     def _state_of(self, path: Path) -> _Waiting | None:
         try:

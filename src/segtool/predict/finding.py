@@ -1,4 +1,4 @@
-"""Find the inputs of a prediction: files, folders, patterns."""
+"""Find the inputs of a prediction: files, folders, patterns; and say why an argument matches none."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from pathlib import Path
 from segtool.errors import DataError
 from segtool.images.decoding import IMAGE_SUFFIXES
 from segtool.predict.manifest import MANIFEST_NAME, Entry, read_manifest
-from segtool.predict.missing import nothing_found
 from segtool.predict.naming import joined, suffix_of
 from segtool.runtime.sources import Source, images_of
+from segtool.text import clean, shortened
 
 logger = logging.getLogger(__name__)
 
+_MOST_NAMES = 3
+_MOST_CHARACTERS, _MOST_ESCAPED = 300, 40  # of an argument, in a message
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -53,6 +55,31 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> tuple[list[Source], lis
     return sources, list(missing)
 
 
+def nothing_found(inputs: Sequence[str], *, expected: str = "image files, folders of them, or patterns") -> DataError:
+    """Return the error for arguments of which none matches an image, with the reason for each of the first."""
+    reasons = ", ".join(map(_reason, inputs[:_MOST_NAMES])) or "no input was given"
+    left = len(inputs) - _MOST_NAMES
+    more = f", and {left:,} more" if left > 0 else ""
+    return DataError(f"No image was found: {reasons}{more}; expected {expected}.")
+
+
+def missing_entry(text: str) -> Entry:
+    """Return the failed entry of an argument that matches nothing."""
+    expected = "expected an image file, a folder of them, or a pattern that matches some"
+    return Entry(text, status="failed", error=f"{_reason(text)}; {expected}.")
+
+
+def _reason(text: str) -> str:
+    """Return an argument, and the reason why it matches no image."""
+    shown = shortened(clean(text), _MOST_CHARACTERS if text.isprintable() else _MOST_ESCAPED)
+    # os.path instead of Path, which raises on names that are too long or contain a NUL.
+    if os.path.isdir(text):  # noqa: PTH112
+        return f"{shown} contains no image files (.npy files in a folder must be named one by one)"
+    if os.path.islink(text):  # noqa: PTH114
+        return f"{shown} is a broken link"
+    return f"{shown} matches no file" if glob.has_magic(text) else f"{shown} does not exist"
+
+
 def is_url(text: str) -> bool:
     """Return whether an argument is a URL and not a path."""
     return _URL.match(text) is not None
@@ -69,12 +96,12 @@ def parse_path_list(data: bytes) -> list[str]:
     return [os.fsdecode(name) for name in separated if name]
 
 
-def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> Iterator[str]:
+def images_below(folder: Path, out: Path) -> Iterator[str]:
     """Yield the image files below a folder, in alphabetical order, without an output folder inside it.
 
     The outputs of earlier runs, which their manifests list, are skipped with a warning. So are, without one, files and
     folders whose names begin with a dot: unfinished files, and files of editors and systems (.ipynb_checkpoints/,
-    ._0001.png). The listed folders are added to `visited`.
+    ._0001.png).
     """
     real = _real_path(out)
     skipped = None if real == _real_path(folder) else real
@@ -82,8 +109,6 @@ def images_below(folder: Path, out: Path, visited: list[str] | None = None) -> I
     earlier: set[str] = set()
     while left:
         here = left.pop()
-        if visited is not None:
-            visited.append(here or os.curdir)
         folders: list[str] = []
         earlier.update(joined(here, name) for name in _outputs_in(here))
         files = (joined(here, name) for name in sorted(_image_names(here, folders)))
@@ -106,11 +131,11 @@ def _outputs_in(folder: str) -> frozenset[str]:
 def _listed_in(manifest: str, *_state: int) -> frozenset[str]:
     """Return the outputs that a manifest lists; none if the file is another program's."""
     try:
-        entries = read_manifest(Path(manifest), as_entries=True)["entries"]
+        entries = read_manifest(Path(manifest)).entries
     except DataError:
         return frozenset()
     logger.warning("%s lists outputs of an earlier run, which are left out; to predict them, name the files.", manifest)
-    return frozenset(name for entry in entries if isinstance(entry, Entry) for name in entry.outputs.values())
+    return frozenset(name for entry in entries for name in entry.outputs.values())
 
 
 def _image_names(folder: str, folders: list[str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from segtool.predict.manifest import Entry, Status
+from segtool.predict.manifest import Entry
 from segtool.predict.outputs import entry_of, output_names, write_outputs
 from segtool.predict.predict_options import PredictOptions
 from segtool.runtime.segmenter import Segmenter
@@ -25,26 +25,20 @@ class Job:
 
     Attributes
     ----------
-    name
-        The input, as in the manifest.
     source
         The image, or the argument in its place.
+    entry
+        Its entry of the manifest, "not run" until the input is done, skipped or failed.
     stem
         Stem of its outputs, relative to the output folder.
     is_known
         Whether the resumed run wrote or began its outputs, which may then be replaced.
-    status
-        "not run" until the input is done, skipped or failed.
-    line
-        Its entry of the manifest, once it is done, skipped or failed.
     """
 
-    name: str
     source: Source
+    entry: Entry
     stem: str = ""
     is_known: bool = False
-    status: Status = "not run"
-    line: bytes = b""
 
 
 class JobWorker:
@@ -97,7 +91,7 @@ class JobWorker:
     def _write(self, job: Job, result: Result) -> Entry:
         """Write the outputs of an image; return its entry, which is "done" if there were outputs to write."""
         contract = self._segmenter.contract
-        entry = entry_of(job.name, result, contract, provider=self._segmenter.provider)
+        entry = entry_of(job.entry.input, result, contract, provider=self._segmenter.provider)
         if result.labels is not None:
             self._expect(job)
             entry.outputs = output_names(job.stem, self._options.kinds)

@@ -15,56 +15,33 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from segtool.errors import OutputWriteError
 from segtool.files import lock_file, write_error
-from segtool.predict.manifest import MANIFEST_NAME, Entry, entry_line, to_line
+from segtool.predict.manifest import MANIFEST_NAME, Entry, to_line
 
 JOURNAL_NAME = "manifest.jsonl.part"
-
-_OPEN_FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class Journal:
     """The journal of one output folder, locked by this process; created by `open_journal`.
 
-    Inputs are named as this process reaches them, and are found again under any name that reaches the same file.
-
-    Attributes
-    ----------
-    path
-        The file.
-    descriptor
-        The open file, which holds the lock.
-    begun
-        Whether it contains entries of this run.
-    is_over
-        Whether the manifest is complete, so that the file can be removed.
-    is_damaged
-        Whether `values` found a damaged line, as a power failure leaves it: lines are lost, and the outputs of these
-        inputs exist.
+    `begun` says whether it contains entries of this run, and `is_damaged` whether `lines` found a damaged line, as a
+    power failure leaves it: lines are lost, and the outputs of these inputs exist.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, stream: FileIO) -> None:
         self.path = path
-        self.descriptor = descriptor
-        self.begun = self.is_over = self.is_damaged = False
-        self._folder = str(Path.cwd())
-        self._earlier: dict[str, Entry] = {}  # the last entry of each input of earlier runs, by its absolute path
+        self.begun = self.is_damaged = False
+        self._stream = stream
         self._writing = threading.Lock()
 
-    @property
-    def folders(self) -> set[str]:
-        """Where earlier runs wrote, relative to the output folder."""
-        names = (name for entry in self._earlier.values() for name in entry.outputs.values())
-        return {os.path.dirname(name) for name in names}  # noqa: PTH120 (very many strings)
-
-    def values(self) -> Iterator[dict[str, Any]]:
+    def lines(self) -> Iterator[dict[str, Any]]:
         """Yield the object of each line; an empty one for a line that a kill or a power failure has cut off."""
         with self.path.open("rb") as stream:
             for line in stream:
@@ -72,67 +49,39 @@ class Journal:
                 self.is_damaged |= not value and line != b"\n"
                 yield value
 
-    def adopt(self, value: Any, folder: str) -> None:
-        """Continue from an entry, or from its `to_dict`, of a run whose working folder was `folder`."""
-        entry = value if isinstance(value, Entry) else Entry.from_dict(value)
-        if entry is not None:
-            entry.input = entry.input if folder == self._folder else _joined(folder, entry.input)
-            self._earlier[self._key(entry.input)] = entry
-
-    def begin(self, header: Mapping[str, Any]) -> None:
-        """Start the part of this run; without adopted entries, remove the records of the run that it replaces."""
+    def begin(self, header: Mapping[str, Any], *, continues: bool) -> None:
+        """Start the part of this run; unless it continues others, remove their records first."""
         try:
-            if not self._earlier:
+            if not continues:
                 self.path.with_name(MANIFEST_NAME).unlink(missing_ok=True)
-                os.truncate(self.descriptor, 0)
+                self._stream.truncate(0)
         except OSError as error:
             raise write_error(self.path, error) from error
         self.begun = True
-        ended = b"\n" if self._earlier else b""  # ends a line that a kill has cut off
-        self._write(ended + to_line({"header": {**header, "folder": self._folder}}))
+        ended = b"\n" if continues else b""  # ends a line that a kill has cut off
+        self._write(ended + to_line({"header": dict(header)}))
 
-    def append(self, entry: Entry) -> bytes:
-        """Add the status of an input; return its line, without the line break.
+    def append(self, entry: Entry) -> None:
+        """Add the status of an input.
 
         Raises
         ------
         OutputWriteError
             The operating system refused the write.
         """
-        line = entry_line(entry)
-        self._write(line)
-        return line
-
-    def get(self, name: str) -> Entry | None:
-        """Return the last entry of earlier runs for an input of this name; None without one."""
-        entry = self._earlier.get(self._key(name))
-        return None if entry is None else replace(entry, input=name)
-
-    def others(self, names: Iterable[str]) -> Iterator[Entry]:
-        """Yield the entries of earlier runs for inputs that are not in `names`."""
-        named = set(map(self._key, names)) if self._earlier else set()
-        return (entry for path, entry in self._earlier.items() if path not in named)
+        self._write(to_line(entry.to_dict()))
 
     def remove(self) -> None:
         """Remove the file while it is locked, so that no other process resumes from it."""
         if os.name == "nt":  # Windows cannot remove an open file, and there is no lock
-            self.close()
+            self._stream.close()
         self.path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Close the file, which releases the lock."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def _key(self, name: str) -> str:
-        return _joined(self._folder, name)
 
     def _write(self, line: bytes) -> None:
         data = line + b"\n"
         with self._writing:
             try:
-                written = os.write(self.descriptor, data)
+                written = self._stream.write(data)
             except OSError as error:
                 raise write_error(self.path, error) from error
             if written != len(data):
@@ -155,21 +104,20 @@ def open_journal(out: Path) -> Iterator[Journal]:
     made_folder, made_file = not out.exists(), not path.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        journal = Journal(path, os.open(path, _OPEN_FLAGS, 0o666))
+        stream = path.open("ab", buffering=0)  # a line is written by one call, at the end
     except OSError as error:
         raise write_error(path, error) from error
-    try:
-        _lock(journal)
+    with stream:
+        _lock(path, stream)
+        journal = Journal(path, stream)
         try:
             yield journal
         finally:
-            if journal.is_over or (made_file and not journal.begun):
+            if made_file and not journal.begun:
                 journal.remove()
             if made_folder and not journal.begun:
                 with suppress(OSError):
                     out.rmdir()
-    finally:
-        journal.close()
 
 
 def _refuse_file(out: Path) -> None:
@@ -180,20 +128,15 @@ def _refuse_file(out: Path) -> None:
         raise OutputWriteError(f"{found} is {kind}, expected a folder for the outputs; choose another --out.")
 
 
-def _lock(journal: Journal) -> None:
-    is_ours = lock_file(journal.descriptor)
+def _lock(path: Path, stream: FileIO) -> None:
+    is_ours = lock_file(stream.fileno())
     with suppress(FileNotFoundError):
         # The process that held the lock may have ended in between and removed the file that was opened.
-        if is_ours and os.path.samestat(os.fstat(journal.descriptor), journal.path.stat()):
+        if is_ours and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
             return
     raise OutputWriteError(
-        f"Another process is writing predictions into {journal.path.parent}; wait for it, stop it, or choose "
-        "another --out."
+        f"Another process is writing predictions into {path.parent}; wait for it, stop it, or choose another --out."
     )
-
-
-def _joined(folder: str, name: str) -> str:
-    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 (20,000 strings)
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from segtool.errors import DataError, reason_of
-from segtool.files import write_with
+from segtool.files import atomic_path
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -18,7 +19,7 @@ SCHEMA_VERSION = 1
 Status = Literal["done", "skipped", "failed", "not run", "writing"]
 
 
-@dataclass
+@dataclass(slots=True)  # very many are held at once
 class Entry:
     """The status of one input.
 
@@ -69,7 +70,7 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the known facts of the input in plain Python types."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_dict(cls, value: Any) -> Entry | None:
@@ -87,68 +88,52 @@ _FIELDS = tuple(each.name for each in fields(Entry))
 
 @dataclass
 class Manifest:
-    """The number of inputs of each status; the file lists all inputs.
+    """The result of a run, which its file states too.
 
     Attributes
     ----------
     path
-        The JSON file.
-    done, skipped, failed, not_run
-        Number of inputs that were predicted and written, that an earlier run had done, that failed, and that were not
-        run because of a stop.
+        The JSON file. After a run to a remote place, a copy is there and none at `path`.
+    header
+        The facts of the run: model, options, time.
+    entries
+        One entry per input.
     interrupted
         Whether the run was stopped before its end.
-    content
-        The content of a file that is no longer at `path`, because it was copied to a remote place.
     """
 
     path: Path
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-    not_run: int = 0
+    header: dict[str, Any] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
     interrupted: bool = False
-    content: dict[str, Any] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of inputs by status."""
-        return {name: getattr(self, name) for name in ("done", "skipped", "failed", "not_run")}
-
-    @property
-    def entries(self) -> list[Entry]:
-        """One entry per input, read from the file."""
-        return [entry for entry in read_manifest(self.path, as_entries=True)["entries"] if isinstance(entry, Entry)]
+        """Number of inputs by status: "done", "skipped", "failed" and "not_run"."""
+        found = Counter(entry.status.replace(" ", "_") for entry in self.entries)
+        return {status: found[status] for status in ("done", "skipped", "failed", "not_run")}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file."""
-        return read_manifest(self.path) if self.content is None else self.content
+        return {**self._head(), "entries": [entry.to_dict() for entry in self.entries]}
+
+    def write(self) -> None:
+        """Write the file, with one line for each entry; raise OutputWriteError if that fails."""
+        with atomic_path(self.path) as temporary, temporary.open("wb") as stream:
+            stream.write(b"{\n")
+            stream.writelines(b"  %b: %b,\n" % (to_line(key), to_line(value)) for key, value in self._head().items())
+            stream.write(b'  "entries": [')
+            for index, entry in enumerate(self.entries):
+                stream.write((b",\n    " if index else b"\n    ") + to_line(entry.to_dict()))
+            stream.write(b"\n  ]\n}\n")
+
+    def _head(self) -> dict[str, Any]:
+        status = "interrupted" if self.interrupted else "complete"
+        return {"schema_version": SCHEMA_VERSION, "status": status, "counts": self.counts, **self.header}
 
 
-def write_manifest(manifest: Manifest, header: Mapping[str, Any], entries: Iterable[bytes]) -> None:
-    """Write a manifest with one line for each entry, from `entry_line`.
-
-    Raises
-    ------
-    OutputWriteError
-        It could not be written.
-    """
-    head = {
-        "schema_version": SCHEMA_VERSION,
-        "status": "interrupted" if manifest.interrupted else "complete",
-        "counts": manifest.counts,
-        **header,
-    }
-
-    def write(path: Path) -> None:
-        with path.open("wb") as stream:
-            _write_lines(stream, head, entries)
-
-    write_with(manifest.path, write)
-
-
-def read_manifest(path: Path, *, as_entries: bool = False) -> dict[str, Any]:
-    """Return the content of a manifest, with an `Entry` for each valid entry if `as_entries` is true.
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of an earlier run; damaged entries are left out.
 
     Raises
     ------
@@ -157,23 +142,15 @@ def read_manifest(path: Path, *, as_entries: bool = False) -> dict[str, Any]:
     """
     try:
         # Each entry is converted when it is parsed, because an `Entry` takes a third of the memory of its `dict`.
-        value = json.loads(path.read_bytes(), object_hook=_as_entry if as_entries else None)
+        value = json.loads(path.read_bytes(), object_hook=lambda found: Entry.from_dict(found) or found)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read ({reason_of(error)}); move it away, or start again with --overwrite."
         ) from error
     if not isinstance(value, dict) or not isinstance(value.get("entries"), list):
         raise DataError(f"{path} is not a manifest of a prediction; move it away, or start again with --overwrite.")
-    return value
-
-
-def _as_entry(value: dict[str, Any]) -> Entry | dict[str, Any]:
-    return Entry.from_dict(value) or value
-
-
-def entry_line(entry: Entry) -> bytes:
-    """Return an entry as its line in a journal or a manifest."""
-    return to_line(entry.to_dict())
+    entries = [entry for entry in value.pop("entries") if isinstance(entry, Entry)]
+    return Manifest(path, value, entries)
 
 
 def to_line(value: Any) -> bytes:
@@ -184,17 +161,6 @@ def to_line(value: Any) -> bytes:
         return json.dumps(value).encode()
 
 
-def _write_lines(stream: BinaryIO, head: Mapping[str, Any], entries: Iterable[bytes]) -> None:
-    stream.write(b"{\n")
-    for key, value in head.items():
-        stream.write(b"  %b: %b,\n" % (to_line(key), to_line(value)))
-    stream.write(b'  "entries": [')
-    for index, line in enumerate(entries):
-        stream.write((b",\n    " if index else b"\n    ") + line)
-    stream.write(b"\n  ]\n}\n")
-
-
 def _is_below(name: Any) -> bool:
     """Return whether a recorded output is inside the output folder; a resumed run must not replace one outside."""
-    # Not a `Path`: it interns its parts in a table of the process, which would grow.
     return isinstance(name, str) and not os.path.isabs(name) and ".." not in name.replace(os.sep, "/").split("/")  # noqa: PTH117

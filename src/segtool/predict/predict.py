@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segtool.predict.finding import find_sources
+from segtool.predict.finding import find_sources, missing_entry
 from segtool.predict.jobs import Stop
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
-from segtool.predict.missing import missing_entry
 from segtool.predict.naming import Namer
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.predict_run import PredictRun, Progress
-from segtool.predict.resume import run_header, take_up
+from segtool.predict.resume import earlier_entries, run_header
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.tiling import uses_tiles
 
@@ -62,10 +61,10 @@ def predict_paths(
     check_options(segmenter, options)
     header = run_header(segmenter, options)
     with open_journal(options.out) as journal:
-        take_up(journal, header, options)
-        with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
+        earlier = earlier_entries(journal, header, options)
+        with PredictRun(segmenter, options, journal, earlier=earlier, stop=stop, progress=progress) as run:
             jobs = run.plan(sources, Namer(source.folder for source in sources))
-            run.refuse_outputs(jobs, sources)
+            run.refuse_outputs(jobs)
             run.begin(header)
             for text in missing:
                 run.fail(missing_entry(text))

@@ -13,6 +13,7 @@ from segtool.errors import ModelFileError, OutputExistsError, SegtoolError
 from segtool.files import refuse_existing, sha256_of
 from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, read_manifest
+from segtool.predict.naming import joined
 from segtool.predict.predict_options import PredictOptions
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source, input_facts
@@ -39,8 +40,10 @@ def run_header(segmenter: Segmenter, options: PredictOptions) -> dict[str, Any]:
     }
 
 
-def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions) -> None:
-    """Adopt the entries of an earlier run from its manifest and its journal, if the options request it.
+def earlier_entries(journal: Journal, header: Mapping[str, Any], options: PredictOptions) -> dict[str, Entry]:
+    """Return the last entry of each input of earlier runs, by its absolute path; none without --resume.
+
+    Inputs are named as this process reaches them, and are found again under any name that reaches the same file.
 
     Raises
     ------
@@ -52,29 +55,39 @@ def take_up(journal: Journal, header: Mapping[str, Any], options: PredictOptions
     """
     if not options.resume:
         _refuse_earlier(journal, options)
-        return
+        return {}
     path = options.out / MANIFEST_NAME
-    manifest = read_manifest(path, as_entries=True) if path.exists() else None
-    lines = journal.values()
+    manifest = read_manifest(path) if path.exists() else None
+    lines = journal.lines()
     begun = next((line["header"] for line in lines if "header" in line), None)
-    differing = _differing(begun or manifest or header, header)
+    differing = _differing(begun or (manifest.header if manifest else header), header)
     if differing and not options.overwrite:
         raise OutputExistsError(
             f"{options.out} contains predictions with {' and '.join(differing)}, so this run cannot resume them; "
             "use the same model and options, choose another --out, or pass --overwrite to replace them."
         )
+    found: dict[str, Entry] = {}
     if differing:
-        return
+        return found
     here = header["folder"]
-    if manifest is not None and not _differing(manifest, header):
-        for entry in manifest["entries"]:
-            journal.adopt(entry, manifest.get("folder", here))
+    if manifest is not None and not _differing(manifest.header, header):
+        for entry in manifest.entries:
+            _add(found, entry, folder=manifest.header.get("folder", here), here=here)
     folder = (begun or header).get("folder", here)
     for line in lines:
         if "header" in line:  # of a run that resumed
             folder = line["header"].get("folder", here)
-        else:
-            journal.adopt(line, folder)
+        elif (noted := Entry.from_dict(line)) is not None:
+            _add(found, noted, folder=folder, here=here)
+    return found
+
+
+def _add(found: dict[str, Entry], entry: Entry, *, folder: str, here: str) -> None:
+    """Add an entry of a run whose working folder was `folder`, under the absolute path of its input."""
+    path = os.path.normpath(joined(folder, entry.input))
+    if folder != here:
+        entry.input = path
+    found[path] = entry
 
 
 def _refuse_earlier(journal: Journal, options: PredictOptions) -> None:

@@ -17,12 +17,12 @@ from segtool.predict.outputs import stem_of
 from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
 from segtool.predict.predict_run import PredictRun, Progress
-from segtool.predict.resume import run_header, take_up
+from segtool.predict.resume import earlier_entries, run_header
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 
 POLL_SECONDS = 0.25
-"""Time between two polls of the folder."""
+"""Least time between two polls of the folder; with very many files it is ten times that of a poll."""
 
 
 def watch_folder(
@@ -61,12 +61,12 @@ def watch_folder(
     check_options(segmenter, options)
     header = run_header(segmenter, options)
     with open_journal(options.out) as journal:
-        take_up(journal, header, options)
+        earlier = earlier_entries(journal, header, options)
         namer = Namer([str(folder)])
-        for stem in (stem_of(entry.outputs) for entry in journal.others(())):
+        for stem in (stem_of(entry.outputs) for entry in earlier.values()):
             if stem is not None:
                 namer.reserve(stem)
-        with PredictRun(segmenter, options, journal, stop=stop, progress=progress) as run:
+        with PredictRun(segmenter, options, journal, earlier=earlier, stop=stop, progress=progress) as run:
             run.begin(header)
             _Watch(run, arrivals, namer).go_on(idle)
     return run.manifest
@@ -85,7 +85,9 @@ class _Watch:
     def go_on(self, idle: float | None) -> None:
         last = time.monotonic()
         while not self._run.stop():
+            began = time.monotonic()
             paths = self._arrivals.whole()
+            took = time.monotonic() - began
             self._forget()
             if paths:
                 self._predict(paths)
@@ -93,7 +95,7 @@ class _Watch:
             elif idle is not None and not self._arrivals.waiting and time.monotonic() - last >= idle:
                 break
             else:
-                time.sleep(POLL_SECONDS)
+                time.sleep(max(POLL_SECONDS, 10 * took))
         for path, entry in self._put_off.items():
             self._run.fail(entry, self._jobs[path])
 
@@ -110,7 +112,7 @@ class _Watch:
         self._run.work_through(list(self._allowed(paths)), put_off=self._keep_waiting)
         for path in paths:
             job = self._jobs.get(path)
-            status = "skipped" if job is None else job.status
+            status = "skipped" if job is None else job.entry.status
             if status in ("done", "skipped"):
                 self._arrivals.settle(path)
                 self._jobs.pop(path, None)
@@ -121,7 +123,7 @@ class _Watch:
         """Yield the jobs of these files; files whose outputs must not be written are failed instead."""
         for job in (self._jobs[path] for path in paths if path in self._jobs):
             try:
-                self._run.refuse_outputs([job], [job.source])
+                self._run.refuse_outputs([job])
             except SegtoolError as error:
                 self._run.fail(Entry(job.source.name, error=str(error)), job)
                 self._arrivals.give_up(job.source.path)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from PIL import Image
 
-from segtool.array_types import Int64Array, IntegerArray
+from segtool.array_types import Int64Array
 from segtool.data.base import Dataset
 from segtool.text import counted, listed
 from segtool.train.recipes import BALANCED, NONE, SOFTENED, parse_weights
@@ -15,16 +14,6 @@ from segtool.train.recipes import BALANCED, NONE, SOFTENED, parse_weights
 RARE_SHARE = 0.001  # fraction of the counted pixels
 FEW_IMAGES = 3
 logger = logging.getLogger(__name__)
-
-
-def count_classes(label: IntegerArray, num_classes: int) -> Int64Array:
-    """Return the number of pixels of each class in a label map (H, W), int64 (K,); other ids are skipped."""
-    if label.dtype == np.uint8 and label.size:
-        # numpy would widen each pixel to 8 bytes first.
-        counts = np.array(Image.fromarray(np.ascontiguousarray(label).reshape(1, -1)).histogram(), np.int64)
-    else:
-        counts = np.bincount(label.reshape(-1), minlength=num_classes).astype(np.int64)
-    return np.pad(counts, (0, max(0, num_classes - len(counts))))[:num_classes]
 
 
 def class_weights(text: str, counts: Int64Array) -> list[float] | None:

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.data.classes import MAX_LABEL, USUAL_IGNORE
+from segtool.images.arrays import count_labels
 from segtool.train.augmentation.zoom import Axis, Zoom
 from segtool.train.batches import Taken, TrainingBatches
-from segtool.train.class_balance import count_classes
 
 GROUP_PIXELS = 2**28
 """Pixels of the images whose crops are mixed: 20 photographs of 12 megapixels, or 1,500 of 480 x 360."""
@@ -125,7 +125,7 @@ class CropBatches(TrainingBatches):
         """Return a random pixel (y, x) of a random class of an image; None if all its pixels are ignored."""
         label = self.labels[owner]
         if owner not in self._present:
-            self._present[owner] = np.flatnonzero(count_classes(label, self._rule.num_classes))
+            self._present[owner] = np.flatnonzero(count_labels(label, self._rule.num_classes))
         present = self._present[owner]
         if not present.size:
             return None

@@ -5,20 +5,19 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from segtool.array_types import IndexArray, Int64Array, IntegerArray, UInt8Array
 from segtool.data.base import Dataset, Size
+from segtool.images.arrays import count_labels
 from segtool.images.image_io import resize_labels
 from segtool.images.pixels import resize_image
 from segtool.machine.memory import available_memory
 from segtool.machine.processors import available_cpus
-from segtool.train.class_balance import count_classes
+from segtool.runtime.stream import ordered_map
 from segtool.train.recent_arrays import RecentArrays
 
 MEMORY_SHARE = 1 / 3
@@ -55,7 +54,7 @@ class SampleStore:
     def __init__(self, data: Dataset, indices: Indices, *, size: Size | None = None, budget: int | None = None) -> None:
         self.data, self._size = data, size
         self._wanted = {int(index) for index in indices}
-        self._label_bytes = np.min_scalar_type(data.classes.largest_label).itemsize
+        self._label_type = np.min_scalar_type(data.classes.largest_label)
         self._own = data.sizes()
         if budget is None:
             budget = int((available_memory() or _UNKNOWN_MEMORY) * MEMORY_SHARE)
@@ -63,7 +62,7 @@ class SampleStore:
         self._compressed = needed > budget
         self._room = int(budget * (1 - _RECENT_SHARE)) if self._compressed else budget
         self._images: dict[int, UInt8Array] = {}
-        self._labels: dict[int, IntegerArray | _Packed] = {}
+        self._labels: dict[int, IntegerArray | bytes] = {}
         self._counts: dict[int, Int64Array] = {}
         self._recent = RecentArrays(budget - self._room)
         self._is_direct = not data.decodes and size in (None, data.image_size)
@@ -112,34 +111,38 @@ class SampleStore:
 
     def _bytes(self, index: int) -> int:
         height, width = self.size(index)
-        return height * width * (self.data.channels + self._label_bytes)
+        return height * width * (self.data.channels + self._label_type.itemsize)
 
     def _read_in_order(self) -> Iterator[Sample]:
         """Yield the decoded image and label map of each index, and keep what is wanted of them."""
-        threads = min(available_cpus(), _MOST_THREADS) if self.data.decodes else 0
-        for index, (sample, found) in enumerate(_in_order(self._read_one, range(len(self.data)), threads=threads)):
-            if found is not None:
-                self._keep(index, found)
+        threads = min(available_cpus(), _MOST_THREADS) if self.data.decodes else 1
+        samples = ordered_map(self._read_one, range(len(self.data)), workers=threads, ahead=1)
+        for index, (sample, kept) in enumerate(samples):
+            if kept is not None:
+                self._keep(index, *kept)
             yield sample
 
-    def _read_one(self, index: int) -> tuple[Sample, _Found | None]:
+    def _read_one(self, index: int) -> tuple[Sample, tuple[UInt8Array, IntegerArray | bytes, Int64Array] | None]:
+        """Return a sample; and if it is wanted, its image and label map at the training's size, and its counts."""
         image, label = self.data.image(index), self.data.label(index)
         if index not in self._wanted:
             return (image, label), None
         scaled = self._scaled_label(label)
-        packed = _Packed.of(scaled) if self._compressed and not self._is_direct else scaled
-        return (image, label), _Found(self._scaled(image), packed, count_classes(scaled, self.data.num_classes))
+        # Maps of a few classes need a hundredth of their pixels.
+        packed = zlib.compress(scaled.tobytes(), 1) if self._compressed and not self._is_direct else scaled
+        return (image, label), (self._scaled(image), packed, count_labels(scaled, self.data.num_classes))
 
-    def _keep(self, index: int, found: _Found) -> None:
-        self._counts[index] = found.counts
+    def _keep(self, index: int, image: UInt8Array, label: IntegerArray | bytes, counts: Int64Array) -> None:
+        self._counts[index] = counts
         if self._is_direct:
             return
-        if found.label.nbytes <= self._room:
-            self._labels[index] = found.label
-            self._room -= found.label.nbytes
-        if found.image.nbytes <= self._room - self._labels_to_come(found.label.nbytes):
-            self._images[index] = found.image
-            self._room -= found.image.nbytes
+        size = len(label) if isinstance(label, bytes) else label.nbytes
+        if size <= self._room:
+            self._labels[index] = label
+            self._room -= size
+        if image.nbytes <= self._room - self._labels_to_come(size):
+            self._images[index] = image
+            self._room -= image.nbytes
 
     def _labels_to_come(self, like: int) -> int:
         """Return the bytes that the labels will need that are not read yet, if they are as large as this one."""
@@ -150,7 +153,9 @@ class SampleStore:
 
     def _unpacked_label(self, index: int) -> IntegerArray:
         packed = self._labels.get(index)
-        return packed.array() if isinstance(packed, _Packed) else self._scaled_label(self.data.label(index))
+        if isinstance(packed, bytes):
+            return np.frombuffer(zlib.decompress(packed), self._label_type).reshape(self.size(index))
+        return self._scaled_label(self.data.label(index))
 
     def _scaled(self, image: UInt8Array) -> UInt8Array:
         return image if self._size is None else resize_image(image, *self._size)
@@ -168,55 +173,5 @@ class StoredSequence(Sequence[Array], Generic[Array]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    @overload
-    def __getitem__(self, position: int) -> Array: ...
-    @overload
-    def __getitem__(self, position: slice) -> StoredSequence[Array]: ...
-    def __getitem__(self, position: int | slice) -> Array | StoredSequence[Array]:
-        if isinstance(position, slice):
-            return StoredSequence(self._read, self._indices[position])
+    def __getitem__(self, position: Any) -> Any:  # an index; no slice is asked for
         return self._read(self._indices[position])
-
-
-@dataclass(frozen=True)
-class _Packed:
-    """A compressed label map; maps of a few classes need a hundredth of their pixels."""
-
-    data: bytes
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.integer[npt.NBitBase]]
-
-    @classmethod
-    def of(cls, label: IntegerArray) -> _Packed:
-        return cls(zlib.compress(label.tobytes(), 1), label.shape, label.dtype)
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.data)
-
-    def array(self) -> IntegerArray:
-        return cast(IntegerArray, np.frombuffer(zlib.decompress(self.data), self.dtype).reshape(self.shape))
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What the first pass made of a sample: at the training's size, with the pixels of each class."""
-
-    image: UInt8Array
-    label: IntegerArray | _Packed
-    counts: Int64Array
-
-
-def _in_order(function: Callable[[int], Item], indices: Indices, *, threads: int) -> Iterator[Item]:
-    """Yield the results of a function in order, computed by threads that are a few ahead; without threads, now."""
-    if not threads:
-        yield from map(function, indices)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        coming: deque[Future[Item]] = deque()
-        for index in indices:
-            coming.append(pool.submit(function, index))
-            if len(coming) > threads:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()

@@ -53,7 +53,7 @@ class TestOutputs:
         manifest = predict_paths(segmenter, [str(images)], options=PredictOptions(out=tmp_path / "out"))
         expected = ["a.png", "b.png", "manifest.json", "sub/a.png", "sub/deep/c.png"]
         assert files_below(tmp_path / "out") == expected
-        assert (manifest.done, manifest.failed, manifest.not_run) == (4, 0, 0)
+        assert (manifest.counts["done"], manifest.counts["failed"], manifest.counts["not_run"]) == (4, 0, 0)
         for name in ("a.png", "sub/deep/c.png"):
             labels = expected_labels(read_image(images / name, channels=1))
             np.testing.assert_array_equal(read_mask(tmp_path / "out" / name), labels)
@@ -196,11 +196,11 @@ class TestManifest:
             stop=lambda: len(dealt) >= 3,
         )
         assert manifest.interrupted
-        assert 3 <= manifest.done <= 3 + 4
-        assert manifest.done + manifest.not_run == 40
+        assert 3 <= manifest.counts["done"] <= 3 + 4
+        assert manifest.counts["done"] + manifest.counts["not_run"] == 40
         statuses = [entry.status for entry in manifest.entries]
-        assert statuses == ["done"] * manifest.done + ["not run"] * manifest.not_run
-        assert len(list((tmp_path / "out").glob("*.png"))) == manifest.done
+        assert statuses == ["done"] * manifest.counts["done"] + ["not run"] * manifest.counts["not_run"]
+        assert len(list((tmp_path / "out").glob("*.png"))) == manifest.counts["done"]
 
     @pytest.mark.skipif(os.name == "nt", reason="needs a file where a folder should be")
     def test_an_output_that_cannot_be_written_stops_the_run(
@@ -279,7 +279,7 @@ class TestRefusals:
     def test_overwrite(self, segmenter: Segmenter, images: Path, tmp_path: Path) -> None:
         for _ in range(2):
             options = PredictOptions(out=tmp_path / "out", overwrite=True)
-            assert predict_paths(segmenter, [str(images)], options=options).done == 4
+            assert predict_paths(segmenter, [str(images)], options=options).counts["done"] == 4
 
     def test_an_input_is_never_replaced(self, segmenter: Segmenter, images: Path) -> None:
         before = (images / "a.png").read_bytes()

@@ -1,34 +1,29 @@
-"""What a watch keeps of the files that it saw, and how often it lists the folders; real folders, no waiting."""
+"""What a watch keeps of the files that it saw; real folders, no waiting."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from segtool.errors import DataError
 from segtool.predict.arrivals import Arrivals
-from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest, entry_line, write_manifest
+from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
 
-LISTED: list[str] = []
-sys.addaudithook(lambda event, arguments: LISTED.append(str(arguments[0])) if event == "os.scandir" else None)
 OLD = 1_000_000_000
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     path = tmp_path / "incoming"
     (path / "sub" / "deep").mkdir(parents=True)
-    yield path
-    LISTED.clear()
+    return path
 
 
 def arrivals(folder: Path, **options: float) -> Arrivals:
-    return Arrivals(folder, folder.parent / "out", **{"settle": 0.0, "patience": 0.0, "relist": 1e9, **options})
+    return Arrivals(folder, folder.parent / "out", **{"settle": 0.0, "patience": 0.0, **options})
 
 
 def write(path: Path) -> Path:
@@ -36,22 +31,8 @@ def write(path: Path) -> Path:
     return path
 
 
-def age(folder: Path) -> None:
-    """Let the folders have been as they are for long."""
-    for path in (folder, *(each for each in folder.rglob("*") if each.is_dir())):
-        os.utime(path, (OLD, OLD))
-
-
-def settled(folder: Path, **options: float) -> Arrivals:
-    """Arrivals that have seen the folder as it is and know that nothing changes unseen."""
-    age(folder)
-    seen = arrivals(folder, **options)
-    LISTED.clear()
-    return seen
-
-
 def test_files_that_are_gone_are_forgotten(folder: Path) -> None:
-    seen = arrivals(folder, relist=0)
+    seen = arrivals(folder)
     for number in range(30):
         done, failed = write(folder / f"{number}.png"), write(folder / "sub" / f"{number}.png")
         assert seen.whole() == [done, failed]
@@ -65,7 +46,7 @@ def test_files_that_are_gone_are_forgotten(folder: Path) -> None:
 
 
 def test_a_file_is_done_as_long_as_it_is_there(folder: Path) -> None:
-    seen = arrivals(folder, relist=0)
+    seen = arrivals(folder)
     path = write(folder / "a.png")
     seen.whole()
     seen.settle(path)
@@ -78,7 +59,7 @@ def test_a_file_is_done_as_long_as_it_is_there(folder: Path) -> None:
 
 
 def test_a_folder_of_the_done_that_cannot_be_listed_forgets_nothing(folder: Path) -> None:
-    seen = arrivals(folder, relist=0)
+    seen = arrivals(folder)
     path = write(folder / "sub" / "a.png")
     seen.whole()
     seen.settle(path)
@@ -89,54 +70,32 @@ def test_a_folder_of_the_done_that_cannot_be_listed_forgets_nothing(folder: Path
     assert seen.known == {path}
 
 
-def test_nothing_is_listed_where_nothing_changed(folder: Path) -> None:
-    write(folder / "a.png")
-    seen = settled(folder)
-    seen.settle(folder / "a.png")
-    for _ in range(5):
-        assert seen.whole() == []
-    assert LISTED == []
-
-
-def test_a_waiting_file_is_seen_to_change_without_a_listing(folder: Path) -> None:
+def test_a_waiting_file_is_seen_to_change(folder: Path) -> None:
     path = write(folder / "a.png")
     os.utime(path, (OLD, OLD))
-    seen = settled(folder, settle=3600)
+    seen = arrivals(folder, settle=3600)
     assert seen.whole() == [path]  # as old as it says
     path.write_bytes(b"longer than before")
     assert seen.whole() == []
     assert seen.waiting
-    assert LISTED == []
 
 
 @pytest.mark.parametrize("below", ["", "sub", "sub/deep"])
 def test_an_arrival_is_listed(folder: Path, below: str) -> None:
-    seen = settled(folder)
+    seen = arrivals(folder)
     assert seen.whole() == []
     path = write(folder / below / "a.png")
     assert seen.whole() == [path]
     seen.settle(path)
-    other = write(folder / below / "b.png")  # within one tick of the folder's clock, say
-    os.utime(folder / below)
+    other = write(folder / below / "b.png")
     assert seen.whole() == [other]
 
 
 def test_a_new_folder_is_listed(folder: Path) -> None:
-    seen = settled(folder)
+    seen = arrivals(folder)
     (folder / "new").mkdir()
     path = write(folder / "new" / "a.png")
     assert seen.whole() == [path]
-
-
-def test_folders_whose_time_of_change_stands_still_are_listed_after_a_while(folder: Path) -> None:
-    seen = settled(folder, relist=0)
-    path = write(folder / "a.png")
-    age(folder)
-    assert seen.whole() == [path]
-    still = settled(folder)
-    write(folder / "b.png")
-    age(folder)
-    assert folder / "b.png" not in still.whole()
 
 
 def test_outputs_of_an_earlier_run_do_not_arrive(folder: Path) -> None:
@@ -146,13 +105,13 @@ def test_outputs_of_an_earlier_run_do_not_arrive(folder: Path) -> None:
     new = write(out / "sub" / "b.png")
     write(out / "sub" / "a.png")
     entry = Entry("a.png", "done", {"labels": "sub/a.png"})
-    write_manifest(Manifest(out / MANIFEST_NAME), {}, [entry_line(entry)])
+    Manifest(out / MANIFEST_NAME, entries=[entry]).write()
     (folder / "manifest.json").write_text('{"name": "of another program"}')
     assert arrivals(folder).whole() == [image, new]
 
 
 def test_a_folder_that_is_gone_is_an_error(folder: Path) -> None:
-    seen = settled(folder)
+    seen = arrivals(folder)
     shutil.rmtree(folder)
     with pytest.raises(DataError, match="does not exist; create it first"):
         seen.whole()

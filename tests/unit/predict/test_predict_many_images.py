@@ -16,11 +16,11 @@ from tiny_models import write_model
 from segtool.errors import DataError
 from segtool.predict.finding import find_sources
 from segtool.predict.journal import open_journal
-from segtool.predict.manifest import Entry, Manifest, entry_line, read_manifest, to_line, write_manifest
+from segtool.predict.manifest import Entry, Manifest, read_manifest
 from segtool.predict.naming import Namer
 from segtool.predict.predict import PredictOptions, predict_paths
 from segtool.predict.predict_run import PredictRun
-from segtool.predict.resume import take_up
+from segtool.predict.resume import earlier_entries
 from segtool.runtime.opening import load
 from segtool.runtime.segmenter import Segmenter
 
@@ -71,7 +71,7 @@ class TestMemory:
                 with Traced() as traced[count]:
                     sources, _ = find_sources([str(folder)], out=options.out)
                     jobs = run.plan(sources, Namer(source.folder for source in sources))
-                    run.refuse_outputs(jobs, sources)
+                    run.refuse_outputs(jobs)
                 assert len(jobs) == len(sources) == count
         names = MANY - FEW
         assert traced[MANY].held - traced[FEW].held < 700 * names
@@ -79,7 +79,7 @@ class TestMemory:
 
     def test_of_a_journal(self, tmp_path: Path) -> None:
         with open_journal(tmp_path) as journal:
-            journal.begin({})
+            journal.begin({}, continues=False)
             with Traced() as traced:
                 for index in range(FEW):
                     journal.append(entry_of(f"{index}.png"))
@@ -93,17 +93,15 @@ class TestMemory:
             options = PredictOptions(out=tmp_path / str(count), resume=True)
             entries = (entry_of(f"{index}.png") for index in range(count))
             with open_journal(options.out) as journal:
-                journal.begin(header)
-                for entry in entries:
-                    journal.append(entry)
-                if not has_journal:
-                    lines = [to_line(value) for value in journal.values() if "input" in value]
-                    write_manifest(Manifest(options.out / "manifest.json"), header, lines)
-                    journal.is_over = True
+                journal.begin(header, continues=False)
+                if has_journal:
+                    for entry in entries:
+                        journal.append(entry)
+                else:
+                    Manifest(options.out / "manifest.json", header, list(entries)).write()
+                    journal.remove()
             with open_journal(options.out) as journal, Traced() as traced[count]:
-                take_up(journal, header, options)
-                journal.begin(header)
-                assert sum(1 for _ in journal.others(f"{index}.png" for index in range(FEW))) == count - FEW
+                assert len(earlier_entries(journal, header, options)) == count
         assert traced[MANY].peak - traced[FEW].peak < 1500 * (MANY - FEW)
 
     def test_of_an_output_folder_that_is_full(self, segmenter: Segmenter, tmp_path: Path) -> None:
@@ -136,11 +134,16 @@ class TestRun:
             stop=lambda: len(dealt) > 300,
         )
         assert stopped.interrupted
-        assert stopped.done > 256  # some of them are read back from the disk
+        assert stopped.counts["done"] > 256
         before = [(entry.input, entry.status) for entry in stopped.entries]
         assert [name for name, _ in before] == [*names, inputs[1]]
         whole = predict_paths(segmenter, inputs, options=replace(options, resume=True))
-        assert whole.counts == {"done": 600 - stopped.done, "skipped": stopped.done, "failed": 1, "not_run": 0}
+        assert whole.counts == {
+            "done": 600 - stopped.counts["done"],
+            "skipped": stopped.counts["done"],
+            "failed": 1,
+            "not_run": 0,
+        }
         expected = {"not run": "done", "done": "skipped", "failed": "failed"}
         assert [(entry.input, entry.status) for entry in whole.entries] == [
             (name, expected[status]) for name, status in before
@@ -181,40 +184,37 @@ class TestFinding:
 
 class TestJournal:
     def test_the_last_line_of_a_name_counts_at_the_place_of_its_first(self, tmp_path: Path) -> None:
+        header = {"model_sha256": "0", "kinds": ["labels"], "tile": "auto", "folder": str(Path.cwd())}
         with open_journal(tmp_path) as journal:
-            journal.begin({})
+            journal.begin(header, continues=False)
             for number, name in enumerate("abcab"):
                 journal.append(replace(entry_of(name), bytes=number))
             journal.append(Entry(STRANGE, "failed", error="no"))
         with open_journal(tmp_path) as journal:
-            for value in journal.values():
-                journal.adopt(value, str(Path.cwd()))
-            found = [journal.get(name) for name in "abcd"]
-            assert [entry and entry.bytes for entry in found] == [3, 4, 2, None]
-            assert journal.get(STRANGE) is not None
-            assert [(entry.input, entry.bytes) for entry in journal.others("bx")] == [
-                ("a", 3),
-                ("c", 2),
-                (STRANGE, None),
-            ]
+            found = earlier_entries(journal, header, PredictOptions(out=tmp_path, resume=True))
+        assert list(found) == [str(Path.cwd() / name) for name in ("a", "b", "c", STRANGE)]
+        assert [(entry.input, entry.bytes) for entry in found.values()] == [
+            ("a", 3), ("b", 4), ("c", 2), (STRANGE, None)
+        ]  # fmt: skip
 
 
 class TestManifestFile:
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        manifest = Manifest(tmp_path / "manifest.json", done=2)
         entries = [entry_of("a.png"), Entry(STRANGE, "failed", error="no")]
-        write_manifest(manifest, {"tile": "auto"}, [entry_line(entry) for entry in entries])
+        manifest = Manifest(tmp_path / "manifest.json", {"tile": "auto"}, entries)
+        manifest.write()
         return manifest.path
 
     def test_it_is_json_and_has_its_entries(self, path: Path) -> None:
         whole = json.loads(path.read_bytes())
         assert whole["tile"] == "auto"
-        assert [entry.to_dict() for entry in Manifest(path).entries] == whole["entries"]
+        assert whole["counts"] == {"done": 1, "skipped": 0, "failed": 1, "not_run": 0}
+        assert [entry.to_dict() for entry in read_manifest(path).entries] == whole["entries"]
 
     def test_without_entries(self, path: Path) -> None:
-        write_manifest(Manifest(path), {}, [])
-        assert Manifest(path).entries == []
+        Manifest(path).write()
+        assert read_manifest(path).entries == []
 
     def test_a_damaged_one_is_one_sentence(self, path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-20])

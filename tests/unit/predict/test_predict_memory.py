@@ -35,7 +35,7 @@ for name in ("small", "large"):
     overlay = "pictures" in sys.argv
     options = PredictOptions(out=out, tile="never" if "never" in sys.argv else (64, 84), color=overlay, overlay=overlay)
     manifest = predict_paths(segmenter, [sys.argv[2] + f"/{name}.png"], options=options)
-    if manifest.done != 1:
+    if manifest.counts["done"] != 1:
         sys.exit(manifest.entries[0].error)
     before, after = peak(), before
 print(before - after)

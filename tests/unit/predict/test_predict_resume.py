@@ -16,6 +16,7 @@ from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.predict.journal import JOURNAL_NAME, open_journal
 from segtool.predict.manifest import Entry, Manifest
 from segtool.predict.predict import PredictOptions, predict_paths
+from segtool.predict.resume import earlier_entries
 from segtool.runtime.opening import load
 from segtool.runtime.segmenter import Segmenter
 
@@ -298,7 +299,7 @@ def test_a_killed_run_that_started_again_does_not_return_to_the_run_before_it(
 def test_a_run_that_starts_again_removes_the_manifest_of_the_run_before_it(segmenter: Segmenter, images: Path) -> None:
     predict(segmenter)
     with open_journal(Path("out")) as journal:
-        journal.begin({})
+        journal.begin({}, continues=False)
         assert not Path("out/manifest.json").exists()
 
 
@@ -324,7 +325,7 @@ def test_a_manifest_cannot_name_outputs_elsewhere(segmenter: Segmenter, images: 
 @pytest.mark.skipif(os.name == "nt", reason="no lock there")
 def test_one_process_at_a_time(segmenter: Segmenter, images: Path) -> None:
     with open_journal(Path("out")) as journal:
-        journal.begin({})
+        journal.begin({}, continues=False)
         for options in ({}, {"resume": True}, {"overwrite": True}):
             with pytest.raises(OutputWriteError, match="Another process"):
                 predict(segmenter, **options)
@@ -356,36 +357,40 @@ def test_a_refused_run_leaves_nothing(segmenter: Segmenter, images: Path) -> Non
 
 
 class TestJournal:
-    def adopted(self, folder: Path, names: str) -> list[Entry | None]:
-        with open_journal(folder) as journal:
-            for value in journal.values():
-                journal.adopt(value, str(Path.cwd()))
-            return [journal.get(name) for name in names.split()]
+    @pytest.fixture
+    def header(self) -> dict[str, object]:
+        return {"model_sha256": "0", "kinds": ["labels"], "tile": "auto", "folder": str(Path.cwd())}
 
-    def test_the_last_line_of_an_input_counts(self, tmp_path: Path) -> None:
+    def resumed(self, folder: Path, header: dict[str, object], names: str) -> list[Entry | None]:
+        with open_journal(folder) as journal:
+            found = earlier_entries(journal, header, PredictOptions(out=folder, resume=True))
+        return [found.get(str(Path.cwd() / name)) for name in names.split()]
+
+    def test_the_last_line_of_an_input_counts(self, tmp_path: Path, header: dict[str, object]) -> None:
         with open_journal(tmp_path) as journal:
-            journal.begin({"tile": "auto"})
-            for status in ("writing", "done"):
-                journal.append(Entry("a.png", status, {"labels": "a.png"}))
+            journal.begin(header, continues=False)
+            for name, status in (("a.png", "writing"), ("./x/../a.png", "done")):
+                journal.append(Entry(name, status, {"labels": "a.png"}))
             journal.append(Entry("b.png", "failed", error="no"))
-        first, second, third = self.adopted(tmp_path, "./x/../a.png b.png c.png")
+        first, second, third = self.resumed(tmp_path, header, "a.png b.png c.png")
         assert first is not None and first.status == "done"
         assert second is not None and second.error == "no"
         assert third is None
 
-    def test_a_damaged_line_costs_that_line_alone(self, tmp_path: Path) -> None:
+    def test_a_damaged_line_costs_that_line_alone(self, tmp_path: Path, header: dict[str, object]) -> None:
         with open_journal(tmp_path) as journal:
-            journal.begin({})
+            journal.begin(header, continues=False)
             for name in ("a.png", "b.png", "c.png"):
                 journal.append(Entry(name, "done"))
         lines = [
             b"\0" * 20 + b"\n" if b"b.png" in line else line for line in journal.path.read_bytes().splitlines(True)
         ]
         journal.path.write_bytes(b"".join(lines))
-        assert [entry is not None for entry in self.adopted(tmp_path, "a.png b.png c.png")] == [True, False, True]
+        found = self.resumed(tmp_path, header, "a.png b.png c.png")
+        assert [entry is not None for entry in found] == [True, False, True]
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
     def test_a_full_disk_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / JOURNAL_NAME).symlink_to("/dev/full")
         with pytest.raises(OutputWriteError, match="Could not write"), open_journal(tmp_path) as journal:
-            journal.begin({})
+            journal.begin({}, continues=False)

@@ -18,7 +18,7 @@ from tiny_models import expected_labels, tiny_contract, write_model
 from segtool.cli import main
 from segtool.images.image_io import read_mask
 from segtool.predict.finding import find_sources, parse_path_list
-from segtool.predict.manifest import Manifest
+from segtool.predict.manifest import Manifest, read_manifest
 from segtool.predict.naming import output_stems
 from segtool.predict.predict import PredictOptions, predict_paths
 from segtool.runtime.opening import load
@@ -95,7 +95,7 @@ class TestStacks:
     ) -> None:
         np.save(tmp_path / "x.npy", array)
         manifest = predicted(segmenter, tmp_path / "x.npy")
-        assert manifest.done == 0
+        assert manifest.counts["done"] == 0
         assert all(words in entry.error for entry in manifest.entries)
 
     def test_objects_are_never_unpickled(self, segmenter: Segmenter, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ class TestStacks:
         np.save(tmp_path / "objects.npy", np.array([Evil()], dtype=object), allow_pickle=True)
         (tmp_path / "bare.npy").write_bytes(pickle.dumps(Evil()))
         manifest = predicted(segmenter, tmp_path / "objects.npy", tmp_path / "bare.npy")
-        assert manifest.failed == 2
+        assert manifest.counts["failed"] == 2
         assert all("never unpickled" in entry.error for entry in manifest.entries)
         assert not (tmp_path / "unpickled").exists()
 
@@ -114,7 +114,7 @@ class TestStacks:
         np.save(tmp_path / "good.npy", pixels(2, 64, 84))
         (tmp_path / "cut.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:-100])
         manifest = predicted(segmenter, tmp_path / "cut.npy", tmp_path / "good.npy")
-        assert (manifest.done, manifest.failed) == (2, 1)
+        assert (manifest.counts["done"], manifest.counts["failed"]) == (2, 1)
 
     def test_names_never_collide_with_files(self, tmp_path: Path) -> None:
         np.save(tmp_path / "stack.npy", pixels(2, 8, 8))
@@ -184,7 +184,7 @@ class TestPathLists:
         listed = io.BytesIO(separator.join(["a b.npy", "b.npy", "none.png", ""]).encode())
         result = CliRunner().invoke(main, ["predict", "c.npy", "-", "--model", "model.onnx"], input=listed)
         assert result.exit_code == 3, result.output
-        entries = Manifest(Path("predictions/manifest.json")).entries
+        entries = read_manifest(Path("predictions/manifest.json")).entries
         assert [entry.input for entry in entries] == ["c.npy", "a b.npy", "b.npy", "none.png"]
 
     @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from segtool.data.loading import load_dataset
 from segtool.errors import DataError, TrainingError
 from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.export import ExportOptions, export_model
+from segtool.images.arrays import count_labels
 from segtool.train import architectures
-from segtool.train.class_balance import count_classes, warn_of_rare_classes
+from segtool.train.class_balance import warn_of_rare_classes
 from segtool.train.crops import CropBatches, CropRule, crops_in, draw_start
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import train
@@ -232,7 +233,7 @@ def test_classes_that_are_absent_or_rare_are_named(scenes: Path, caplog: pytest.
     for label in labels[2:]:
         label[CLASSES.index("car")] = 0
     with caplog.at_level(logging.WARNING):
-        warn_of_rare_classes(data, np.array([count_classes(label, len(CLASSES)) for label in labels]))
+        warn_of_rare_classes(data, np.array([count_labels(label, len(CLASSES)) for label in labels]))
     assert "No training image shows bicyclist:" in caplog.text
     assert "Rare classes in the 9 training images: sign (0.050% in 9 images), car (0.222% in 2 images);" in caplog.text
     caplog.clear()

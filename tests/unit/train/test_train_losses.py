@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from segtool.errors import TrainingError
-from segtool.train.class_balance import class_weights, count_classes
+from segtool.images.arrays import count_labels
+from segtool.train.class_balance import class_weights
 from segtool.train.losses import PixelLoss
 from segtool.train.options import TrainOptions
 from segtool.train.recipes import LOSSES, resolve_recipe
@@ -158,7 +159,7 @@ def test_a_network_in_half_precision_has_its_loss_in_float32() -> None:
 
 def test_balanced_weights_give_each_class_the_same_share() -> None:
     labels = [np.array([[0, 0, 0, 0], [0, 0, 1, 255]], np.uint8), np.array([[3]], np.uint16)]
-    found = class_weights("balanced", np.array([count_classes(label, 4) for label in labels]))
+    found = class_weights("balanced", np.array([count_labels(label, 4) for label in labels]))
     assert found == pytest.approx([8 / (4 * 6), 8 / 4, 0, 8 / 4], rel=1e-5)
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtool.errors import DataError
-from segtool.predict.finding import find_sources, is_image_name, is_url
-from segtool.predict.missing import nothing_found
+from segtool.predict.finding import find_sources, is_image_name, is_url, nothing_found
 from segtool.predict.naming import output_stems, suffix_of
 from segtool.predict.ray_engine.storage import Location, open_location, without_password
 from segtool.runtime.sources import ARRAY_SUFFIX, Source

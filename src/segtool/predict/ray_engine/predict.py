@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from segtool import __version__
+from segtool.predict.finding import missing_entry
 from segtool.predict.jobs import Job
 from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Manifest
-from segtool.predict.missing import missing_entry
 from segtool.predict.outputs import output_names
 from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
@@ -24,7 +24,7 @@ from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import open_output
 from segtool.predict.ray_engine.worker import BatchResult, SegmenterActor
-from segtool.predict.resume import run_header, take_up
+from segtool.predict.resume import earlier_entries, run_header
 from segtool.runtime.opening import load
 from segtool.runtime.sources import Source
 
@@ -79,9 +79,12 @@ def predict_on_cluster(
             open_journal(here) as journal,
             PredictRun(segmenter, options, journal, progress=progress) as run,
         ):
-            take_up(journal, header, options)
-            jobs = {one.name: run.add(_job(one)) for one in found}
-            run.refuse_outputs(jobs.values(), [job.source for job in jobs.values()])
+            earlier_entries(journal, header, options)  # refuses a folder that has some
+            jobs = {
+                one.name: run.add(one.place if isinstance(one.place, Source) else Source(one.name, ""), one.stem)
+                for one in found
+            }
+            run.refuse_outputs(jobs.values())
             names = [name for one in found for name in output_names(one.stem, options.kinds).values()]
             folder.refuse_remote([*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
             with connected(cluster) as ray, ExitStack() as stack:
@@ -101,12 +104,7 @@ def predict_on_cluster(
                     run.fail(missing_entry(text))
                 with closing(_batches(ray, found, actor=actor, cluster=cluster, workers=workers)) as batches:
                     _collect(run, jobs, chain.from_iterable(batch["outcome"] for batch in batches))
-        run.manifest.content = run.manifest.to_dict()
     return run.manifest
-
-
-def _job(one: Input) -> Job:
-    return Job(one.name, one.place if isinstance(one.place, Source) else Source(one.name, ""), one.stem)
 
 
 def _batches(
@@ -139,6 +137,6 @@ def _collect(run: PredictRun, jobs: Mapping[str, Job], outcomes: Iterable[BatchR
             run.record(jobs[entry.input], entry)
         nodes[outcome.node] += len(outcome.entries)
         providers.update(entry.provider for entry in outcome.entries if entry.provider)
-        run.header |= {**outcome.provider, "provider": ", ".join(sorted(providers)), "nodes": dict(+nodes)}
+        run.manifest.header |= {**outcome.provider, "provider": ", ".join(sorted(providers)), "nodes": dict(+nodes)}
         if outcome.error is not None:
             raise outcome.error
