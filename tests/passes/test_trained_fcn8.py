@@ -25,6 +25,7 @@ from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scale_into_conv import SCALE_INTO_CONV
+from segtool.export.passes.scores_in_blocks import SCORES_IN_BLOCKS
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.winograd import WINOGRAD
 
@@ -33,8 +34,8 @@ HEIGHT, WIDTH, CLASSES = 64, 84, 3
 # These add in another order; the others are structural, and exact to the bit.
 REORDERED = (SCALE_INTO_CONV, SCALE_BACK, DEAD_TAPS, PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, WINOGRAD)
 # FCN-8 has an activation before each pooling, transposed convolutions of its scores alone (fcn8-edge has others), no
-# nearest neighbours and no mean over a map.
-IDLE = (SHIFT_BACK, BLOCKS_AS_CHANNELS, FLIPPED_CONVOLUTION, NEAREST_AS_TILE, MEAN_AS_POOL)
+# nearest neighbours, no mean over a map, and no convolution at the size of the image that makes scores.
+IDLE = (SHIFT_BACK, BLOCKS_AS_CHANNELS, FLIPPED_CONVOLUTION, NEAREST_AS_TILE, MEAN_AS_POOL, SCORES_IN_BLOCKS)
 FLOAT = (*FLOAT_REWRITES, *WINOGRAD_REWRITES)
 ALL = (*SHARED_REWRITES, *FLOAT, *INT8_REWRITES)
 
