@@ -105,7 +105,7 @@ def markdown(networks: Sequence[Mapping[str, Any]], means: Sequence[Mapping[str,
         size = "x".join(map(str, row["image"]))
         parts.append(f"### {row['name']}\n\n{row['source']}; {size}; recommended: {row['segtool']['recommended']}")
         counts = sorted(row.get("time", {}))
-        head = ["engine", *(f"{counted(count, 'thread')}: p50, p90 ms" for count in counts), "/ recommended"]
+        head = ["engine", *(f"{counted(int(count), 'thread')}: p50, p90 ms" for count in counts), "/ recommended"]
         head += ["labels %", "mean IoU %", "loss", "MB"]
         parts.append(_table(head, [_engine(engine, row, counts) for engine in row["engines"]]))
     return "\n\n".join(parts) + "\n"

@@ -63,7 +63,7 @@ def joined(kernel, *, first=LINEAR, second=COPY, places="x u v", **conv):
     kernel=st.tuples(st.integers(1, 5), st.integers(2, 5)),
     counts=st.tuples(st.integers(1, 4), st.integers(2, 4)),
     pads=st.tuples(*[st.floats(0, 0.99)] * 4),
-    size=st.tuples(st.integers(4, 7), st.integers(4, 7)),
+    size=st.tuples(st.integers(5, 8), st.integers(5, 8)),  # a kernel of 5 fits
     attributes=st.sampled_from([COPY, KERAS]),
     seed=st.integers(0, 99),
 )
@@ -107,6 +107,13 @@ def test_convolutions_of_a_concatenation_with_copies(places):
 )
 def test_convolutions_that_stay_behind_copies(options, reason):
     rewritten(upsampled(**options), CONV_BEFORE_COPIES, changes=0, refusals=[reason])
+
+
+def test_a_computed_bias_stays_behind_copies():
+    before = upsampled()
+    before.graph.node[1].input[2] = "doubled"
+    before.graph.node.insert(1, node("Add", "b b", "doubled"))
+    rewritten(before, CONV_BEFORE_COPIES, changes=0, refusals=["its bias is computed"])
 
 
 @settings(max_examples=30)
@@ -221,6 +228,13 @@ def test_1x1_convolutions_of_products(order, turned):
 @pytest.mark.parametrize("options", [{"order": "mixed"}, {"alpha": 2.0}, {"bias": ""}])
 def test_products_without_such_a_form(options):
     rewritten(product(**options), PRODUCT_INTO_CONV, changes=0)
+
+
+def test_a_product_stays_in_front_of_a_computed_bias():
+    before = product()
+    before.graph.node[-1].input[2] = "doubled"
+    before.graph.node.insert(0, node("Add", "b b", "doubled"))
+    rewritten(before, PRODUCT_INTO_CONV, changes=0)
 
 
 @pytest.mark.parametrize(

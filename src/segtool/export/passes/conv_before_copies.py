@@ -71,6 +71,8 @@ def _check(node: ir.Node, weights: AnyArray) -> None:
         raise Refused("it has strides or dilation")
     if node.attributes.get_int("group", 1) != 1:
         raise Refused("it has groups")
+    if len(node.inputs) > 2 and node.inputs[2] is not None and g.array(node.inputs[2]) is None:
+        raise Refused("its bias is computed, not a constant")
     if any(pad > size - 1 for pad, size in zip(g.explicit_pads(node), 2 * weights.shape[2:], strict=True)):
         raise Refused("it reads more padding than its kernel has taps beside one")
 

@@ -40,7 +40,7 @@ def apply(node: ir.Node) -> str | None:
         return None
     product, layout = steps[0].node, steps[1:]
     first, before = (g.array(value) for value in product.inputs[1:])
-    if first is None or before is None:
+    if first is None or before is None or (bias is None and len(node.inputs) > 2):
         return None
     first = first.T if product.attributes.get_int("transB", 0) else first
     between, outputs = weights.shape[1], len(weights)
