@@ -141,30 +141,35 @@ def _pruned_ddrnet() -> str:
 def _photos() -> str:
     result = read("photos")
     rows = [
-        "| training | options | epochs | minutes | mean IoU % | against short |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| training | options | epochs | minutes | processor | mean IoU % | against short |",
+        "| --- | --- | ---: | ---: | --- | ---: | ---: |",
     ]
     found = result["variants"]
     short = [row["mean_iou"] for row in found if row["group"] == "baseline"]
     for row in found:
         apart = "" if row["group"] in ("default", "baseline") else row["mean_iou"] - sum(short) / len(short)
+        shown = f"`{' '.join(row['options'])}`" if row["options"] else ""
         rows.append(
-            f"| {row['name']} | {f'`{text}`' if (text := ' '.join(row['options'])) else ''} | {row['epochs']} | "
-            f"{row['seconds'] / 60:.0f} | {100 * row['mean_iou']:.2f} | {apart and f'{100 * apart:+.2f} points'} |"
+            f"| {row['name']} | {shown} | {row['epochs']} | {row['seconds'] / 60:.0f} | "
+            f"{row['processor'].partition(',')[0]} | {100 * row['mean_iou']:.2f} | "
+            f"{apart and f'{100 * apart:+.2f} points'} |"
         )
     note = (
         "CamVid, 367 training and 101 validation images of 480 x 360, 11 classes, whole images, void ignored. Two "
-        f"cores of an {processor(result['machine'])} that other work shared, so the minutes are an upper limit; "
-        "`short, seed 1` was paused for two hours. `slow encoder` and `bilinear scores` change the code (`photos.py`, "
-        "`photos.json`)."
+        "cores that other work shared, so the minutes are an upper limit; `short, seed 1` was paused for two hours. "
+        f"`against short` compares with the mean of the {len(short)} short trainings, which are "
+        f"{100 * min(short):.1f} to {100 * max(short):.1f} %: a smaller difference than that range is noise. "
+        "`slow encoder` and `bilinear scores` change the code (`photos.py`, `photos.json`)."
     )
-    network = read("training_throughput_lite")["networks"][0]
+    throughput = read("training_throughput_lite")
+    network = throughput["networks"][0]
     ours, torch = (
         next(row for row in network["subjects"] if row["subject"] == name)
         for name in ("segtool", "PyTorch, fused Adam")
     )
     step = (
-        f"A step of 8 crops takes {ours['step_ms']['p50'] / 1e3:.2f} s there with nothing else running; the same "
+        f"A step of 8 crops takes {ours['step_ms']['p50'] / 1e3:.2f} s on the "
+        f"{processor(throughput['machine'])} with nothing else running; the same "
         f"network in PyTorch (channels_last, fused AdamW) takes {interval(torch['time_over_segtool'])} times as long "
         "(`training_throughput.py`, `training_throughput_lite.json`)."
     )

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import variants
-from commands import write_result
+from commands import RESULTS, write_result
+from plots.results import processor
+
+from segtool.machine.machine import machine_info
 
 SHORT_EPOCHS = 6
 
@@ -112,7 +115,9 @@ def main() -> None:
     if arguments.trial:
         sys.exit(_train(VARIANTS[arguments.trial], arguments))
     variants.train_missing(VARIANTS, arguments)
-    rows = [_row(name, arguments.work) for name in VARIANTS if variants.is_finished(name, arguments.work)]
+    here = processor(machine_info())
+    rows = [_row(name, arguments.work, here) for name in VARIANTS if variants.is_finished(name, arguments.work)]
+    rows = _with_earlier(rows)
     missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
     write_result("photos", {"short_epochs": SHORT_EPOCHS, "missing": missing, "variants": rows})
 
@@ -124,8 +129,17 @@ def _train(variant: Variant, arguments: argparse.Namespace) -> int:
     return variants.train(arguments.trial, arguments.work, ["--data", str(arguments.data), *variant.arguments])
 
 
-def _row(name: str, work: Path) -> dict[str, Any]:
-    """Return the figures of one finished variant on validation."""
+def _with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return these rows and those of the results that they do not replace, in the order of `VARIANTS`."""
+    path = RESULTS / "photos.json"
+    earlier = json.loads(path.read_text())["variants"] if path.exists() else []
+    new = {(row["name"], row["processor"]) for row in rows}
+    kept = [row for row in earlier if (row["name"], row["processor"]) not in new]
+    return sorted(kept + rows, key=lambda row: list(VARIANTS).index(row["name"]))
+
+
+def _row(name: str, work: Path, processor_name: str) -> dict[str, Any]:
+    """Return the figures of one finished variant on validation, trained on this processor."""
     facts, val, history = variants.finished(name, work)
     info = json.loads((variants.folder_of(name, work) / "run.json").read_text())
     seconds = [float(row["seconds"]) for row in history]
@@ -134,6 +148,7 @@ def _row(name: str, work: Path) -> dict[str, Any]:
         "group": VARIANTS[name].group,
         "options": list(VARIANTS[name].arguments),
         "changed_code": VARIANTS[name].change is not None,
+        "processor": processor_name,
         **{key: info[key] for key in ("arch", "recipe", "crop")},
         **facts,
         "epochs": len(history),
