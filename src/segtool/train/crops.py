@@ -1,8 +1,8 @@
 """Batches of random crops, for images larger than the network's input or of different sizes.
 
-The number of crops in an epoch is chosen so that they have about as many pixels as the images. Each epoch draws new
-positions. An image smaller than a crop is extended with its border pixels, as for tiles in a prediction. These added
-pixels have no weight.
+The number of crops in an epoch is chosen so that they have about as many pixels as the images; those of a few much
+larger images are fewer, so that these do not fill the epoch. Each epoch draws new positions. An image smaller than a
+crop is extended with its border pixels, as for tiles in a prediction. These added pixels have no weight.
 
 A large data set does not fit in memory. Its images are then visited in groups that do, so that each image is decoded
 once in an epoch and not once for each crop. The groups depend on the sizes of the images only, not on the memory of the
@@ -25,6 +25,8 @@ from segtool.train.batches import Taken, TrainingBatches
 
 GROUP_PIXELS = 2**28
 """Pixels of the images whose crops are mixed: 20 photographs of 12 megapixels, or 1,500 of 480 x 360."""
+MOST_OF_MEDIAN = 4
+"""An image has at most this many times the crops of the median image in an epoch."""
 Size = tuple[int, int]
 
 
@@ -82,7 +84,7 @@ class CropBatches(TrainingBatches):
         **options: Any,
     ) -> None:
         self._sizes = sizes or [(label.shape[0], label.shape[1]) for label in labels]
-        counts = [crops_in(size, rule.size) for size in self._sizes]
+        counts = count_crops(self._sizes, rule.size)
         self._rule, self._owners = rule, np.repeat(np.arange(len(counts)), counts)
         self._present: dict[int, npt.NDArray[np.intp]] = {}
         self._nothing = _free_label(rule.num_classes) if ignore_id is None else ignore_id
@@ -134,9 +136,15 @@ class CropBatches(TrainingBatches):
         return y, x
 
 
-def crops_in(shape: tuple[int, ...], crop: Size) -> int:
-    """Return the number of crops that have about as many pixels as an image (H, W), at least one."""
-    return max(1, round(shape[0] * shape[1] / (crop[0] * crop[1])))
+def count_crops(sizes: Sequence[Size], crop: Size) -> npt.NDArray[np.intp]:
+    """Return the number of crops of each image in an epoch.
+
+    They have about as many pixels as the image (height, width), but are at most `MOST_OF_MEDIAN` times those of the
+    median image, and at least one.
+    """
+    whole = np.maximum(1, np.round(np.prod(sizes, axis=1) / np.prod(crop)))
+    counts: npt.NDArray[np.intp] = np.minimum(whole, np.floor(MOST_OF_MEDIAN * np.median(whole))).astype(np.intp)
+    return counts
 
 
 def draw_start(length: int, crop: int, focus: int | None, rng: np.random.Generator) -> int:

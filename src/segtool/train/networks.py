@@ -8,7 +8,7 @@ from segtool.models.fake_quantization import fake_quantized
 from segtool.train import faster
 from segtool.train.architectures import WITH_ENCODER, build
 from segtool.train.auxiliary import with_auxiliary
-from segtool.train.crops import crops_in
+from segtool.train.crops import count_crops
 from segtool.train.distillation import with_teacher
 from segtool.train.losses import PixelAccuracy, PixelLoss
 from segtool.train.multi_worker import strategy_scope
@@ -85,5 +85,5 @@ def steps_an_epoch(plan: Plan) -> int:
     """Return the number of batches in an epoch."""
     crop, chosen = plan.crop, plan.split.train
     sizes = plan.data.sizes() if plan.options.crop else [plan.size] * len(plan.data)
-    count = sum(crops_in(sizes[int(index)], crop) for index in chosen) if crop else len(chosen)
+    count = int(count_crops([sizes[int(index)] for index in chosen], crop).sum()) if crop else len(chosen)
     return -(-count // plan.recipe.batch_size)

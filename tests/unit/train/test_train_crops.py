@@ -23,7 +23,7 @@ from segtool.export import ExportOptions, export_model
 from segtool.images.arrays import count_labels
 from segtool.train import architectures
 from segtool.train.class_balance import warn_of_rare_classes
-from segtool.train.crops import CropBatches, CropRule, crops_in, draw_start
+from segtool.train.crops import CropBatches, CropRule, count_crops, draw_start
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import train
 from segtool.train.validation import ValidationSet, predict_labels
@@ -47,13 +47,20 @@ def test_an_epoch_has_as_many_crops_as_fit_and_each_is_a_window_of_its_image() -
     images, labels = _images((20, 30), (12, 12), (31, 10))
     batches = CropBatches(images, labels, rule=CropRule((8, 10), 5), batch_size=4)
     crops, ids, weights = _all(batches)
-    assert np.bincount(crops[:, 0, 0, 2]).tolist() == [8, 2, 4] == [crops_in(one.shape, (8, 10)) for one in labels]
+    counts = count_crops([one.shape for one in labels], (8, 10))
+    assert np.bincount(crops[:, 0, 0, 2]).tolist() == [8, 2, 4] == counts.tolist()
     assert len(batches) == 4
     for crop, label in zip(crops, ids, strict=True):
         top, left, number = crop[0, 0].tolist()
         np.testing.assert_array_equal(crop, images[number][top : top + 8, left : left + 10])
         np.testing.assert_array_equal(label, labels[number][top : top + 8, left : left + 10])
     assert (weights == 1).all()
+
+
+def test_a_few_large_images_do_not_fill_an_epoch() -> None:
+    crop, small, large = (256, 320), (300, 400), (3000, 4000)
+    assert count_crops([small] * 9 + [large], crop).tolist() == [1] * 9 + [4]
+    assert count_crops([large] * 3 + [small], crop).tolist() == [146] * 3 + [1]
 
 
 def test_crops_are_the_same_after_a_resume_and_others_in_the_next_epoch() -> None:
