@@ -214,13 +214,13 @@ def _qat() -> str:
     result = read("qat")
     rows = [
         "| network | preset | FP32 | INT8 by calibration | FP32 after `--qat` | INT8 after `--qat` | training "
-        "| labels of the training kept % |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| labels of the training kept % | processor |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows += [
         f"| {row['network']} | `{row['preset']}` | {_percents(row, 'float32', 'int8', 'qat_float32', 'qat_int8')} | "
         f"{counted(row['epochs'], 'epoch')} of {row['train_images']} images | "
-        f"{_percents(row, 'int8_labels_of_training')} |"
+        f"{_percents(row, 'int8_labels_of_training')} | {row['processor'].partition(',')[0]} |"
         for row in result["rows"]
     ]
     note = "Mean IoU in percent without the background, on the validation images, on which the best epoch was chosen"
@@ -228,7 +228,7 @@ def _qat() -> str:
         "Where FP32 after `--qat` is better than before, the network gained by more training. What the rounding costs "
         "is the difference of FP32 and INT8, before and after."
     )
-    return "\n".join([*rows, "", f"{note} ({processor(result['machine'])}; `qat.json`). {longer}"])
+    return "\n".join([*rows, "", f"{note} (`qat.py`, `qat.json`). {longer}"])
 
 
 def _percents(row: Mapping[str, Any], *names: str) -> str:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from commands import RESULTS, write_result
+from plots.results import processor
 
 from segtool.export import ExportOptions, export_model
 from segtool.files import write_json
+from segtool.machine.machine import machine_info
 from segtool.models.keras_file import load_keras_file
 from segtool.qat import train_quantized
 
@@ -61,6 +63,7 @@ def _compared(run: Path, preset: str, given: dict[str, Any], folder: Path) -> di
     return {
         "network": info["arch"],
         "preset": preset,
+        "processor": processor(machine_info()),
         "train_images": images["train"],
         "val_images": images["val"],
         "epochs": result.epochs,
