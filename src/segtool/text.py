@@ -56,11 +56,11 @@ def percent(share: float | None, digits: int = 2, *, none: str = "-") -> str:
     return text
 
 
-def points(difference: float | None) -> str:
+def points(difference: float | None, digits: int = 2) -> str:
     """Return a difference in percentage points, with its sign."""
     if difference is None or math.isnan(difference):
         return NONE
-    text = f"{abs(difference):.2f}"
+    text = f"{abs(difference):.{digits}f}"
     if float(text) == 0:
         return f"\u00b1{text} points"
     return f"{'+' if difference > 0 else MINUS}{text} points"

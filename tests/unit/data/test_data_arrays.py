@@ -99,7 +99,7 @@ def test_pixels_of_two_classes_are_settled_with_a_warning(ids, caplog):
     with caplog.at_level(logging.WARNING):
         found = onehot_to_ids(onehot, source="overlap")
     assert found[0, 5, 6] == 1
-    assert "1 pixels carry several classes" in caplog.text
+    assert "1 pixel with several classes" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_what_other_parts_leave_is_the_train_part(tmp_path):
 def test_a_description_that_the_arrays_deny(tmp_path):
     (problem,), sentence = refused(write_arrays(tmp_path, channels=3))
     assert problem.message == sentence
-    assert "says that the images have 3 channel(s), and they have 1" in sentence
+    assert "says that the images have 3 channels, and they have 1" in sentence
 
 
 def test_splits_of_a_folder_are_refused(tmp_path):

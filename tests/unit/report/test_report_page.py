@@ -194,7 +194,7 @@ def test_without_times_the_page_says_so(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"status": "running", "epochs": 60}, "unfinished (3 of 60 epochs)"),
+        ({"status": "running", "epochs": 60}, "unfinished (epoch 3 of 60)"),
         ({"data": {"spec": "gone.npz", "fingerprint": "", "class_names": ["a"]}}, "gone.npz"),
     ],
 )
@@ -258,7 +258,7 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     folder = write_report_run(tmp_path / "run")
     for name in ("page.json", "page.pdf", "page"):
         refused = run(folder, "--out", tmp_path / name)
-        assert (refused.exit_code, "not an .html or .htm file" in refused.stderr) == (1, True)
+        assert (refused.exit_code, "not an .html or .htm file" in refused.stderr) == (2, True)
         assert not (tmp_path / name).exists()
 
 

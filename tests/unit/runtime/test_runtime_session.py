@@ -188,7 +188,7 @@ class TestProviderSettings:
         assert provider_settings(provider, None, threads=3) == ({key: "3"}, 3)
         assert provider_settings(provider, {key: 2}, threads=None) == ({key: "2"}, 2)
         assert provider_settings(provider, {key: 2}, threads=2) == ({key: "2"}, 2)
-        with pytest.raises(ProviderError, match=f"3 threads were requested, but the provider option {key} is 2"):
+        with pytest.raises(ProviderError, match=f"threads is 3, but the provider option {key} is 2"):
             provider_settings(provider, {key: 2}, threads=3)
         for bad in ("0", "-1", "two", ""):
             with pytest.raises(ProviderError, match="expected a positive integer"):
