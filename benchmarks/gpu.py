@@ -191,7 +191,7 @@ def compared(work: Work, path: Path) -> dict[str, Any]:
         "precision": first.contract.precision,
         "nodes": first.provider_report["provider_nodes"],
         "agreement": agreement,
-        "passed": agreement >= required_agreement(first.contract.precision),
+        "passed": agreement >= required_agreement(first.contract),
         "latency_ms": {
             work.provider: latency(first, one, work.few),
             "cpu": latency(second, one, work.few),

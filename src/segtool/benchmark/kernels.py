@@ -13,6 +13,18 @@ general     copies the input into a matrix (except for 1x1), multiplies it in bl
 matrix      an integer matrix product
 float       float32
 ==========  ====================================================================================================
+
+On Arm (Linux, 64 bits) the instruction that multiplies depends on the kernel, on the processor, and on the type of the
+activations. benchmarks/arm.py compares this table with the instructions that onnxruntime executes there:
+
+==================  ===============================  ====================  =======================================
+kernel              no dot products (Cortex-A72)     asimddp (Cortex-A76)  asimddp and i8mm
+==================  ===============================  ====================  =======================================
+direct              SMLAL                            SDOT                  SDOT
+general, matrix     SMLAL                            int8: SDOT;           int8: SDOT; uint8: UMMLA
+                                                     uint8: UDOT
+depthwise           SMLAL                            SMLAL                 SMLAL
+==================  ===============================  ====================  =======================================
 """
 
 from __future__ import annotations
@@ -102,13 +114,48 @@ def direct_kernel(sets: Collection[str] | None = None, machine: str | None = Non
     """
     known = instruction_sets() if sets is None else sets
     name = (platform.machine() if machine is None else machine).lower()
-    if name.startswith(("arm64", "aarch64")):
+    if on_arm(name):
         outputs, inputs = (16, 4) if not known or "asimddp" in known else (8, 8)
         return DirectKernel(inputs, outputs, outputs, depthwise_multiple=8, least_inputs=64, least_taps=2)
     if name not in ("x86_64", "amd64") or (known and "avx2" not in known):
         return None
     has_avx512 = {"avx512f", "avx512bw", "avx512vl"} <= set(known)
     return DirectKernel(4, 4 if has_avx512 else 8, 16, matrix_unit={"amx_tile", "amx_int8"} <= set(known))
+
+
+def on_arm(machine: str | None = None) -> bool:
+    """Return whether a machine, by default this one, has a 64-bit Arm processor."""
+    return (machine or platform.machine()).lower().startswith(("arm64", "aarch64"))
+
+
+def arm_instruction(kernel: Kernel, sets: Collection[str], *, signed: bool) -> str | None:
+    """Return the instruction that multiplies in an INT8 kernel on an Arm processor; None for float32, or if unknown.
+
+    SMLAL multiplies 8 pairs of integers, SDOT and UDOT 16, UMMLA 32; FMLA, in float32, 4.
+
+    Parameters
+    ----------
+    kernel
+        As from `kernel_of`.
+    sets
+        Instruction sets of the processor by Linux's names; an empty collection means unknown.
+    signed
+        Whether the activations are int8, as with the preset "arm"; else uint8.
+
+    Examples
+    --------
+    >>> arm_instruction("general", {"asimd", "asimddp"}, signed=True)
+    'SDOT'
+    >>> arm_instruction("general", {"asimd"}, signed=True)
+    'SMLAL'
+    """
+    if kernel == "float" or not sets:
+        return None
+    if kernel == "depthwise" or "asimddp" not in sets:
+        return "SMLAL"
+    if kernel == "direct" or signed:
+        return "SDOT"
+    return "UMMLA" if "i8mm" in sets else "UDOT"
 
 
 def kernel_of(convolution: Convolution, direct: DirectKernel | None) -> Kernel:

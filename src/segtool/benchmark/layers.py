@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segtool.benchmark.kernels import Kernel, advice, direct_kernel, kernel_of
+from segtool.benchmark.kernels import Kernel, advice, arm_instruction, direct_kernel, kernel_of, on_arm
 from segtool.benchmark.profiler import RUNS, THREADS, Step, profile_files
 from segtool.benchmark.steps import FLOAT_PRODUCTS, INTEGER_PRODUCTS, LayerStep, assign
-from segtool.machine.machine import machine_info
+from segtool.machine.machine import instruction_sets, machine_info
 from segtool.runtime.graph_reader import Graph, read_graph
 
 ONLY_FLOAT32 = "steps of the FP32 file alone"
@@ -46,6 +46,8 @@ class LayerTime:
         The time of the same layer in the FP32 file: 0 if it is part of another step there, None if it is unknown.
     kernel
         The kind of kernel that multiplies; None for a layer without products, or unknown weights.
+    instruction
+        The instruction of an INT8 kernel on Arm; None elsewhere.
     advice
         What would give it a faster kernel.
     """
@@ -58,6 +60,7 @@ class LayerTime:
     microseconds: float
     float32_microseconds: float | None = None
     kernel: Kernel | None = None
+    instruction: str | None = None
     advice: str | None = None
 
 
@@ -182,9 +185,13 @@ def _layer(found: LayerStep) -> LayerTime:
     elif convolution is not None:
         kernel = kernel_of(convolution, direct)
         hint = advice(convolution, direct, positions=math.prod(found.size))
-    return LayerTime(
+    row = LayerTime(
         found.name, step.operator, found.shape_text, 1, found.macs, step.microseconds, kernel=kernel, advice=hint
     )
+    if kernel is None or not on_arm():
+        return row
+    signed = step.inputs[0].kind == "int8"
+    return replace(row, instruction=arm_instruction(kernel, instruction_sets(), signed=signed))
 
 
 def _compared(rows: list[LayerTime], others: list[LayerTime], *, names: set[str]) -> list[LayerTime]:

@@ -99,7 +99,8 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
     "--preset",
     type=click.Choice(PRESET_NAMES),
     help="Target processor of the INT8 file: amx (Xeon since 2023), vnni (x86 since about 2019), x86 (older, 7-bit "
-    "weights), arm, or auto (this machine). For another processor, the speed is measured but not checked.  "
+    "weights), arm (fast with dot products, as in a Raspberry Pi 5), or auto (this machine). For another "
+    "processor, the speed is measured but not checked.  "
     "[default: auto]",
 )
 @click.option(

@@ -63,6 +63,7 @@ def command(*, model: Path | None, layers: int | str | None, as_json: bool) -> N
       general    INT8 convolution, slower: copies its input, and rounds in a second pass
       matrix     INT8 matrix product
       float      float32
+    On Arm, the instruction that multiplies follows: SDOT, UDOT or UMMLA are fast, SMLAL is not.
 
     \b
     Examples:

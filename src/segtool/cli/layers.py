@@ -49,7 +49,8 @@ def print_layers(times: LayerTimes, most: int | None = None) -> None:
 def _cells(layer: LayerTime, times: LayerTimes) -> list[str]:
     name = layer.name if layer.steps == 1 else f"{layer.name} ({layer.steps} steps)"
     macs = f"{layer.macs / 1e6:,.1f}" if layer.macs else ""
-    cells = [name, layer.shape, layer.operator, layer.kernel or "", macs, _milliseconds(layer.microseconds)]
+    kernel = ", ".join(filter(None, (layer.kernel, layer.instruction)))
+    cells = [name, layer.shape, layer.operator, kernel, macs, _milliseconds(layer.microseconds)]
     return [*cells, *([_milliseconds(layer.float32_microseconds)] if times.float32 else [])]
 
 

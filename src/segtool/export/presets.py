@@ -18,6 +18,8 @@ class Preset:
         "amx", "vnni", "x86" or "arm".
     processors
         The same in words, in the plural.
+    not_faster
+        Processors among these on which INT8 is not expected to be faster than FP32, in words.
     signed_activations
         int8 activations in place of uint8; weights are always int8.
     largest_weight
@@ -30,6 +32,7 @@ class Preset:
 
     name: str
     processors: str
+    not_faster: str = ""
     signed_activations: bool = False
     largest_weight: int = 127
     matrix_products: bool = False
@@ -39,7 +42,9 @@ PRESETS = {
     "amx": Preset("amx", "x86 processors with AMX", matrix_products=True),
     "vnni": Preset("vnni", "x86 processors with VNNI"),
     "x86": Preset("x86", "x86 processors without VNNI", largest_weight=64),
-    "arm": Preset("arm", "Arm processors", signed_activations=True),
+    "arm": Preset(
+        "arm", "Arm processors", "those without dot products, such as a Raspberry Pi 4's", signed_activations=True
+    ),
 }
 PRESET_NAMES = ("auto", *PRESETS)
 
@@ -62,7 +67,9 @@ def preset_for(name: str = "auto") -> Preset:
 def is_own(preset: Preset) -> bool:
     """Return whether a preset suits this processor, so that a time measured here says something of its file."""
     own = _this_processor()
-    return preset.name == own or (own == "amx" and preset.name == "vnni")
+    # uint8 activations reach UMMLA on Arm processors with i8mm, int8 ones do not (`benchmark.kernels`).
+    has_ummla = own == "arm" and "i8mm" in machine_info()["instruction_sets"]
+    return preset.name == own or (preset.name == "vnni" and (own == "amx" or has_ummla))
 
 
 def _this_processor() -> str:

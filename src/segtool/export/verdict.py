@@ -135,8 +135,10 @@ def recommend(gates: Mapping[str, Mapping[str, Any]]) -> Recommendation:
     if accuracy.get("waived"):
         return Recommendation("float32", f"INT8 loses {accuracy['drop_points']:.2f} points of foreground mean IoU")
     if not speed["on_target"]:
-        target = PRESETS[speed["target"]].processors
-        return Recommendation(None, f"the INT8 file is for {target}: time both files on one with segtool benchmark")
+        target = PRESETS[speed["target"]]
+        reason = f"the INT8 file is for {target.processors}: time both files on one with segtool benchmark"
+        slow = f". On {target.not_faster}, INT8 is not expected to be faster" if target.not_faster else ""
+        return Recommendation(None, reason + slow)
     if speed["verdict"] == "faster":
         return Recommendation("int8", f"it is {speed['sentence']} and keeps the accuracy")
     return Recommendation("float32", f"INT8 is {'slower' if speed['verdict'] == 'slower' else 'not faster'} here")

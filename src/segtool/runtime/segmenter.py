@@ -192,7 +192,7 @@ class Segmenter:
         """
         golden = self.golden()
         labels = self.predict_batch(golden.images)
-        return compare_golden(golden, labels, path=self.path, provider=self.provider, precision=self.contract.precision)
+        return compare_golden(golden, labels, path=self.path, provider=self.provider, contract=self.contract)
 
     def preprocess(self, images: Sequence[UInt8Array]) -> UInt8Array:
         """Resize images (H, W, C) of any size to the model's input and stack them: uint8 (N, h, w, C)."""

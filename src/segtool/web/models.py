@@ -111,7 +111,7 @@ def _entry(model: PageModel) -> Mapping[str, Any]:
         "bytes": model.file.path.stat().st_size,
         "precision": model.contract.precision,
         "head": model.contract.head,
-        "required_agreement": required_agreement(model.contract.precision),
+        "required_agreement": required_agreement(model.contract),
         "golden": json.loads(model.golden.to_json()),
     }
 

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from int8_nets import Layer, write_pair
 
-from segtool.benchmark.kernels import Convolution, DirectKernel, advice, direct_kernel, kernel_of, prefers_amx
+from segtool.benchmark.kernels import (
+    Convolution,
+    DirectKernel,
+    advice,
+    arm_instruction,
+    direct_kernel,
+    kernel_of,
+    prefers_amx,
+)
 from segtool.benchmark.layers import measure_layers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
@@ -54,6 +62,23 @@ def test_processors_without_a_direct_kernel_and_unknown_ones() -> None:
     assert direct_kernel({"vsx"}, "ppc64le") is None
     assert direct_kernel((), "AMD64") == AVX2
     assert direct_kernel((), "arm64") == DOT
+
+
+@pytest.mark.parametrize(
+    ("sets", "signed", "instructions"),
+    [
+        ({"asimd"}, True, ["SMLAL", "SMLAL", "SMLAL", None]),
+        ({"asimd"}, False, ["SMLAL", "SMLAL", "SMLAL", None]),
+        ({"asimd", "asimddp"}, True, ["SDOT", "SDOT", "SMLAL", None]),
+        ({"asimd", "asimddp"}, False, ["SDOT", "UDOT", "SMLAL", None]),
+        ({"asimd", "asimddp", "i8mm"}, True, ["SDOT", "SDOT", "SMLAL", None]),
+        ({"asimd", "asimddp", "i8mm"}, False, ["SDOT", "UMMLA", "SMLAL", None]),
+        ((), True, [None, None, None, None]),
+    ],
+)
+def test_the_instruction_of_a_kernel_on_arm(sets: set[str], signed: bool, instructions: list[str | None]) -> None:
+    kernels = ("direct", "general", "depthwise", "float")
+    assert [arm_instruction(kernel, sets, signed=signed) for kernel in kernels] == instructions
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_each_convolution_has_a_row_with_its_work_size_and_kernel(pair: tuple[Pa
     assert all(rows[layer.name].float32_microseconds is not None for layer in LAYERS)
 
 
+def test_on_arm_a_row_names_the_instruction(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segtool.benchmark.layers.on_arm", lambda: True)
+    monkeypatch.setattr("segtool.benchmark.layers.instruction_sets", lambda: ["asimd", "asimddp", "i8mm"])
+    rows = {row.name: row for row in measure_layers(pair[0], runs=1).layers}
+    assert rows["odd"].instruction == "UMMLA"  # uint8 activations in the general kernel
+    assert rows["QuantizeLinear"].instruction is None
+
+
 def test_the_convolutions_of_the_float_file_are_found_behind_their_activation(pair: tuple[Path, Path]) -> None:
     rows = {row.name: row for row in measure_layers(pair[1], runs=1).layers}
     found = [rows[layer.name] for layer in LAYERS]  # onnxruntime names blocked convolutions after their ReLU

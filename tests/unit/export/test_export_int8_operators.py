@@ -317,3 +317,14 @@ def test_a_processor_with_amx_has_vnni_too(monkeypatch):
     assert [name for name in PRESETS if is_own(PRESETS[name])] == ["amx", "vnni"]
     machine["instruction_sets"] = ["avx512_vnni"]
     assert [name for name in PRESETS if is_own(PRESETS[name])] == ["vnni"]
+
+
+def test_arm_processors_with_i8mm_are_fast_with_uint8_activations_too(monkeypatch):
+    from segtool.export import presets
+
+    machine = {"architecture": "aarch64", "instruction_sets": ["asimd", "asimddp"]}
+    monkeypatch.setattr(presets, "machine_info", lambda: machine)
+    assert [name for name in PRESETS if is_own(PRESETS[name])] == ["arm"]
+    machine["instruction_sets"] = ["asimd", "asimddp", "i8mm"]
+    assert presets.preset_for().name == "arm"
+    assert [name for name in PRESETS if is_own(PRESETS[name])] == ["vnni", "arm"]

@@ -146,6 +146,8 @@ def test_a_file_for_x86_without_vnni_is_not_said_to_be_for_another_kind_than_x86
     gates = {"parity": {}, "speed": {**judge(speed), "on_target": False}}
     reason = recommend(gates).reason
     assert reason == "the INT8 file is for x86 processors without VNNI: time both files on one with segtool benchmark"
+    reason = recommend({**gates, "speed": {**gates["speed"], "target": "arm"}}).reason
+    assert "Raspberry Pi 4" in reason
     if not is_own(PRESETS["x86"]):
         assert "the file is for x86 processors without VNNI" in speed.sentence
 
