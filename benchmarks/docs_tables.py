@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import arm_tables
 import deploy_tables
 import docs_facts as facts
 import readme_tables
@@ -381,6 +382,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "servers": deploy_tables.servers,
     "container": deploy_tables.container,
     "folder": _folder,
+    "arm": arm_tables.files,
+    "arm-install": arm_tables.install,
+    "arm-damage": arm_tables.damage,
     "presets": facts.presets,
     "gates": facts.gates,
     "contract": facts.contract,

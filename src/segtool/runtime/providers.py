@@ -157,9 +157,7 @@ def _agreed_threads(key: str, value: str, threads: int | None) -> int:
     if not (value.isascii() and value.isdecimal() and int(value) > 0):
         raise ProviderError(f"The provider option {key} is {value!r}; expected a positive integer.")
     if threads is not None and int(value) != threads:
-        raise ProviderError(
-            f"threads is {threads}, but the provider option {key} is {value}; remove one of the two."
-        )
+        raise ProviderError(f"threads is {threads}, but the provider option {key} is {value}; remove one of the two.")
     return int(value)
 
 
