@@ -31,6 +31,23 @@ def files() -> str:
     return "\n".join([*table, "", method])
 
 
+def traced() -> str:
+    """Return the instructions that the emulator executed, and how many kernels were the predicted ones."""
+    result = read("arm")
+    seen = []
+    checked = []
+    for row in result["processors"]:
+        files = row["traced"].items()
+        texts = [f"{' and '.join(sorted(found['instructions']))} (`{file}`)" for file, found in files]
+        seen.append(f"{row['title'].split(' (')[0]}: {', '.join(texts)}")
+        checked += [found for _, found in files]
+    right, total = (sum(found[name] for found in checked) for name in ("as_predicted", "convolutions"))
+    return (
+        f"The emulator's log of {result['traced_network']} has these instructions for 8-bit integers. "
+        f"{'; '.join(seen)}. {right} of {total} INT8 convolutions took the predicted kernel."
+    )
+
+
 def _cell(row: Mapping[str, Any]) -> str:
     passed = "passed" if row["verify"]["exit_code"] == 0 else "FAILED"
     differing, pixels = row["predict"]["differing"], row["predict"]["pixels"]

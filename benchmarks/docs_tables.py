@@ -383,6 +383,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "container": deploy_tables.container,
     "folder": _folder,
     "arm": arm_tables.files,
+    "arm-traced": arm_tables.traced,
     "arm-install": arm_tables.install,
     "arm-damage": arm_tables.damage,
     "presets": facts.presets,
