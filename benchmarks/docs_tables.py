@@ -355,6 +355,24 @@ def _folder() -> str:
     )
 
 
+def _eight_bit_weights() -> str:
+    result = read("eight_bit_weights")
+    titles = {
+        "x86": "INT8, `x86`",
+        "vnni": "INT8, `vnni`",
+        "vnni, not exact": "INT8, `vnni`, without the option",
+        "float32": "FP32",
+    }
+    rows = ["| network | file | time over that of `x86` | labels equal to FP32's % |", "| --- | --- | --- | ---: |"]
+    for network in result["networks"]:
+        for key, title in titles.items():
+            row = network["files"][key]
+            time = interval(row["time_over_x86"]) if "time_over_x86" in row else "1"
+            rows.append(f"| {network['network']} | {title} | {time} | {100 * row['labels_of_float32']:.2f} |")
+    note = f"One thread, {result['images']} images ({processor(result['machine'])}; `eight_bit_weights.json`)."
+    return "\n".join([*rows, "", note])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "readme-accuracy": readme_tables.accuracy,
     "readme-engines": readme_tables.engines_of_readme,
@@ -378,6 +396,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "keras-layers": _keras_layers,
     "throughput": _throughput,
     "install-size": _install_size,
+    "eight-bit-weights": _eight_bit_weights,
     "page": deploy_tables.page,
     "servers": deploy_tables.servers,
     "container": deploy_tables.container,
