@@ -39,15 +39,14 @@ class Variant:
         return self.options if self.group == "default" else ("--epochs", str(SHORT_EPOCHS), *self.options)
 
 
-def _bilinear_scores() -> None:
-    """Make the scores at stride 4 and upsample them bilinearly."""
+def _transposed_scores() -> None:
+    """Make the scores by a transposed convolution whose kernel is its stride."""
     from keras import layers
 
     from segtool.train.architectures import fcn8_lite
 
     def scores(x: Any, num_classes: int) -> Any:
-        x = layers.Conv2D(num_classes, 1, name="scores")(x)
-        return layers.UpSampling2D(4, interpolation="bilinear", name="upscaled")(x)
+        return layers.Conv2DTranspose(num_classes, 4, strides=4, use_bias=False, name="scores")(x)
 
     fcn8_lite.scores = scores
 
@@ -97,7 +96,11 @@ VARIANTS: dict[str, Variant] = {
     "short, seed 1": Variant("baseline", ("--seed", "1")),
     "combined loss": Variant("loss", ("--loss", "combined")),
     "slow encoder": Variant("learning rate", change=_slow_encoder),
-    "bilinear scores": Variant("decoder", change=_bilinear_scores),
+    "transposed scores": Variant("decoder", change=_transposed_scores),
+    "transposed scores, seed 1": Variant("decoder", ("--seed", "1"), _transposed_scores),
+    "transposed scores, seed 2": Variant("decoder", ("--seed", "2"), _transposed_scores),
+    "transposed scores, random weights": Variant("decoder", ("--weights", "none"), _transposed_scores),
+    "transposed scores, 40 epochs": Variant("decoder, 40 epochs", change=_transposed_scores),
     "no colours": _augmented(FLIP, SCALE),
     "short, seed 2": Variant("baseline", ("--seed", "2")),
     "half the rate": Variant("learning rate", ("--learning-rate", "0.001")),

@@ -166,8 +166,10 @@ def test_a_kernel_that_overlaps_is_refused():
     rewritten(before, LABELS_PER_BLOCK, changes=0, refusals=["not its stride"])
 
 
-def labelled(size, classes, factors=(4, 4), *, by="scales", to=TensorProto.UINT8, last=0, extra=(), **attributes):
-    """The labels of scores (N, K, h, w) after a Resize."""
+def labelled(
+    size, classes, factors=(4, 4), *, by="scales", to=TensorProto.UINT8, last=0, extra=(), crop=None, **attributes
+):
+    """The labels of scores (N, K, h, w) after a Resize, and a crop of (top, left, bottom, right)."""
     given = {
         "scales": np.array([1, 1, *factors], np.float32),
         "sizes": np.array([2, classes, size[0] * factors[0], size[1] * factors[1]]),
@@ -175,14 +177,18 @@ def labelled(size, classes, factors=(4, 4), *, by="scales", to=TensorProto.UINT8
     names = ["x", "", "scales"] if by == "scales" else ["x", "", "", "sizes"]
     nodes = [
         helper.make_node("Resize", names, ["up"], name="up", **{"mode": "linear", **attributes}),
-        node("ArgMax", "up", "best", axis=1, keepdims=0, select_last_index=last),
+        node("ArgMax", "cropped" if crop else "up", "best", axis=1, keepdims=0, select_last_index=last),
         node("Cast", "best", "y", to=to),
         *extra,
     ]
+    constants = {by: given[by]}
+    if crop:
+        top, left, bottom, right = crop
+        stops = [size[0] * factors[0] - bottom, size[1] * factors[1] - right]
+        constants |= {"starts": np.array([top, left]), "stops": np.array(stops), "axes": np.array([2, 3])}
+        nodes.insert(1, node("Slice", "up starts stops axes", "cropped"))
     batch = "N" if by == "scales" else 2
-    return make(
-        nodes, {by: given[by]}, [batch, classes, *size], outputs=("y", *(n.output[0] for n in extra)), out_type=to
-    )
+    return make(nodes, constants, [batch, classes, *size], outputs=("y", *(n.output[0] for n in extra)), out_type=to)
 
 
 def areas(classes, size, seed):
@@ -206,6 +212,17 @@ def test_labels_per_cell(size, factors, classes, seed):
     assert_same(before, after, random(3, classes, height, width, seed=seed))
 
 
+@FEW
+@given(
+    crop=st.tuples(*[st.integers(0, 7)] * 4), factors=st.sampled_from([(2, 2), (4, 4), (4, 2)]), seed=st.integers(0, 99)
+)
+def test_labels_per_cell_of_cropped_scores(crop, factors, seed):
+    before = labelled((9, 9), 5, factors, crop=crop)
+    after = rewritten(before, LABELS_PER_CELL)
+    assert "Resize" not in kinds(after)
+    assert_same(before, after, areas(5, (3, 3), seed))
+
+
 @pytest.mark.parametrize("by", ["scales", "sizes"])
 def test_an_image_of_one_class_has_no_cell_to_upsample(by):
     before = labelled((3, 5), 4, by=by, coordinate_transformation_mode="pytorch_half_pixel")
@@ -227,6 +244,8 @@ def test_more_than_256_classes_stay_apart():
         ({"factors": (3, 4)}, "not even"),
         ({"coordinate_transformation_mode": "align_corners"}, "centers"),
         ({"extra": [node("Cast", "up", "z", to=TensorProto.UINT8)]}, "2 users"),
+        ({"crop": (0, 0, 1, 1), "extra": [node("Cast", "up", "z", to=TensorProto.UINT8)]}, "2 users"),
+        ({"crop": (0, 0, 1, 1), "extra": [node("Cast", "cropped", "z", to=TensorProto.UINT8)]}, "2 users"),
     ],
 )
 def test_other_upsampled_scores_are_refused(options, reason):

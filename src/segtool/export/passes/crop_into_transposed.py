@@ -21,7 +21,7 @@ def apply(node: ir.Node) -> str | None:
     before = None if value is None else value.producer()
     if value is None or before is None or before.op_type != "ConvTranspose":
         return None
-    begins, ends = crop_of(node)
+    begins, ends = g.crop_of(node)
     g.sole_user(value)
     if before.attributes.get_ints("output_shape", None) is not None:
         raise Refused("its size is given by output_shape")
@@ -29,28 +29,6 @@ def apply(node: ir.Node) -> str | None:
     attributes = {key: value for key, value in g.attributes(before).items() if key != "auto_pad"}
     g.bypass(node, g.insert(node, "ConvTranspose", before.inputs, **{**attributes, "pads": pads}))
     return f"{begins + ends} of the rows and columns are never computed"
-
-
-def crop_of(node: ir.Node) -> tuple[list[int], list[int]]:
-    """Return how much a Slice takes off (height, width) in front and behind."""
-    constants = [g.array(item) for item in node.inputs[1:]]
-    if any(item is None for item in constants) or len(constants) < 3:
-        raise Refused("its bounds are computed")
-    starts, stops, axes = (item.tolist() for item in constants[:3] if item is not None)
-    steps = constants[3].tolist() if len(constants) > 3 and constants[3] is not None else [1] * len(axes)
-    before, after = (g.static_shape(item) for item in (node.inputs[0], node.outputs[0]))
-    begins, ends = [0, 0], [0, 0]
-    for start, stop, axis, step in zip(starts, stops, axes, steps, strict=True):
-        if step != 1:
-            raise Refused("it takes every n-th row or column")
-        if axis % 4 < 2:
-            if (start == 0 and stop >= 2**31 - 1) or (axis % 4 == 1 and before[0] == after[0]):
-                continue
-            raise Refused("it crops other axes than height and width")
-        size, index = before[axis % 4 - 1], axis % 4 - 2
-        begins[index] = min(start if start >= 0 else max(size + start, 0), size)
-        ends[index] = size - begins[index] - after[axis % 4 - 1]
-    return begins, ends
 
 
 CROP_INTO_TRANSPOSED = Rewrite("crop into transposed convolution", frozenset({"Slice"}), apply)

@@ -238,6 +238,28 @@ def in_place(place: ir.Node, labels: ir.Value, sizes: tuple[int, int, int, int])
     return reshaped(place, ordered, [-1, height * rows, width * columns], "together")
 
 
+def crop_of(node: ir.Node) -> tuple[list[int], list[int]]:
+    """Return how much a Slice takes off (height, width) in front and behind."""
+    constants = [array(item) for item in node.inputs[1:]]
+    if any(item is None for item in constants) or len(constants) < 3:
+        raise Refused("its bounds are computed")
+    starts, stops, axes = (item.tolist() for item in constants[:3] if item is not None)
+    steps = constants[3].tolist() if len(constants) > 3 and constants[3] is not None else [1] * len(axes)
+    before, after = (static_shape(item) for item in (node.inputs[0], node.outputs[0]))
+    begins, ends = [0, 0], [0, 0]
+    for start, stop, axis, step in zip(starts, stops, axes, steps, strict=True):
+        if step != 1:
+            raise Refused("it takes every n-th row or column")
+        if axis % 4 < 2:
+            if (start == 0 and stop >= 2**31 - 1) or (axis % 4 == 1 and before[0] == after[0]):
+                continue
+            raise Refused("it crops other axes than height and width")
+        size, index = before[axis % 4 - 1], axis % 4 - 2
+        begins[index] = min(start if start >= 0 else max(size + start, 0), size)
+        ends[index] = size - begins[index] - after[axis % 4 - 1]
+    return begins, ends
+
+
 def cropped(place: ir.Node, value: ir.Value, begins: Sequence[int], sizes: Sequence[int]) -> ir.Value:
     """Return a part of (N, H, W) or (N, H, W, C): `sizes` rows and columns from `begins` on."""
     starts = np.array(begins, np.int64)

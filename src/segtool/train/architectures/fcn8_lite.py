@@ -7,9 +7,9 @@ where the scores are made. It differs where INT8 on a small machine gains from i
 - Features are added rather than scores: sums of two maps cost one pass over them.
 - Mixing is done by separable convolutions; channels are multiples of 16.
 - The map at stride 4 has few channels, because there are many pixels.
-- A transposed convolution whose kernel equals its stride gives the scores of 4 x 4 pixels at once: a matrix product,
-  whose labels are found before they are put in place. With bilinear upsampling of scores by 4 fewer labels flicker
-  along borders, and the accuracy is not lower (`benchmarks/upsampling.py`).
+- The scores are made at stride 4 and upsampled bilinearly by 4. The export decides the labels of most pixels on the
+  small map (`segtool.export.passes.labels_per_cell`). A transposed convolution, whose 4 x 4 taps are learned apart,
+  begins worse, ends at the same accuracy, and gives labels that flicker along borders (`benchmarks/photos.py`).
 
 With the encoder lite0 and 11 classes it has 3.1 million parameters.
 """
@@ -86,8 +86,8 @@ def _decoder(maps: list[Any], num_classes: int, multiplier: float) -> Any:
 
 def scores(x: Any, num_classes: int) -> Any:
     """Return the scores (N, 4 h, 4 w, K) of a map (N, h, w, C)."""
-    # No bias: the normalization before it has one.
-    return layers.Conv2DTranspose(num_classes, 4, strides=4, use_bias=False, name="scores")(x)
+    x = layers.Conv2D(num_classes, 1, name="scores")(x)
+    return layers.UpSampling2D(4, interpolation="bilinear", name="upscaled")(x)
 
 
 def _skip(x: Any, skipped: Any, filters: int, *, name: str) -> Any:
