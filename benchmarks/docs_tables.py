@@ -142,25 +142,28 @@ def _pruned_ddrnet() -> str:
 def _photos() -> str:
     result = read("photos")
     rows = [
-        "| training | options | epochs | minutes | processor | mean IoU % | against short |",
-        "| --- | --- | ---: | ---: | --- | ---: | ---: |",
+        "| training | options | epochs | minutes | processor | mean IoU % | after 2 epochs | against short |",
+        "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     found = result["variants"]
     short = [row["mean_iou"] for row in found if row["group"] == "baseline"]
+    earlier = {"transposed scores", "transposed scores, seed 1", "transposed scores, seed 2"}
+    seeds = [row["mean_iou"] for row in found if row["name"] in earlier]
     for row in found:
-        apart = "" if row["group"] in ("default", "baseline") else row["mean_iou"] - sum(short) / len(short)
+        is_short = row["epochs"] == result["short_epochs"] and row["group"] != "baseline"
+        apart = row["mean_iou"] - sum(short) / len(short) if is_short else ""
         shown = f"`{' '.join(row['options'])}`" if row["options"] else ""
         rows.append(
             f"| {row['name']} | {shown} | {row['epochs']} | {row['seconds'] / 60:.0f} | "
             f"{row['processor'].partition(',')[0]} | {100 * row['mean_iou']:.2f} | "
-            f"{apart and f'{100 * apart:+.2f} points'} |"
+            f"{100 * row['history_mean_iou'][1]:.1f} | {apart and f'{100 * apart:+.2f} points'} |"
         )
     note = (
         "CamVid, 367 training and 101 validation images of 480 x 360, 11 classes, whole images, void ignored. Two "
-        "cores that other work shared, so the minutes are an upper limit; `short, seed 1` was paused for two hours. "
-        f"`against short` compares with the mean of the {len(short)} short trainings, which are "
-        f"{100 * min(short):.1f} to {100 * max(short):.1f} %: a smaller difference than that range is noise. "
-        "`slow encoder` and `bilinear scores` change the code (`photos.py`, `photos.json`)."
+        "cores that other work shared, so the minutes are an upper limit. `transposed scores` is the network of an "
+        f"earlier version, whose last layer was a transposed convolution; its trainings of {result['short_epochs']} "
+        f"epochs with ImageNet's weights have {100 * min(seeds):.1f} to {100 * max(seeds):.1f} %: a smaller difference "
+        "than that range is noise. `slow encoder` changes the code, too (`photos.py`, `photos.json`)."
     )
     throughput = read("training_throughput_lite")
     network = throughput["networks"][0]
@@ -178,14 +181,15 @@ def _photos() -> str:
 
 
 def _photos_in_short() -> str:
-    trained = next(row for row in read("photos")["variants"] if row["group"] == "default")
+    trained = max(read("photos")["variants"], key=lambda row: row["epochs"])
+    earlier = " (with the last layer of an earlier version; after 6 epochs both reach 65 %)"
     network = read("photos_engines")["networks"][0]
     int8 = next(engine for engine in network["engines"] if engine["engine"] == "ours-int8")
     time = network["time"]["1"]["engines"]["ours-int8"]["latency_ms"]["p50"]
     return (
         f"Photographs: `segtool train --data camvid/` with no other option reaches {100 * trained['mean_iou']:.1f} % "
-        f"mean IoU on CamVid's validation images after {trained['seconds'] / 60:.0f} minutes on two cores. The INT8 "
-        "file loses "
+        f"mean IoU on CamVid's validation images after {trained['seconds'] / 60:.0f} minutes on two cores"
+        f"{earlier if trained['name'].startswith('transposed') else ''}. The INT8 file loses "
         f"{int8['mean_iou_drop_points']:.2f} points, has {int8['size_bytes'] / 1e6:.1f} MB and takes {time:.0f} ms an "
         f"image of 480 x 360 on one thread ({processor(read('photos_engines')['machine'])})."
     )
@@ -195,10 +199,11 @@ def _upsampling() -> str:
     result = read("upsampling")
     own, bilinear = result["ways"]
     return (
-        f"Of the pixels, {100 * own['flips']:.2f} % have another label than both neighbours in a row or column, which "
-        "agree: along uncertain borders the 4 x 4 taps of the last layer decide differently. With the mean of the taps "
-        f"and bilinear upsampling, without any training, these are {100 * bilinear['flips']:.2f} %, and the mean IoU "
-        f"is {100 * bilinear['mean_iou']:.2f} in place of {100 * own['mean_iou']:.2f} % ({result['images']} validation "
+        "The scores are upsampled bilinearly. With a transposed convolution in place of it, "
+        f"{100 * own['flips']:.2f} % of the pixels have another label than both neighbours in a row or column, which "
+        "agree: along uncertain borders its 4 x 4 taps decide differently. With the mean of its taps and bilinear "
+        f"upsampling, without any training, these are {100 * bilinear['flips']:.2f} %, and the mean IoU is "
+        f"{100 * bilinear['mean_iou']:.2f} in place of {100 * own['mean_iou']:.2f} % ({result['images']} validation "
         f"images, {result['epochs']} epochs; `upsampling.py`, `upsampling.json`)."
     )
 
@@ -272,13 +277,15 @@ def _foreign_engines() -> str:
     rows = [[*head, "recommended", "INT8's labels % of FP32", "loss of INT8, points of mean IoU"]]
     rows.append(["---"] * len(rows[0]))
     rows += [_foreign_network(row, counts) for row in result["networks"]]
-    other = read("foreign_engines_amx")
+    other, without = read("foreign_engines_amx"), read("foreign_engines_avx2")
+    few = ", ".join(row["name"] for row in without["networks"])
     return "\n".join(
         [
             *(f"| {' | '.join(cells)} |" for cells in rows),
             "",
             f"Geometric means: {_means(result)}. In brackets the best other engine ({processor(result['machine'])}; "
-            f"`foreign_engines.json`). Of an earlier version, on another processor: {_means(other)} "
+            f"`foreign_engines.json`). Without VNNI ({few}): {_means(without)} ({processor(without['machine'])}; "
+            f"`foreign_engines_avx2.json`). Of an earlier version, on another processor: {_means(other)} "
             f"({processor(other['machine'])}; `foreign_engines_amx.json`).",
         ]
     )
@@ -307,9 +314,9 @@ def _photos_engines() -> str:
             f"{engine['size_bytes'] / 1e6:.2f} |"
         )
     note = (
-        "The network of the first row above, one image of 480 x 360, from raw pixels to class ids, all engines "
-        f"interleaved ({processor(result['machine'])}; `foreign_engines.py --keras`, `photos_engines.json`). The "
-        "images are those of validation, on which the best epoch was chosen."
+        "The network of `transposed scores, 40 epochs` above, one image of 480 x 360, from raw pixels to class ids, "
+        f"all engines interleaved ({processor(result['machine'])}; `foreign_engines.py --keras`, "
+        "`photos_engines.json`). The images are those of validation, on which the best epoch was chosen."
     )
     return "\n".join([*rows, "", note])
 

@@ -32,11 +32,12 @@ class Variant:
     group: str
     options: tuple[str, ...] = ()
     change: Callable[[], None] | None = None
+    short: bool = True
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """The options, with the number of epochs of a short variant."""
-        return self.options if self.group == "default" else ("--epochs", str(SHORT_EPOCHS), *self.options)
+        return ("--epochs", str(SHORT_EPOCHS), *self.options) if self.short else self.options
 
 
 def _transposed_scores() -> None:
@@ -85,7 +86,7 @@ FLIP, SCALE, COLOURS = "flip-horizontal", "scale:0.7", ("brightness:0.3", "contr
 
 # The most informative first: what is cut short still says most.
 VARIANTS: dict[str, Variant] = {
-    "default": Variant("default"),
+    "default": Variant("default", short=False),
     "short": Variant("baseline"),
     "random weights": Variant("weights", ("--weights", "none")),
     "fcn8-edge": Variant("weights", ("--arch", "fcn8-edge")),
@@ -100,7 +101,7 @@ VARIANTS: dict[str, Variant] = {
     "transposed scores, seed 1": Variant("decoder", ("--seed", "1"), _transposed_scores),
     "transposed scores, seed 2": Variant("decoder", ("--seed", "2"), _transposed_scores),
     "transposed scores, random weights": Variant("decoder", ("--weights", "none"), _transposed_scores),
-    "transposed scores, 40 epochs": Variant("decoder, 40 epochs", change=_transposed_scores),
+    "transposed scores, 40 epochs": Variant("decoder", change=_transposed_scores, short=False),
     "no colours": _augmented(FLIP, SCALE),
     "short, seed 2": Variant("baseline", ("--seed", "2")),
     "half the rate": Variant("learning rate", ("--learning-rate", "0.001")),

@@ -1,9 +1,9 @@
-"""How fcn8-lite enlarges its scores by 4, and whether labels flicker: results/upsampling.json.
+"""Why fcn8-lite upsamples its scores bilinearly, and whether labels flicker without: results/upsampling.json.
 
-`python benchmarks/upsampling.py RUN` predicts the validation images of a run with its own transposed convolution, whose
-4 x 4 taps are learned apart, and with bilinear upsampling of the scores that the mean of these taps gives. Nothing is
-trained for the second one. A flip is a pixel whose label differs from that of both its neighbours in a column or row,
-while these agree.
+`python benchmarks/upsampling.py RUN` predicts the validation images of a run, the variant `transposed scores` of
+photos.py, with its own transposed convolution, whose 4 x 4 taps are learned apart, and with bilinear upsampling of the
+scores that the mean of these taps gives. Nothing is trained for the second one. A flip is a pixel whose label differs
+from that of both its neighbours in a column or row, while these agree.
 """
 
 from __future__ import annotations

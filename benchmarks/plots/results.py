@@ -19,6 +19,7 @@ def read(name: str) -> dict[str, Any]:
 def processor(machine: Mapping[str, Any]) -> str:
     """Return which processor a result is of; clouds call all of a kind by one name, so with its INT8 instructions."""
     found = [name for name in machine["instruction_sets"] if "vnni" in name or name in ("amx_int8", "asimddp", "i8mm")]
+    found = found or [name for name in machine["instruction_sets"] if name == "avx2"]
     return f"{machine['cpu']}, {' and '.join(found)}" if found else str(machine["cpu"])
 
 
