@@ -380,6 +380,31 @@ def _eight_bit_weights() -> str:
     return "\n".join([*rows, "", note])
 
 
+def _seams() -> str:
+    result = read("seams")
+    lines = [
+        "| network, images | size, tiles | way | mean IoU % | other labels near the seams % | elsewhere % | "
+        "different neighbours across the seams % |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in result["rows"]:
+        sizes = ", ".join("{} x {}".format(*row[key]) for key in ("whole", "tile"))
+        for way in row["ways"]:
+            shares = (way[key] for key in ("mean_iou", "other_labels_near", "other_labels_elsewhere", "steps"))
+            numbers = " | ".join(f"{100 * share:.2f}" for share in shares)
+            lines.append(f"| {row['network']}, {row['images']} of {row['data']} | {sizes} | {way['way']} | {numbers} |")
+    near = result["rows"][0]["near_pixels"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The same weights exported at both sizes (height x width). Near: at most {near} pixels from a line where "
+            "tiles meet. Other labels: than those of the whole image. The last column counts pairs of pixels on both "
+            "sides of the lines: more than in the whole image are a visible seam (`seams.py`, `seams.json`).",
+        ]
+    )
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "readme-accuracy": readme_tables.accuracy,
     "readme-engines": readme_tables.engines_of_readme,
@@ -394,6 +419,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "normalization": _normalization,
     "photos": _photos,
     "upsampling": _upsampling,
+    "seams": _seams,
     "photos-engines": _photos_engines,
     "readme-photos": _photos_in_short,
     "qat": _qat,

@@ -3,7 +3,8 @@
 `python benchmarks/qat.py RUN ... [--keras FILE --data SPEC] [--presets vnni,x86] [--epochs 2]` exports each run in
 INT8 by calibration, trains it further with `--qat`, and exports that. All scores are on the run's validation images, on
 which the best epoch of the training is chosen too. `--keras` names a network without a run, and `--data` what it was
-trained on. Rows are added to those of the file.
+trained on. For a run, `--data` names other images for `--qat`, such as a part of its training images with the same
+validation images. Rows are added to those of the file.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--learning-rate", type=float)
     arguments = parser.parse_args()
-    given = {"epochs": arguments.epochs}
+    given: dict[str, Any] = {"epochs": arguments.epochs}
     if arguments.learning_rate:
         given["learning_rate"] = arguments.learning_rate
+    if arguments.data and not arguments.keras:
+        given["data"] = str(Path(arguments.data).resolve())
     runs = [run.resolve() for run in arguments.runs]
     with tempfile.TemporaryDirectory() as name:
         if arguments.keras:
@@ -59,7 +62,8 @@ def _compared(run: Path, preset: str, given: dict[str, Any], folder: Path) -> di
     out = folder / f"{run.name}-{preset}-qat"
     result = train_quantized(run, given=given, preset=preset, out=out)
     after = _exported(out, "auto", folder / f"{run.name}-{preset}-qat.onnx")
-    images = info["data"]["splits"]
+    trained = json.loads((out / "run.json").read_text())
+    images = trained["data"]["splits"]
     return {
         "network": info["arch"],
         "preset": preset,
@@ -68,7 +72,7 @@ def _compared(run: Path, preset: str, given: dict[str, Any], folder: Path) -> di
         "val_images": images["val"],
         "epochs": result.epochs,
         "seconds": round(result.seconds, 1),
-        "learning_rate": json.loads((out / "run.json").read_text())["recipe_values"]["learning_rate"],
+        "learning_rate": trained["recipe_values"]["learning_rate"],
         "float32": before["float32"],
         "int8": before["int8"],
         "int8_labels_of_float32": before["agreement"],

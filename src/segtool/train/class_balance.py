@@ -48,7 +48,7 @@ def class_weights(text: str, counts: Int64Array) -> list[float] | None:
 
 
 def warn_of_rare_classes(
-    data: Dataset, counts: Int64Array, *, validation: Int64Array | None = None, shown_more: bool = False
+    data: Dataset, counts: Int64Array, *, validation: Int64Array | None = None, remedy: str = ""
 ) -> None:
     """Warn of classes that are absent from the training part, or that have few pixels or images.
 
@@ -60,8 +60,8 @@ def warn_of_rare_classes(
         int64 (n, K): the pixels of each class in each training image.
     validation
         The same of the validation images, for absent classes that occur there; None if unknown.
-    shown_more
-        Whether crops are drawn around rare classes; if not, the warning suggests it.
+    remedy
+        Options that show rare classes more often, which the warning suggests.
     """
     pixels, images = counts.sum(0), (counts > 0).sum(0)
     if (absent := np.flatnonzero(images == 0)).size:
@@ -88,7 +88,7 @@ def warn_of_rare_classes(
             "Rare classes in the %s: %s; expect that the network often misses them%s.",
             counted(len(counts), "training image"),
             listed(found),
-            "" if shown_more else ", less often with --crop HxW --rare-crops 0.5",
+            remedy and f", less often with {remedy}",
         )
 
 

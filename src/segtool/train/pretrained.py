@@ -17,6 +17,9 @@ from segtool.text import counted
 from segtool.train.architectures.encoders import DEFAULT, ENCODERS, PREFIX, TORCH_SUFFIXES, Encoder, Weights
 from segtool.train.recipes import IMAGENET, NONE
 
+MOST = 1e6
+"""The largest magnitude of a weight that is not a sign of damage; variances of published encoders reach about 1000."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,6 +59,7 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
         )
     else:
         weights = _of_model(load_keras_file(find_model(spec, kind="keras").path))
+    _refuse_damaged(weights, spec=spec)
     if channels == 1 and chosen and _differs_by_channel(chosen) and _is_rgb(weights):
         raise TrainingError(
             f"The weights of {encoder} expect R, G and B scaled differently, found grey images; choose another "
@@ -70,6 +74,21 @@ def _refuse_missing(spec: str) -> None:
             f"There are no weights at {spec}, expected {NONE}, {IMAGENET}, a run, or a file (.keras, .pth, .h5); "
             "correct --weights."
         )
+
+
+def _refuse_damaged(weights: Weights, *, spec: str) -> None:
+    """Refuse values that no training leaves: HDF5 and PyTorch files have no checksum of their content."""
+    for name, values in weights.items():
+        statistics = len(values) == 4 and all(value.ndim == 1 for value in values)
+        for index, value in enumerate(values):
+            least = 0 if statistics and index == 3 else -MOST  # the fourth of a normalization is its variance
+            wrong = value[~((value >= least) & (value <= MOST))]
+            if wrong.size:
+                raise TrainingError(
+                    f"The layer {name} of the weights {spec} holds the value {wrong[0]:g}, expected values from "
+                    f"{least:g} to {MOST:g}: the file is damaged, or its training failed; get the file again, or "
+                    "choose other --weights."
+                )
 
 
 def _of_model(model: keras.Model) -> Weights:

@@ -197,7 +197,7 @@ def _batches(plan: Plan) -> TrainingBatches:
         plan.data,
         plan.store.counts(chosen),
         validation=plan.store.counts(plan.split.val),
-        shown_more=plan.options.rare_crops > 0,
+        remedy=_rare_remedy(plan),
     )
     make: Callable[..., TrainingBatches] = TrainingBatches
     if plan.crop:
@@ -211,6 +211,12 @@ def _batches(plan: Plan) -> TrainingBatches:
         ignore_id=plan.data.ignore_id,
         seed=plan.options.seed,
     )
+
+
+def _rare_remedy(plan: Plan) -> str:
+    if plan.options.rare_crops:
+        return ""
+    return "--rare-crops 0.5" if plan.crop else "--crop HxW --rare-crops 0.5"
 
 
 def _validation_set(plan: Plan, indices: IndexArray) -> ValidationSet:

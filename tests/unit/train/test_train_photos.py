@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from road_scenes import write_scenes
 from tiny_nets import build_small
 
@@ -66,6 +67,26 @@ def test_the_saved_model_is_the_scored_one(scenes: Path) -> None:
     assert float(best["val_foreground_mean_iou"]) == pytest.approx(
         result.metrics["val"]["foreground_mean_iou"], abs=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({}, "misses them, less often with --rare-crops 0.5."),
+        ({"recipe": "fast"}, "misses them, less often with --crop HxW --rare-crops 0.5."),
+        ({"rare_crops": 0.5}, "misses them."),
+    ],
+)
+def test_rare_classes_are_warned_of_with_the_options_that_this_recipe_takes(
+    changes: dict[str, Any], remedy: str, scenes: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Crops that a recipe takes itself need no --crop, which would make the network predict in tiles."""
+    for path in sorted((scenes / "train" / "masks").iterdir())[2:]:
+        mask = np.array(Image.open(path))
+        mask[mask == 1] = 0
+        Image.fromarray(mask).save(path)
+    train(_options(scenes, epochs=1, **changes), out="run")
+    assert remedy in caplog.text
 
 
 def test_a_resumed_run_ends_as_one_without_a_stop(scenes: Path) -> None:

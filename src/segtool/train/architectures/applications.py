@@ -21,7 +21,7 @@ import numpy.typing as npt
 from segtool.errors import TrainingError, reason_of
 from segtool.files import write_bytes
 from segtool.models.legacy_h5 import check_weights
-from segtool.train.architectures.encoders import PREFIX
+from segtool.train.architectures.encoders import PREFIX, refuse_changed
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 _TIMEOUT = 60  # seconds without data
@@ -43,12 +43,15 @@ class Application:
         The layers with the last maps at strides 4, 8, 16 and 32.
     scales
         Whether the function has an option to leave out the scaling of the pixels.
+    md5
+        MD5 of the file, as keras.applications states it; None where it states none.
     """
 
     model: str
     file: str
     layers: tuple[str, ...]
     scales: bool = True
+    md5: str | None = None
 
     def build(self, **options: Any) -> keras.Model:
         """Return the network without classifier and without scaling of the pixels."""
@@ -68,16 +71,19 @@ APPLICATIONS: Mapping[str, Application] = {
         "MobileNetV3Large",
         "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
         tuple(f"expanded_conv_{block}_add" for block in (2, 5, 11, 14)),
+        md5="07fb09a5933dd0c8eaafa16978110389",
     ),
     "mobilenetv3-small": Application(
         "MobileNetV3Small",
         "mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
         ("expanded_conv_project_bn", "expanded_conv_2_add", "expanded_conv_7_add", "expanded_conv_10_add"),
+        md5="d3e8ec802a04aa4fc771ee12a9a9b836",
     ),
     "efficientnetv2-b0": Application(
         "EfficientNetV2B0",
         "efficientnet_v2/efficientnetv2-b0_notop.h5",
         ("block2b_add", "block3b_add", "block5e_add", "block6h_add"),
+        md5="893217f2bb855e2983157299931e43ff",
     ),
 }
 
@@ -140,14 +146,17 @@ def file_weights(path: Path, name: str) -> Mapping[str, list[npt.NDArray[Any]]]:
     SegtoolError
         The file is missing, damaged, refers to other files, or is of another network.
     """
+    application = APPLICATIONS[name]
+    remedy = f"delete it and download {_URL}/{application.file}"
+    refuse_changed(path, name=Path(application.file).name, digest=application.md5, algorithm="md5", remedy=remedy)
     try:
         with path.open("rb") as content:
             check_weights(content, source=str(path))
-        network = APPLICATIONS[name].build(weights=str(path), input_shape=(224, 224, 3))
+        network = application.build(weights=str(path), input_shape=(224, 224, 3))
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(
             f"{path} cannot be read as the weights of {name} ({reason_of(error)}), expected "
-            f"{Path(APPLICATIONS[name].file).name} of keras.applications; download it again, or choose another "
+            f"{Path(application.file).name} of keras.applications; download it again, or choose another "
             "--encoder."
         ) from error
     return {PREFIX + layer.name: layer.get_weights() for layer in network.layers if layer.weights}

