@@ -156,7 +156,7 @@ class Segmenter:
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the model's input, in pixels."""
-        return self.contract.height, self.contract.width
+        return self.contract.size
 
     def require_probabilities(self) -> None:
         """Refuse a model whose head has no probabilities.
