@@ -130,6 +130,11 @@ class ModelContract:
             raise ContractError(f"A segtool contract is not usable: {error}.") from error
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the input."""
+        return self.height, self.width
+
+    @property
     def num_classes(self) -> int:
         """Number of classes K."""
         return len(self.class_names)

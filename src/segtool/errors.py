@@ -9,6 +9,11 @@ def reason_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, below which libraries add traces and hints; else its type."""
+    return (str(error).strip() or type(error).__name__).split("\n", maxsplit=1)[0].rstrip(".")
+
+
 class SegtoolError(Exception):
     """An error that the user can fix; the base class of all errors of segtool."""
 

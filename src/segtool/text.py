@@ -98,11 +98,6 @@ def threads(count: int | None) -> str:
     return "its own threads" if count is None else "one thread" if count == 1 else f"{count} threads"
 
 
-def count_of(images: int) -> str:
-    """Return a number of images as text."""
-    return "1 image" if images == 1 else f"{images:,} images"
-
-
 def data_name(spec: str) -> str:
     """Return the last part of a data set's spec, because the full path would be too long."""
     return spec.rstrip("/").rsplit("/", maxsplit=1)[-1] or spec
@@ -130,9 +125,10 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 image", "2 images", "2 classes"."""
-    return f"{number:g} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+def counted(number: float, noun: str) -> str:
+    """Return a number with its noun: "1 image", "2 classes", "1,500,000 pixels"."""
+    shown = f"{int(number):,}" if number == int(number) else f"{number:g}"
+    return f"{shown} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

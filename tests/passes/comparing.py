@@ -31,6 +31,11 @@ def make(nodes, constants, shape, *, dtype=np.float32, outputs=("y",), out_type=
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
+def random(*shape, seed=0):
+    """Return normally distributed numbers, float32."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
 def node(op, inputs, output, **attributes):
     return helper.make_node(op, inputs.split(), [output], name=output, **attributes)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten, run
+from comparing import assert_same, kinds, make, node, random, rewritten, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
@@ -25,10 +25,6 @@ SMALL = 1e-5
 SIX = {"low": np.float32(0), "high": np.float32(6)}
 small = st.integers(1, 4)
 channels = st.sampled_from([1, 3, 4])
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def weights(inner, outer, kernel=3):

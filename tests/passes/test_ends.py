@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten, run
+from comparing import assert_same, kinds, make, node, random, rewritten, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -14,10 +14,6 @@ from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.no_op import NO_OP
 
 FEW = settings(max_examples=25)
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @FEW

@@ -2,15 +2,11 @@
 
 import numpy as np
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten
+from comparing import assert_same, kinds, make, node, random, rewritten
 
 from segtool.export.passes.padded_channels import PADDED_CHANNELS
 
 SIX = {"low": np.float32(0), "high": np.float32(6)}
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def constants(count, *, bias=True):

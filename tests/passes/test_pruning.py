@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from comparing import make, node, run
+from comparing import make, node, random, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, write_run
@@ -28,10 +28,6 @@ from segtool.export.stamp import census
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 FEW = settings(max_examples=15)
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def chain(*, middle=8, extra=(), outputs=("y",), window=None, **constants):

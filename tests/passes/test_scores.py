@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten
+from comparing import assert_same, kinds, make, node, random, rewritten
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,10 +11,6 @@ from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
 FEW = settings(max_examples=25)
 SMALL = 1e-5
 MAP = ["N", 6, 4, 5]
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 QUANTIZED = {"s": np.float32(0.05), "z": np.uint8(120)}

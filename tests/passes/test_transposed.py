@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten
+from comparing import assert_same, kinds, make, node, random, rewritten
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +15,6 @@ from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
 SMALL = 1e-4
 ACTIVATIONS = {"Relu": {}, "Clip": {}, "LeakyRelu": {"alpha": 0.3}}
 SIX = {"low": np.float32(0), "high": np.float32(6)}
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def upsampled(kernel=(2, 2), *, size=(4, 6), activation="", bias=True, extra=(), outputs=("y",), **attributes):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten
+from comparing import assert_same, kinds, make, node, random, rewritten
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,10 +18,6 @@ COPY = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "near
 KERAS = {"mode": "nearest", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
 LINEAR = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
 CORNERS = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def resize(value, scales, output, **attributes):

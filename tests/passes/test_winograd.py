@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from comparing import assert_same, kinds, make, node, rewritten
+from comparing import assert_same, kinds, make, node, random, rewritten
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,10 +16,6 @@ from segtool.export.stamp import census
 FEW = settings(max_examples=20)
 SMALL = 1e-5
 ALPHA = {"LeakyRelu": {"alpha": 0.3}, "Elu": {"alpha": 0.5}}
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def stage(counts, *, activation="LeakyRelu", bias=True, size=(6, 12), rows=(1, 1), extra=(), outputs=("y",), **changed):

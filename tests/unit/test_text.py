@@ -21,6 +21,7 @@ def test_a_percentage_is_never_100_where_something_is_missing(share: float | Non
 def test_numbers_have_the_form_of_their_noun() -> None:
     assert [counted(number, "pixel") for number in (0, 1, 2, 0.5)] == ["0 pixels", "1 pixel", "2 pixels", "0.5 pixels"]
     assert counted(2, "class") == "2 classes"
+    assert counted(1_500_000, "pixel") == "1,500,000 pixels"
 
 
 def test_a_long_list_is_cut() -> None:

@@ -143,9 +143,9 @@ def measure_layers(path: Path, float32: Path | None = None, *, runs: int = RUNS)
     return LayerTimes(path, float32, runs, ordered)
 
 
-def slower_text(times: LayerTimes, *, most: int = _NAMED) -> str:
+def slower_text(times: LayerTimes) -> str:
     """Return a sentence that names the layers which lose most time in INT8; empty if there are none."""
-    slower = times.slower()[:most]
+    slower = times.slower()[:_NAMED]
     if not slower:
         return ""
     return f"The layers that lose most time in INT8: {'; '.join(_loss(layer) for layer in slower)}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,39 +43,51 @@ def print_summary(result: ExportResult, *, source: Path | None, data: str | None
         ],
         title="Exported and proven; accuracy on validation images",
     )
-    parity = result.contract.gates["parity"]
-    say(
-        f"Parity with the network as it came, on {counted(parity['images'], 'image')}: probabilities within "
-        f"{parity['max_difference']:.1e}, "
-        f"{parity['label_agreement']:.4%} of the labels agree."
-    )
-    if sentence := _of_convolutions(result.contract.convolutions):
+    for sentence in _sentences(result):
         say(sentence)
-    if result.int8_contract and (sentence := _of_pruning(result.int8_contract)):
-        say(sentence)
-    if result.int8_contract:
-        say(f"INT8 against FP32 on this machine: {result.int8_contract.gates['speed']['sentence']}.")
-    if result.contract.trained_size:
-        size, trained = (result.contract.height, result.contract.width), result.contract.trained_size
-        resized = "images are resized to this size, so objects have another scale than in training"
-        tiled = "larger images are cut into tiles of this size"
-        say(
-            f"The network was trained at {_spell(trained)} and rebuilt for {_spell(size)}: "
-            f"{tiled if result.contract.size_policy == 'tile' else resized}. The accuracy above is measured this way."
-        )
-    model = result.deployed
-    if result.int8:
-        best = f" {model}" if result.recommendation.file else ""
-        say(f"Deploy{best}: {result.recommendation.reason}.")
-    if result.triton:
-        say(serving(result.triton))
-    named = "" if _is_default(model) else f" --model {shlex.quote(str(model))}"
+    named = "" if _is_default(result.deployed) else f" --model {shlex.quote(str(result.deployed))}"
     say(f"Next: segtool predict {_images_of(_data_of(source, data))}{named}")
+
+
+def _sentences(result: ExportResult) -> Iterator[str]:
+    """Yield what the gates found, what was done to the files, and which of them to deploy."""
+    contract, int8 = result.contract, result.int8_contract
+    parity = contract.gates["parity"]
+    yield (
+        f"Parity with the network as it came, on {counted(parity['images'], 'image')}: probabilities within "
+        f"{parity['max_difference']:.1e}, {parity['label_agreement']:.4%} of the labels agree."
+    )
+    if sentence := _of_convolutions(contract.convolutions):
+        yield sentence
+    if int8:
+        if sentence := _of_pruning(int8):
+            yield sentence
+        yield f"INT8 against FP32 on this machine: {int8.gates['speed']['sentence']}."
+    if contract.trained_size:
+        yield _of_size(contract, contract.trained_size)
+    if result.int8:
+        best = f" {result.deployed}" if result.recommendation.file else ""
+        yield f"Deploy{best}: {result.recommendation.reason}."
+    if result.triton:
+        yield serving(result.triton)
 
 
 def serving(folder: Path) -> str:
     """Return how to serve a folder of a Triton repository, for a message."""
     return f"To serve {folder}: tritonserver --model-repository {shlex.quote(str(folder.parent))}"
+
+
+def _of_size(contract: ModelContract, trained: tuple[int, int]) -> str:
+    """Return how a network that was rebuilt for another size takes images."""
+    how = (
+        "larger images are cut into tiles of this size"
+        if contract.size_policy == "tile"
+        else "images are resized to this size, so objects have another scale than in training"
+    )
+    return (
+        f"The network was trained at {_spell(trained)} and rebuilt for {_spell(contract.size)}: "
+        f"{how}. The accuracy above is measured this way."
+    )
 
 
 def _of_convolutions(facts: Mapping[str, Any]) -> str | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +19,14 @@ from segtool.cli.options import (
     provider_option,
     threads_option,
 )
-from segtool.cli.ray_engine import engine_options, predict_with_ray, refuse_for_local, refuse_for_ray
+from segtool.cli.predict_request import Request, inputs_of, request_of
+from segtool.cli.ray_engine import engine_options, predict_with_ray
 from segtool.cli.tables import emit_table
-from segtool.errors import DataError
 from segtool.stopping import end, finish_work
 from segtool.text import counted, threads
 
 if TYPE_CHECKING:
     from segtool.predict.manifest import Manifest
-    from segtool.predict.predict_options import PredictOptions
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +130,8 @@ def command(ctx: click.Context, /, *, as_json: bool, **options: Any) -> None:
     from segtool.models.resolve import find_model
     from segtool.models.shipped import default_model
 
-    request = _request(**options)
-    inputs = _inputs(request)
+    request = request_of(**options)
+    inputs = inputs_of(request)
     path = default_model() if request.model is None else find_model(request.model, kind="onnx").path
     if request.engine == "ray":
         manifest = predict_with_ray(ctx, path, inputs, request)
@@ -142,67 +139,6 @@ def command(ctx: click.Context, /, *, as_json: bool, **options: Any) -> None:
         manifest = _predict(path, inputs, request)
     _report(manifest, request, as_json=as_json)
     ctx.exit(_exit_code(manifest, is_watch=request.watch is not None))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The arguments of `segtool predict`; `out` may be a URL for Ray, and `outputs` says what is written there."""
-
-    images: tuple[str, ...]
-    model: Path | None
-    out: str
-    outputs: PredictOptions
-    provider: str
-    provider_options: Mapping[str, str]
-    threads: int | None
-    watch: Path | None
-    watch_idle: float | None
-    engine: str
-    ray_address: str | None
-
-    @property
-    def manifest(self) -> str:
-        """The manifest of the run; a str, because it may be at a URL."""
-        return f"{self.out.rstrip('/')}/manifest.json"
-
-
-def _request(*, out: str, **options: Any) -> Request:
-    from segtool.predict.predict_options import PredictOptions
-
-    names = {field.name for field in fields(PredictOptions)}
-    given = {name: value for name, value in options.items() if name in names and value is not None}
-    others = {name: value for name, value in options.items() if name not in names}
-    return Request(out=out, outputs=PredictOptions(out=Path(out), **given), **others)
-
-
-def _inputs(request: Request) -> list[str]:
-    """Return the named images, with the list from stdin in place of a dash; refuse wrong usage."""
-    if request.engine == "ray":
-        refuse_for_ray(request)
-    if request.watch is None and not request.images:
-        raise click.UsageError("Missing argument 'IMAGES...'; name images, or a folder with --watch.")
-    if request.watch is not None and request.images:
-        raise click.UsageError("IMAGES and --watch exclude each other.")
-    if request.watch is None and request.watch_idle is not None:
-        raise click.UsageError("--watch-idle needs --watch.")
-    if request.images.count("-") > 1:
-        raise click.UsageError("- is given more than once; give it once, because there is one stdin.")
-    inputs = list(request.images)
-    if "-" in inputs:
-        place = inputs.index("-")
-        inputs[place : place + 1] = _listed_on_stdin()
-    if request.engine == "local":
-        refuse_for_local(inputs, request)
-    return inputs
-
-
-def _listed_on_stdin() -> list[str]:
-    from segtool.predict.finding import parse_path_list
-
-    listed = parse_path_list(sys.stdin.buffer.read())
-    if not listed:
-        raise DataError("stdin contains no path; write one path on each line, or remove the dash.")
-    return listed
 
 
 def _predict(model: Path, inputs: Sequence[str], request: Request) -> Manifest:

@@ -1,4 +1,4 @@
-"""The command `segtool predict --engine ray`, and the options that each engine refuses."""
+"""The command `segtool predict --engine ray`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segtool.stopping import end
 from segtool.text import counted
 
 if TYPE_CHECKING:
-    from segtool.cli.predict import Request
+    from segtool.cli.predict_request import Request
     from segtool.predict.manifest import Manifest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,33 +40,6 @@ def engine_options(command: Command) -> Command:
         "without it, the processors of this machine]",
     )
     return engine(address(command))
-
-
-def refuse_for_local(inputs: Sequence[str], request: Request) -> None:
-    """Refuse arguments that the local engine does not support: a URL, and --ray-address."""
-    from segtool.predict.finding import is_url
-
-    if request.ray_address is not None:
-        raise click.UsageError("--ray-address needs --engine ray; add --engine ray.")
-    for text in (*inputs, request.out):
-        if is_url(text):
-            raise click.UsageError(f"{text} is a URL and needs --engine ray; add --engine ray.")
-
-
-def refuse_for_ray(request: Request) -> None:
-    """Refuse options that a run on a cluster does not support."""
-    from segtool.runtime.providers import sets_threads
-
-    if request.watch is not None or request.watch_idle is not None:
-        raise click.UsageError(
-            "--watch needs --engine local; a cluster predicts only the images that exist at its start."
-        )
-    if request.outputs.resume:
-        raise click.UsageError("--resume needs --engine local, which can also resume a run of a cluster.")
-    if sets_threads(request.provider_options):
-        raise click.UsageError(
-            "With --engine ray, set the threads with --threads: each actor gets this number of processors."
-        )
 
 
 def predict_with_ray(ctx: click.Context, model: Path, inputs: Sequence[str], request: Request) -> Manifest:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from segtool.array_types import IntegerArray, UInt8Array
+from segtool.array_types import IntegerArray
 from segtool.data.base import Dataset
 from segtool.data.loading import paths_of
 from segtool.errors import DataError
 from segtool.evaluate.comparison import Comparison, Comparisons
 from segtool.evaluate.evaluation import Evaluation, per_image_table
-from segtool.evaluate.scoring import Answer, Scored, Seen, Tally, tally
+from segtool.evaluate.scoring import Scored, Seen, Tally, tally
 from segtool.evaluate.selection import Selection, refuse_other_classes, select, spec_of_runs
 from segtool.files import refuse_existing, refuse_input_as_output, write_bytes
 from segtool.metrics import Bootstrap, default_width
@@ -152,9 +152,7 @@ def tally_of(
     seen: Seen | None = None,
 ) -> tuple[Tally, ...]:
     """Count the correct pixels of models on the same images; `seen` as in `segtool.evaluate.scoring.tally`."""
-    models = [
-        Scored(_answer(each), (each.contract.height, each.contract.width), each.answer_image) for each in predictors
-    ]
+    models = [Scored(each.answer_batch, each.contract.size, each.answer_image) for each in predictors]
     found = tally(
         models,
         selection.data,
@@ -186,7 +184,7 @@ def evaluation_of(predictor: Predictor, selection: Selection, counted: Tally, op
         counted,
         options.bootstrap,
         _boundary_widths(selection, options),
-        no_probabilities=_why_no_probabilities(predictor),
+        no_probabilities="" if counted.calibration is not None else _why_no_probabilities(predictor),
     )
 
 
@@ -200,15 +198,7 @@ def _refuse_different_classes(predictors: Sequence[Predictor]) -> None:
             )
 
 
-def _answer(predictor: Predictor) -> Callable[[UInt8Array], Answer]:
-    if predictor.answer_batch is not None:
-        return predictor.answer_batch
-    return lambda images: (predictor.predict_batch(images), None)
-
-
 def _why_no_probabilities(predictor: Predictor) -> str:
-    if predictor.answer_batch is not None:
-        return ""
     if predictor.kind == "keras":
         return f"The outputs of {predictor.path} do not sum to 1 over the classes, so they are not probabilities."
     return (

@@ -21,12 +21,12 @@ from segtool.metrics import (
     count_images,
     default_width,
 )
+from segtool.models.predictor import Answer
 
 PIXELS_AT_ONCE = 2**19  # per batch: a network needs some hundred times the memory of the input
 _PARTS = 16  # batches that are counted before they are joined, since each holds a confusion matrix
 Predict = Callable[[UInt8Array], IntegerArray]
 Progress = Callable[[int, int], None]
-Answer = tuple[IntegerArray, FloatArray | None]
 Seen = Callable[[int, Sequence[IntegerArray]], None]
 Number = TypeVar("Number", bound=np.number[Any])
 

@@ -18,9 +18,10 @@ from segtool.contract import ModelContract
 from segtool.data.base import Dataset, show_size
 from segtool.data.classes import numbered_classes
 from segtool.data.loading import load_dataset
-from segtool.data.split import VAL_SPLIT, Split, split
+from segtool.data.split import Split
 from segtool.errors import DataError, ExportError
-from segtool.evaluate import scoring
+from segtool.evaluate.scoring import images_at_once
+from segtool.evaluate.selection import parts_of
 from segtool.images.pixels import ArrayPixels
 from segtool.models.resolve import Run
 from segtool.runtime.tiling import cut_tile, spans, uses_tiles
@@ -60,13 +61,8 @@ class ExportData:
     def calibration(self, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
         """Yield up to `count` inputs of training images, spread evenly over the split, a batch at a time."""
         inputs = model_inputs(self.dataset, self.split.train, count, contract)
-        while batch := list(islice(inputs, images_at_once(contract, most=16))):
+        while batch := list(islice(inputs, images_at_once(contract.size, most=16))):
             yield np.stack(batch)
-
-
-def images_at_once(contract: ModelContract, *, most: int) -> int:
-    """Return how many images to run in one batch: `most`, fewer where they are large, so that memory is bounded."""
-    return scoring.images_at_once((contract.height, contract.width), most=most)
 
 
 def model_inputs(dataset: Dataset, pool: IndexArray, count: int, contract: ModelContract) -> Iterator[UInt8Array]:
@@ -88,7 +84,7 @@ def model_inputs(dataset: Dataset, pool: IndexArray, count: int, contract: Model
             share = count * (position + 1) // len(chosen) - count * position // len(chosen)
             yield from _tiles(pixels, share, position, contract)
         else:
-            yield pixels.resized(contract.height, contract.width)
+            yield pixels.resized(*contract.size)
 
 
 def spread(pool: IndexArray, count: int) -> IndexArray:
@@ -100,7 +96,7 @@ def spread(pool: IndexArray, count: int) -> IndexArray:
 
 def _tiles(pixels: ArrayPixels, count: int, position: int, contract: ModelContract) -> Iterator[UInt8Array]:
     """Yield up to `count` of an image's tiles; the first is another one from image to image."""
-    size = (contract.height, contract.width)
+    size = contract.size
     rows, columns = (spans(length, tile) for length, tile in zip(pixels.size, size, strict=True))
     grid = [(row.start, column.start) for row in rows for column in columns]
     for number in range(min(count, len(grid))):
@@ -138,12 +134,10 @@ def open_data(run: Run | None, spec: str | None) -> ExportData:
             "validation part may hold images that were trained on.",
             spec,
         )
-        return ExportData(dataset, split(dataset, seed=0))
-    division = {"seed": 0, "val_split": VAL_SPLIT, "test_split": 0.0, **run.split}
-    seed, val, test = (division[key] for key in ("seed", "val_split", "test_split"))
-    dataset = load_dataset(spec or str(run.data["spec"]), seed=seed, val_split=val, test_split=test)
+        return ExportData(dataset, parts_of(dataset, {}))
+    dataset = load_dataset(spec or str(run.data["spec"]), **run.split)
     _check_same(dataset, run.data, given=spec is not None)
-    return ExportData(dataset, split(dataset, val_fraction=val, test_fraction=test, seed=seed))
+    return ExportData(dataset, parts_of(dataset, run.split))
 
 
 def check_fits(dataset: Dataset, contract: ModelContract) -> None:
@@ -153,7 +147,7 @@ def check_fits(dataset: Dataset, contract: ModelContract) -> None:
     compared by name, in order; data that name none ("class 0", ...) have no others.
     """
     _check_names(dataset, contract)
-    size = (contract.height, contract.width)
+    size = contract.size
     resized = contract.size_policy == "resize" and dataset.image_size != size
     # The fingerprint takes every image; a network without one was not trained on these data as far as is known.
     if resized and not (contract.data_fingerprint and dataset.fingerprint() == contract.data_fingerprint):

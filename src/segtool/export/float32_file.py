@@ -20,7 +20,7 @@ from segtool.array_types import AnyArray, UInt8Array
 from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.statistics import Ratio
 from segtool.contract import ModelContract
-from segtool.export.data import images_at_once
+from segtool.evaluate.scoring import images_at_once
 from segtool.export.gates import Parity, compare_parity
 from segtool.export.heads import end_of, with_head
 from segtool.export.job import FirstLabels, Job, measure
@@ -122,7 +122,7 @@ def export_float32(job: Job) -> Float32File:
     job.stage("graph rewrites")
     base, shared = _rewritten(with_head(converted, options.head), job)
     # The gate compares a batch and single images, so it needs two.
-    images = job.data.real_images(max(2, images_at_once(job.contract, most=options.parity_images)), job.contract)
+    images = job.data.real_images(max(2, images_at_once(job.contract.size, most=options.parity_images)), job.contract)
     form = _form(base, images, job)
     warned = (form.warning,) if form.warning else ()
     for text in warned:

@@ -19,7 +19,7 @@ from segtool.errors import GateError
 from segtool.export.presets import Preset, is_own
 from segtool.export.verdict import GateName, Refusal
 from segtool.machine.machine import machine_info
-from segtool.text import count_of, counted
+from segtool.text import counted
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, Keras against ONNX (DESIGN, section 8)
 MIN_AGREEMENT = 0.9999  # fraction of pixels with the same label
@@ -199,8 +199,8 @@ def compare_parity(
     """
     if len(images) < 2:
         raise GateError(
-            f"The parity gate compares batches of 1 and of more. The data have {count_of(len(images))} for validation; "
-            "expected at least 2. Add images, or a val/ folder with 2 or more."
+            f"The parity gate compares batches of 1 and of more. The data have {counted(len(images), 'image')} for "
+            "validation; expected at least 2. Add images, or a val/ folder with 2 or more."
         )
     single = min(len(images), 8)
     expected, together = network(images), probabilities(images)

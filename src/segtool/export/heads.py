@@ -7,6 +7,7 @@ over the classes (probabilities), a sigmoid for each class, or neither (logits).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,8 +61,7 @@ def with_head(model: onnx.ModelProto, head: Head) -> onnx.ModelProto:
         The network does not have that head: one whose probabilities are resized has no logits, and one with a sigmoid
         for each class has neither logits nor probabilities.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = deepcopy(model)
     graph, end = result.graph, end_of(model)
     if head == "labels":
         _end_in_labels(graph)

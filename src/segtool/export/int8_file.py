@@ -21,8 +21,8 @@ from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.layers import measure_layers, slower_text
 from segtool.contract import ModelContract
 from segtool.errors import DataError, GateError
+from segtool.evaluate.scoring import images_at_once
 from segtool.export import gates
-from segtool.export.data import images_at_once
 from segtool.export.float32_file import Float32File
 from segtool.export.job import Job, measure
 from segtool.export.options import MIN_PRUNING_IMAGES
@@ -104,7 +104,7 @@ def _pruned(float32: Float32File, job: Job) -> Pruned | None:
     allowed, contract = job.options.prune, float32.contract
     if allowed is None:
         return None
-    count = job.options.images_to_prune_on((contract.height, contract.width))
+    count = job.options.images_to_prune_on(contract.size)
     batches = [*job.data.calibration(count, contract)]
     if (found := sum(map(len, batches))) < MIN_PRUNING_IMAGES:
         raise DataError(
@@ -210,7 +210,7 @@ def _judge_trained(found: _Candidate, job: Job) -> dict[str, Any]:
     from segtool.models.fake_quantization import fake_quantized
 
     job.stage("trained labels")
-    images = job.data.real_images(images_at_once(job.contract, most=job.options.parity_images), job.contract)
+    images = job.data.real_images(images_at_once(job.contract.size, most=job.options.parity_images), job.contract)
     run = keras_runner(fake_quantized(job.trained.model, job.trained.quantization), batch=8)
     expected, labels = (as_labels(item, job.contract.label_dtype)(images) for item in (run, found.run))
     figures = gates.TrainedAgreement(gates.agreement(expected, labels), len(images))
@@ -277,7 +277,7 @@ def _sensitivities(calibrated: Calibrated, job: Job) -> dict[str, float]:
 
 
 def _batches(job: Job) -> Batches:
-    count = job.options.images_to_calibrate((job.contract.height, job.contract.width))
+    count = job.options.images_to_calibrate(job.contract.size)
 
     def batches() -> Iterator[UInt8Array]:
         done = 0

@@ -13,7 +13,7 @@ import numpy as np
 from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import ModelContract
 from segtool.evaluate.scoring import evaluate_labels
-from segtool.export.data import ExportData, images_at_once
+from segtool.export.data import ExportData
 from segtool.export.network.opening import Network
 from segtool.export.options import ExportOptions
 from segtool.export.presets import Preset
@@ -134,8 +134,7 @@ def measure(run: Callable[[UInt8Array], AnyArray], job: Job, *, stage: str) -> t
         as_labels(run, contract.label_dtype),
         job.data.dataset,
         indices,
-        size=(contract.height, contract.width),
-        batch=images_at_once(contract, most=32),
+        size=contract.size,
         whole=_by_tiles(run, contract) if contract.size_policy == "tile" else None,
         progress=job.stage(stage),
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from segtool.errors import ExportError
+from segtool.errors import ExportError, first_line
 from segtool.export.conversions import handlers, store_captures, traced_plainly
 from segtool.export.heads import rename
 from segtool.export.options import DEFAULT_OPSET
@@ -115,8 +115,7 @@ def _one_or_all(images: tuple[Any, ...]) -> Any:
 
 def _why_not(model: Any, opset: int, error: Exception) -> str:
     """Return the sentence on a network that cannot be converted, with its layer, where one alone is the reason."""
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    culprit = _culprit(model, opset)
+    reason, culprit = first_line(error), _culprit(model, opset)
     if culprit is None:
         return f"The network {model.name} has no exact conversion to ONNX ({reason}); build it of other layers."
     return (

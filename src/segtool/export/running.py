@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import onnx
 
 from segtool.array_types import AnyArray, UInt8Array
 from segtool.contract import Head
-from segtool.errors import ExportError
+from segtool.errors import ExportError, first_line
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT
 from segtool.machine.processors import available_cpus
 from segtool.models.backend import without_advice
 from segtool.runtime.postprocess import softmax
-from segtool.runtime.session import ORT_ERRORS, first_line, open_session
+from segtool.runtime.session import ORT_ERRORS, open_session
 from segtool.runtime.session_options import EXACT_PRODUCTS
 
 Batches = Callable[[], Iterator[UInt8Array]]
@@ -83,8 +84,7 @@ def run_batches(
     batches
         Images, uint8 (n, H, W, C) each.
     """
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+    watched = deepcopy(model)
     del watched.graph.output[:]
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     session = open_graph(watched)
@@ -129,8 +129,7 @@ def reduced(
     dict
         By the operator, the name of each value's reduction.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = deepcopy(model)
     found: dict[str, dict[str, str]] = {op: {name: f"{name}/{op}" for name in names} for op in ops}
     result.graph.node.extend(
         onnx.helper.make_node(op, [name], [output], **({"keepdims": 0} if op.startswith("Reduce") else {}))

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +67,7 @@ def as_stored(contract: ModelContract) -> ModelContract:
 
 def with_metadata(model: onnx.ModelProto, contract: ModelContract, golden: GoldenPair) -> onnx.ModelProto:
     """Return a copy of `model` that carries the contract and the golden pair, and names its maker."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = deepcopy(model)
     result.producer_name = "segtool"
     result.producer_version = contract.versions.get("segtool", "")
     onnx.helper.set_model_props(result, {METADATA_KEY: contract.to_json(), GOLDEN_KEY: golden.to_json()})

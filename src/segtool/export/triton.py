@@ -143,7 +143,7 @@ def config_text(contract: ModelContract, digest: str, *, gpu: bool = False) -> s
         As in `write_model`.
     """
     device = "gpu" if gpu else "cpu"
-    size = (contract.height, contract.width)
+    size = contract.size
     most = _largest_batch(size, device)
     scores = (*size, contract.num_classes)
     is_labels = contract.head == "labels"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtool.errors import DataError
+from segtool.errors import DataError, first_line
 
 READ_ERRORS = (
     OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, SyntaxError,
@@ -52,7 +52,7 @@ def require_file(path: Path) -> None:
 
 def unreadable(path: Path, expected: str, error: BaseException) -> DataError:
     """Return the error for an exception of numpy, as one sentence."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = first_line(error)
     if any(word in reason for word in ("allow_pickle", "pickled", "Python objects")):
         reason = "it has another format or contains Python objects, which are never unpickled"
     return DataError(f"{path} cannot be read as {expected} ({reason}); write it again with numpy, or copy it again.")

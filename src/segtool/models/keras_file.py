@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from segtool.errors import ModelFileError, reason_of
+from segtool.errors import ModelFileError, first_line, reason_of
 from segtool.files import temporary_folder
 from segtool.models.backend import import_quietly, without_advice
 from segtool.models.config_check import check_config
@@ -164,7 +164,6 @@ def _load(path: Path, *, custom: Mapping[str, Any], source: str) -> Any:
             model = keras.saving.load_model(path, custom_objects=dict(custom), compile=False, safe_mode=True)
             return as_functional(model)
     except (UserWarning, ValueError, TypeError, KeyError, OSError, AttributeError, RuntimeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(
-            f"Keras {keras.__version__} cannot rebuild the model in {source} ({reason}); save it again."
+            f"Keras {keras.__version__} cannot rebuild the model in {source} ({first_line(error)}); save it again."
         ) from error

@@ -22,6 +22,8 @@ from segtool.runtime.tiling import predict_tiled
 if TYPE_CHECKING:
     from segtool.runtime.segmenter import Segmenter
 
+Answer = tuple[IntegerArray, FloatArray | None]
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -33,17 +35,15 @@ class Predictor:
         The model file and its kind.
     contract
         What the model expects and returns; for a .keras file derived from its run, or from its shapes only.
-    predict_batch
-        uint8 (N, height, width, channels) to class ids (N, height, width).
-    provider_report
-        The same as of a `Segmenter`; empty for a .keras file.
     answer_batch
         uint8 (N, height, width, channels) to class ids (N, height, width) and their probabilities, float32 of the same
-        shape. None if the model gives no probabilities: an .onnx file with the labels head, or a .keras file with
+        shape; None in their place if the model gives none: an .onnx file with the labels head, or a .keras file with
         another output.
+    provider_report
+        The same as of a `Segmenter`; empty for a .keras file.
     answer_image
-        One image uint8 (H, W, channels) of any size, in tiles, to class ids (H, W) and their probabilities or None.
-        None if the contract says that images are resized.
+        The same for one image uint8 (H, W, channels) of any size, in tiles. None if the contract says that images are
+        resized.
     segmenter
         The segmenter of an .onnx file; None for a .keras file.
     """
@@ -51,11 +51,14 @@ class Predictor:
     path: Path
     kind: Kind
     contract: ModelContract
-    predict_batch: Callable[[UInt8Array], IntegerArray]
+    answer_batch: Callable[[UInt8Array], Answer]
     provider_report: Mapping[str, Any] = field(default_factory=dict)
-    answer_batch: Callable[[UInt8Array], tuple[IntegerArray, FloatArray]] | None = None
-    answer_image: Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]] | None = None
+    answer_image: Callable[[UInt8Array], Answer] | None = None
     segmenter: Segmenter | None = None
+
+    def predict_batch(self, images: UInt8Array) -> IntegerArray:
+        """Return the class ids (N, height, width) of images uint8 (N, height, width, channels)."""
+        return self.answer_batch(images)[0]
 
 
 def open_predictor(
@@ -100,9 +103,8 @@ def open_predictor(
         source.path,
         "onnx",
         segmenter.contract,
-        segmenter.predict_batch,
+        _answer_batch(segmenter),
         provider_report=segmenter.provider_report,
-        answer_batch=None if segmenter.contract.head == "labels" else _answer_batch(segmenter),
         answer_image=_answer_image(segmenter) if segmenter.contract.size_policy == "tile" else None,
         segmenter=segmenter,
     )
@@ -114,29 +116,27 @@ def _open_keras(source: ModelSource) -> Predictor:
     shape = shape_of(model, source=str(source.path))
     contract = contract_of(shape, data=run.data if run else {}, split=run.split if run else None)
 
-    def answer_batch(images: UInt8Array) -> tuple[IntegerArray, FloatArray]:
+    probable = gives_probabilities(model, shape)
+
+    def scored(images: UInt8Array) -> tuple[IntegerArray, FloatArray]:
         from keras import ops
 
         scores = ops.convert_to_numpy(model(images, training=False))
         return np.asarray(scores.argmax(-1), contract.label_dtype), scores.max(-1)
 
-    def predict_batch(images: UInt8Array) -> IntegerArray:
-        return answer_batch(images)[0]
+    def answer_batch(images: UInt8Array) -> Answer:
+        labels, shares = scored(images)
+        return labels, shares if probable else None
 
-    probable = gives_probabilities(model, shape)
-
-    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
-        answers = predict_tiled(
-            ArrayPixels(image), (contract.height, contract.width), lambda x: _packed(*answer_batch(x))
-        )
+    def answer_image(image: UInt8Array) -> Answer:
+        answers = predict_tiled(ArrayPixels(image), contract.size, lambda x: _packed(*scored(x)))
         return answers["id"], answers["share"] if probable else None
 
     return Predictor(
         source.path,
         "keras",
         contract,
-        predict_batch,
-        answer_batch=answer_batch if probable else None,
+        answer_batch,
         answer_image=answer_image if contract.size_policy == "tile" else None,
     )
 
@@ -148,16 +148,18 @@ def _packed(labels: IntegerArray, shares: FloatArray) -> npt.NDArray[np.void]:
     return packed
 
 
-def _answer_batch(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray]]:
+def _answer_batch(segmenter: Segmenter) -> Callable[[UInt8Array], Answer]:
     from segtool.runtime.postprocess import best_and_share
 
+    if segmenter.contract.head == "labels":
+        return lambda images: (segmenter.predict_batch(images), None)
     return lambda images: best_and_share(segmenter.run(images), segmenter.contract)
 
 
-def _answer_image(segmenter: Segmenter) -> Callable[[UInt8Array], tuple[IntegerArray, FloatArray | None]]:
+def _answer_image(segmenter: Segmenter) -> Callable[[UInt8Array], Answer]:
     from segtool.runtime.postprocess import label_and_score
 
-    def answer_image(image: UInt8Array) -> tuple[IntegerArray, FloatArray | None]:
+    def answer_image(image: UInt8Array) -> Answer:
         if segmenter.contract.head == "labels":
             return segmenter(image), None
         labels, shares = label_and_score(ArrayPixels(image), segmenter.contract, segmenter.run, "auto")

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 from segtool.predict.finding import find_sources, missing_entry
 from segtool.predict.jobs import Stop
-from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
 from segtool.predict.naming import Namer
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.predict_run import PredictRun, Progress
-from segtool.predict.resume import earlier_entries, run_header
+from segtool.predict.predict_run import Progress, open_run
 from segtool.runtime.segmenter import Segmenter
-from segtool.runtime.tiling import uses_tiles
 
 __all__ = ["MANIFEST_NAME", "Entry", "Manifest", "PredictOptions", "predict_paths"]
 
@@ -58,28 +55,11 @@ def predict_paths(
         An output could not be written, or another process is writing into the folder.
     """
     sources, missing = find_sources(inputs, out=options.out)
-    check_options(segmenter, options)
-    header = run_header(segmenter, options)
-    with open_journal(options.out) as journal:
-        earlier = earlier_entries(journal, header, options)
-        with PredictRun(segmenter, options, journal, earlier=earlier, stop=stop, progress=progress) as run:
-            jobs = run.plan(sources, Namer(source.folder for source in sources))
-            run.refuse_outputs(jobs)
-            run.begin(header)
-            for text in missing:
-                run.fail(missing_entry(text))
-            run.work_through(jobs)
+    with open_run(segmenter, options, stop=stop, progress=progress) as run:
+        jobs = run.plan(sources, Namer(source.folder for source in sources))
+        run.refuse_outputs(jobs)
+        run.begin()
+        for text in missing:
+            run.fail(missing_entry(text))
+        run.work_through(jobs)
     return run.manifest
-
-
-def check_options(segmenter: Segmenter, options: PredictOptions) -> None:
-    """Before the run, refuse options that the model does not support.
-
-    Raises
-    ------
-    DataError, ModelFileError
-        As in `predict_paths`.
-    """
-    if options.probabilities:
-        segmenter.require_probabilities()
-    uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # raises if the tile size does not fit

@@ -1,30 +1,34 @@
-"""One run into one output folder: its plan, the status of each input, the journal and the manifest."""
+"""One run into one output folder: its beginning, its plan, the status of each input, and its end.
+
+`open_run` is the way in for all three kinds of a prediction: of named inputs (`predict`), of a watched folder (`watch`)
+and on a cluster (`ray_engine`).
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
-from types import TracebackType
 from typing import Any
 
 from segtool.errors import DataError, OutputExistsError, OutputWriteError
 from segtool.files import remove_unfinished
 from segtool.images.pixels import range_used, sensor_bits
 from segtool.predict.jobs import Job, JobWorker, Stop, groups_of
-from segtool.predict.journal import Journal
+from segtool.predict.journal import Journal, open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, Manifest
 from segtool.predict.naming import SUFFIXES, Namer
 from segtool.predict.outputs import output_names, stem_of
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.resume import is_done
+from segtool.predict.resume import earlier_entries, is_done, run_header
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 from segtool.runtime.stream import ordered_map, worker_count
+from segtool.runtime.tiling import uses_tiles
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
@@ -32,19 +36,57 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
+@contextmanager
+def open_run(
+    segmenter: Segmenter, options: PredictOptions, *, stop: Stop = lambda: False, progress: Progress | None = None
+) -> Iterator[PredictRun]:
+    """Open a run with a locked output folder; at the end of the block, also after an error, write its manifest.
+
+    Parameters
+    ----------
+    segmenter, options
+        The model, and the options of the outputs.
+    stop
+        Called before each image; once it returns true, no image is started.
+    progress
+        Called with (processed inputs, all inputs) after each input.
+
+    Raises
+    ------
+    SegtoolError
+        As in `segtool.predict.predict.predict_paths`, except for the errors of inputs.
+    """
+    if options.probabilities:
+        segmenter.require_probabilities()
+    uses_tiles(segmenter.contract, segmenter.input_size, options.tile)  # raises if the tile size does not fit
+    header = run_header(segmenter, options)
+    with open_journal(options.out) as journal:
+        earlier = earlier_entries(journal, header, options)
+        run = PredictRun(segmenter, options, journal, header=header, earlier=earlier, stop=stop, progress=progress)
+        try:
+            yield run
+        except BaseException:
+            if journal.begun:
+                # Report the error that stopped the run, not the failed write of the manifest after it.
+                with suppress(OutputWriteError):
+                    run.finish(interrupted=True)
+            raise
+        run.finish()
+
+
 class PredictRun:
-    """One run into one output folder; leaving the context writes the manifest, also after an error.
+    """One run into one output folder, from `open_run`.
 
     Parameters
     ----------
     segmenter, options, journal
         The model, the options of the outputs, and the journal, which is locked.
+    header
+        The facts of the run for the manifest, as in `segtool.predict.resume.run_header`.
     earlier
         The entries to resume from, as in `segtool.predict.resume.earlier_entries`.
-    stop
-        Called before each image; once it returns true, no image is started.
-    progress
-        Called with (processed inputs, all inputs) after each input.
+    stop, progress
+        As in `open_run`.
     """
 
     def __init__(
@@ -53,18 +95,18 @@ class PredictRun:
         options: PredictOptions,
         journal: Journal,
         *,
-        earlier: Mapping[str, Entry] | None = None,
+        header: Mapping[str, Any],
+        earlier: Mapping[str, Entry],
         stop: Stop = lambda: False,
         progress: Progress | None = None,
     ) -> None:
-        self.manifest = Manifest(options.out / MANIFEST_NAME)
-        self.stop = stop
+        self.manifest = Manifest(options.out / MANIFEST_NAME, dict(header))
+        self.earlier, self.stop = earlier, stop
+        self._progress = progress
         self._segmenter = segmenter
         self._options = options
         self._replaced = tuple(SUFFIXES) if options.overwrite else options.kinds  # the kinds of an earlier run
         self._journal = journal
-        self._earlier = earlier or {}
-        self._progress = progress
         self._began = 0.0
         self._jobs: list[Job] = []  # in the order of the manifest
         self._processed = 0  # how many of them are no longer "not run"
@@ -72,7 +114,7 @@ class PredictRun:
 
     def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
         """Return the images to predict; images that an earlier run has done count as skipped."""
-        entries = [self._earlier.get(os.path.abspath(source.name)) for source in sources]  # noqa: PTH100 (strings)
+        entries = [self.earlier.get(os.path.abspath(source.name)) for source in sources]  # noqa: PTH100 (strings)
         kept = [None if entry is None else stem_of(entry.outputs) for entry in entries]
         planned = []
         for source, entry, old, stem in zip(sources, entries, kept, namer.stems(sources, kept), strict=True):
@@ -107,11 +149,12 @@ class PredictRun:
                         "another --out."
                     )
 
-    def begin(self, header: Mapping[str, Any]) -> None:
-        """Start the run: begin the journal, and remove unfinished files of killed runs."""
-        self.manifest.header, self._began = dict(header), time.perf_counter()
-        self._journal.begin(header, continues=bool(self._earlier))
-        outputs = chain.from_iterable(entry.outputs.values() for entry in self._earlier.values())
+    def begin(self, **facts: Any) -> None:
+        """Begin the journal, with further facts of the run, and remove unfinished files of killed runs."""
+        self.manifest.header |= facts
+        self._began = time.perf_counter()
+        self._journal.begin(self.manifest.header, continues=bool(self.earlier))
+        outputs = chain.from_iterable(entry.outputs.values() for entry in self.earlier.values())
         folders = {os.path.dirname(name) for name in chain([""], outputs, (job.stem for job in self._jobs))}  # noqa: PTH120
         remove_unfinished(self._options.out / name for name in folders)
 
@@ -179,21 +222,9 @@ class PredictRun:
         self._processed += job.entry.status == "not run"
         job.entry = entry
 
-    def __enter__(self) -> PredictRun:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self._finish(interrupted=self._processed < len(self._jobs))
-        elif self._journal.begun:
-            # Report the error that stopped the run, not the failed write of the manifest after it.
-            with suppress(OutputWriteError):
-                self._finish(interrupted=True)
-
-    def _finish(self, *, interrupted: bool) -> None:
-        """Write the manifest; a complete one replaces the journal."""
+    def finish(self, *, interrupted: bool = False) -> None:
+        """Write the manifest; a complete one, of a run without inputs that were not run, replaces the journal."""
+        interrupted |= self._processed < len(self._jobs)
         self.manifest.header["seconds"] = round(time.perf_counter() - self._began, 3)
         self.manifest.entries = [*(job.entry for job in self._jobs), *self._others()]
         self.manifest.interrupted = interrupted
@@ -204,11 +235,11 @@ class PredictRun:
 
     def _others(self) -> list[Entry]:
         """Return the entries of earlier runs for inputs that are not in this run and whose outputs were kept."""
-        named = {os.path.abspath(job.entry.input) for job in self._jobs} if self._earlier else set()  # noqa: PTH100
+        named = {os.path.abspath(job.entry.input) for job in self._jobs} if self.earlier else set()  # noqa: PTH100
         written = {job.stem + SUFFIXES["labels"] for job in self._jobs if job.entry.status == "done"}
         return [
             replace(entry, status="skipped")
-            for path, entry in self._earlier.items()
+            for path, entry in self.earlier.items()
             if path not in named and entry.status in ("done", "skipped") and entry.outputs.get("labels") not in written
         ]
 

@@ -10,14 +10,11 @@ from pathlib import Path
 from segtool.errors import DataError, SegtoolError
 from segtool.predict.arrivals import Arrivals
 from segtool.predict.jobs import Job, Stop
-from segtool.predict.journal import open_journal
 from segtool.predict.manifest import Entry, Manifest
 from segtool.predict.naming import Namer
 from segtool.predict.outputs import stem_of
-from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.predict_run import PredictRun, Progress
-from segtool.predict.resume import earlier_entries, run_header
+from segtool.predict.predict_run import PredictRun, Progress, open_run
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.sources import Source
 
@@ -58,17 +55,13 @@ def watch_folder(
     if os.path.realpath(folder) == os.path.realpath(options.out):
         raise DataError(f"The output folder is the watched folder {folder}; choose another folder with --out.")
     arrivals = Arrivals(folder, options.out)
-    check_options(segmenter, options)
-    header = run_header(segmenter, options)
-    with open_journal(options.out) as journal:
-        earlier = earlier_entries(journal, header, options)
+    with open_run(segmenter, options, stop=stop, progress=progress) as run:
         namer = Namer([str(folder)])
-        for stem in (stem_of(entry.outputs) for entry in earlier.values()):
+        for stem in (stem_of(entry.outputs) for entry in run.earlier.values()):
             if stem is not None:
                 namer.reserve(stem)
-        with PredictRun(segmenter, options, journal, earlier=earlier, stop=stop, progress=progress) as run:
-            run.begin(header)
-            _Watch(run, arrivals, namer).go_on(idle)
+        run.begin()
+        _Watch(run, arrivals, namer).go_on(idle)
     return run.manifest
 
 

@@ -89,7 +89,7 @@ def _draw_evaluation(evaluation: Evaluation, path: Path, samples: int) -> None:
     selection, predictor = evaluation.selection, evaluation.predictor
     chosen = selection.indices[:samples]
     # A model that tiles takes images of any size: the size of the first image is the size of all pictures.
-    size = predictor.contract.height, predictor.contract.width
+    size = predictor.contract.size
     size = size if predictor.answer_image is None else selection.data.label(int(chosen[0])).shape
     images, truths = selection.data.arrays(chosen, size=size)
     plot_predictions(
@@ -112,7 +112,7 @@ def _draw_comparison(result: Comparisons, path: Path, samples: int) -> bool:
     predictors = [comparison.first.predictor, comparison.second.predictor]
     selection = comparison.first.selection
     chosen = selection.indices[places]
-    size = predictors[0].contract.height, predictors[0].contract.width
+    size = predictors[0].contract.size
     images, truths = selection.data.arrays(chosen, size=size)
     plot_differences(
         images,

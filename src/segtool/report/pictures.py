@@ -134,7 +134,7 @@ def labels_of(predictor: Predictor, data: Dataset, index: int, size: tuple[int, 
     """Return the labels of a model for one image, resized to (h, w)."""
     if predictor.answer_image is not None:
         return resize_labels(predictor.answer_image(data.image(index))[0], *size)
-    own = predictor.contract.height, predictor.contract.width
+    own = predictor.contract.size
     return resize_labels(predictor.predict_batch(data.images([index], size=own))[0], *size)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segtool.errors import MissingExtraError
+from segtool.errors import MissingExtraError, first_line
 from segtool.stopping import postponed
 
 try:
@@ -18,7 +18,7 @@ try:
     INFERENCE_SESSION: Any = ort.InferenceSession
 except (ImportError, AttributeError) as error:
     raise MissingExtraError(
-        f"onnxruntime cannot be used ({str(error).splitlines()[0]}); run `segtool doctor`, or "
+        f"onnxruntime cannot be used ({first_line(error)}); run `segtool doctor`, or "
         "pip install --force-reinstall onnxruntime."
     ) from error
 

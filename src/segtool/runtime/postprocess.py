@@ -41,7 +41,7 @@ def label(pixels: Pixels, contract: ModelContract, run: Run, tile: TileOption) -
     if not uses_tiles(contract, pixels.size, tile):
         return resize_labels(best(_run_resized(pixels, contract, run), contract), *pixels.size)
     if contract.head == "labels":
-        ids: IntegerArray = predict_tiled(pixels, (contract.height, contract.width), run)
+        ids: IntegerArray = predict_tiled(pixels, contract.size, run)
         return ids
     return _merge(pixels, contract, run)
 
@@ -59,7 +59,7 @@ def label_and_score(
 
 def _run_resized(pixels: Pixels, contract: ModelContract, run: Run) -> npt.NDArray[Any]:
     """Run one image at the model's input size; return the output of the head, (h, w) or (h, w, K)."""
-    output: npt.NDArray[Any] = run(pixels.resized(contract.height, contract.width)[np.newaxis])[0]
+    output: npt.NDArray[Any] = run(pixels.resized(*contract.size)[np.newaxis])[0]
     return output
 
 
@@ -68,7 +68,7 @@ def _merge(
 ) -> IntegerArray:
     """Return the class ids of an image from merged tiles; fill `probabilities` (H, W, K) if given."""
     labels: IntegerArray = np.empty(pixels.size, dtype=contract.label_dtype)
-    for rows, columns, scores in merged_scores(pixels, (contract.height, contract.width), run):
+    for rows, columns, scores in merged_scores(pixels, contract.size, run):
         found = _to_probabilities(scores, contract)
         labels[rows, columns] = _ids(found, contract)
         if probabilities is not None:

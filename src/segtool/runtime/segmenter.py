@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from segtool.array_types import FloatArray, IntegerArray, UInt8Array
 from segtool.contract import GoldenPair, ModelContract
-from segtool.errors import DataError, ModelFileError, ProviderError
+from segtool.errors import DataError, ModelFileError, ProviderError, first_line
 from segtool.images.decoding import MAX_PIXELS
 from segtool.images.image_io import resize_labels, to_channels
 from segtool.images.pixels import ArrayPixels, resize_image
 from segtool.machine.processors import available_cpus
 from segtool.runtime.postprocess import best, label, label_and_score
-from segtool.runtime.session import ORT_ERRORS, OpenedSession, first_line
+from segtool.runtime.session import ORT_ERRORS, OpenedSession
 from segtool.runtime.signature import check_output
 from segtool.runtime.sources import Source, as_source
 from segtool.runtime.stream import Reading, Result, StreamOptions, ordered_map, predict_image, read_image, worker_count
@@ -156,7 +156,7 @@ class Segmenter:
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the model's input, in pixels."""
-        return self.contract.height, self.contract.width
+        return self.contract.size
 
     def require_probabilities(self) -> None:
         """Refuse a model whose head has no probabilities.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from segtool.errors import ModelFileError, ProviderError
+from segtool.errors import ModelFileError, ProviderError, first_line
 from segtool.runtime.assignment import RECORD_ASSIGNMENT, REFUSE_CPU, Assignment, assignment_of, refuse_fallback
 from segtool.runtime.engine import INFERENCE_SESSION, ORT_ERRORS, ort
 from segtool.runtime.model_file import ModelFile, check_model_file
@@ -25,7 +25,7 @@ from segtool.runtime.providers import (
 )
 from segtool.runtime.session_options import fallback_print_kept, quieten, session_options_for
 
-__all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "first_line", "open_session", "provider_name"]
+__all__ = ["CPU", "ORT_ERRORS", "OpenedSession", "open_session", "provider_name"]
 
 logger = logging.getLogger(__name__)
 MAX_THREADS = 1024
@@ -225,8 +225,3 @@ def _runs_little(opened: OpenedSession) -> bool:
 
 def _share_text(opened: OpenedSession) -> str:
     return "" if opened.assignment is None else f" and runs {opened.assignment}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; onnxruntime adds traces and hints below it."""
-    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")

@@ -104,13 +104,13 @@ def uses_tiles(contract: ModelContract, size: tuple[int, int], tile: TileOption)
     DataError
         The requested tile size is not the fixed input size of the model.
     """
-    if isinstance(tile, tuple) and tile != (contract.height, contract.width):
+    if isinstance(tile, tuple) and tile != contract.size:
         raise DataError(
             f"The tile size is {tile[0]}x{tile[1]}, but the model's input size is fixed at {contract.height}x"
             f"{contract.width}; use that size, or export with `segtool export --size {tile[0]}x{tile[1]}`."
         )
     if tile == "auto":
-        return contract.size_policy == "tile" and size != (contract.height, contract.width)
+        return contract.size_policy == "tile" and size != contract.size
     larger = size[0] > contract.height or size[1] > contract.width
     return tile != "never" and larger
 

@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from segtool.errors import ProviderError, TrainingError
+from segtool.errors import ProviderError, TrainingError, first_line
 from segtool.train.batches import TrainingBatches
 from segtool.train.device import Device
 
@@ -52,7 +52,7 @@ def strategy_of(device: Device) -> Any:
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise ProviderError(
             f"The {device.cluster.workers} workers of TF_CONFIG could not connect to each other "
-            f"({str(error).splitlines()[0]}); start all of them, with addresses that every worker can reach."
+            f"({first_line(error)}); start all of them, with addresses that every worker can reach."
         ) from error
 
 

@@ -144,8 +144,7 @@ def get_recipe(name: str) -> Recipe:
     TrainingError
         The name is not in the registry.
     """
-    if name not in RECIPES:
-        raise TrainingError(f"There is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
+    refuse_unknown("recipe", name, RECIPES)
     return RECIPES[name]
 
 

@@ -94,7 +94,7 @@ def _read(path: Path) -> PageModel:
     file = check_model_file(path)
     contract = ModelContract.from_metadata(file.metadata, source=str(path))
     golden = GoldenPair.from_metadata(file.metadata, source=str(path))
-    size = (contract.height, contract.width)
+    size = contract.size
     if golden.images.shape[1:] != (*size, contract.channels) or golden.labels.shape != (len(golden.images), *size):
         raise ContractError(f"The golden pair of {path} does not fit its input size {size}; export the model again.")
     if contract.size_policy == "tile" and contract.head != "labels":

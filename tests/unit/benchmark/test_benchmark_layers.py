@@ -104,7 +104,7 @@ def test_the_sentence_names_the_layers_that_lose_most_and_why() -> None:
     )
     times = LayerTimes(Path("a"), Path("b"), 1, rows)
     assert [row.name for row in times.slower()] == ["slower", "slow", "new", "QuantizeLinear"]
-    text = slower_text(times, most=3)
+    text = slower_text(times)
     assert text.index("slower (") < text.index("slow (") < text.index("new (")
     assert "31 output channels" in text
     assert "QuantizeLinear" not in text

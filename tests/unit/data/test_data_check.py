@@ -5,15 +5,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image
+from saving import save
 
 from segtool.data.check import check_dataset
 from segtool.errors import DataError
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(array, np.uint8)).save(path)
 
 
 def write_samples(folder, count, start=0):

@@ -6,17 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from saving import save
 
 from segtool.data.classes import Classes
 from segtool.data.loading import load_dataset
 from segtool.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(array, np.uint8)).save(path, **options)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from saving import save
 
 from segtool.data.check import check_dataset
 from segtool.data.describe import propose, write_proposal
@@ -16,11 +16,6 @@ from segtool.train.options import TrainOptions
 from segtool.train.plan import make_plan
 
 CLASSES = {"classes": ["a", "b"]}
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(array, np.uint8)).save(path, **options)
 
 
 def write_arrays(folder, count=6, label=None, **description):

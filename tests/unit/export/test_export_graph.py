@@ -6,9 +6,8 @@ import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data
+from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, run, tiny_data
 
 from segtool.errors import ExportError
 from segtool.export.heads import end_of, with_head
@@ -17,11 +16,6 @@ from segtool.export.options import TESTED_OPSETS, ExportOptions
 from segtool.export.preflight import check_options
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
-
-
-def run(model, images):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": images})[0]
 
 
 def dims(value):

@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from tiny_nets import quantized
+from tiny_nets import quantized, run
 
 from segtool.export.presets import PRESETS, is_own
 from segtool.export.running import label_agreement
@@ -151,11 +151,6 @@ def kernels(model, tmp_path):
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
-
-
-def run(model, images):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": images})[0]
 
 
 def agreement(model, int8):

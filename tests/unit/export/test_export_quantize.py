@@ -6,10 +6,9 @@ import tempfile
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, quantized, tiny_data, trained_tiny
+from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, quantized, run, tiny_data, trained_tiny
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
@@ -35,11 +34,6 @@ def float32():
 def batches(count=24, size=7):
     images = tiny_data(count)[0]
     return lambda: (images[start : start + size] for start in range(0, count, size))
-
-
-def run(model, images):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": images})[0]
 
 
 def quantized_convolutions(graph):

@@ -67,7 +67,7 @@ class TestMemory:
             folder = make_files(tmp_path / str(count), count)
             options = PredictOptions(out=tmp_path / "out")
             with open_journal(options.out) as journal:
-                run = PredictRun(segmenter, options, journal)
+                run = PredictRun(segmenter, options, journal, header={}, earlier={})
                 with Traced() as traced[count]:
                     sources, _ = find_sources([str(folder)], out=options.out)
                     jobs = run.plan(sources, Namer(source.folder for source in sources))
@@ -109,7 +109,7 @@ class TestMemory:
         for count in (FEW, MANY):
             options = PredictOptions(out=make_files(tmp_path / str(count), count))
             with open_journal(options.out) as journal, Traced() as traced[count]:
-                PredictRun(segmenter, options, journal).begin({})
+                PredictRun(segmenter, options, journal, header={}, earlier={}).begin()
         assert traced[MANY].peak - traced[FEW].peak < 10 * (MANY - FEW)
 
 

@@ -14,6 +14,7 @@ Measured on fcn8 (M2NIST, pixels with FP32's label): 99.84 % to 99.92 % (see `eq
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 
 import numpy as np
 import onnx
@@ -47,8 +48,7 @@ def correct_biases(
     progress
         Called with (done, total) layers.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(int8)
+    result = deepcopy(int8)
     constants = {item.name: item for item in result.graph.initializer}
     biases = _biases(result.graph)
     for done, (output, values) in enumerate(run_in_pieces(int8, biases, batches), start=1):

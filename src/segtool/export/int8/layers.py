@@ -230,7 +230,7 @@ def _joined(node: ir.Node) -> tuple[ir.Value, ...]:
 
 
 def _begins_at_zero(value: ir.Value | None) -> bool:
-    node = None if value is None else value.producer()
+    node = g.maker(value)
     while node is not None and node.op_type in _SAME_SCALE and node.inputs[0] is not None:
         node = node.inputs[0].producer()
     return node is not None and (node.op_type in ("Sigmoid", "HardSigmoid") or g.is_clamp(node))

@@ -171,7 +171,7 @@ def _through_integers(
 
 def _is_between_integers(node: ir.Node) -> bool:
     """Say whether a node reads integers, and integers are made of its output: floats are read as they are."""
-    maker = None if node.inputs[0] is None else node.inputs[0].producer()
+    maker = g.maker(node.inputs[0])
     is_read = any(user.op_type == "QuantizeLinear" for user, _ in node.outputs[0].uses())
     return is_read and maker is not None and maker.op_type == "DequantizeLinear"
 
@@ -249,9 +249,4 @@ def _dequantized(
     points_ = np.full(len(scales), point, whole.dtype)
     names = {"q": whole, "scale": scales, "zero_point": points_}
     inputs = [g.add_constant(node, item, f"{role}_{key}") for key, item in names.items()]
-    old = node.inputs[index] if index < len(node.inputs) else None
-    if index >= len(node.inputs):
-        node.resize_inputs(index + 1)
-    node.replace_input_with(index, g.insert(node, "DequantizeLinear", inputs, axis=axis))
-    if old is not None and old.is_initializer() and not old.uses() and node.graph is not None:
-        node.graph.initializers.pop(str(old.name))
+    g.set_input(node, index, g.insert(node, "DequantizeLinear", inputs, axis=axis))

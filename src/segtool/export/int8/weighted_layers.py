@@ -39,8 +39,7 @@ def convolution(node: ir.Node) -> Layer | None:
     weights = g.array(node.inputs[1]) if node.op_type == "Conv" else None
     if weights is None:
         return None
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = g.array(node.inputs[2]) if has_bias else np.zeros(len(weights), np.float32)
+    bias = np.zeros(len(weights), np.float32) if g.bias(node) is None else g.array(g.bias(node))
     return None if bias is None else Layer(weights, 0, bias, node, 2)
 
 

@@ -13,7 +13,7 @@ from segtool.export.data import ExportData, spread
 from segtool.export.network.interface import ImageInput
 from segtool.export.network.scaling import HELP, InputScale, scales_for
 from segtool.metrics import Scores, most_frequent
-from segtool.text import count_of, percent
+from segtool.text import counted, percent
 
 logger = logging.getLogger(__name__)
 IMAGES = 32
@@ -49,16 +49,17 @@ def measured_scale(
     scores = {scale: _score(network(scale), data, pool, size) for scale in scales_for(taken.channels)}
     ranked = sorted(scores, key=lambda scale: -scores[scale].mean_iou)
     table = ", ".join(f"{scale.name} {percent(scores[scale].mean_iou)}" for scale in ranked)
+    images = counted(len(pool), "image")
     if unclear := _unclear(*(scores[scale] for scale in ranked[:2])):
         raise ExportError(
             "The network takes float32 pixels, and how they are scaled cannot be told from its mean IoU on "
-            f"{count_of(len(pool))} ({table}): {unclear}. Give the scaling of its training with --input-scale, one of "
+            f"{images} ({table}): {unclear}. Give the scaling of its training with --input-scale, one of "
             f"{', '.join(item.name for item in ranked)}, or {HELP}."
         )
     logger.warning(
         "Input scaling %s, found by the mean IoU on %s: %s; --input-scale sets another.",
         ranked[0].name,
-        count_of(len(pool)),
+        images,
         table,
     )
     return ranked[0]

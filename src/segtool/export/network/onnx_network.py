@@ -8,6 +8,7 @@ one are fixed, onnxruntime folds what is constant then, and the batch is freed a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from segtool.array_types import AnyArray
 from segtool.contract import METADATA_KEY
-from segtool.errors import ExportError, ModelFileError
+from segtool.errors import ExportError, ModelFileError, first_line
 from segtool.export.heads import drop_unused
 from segtool.export.keras_to_onnx import BATCH
 from segtool.export.network.interface import Tensor
 from segtool.export.network.uniform import resize_scales
 from segtool.export.options import DEFAULT_OPSET
 from segtool.runtime.model_file import check_model_file
-from segtool.runtime.session import ORT_ERRORS, first_line
+from segtool.runtime.session import ORT_ERRORS
 
 OLDEST_OPSET = 11
 _QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
@@ -74,7 +75,7 @@ class OnnxNetwork:
 
         The file runs as it came, without onnxruntime's optimizations, and one image at a time.
         """
-        session = self._session(_sized(self.model, size, batch=1), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+        session = self._session(_sized(self.model, size), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
         name = self.model.graph.input[0].name
 
         def run(images: AnyArray) -> AnyArray:
@@ -84,7 +85,7 @@ class OnnxNetwork:
 
     def graph(self, output: str, size: tuple[int, int]) -> onnx.ModelProto:
         """Return the graph of one output at one size, with a free batch and without computed shapes."""
-        fixed = _sized(_ending_in(self.model, output), size, batch=1)
+        fixed = _sized(_ending_in(self.model, output), size)
         if _opset(fixed) < DEFAULT_OPSET:
             try:
                 fixed = onnx.version_converter.convert_version(fixed, DEFAULT_OPSET)
@@ -207,24 +208,21 @@ def _scores_before_argmax(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _ending_in(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = deepcopy(model)
     kept = next(item for item in result.graph.output if item.name == output)
-    alone = onnx.ValueInfoProto()
-    alone.CopyFrom(kept)
+    alone = deepcopy(kept)
     del result.graph.output[:]
     result.graph.output.append(alone)
     drop_unused(result.graph)
     return result
 
 
-def _sized(model: onnx.ModelProto, size: tuple[int, int], *, batch: int) -> onnx.ModelProto:
-    """Return a copy whose free sides are fixed."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+def _sized(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
+    """Return a copy for one image, with fixed sides."""
+    result = deepcopy(model)
     sides = result.graph.input[0].type.tensor_type.shape.dim
     spatial = (1, 2) if sides[3].dim_value in (1, 3) else (2, 3)
-    for axis, length in zip((0, *spatial), (batch, *size), strict=True):
+    for axis, length in zip((0, *spatial), (1, *size), strict=True):
         sides[axis].dim_value = length
     del result.graph.value_info[:]
     for output in result.graph.output:

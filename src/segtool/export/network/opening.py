@@ -12,7 +12,7 @@ import onnx
 
 from segtool.array_types import AnyArray, FloatArray, UInt8Array
 from segtool.data.base import Size, show_size
-from segtool.errors import DataError, ExportError
+from segtool.errors import DataError, ExportError, first_line
 from segtool.export.data import ExportData
 from segtool.export.heads import end_of
 from segtool.export.network.inside import scale_inside
@@ -23,7 +23,7 @@ from segtool.export.network.scaling import UNIT, InputScale, read_scale
 from segtool.export.network.uniform import Reading, laid_out, uniform
 from segtool.export.options import ExportOptions
 from segtool.export.resize.rebuild import check_size
-from segtool.runtime.session import ORT_ERRORS, first_line
+from segtool.runtime.session import ORT_ERRORS
 
 logger = logging.getLogger(__name__)
 FAILURES: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError, TypeError, RuntimeError)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +100,7 @@ def laid_out(raw: onnx.ModelProto, reading: Reading) -> onnx.ModelProto:
 
     `reading.end` is not used: what the result ends in is what the network does.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(raw)
+    result = deepcopy(raw)
     graph = result.graph
     _rename_reserved(graph)
     del graph.value_info[:]

@@ -17,7 +17,7 @@ from segtool.export.passes.rewrite import Refused, Rewrite
 def apply(node: ir.Node) -> str | None:
     """Swap a MaxPool with the activation in front of it."""
     value = node.inputs[0]
-    before = None if value is None else value.producer()
+    before = g.maker(value)
     if value is None or before is None or len(node.outputs) != 1:
         return None
     if before.op_type in ("LeakyRelu", "Elu") and not g.is_monotone(before):

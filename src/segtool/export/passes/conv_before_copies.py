@@ -47,7 +47,7 @@ def apply(node: ir.Node) -> str | None:
     if min(part.end - part.begin for part in small) < _FEWEST:
         raise Refused(f"it reads fewer than {_FEWEST} upsampled channels")
     others = [part for part in found if part.resize is None]
-    bias, total = node.inputs[2] if len(node.inputs) > 2 else None, None
+    bias, total = g.bias(node), None
     if others:
         kept = np.concatenate([weights[:, part.begin : part.end] for part in others], axis=1)
         inputs = [joined(node, [part.value for part in others]), g.add_constant(node, kept, "others"), bias]
@@ -67,12 +67,8 @@ def _is_copied(node: ir.Node) -> bool:
 
 
 def _check(node: ir.Node, weights: AnyArray) -> None:
-    if g.ints(node, "strides", [1, 1]) != [1, 1] or g.ints(node, "dilations", [1, 1]) != [1, 1]:
-        raise Refused("it has strides or dilation")
-    if node.attributes.get_int("group", 1) != 1:
-        raise Refused("it has groups")
-    if len(node.inputs) > 2 and node.inputs[2] is not None and g.array(node.inputs[2]) is None:
-        raise Refused("its bias is computed, not a constant")
+    g.require_plain(node)
+    g.constant_bias(node)
     if any(pad > size - 1 for pad, size in zip(g.explicit_pads(node), 2 * weights.shape[2:], strict=True)):
         raise Refused("it reads more padding than its kernel has taps beside one")
 

@@ -39,7 +39,7 @@ def apply(node: ir.Node) -> str | None:
         return None
     if sum(part.end - part.begin for part in small) < min(_MANY, len(weights)):
         raise Refused("more numbers would be upsampled, and few products saved")
-    bias, total = node.inputs[2] if len(node.inputs) > 2 else None, None
+    bias, total = g.bias(node), None
     for group in _groups(found):
         matrix = np.concatenate([weights[:, part.begin : part.end] for part in group], axis=1)
         inputs = [joined(node, [part.small for part in group]), g.add_constant(node, matrix, "part")]

@@ -26,7 +26,7 @@ def apply(node: ir.Node) -> str | None:
         return _merged(node)
     if node.op_type == "Add":
         return _sum(node)
-    maker = None if node.inputs[0] is None else node.inputs[0].producer()
+    maker = g.maker(node.inputs[0])
     counts = None if maker is None else copies(maker)
     users = {user.op_type for user, _ in node.outputs[0].uses()}
     if maker is None or counts is None or users != {"Conv"} or node.outputs[0].is_graph_output():
@@ -36,7 +36,7 @@ def apply(node: ir.Node) -> str | None:
 
 
 def _merged(node: ir.Node) -> str | None:
-    maker = None if node.inputs[0] is None else node.inputs[0].producer()
+    maker = g.maker(node.inputs[0])
     if maker is None or maker.op_type != "Resize":
         return None
     inner, outer = copies(maker), copies(node)

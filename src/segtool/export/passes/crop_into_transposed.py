@@ -18,7 +18,7 @@ from segtool.export.passes.rewrite import Refused, Rewrite
 def apply(node: ir.Node) -> str | None:
     """Fold a Slice into the transposed convolution before it."""
     value = node.inputs[0]
-    before = None if value is None else value.producer()
+    before = g.maker(value)
     if value is None or before is None or before.op_type != "ConvTranspose":
         return None
     begins, ends = g.crop_of(node)

@@ -38,6 +38,11 @@ def own_array(value: ir.Value | None, what: str) -> AnyArray:
     return found
 
 
+def maker(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that makes a value; None of an input or constant of the graph, and where there is no value."""
+    return None if value is None else value.producer()
+
+
 def sole_user(value: ir.Value) -> ir.Node:
     """Return the only node that uses a value."""
     if value.is_graph_output():
@@ -46,6 +51,13 @@ def sole_user(value: ir.Value) -> ir.Node:
     if len(users) != 1:
         raise Refused(f"{value.name} has {len(users)} users")
     return next(iter(users))[0]
+
+
+def require_sole_users(*values: ir.Value | None) -> None:
+    """Refuse values that several nodes use, or that the graph returns."""
+    for value in values:
+        if value is not None:
+            sole_user(value)
 
 
 def clamp_on(node: ir.Node) -> ir.Node:
@@ -109,6 +121,13 @@ def is_pointwise(node: ir.Node) -> bool:
     return is_single and not any(explicit_pads(node))
 
 
+def require_plain(node: ir.Node) -> None:
+    """Refuse a convolution of maps with strides, dilation or groups."""
+    steps = [ints(node, name, [1, 1]) for name in ("strides", "dilations")]
+    if steps != [[1, 1]] * 2 or node.attributes.get_int("group", 1) != 1:
+        raise Refused("it has strides, dilation or groups")
+
+
 def transposed_weights(node: ir.Node) -> AnyArray:
     """Return the weights (C, K, h, w) of a plain transposed convolution of maps; refuse groups and dilation."""
     weights = own_array(node.inputs[1], "weight")
@@ -147,15 +166,34 @@ def is_monotone(node: ir.Node) -> bool:
     return node.op_type in _MONOTONE
 
 
-def is_class_arg_max(node: ir.Node) -> bool:
-    """Say whether a node is the ArgMax over the classes of (N, K, H, W), where the first of equal scores wins."""
-    is_first = node.attributes.get_int("select_last_index", 0) == 0
-    return is_first and node.attributes.get_int("axis", 0) in (1, -3) and node.attributes.get_int("keepdims", 1) == 0
+def classified(cast: ir.Node) -> ir.Node | None:
+    """Return the node whose scores (N, K, H, W) a Cast gives the labels of, from an ArgMax; None of another Cast.
+
+    Of equal scores the ArgMax takes the first.
+    """
+    best = maker(cast.inputs[0])
+    if best is None or best.op_type != "ArgMax" or best.attributes.get_int("select_last_index", 0):
+        return None
+    is_of_classes = best.attributes.get_int("axis", 0) in (1, -3) and not best.attributes.get_int("keepdims", 1)
+    return maker(best.inputs[0]) if is_of_classes else None
+
+
+def bias(node: ir.Node) -> ir.Value | None:
+    """Return the bias of a convolution or product; None where it has none."""
+    return node.inputs[2] if len(node.inputs) > 2 else None
+
+
+def constant_bias(node: ir.Node) -> AnyArray | None:
+    """Return the bias of a convolution, a constant that others may use too; None where it has none."""
+    found = array(bias(node))
+    if found is None and bias(node) is not None:
+        raise Refused("its bias is computed, not a constant")
+    return found
 
 
 def own_bias(node: ir.Node) -> AnyArray | None:
     """Return the bias of a convolution, a constant that only this node uses; None where it has none."""
-    return own_array(node.inputs[2], "bias") if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    return None if bias(node) is None else own_array(bias(node), "bias")
 
 
 def with_constant(node: ir.Node) -> tuple[ir.Value, AnyArray, int] | None:
@@ -191,8 +229,13 @@ def add_constant(node: ir.Node, values: AnyArray, role: str) -> ir.Value:
 
 
 def set_constant(node: ir.Node, index: int, values: AnyArray, role: str) -> None:
-    """Give a node a new constant input; the old one goes when nothing uses it any more."""
-    new, old = add_constant(node, values, role), node.inputs[index] if index < len(node.inputs) else None
+    """Give a node a new constant input, as `set_input` does."""
+    set_input(node, index, add_constant(node, values, role))
+
+
+def set_input(node: ir.Node, index: int, new: ir.Value) -> None:
+    """Give a node a new input; a constant in its place goes when nothing uses it any more."""
+    old = node.inputs[index] if index < len(node.inputs) else None
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     node.replace_input_with(index, new)

@@ -26,15 +26,11 @@ from segtool.export.passes.rewrite import Refused, Rewrite
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite the Cast of an ArgMax of a ConvTranspose."""
-    best = None if node.inputs[0] is None else node.inputs[0].producer()
-    if best is None or best.op_type != "ArgMax" or best.inputs[0] is None:
-        return None
-    up = best.inputs[0].producer()
-    if up is None or up.op_type != "ConvTranspose" or up.inputs[0] is None or not g.is_class_arg_max(best):
+    up = g.classified(node)
+    if up is None or up.op_type != "ConvTranspose":
         return None
     weights = _block_weights(up)
-    for value in (node.inputs[0], best.inputs[0]):
-        g.sole_user(value)
+    g.require_sole_users(node.inputs[0], up.outputs[0])
     (_, height, width), (rows, columns) = g.static_shape(up.inputs[0]), weights.shape[2:]
     pads, wanted = g.explicit_pads(up), g.static_shape(node.outputs[0])
     blocks = _product(node, up, weights)
@@ -62,11 +58,8 @@ def _product(place: ir.Node, up: ir.Node, weights: AnyArray) -> ir.Value:
     matrix = weights.transpose(0, 2, 3, 1).reshape(channels, -1)
     last = g.channels_last(place, up.inputs[0])
     blocks = g.insert(place, "MatMul", [last, g.add_constant(up, matrix, "matrix")])
-    if len(up.inputs) < 3 or up.inputs[2] is None:
+    if (bias := g.constant_bias(up)) is None:
         return blocks
-    bias = g.array(up.inputs[2])
-    if bias is None:
-        raise Refused("its bias is computed, not a constant")
     tiled = np.tile(bias.reshape(classes), rows * columns)
     return g.insert(place, "Add", [blocks, g.add_constant(up, tiled, "bias")])
 

@@ -26,9 +26,8 @@ import onnx_ir as ir
 
 from segtool.array_types import AnyArray
 from segtool.export.passes import graph as g
+from segtool.export.passes.resizes import factors, is_centred, mode_of
 from segtool.export.passes.rewrite import Refused, Rewrite
-
-_CENTERS = ("half_pixel", "pytorch_half_pixel")
 
 
 @dataclass(frozen=True)
@@ -49,17 +48,12 @@ class _Upsampling:
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite the Cast of the ArgMax of a bilinear Resize."""
-    best = None if node.inputs[0] is None else node.inputs[0].producer()
-    if best is None or best.op_type != "ArgMax" or best.inputs[0] is None or not g.is_class_arg_max(best):
+    source = g.classified(node)
+    crop = source if source is not None and source.op_type == "Slice" else None
+    resize = source if crop is None else g.maker(crop.inputs[0])
+    if source is None or resize is None or mode_of(resize) != "linear":
         return None
-    before = best.inputs[0].producer()
-    crop = before if before is not None and before.op_type == "Slice" else None
-    full = best.inputs[0] if crop is None else crop.inputs[0]
-    resize = None if full is None else full.producer()
-    if resize is None or resize.op_type != "Resize" or resize.attributes.get_string("mode", "nearest") != "linear":
-        return None
-    for value in {node.inputs[0], best.inputs[0], full}:
-        g.sole_user(value)
+    g.require_sole_users(node.inputs[0], source.outputs[0], resize.outputs[0])
     up = _upsampling(resize)
     begins = [0, 0] if crop is None else g.crop_of(crop)[0]
     scores = g.channels_last(node, resize.inputs[0])
@@ -71,17 +65,16 @@ def apply(node: ir.Node) -> str | None:
     rows, columns = up.factors
     image = g.in_place(node, blocks, (up.height + 1, up.width + 1, rows, columns))
     first = [begins[0] + rows // 2, begins[1] + columns // 2]
-    g.bypass(node, g.cropped(node, image, first, g.static_shape(best.inputs[0])[1:]))
+    g.bypass(node, g.cropped(node, image, first, g.static_shape(source.outputs[0])[1:]))
     return f"labels of {up.height}x{up.width} cells of {rows}x{columns} pixels in place of scores"
 
 
 def _upsampling(node: ir.Node) -> _Upsampling:
     """Return what a Resize does; refuse all but an upsampling by even factors between the centers of pixels."""
-    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") not in _CENTERS:
+    if not is_centred(node):
         raise Refused("it does not align the centers of pixels")
-    (classes, height, width), after = g.static_shape(node.inputs[0]), g.static_shape(node.outputs[0])
-    rows, columns = after[1] // height, after[2] // width
-    if after != (classes, height * rows, width * columns) or rows % 2 or columns % 2:
+    (classes, height, width), (rows, columns) = g.static_shape(node.inputs[0]), factors(node)
+    if rows % 2 or columns % 2:
         raise Refused("its factors are not even numbers")
     scales = g.array(node.inputs[2]) if len(node.inputs) > 2 else None
     if scales is not None and scales.size and scales.tolist()[-2:] != [rows, columns]:

@@ -24,7 +24,7 @@ _ELEMENT_WISE = frozenset({"Cast", "Mul", "Add", "Sub", "Div"})
 
 def apply(node: ir.Node) -> str | None:
     """Move a change of layout in front of the node before it."""
-    before = node.inputs[0].producer() if node.inputs[0] is not None else None
+    before = g.maker(node.inputs[0])
     if before is None or not _is_to_front(node) or not (before.op_type == "Pad" or _is_element_wise(before)):
         return None
     source = next(item for item in before.inputs if item is not None and g.array(item) is None)

@@ -33,9 +33,7 @@ def apply(node: ir.Node) -> str | None:
     slope = node.attributes.get_float("alpha", 0.01)
     if not 0 <= slope <= 1:
         raise Refused(f"its slope is {slope:g}")
-    for value in (node.inputs[0], *(step.inputs[0] for step in way)):
-        if value is not None:
-            g.sole_user(value)
+    g.require_sole_users(node.inputs[0], *(step.inputs[0] for step in way))
     arrays = [g.own_array(value, role) for value, role in zip(conv.inputs[1:], ("weight", "bias"), strict=False)]
     (channels, height, width), blocks = g.static_shape(node.outputs[0]), g.static_shape(conv.outputs[0])[2]
     for index, (array, role) in enumerate(zip(arrays, ("weight", "bias"), strict=False), start=1):
@@ -52,12 +50,12 @@ def _blocked_convolution(node: ir.Node) -> tuple[ir.Node, list[ir.Node]] | None:
     way: list[ir.Node] = []
     value = node.inputs[0]
     for op in ("Transpose", "Reshape", "Transpose"):
-        step = None if value is None else value.producer()
+        step = g.maker(value)
         if step is None or step.op_type != op:
             return None
         way.append(step)
         value = step.inputs[0]
-    conv = None if value is None else value.producer()
+    conv = g.maker(value)
     outwards, inwards = (g.ints(way[index], "perm", []) for index in (0, 2))
     if conv is None or conv.op_type != "Conv" or outwards != _TO_FRONT or inwards != _TO_LAST:
         return None

@@ -77,7 +77,7 @@ def _places(space: _Space) -> list[tuple[ir.Node, int, str, int]]:
         *((node, 0) for node in (*space.makers, *space.depthwise)),
         *((node, 1) for node in space.readers),
     ]
-    biased = [node for node in (*space.makers, *space.depthwise) if len(node.inputs) > 2 and node.inputs[2] is not None]
+    biased = [node for node in (*space.makers, *space.depthwise) if g.bias(node) is not None]
     return [*((node, 1, "weight", axis) for node, axis in weights), *((node, 2, "bias", 0) for node in biased)]
 
 

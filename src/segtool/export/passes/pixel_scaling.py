@@ -46,7 +46,7 @@ class ScaledPixels:
 
 def scaled_pixels(value: ir.Value | None) -> ScaledPixels | None:
     """Return what a value is of uint8 pixels; None of a value that is something else."""
-    maker = None if value is None else value.producer()
+    maker = g.maker(value)
     if maker is None:
         return None
     if maker.op_type == "Cast":

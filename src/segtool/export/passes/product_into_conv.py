@@ -34,7 +34,7 @@ class _Step:
 
 def apply(node: ir.Node) -> str | None:
     """Merge a 1x1 convolution of a product's map with that product."""
-    weights, bias = g.array(node.inputs[1]), g.array(node.inputs[2]) if len(node.inputs) > 2 else None
+    weights, bias = g.array(node.inputs[1]), g.array(g.bias(node))
     steps = _steps(node.inputs[0])
     if steps is None or weights is None or weights.shape[2:] != (1, 1) or not g.is_pointwise(node):
         return None
@@ -46,8 +46,7 @@ def apply(node: ir.Node) -> str | None:
     between, outputs = weights.shape[1], len(weights)
     if len(first) * outputs > len(first) * between + between * outputs:
         raise Refused(f"from {len(first)} to {outputs} channels takes more products than by way of {between}")
-    for step in steps:
-        g.sole_user(step.node.outputs[0])
+    g.require_sole_users(*(step.node.outputs[0] for step in steps))
     matrix = weights.reshape(outputs, between).astype(np.float64)
     shift = matrix @ before + (0 if bias is None else bias)
     value = product.inputs[0]
@@ -63,7 +62,7 @@ def _steps(value: ir.Value | None) -> list[_Step] | None:
     """Return a product of pixels (N P, K) and the steps from it to a map (N, K, H, W); None of another value."""
     found: list[_Step] = []
     axis = 1
-    while (node := None if value is None else value.producer()) is not None:
+    while (node := g.maker(value)) is not None:
         found.insert(0, _Step(node, axis))
         value = node.inputs[0]
         if node.op_type == "Gemm":

@@ -11,38 +11,56 @@ from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused
 
 
+def mode_of(node: ir.Node | None) -> str | None:
+    """Return "nearest", "linear" or "cubic" of a Resize; None of another node."""
+    return None if node is None or node.op_type != "Resize" else node.attributes.get_string("mode", "nearest")
+
+
+def is_centred(node: ir.Node) -> bool:
+    """Say whether a Resize aligns the centres of pixels."""
+    return _coordinates(node) in ("half_pixel", "pytorch_half_pixel")
+
+
+def _coordinates(node: ir.Node) -> str:
+    return str(node.attributes.get_string("coordinate_transformation_mode", "half_pixel"))
+
+
+def factors(node: ir.Node) -> tuple[int, int]:
+    """Return the rows and columns that a Resize makes of each; refuse numbers that are not whole."""
+    channels, height, width = g.static_shape(node.inputs[0])
+    more, high, wide = g.static_shape(node.outputs[0])
+    rows, columns = high // height, wide // width
+    if more != channels or (rows * height, columns * width) != (high, wide) or not rows * columns:
+        raise Refused(f"it makes {high} x {wide} of {height} x {width}")
+    return rows, columns
+
+
 def mixes_alike(node: ir.Node) -> bool:
     """Say whether a Resize mixes the pixels of all channels alike, with weights that add up to 1.
 
     That is linear or to the nearest pixel, by constant scales.
     """
-    scales = g.array(node.inputs[2]) if node.op_type == "Resize" and len(node.inputs) == 3 else None
-    coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    modes = node.attributes.get_string("mode", "nearest") in ("nearest", "linear")
-    return scales is not None and scales.size == 4 and modes and coordinates != "tf_crop_and_resize"
+    scales = g.array(node.inputs[2]) if mode_of(node) in ("nearest", "linear") and len(node.inputs) == 3 else None
+    return scales is not None and scales.size == 4 and _coordinates(node) != "tf_crop_and_resize"
 
 
 def copies(node: ir.Node) -> tuple[int, int] | None:
-    """Return how often a Resize to the nearest pixel writes each row and column.
+    """Return how often a Resize to the nearest pixel writes each row and column; None of another node.
 
     Raises
     ------
     Refused
-        It writes some more often than others.
+        It writes some more often than others, or changes no size.
     """
-    if node.op_type != "Resize" or node.attributes.get_string("mode", "nearest") != "nearest":
+    if mode_of(node) != "nearest":
         return None
-    channels, height, width = g.static_shape(node.inputs[0])
-    more, high, wide = g.static_shape(node.outputs[0])
-    rows, columns = high // height, wide // width
-    if more != channels or (rows * height, columns * width) != (high, wide) or not rows * columns > 1:
-        raise Refused(f"it makes {high} x {wide} of {height} x {width}")
-    coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    rounding = node.attributes.get_string("nearest_mode", "round_prefer_floor")
-    centred = coordinates in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
-    if not centred and (coordinates, rounding) != ("asymmetric", "floor"):
-        raise Refused(f"its coordinates are {coordinates}, rounded by {rounding}")
-    return rows, columns
+    counts, rounding = factors(node), node.attributes.get_string("nearest_mode", "round_prefer_floor")
+    if counts == (1, 1):
+        raise Refused("it changes no size")
+    is_nearest = is_centred(node) and rounding.startswith("round")
+    if not is_nearest and (_coordinates(node), rounding) != ("asymmetric", "floor"):
+        raise Refused(f"its coordinates are {_coordinates(node)}, rounded by {rounding}")
+    return counts
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,7 @@ def parts(value: ir.Value | None, is_wanted: Callable[[ir.Node], bool]) -> list[
     Refused
         Others read such an upsampling, or the concatenation of it.
     """
-    maker = None if value is None else value.producer()
+    maker = g.maker(value)
     is_joined = maker is not None and maker.op_type == "Concat" and maker.attributes.get_int("axis", 0) in (1, -3)
     found, begin = list[Part](), 0
     for source in maker.inputs if maker is not None and is_joined else (value,):

@@ -26,8 +26,7 @@ def apply(node: ir.Node) -> str | None:
     way, conv = _way_back(value)
     if conv is None or conv.op_type not in ("Conv", "ConvTranspose"):
         return None
-    for item in (value, *(step.inputs[0] for step in way)):
-        g.sole_user(item)
+    g.require_sole_users(value, *(step.inputs[0] for step in way))
     if way and not (scale > 0).all():
         raise Refused("its scale is not positive in every channel")
     weights = g.own_array(conv.inputs[1], "weight")

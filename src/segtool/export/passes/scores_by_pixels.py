@@ -32,10 +32,7 @@ def apply(node: ir.Node) -> str | None:
         raise Refused("it has groups")
     if any(g.explicit_pads(node)) or g.ints(node, "strides", [1, 1]) != [1, 1]:
         raise Refused("it has strides or padding")
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = g.array(node.inputs[2]) if has_bias else None
-    if has_bias and bias is None:
-        raise Refused("its bias is computed, not a constant")
+    bias = g.constant_bias(node)
     last = g.channels_last(node, value)
     scores = g.insert(node, "MatMul", [last, g.add_constant(node, weights[:, :, 0, 0].T, "matrix")])
     if bias is not None:

@@ -27,10 +27,7 @@ _BLOCKS = ((4, 4), (2, 4), (2, 2), (1, 2))  # the largest first
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite the Cast of an ArgMax of a convolution of few classes."""
-    best = None if node.inputs[0] is None else node.inputs[0].producer()
-    if best is None or best.op_type != "ArgMax" or best.inputs[0] is None or not g.is_class_arg_max(best):
-        return None
-    conv = best.inputs[0].producer()
+    conv = g.classified(node)
     weights = g.array(conv.inputs[1]) if conv is not None and conv.op_type == "Conv" else None
     if conv is None or weights is None or weights.ndim != 4 or max(weights.shape[2:]) == 1:
         return None
@@ -38,8 +35,7 @@ def apply(node: ir.Node) -> str | None:
     if block is None:
         return None
     _, height, width = _checked(conv, block)
-    for value in (node.inputs[0], best.inputs[0]):
-        g.sole_user(value)
+    g.require_sole_users(node.inputs[0], conv.outputs[0])
     (rows, columns), classes = block, len(weights)
     sizes = (height // rows, width // columns, rows, columns)
     scores = g.channels_last(node, _convolved(node, conv, _in_blocks(weights, block), block))
@@ -61,9 +57,7 @@ def _convolved(place: ir.Node, conv: ir.Node, weights: AnyArray, block: tuple[in
 def _checked(conv: ir.Node, block: tuple[int, int]) -> tuple[int, ...]:
     """Return the size of the output of a convolution that can be computed in blocks."""
     before, after = g.static_shape(conv.inputs[0]), g.static_shape(conv.outputs[0])
-    ones = [g.ints(conv, name, [1, 1]) for name in ("strides", "dilations")]
-    if ones != [[1, 1]] * 2 or conv.attributes.get_int("group", 1) != 1:
-        raise Refused("it has strides, dilation or groups")
+    g.require_plain(conv)
     if before[1:] != after[1:]:
         raise Refused("its pads change the size")
     if any(size % count for size, count in zip(after[1:], block, strict=True)):

@@ -96,7 +96,7 @@ def _layers(pool: ir.Node) -> list[_Layer]:
 
 def _layer(value: ir.Value | None) -> _Layer | None:
     """Return the convolution of 3x3 taps that makes a value, by itself or with an activation."""
-    node = None if value is None else value.producer()
+    node = g.maker(value)
     activation = node if node is not None and (g.is_monotone(node) or node.op_type in ("LeakyRelu", "Elu")) else None
     if activation is not None and activation.inputs[0] is not None:
         node = activation.inputs[0].producer()
@@ -108,10 +108,9 @@ def _layer(value: ir.Value | None) -> _Layer | None:
 def _check(layer: _Layer) -> None:
     conv = layer.conv
     weights = g.own_array(conv.inputs[1], "weight")
-    if g.ints(conv, "strides", [1, 1]) != [1, 1] or g.ints(conv, "dilations", [1, 1]) != [1, 1]:
-        raise Refused("it has strides or dilation")
-    if conv.attributes.get_int("group", 1) != 1 or weights.dtype != np.float32:
-        raise Refused("it has groups, or is not of float32")
+    g.require_plain(conv)
+    if weights.dtype != np.float32:
+        raise Refused("it is not of float32")
     if g.explicit_pads(conv)[1::2] != [1, 1]:
         raise Refused("its padding at the sides is not one column each")
     if min(weights.shape[:2]) < LEAST_CHANNELS or any(count % CHANNELS for count in weights.shape[:2]):
@@ -119,8 +118,7 @@ def _check(layer: _Layer) -> None:
     width = g.static_shape(conv.outputs[0])[2]
     if width < LEAST_WIDTH or width % 2:
         raise Refused(f"its width, {width}, is odd or less than {LEAST_WIDTH}")
-    for value in (conv.outputs[0], *(layer.activation.outputs if layer.activation else ())):
-        g.sole_user(value)
+    g.require_sole_users(conv.outputs[0], *(layer.activation.outputs if layer.activation else ()))
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,7 @@ def _convolved(steps: _Steps, conv: ir.Node, sums: Sequence[ir.Value]) -> tuple[
 
     `steps` are of its output.
     """
-    weights, bias = conv.inputs[1], conv.inputs[2] if len(conv.inputs) > 2 else None
+    weights, bias = conv.inputs[1], g.bias(conv)
     top, _, bottom, _ = g.explicit_pads(conv)
     products = []
     for index, (value, taps) in enumerate(zip(sums, WEIGHTS.T, strict=True)):

@@ -181,13 +181,18 @@ def _fits(step: ir.Node, channels: int) -> bool:
 
 def _reader(node: ir.Node) -> Reader:
     weights = g.own_array(node.inputs[1], "weight")
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = g.own_array(node.inputs[2], "bias") if has_bias else np.zeros(len(weights), np.float32)
+    bias = g.own_bias(node)
     rows, columns = weights.shape[2:]
     top, left, bottom, right = g.explicit_pads(node)
     (down, along), (apart, aside) = g.ints(node, "strides", [1, 1]), g.ints(node, "dilations", [1, 1])
     window = Window((rows, columns), (down, along), (apart, aside), (top, left, bottom, right))
-    return Reader(str(node.name), str(node.outputs[0].name), window, weights, bias)
+    return Reader(
+        str(node.name),
+        str(node.outputs[0].name),
+        window,
+        weights,
+        np.zeros(len(weights), np.float32) if bias is None else bias,
+    )
 
 
 def _pixels(node: ir.Node) -> int:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from segtool.errors import ExportError
+from segtool.errors import ExportError, first_line
 from segtool.export.resize.frame import Frame, Layer, Size, find_frame, with_frame
+from segtool.models.keras_file import as_functional, with_plain_ends
 
 MAX_PIXELS = 2**21
 """Largest input, such as 1024 x 2048. The parity gate runs two images at once: fcn8 took Keras 2.8 GB for two of
@@ -45,7 +46,7 @@ def rebuild(model: Any, size: Size) -> Any:
         The network does not take that size; the message says why and, where there are, which it takes.
     """
     check_size(size)
-    network = _functional(model)
+    network = with_plain_ends(model)
     frame, sizes = _survey(network)
     padded = sizes.least(size)
     if padded is None or (padded != size and not frame.is_possible):
@@ -111,13 +112,6 @@ class _Sizes:
         return [n for n in found if n]
 
 
-def _functional(model: Any) -> Any:
-    """Return a model of one input and one output as a functional one, without lists around the two."""
-    import keras
-
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-
-
 def _survey(network: Any) -> tuple[Frame, _Sizes]:
     """Return the network's frame and the sizes it takes without it."""
     old = tuple(network.inputs[0].shape[1:3])
@@ -148,7 +142,7 @@ def _anew(layer: Any) -> Any:
 
     if not isinstance(layer, keras.Model):
         return type(layer).from_config(layer.get_config())
-    inner = _functional(layer) if isinstance(layer, keras.Sequential) else layer
+    inner = as_functional(layer)
     inputs = keras.tree.map_structure(_any_size, inner.input)
     return keras.models.clone_model(
         inner, input_tensors=inputs, clone_function=_anew, call_function=_explained(with_frame(Frame(), (0, 0)), inner)
@@ -169,10 +163,10 @@ def _explained(call: Layer, network: Any) -> Callable[..., Any]:
         try:
             return call(layer, *args, **kwargs)
         except (ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise ExportError(
                 f"Layer {layer.name} ({type(layer).__name__}) of {network.name} takes only the size that it was built "
-                f"for ({reason}), and --size needs layers that take any; leave --size out, or train at that size."
+                f"for ({first_line(error)}), and --size needs layers that take any; leave --size out, or train at that "
+                "size."
             ) from error
 
     return explained

@@ -87,7 +87,7 @@ def size_warning(model: Any, contract: ModelContract) -> str | None:
         return None
     size, trained = f"{contract.height}x{contract.width}", "{}x{}".format(*contract.trained_size)
     stride = total_stride(model)
-    if min(contract.height, contract.width) < stride:
+    if min(contract.size) < stride:
         return (
             f"The size {size} is smaller than the network's total stride of {stride} pixels, so its deepest maps see "
             f"mostly padding: expect much less accuracy than at {trained}."

@@ -14,6 +14,7 @@ from typing import Any
 
 from segtool.errors import MissingExtraError, ProviderError
 from segtool.machine.processors import available_cpus
+from segtool.runtime.providers import short_name
 from segtool.text import counted
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class ClusterOptions:
     @property
     def gpus(self) -> int:
         """GPUs of one actor."""
-        return int(self.provider.lower().removesuffix("executionprovider") in _GPU_PROVIDERS)
+        return int(short_name(self.provider) in _GPU_PROVIDERS)
 
     def actors_on(self, resources: Mapping[str, float]) -> int:
         """Return the number of actors that a node with these resources can run."""

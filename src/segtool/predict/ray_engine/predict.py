@@ -14,17 +14,14 @@ from typing import Any
 from segtool import __version__
 from segtool.predict.finding import missing_entry
 from segtool.predict.jobs import Job
-from segtool.predict.journal import open_journal
 from segtool.predict.manifest import MANIFEST_NAME, Manifest
 from segtool.predict.outputs import output_names
-from segtool.predict.predict import check_options
 from segtool.predict.predict_options import PredictOptions
-from segtool.predict.predict_run import PredictRun, Progress
+from segtool.predict.predict_run import PredictRun, Progress, open_run
 from segtool.predict.ray_engine.cluster import ClusterOptions, connected, count_workers
 from segtool.predict.ray_engine.inputs import Input, find_inputs
 from segtool.predict.ray_engine.outputs import open_output
 from segtool.predict.ray_engine.worker import BatchResult, SegmenterActor
-from segtool.predict.resume import earlier_entries, run_header
 from segtool.runtime.opening import load
 from segtool.runtime.sources import Source
 
@@ -73,13 +70,7 @@ def predict_on_cluster(
     segmenter = load(model, provider="cpu", threads=cluster.threads)
     with folder.records() as here:
         options = replace(options, out=here, resume=False)
-        check_options(segmenter, options)
-        header = {**run_header(segmenter, options), "engine": "ray", "provider": "", "nodes": {}}
-        with (
-            open_journal(here) as journal,
-            PredictRun(segmenter, options, journal, progress=progress) as run,
-        ):
-            earlier_entries(journal, header, options)  # refuses a folder that has some
+        with open_run(segmenter, options, progress=progress) as run:
             jobs = {
                 one.name: run.add(one.place if isinstance(one.place, Source) else Source(one.name, ""), one.stem)
                 for one in found
@@ -89,7 +80,7 @@ def predict_on_cluster(
             folder.refuse_remote([*names, MANIFEST_NAME], [one.place for one in found], overwrite=options.overwrite)
             with connected(cluster) as ray, ExitStack() as stack:
                 workers = count_workers(ray, cluster)
-                run.begin({**header, "ray_version": ray.__version__, "workers": workers})
+                run.begin(engine="ray", provider="", nodes={}, ray_version=ray.__version__, workers=workers)
                 shared = stack.enter_context(folder.with_scratch())  # after `begin`, which removes those of killed runs
                 actor = {
                     "model": ray.put(model.read_bytes()),

@@ -16,7 +16,7 @@ from segtool.report.page.images import DIFFERENCES, Example
 from segtool.report.page.pairs import largest_confusions
 from segtool.report.page.verdict import SAME_ACCURACY
 from segtool.report.style import SERIES, Chart, color_rules, to_svg
-from segtool.text import NONE, clean, count_of, data_name, figures, megabytes, percent, points, threads, whole
+from segtool.text import NONE, clean, counted, data_name, figures, megabytes, percent, points, threads, whole
 
 Facts = Mapping[str, Any]
 
@@ -79,7 +79,7 @@ def render(
         charts=charts,
         examples=examples,
         changed=changed,
-        scored_on=f"{count_of(found['images'])} of {data_name(found['data'])}, part {found['split']}",
+        scored_on=f"{counted(found['images'], 'image')} of {data_name(found['data'])}, part {found['split']}",
         conventions=_conventions(found),
         differences=DIFFERENCES,
         same_accuracy=SAME_ACCURACY,

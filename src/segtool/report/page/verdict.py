@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from segtool.metrics import most_frequent
 from segtool.report.model_charts import interval_of
-from segtool.text import count_of, counted, data_name, milliseconds, percent, points, threads
+from segtool.text import counted, data_name, milliseconds, percent, points, threads
 
 Facts = Mapping[str, Any]
 Status = Literal["pass", "note", "care", "fail", "unknown"]
@@ -95,7 +95,7 @@ def _checks(model: Facts, pair: Facts | None) -> Iterator[Check]:
     yield _unseen(model)
     count = model["evaluation"]["images"]
     if count < _FEW_IMAGES:
-        yield Check("Number of images", "care", f"Only {count_of(count)}, which is too few to compare models.")
+        yield Check("Number of images", "care", f"Only {counted(count, 'image')}, which is too few to compare models.")
     if model["contract"]["precision"] == "int8":
         yield _drop(gates.get("accuracy", {}), pair)
         yield _speed(gates.get("speed"), pair and pair["speed"])
@@ -166,7 +166,7 @@ def _elsewhere(evaluation: Facts, there: float, *, lost: float, text: str) -> Ch
         low, high = (percent(end / 100) for end in interval)
         text = f"{text} The 95 % interval here, {low} to {high}, contains this score."
     if evaluation["images"] < _FEW_IMAGES and (chance or interval is None):
-        few = count_of(evaluation["images"])
+        few = counted(evaluation["images"], "image")
         return Check(
             name, "unknown", text, f"Too few images ({few}) to decide whether it scores lower than at its export."
         )
@@ -179,7 +179,7 @@ def _elsewhere(evaluation: Facts, there: float, *, lost: float, text: str) -> Ch
 def _unseen(model: Facts) -> Check:
     """Check whether the model was trained on these images; this is known only for its own training data."""
     evaluation, trained_on = model["evaluation"], model["trained_on"]
-    count, data = count_of(evaluation["images"]), data_name(evaluation["data"])
+    count, data = counted(evaluation["images"], "image"), data_name(evaluation["data"])
     if trained_on is not None:
         name = "Scored on images it was not trained on"
         if trained_on:
