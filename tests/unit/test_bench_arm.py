@@ -33,6 +33,33 @@ def test_instructions_are_counted_in_a_log_of_qemu(tmp_path: Path) -> None:
     assert not log.exists()
 
 
+def test_files_without_a_new_result_keep_the_earlier_one_with_its_command() -> None:
+    def row(processor: str, file: str, **facts: str) -> dict[str, str]:
+        return {"processor": processor, "network": "fcn8", "file": file, **facts}
+
+    earlier = {
+        "made_by": "first",
+        "note": "of the first",
+        "processors": [{"name": "max", "seen": 1}],
+        "files": [row("max", "arm", seen="1"), row("max", "x86", seen="1"), row("max", "vnni", made_by="zeroth")],
+    }
+    found = {"processors": [], "files": [row("max", "arm", seen="2"), row("cortex-a72", "FP32", seen="2")]}
+    both = arm.with_earlier(found, earlier)
+    assert both["processors"] == earlier["processors"]
+    assert both["note"] == "of the first"
+    assert both["files"] == [
+        row("cortex-a72", "FP32", seen="2"),
+        row("max", "arm", seen="2"),
+        row("max", "x86", seen="1", made_by="first"),
+        row("max", "vnni", made_by="zeroth"),
+    ]
+    complete = {
+        "processors": [{"name": "max", "seen": 2}],
+        "files": [{**each, "seen": "2"} for each in earlier["files"]],
+    }
+    assert arm.with_earlier(complete, earlier) == complete
+
+
 @pytest.mark.parametrize("kind", ["weights", "golden"])
 def test_verify_finds_a_damaged_file(tmp_path: Path, kind: str) -> None:
     assert load(SHIPPED).verify().passed
