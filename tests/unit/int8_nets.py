@@ -18,13 +18,17 @@ HEIGHT, WIDTH, CHANNELS = 24, 32, 3
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution with a ReLU behind it; `zero` is the zero point of its weights."""
+    """A convolution with a ReLU behind it.
+
+    `zero` is the zero point of its weights, which are from -`largest` to `largest` - 1.
+    """
 
     name: str
     outputs: int
     kernel: int = 3
     groups: int = 1
     zero: int = 0
+    largest: int = 63
 
 
 def write_pair(folder: Path, layers: Sequence[Layer], *, signed: bool = False) -> tuple[Path, Path]:
@@ -66,7 +70,7 @@ def _graph(layers: Sequence[Layer], *, integers: np.dtype | None) -> onnx.GraphP
     value = quantized(pixels, 2.0)
     for layer in layers:
         shape = (layer.outputs, channels // layer.groups, layer.kernel, layer.kernel)
-        whole = random.integers(-100, 100, shape).astype(np.int8)
+        whole = random.integers(-layer.largest, layer.largest, shape).astype(np.int8)
         if integers is None:
             weights = store(f"{layer.name}/w", (whole.astype(np.float32) - layer.zero) / 100)
         else:

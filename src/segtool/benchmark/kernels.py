@@ -54,6 +54,8 @@ class Convolution:
         Weights per pair of channels: 9 for 3x3.
     symmetric_weights
         int8 weights whose zero points are all 0.
+    largest_weight
+        The largest absolute value of the weights; 0 if unknown.
     """
 
     input_channels: int
@@ -61,6 +63,7 @@ class Convolution:
     groups: int = 1
     taps: int = 1
     symmetric_weights: bool = True
+    largest_weight: int = 0
 
     @property
     def is_depthwise(self) -> bool:
@@ -82,6 +85,9 @@ class DirectKernel:
         Below these onnxruntime does not use the direct kernel, because the general one is faster.
     matrix_unit
         Whether the general kernel runs on AMX.
+    largest_weight
+        Products of larger weights overflow 16 bits: onnxruntime makes them uint8
+        (`segtool.runtime.session_options`), which the general kernel alone computes.
     """
 
     input_multiple: int
@@ -91,6 +97,7 @@ class DirectKernel:
     least_inputs: int = 0
     least_taps: int = 1
     matrix_unit: bool = False
+    largest_weight: int = 128
 
 
 _CHANNELS = {" input": "input_channels", " output": "output_channels", "": "groups"}
@@ -120,7 +127,14 @@ def direct_kernel(sets: Collection[str] | None = None, machine: str | None = Non
     if name not in ("x86_64", "amd64") or (known and "avx2" not in known):
         return None
     has_avx512 = {"avx512f", "avx512bw", "avx512vl"} <= set(known)
-    return DirectKernel(4, 4 if has_avx512 else 8, 16, matrix_unit={"amx_tile", "amx_int8"} <= set(known))
+    overflows = not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(known)
+    return DirectKernel(
+        4,
+        4 if has_avx512 else 8,
+        16,
+        matrix_unit={"amx_tile", "amx_int8"} <= set(known),
+        largest_weight=64 if overflows else 128,
+    )
 
 
 def on_arm(machine: str | None = None) -> bool:
@@ -169,7 +183,9 @@ def kernel_of(convolution: Convolution, direct: DirectKernel | None) -> Kernel:
     >>> kernel_of(Convolution(64, 31, taps=9), avx2)
     'general'
     """
-    if direct is None or not convolution.symmetric_weights or _padded(convolution, direct) != convolution:
+    if direct is None or not convolution.symmetric_weights or convolution.largest_weight > direct.largest_weight:
+        return "general"
+    if _padded(convolution, direct) != convolution:
         return "general"
     return "depthwise" if convolution.is_depthwise else "direct"
 
@@ -215,15 +231,17 @@ def advice(convolution: Convolution, direct: DirectKernel | None, *, positions: 
         if prefers_amx(replace(convolution, symmetric_weights=True), direct, positions=positions):
             return None
         return "weights with a zero point: int8 weights with zero point 0 would take a faster kernel"
+    if convolution.largest_weight > direct.largest_weight:
+        return "8-bit weights: those of --preset x86, 7 bits, would take a faster kernel"
     if prefers_amx(convolution, direct, positions=positions):
         products = convolution.input_channels * convolution.taps
         return f"{products} products a sum: AMX is faster; weights with zero point -1 would take it"
+    return _shape_advice(convolution, direct)
+
+
+def _shape_advice(convolution: Convolution, direct: DirectKernel) -> str | None:
     if convolution.groups > 1 and not convolution.is_depthwise:
         return f"{convolution.groups} groups: onnxruntime has fast kernels for one group, or one channel a group"
-    return _channels_advice(convolution, direct)
-
-
-def _channels_advice(convolution: Convolution, direct: DirectKernel) -> str | None:
     padded = _padded(convolution, direct)
     if padded is None or padded == convolution:
         return None

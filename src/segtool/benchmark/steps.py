@@ -65,7 +65,7 @@ class LayerStep:
         outputs, inputs, *taps = self.weights.shape
         (groups,) = self._attribute("group")
         is_symmetric = self.weights.kind == INT8 and (self.zero_point is None or self.zero_point.is_zero)
-        return Convolution(inputs, outputs // groups, groups, math.prod(taps), is_symmetric)
+        return Convolution(inputs, outputs // groups, groups, math.prod(taps), is_symmetric, self.weights.largest)
 
     @property
     def macs(self) -> int:

@@ -18,6 +18,7 @@ from segtool.machine.processors import available_cpus
 from segtool.models.backend import without_advice
 from segtool.runtime.postprocess import softmax
 from segtool.runtime.session import ORT_ERRORS, first_line, open_session
+from segtool.runtime.session_options import EXACT_PRODUCTS
 
 Batches = Callable[[], Iterator[UInt8Array]]
 """Gives batches of images, uint8 (n, H, W, C) each, again at every call."""
@@ -153,6 +154,7 @@ def open_graph(model: onnx.ModelProto) -> Any:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what a calibration took
     options.intra_op_num_threads = available_cpus()
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     try:
         return onnxruntime.InferenceSession(
             model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]

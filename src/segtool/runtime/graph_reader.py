@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from segtool.errors import ModelFileError
 from segtool.runtime.protobuf import Message
 
@@ -39,11 +41,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant: its shape, its type as a number of onnx.proto, and whether all its bytes are 0."""
+    """A constant: its shape, its type as a number of onnx.proto, whether all its bytes are 0, its largest int8.
+
+    `largest` is the largest absolute value of an int8 constant; 0 for other types.
+    """
 
     shape: tuple[int, ...]
     kind: int
     is_zero: bool
+    largest: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,9 @@ def _constant(message: Message, part: _Part) -> tuple[str, Constant]:
     is_zero = not any(any(message.data[start:stop]) if start >= 0 else stop for start, stop in contents)
     kind = next((stop for _, stop in fields[_TENSOR_TYPE]), 0)
     name = "".join(_text(message, one) for one in fields[_TENSOR_NAME])
-    return name, Constant(_integers(message, fields[_TENSOR_SHAPE]), kind, is_zero)
+    raw = [np.frombuffer(message.data[start:stop], np.int8) for start, stop in fields[_TENSOR_RAW] if start >= 0]
+    largest = max((int(np.abs(part.astype(np.int16)).max(initial=0)) for part in raw), default=0) if kind == INT8 else 0
+    return name, Constant(_integers(message, fields[_TENSOR_SHAPE]), kind, is_zero, largest)
 
 
 def _integers(message: Message, parts: Iterable[_Part]) -> tuple[int, ...]:

@@ -8,6 +8,10 @@ from typing import Any
 
 from segtool.runtime.engine import ort
 
+# Without VNNI, x86 adds two products of uint8 and int8 in 16 bits, which overflows with weights outside of -64 to 64.
+# With this option, onnxruntime makes such weights uint8, whose products it adds in 32 bits. It changes nothing with
+# VNNI, nor for weights within -64 to 64.
+EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 _SPIN_US = 100
 _SILENT_FALLBACK = (1, 24)
 _BOUNDED_SPIN = (
@@ -25,6 +29,7 @@ def session_options_for(threads: int) -> Any:
     options.log_severity_level = 3
     # The checked file is an ONNX file. Without this, onnxruntime selects the format, also its own, by the file name.
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     return options
 
 

@@ -38,6 +38,9 @@ NEON = direct_kernel({"asimd"}, "aarch64")
         (Convolution(64, 20), AVX512, "direct"),
         (Convolution(64, 31), AVX512, "general"),
         (Convolution(64, 32, symmetric_weights=False), AVX512, "general"),
+        (Convolution(64, 32, taps=9, largest_weight=64), AVX2, "direct"),
+        (Convolution(64, 32, taps=9, largest_weight=65), AVX2, "general"),
+        (Convolution(64, 32, taps=9, largest_weight=128), AVX512, "direct"),
         (Convolution(1, 1, groups=32, taps=9), AVX2, "depthwise"),
         (Convolution(1, 1, groups=24, taps=9), AVX512, "general"),
         (Convolution(1, 2, groups=32, taps=9), AVX512, "general"),
@@ -89,6 +92,7 @@ def test_the_instruction_of_a_kernel_on_arm(sets: set[str], signed: bool, instru
         (Convolution(1, 1, groups=60), AVX2, ["60 channels", "64", "depthwise"]),
         (Convolution(8, 8, groups=4), AVX2, ["4 groups"]),
         (Convolution(64, 32, symmetric_weights=False), AVX512, ["zero point"]),
+        (Convolution(64, 32, largest_weight=127), AVX2, ["8-bit weights", "--preset x86"]),
         (Convolution(1024, 256), AMX, ["1024 products", "AMX"]),
     ],
 )
@@ -136,6 +140,7 @@ LAYERS = [
     Layer("moved", 32, zero=1),
     Layer("wide", 66),
     Layer("few-outputs", 8),
+    Layer("eight-bit-weights", 32, largest=128),
 ]
 
 
@@ -144,7 +149,8 @@ def test_the_prediction_is_what_onnxruntime_does_on_this_machine(tmp_path: Path)
     rows = {row["layer"]: row for row in found["layers"]}
     assert list(rows) == [layer.name for layer in LAYERS]
     assert {name: row["observed"] for name, row in rows.items()} == {n: row["predicted"] for n, row in rows.items()}
-    assert all(row["same_output"] for row in rows.values())
+    # Without the option for exact products, the kernel for int8 weights of 8 bits overflows on some processors.
+    assert {name for name, row in rows.items() if not row["same_output"]} <= {"eight-bit-weights"}
     if direct_kernel() is not None:
         assert {row["observed"] for row in rows.values()} == {"direct", "depthwise", "general"}
 
