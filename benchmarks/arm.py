@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--large-images", type=int, default=2, help="of networks with larger inputs, which take longer")
     parser.add_argument("--work", type=Path, default=FOLDER.with_name("arm"))
     parser.add_argument("--environment", type=Path, default=FOLDER)
+    parser.add_argument("--note", default="", help="what a reader should know of the networks")
     parser.add_argument("--finished", action="store_true", help="run nothing; write the results of finished jobs")
     asked = parser.parse_args()
     environment = Environment(asked.environment.resolve())
@@ -73,6 +74,7 @@ def main() -> None:
     installed = environment.installed()
     found = {
         "environment": {**_versions(environment), "packages": installed},
+        "note": asked.note,
         "total_bytes": sum(row["bytes"] for row in installed),
         "traced_network": folders[0].name,
         "processors": [row for processor in processors for row in _traced(processor, folders[0])],
@@ -97,11 +99,11 @@ def with_earlier(found: dict[str, Any], earlier: dict[str, Any]) -> dict[str, An
     kept = {key: made_by | row for key, row in _by_file(earlier).items()}
     traced = {row["name"]: row for row in (*earlier["processors"], *found["processors"])}
     files = kept | _by_file(found)
-    note = {"note": earlier["note"]} if "note" in earlier and len(files) > len(found["files"]) else {}
+    notes = [found["note"], earlier.get("note", "") if len(files) > len(found["files"]) else ""]
     networks = list(dict.fromkeys(network for _, network, _ in files))
     keys = product(networks, ("FP32", *PRESETS), PROCESSORS)
     ordered = [files[key] for network, file, processor in keys if (key := (processor, network, file)) in files]
-    return {**found, "processors": list(traced.values()), "files": ordered, **note}
+    return {**found, "processors": list(traced.values()), "files": ordered, "note": " ".join(filter(None, notes))}
 
 
 def _files(folder: Path) -> dict[str, Path]:

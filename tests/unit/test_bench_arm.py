@@ -50,14 +50,18 @@ def test_files_without_a_new_result_keep_the_earlier_one_with_its_command() -> N
 
     earlier = {
         "made_by": "first",
-        "note": "of the first",
+        "note": "First.",
         "processors": [{"name": "max", "seen": 1}],
         "files": [row("max", "arm", seen="1"), row("max", "x86", seen="1"), row("max", "vnni", made_by="zeroth")],
     }
-    found = {"processors": [], "files": [row("max", "arm", seen="2"), row("cortex-a72", "FP32", seen="2")]}
+    found = {
+        "note": "New.",
+        "processors": [],
+        "files": [row("max", "arm", seen="2"), row("cortex-a72", "FP32", seen="2")],
+    }
     both = arm.with_earlier(found, earlier)
     assert both["processors"] == earlier["processors"]
-    assert both["note"] == "of the first"
+    assert both["note"] == "New. First."
     assert both["files"] == [
         row("cortex-a72", "FP32", seen="2"),
         row("max", "arm", seen="2"),
@@ -65,6 +69,7 @@ def test_files_without_a_new_result_keep_the_earlier_one_with_its_command() -> N
         row("max", "vnni", made_by="zeroth"),
     ]
     complete = {
+        "note": "New.",
         "processors": [{"name": "max", "seen": 2}],
         "files": [{**each, "seen": "2"} for each in earlier["files"]],
     }
