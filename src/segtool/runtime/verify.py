@@ -12,7 +12,7 @@ from segtool.errors import ContractError
 # Processors sum in different orders, so a pixel on the edge between two classes may change its class. In INT8 such a
 # number is rounded to another integer, which the layers behind it multiply: in fcn8-lite a single one, of an addition,
 # changed 0.15 % of the labels between x86 and Arm. Where int8 activations are computed in integers (Arm) or in float32
-# (x86), 0.4 % differ (benchmarks/arm.py). A kernel whose sums overflowed differed by 4 %.
+# (x86), 0.3 % differ (benchmarks/arm.py). A kernel whose sums overflowed differed by 4 %.
 MIN_AGREEMENT = {"float32": 0.9999, "int8": 0.99}
 
 
