@@ -15,6 +15,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,8 +70,12 @@ class Environment:
         return self.folder / "qemu" / "usr" / "bin" / "qemu-aarch64"
 
     def build(self) -> None:
-        """Download, unpack and install, unless it is there; exit with a sentence where something is missing."""
+        """Download, unpack and install; exit with a sentence where something is missing.
+
+        Where it is there, only segtool is installed again, if it has changed.
+        """
         if (self.folder / "install_size.json").is_file():
+            self._update()
             return
         if missing := _missing():
             sys.exit(f"The aarch64 environment cannot be built: {missing}.")
@@ -87,9 +93,7 @@ class Environment:
         config = f"home = {interpreter.parent}\ninclude-system-site-packages = false\n"
         (self.folder / "pyvenv.cfg").write_text(config, encoding="utf-8")
         (self.folder / "lib" / interpreter.name / "site-packages").mkdir(parents=True)
-        wheels = self.folder / "wheel"
-        subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, ROOT], check=True)
-        self._pip(str(*wheels.glob("segtool-*.whl")))
+        self._pip(str(_wheel(self.folder / "wheel")))
         installed = sizes(str(self.python))
         self._pip("--no-deps", "--target", str(self.folder / "tools"), *TOOLS)
         (self.folder / "install_size.json").write_text(json.dumps(installed), encoding="utf-8")
@@ -120,6 +124,14 @@ class Environment:
         rows: list[dict[str, Any]] = json.loads((self.folder / "install_size.json").read_bytes())
         return rows
 
+    def _update(self) -> None:
+        (installed,) = (self.folder / "wheel").glob("*.whl")
+        with tempfile.TemporaryDirectory() as folder:
+            new = _wheel(Path(folder))
+            if contents(new) != contents(installed):
+                self._pip("--force-reinstall", "--no-deps", str(new))
+                shutil.copy(new, installed)
+
     def _download(self) -> None:
         apt = self.folder / "apt"
         for name in ("lists/partial", "archives/partial", "apt.conf.d", "preferences.d"):
@@ -140,6 +152,19 @@ class Environment:
         options = ("--quiet", "--no-compile", "--only-binary", "numpy,onnxruntime,pillow,onnx,ml_dtypes")
         command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", *options, *arguments]
         subprocess.run(command, check=True)
+
+
+def _wheel(folder: Path) -> Path:
+    """Write segtool's wheel into a folder and return it."""
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT], check=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def contents(wheel: Path) -> dict[str, int]:
+    """Return the checksum of each file in a wheel; two of the same files differ in times alone."""
+    with zipfile.ZipFile(wheel) as opened:
+        return {each.filename: each.CRC for each in opened.infolist()}
 
 
 def translated(log: Path) -> dict[str, int]:

@@ -10,8 +10,9 @@ environment as a Cortex-A72 (Raspberry Pi 4), a Cortex-A76 (Raspberry Pi 5), and
   file ran, the number of INT8 convolutions whose kernel is the predicted one (as in `kernel_classes.py`), and `verify`
   of damaged copies.
 
-Emulated times say nothing about a processor, and are not recorded. The results of finished runs are kept in the work
-folder: the same command continues after a stop.
+Emulated times say nothing about a processor, and are not recorded. The results of finished jobs are kept in the work
+folder: the same command continues after a stop. It starts with the files that results/arm.json lacks. `--finished` runs
+nothing and writes the results of the finished jobs; those of earlier runs stay for the others, with their command.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from aarch64 import FOLDER, SUITE, Environment, translated
-from commands import segtool, write_result
+from commands import RESULTS, segtool, write_result
 from PIL import Image
 
 from segtool.contract import GOLDEN_KEY, GoldenPair, ModelContract
@@ -45,6 +47,7 @@ PRESETS = ("arm", "x86", "vnni")
 DAMAGE = ("weights", "golden", "byte")
 SMALL = 10_000  # pixels of an input; larger ones take minutes for an image
 TRACED = ("arm", "vnni")  # files of the first network whose instructions and kernels are compared
+KEY = ("processor", "network", "file")
 
 
 def main() -> None:
@@ -56,24 +59,51 @@ def main() -> None:
     parser.add_argument("--large-images", type=int, default=2, help="of networks with larger inputs, which take longer")
     parser.add_argument("--work", type=Path, default=FOLDER.with_name("arm"))
     parser.add_argument("--environment", type=Path, default=FOLDER)
+    parser.add_argument("--note", default="", help="what a reader should know of the networks")
+    parser.add_argument("--finished", action="store_true", help="run nothing; write the results of finished jobs")
     asked = parser.parse_args()
     environment = Environment(asked.environment.resolve())
     environment.build()
-    folders = [_prepared(network, asked) for network in asked.network]
+    earlier = _earlier()
     processors = asked.processor or list(PROCESSORS)
-    for processor in processors:
-        _measured(environment, processor, folders)
+    folders = [asked.work.resolve() / name for name, _, _ in asked.network]
+    if not asked.finished:
+        for network in asked.network:
+            _prepared(network, asked)
+        _measured(environment, processors, folders, known=set(_by_file(earlier)))
     installed = environment.installed()
-    write_result(
-        "arm",
-        {
-            "environment": {**_versions(environment), "packages": installed},
-            "total_bytes": sum(row["bytes"] for row in installed),
-            "traced_network": folders[0].name,
-            "processors": [_traced(processor, folders[0]) for processor in processors],
-            "files": [row for processor in processors for folder in folders for row in _rows(processor, folder)],
-        },
-    )
+    found = {
+        "environment": {**_versions(environment), "packages": installed},
+        "note": asked.note,
+        "total_bytes": sum(row["bytes"] for row in installed),
+        "traced_network": folders[0].name,
+        "processors": [row for processor in processors for row in _traced(processor, folders[0])],
+        "files": [row for processor in processors for folder in folders for row in _rows(processor, folder)],
+    }
+    write_result("arm", with_earlier(found, earlier))
+
+
+def _earlier() -> dict[str, Any]:
+    """Return the results of earlier runs, without any if there were none."""
+    path = RESULTS / "arm.json"
+    return _read(path) if path.is_file() else {"files": [], "processors": []}
+
+
+def _by_file(result: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    return {tuple(row[name] for name in KEY): row for row in result["files"]}
+
+
+def with_earlier(found: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Return results with those of earlier runs that they lack; each such file has the command that made it."""
+    made_by = {"made_by": earlier.get("made_by")}
+    kept = {key: made_by | row for key, row in _by_file(earlier).items()}
+    traced = {row["name"]: row for row in (*earlier["processors"], *found["processors"])}
+    files = kept | _by_file(found)
+    notes = [found["note"], earlier.get("note", "") if len(files) > len(found["files"]) else ""]
+    networks = list(dict.fromkeys(network for _, network, _ in files))
+    keys = product(networks, ("FP32", *PRESETS), PROCESSORS)
+    ordered = [files[key] for network, file, processor in keys if (key := (processor, network, file)) in files]
+    return {**found, "processors": list(traced.values()), "files": ordered, "note": " ".join(filter(None, notes))}
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -81,16 +111,16 @@ def _files(folder: Path) -> dict[str, Path]:
     return {"FP32": folder / "arm.onnx", **{preset: folder / f"{preset}.int8.onnx" for preset in PRESETS}}
 
 
-def _prepared(network: Sequence[str], asked: argparse.Namespace) -> Path:
-    """Return the folder of a network with its files, some images, and the labels of this machine for them."""
+def _prepared(network: Sequence[str], asked: argparse.Namespace) -> None:
+    """Fill the folder of a network with its files, some images, and the labels of this machine for them."""
     name, model, spec = network
     folder: Path = asked.work.resolve() / name
     folder.mkdir(parents=True, exist_ok=True)
-    options = ("--data", spec, "--quantize", "--winograd", "off", "--waive", "speed", "--waive", "accuracy", "--quiet")
+    options = ("--data", spec, "--quantize", "--winograd", "off", "--waive", "speed", "--max-drop", "100", "--quiet")
     for preset in PRESETS:
         if not _files(folder)[preset].is_file():
             target = ("--preset", preset, "--out", str(folder / f"{preset}.onnx"), "--overwrite")
-            segtool("export", model, *options, *target, cwd=Path.cwd())
+            _required("export", model, *options, *target, cwd=Path.cwd())
     if not (folder / "images").is_dir():
         dataset = load_dataset(spec)
         count = asked.images if _pixels(_files(folder)["FP32"]) <= SMALL else asked.large_images
@@ -98,8 +128,13 @@ def _prepared(network: Sequence[str], asked: argparse.Namespace) -> Path:
     for file, path in _files(folder).items():
         if not (folder / "x86_64" / file / "manifest.json").is_file():
             named = ("--model", str(path), "--out", str(folder / "x86_64" / file), "--overwrite", "--quiet")
-            segtool("predict", str(folder / "images"), *named, cwd=folder)
-    return folder
+            _required("predict", str(folder / "images"), *named, cwd=folder)
+
+
+def _required(*arguments: str, cwd: Path) -> None:
+    """Run segtool; stop where it fails, which its output says."""
+    if code := segtool(*arguments, cwd=cwd)["exit_code"]:
+        sys.exit(f"segtool {arguments[0]} ended with exit code {code}.")
 
 
 def _pixels(path: Path) -> int:
@@ -108,27 +143,41 @@ def _pixels(path: Path) -> int:
     return contract.height * contract.width
 
 
-def _measured(environment: Environment, processor: str, folders: list[Path]) -> None:
-    """Run the jobs of a processor whose results are not in the work folder."""
-    print(processor, flush=True)
-    for folder in folders:
-        for file in _files(folder):
-            (folder / processor / file).mkdir(parents=True, exist_ok=True)
-    first, out = _files(folders[0]), folders[0] / processor
-    wrong = [damaged(first["arm"], out.parent / f"{kind}.onnx", kind) for kind in DAMAGE]
-    jobs = [_job("verify", path, out / f"{path.stem}.json") for path in wrong]
-    for folder in folders:
-        for file, path in _files(folder).items():
-            labels = folder / processor / file
-            places = {"images": str(folder / "images"), "labels": str(labels)}
-            jobs.append({**_job("commands", path, labels.with_suffix(".json")), **places})
-    _inside(environment, processor, jobs)
+def _measured(
+    environment: Environment, processors: Sequence[str], folders: Sequence[Path], *, known: set[tuple[str, ...]]
+) -> None:
+    """Run the jobs that have no result in the work folder, first those of files that are not `known`."""
+    for is_known in (False, True):
+        for processor in processors:
+            files = [
+                _commands(processor, folder, file)
+                for folder, file in product(folders, ("FP32", *PRESETS))
+                if ((processor, folder.name, file) in known) == is_known
+            ]
+            _inside(environment, processor, files)
+    for processor in processors:
+        _trace(environment, processor, folders[0])
+
+
+def _commands(processor: str, folder: Path, file: str) -> dict[str, str]:
+    """Return the job of a file on a processor."""
+    labels = folder / processor / file
+    labels.mkdir(parents=True, exist_ok=True)
+    job = _job("commands", _files(folder)[file], labels.with_suffix(".json"))
+    return {**job, "images": str(folder / "images"), "labels": str(labels)}
+
+
+def _trace(environment: Environment, processor: str, folder: Path) -> None:
+    """Verify damaged copies of a network's file; see the instructions and the kernels of two of its files."""
+    files, out = _files(folder), folder / processor
+    wrong = [damaged(files["arm"], out.parent / f"{kind}.onnx", kind) for kind in DAMAGE]
+    _inside(environment, processor, [_job("verify", path, out / f"{path.stem}.json") for path in wrong])
     for file in TRACED:
         log = out / f"{file}.log"
-        _inside(environment, processor, [_job("verify", first[file], out / f"{file}.traced.json")], log=log)
+        _inside(environment, processor, [_job("verify", files[file], out / f"{file}.traced.json")], log=log)
         if log.is_file():
             (out / f"{file}.instructions.json").write_text(json.dumps(translated(log)), encoding="utf-8")
-    jobs = [_job("kernels", first[file], out / f"{file}.kernels.json") for file in TRACED]
+    jobs = [_job("kernels", files[file], out / f"{file}.kernels.json") for file in TRACED]
     _inside(environment, processor, jobs, tools=True)
 
 
@@ -141,6 +190,7 @@ def _inside(environment: Environment, processor: str, jobs: list[dict[str, str]]
     jobs = [job for job in jobs if not Path(job["out"]).is_file()]
     if not jobs:
         return
+    print(f"{processor}: {', '.join(job['out'] for job in jobs)}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         listed = Path(name, "jobs.json")
         listed.write_text(json.dumps(jobs), encoding="utf-8")
@@ -151,23 +201,27 @@ def _inside(environment: Environment, processor: str, jobs: list[dict[str, str]]
 
 
 def _rows(processor: str, folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the result of each file of a network on a processor."""
+    """Yield the result of each file of a network on a processor that has one."""
     for file in _files(folder):
         labels = folder / processor / file
-        row = _read(labels.with_suffix(".json"))
-        row["predict"] |= _differences(folder / "x86_64" / file, labels)
-        yield {"processor": processor, "network": folder.name, "file": file, **row}
+        if labels.with_suffix(".json").is_file():
+            row = _read(labels.with_suffix(".json"))
+            row["predict"] |= _differences(folder / "x86_64" / file, labels)
+            yield {**dict(zip(KEY, (processor, folder.name, file), strict=True)), **row}
 
 
-def _traced(processor: str, folder: Path) -> dict[str, Any]:
-    """Return what was seen of the instructions and the kernels of a network's files."""
+def _traced(processor: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what was seen of the instructions and the kernels of a network's files, if all of it was."""
     out = folder / processor
+    kinds = [f"{file}.{kind}.json" for file in TRACED for kind in ("kernels", "instructions")]
+    if not all((out / name).is_file() for name in (*kinds, *(f"{kind}.json" for kind in DAMAGE))):
+        return
     files = {
         file: {**_read(out / f"{file}.kernels.json"), "instructions": _read(out / f"{file}.instructions.json")}
         for file in TRACED
     }
     wrong = {kind: _read(out / f"{kind}.json") for kind in DAMAGE}
-    return {"name": processor, "title": PROCESSORS[processor], "traced": files, "damaged": wrong}
+    yield {"name": processor, "title": PROCESSORS[processor], "traced": files, "damaged": wrong}
 
 
 def _read(path: Path) -> dict[str, Any]:

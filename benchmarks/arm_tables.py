@@ -18,15 +18,17 @@ def files() -> str:
     titles = [f"{row['title']}: {', '.join(fast[row['name']]) or 'neither set'}" for row in result["processors"]]
     table = [f"| file | {' | '.join(titles)} |", "| --- |" + " --- |" * len(titles)]
     for network, file in dict.fromkeys(key[:2] for key in rows):
-        cells = [_cell(rows[network, file, row["name"]]) for row in result["processors"]]
+        cells = [_cell(rows.get((network, file, row["name"]))) for row in result["processors"]]
         table.append(f"| {network}, {'FP32' if file == 'FP32' else f'`{file}`'} | {' | '.join(cells)} |")
     versions = result["environment"]
     images = {row["network"]: row["predict"]["images"] for row in result["files"]}
     used = ", ".join(f"{count} ({network})" for network, count in images.items())
+    kept = sum("made_by" in row for row in result["files"])
+    before = f" {kept} of the {len(result['files'])} cells are of an earlier run." if kept else ""
     method = (
         "A cell has the result of `verify`, the labels that differ from those of x86, and the instructions that "
         f"compute the multiply-accumulates of INT8 files. Images: {used}. Emulated with qemu-user {versions['qemu']}, "
-        f"onnxruntime {_version(versions['packages'], 'onnxruntime')} for aarch64 (`arm.json`)."
+        f"onnxruntime {_version(versions['packages'], 'onnxruntime')} for aarch64 (`arm.json`).{before}"
     )
     return "\n".join([*table, "", method])
 
@@ -48,7 +50,9 @@ def traced() -> str:
     )
 
 
-def _cell(row: Mapping[str, Any]) -> str:
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "not run"
     passed = "passed" if row["verify"]["exit_code"] == 0 else "FAILED"
     differing, pixels = row["predict"]["differing"], row["predict"]["pixels"]
     labels = f"{100 * differing / pixels:.3f} % differ" if differing else "none differ"

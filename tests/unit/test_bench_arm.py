@@ -1,6 +1,7 @@
 """benchmarks/arm.py: what it reads in qemu's log, and that the damage it does is found here too."""
 
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,48 @@ def test_instructions_are_counted_in_a_log_of_qemu(tmp_path: Path) -> None:
     log.write_text("IN: \n" + "".join(f"0x7f54027fae40:  {word}  {text}\n" for word, text in words.items()))
     assert aarch64.translated(log) == {"SDOT": 2, "UDOT": 1, "UMMLA": 2, "SMMLA": 1, "SMLAL": 2}
     assert not log.exists()
+
+
+def test_wheels_are_compared_by_their_files_and_not_by_the_times_of_these(tmp_path: Path) -> None:
+    def wheel(year: int, text: str) -> dict[str, int]:
+        with zipfile.ZipFile(tmp_path / "a.whl", "w") as opened:
+            opened.writestr(zipfile.ZipInfo("module.py", (year, 1, 1, 0, 0, 0)), text)
+        return aarch64.contents(tmp_path / "a.whl")
+
+    assert wheel(2020, "x = 1") == wheel(2021, "x = 1")
+    assert wheel(2020, "x = 1") != wheel(2020, "x = 2")
+
+
+def test_files_without_a_new_result_keep_the_earlier_one_with_its_command() -> None:
+    def row(processor: str, file: str, **facts: str) -> dict[str, str]:
+        return {"processor": processor, "network": "fcn8", "file": file, **facts}
+
+    earlier = {
+        "made_by": "first",
+        "note": "First.",
+        "processors": [{"name": "max", "seen": 1}],
+        "files": [row("max", "arm", seen="1"), row("max", "x86", seen="1"), row("max", "vnni", made_by="zeroth")],
+    }
+    found = {
+        "note": "New.",
+        "processors": [],
+        "files": [row("max", "arm", seen="2"), row("cortex-a72", "FP32", seen="2")],
+    }
+    both = arm.with_earlier(found, earlier)
+    assert both["processors"] == earlier["processors"]
+    assert both["note"] == "New. First."
+    assert both["files"] == [
+        row("cortex-a72", "FP32", seen="2"),
+        row("max", "arm", seen="2"),
+        row("max", "x86", seen="1", made_by="first"),
+        row("max", "vnni", made_by="zeroth"),
+    ]
+    complete = {
+        "note": "New.",
+        "processors": [{"name": "max", "seen": 2}],
+        "files": [{**each, "seen": "2"} for each in earlier["files"]],
+    }
+    assert arm.with_earlier(complete, earlier) == complete
 
 
 @pytest.mark.parametrize("kind", ["weights", "golden"])

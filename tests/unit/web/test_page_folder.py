@@ -100,7 +100,7 @@ def test_two_files_of_one_network(here: Path) -> None:
     page = write_page(models, here / "site")
     assert page.models == {"model.onnx": models[0], "model.int8.onnx": models[1]}
     stated = json.loads(Path("site/contract.json").read_text(encoding="utf-8"))
-    assert [each["required_agreement"] for each in stated["models"]] == [0.9999, 0.999]
+    assert [each["required_agreement"] for each in stated["models"]] == [0.9999, 0.99]
 
 
 def test_one_class_may_be_beyond_the_bytes(here: Path) -> None:
