@@ -163,7 +163,9 @@ def _photos() -> str:
         "cores that other work shared, so the minutes are an upper limit. `transposed scores` is the network of an "
         f"earlier version, whose last layer was a transposed convolution; its trainings of {result['short_epochs']} "
         f"epochs with ImageNet's weights have {100 * min(seeds):.1f} to {100 * max(seeds):.1f} %: a smaller difference "
-        "than that range is noise. `slow encoder` changes the code, too (`photos.py`, `photos.json`)."
+        "than that range is noise. The moving average and the scales are for the 40 epochs of the default; in "
+        f"{result['short_epochs']} they do not pay, and what they give in 40 is not measured (`photos.py`, "
+        "`photos.json`)."
     )
     throughput = read("training_throughput_lite")
     network = throughput["networks"][0]
