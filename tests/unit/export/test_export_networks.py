@@ -124,7 +124,8 @@ def test_logits_are_judged_behind_a_softmax(tmp_path, head):
         "probabilities": powers / powers.sum(-1, keepdims=True),
     }[head]
     found = segtool.runtime.opening.load(result.float32, provider="cpu").run(images)
-    np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+    # The logits are sums of numbers of some hundreds, whose rounding depends on the processor.
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * max(10, np.abs(wanted).max()), rtol=1e-4)
     assert result.contract.gates["parity"]["max_difference"] < 1e-4
 
 
