@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
@@ -212,11 +213,19 @@ def test_labels_per_cell(size, factors, classes, seed):
 @given(
     crop=st.tuples(*[st.integers(0, 7)] * 4), factors=st.sampled_from([(2, 2), (4, 4), (4, 2)]), seed=st.integers(0, 99)
 )
-def test_labels_per_cell_of_cropped_scores(crop, factors, seed):
+def test_the_arg_max_before_a_crop_opens_the_way_for_cells(crop, factors, seed):
     before = labelled((9, 9), 5, factors, crop=crop)
-    after = rewritten(before, LABELS_PER_CELL)
+    between = rewritten(before, ARG_MAX_BEFORE_CROP)
+    assert kinds(between) == ["Resize", "ArgMax", "Cast", "Slice"]
+    assert_same(before, between, areas(5, (3, 3), seed))
+    after = rewritten(between, LABELS_PER_CELL)
     assert "Resize" not in kinds(after)
     assert_same(before, after, areas(5, (3, 3), seed))
+
+
+def test_a_crop_of_scores_that_others_use_stays():
+    other = [node("Cast", "cropped", "z", to=TensorProto.UINT8)]
+    rewritten(labelled((3, 5), 4, crop=(0, 0, 1, 1), extra=other), ARG_MAX_BEFORE_CROP, changes=0, refusals=["2 users"])
 
 
 @pytest.mark.parametrize("by", ["scales", "sizes"])
@@ -240,8 +249,6 @@ def test_more_than_256_classes_stay_apart():
         ({"factors": (3, 4)}, "not even"),
         ({"coordinate_transformation_mode": "align_corners"}, "centers"),
         ({"extra": [node("Cast", "up", "z", to=TensorProto.UINT8)]}, "2 users"),
-        ({"crop": (0, 0, 1, 1), "extra": [node("Cast", "up", "z", to=TensorProto.UINT8)]}, "2 users"),
-        ({"crop": (0, 0, 1, 1), "extra": [node("Cast", "cropped", "z", to=TensorProto.UINT8)]}, "2 users"),
     ],
 )
 def test_other_upsampled_scores_are_refused(options, reason):

@@ -7,6 +7,7 @@ apply a list are named above it.
 from __future__ import annotations
 
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
+from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
 from segtool.export.passes.conv_before_copies import CONV_BEFORE_COPIES
 from segtool.export.passes.conv_before_resize import CONV_BEFORE_RESIZE
@@ -63,6 +64,7 @@ SHARED_REWRITES = (
     SHIFT_BACK,
     DEAD_TAPS,
     CROP_INTO_TRANSPOSED,
+    ARG_MAX_BEFORE_CROP,
     LABELS_PER_BLOCK,
     FLIPPED_CONVOLUTION,
 )
