@@ -22,7 +22,7 @@ from commands import write_result
 import segtool
 from segtool.benchmark.latency import compare_interleaved
 from segtool.data.loading import load_dataset
-from segtool.machine.machine import instruction_sets
+from segtool.machine.machine import VNNI, instruction_sets
 from segtool.runtime import session_options
 
 IMAGES, ROUNDS = 100, 60
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     """Measure each network and write."""
     if len(arguments) % 5 or not arguments:
         sys.exit(__doc__)
-    if {"avx512_vnni", "avx_vnni", "amx_int8"} & set(instruction_sets()):
+    if VNNI.intersection(instruction_sets()):
         sys.exit("This processor has VNNI, so products of 8-bit weights are exact on it; run this on one without.")
     networks = [measured(*arguments[start : start + 5]) for start in range(0, len(arguments), 5)]
     write_result("eight_bit_weights", {"images": IMAGES, "rounds": ROUNDS, "threads": 1, "networks": networks})

@@ -35,7 +35,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from segtool.machine.machine import instruction_sets
+from segtool.machine.machine import VNNI, instruction_sets
 
 Kernel = Literal["direct", "depthwise", "general", "matrix", "float"]
 
@@ -127,13 +127,12 @@ def direct_kernel(sets: Collection[str] | None = None, machine: str | None = Non
     if name not in ("x86_64", "amd64") or (known and "avx2" not in known):
         return None
     has_avx512 = {"avx512f", "avx512bw", "avx512vl"} <= set(known)
-    overflows = not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(known)
     return DirectKernel(
         4,
         4 if has_avx512 else 8,
         16,
         matrix_unit={"amx_tile", "amx_int8"} <= set(known),
-        largest_weight=64 if overflows else 128,
+        largest_weight=128 if VNNI.intersection(known) else 64,
     )
 
 

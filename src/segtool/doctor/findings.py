@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtool.machine.machine import VNNI
 from segtool.telemetry import VARIABLE
 from segtool.text import counted
 
@@ -19,8 +20,7 @@ _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 # Secondary providers of a package, which auto never selects.
 _OPTIONAL = ("TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider", "QNNExecutionProvider")
-_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
-_INT8_SETS = {"x86_64": _VNNI, "AMD64": _VNNI, "aarch64": ("asimddp", "i8mm")}
+_INT8_SETS = {"x86_64": sorted(VNNI), "AMD64": sorted(VNNI), "aarch64": ("asimddp", "i8mm")}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segtool.errors import ExportError
-from segtool.machine.machine import machine_info
+from segtool.machine.machine import VNNI, machine_info
 
 
 @dataclass(frozen=True)
@@ -79,4 +79,4 @@ def _this_processor() -> str:
     # Where the instruction sets are not known (outside Linux), the x86 preset is right on all.
     if "amx_int8" in machine["instruction_sets"]:
         return "amx"
-    return "vnni" if {"avx512_vnni", "avx_vnni"} & set(machine["instruction_sets"]) else "x86"
+    return "vnni" if VNNI.intersection(machine["instruction_sets"]) else "x86"

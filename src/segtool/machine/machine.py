@@ -19,6 +19,9 @@ _INSTRUCTION_SETS = (
     "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
     "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
 )  # fmt: skip
+VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""Those of x86 that add products of uint8 and int8 in 32 bits; without one of them, 8-bit weights overflow."""
+
 _PACKAGES = (
     "segtool", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml",
     "onnxruntime-qnn", "pillow",
