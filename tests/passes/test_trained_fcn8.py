@@ -16,6 +16,7 @@ from tiny_nets import KERAS_WARNING
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import FLOAT_REWRITES, INT8_REWRITES, SHARED_REWRITES, WINOGRAD_REWRITES, rewrite
+from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
@@ -34,8 +35,17 @@ HEIGHT, WIDTH, CLASSES = 64, 84, 3
 # These add in another order; the others are structural, and exact to the bit.
 REORDERED = (SCALE_INTO_CONV, SCALE_BACK, DEAD_TAPS, PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, WINOGRAD)
 # FCN-8 has an activation before each pooling, transposed convolutions of its scores alone (fcn8-edge has others), no
-# nearest neighbours, no mean over a map, and no convolution at the size of the image that makes scores.
-IDLE = (SHIFT_BACK, BLOCKS_AS_CHANNELS, FLIPPED_CONVOLUTION, NEAREST_AS_TILE, MEAN_AS_POOL, SCORES_IN_BLOCKS)
+# nearest neighbours, no mean over a map, and no convolution at the size of the image that makes scores; its crop is part
+# of the last transposed convolution.
+IDLE = (
+    SHIFT_BACK,
+    ARG_MAX_BEFORE_CROP,
+    BLOCKS_AS_CHANNELS,
+    FLIPPED_CONVOLUTION,
+    NEAREST_AS_TILE,
+    MEAN_AS_POOL,
+    SCORES_IN_BLOCKS,
+)
 FLOAT = (*FLOAT_REWRITES, *WINOGRAD_REWRITES)
 ALL = (*SHARED_REWRITES, *FLOAT, *INT8_REWRITES)
 

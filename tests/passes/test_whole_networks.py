@@ -7,7 +7,15 @@ from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, trained_tiny
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
-from segtool.export.passes import FLOAT_REWRITES, INT8_REWRITES, SHARED_REWRITES, WINOGRAD_REWRITES, rewrite
+from segtool.export.passes import (
+    FLOAT_REWRITES,
+    INT8_REWRITES,
+    LABEL_REWRITES,
+    SHARED_REWRITES,
+    UPSAMPLING_REWRITES,
+    WINOGRAD_REWRITES,
+    rewrite,
+)
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 EVERY = [(*SHARED_REWRITES, *FLOAT_REWRITES, *WINOGRAD_REWRITES), (*SHARED_REWRITES, *INT8_REWRITES)]
@@ -53,3 +61,15 @@ def test_fcn8(size, channels, classes):
     found = check(network, random.integers(0, 256, (2, *size, channels), np.uint8), EVERY[0])
     assert found.count("ConvTranspose") == 2
     assert not {"Mul", "Pad", "Softmax", "DepthToSpace"} & set(found)
+
+
+def test_fcn8_lite_decides_its_labels_on_the_small_map_though_it_crops():
+    from segtool.train.architectures import build
+
+    size = (60, 100)
+    labels = with_head(keras_to_onnx(build("fcn8-lite", size=size, channels=3, num_classes=5)), "labels")
+    after, _ = rewrite(labels, (*SHARED_REWRITES, *UPSAMPLING_REWRITES, *FLOAT_REWRITES, *LABEL_REWRITES))
+    assert "ScatterND" in kinds(after)
+    assert "ScatterND" not in kinds(labels)
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    assert (run(after, images) == run(labels, images)).mean() > 0.999
