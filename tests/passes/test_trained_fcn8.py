@@ -35,8 +35,8 @@ HEIGHT, WIDTH, CLASSES = 64, 84, 3
 # These add in another order; the others are structural, and exact to the bit.
 REORDERED = (SCALE_INTO_CONV, SCALE_BACK, DEAD_TAPS, PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, WINOGRAD)
 # FCN-8 has an activation before each pooling, transposed convolutions of its scores alone (fcn8-edge has others), no
-# nearest neighbours, no mean over a map, and no convolution at the size of the image that makes scores; its crop is part
-# of the last transposed convolution.
+# nearest neighbours, no mean over a map, and no convolution at the size of the image that makes scores. Its crop is
+# part of the last transposed convolution.
 IDLE = (
     SHIFT_BACK,
     ARG_MAX_BEFORE_CROP,
