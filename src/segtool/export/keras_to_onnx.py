@@ -175,6 +175,8 @@ def _named(converted: onnx.ModelProto) -> onnx.ModelProto:
     graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape))
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
     del graph.value_info[:]
+    for part in (converted, graph):
+        part.ClearField("doc_string")  # it holds a counter of TensorFlow, so the bytes would differ from run to run
     _number_in_order(graph)
     onnx.checker.check_model(converted, full_check=True)
     return converted

@@ -17,6 +17,8 @@ from segtool.text import counted
 from segtool.train.architectures.encoders import DEFAULT, ENCODERS, PREFIX, TORCH_SUFFIXES, Encoder, Weights
 from segtool.train.recipes import IMAGENET, NONE
 
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5", *TORCH_SUFFIXES)
+
 MOST = 1e6
 """The largest magnitude of a weight that is not a sign of damage; variances of published encoders reach about 1000."""
 
@@ -48,7 +50,7 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
             f"--weights {spec} is for a network with an encoder, expected --arch fcn8-lite; choose it, or leave "
             "--weights out."
         )
-    _refuse_missing(spec)
+    _refuse_other_files(spec)
     chosen = ENCODERS[encoder] if encoder else None
     if chosen and (spec == IMAGENET or Path(spec).suffix in chosen.suffixes):
         weights = chosen.read(chosen.fetch() if spec == IMAGENET else Path(spec))
@@ -68,11 +70,12 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
     return weights
 
 
-def _refuse_missing(spec: str) -> None:
-    if spec != IMAGENET and not Path(spec).exists():
+def _refuse_other_files(spec: str) -> None:
+    path = Path(spec)
+    if spec != IMAGENET and not path.is_dir() and (path.suffix not in FILE_SUFFIXES or not path.exists()):
         raise TrainingError(
-            f"There are no weights at {spec}, expected {NONE}, {IMAGENET}, a run, or a file (.keras, .pth, .h5); "
-            "correct --weights."
+            f"There are no weights at {spec}, expected {NONE}, {IMAGENET}, a run, or a file "
+            f"({', '.join(FILE_SUFFIXES)}); correct --weights."
         )
 
 

@@ -57,6 +57,12 @@ def test_the_interface_is_the_one_of_the_contract(converted, network):
     assert all(item.data_location == onnx.TensorProto.DEFAULT for item in graph.initializer)
 
 
+def test_the_same_network_gives_the_same_bytes(converted, network):
+    keras_to_onnx(build_tiny())  # so that TensorFlow's counters differ
+    first, second = (model.SerializeToString(deterministic=True) for model in (converted, keras_to_onnx(network)))
+    assert first == second
+
+
 def test_no_shape_is_computed_at_run_time(converted):
     kinds = [node.op_type for node in converted.graph.node]
     assert kinds.count("ConvTranspose") == 2

@@ -122,6 +122,15 @@ def test_a_weight_of_another_magnitude_is_refused_without_a_checksum(tmp_path: P
         read_weights(str(path), "lite0")
 
 
+@pytest.mark.parametrize("name", ["missing.keras", "model.onnx", "notes.txt"])
+def test_other_files_than_weights_are_refused_with_what_is_taken(name: str, tmp_path: Path) -> None:
+    if name != "missing.keras":
+        (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(TrainingError, match=rf"{name}.*a run, or a file \(\.keras.*correct --weights") as refusal:
+        read_weights(str(tmp_path / name), "lite0")
+    assert "exported" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
 def test_a_variance_that_no_training_leaves_is_refused(value: float, tmp_path: Path) -> None:
     network = build("fcn8-edge", size=(32, 32), channels=3, num_classes=2)
