@@ -5,14 +5,16 @@ Each poll lists the folders. Names of removed files are forgotten, so that a wat
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from segtool.errors import DataError
 from segtool.predict.finding import images_below
-
-_State = tuple[int, int]
+from segtool.predict.jobs import Job
+from segtool.predict.manifest import Entry
 
 SETTLE_SECONDS = 1.0
 """Time without a change of size and modification time before a file is read."""
@@ -20,24 +22,41 @@ SETTLE_SECONDS = 1.0
 PATIENCE_SECONDS = 10.0
 """Time without a change before a file that cannot be decoded counts as failed; until then it may be incomplete."""
 
+State = tuple[int, int]
+Status = Literal["waiting", "done", "failed"]
 
-@dataclass
-class _Waiting:
-    """A file that may still be incomplete.
+
+@dataclass(eq=False)
+class Arrival:
+    """An image file below the watched folder, from the poll that finds it to the poll that misses it.
 
     Attributes
     ----------
+    path
+        The file.
     state
         Its size in bytes and its modification time in nanoseconds.
     since
-        When the file reached that state, on the monotonic clock.
+        When it reached that state, on the monotonic clock.
+    status
+        "waiting": it may still be incomplete. "done": it is not read again. "failed": it is read again after a change.
     tried
-        Whether a read of the file failed in that state.
+        Whether a read of it failed in this state.
+    job, failure
+        The work on it, and the last failure while it is waiting; the watch sets them.
     """
 
-    state: _State
+    path: Path
+    state: State
     since: float
+    status: Status = "waiting"
     tried: bool = False
+    job: Job | None = None
+    failure: Entry | None = None
+
+    def changed(self, state: State) -> None:
+        """Wait for the end of a change."""
+        self.state, self.since, self.status, self.tried = state, time.monotonic(), "waiting", False
 
 
 class Arrivals:
@@ -56,81 +75,70 @@ class Arrivals:
     ) -> None:
         self._folder, self._out = folder, out
         self._settle, self._patience = settle, patience
-        self._waiting: dict[Path, _Waiting] = {}
-        self._done: set[str] = set()  # names of very many files, of which each poll would make paths
-        self._failed: dict[Path, _State] = {}
-        self._look()
+        self._files: dict[str, Arrival] = {}  # by names: a poll that makes paths of very many is slow
+        self.poll()
 
     @property
-    def known(self) -> set[Path]:
-        """The files that exist, or existed at the last poll."""
-        return {*self._waiting, *map(Path, self._done), *self._failed}
+    def waiting(self) -> list[Arrival]:
+        """The files that may become complete."""
+        return [file for file in self._files.values() if file.status == "waiting"]
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there are files that may become complete."""
-        return bool(self._waiting)
-
-    def whole(self) -> list[Path]:
-        """Return the files that are complete since the last poll, in alphabetical order.
+    def poll(self) -> tuple[list[Arrival], list[Arrival]]:
+        """Return the files that are complete, in alphabetical order, and the files that were removed.
 
         Raises
         ------
         DataError
             The folder does not exist.
         """
-        self._look()
-        now = time.monotonic()
-        return [path for path, file in self._waiting.items() if now - file.since >= self._needed(file)]
+        if not self._folder.is_dir():
+            raise DataError(f"The folder {self._folder} to watch does not exist; create it first.")
+        found = list(images_below(self._folder, self._out))
+        missing = self._files.keys() - set(found)
+        complete = []
+        for name in found:
+            known = self._files.get(name)
+            if known is not None and known.status == "done":
+                continue
+            file = self._looked_at(name)
+            if file is None:
+                missing.add(name)
+            elif file.status == "waiting" and time.monotonic() - file.since >= self._needed(file):
+                complete.append(file)
+        return complete, [file for name in missing if (file := self._removed(name)) is not None]
 
-    def settle(self, path: Path) -> None:
-        """Mark a file as done: it is not returned again while it exists."""
-        self._waiting.pop(path, None)
-        self._failed.pop(path, None)
-        self._done.add(str(path))
-
-    def try_later(self, path: Path) -> bool:
+    def try_later(self, file: Arrival) -> bool:
         """Record that a file could not be read; return whether it will be returned again without a change."""
-        file = self._waiting[path]
         if file.tried or time.monotonic() - file.since >= self._patience:
-            self.give_up(path)
+            file.status = "failed"
             return False
         file.tried = True
         return True
 
-    def give_up(self, path: Path) -> None:
-        """Mark a file as failed: it is returned again after a change."""
-        self._failed[path] = self._waiting.pop(path).state
-
-    def _needed(self, file: _Waiting) -> float:
+    def _needed(self, file: Arrival) -> float:
         return self._patience if file.tried else self._settle
 
-    def _look(self) -> None:
-        if not self._folder.is_dir():
-            raise DataError(f"The folder {self._folder} to watch does not exist; create it first.")
-        found = list(images_below(self._folder, self._out))
-        for name in {*self._done, *map(str, self._failed)}.difference(found):
-            if _is_gone(Path(name)):
-                self._done.discard(name)
-                self._failed.pop(Path(name), None)
-        left = (Path(name) for name in found if name not in self._done)
-        states = {path: self._state_of(path) for path in left}
-        self._waiting = {path: file for path, file in states.items() if file is not None}
-
-    def _state_of(self, path: Path) -> _Waiting | None:
+    def _looked_at(self, name: str) -> Arrival | None:
+        """Return a file in its present state; None if it was removed in the meantime, or is not readable."""
         try:
-            status = path.stat()
-        except OSError:  # removed in the meantime, or not readable
+            status = os.stat(name)  # noqa: PTH116 (very many strings)
+        except OSError:
             return None
-        state = (status.st_size, status.st_mtime_ns)
-        known = self._waiting.get(path)
-        if self._failed.get(path) == state:
+        state, file = (status.st_size, status.st_mtime_ns), self._files.get(name)
+        if file is None:
+            # At the first sight, trust the modification time.
+            age = max(0.0, time.time() - status.st_mtime)
+            file = self._files[name] = Arrival(Path(name), state, time.monotonic() - age)
+        elif file.state != state:
+            file.changed(state)
+        return file
+
+    def _removed(self, name: str) -> Arrival | None:
+        """Forget a file that is no longer found and return it; keep it if only its drive does not respond."""
+        file = self._files.get(name)
+        if file is None or (file.status != "waiting" and not _is_gone(file.path)):
             return None
-        if known is not None and known.state == state:
-            return known
-        # At the first sight, trust the modification time. After an observed change, the file is new.
-        age = max(0.0, time.time() - status.st_mtime) if known is None and path not in self._failed else 0.0
-        return _Waiting(state, time.monotonic() - age)
+        return self._files.pop(name)
 
 
 def _is_gone(path: Path) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from segtool.errors import DataError, SegtoolError
-from segtool.predict.arrivals import Arrivals
+from segtool.predict.arrivals import Arrival, Arrivals
 from segtool.predict.jobs import Job, Stop
 from segtool.predict.manifest import Entry, Manifest
 from segtool.predict.naming import Namer
@@ -72,59 +72,57 @@ class _Watch:
         self._run = run
         self._arrivals = arrivals
         self._namer = namer
-        self._jobs: dict[Path, Job] = {}
-        self._put_off: dict[Path, Entry] = {}
 
     def go_on(self, idle: float | None) -> None:
         last = time.monotonic()
         while not self._run.stop():
             began = time.monotonic()
-            paths = self._arrivals.whole()
+            complete, removed = self._arrivals.poll()
             took = time.monotonic() - began
-            self._forget()
-            if paths:
-                self._predict(paths)
+            self._fail_postponed(removed)
+            if complete:
+                self._predict(complete)
                 last = time.monotonic()
             elif idle is not None and not self._arrivals.waiting and time.monotonic() - last >= idle:
                 break
             else:
                 time.sleep(max(POLL_SECONDS, 10 * took))
-        for path, entry in self._put_off.items():
-            self._run.fail(entry, self._jobs[path])
+        self._fail_postponed(self._arrivals.waiting)
 
-    def _forget(self) -> None:
-        """Drop the state of removed files; postponed files have failed."""
-        for path in self._jobs.keys() - self._arrivals.known if self._jobs else ():
-            job = self._jobs.pop(path)
-            if (entry := self._put_off.pop(path, None)) is not None:
-                self._run.fail(entry, job)
+    def _fail_postponed(self, files: Iterable[Arrival]) -> None:
+        """Record the failures of files that do not become complete."""
+        for file in files:
+            if file.failure is not None:
+                self._run.fail(file.failure, file.job)
 
-    def _predict(self, paths: list[Path]) -> None:
-        new = [Source(str(path), str(path.parent)) for path in paths if path not in self._jobs]
-        self._jobs |= {job.source.path: job for job in self._run.plan(new, self._namer)}
-        self._run.work_through(list(self._allowed(paths)), put_off=self._keep_waiting)
-        for path in paths:
-            job = self._jobs.get(path)
-            status = "skipped" if job is None else job.entry.status
+    def _predict(self, files: list[Arrival]) -> None:
+        new = [Source(str(file.path), str(file.path.parent)) for file in files if file.job is None]
+        planned = {job.source.path: job for job in self._run.plan(new, self._namer)}
+        for file in files:
+            file.job = file.job or planned.get(file.path)
+        jobs = [file.job for file in files if file.job is not None and self._is_allowed(file, file.job)]
+        by_path = {file.path: file for file in files}
+
+        def put_off(job: Job, entry: Entry) -> bool:
+            """Postpone a failure if the file may still be incomplete."""
+            file = by_path[job.source.path]
+            file.failure = entry
+            return self._arrivals.try_later(file)
+
+        self._run.work_through(jobs, put_off=put_off)
+        for file in files:
+            status = "skipped" if file.job is None else file.job.entry.status
             if status in ("done", "skipped"):
-                self._arrivals.settle(path)
-                self._jobs.pop(path, None)
+                file.status, file.job = "done", None
             if status != "not run":
-                self._put_off.pop(path, None)
+                file.failure = None
 
-    def _allowed(self, paths: list[Path]) -> Iterator[Job]:
-        """Yield the jobs of these files; files whose outputs must not be written are failed instead."""
-        for job in (self._jobs[path] for path in paths if path in self._jobs):
-            try:
-                self._run.refuse_outputs([job])
-            except SegtoolError as error:
-                self._run.fail(Entry(job.source.name, error=str(error)), job)
-                self._arrivals.give_up(job.source.path)
-            else:
-                yield job
-
-    def _keep_waiting(self, job: Job, entry: Entry) -> bool:
-        """Postpone a failure if the file may still be incomplete."""
-        path = job.source.path
-        self._put_off[path] = entry
-        return self._arrivals.try_later(path)
+    def _is_allowed(self, file: Arrival, job: Job) -> bool:
+        """Return whether the outputs of a file may be written; if not, the file has failed."""
+        try:
+            self._run.refuse_outputs([job])
+        except SegtoolError as error:
+            self._run.fail(Entry(job.source.name, error=str(error)), job)
+            file.status = "failed"
+            return False
+        return True
