@@ -28,7 +28,7 @@ from segtool.benchmark.profiler import Step, Tensor, profile_files
 from segtool.benchmark.steps import LayerStep, assign
 from segtool.runtime.engine import ort
 from segtool.runtime.graph_reader import read_graph
-from segtool.runtime.session_options import EXACT_PRODUCTS
+from segtool.runtime.session_options import make_products_exact
 
 NAME, WEIGHTS, ZERO_POINT, RUNS, WARMUP = "kernel_classes", 3, 5, 30, 3
 
@@ -74,7 +74,7 @@ def optimized(file: Path, folder: Path) -> tuple[dict[str, onnx.NodeProto], dict
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     options.optimized_model_filepath = str(folder / "optimized.onnx")
-    options.add_session_config_entry(*EXACT_PRODUCTS)
+    make_products_exact(options)
     ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     graph = onnx.load(folder / "optimized.onnx").graph
     return {node.name: node for node in graph.node}, {item.name: item for item in graph.initializer}

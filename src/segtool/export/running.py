@@ -19,7 +19,7 @@ from segtool.machine.processors import available_cpus
 from segtool.models.backend import without_advice
 from segtool.runtime.postprocess import softmax
 from segtool.runtime.session import ORT_ERRORS, open_session
-from segtool.runtime.session_options import EXACT_PRODUCTS
+from segtool.runtime.session_options import make_products_exact
 
 Batches = Callable[[], Iterator[UInt8Array]]
 """Gives batches of images, uint8 (n, H, W, C) each, again at every call."""
@@ -153,7 +153,7 @@ def open_graph(model: onnx.ModelProto) -> Any:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what a calibration took
     options.intra_op_num_threads = available_cpus()
-    options.add_session_config_entry(*EXACT_PRODUCTS)
+    make_products_exact(options)
     try:
         return onnxruntime.InferenceSession(
             model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]

@@ -12,6 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from segtool.export.running import open_graph
+from segtool.machine.machine import VNNI, instruction_sets
+from segtool.runtime import session_options
 from segtool.runtime.session import open_session
 
 # Each sum of PRODUCTS products of 255 and a weight is the weight in steps of PRODUCTS x 255.
@@ -68,3 +70,32 @@ def test_sums_are_those_of_whole_numbers(
     model, shape = graph(kind, weight)
     (found,) = opened(model, tmp_path).run(None, {"x": np.full(shape, 255, np.uint8)})
     assert set(np.unique(found)) == {128 + weight}
+
+
+@pytest.mark.parametrize("opened", [by_runtime, by_export])
+@pytest.mark.parametrize(
+    "sets", [["avx2"], [], ["avx2", "avx_vnni"], ["avx2", "avx512f", "avx512_vnni"], ["avx512_vnni", "amx_int8"]]
+)
+def test_uint8_weights_are_for_processors_that_overflow_alone(
+    sets: list[str], opened: Callable[[onnx.ModelProto, Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With VNNI, they took 2.3 times as long as int8 weights."""
+    monkeypatch.setattr(session_options, "instruction_sets", lambda: sets)
+    session_options.may_overflow.cache_clear()
+    try:
+        options = opened(graph("Conv 3x3", 64)[0], tmp_path).get_session_options()
+    finally:
+        session_options.may_overflow.cache_clear()
+    key, value = session_options.EXACT_PRODUCTS
+    assert _entry(options, key) == (None if VNNI.intersection(sets) else value)
+
+
+def test_this_processor_is_asked_for_its_instructions() -> None:
+    assert session_options.may_overflow() is not bool(VNNI.intersection(instruction_sets()))
+
+
+def _entry(options: Any, key: str) -> str | None:
+    try:
+        return str(options.get_session_config_entry(key))
+    except RuntimeError:
+        return None
