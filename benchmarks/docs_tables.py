@@ -147,8 +147,6 @@ def _photos() -> str:
     ]
     found = result["variants"]
     short = [row["mean_iou"] for row in found if row["group"] == "baseline"]
-    earlier = {"transposed scores", "transposed scores, seed 1", "transposed scores, seed 2"}
-    seeds = [row["mean_iou"] for row in found if row["name"] in earlier]
     for row in found:
         is_short = row["epochs"] == result["short_epochs"] and row["group"] != "baseline"
         apart = row["mean_iou"] - sum(short) / len(short) if is_short else ""
@@ -160,10 +158,10 @@ def _photos() -> str:
         )
     note = (
         "CamVid, 367 training and 101 validation images of 480 x 360, 11 classes, whole images, void ignored. Two "
-        "cores that other work shared, so the minutes are an upper limit. `transposed scores` is the network of an "
-        f"earlier version, whose last layer was a transposed convolution; its trainings of {result['short_epochs']} "
-        f"epochs with ImageNet's weights have {100 * min(seeds):.1f} to {100 * max(seeds):.1f} %: a smaller difference "
-        "than that range is noise. The moving average and the scales are for the 40 epochs of the default; in "
+        f"cores; those of {result['short_epochs']} epochs shared them, so their minutes are an upper limit. Three "
+        f"seeds of `short` have {100 * min(short):.1f} to {100 * max(short):.1f} %: a smaller difference than that "
+        "range is noise. The last column compares with their mean. `transposed scores` ends in a transposed "
+        f"convolution. The moving average and the scales are for the 40 epochs of the default; in "
         f"{result['short_epochs']} they do not pay, and what they give in 40 is not measured (`photos.py`, "
         "`photos.json`)."
     )
@@ -187,13 +185,11 @@ def _photos_in_short() -> str:
     network = read("photos_engines")["networks"][0]
     int8 = next(engine for engine in network["engines"] if engine["engine"] == "ours-int8")
     time = network["time"]["1"]["engines"]["ours-int8"]["latency_ms"]["p50"]
-    earlier = " These figures are of an earlier last layer; after 6 epochs both have 65 %."
     return (
         f"Photographs: `segtool train --data camvid/` with no other option reaches {100 * trained['mean_iou']:.1f} % "
         f"mean IoU on CamVid's validation images after {trained['seconds'] / 60:.0f} minutes on two cores. The INT8 "
         f"file loses {int8['mean_iou_drop_points']:.2f} points, has {int8['size_bytes'] / 1e6:.1f} MB and takes "
         f"{time:.0f} ms an image of 480 x 360 on one thread ({processor(read('photos_engines')['machine'])})."
-        f"{earlier if trained['name'].startswith('transposed') else ''}"
     )
 
 
@@ -316,7 +312,7 @@ def _photos_engines() -> str:
             f"{engine['size_bytes'] / 1e6:.2f} |"
         )
     note = (
-        "The network of `transposed scores, 40 epochs` above, one image of 480 x 360, from raw pixels to class ids, "
+        "The network of `default` above, one image of 480 x 360, from raw pixels to class ids, "
         f"all engines interleaved ({processor(result['machine'])}; `foreign_engines.py --keras`, "
         "`photos_engines.json`). The images are those of validation, on which the best epoch was chosen."
     )

@@ -4,8 +4,8 @@
 
 The files are of one network: FP32, INT8 of the presets x86 (weights of 7 bits) and vnni (8 bits). On such a processor
 the products of 8-bit weights overflow; the option `EXACT_PRODUCTS`, with which segtool opens each file there, makes
-them exact and slower. For each file: labels equal to those of FP32 on IMAGES images of DATA, and the time on one thread over
-that of the preset x86, interleaved, from a raw image to labels. The last row opens the file of 8 bits without the
+them exact and slower. For each file: labels equal to those of FP32 on IMAGES images of DATA, and the time on one thread
+over that of the preset x86, interleaved, from a raw image to labels. The last row opens the file of 8 bits without the
 option, as other programs do.
 """
 
