@@ -292,6 +292,44 @@ class TestWatch:
         assert statuses() == {"a.tif": "done", "b.png": "done", "a.png": "skipped"}
         assert [path.name for path in outputs()] == ["a.png", "a.tif.png", "b.png"]
 
+    def created_again(self, process: subprocess.Popen[str], content: Callable[[], object]) -> None:
+        """Remove a done file, wait until that is seen, and create it again."""
+        wait_until(lambda: "a.png" in {path.name for path in outputs()}, process)
+        Path("incoming/a.png").unlink()
+        time.sleep(1)
+        content()
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    def test_a_file_that_is_created_again_replaces_its_outputs(self, resumed: bool) -> None:
+        self.write("incoming/a.png", 25)
+        if resumed:
+            with segtool("--watch", "incoming", "--watch-idle", "0.5") as process:
+                assert ended(process)[0] == 0
+        with segtool("--watch", "incoming", "--watch-idle", "3", *(["--resume"] if resumed else [])) as process:
+            time.sleep(2 if resumed else 0)
+            self.created_again(process, lambda: self.write("incoming/a.png", 100))
+            assert ended(process)[0] == 0
+        assert [path.name for path in outputs()] == ["a.png"]
+        assert int(np.asarray(Image.open("out/a.png")).max()) == 4
+        assert [entry["status"] for entry in manifest()["entries"]] == ["done"]
+
+    def test_a_file_that_is_created_again_and_damaged_leaves_no_old_output(self) -> None:
+        self.write("incoming/a.png")
+        with segtool("--watch", "incoming", "--watch-idle", "3") as process:
+            self.created_again(process, lambda: Path("incoming/a.png").write_bytes(b"no image"))
+            code, stderr = ended(process)
+        assert (code, statuses(), outputs()) == (3, {"a.png": "failed"}, [])
+        assert stderr.count("is not an image") == 1
+
+    def test_it_names_the_option_that_adds_to_an_earlier_run(self) -> None:
+        self.write("incoming/a.png")
+        with segtool("--watch", "incoming", "--watch-idle", "0.5") as process:
+            assert ended(process)[0] == 0
+        with segtool("--watch", "incoming", "--watch-idle", "0.5") as process:
+            code, stderr = ended(process)
+        assert code == 1
+        assert "--resume" in stderr
+
     def test_an_output_that_is_there_fails_alone(self) -> None:
         self.write("incoming/a.png")
         self.write("incoming/b.png")

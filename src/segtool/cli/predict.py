@@ -88,7 +88,9 @@ logger = logging.getLogger(__name__)
 @path_option(
     "--watch",
     "DIR",
-    "Instead of IMAGES: segment the images in DIR, and images that arrive later, until Ctrl-C or SIGTERM.",
+    "Instead of IMAGES: segment the images in DIR, and images that arrive later, until Ctrl-C or SIGTERM. A file is "
+    "read once it stops changing, and a failed one again after a change. A done one is read again only if it was "
+    "removed and created again. manifest.json is written at the end.",
     exists=True,
     file_okay=False,
 )

@@ -81,8 +81,8 @@ def _copy_checked(handle: BinaryIO, folder: Path, *, custom: Mapping[str, Any], 
     refuse_other_content(start, source=source)
     if not start.startswith(_ZIP):
         raise ModelFileError(
-            f"{source} is not a Keras model; expected a .keras file such as `segtool train` writes, a legacy .h5 "
-            "file with its architecture, or an exported .onnx file."
+            f"{source} is not a Keras model; expected a .keras file such as `segtool train` writes, or a legacy .h5 "
+            "file with its architecture."
         )
     target = folder / "model.keras"
     return target, _copy_archive(handle, target, custom=custom, source=source)

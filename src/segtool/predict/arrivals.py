@@ -13,7 +13,6 @@ from typing import Literal
 
 from segtool.errors import DataError
 from segtool.predict.finding import images_below
-from segtool.predict.jobs import Job
 from segtool.predict.manifest import Entry
 
 SETTLE_SECONDS = 1.0
@@ -42,8 +41,8 @@ class Arrival:
         "waiting": it may still be incomplete. "done": it is not read again. "failed": it is read again after a change.
     tried
         Whether a read of it failed in this state.
-    job, failure
-        The work on it, and the last failure while it is waiting; the watch sets them.
+    failure
+        Its last failure while it is waiting; the watch sets it.
     """
 
     path: Path
@@ -51,7 +50,6 @@ class Arrival:
     since: float
     status: Status = "waiting"
     tried: bool = False
-    job: Job | None = None
     failure: Entry | None = None
 
     def changed(self, state: State) -> None:

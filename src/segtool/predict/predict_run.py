@@ -113,20 +113,27 @@ class PredictRun:
         self._warned = False  # that of a file with several images only the first is predicted
 
     def plan(self, sources: Sequence[Source], namer: Namer) -> list[Job]:
-        """Return the images to predict; images that an earlier run has done count as skipped."""
+        """Return a job for each image; those that an earlier run has done are skipped."""
         entries = [self.earlier.get(os.path.abspath(source.name)) for source in sources]  # noqa: PTH100 (strings)
         kept = [None if entry is None else stem_of(entry.outputs) for entry in entries]
-        planned = []
+        jobs = []
         for source, entry, old, stem in zip(sources, entries, kept, namer.stems(sources, kept), strict=True):
             job = self.add(source, stem, is_known=old is not None)
             if entry is not None and job.is_known and is_done(entry, source, self._options.out):
                 self._set(job, replace(entry, input=source.name, status="skipped"))
-            else:
-                planned.append(job)
-        return planned
+            jobs.append(job)
+        return jobs
+
+    def renew(self, job: Job) -> None:
+        """Plan an input again that has changed: it is "not run", and replaces its own outputs."""
+        job.is_known |= job.entry.status in ("done", "skipped")
+        self._processed -= job.entry.status != "not run"
+        job.entry = Entry(job.source.name)
 
     def refuse_outputs(self, jobs: Iterable[Job]) -> None:
         """Refuse outputs that are also inputs of the run, and existing outputs that must not be replaced.
+
+        Those of inputs that are done or skipped are not looked at.
 
         Raises
         ------
@@ -135,7 +142,7 @@ class PredictRun:
         """
         taken: set[str] | None = None
         folder = os.fspath(self._options.out)
-        for job in jobs:
+        for job in _not_run(jobs):
             for name in output_names(job.stem, self._replaced).values():
                 target = os.path.join(folder, name)  # noqa: PTH118 (very many strings)
                 if not os.path.lexists(target):
@@ -159,7 +166,7 @@ class PredictRun:
         remove_unfinished(self._options.out / name for name in folders)
 
     def work_through(self, jobs: Sequence[Job], *, put_off: Callable[[Job, Entry], bool] | None = None) -> None:
-        """Predict images and write their outputs.
+        """Predict those images that are "not run", and write their outputs.
 
         `put_off` is called for each failure; if it returns true, the image stays "not run".
 
@@ -170,7 +177,7 @@ class PredictRun:
         """
         count = worker_count(self._options.workers)
         work = JobWorker(self._segmenter, self._options, expect=self.expect, stop=self.stop)
-        groups = groups_of(jobs, workers=count)
+        groups = groups_of(_not_run(jobs), workers=count)
         results = ordered_map(work, groups, workers=count, ahead=count, stop=self.stop)
         with closing(results):  # stops the threads at once if an output cannot be written
             for job, entry in chain.from_iterable(results):
@@ -242,6 +249,10 @@ class PredictRun:
             for path, entry in self.earlier.items()
             if path not in named and entry.status in ("done", "skipped") and entry.outputs.get("labels") not in written
         ]
+
+
+def _not_run(jobs: Iterable[Job]) -> list[Job]:
+    return [job for job in jobs if job.entry.status == "not run"]
 
 
 def _warn_of_unused_range(entries: Iterable[Entry]) -> None:

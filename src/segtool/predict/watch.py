@@ -35,8 +35,8 @@ def watch_folder(
 
     `Arrivals` decides when a file is complete. A file that was moved in with an old modification time is predicted at
     once. A failed file is predicted again after a change. A done file is not, while it exists; if it is removed and
-    created again, it is a new file. Files whose names begin with a dot are ignored, because other programs may still
-    be writing them. Everything else is as in `segtool.predict.predict.predict_paths`.
+    created again, its outputs are replaced. Files whose names begin with a dot are ignored, because other programs may
+    still be writing them. Everything else is as in `segtool.predict.predict.predict_paths`.
 
     Parameters
     ----------
@@ -72,6 +72,7 @@ class _Watch:
         self._run = run
         self._arrivals = arrivals
         self._namer = namer
+        self._jobs: dict[Path, Job] = {}  # those of removed files too: created again, a file keeps its name
 
     def go_on(self, idle: float | None) -> None:
         last = time.monotonic()
@@ -93,28 +94,28 @@ class _Watch:
         """Record the failures of files that do not become complete."""
         for file in files:
             if file.failure is not None:
-                self._run.fail(file.failure, file.job)
+                self._run.fail(file.failure, self._jobs[file.path])
 
     def _predict(self, files: list[Arrival]) -> None:
-        new = [Source(str(file.path), str(file.path.parent)) for file in files if file.job is None]
-        planned = {job.source.path: job for job in self._run.plan(new, self._namer)}
         for file in files:
-            file.job = file.job or planned.get(file.path)
-        jobs = [file.job for file in files if file.job is not None and self._is_allowed(file, file.job)]
-        by_path = {file.path: file for file in files}
+            if file.path in self._jobs:  # it failed and has changed, or it was removed and created again
+                self._run.renew(self._jobs[file.path])
+        new = [Source(str(file.path), str(file.path.parent)) for file in files if file.path not in self._jobs]
+        self._jobs |= {job.source.path: job for job in self._run.plan(new, self._namer)}
+        jobs = {file.path: (file, self._jobs[file.path]) for file in files}
 
         def put_off(job: Job, entry: Entry) -> bool:
             """Postpone a failure if the file may still be incomplete."""
-            file = by_path[job.source.path]
+            file, _ = jobs[job.source.path]
             file.failure = entry
             return self._arrivals.try_later(file)
 
-        self._run.work_through(jobs, put_off=put_off)
-        for file in files:
-            status = "skipped" if file.job is None else file.job.entry.status
-            if status in ("done", "skipped"):
-                file.status, file.job = "done", None
-            if status != "not run":
+        allowed = [job for file, job in jobs.values() if self._is_allowed(file, job)]
+        self._run.work_through(allowed, put_off=put_off)
+        for file, job in jobs.values():
+            if job.entry.status in ("done", "skipped"):
+                file.status = "done"
+            if job.entry.status != "not run":
                 file.failure = None
 
     def _is_allowed(self, file: Arrival, job: Job) -> bool:

@@ -72,11 +72,12 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
 
 def _refuse_other_files(spec: str) -> None:
     path = Path(spec)
-    if spec != IMAGENET and not path.is_dir() and (path.suffix not in FILE_SUFFIXES or not path.exists()):
-        raise TrainingError(
-            f"There are no weights at {spec}, expected {NONE}, {IMAGENET}, a run, or a file "
-            f"({', '.join(FILE_SUFFIXES)}); correct --weights."
-        )
+    if spec == IMAGENET or path.is_dir() or (path.exists() and path.suffix in FILE_SUFFIXES):
+        return
+    found = f"--weights {spec} is of another kind" if path.exists() else f"There are no weights at {spec}"
+    raise TrainingError(
+        f"{found}, expected {NONE}, {IMAGENET}, a run, or a file ({', '.join(FILE_SUFFIXES)}); correct --weights."
+    )
 
 
 def _refuse_damaged(weights: Weights, *, spec: str) -> None:
