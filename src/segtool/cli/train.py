@@ -61,7 +61,8 @@ from segtool.train.recipes import IMAGENET, NONE, RECIPES
     type=FiniteRange(*RANGES["width"]),
     default=TrainOptions.width,
     show_default=True,
-    help="Multiplier of the number of channels of each layer (rounded to multiples of 8).",
+    help="Multiplier of the number of channels of each layer, rounded to multiples of 8; for fcn8-lite, of the layers "
+    "of the decoder, in multiples of 16.",
 )
 @click.option(
     "--recipe",
