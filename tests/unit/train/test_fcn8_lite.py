@@ -106,7 +106,7 @@ def test_an_application_saved_by_keras_has_the_layers_of_its_encoder(tmp_path: P
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"onnx")
     (tmp_path / "folder").mkdir()
-    for name, word in (("absent.keras", "absent"), ("a.onnx", "trained model"), ("folder", "folder")):
+    for name, word in (("absent.keras", "absent"), ("a.onnx", "another kind"), ("folder", "folder")):
         with pytest.raises(SegtoolError, match=word):
             read_weights(str(tmp_path / name), "lite0")
     with pytest.raises(TrainingError, match="--arch fcn8-lite"):
