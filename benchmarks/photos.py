@@ -98,6 +98,8 @@ VARIANTS: dict[str, Variant] = {
     "combined loss": Variant("loss", ("--loss", "combined")),
     "slow encoder": Variant("learning rate", change=_slow_encoder),
     "transposed scores": Variant("decoder", change=_transposed_scores),
+    "transposed scores, seed 1": Variant("decoder", ("--seed", "1"), _transposed_scores),
+    "transposed scores, seed 2": Variant("decoder", ("--seed", "2"), _transposed_scores),
     "transposed scores, random weights": Variant("decoder", ("--weights", "none"), _transposed_scores),
     "no colours": _augmented(FLIP, SCALE),
     "short, seed 2": Variant("baseline", ("--seed", "2")),

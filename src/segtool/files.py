@@ -51,8 +51,10 @@ def temporary_folder(prefix: str = "segtool-", *, beside: str | Path | None = No
             folder.cleanup()
 
 
-def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
+def refuse_existing(path: str | Path, *, overwrite: bool, otherwise: str = "choose another path") -> Path:
     """Return `path` as a Path, or refuse an existing file that must not be replaced.
+
+    `otherwise` is what the user can do in place of --overwrite.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
     target = Path(path)
     if not overwrite and (target.exists() or target.is_symlink()):
         raise OutputExistsError(
-            f"{target} already exists and was not changed; pass --overwrite to replace it, or choose another path."
+            f"{target} already exists and was not changed; pass --overwrite to replace it, or {otherwise}."
         )
     return target
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from segtool import __version__
 from segtool.errors import ModelFileError, OutputExistsError, SegtoolError
-from segtool.files import sha256_of
+from segtool.files import refuse_existing, sha256_of
 from segtool.predict.journal import Journal
 from segtool.predict.manifest import MANIFEST_NAME, Entry, read_manifest
 from segtool.predict.naming import joined
@@ -97,11 +97,11 @@ def _refuse_earlier(journal: Journal, options: PredictOptions) -> None:
             f"{options.out} contains an incomplete run; pass --resume to finish it, --overwrite to start again, "
             "or choose another --out."
         )
-    if os.path.lexists(options.out / MANIFEST_NAME) and not options.overwrite:
-        raise OutputExistsError(
-            f"{options.out / MANIFEST_NAME} already exists and was not changed; pass --resume to add to that run, "
-            "--overwrite to replace it, or choose another --out."
-        )
+    refuse_existing(
+        options.out / MANIFEST_NAME,
+        overwrite=options.overwrite,
+        otherwise="--resume to add to that run, or choose another --out",
+    )
 
 
 def _differing(earlier: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:

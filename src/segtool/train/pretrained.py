@@ -72,7 +72,7 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
 
 def _refuse_other_files(spec: str) -> None:
     path = Path(spec)
-    if spec == IMAGENET or path.is_dir() or (path.exists() and path.suffix in FILE_SUFFIXES):
+    if spec == IMAGENET or path.is_dir() or (path.exists() and path.suffix.lower() in FILE_SUFFIXES):
         return
     found = f"--weights {spec} is of another kind" if path.exists() else f"There are no weights at {spec}"
     raise TrainingError(
