@@ -16,7 +16,6 @@ from segtool.train.callbacks import TrainListener
 
 _CHANGES = (
     "augment", "loss", "class_weights", "optimizer", "schedule", "learning_rate", "weight_decay", "ema", "patience",
-    "teacher",
 )  # fmt: skip
 _RATE_SECONDS = 3600
 """The rate covers the last 1,000 moves of the bar (rich keeps no more) or this time: an epoch can be one move."""

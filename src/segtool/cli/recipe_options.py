@@ -107,18 +107,6 @@ _OPTIONS = (
         help="Stop after N consecutive epochs without an improvement; 0 never stops early.",
     ),
     click.option(
-        "--teacher",
-        metavar="RUN",
-        help="Also learn the outputs of this run or .keras file (distillation). A small network can learn from a large "
-        "one: --width 0.5 --teacher runs/large. Both must have the same input and the same classes.",
-    ),
-    click.option(
-        "--temperature",
-        type=FiniteRange(*RANGES["temperature"]),
-        help="Temperature of the teacher's outputs: above 1 the probabilities are softer and show similar classes.  "
-        "[default: 2]",
-    ),
-    click.option(
         "--deterministic",
         is_flag=True,
         help="Make two runs with the same options on one machine bit-identical; slower.",

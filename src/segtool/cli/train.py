@@ -156,7 +156,6 @@ def command(
       segtool train
       segtool train --data my_photos/
       segtool train --augment shift:8,scale,brightness --loss combined
-      segtool train --width 0.5 --teacher runs/large
       segtool train --data street_scenes/ --crop 192x192 --rare-crops 0.5
       segtool train --qat runs/latest
       segtool train --resume

@@ -9,7 +9,6 @@ from segtool.train import faster
 from segtool.train.architectures import WITH_ENCODER, build
 from segtool.train.auxiliary import with_auxiliary
 from segtool.train.crops import count_crops
-from segtool.train.distillation import with_teacher
 from segtool.train.losses import PixelAccuracy, PixelLoss
 from segtool.train.multi_worker import strategy_scope
 from segtool.train.optimizers import make_optimizer
@@ -29,7 +28,7 @@ def build_networks(plan: Plan) -> tuple[keras.Model, keras.Model]:
     try:
         with strategy_scope(plan.device):
             keras.config.set_dtype_policy(plan.precision.policy)
-            model = with_teacher(_network(plan), plan.teacher, temperature=plan.options.temperature)
+            model = _network(plan)
             model.compile(
                 optimizer=faster.faster_optimizer(_optimizer(plan), plan.device),
                 loss=PixelLoss(plan.recipe.loss, plan.class_weights),
@@ -61,7 +60,7 @@ def _network(plan: Plan) -> keras.Model:
     if plan.weights:
         set_weights(network, plan.weights, spec=str(plan.options.weights))
     network = faster.faster_network(network, plan.device)
-    if plan.recipe.auxiliary and plan.teacher is None and plan.options.arch in WITH_ENCODER:
+    if plan.recipe.auxiliary and plan.options.arch in WITH_ENCODER:
         layer, stride = WITH_ENCODER[plan.options.arch]
         return with_auxiliary(network, layer, stride=stride, share=plan.recipe.auxiliary)
     return network

@@ -23,12 +23,11 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "auxiliary": (0, 10),
     "ema": (0, 0.99999),
     "patience": (0, 10**9),
-    "temperature": (0.1, 100),
     "rare_crops": (0, 1),
 }
 """Name of an option -> its smallest and largest value."""
 
-_NOT_WITH_QAT = ("arch", "width", "size", "crop", "encoder", "weights", "teacher", "temperature", "auxiliary")
+_NOT_WITH_QAT = ("arch", "width", "size", "crop", "encoder", "weights", "auxiliary")
 """Options that the network of a run decides, or that its further training does not use."""
 
 
@@ -55,10 +54,6 @@ class TrainOptions:
         Factor on the number of channels of each layer.
     augment, auxiliary, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
         Replace the recipe's values (see `Recipe`); None to keep them.
-    teacher
-        A run or .keras file whose predictions the network also learns; None for no teacher.
-    temperature
-        Softening of the teacher's predictions, see `segtool.train.distillation`; None for its default.
     qat
         A run whose network is trained further in fake quantization, see `segtool.train.qat`; None for a new network.
     deterministic
@@ -105,8 +100,6 @@ class TrainOptions:
     weight_decay: float | None = None
     ema: float | None = None
     patience: int | None = None
-    teacher: str | None = None
-    temperature: float | None = None
     deterministic: bool = False
     qat: str | None = None
 
@@ -135,8 +128,6 @@ class TrainOptions:
         self._refuse_combinations()
 
     def _refuse_combinations(self) -> None:
-        if self.temperature is not None and self.teacher is None:
-            raise TrainingError("--temperature needs --teacher; add --teacher RUN, or remove --temperature.")
         if self.crop and self.size:
             raise TrainingError("--size resizes the images and --crop keeps their scale; give one of them.")
         if self.encoder is not None and self.arch not in (AUTO, *WITH_ENCODER):
@@ -151,17 +142,19 @@ class TrainOptions:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainOptions:
-        """Read what `to_dict` wrote.
+        """Read what `to_dict` wrote; options of other versions that were not used (None) are ignored.
 
         Raises
         ------
         TrainingError
             An option is unknown to this version.
         """
-        unknown = values.keys() - {item.name for item in fields(cls)}
-        if unknown:
+        known = {item.name for item in fields(cls)}
+        values = {name: value for name, value in values.items() if name in known or value is not None}
+        if unknown := sorted(values.keys() - known):
             raise TrainingError(
-                f"The run has options that this segtool does not know ({', '.join(unknown)}); upgrade segtool."
+                f"The run has options that this segtool does not know ({', '.join(unknown)}); use the version of "
+                "segtool that started the run, or start a new run."
             )
         sizes = {name: tuple(values[name]) for name in ("size", "crop") if values.get(name)}
         return cls(**{**values, **sizes})

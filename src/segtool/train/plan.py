@@ -18,7 +18,6 @@ from segtool.train.callbacks import make_deterministic
 from segtool.train.choices import choose, training_crop, with_affordable_batch
 from segtool.train.class_balance import class_weights
 from segtool.train.device import Device, choose_device
-from segtool.train.distillation import Teacher, load_teacher, warn_of_leaks
 from segtool.train.multi_worker import strategy_of
 from segtool.train.options import TrainOptions
 from segtool.train.precision import Precision, choose_precision
@@ -53,7 +52,6 @@ class Plan:
     device: Device
     precision: Precision
     class_weights: list[float] | None
-    teacher: Teacher | None
     start: Start | None = None
 
 
@@ -98,9 +96,6 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
     _refuse_unused_auxiliary(options)
     _check_strengths(options, recipe, crop or size)
     weights = {} if resumed or start else read_weights(str(options.weights), options.encoder, channels=data.channels)
-    teacher = None
-    if options.teacher is not None:
-        teacher = load_teacher(options.teacher, size=crop or size, channels=data.channels, class_names=data.class_names)
     recipe, reasons = with_affordable_batch(options, recipe, crop or size, device)
     precision = choose_precision(
         options.precision,
@@ -110,9 +105,6 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
     )
     store = SampleStore(data, np.concatenate([parts.train, parts.val]), size=None if options.crop else size)
     store.read()  # takes the longest: what can be refused without it was refused above
-    if teacher and "val" not in (data.splits or {}):
-        split_by = {"seed": options.seed, "val_split": options.val_split, "test_split": options.test_split}
-        warn_of_leaks(teacher, data.fingerprint(), split_by)
     return Plan(
         options=options,
         recipe=recipe,
@@ -126,7 +118,6 @@ def make_plan(options: TrainOptions, *, resumed: bool = False, start: Start | No
         device=device,
         precision=precision,
         class_weights=class_weights(recipe.class_weights, store.counts(parts.train)),
-        teacher=teacher,
         start=start,
     )
 
@@ -149,10 +140,10 @@ def _crop(
 
 
 def _refuse_unused_auxiliary(options: TrainOptions) -> None:
-    if options.auxiliary and (options.arch not in WITH_ENCODER or options.teacher):
+    if options.auxiliary and options.arch not in WITH_ENCODER:
         raise TrainingError(
-            f"An auxiliary loss ({options.auxiliary:g}) was requested, which only {', '.join(WITH_ENCODER)} has, "
-            "without a teacher; remove --auxiliary."
+            f"An auxiliary loss ({options.auxiliary:g}) was requested, which only {', '.join(WITH_ENCODER)} has; "
+            "remove --auxiliary."
         )
 
 

@@ -108,8 +108,6 @@ def qat_options(run: str | Path, given: Mapping[str, Any]) -> TrainOptions:
         "learning_rate": RATE_FACTOR * values["learning_rate"],
         "schedule": "cosine",
         "patience": None,
-        "teacher": None,
-        "temperature": None,
         "auxiliary": None,
         "rare_crops": info["config"]["rare_crops"] if info["config"].get("crop") else 0.0,
     }

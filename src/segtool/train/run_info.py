@@ -43,7 +43,6 @@ def describe_plan(plan: Plan, *, parameters: int) -> dict[str, Any]:
         "crop": plan.crop,
         "reasons": plan.reasons,
         "class_weights": plan.class_weights,
-        "teacher": {"path": options.teacher, "sha256": plan.teacher.sha256} if plan.teacher else None,
         "epochs": plan.recipe.epochs,
         "batch_size": plan.recipe.batch_size,
         "config": options.to_dict(),
@@ -111,7 +110,7 @@ def refuse_other_options(run: Path, info: Mapping[str, Any], expected: Mapping[s
 
 
 def refuse_other_plan(run: Path, info: Mapping[str, Any], plan: Plan) -> None:
-    """Refuse to resume a run whose recipe, teacher or data have changed.
+    """Refuse to resume a run whose recipe or data have changed.
 
     Parameters
     ----------
@@ -129,11 +128,6 @@ def refuse_other_plan(run: Path, info: Mapping[str, Any], plan: Plan) -> None:
         raise TrainingError(
             f"The recipe {plan.options.recipe} of this segtool differs from the one that {run} was started with; "
             f"resume it with segtool {info['segtool_version']}, or start a new run."
-        )
-    if plan.teacher and plan.teacher.sha256 != info["teacher"]["sha256"]:
-        raise TrainingError(
-            f"The teacher at {plan.options.teacher} differs from the one that {run} was started with (another "
-            "SHA-256); restore the old file, or start a new run."
         )
     if plan.data.fingerprint() != info["data"]["fingerprint"]:
         raise TrainingError(

@@ -119,7 +119,6 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
         (["train", "--learning-rate", "0"], "--learning-rate"),
         (["train", "--ema", "1"], "--ema"),
         (["train", "--width", "0"], "--width"),
-        (["train", "--temperature", "3"], "--temperature needs --teacher"),
         (["train", "--arch", "fcn8", "--encoder", "lite0"], "has no encoder to choose"),
         (["train", "--val-split", "0.5", "--test-split", "0.5"], "their sum below 1"),
         (["train", "--qat", "run", "--arch", "fcn8"], "--qat trains the network of a run as it is, and --arch"),

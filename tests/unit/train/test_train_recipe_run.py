@@ -1,4 +1,4 @@
-"""Runs with what a recipe can hold beside the usual: averages, early ends, a teacher, a width, the same bits twice."""
+"""Runs with what a recipe can hold beside the usual: averages, early ends, a width, the same bits twice."""
 
 from __future__ import annotations
 
@@ -157,31 +157,10 @@ def test_patience_is_exhausted_by_epochs_without_a_better_one() -> None:
     assert [progress.exhausted(patience) for patience in (0, 1, 2, 3)] == [False, True, True, False]
 
 
-def test_a_student_learns_from_a_run_and_resumes_with_that_very_teacher(squares: Path) -> None:
-    train(_options(squares, width=2, epochs=1), out="large")
-    sha = RunFolder("large").model.read_bytes()
-    with pytest.raises(KeyboardInterrupt):
-        train(_options(squares, teacher="large", temperature=3.0, epochs=2), out="small", listener=Stop(2))
-    result = resume("small", expected={"teacher": "large", "temperature": 3.0})
-    info = RunFolder("small").read_info()
-    assert result.epochs == 2
-    assert info["teacher"]["path"] == "large"
-    assert info["parameters"] == 8 * 10 + 8 * 4 + 3 * 9
-    train(_options(squares, epochs=2), out="alone")
-    assert not np.allclose(_weights("small")[0], _weights("alone")[0], atol=1e-3)
-    train(_options(squares, width=2, epochs=1, seed=5), out="other")
-    RunFolder("large").model.write_bytes(RunFolder("other").model.read_bytes())
-    with pytest.raises(TrainingError, match="teacher at large differs from the one that small was started with"):
-        resume("small")
-    RunFolder("large").model.write_bytes(sha)
-    assert resume("small").epochs == 2
-
-
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
         ({"class_weights": "1,2"}, TrainingError, "2 numbers and the data have 3 classes"),
-        ({"teacher": "large"}, TrainingError, "takes images of 32 x 32 x 1, and the student takes 16 x 16 x 1"),
         ({"device": "gpu"}, ProviderError, "A GPU was requested"),
         ({}, OutputExistsError, "large already exists"),
     ],

@@ -91,13 +91,19 @@ def test_what_is_in_no_registry_or_does_not_go_together_is_refused(given: Mappin
     ("given", "says"),
     [({"width": 0}, "width takes a number from 0.05 to 16, found 0"), ({"learning_rate": 0.0}, "learning_rate"),
      ({"learning_rate": float("nan")}, "found nan"), ({"ema": 1.0}, "ema"), ({"patience": -1}, "patience"),
-     ({"weight_decay": -0.1}, "weight_decay"), ({"teacher": "run", "temperature": 0}, "temperature"),
-     ({"temperature": 2.0}, "--temperature needs --teacher"),
+     ({"weight_decay": -0.1}, "weight_decay"),
      ({"arch": "fcn8", "encoder": "lite0"}, "no encoder to choose, found --encoder lite0; use --arch fcn8-lite")],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(given: Mapping[str, Any], says: str) -> None:
     with pytest.raises(TrainingError, match=says):
         _options(**given)
+
+
+def test_options_of_an_earlier_version_are_ignored_unless_they_were_used() -> None:
+    earlier = {**_options().to_dict(), "teacher": None, "temperature": None}
+    assert TrainOptions.from_dict(earlier) == _options()
+    with pytest.raises(TrainingError, match=r"does not know \(teacher\); use the version of segtool that started"):
+        TrainOptions.from_dict({**earlier, "teacher": "runs/large"})
 
 
 def test_run_json_has_every_value_but_the_summary() -> None:
