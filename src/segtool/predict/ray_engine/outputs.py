@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,12 +44,21 @@ class OutputFolder:
 
     @contextmanager
     def with_scratch(self) -> Iterator[OutputFolder]:
-        """Yield the folder with a scratch folder in it, which is removed at the end of the block."""
+        """Yield the folder with a scratch folder in it, which is removed at the end of the block.
+
+        After a stop, actors may still write into it. It is renamed first, so that they cannot while it is removed.
+        """
         if isinstance(self.place, Location):
             yield self
             return
-        with temporary_folder(TEMPORARY, beside=self.place) as scratch:
-            yield replace(self, scratch=scratch)
+        with temporary_folder(TEMPORARY, beside=self.place) as folder:
+            scratch = folder / "running"
+            scratch.mkdir()
+            try:
+                yield replace(self, scratch=scratch)
+            finally:
+                with suppress(OSError):
+                    scratch.rename(folder / "ended")
 
     def require_shared(self) -> None:
         """Refuse a node on which this path is another folder, with an OutputWriteError."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -172,6 +175,27 @@ class TestFolder:
             pass
         with pytest.raises(OutputWriteError):
             write(folder)
+        assert list(out.iterdir()) == []
+
+    def test_a_node_that_writes_while_the_run_ends_leaves_nothing(self, out: Path) -> None:
+        def fill(scratch: Path, begun: Event, ended: Event) -> None:
+            for number in count():
+                with suppress(OSError):
+                    (scratch / f"{number}.png").write_text("unfinished")
+                if number == 100:
+                    begun.set()
+                if ended.is_set():
+                    return
+
+        for _ in range(10):
+            begun, ended = Event(), Event()
+            with open_output(str(out)).with_scratch() as folder:
+                assert folder.scratch is not None
+                node = Thread(target=fill, args=(folder.scratch, begun, ended))
+                node.start()
+                begun.wait()
+            ended.set()
+            node.join()
         assert list(out.iterdir()) == []
 
     @pytest.mark.parametrize("name", ["sub", "sub/a.png"])
