@@ -2,8 +2,9 @@
 
 `python benchmarks/photos.py DATA` runs `segtool train --data DATA` with no other option, then named variants for a few
 epochs each, the most informative first, all scored on the validation part of DATA. The options are those of
-variants.py. DATA is CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters
-30, 2009, in the split of SegNet. Neither its images nor a network trained on them are part of this project.
+variants.py. Where the weights are averaged, those at the end of the training are scored beside their average. DATA is
+CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30, 2009, in the split
+of SegNet. Neither its images nor a network trained on them are part of this project.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from plots.results import processor
 from segtool.machine.machine import machine_info
 
 SHORT_EPOCHS = 6
+LAST = "last_epoch.json"
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,44 @@ def _train(variant: Variant, arguments: argparse.Namespace) -> int:
     """Train one variant in this process, or go on with it."""
     if variant.change:
         variant.change()
-    return variants.train(arguments.trial, arguments.work, ["--data", str(arguments.data), *variant.arguments])
+    code = variants.train(arguments.trial, arguments.work, ["--data", str(arguments.data), *variant.arguments])
+    run = variants.folder_of(arguments.trial, arguments.work)
+    if code == 0 and json.loads((run / "run.json").read_text())["recipe_values"]["ema"]:
+        (run / LAST).write_text(json.dumps(_last_epoch(run)))
+    return code
+
+
+def _last_epoch(run: Path) -> dict[str, float]:
+    """Return the mean IoU on validation of the weights after the last epoch, and of their average."""
+    from segtool.train.auxiliary import network_weights
+    from segtool.train.callbacks import averaged
+    from segtool.train.checkpoint import load_checkpoint
+    from segtool.train.networks import build_networks
+    from segtool.train.options import TrainOptions
+    from segtool.train.plan import make_plan
+    from segtool.train.statistics import ESTIMATION_IMAGES, reestimate
+    from segtool.train.trainer import training_batches
+    from segtool.train.validation import ValidationSet
+
+    info = json.loads((run / "run.json").read_text())
+    options = {**info["config"], "precision": info["precision"]["name"], "batch_size": info["batch_size"]}
+    plan = make_plan(TrainOptions.from_dict(options), resumed=True)
+    model, whole = build_networks(plan)
+    load_checkpoint(run / "checkpoint.npz", model)
+    batches = training_batches(plan)
+    batches.start_epoch(0)
+    images = [batches[index][0] for index in range(-(-ESTIMATION_IMAGES // batches.batch_size))]
+    store, val = plan.store, plan.split.val
+    validation = ValidationSet(store.images(val), store.labels(val), plan.data.classes)
+
+    def score() -> float:
+        reestimate(model, images)
+        whole.set_weights(network_weights(model))
+        return float(validation.score(whole)[0].mean_iou)
+
+    weights = score()
+    with averaged(model):
+        return {"weights": weights, "average": score()}
 
 
 def _with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -146,6 +185,7 @@ def _row(name: str, work: Path, processor_name: str) -> dict[str, Any]:
     facts, val, history = variants.finished(name, work)
     info = json.loads((variants.folder_of(name, work) / "run.json").read_text())
     seconds = [float(row["seconds"]) for row in history]
+    last = variants.folder_of(name, work) / LAST
     return {
         "name": name,
         "group": VARIANTS[name].group,
@@ -159,6 +199,7 @@ def _row(name: str, work: Path, processor_name: str) -> dict[str, Any]:
         "mean_iou": val["mean_iou"],
         "iou": {item["name"]: item["iou"] for item in val["classes"]},
         "history_mean_iou": [float(row["val_foreground_mean_iou"]) for row in history],
+        "last_epoch_mean_iou": json.loads(last.read_text()) if last.is_file() else None,
         "seconds_an_epoch": {"least": min(seconds), "most": max(seconds)},
     }
 

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
+from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 from segtool.export.passes.layout_first import LAYOUT_FIRST
@@ -258,3 +259,36 @@ def test_other_upsampled_scores_are_refused(options, reason):
 @pytest.mark.parametrize("options", [{"mode": "nearest"}, {"mode": "cubic"}, {"last": 1}])
 def test_upsampled_scores_of_another_kind_are_left_alone(options):
     rewritten(labelled((3, 5), 4, **options), LABELS_PER_CELL, changes=0)
+
+
+def hard(*, low=0.0, high=6.0, divisor=6.0, way="gate", shared=False):
+    """A hard sigmoid of the Relu of x, or its product with that, as networks write it."""
+    last = {
+        "gate": [node("Mul", "c f", "y")],
+        "quotient": [node("Div", "c d", "y")],
+        "swish": [node("Mul", "c f", "g"), node("Mul", "g r", "y")],
+        "product first": [node("Mul", "r c", "g"), node("Div", "g d", "y")],
+    }[way]
+    nodes = [node("Relu", "x", "r"), node("Add", "r k", "a"), node("Clip", "a low high", "c"), *last]
+    nodes += [node("Neg", "c", "z")] if shared else []
+    constants = {"k": 3, "low": low, "high": high, "f": 1 / divisor, "d": divisor}
+    outputs = ("y", "z") if shared else ("y",)
+    return make(nodes, {name: np.float32(value) for name, value in constants.items()}, ["N", 4, 5], outputs=outputs)
+
+
+@pytest.mark.parametrize("way", ["gate", "quotient", "swish", "product first"])
+def test_a_hard_sigmoid_that_is_written_out_is_one_node(way):
+    before = hard(way=way)
+    after = rewritten(before, HARD_SIGMOID, changes=1)
+    assert kinds(after) == ["Relu", "HardSigmoid", *(["Mul"] if way in ("swish", "product first") else [])]
+    x = 3 * random(2, 4, 5)
+    np.testing.assert_allclose(run(after, x), run(before, x), atol=1e-6)
+
+
+@pytest.mark.parametrize("other", [{"low": 0.5}, {"high": 5.0}, {"divisor": 3.0}])
+def test_what_does_not_end_at_0_and_1_is_no_hard_sigmoid(other):
+    rewritten(hard(**other), HARD_SIGMOID, changes=0)
+
+
+def test_a_hard_sigmoid_whose_steps_others_use_stays():
+    rewritten(hard(shared=True), HARD_SIGMOID, changes=0, refusals=["2 users"])

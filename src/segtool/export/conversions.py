@@ -117,7 +117,11 @@ def _by_aspect(layer: Any) -> Callable[..., Any] | None:
 def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
     """Return the handlers of TensorFlow operators, for tf2onnx's argument `custom_op_handlers`."""
     resizes = ("ResizeNearestNeighbor", "ResizeBilinear", "ResizeBicubic", "ResizeArea", "ScaleAndTranslate")
-    own = {**dict.fromkeys(("Erfc", "Expm1"), _from_one), **dict.fromkeys(resizes, _resize)}
+    own = {
+        **dict.fromkeys(("Erfc", "Expm1"), _from_one),
+        **dict.fromkeys(resizes, _resize),
+        **dict.fromkeys(("Add", "AddV2"), _add),
+    }
     return {name: (handler, []) for name, handler in own.items()}
 
 
@@ -126,6 +130,19 @@ def _from_one(graph: Any, node: Any, _name: str, _args: Any) -> None:
     one = _constant(graph, "one", np.ones((), np.float32))
     inner = graph.make_node("Erf" if node.type == "Erfc" else "Exp", [node.input[0]]).output[0]
     _replace(graph, node, "Sub", [one, inner] if node.type == "Erfc" else [inner, one])
+
+
+def _add(graph: Any, node: Any, _name: str, _args: Any) -> None:
+    """Convert a sum; a constant of no axis gets one.
+
+    Behind a convolution, tf2onnx 1.17 fails on a constant without axes, as that of a hard swish is, and then silently
+    leaves all layout transposes in the graph.
+    """
+    inputs = list(node.input)
+    for index, source in enumerate(node.inputs):
+        if source.is_const() and (value := source.get_tensor_value(as_list=False)).ndim == 0:
+            inputs[index] = _constant(graph, "term", value.reshape(1))
+    _replace(graph, node, "Add", inputs)
 
 
 def _resize(graph: Any, node: Any, _name: str, _args: Any) -> None:

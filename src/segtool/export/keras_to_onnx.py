@@ -21,6 +21,7 @@ from segtool.export.heads import rename
 from segtool.export.options import DEFAULT_OPSET
 from segtool.models.backend import import_quietly, without_advice
 
+logger = logging.getLogger(__name__)
 _NUMBERED = re.compile(r"^((.*)__\d+)(?=:\d+$|$)")
 INPUT, BATCH = "image", "N"
 # What tf2onnx, and the check of its graph, raise for what they do not know.
@@ -81,7 +82,7 @@ def _convert(model: Any, opset: int, size: tuple[int, int] | None = None) -> onn
     ]
     # autograph rewrites Python control flow; there is none, and it would leave a file among the temporary ones.
     function = tf.function(lambda *images: model(_one_or_all(images), training=False), signature, autograph=False)
-    with tf.device("/CPU:0"), _names_for_scopes(model), without_advice():
+    with tf.device("/CPU:0"), _names_for_scopes(model), without_advice(), _told_of_failures():
         with traced_plainly(model):
             traced = function.get_concrete_function(*signature)
         converted, _ = tf2onnx.convert.from_function(
@@ -93,6 +94,39 @@ def _convert(model: Any, opset: int, size: tuple[int, int] | None = None) -> onn
         raise ValueError(f"a loop or a branch, ONNX {loop.op_type}")
     onnx.checker.check_model(converted, full_check=True)
     return converted
+
+
+@contextmanager
+def _told_of_failures() -> Iterator[None]:
+    """Warn where an optimizer of tf2onnx fails: it goes on without, and leaves a right but slow graph."""
+    found, log = _Failures(), logging.getLogger("tf2onnx.optimizer")
+    log.addHandler(found)
+    log.setLevel(logging.WARNING)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(found)
+        log.setLevel(logging.NOTSET)
+        log.propagate = True
+    if found.reasons:
+        logger.warning(
+            "tf2onnx could not simplify the graph (%s): the files are right, but may be slow; please report this "
+            "network.",
+            found.reasons[0],
+        )
+
+
+class _Failures(logging.Handler):
+    """Keeps what is logged with an exception."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.reasons: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1]:
+            self.reasons.append(f"{record.getMessage()}: {first_line(record.exc_info[1])}")
 
 
 @contextmanager

@@ -43,7 +43,7 @@ from segtool.errors import ExportError
 from segtool.export.int8.bias import channel_means, correct_biases
 from segtool.export.int8.equalize import channel_ranges, equalize
 from segtool.export.int8.layers import points
-from segtool.export.int8.qdq import insert_qdq, is_pixels
+from segtool.export.int8.qdq import aligned_ranges, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.passes import (
     INT8_REWRITES,
@@ -190,14 +190,15 @@ def calibrate_for(
         layers, watched, outputs = _watched(like)
         means = channel_means(like, outputs, few)
         for method in methods:
-            ranges = calibrate(like, watched, few, method=method)
+            ranges = aligned_ranges(like, calibrate(like, watched, few, method=method))
             try_out(Calibrated(like, layers, ranges, means, few, labels, preset, images, fingerprint, strength, method))
         methods = (_best(tried).calibration,)
     log_outcomes(outcomes)
     best = _best(tried)
     if sum(map(len, few)) == images:
         return best
-    return replace(best, ranges=calibrate(best.model, list(best.ranges), batches(), method=best.calibration))
+    ranges = calibrate(best.model, list(best.ranges), batches(), method=best.calibration)
+    return replace(best, ranges=aligned_ranges(best.model, ranges))
 
 
 def _best(tried: Sequence[tuple[float, Calibrated]]) -> Calibrated:

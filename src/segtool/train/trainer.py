@@ -134,7 +134,7 @@ def _built(plan: Plan) -> Networks:
 def _fit(plan: Plan, folder: RunFolder, networks: Networks, listener: TrainListener) -> TrainResult:
     model, best_model = networks
     remove_unfinished([folder.path])
-    batches = _batches(plan)
+    batches = training_batches(plan)
     validation = _validation_set(plan, plan.split.val)
     progress = Progress()
     if folder.checkpoint.exists():
@@ -159,7 +159,7 @@ def _fit(plan: Plan, folder: RunFolder, networks: Networks, listener: TrainListe
 def _follow(plan: Plan, model: keras.Model) -> TrainResult:
     """Train as a worker that writes nothing."""
     started = time.perf_counter()
-    first = _train_epochs(plan, model, _batches(plan), first=0, callback=None)
+    first = _train_epochs(plan, model, training_batches(plan), first=0, callback=None)
     return TrainResult(Path(), plan.recipe.epochs - first, 0, {}, time.perf_counter() - started, is_chief=False)
 
 
@@ -189,7 +189,8 @@ def _train_epochs(
     return first
 
 
-def _batches(plan: Plan) -> TrainingBatches:
+def training_batches(plan: Plan) -> TrainingBatches:
+    """Return the batches of a training: of whole images, or of crops."""
     chosen, steps = plan.split.train, dict(parse_augmentations(plan.recipe.augment))
     # A crop of another scale shows more of the image than a crop that is zoomed.
     zoom = steps.pop("scale", 0.0) if plan.crop else 0.0

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -55,6 +56,39 @@ def test_the_interface_is_the_one_of_the_contract(converted, network):
     assert dims(graph.input[0]) == ["N", HEIGHT, WIDTH, network.input_shape[-1]]
     assert dims(graph.output[0]) == ["N", HEIGHT, WIDTH, CLASSES]
     assert all(item.data_location == onnx.TensorProto.DEFAULT for item in graph.initializer)
+
+
+def with_hard_swish():
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    for stride in (1, 2, 1):
+        x = keras.layers.Conv2D(8, 3, strides=stride, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Activation("hard_swish")(x)
+    return keras.Model(image, keras.layers.Conv2DTranspose(3, 2, strides=2, activation="softmax")(x))
+
+
+def test_a_hard_swish_leaves_no_layout_transposes_and_no_warning(caplog):
+    """tf2onnx's optimizer of layouts failed on the constant of x + 3, and said nothing."""
+    network = with_hard_swish()
+    with caplog.at_level("WARNING"):
+        converted = keras_to_onnx(network)
+    assert not caplog.messages
+    assert sum(node.op_type == "Transpose" for node in converted.graph.node) == 2
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    np.testing.assert_allclose(run(converted, images), network.predict_on_batch(images), atol=1e-6)
+
+
+def test_an_optimizer_of_tf2onnx_that_fails_is_told(network, caplog, monkeypatch):
+    from tf2onnx import optimizer
+
+    def fails():
+        raise ValueError("no layout known")
+
+    monkeypatch.setitem(optimizer._optimizers, "optimize_transpose", fails)
+    with caplog.at_level("WARNING"):
+        keras_to_onnx(network)
+    assert "tf2onnx could not simplify the graph (Failed to apply optimize_transpose: no layout known)" in caplog.text
 
 
 def test_the_same_network_gives_the_same_bytes(converted, network):

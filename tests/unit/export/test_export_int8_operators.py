@@ -219,27 +219,36 @@ def test_a_map_that_ends_at_0_keeps_a_scale_of_its_own_beside_one_that_does_not(
     assert len(scales) == 2
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(1 / 6, 0.5), (0.2, 0.5), (0.25, 0.3)])
-def test_a_hard_sigmoid_of_integers_is_within_a_step(alpha, beta):
+@pytest.mark.parametrize("preset", ["vnni", "arm"])
+@pytest.mark.parametrize("alpha", [1 / 6, 0.2])
+def test_a_hard_sigmoid_of_integers_is_that_of_what_they_stand_for(alpha, preset):
     graph = Graph()
     made = graph.conv(graph.last, inner=3, clamp="")
-    model = graph.model(graph.op("HardSigmoid", made, alpha=alpha, beta=beta))
-    int8 = quantized(model, batches(), preset=PRESETS["vnni"], strengths=[0.0]).model
-    product = next(node for node in int8.graph.node if node.op_type == "Mul")
-    last = next(
-        node for node in int8.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == product.output[0]
-    )
-    gate = next(node for node in int8.graph.node if node.input and node.input[0] == last.output[0])
-    values = []
-    for name in (product.input[0], gate.output[0]):
-        watched = onnx.ModelProto()
-        watched.CopyFrom(int8)
-        watched.graph.output.append(helper.make_empty_tensor_value_info(name))
-        (images,) = batches(seed=1)()
-        values.append(open_graph(watched).run([name], {"image": images})[0])
-    expected = np.clip(alpha * values[0] + beta, 0, 1)
+    model = graph.model(graph.op("HardSigmoid", made, alpha=alpha, beta=0.5))
+    int8 = quantized(model, batches(), preset=PRESETS[preset], strengths=[0.0]).model
+    makers = {name: node for node in int8.graph.node for name in node.output}
+    clip = next(node for node in int8.graph.node if node.op_type == "Clip" and node.input[0] in makers)
+    quantized_by = makers[clip.input[0]]
+    assert quantized_by.op_type == "QuantizeLinear"
+    reader = next(node for node in int8.graph.node if clip.output[0] in node.input)
+    constants = {item.name: onnx.numpy_helper.to_array(item) for item in int8.graph.initializer}
+    scale, zero = (constants[name] for name in quantized_by.input[1:])
+    watched = onnx.ModelProto()
+    watched.CopyFrom(int8)
+    names = [clip.input[0], reader.output[0]]
+    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    (images,) = batches(seed=1)()
+    integers, found = open_graph(watched).run(names, {"image": images})
+    expected = np.clip(alpha * (integers.astype(np.float32) - zero) * scale + 0.5, 0, 1)
     assert 0 < (expected == 0).mean() < 1
-    np.testing.assert_allclose(values[1], expected, atol=1.1 / 254)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_hard_sigmoid_around_another_middle_is_computed_in_float():
+    graph = Graph()
+    made = graph.op("HardSigmoid", graph.conv(graph.last, inner=3, clamp=""), alpha=0.25, beta=0.3)
+    int8 = quantized(graph.model(made), batches(), preset=PRESETS["vnni"], strengths=[0.0]).model
+    assert [node.op_type for node in int8.graph.node if node.op_type in ("HardSigmoid", "Clip")] == ["HardSigmoid"]
 
 
 def test_a_hard_sigmoid_that_floats_read_stays_one():

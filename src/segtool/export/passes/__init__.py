@@ -15,6 +15,7 @@ from segtool.export.passes.copies_last import COPIES_LAST
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
+from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 from segtool.export.passes.layout_first import LAYOUT_FIRST
@@ -58,6 +59,7 @@ __all__ = [
 SHARED_REWRITES = (
     LAYOUT_FIRST,
     NO_OP,
+    HARD_SIGMOID,
     PAD_INTO_CONV,
     SCALE_INTO_CONV,
     SCALE_BACK,

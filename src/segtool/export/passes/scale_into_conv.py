@@ -17,7 +17,7 @@ from segtool.export.passes.rewrite import Refused, Rewrite
 
 def apply(node: ir.Node) -> str | None:
     """Move the constant of a Mul or Div by one number into the convolution behind it."""
-    factor = _factor(node)
+    factor = g.factor(node)
     if factor is None:
         return None
     value, number = factor
@@ -33,14 +33,6 @@ def apply(node: ir.Node) -> str | None:
     g.set_constant(user, 1, scaled, "weight")
     g.bypass(node, value)
     return f"factor {number:g} in the weights of {user.name}"
-
-
-def _factor(node: ir.Node) -> tuple[ir.Value, float] | None:
-    found = g.with_constant(node)
-    if found is None or found[1].size != 1 or (found[2] == 0 and node.op_type == "Div"):
-        return None
-    number = float(found[1].item())
-    return found[0], 1 / number if node.op_type == "Div" else number
 
 
 SCALE_INTO_CONV = Rewrite("scalar factor into convolution", frozenset({"Mul", "Div"}), apply)
