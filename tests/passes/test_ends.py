@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from segtool.export.passes import rewrite
 from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 from segtool.export.passes.layout_first import LAYOUT_FIRST
+from segtool.export.passes.min_max_as_clip import MIN_MAX_AS_CLIP
 from segtool.export.passes.no_op import NO_OP
 
 FEW = settings(max_examples=25)
@@ -292,3 +294,41 @@ def test_what_does_not_end_at_0_and_1_is_no_hard_sigmoid(other):
 
 def test_a_hard_sigmoid_whose_steps_others_use_stays():
     rewritten(hard(shared=True), HARD_SIGMOID, changes=0, refusals=["2 users"])
+
+
+@pytest.mark.parametrize("first", ["Max", "Min"])
+def test_a_minimum_and_a_maximum_are_a_clip(first):
+    second, numbers = ("Min", "low high") if first == "Max" else ("Max", "high low")
+    one, two = numbers.split()
+    nodes = [node(first, f"x {one}", "m"), node(second, f"{two} m", "y")]
+    before = make(nodes, {"low": np.float32(-0.5), "high": np.float32([0.7])}, ["N", 4, 5])
+    after = rewritten(before, MIN_MAX_AS_CLIP, changes=1)
+    assert kinds(after) == ["Clip"]
+    assert_same(before, after, random(2, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "extra", "refusals"),
+    [(1.0, 0.0, [], []), (np.zeros(5, np.float32), 1.0, [], []), (0.0, 1.0, [node("Neg", "m", "z")], ["2 users"])],
+)
+def test_what_is_no_range_or_read_between_is_no_clip(low, high, extra, refusals):
+    nodes = [node("Max", "x low", "m"), node("Min", "m high", "y"), *extra]
+    outputs = ("y", "z") if extra else ("y",)
+    constants = {"low": np.float32(low), "high": np.float32(high)}
+    rewritten(make(nodes, constants, ["N", 4, 5], outputs=outputs), MIN_MAX_AS_CLIP, changes=0, refusals=refusals)
+
+
+def test_a_clip_of_keras_opens_the_way_for_a_hard_sigmoid():
+    nodes = [
+        node("Relu", "x", "r"),
+        node("Add", "r k", "a"),
+        node("Max", "a low", "m"),
+        node("Min", "m high", "c"),
+        node("Mul", "r c", "g"),
+        node("Div", "g high", "y"),
+    ]
+    before = make(nodes, {"k": np.float32(3), "low": np.float32(0), "high": np.float32(6)}, ["N", 4, 5])
+    after, _ = rewrite(before, [MIN_MAX_AS_CLIP, HARD_SIGMOID])
+    assert kinds(after) == ["Relu", "HardSigmoid", "Mul"]
+    x = 3 * random(2, 4, 5)
+    np.testing.assert_allclose(run(after, x), run(before, x), atol=1e-6)

@@ -23,6 +23,7 @@ from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
 from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
+from segtool.export.passes.min_max_as_clip import MIN_MAX_AS_CLIP
 from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.scale_back import SCALE_BACK
@@ -36,8 +37,8 @@ HEIGHT, WIDTH, CLASSES = 64, 84, 3
 # These add in another order; the others are structural, and exact to the bit.
 REORDERED = (SCALE_INTO_CONV, SCALE_BACK, DEAD_TAPS, PIXELS_AS_CHANNELS, LEAKY_AS_MAXIMUM, WINOGRAD)
 # FCN-8 has an activation before each pooling, transposed convolutions of its scores alone (fcn8-edge has others), no
-# nearest neighbours, no hard sigmoid, no mean over a map, and no convolution at the size of the image that makes
-# scores. Its crop is part of the last transposed convolution.
+# nearest neighbours, no clips or hard sigmoids, no mean over a map, and no convolution at the size of the image that
+# makes scores. Its crop is part of the last transposed convolution.
 IDLE = (
     SHIFT_BACK,
     ARG_MAX_BEFORE_CROP,
@@ -46,6 +47,7 @@ IDLE = (
     HARD_SIGMOID,
     NEAREST_AS_TILE,
     MEAN_AS_POOL,
+    MIN_MAX_AS_CLIP,
     SCORES_IN_BLOCKS,
 )
 FLOAT = (*FLOAT_REWRITES, *WINOGRAD_REWRITES)

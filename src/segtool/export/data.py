@@ -129,9 +129,10 @@ def open_data(run: Run | None, spec: str | None) -> ExportData:
                 "give real images to prove the export on with --data SPEC."
             )
         dataset = load_dataset(spec)
+        way = "use the parts of %s" if dataset.splits else "split %s by seed 0"
         logger.warning(
-            "What this network was trained on is not known: calibration and gates split %s by seed 0, and its "
-            "validation part may hold images that were trained on.",
+            f"What this network was trained on is not known: calibration and gates {way}, and its validation part may "
+            "hold images that were trained on.",
             spec,
         )
         return ExportData(dataset, parts_of(dataset, {}))

@@ -17,7 +17,7 @@ from segtool.benchmark.statistics import Ratio
 from segtool.contract import ModelContract
 from segtool.errors import GateError
 from segtool.export.presets import Preset, is_own
-from segtool.export.verdict import GateName, Refusal
+from segtool.export.verdict import GateName, Refusal, is_undecided
 from segtool.machine.machine import machine_info
 from segtool.text import counted
 
@@ -244,6 +244,8 @@ def describe_speed(ratio: Ratio, *, threads: int, preset: Preset) -> Speed:
     """
     verdict, on_target = _verdict(ratio), is_own(preset)
     words = _faster(ratio) if verdict == "faster" else verdict
+    if is_undecided(verdict, ratio.low, ratio.high):
+        words = "not decided, the times vary too much"
     if not on_target:
         words += f" (timed on another kind of processor; the file is for {preset.processors})"
     elif verdict == "slower":

@@ -19,6 +19,8 @@ from segtool.metrics import most_frequent
 logger = logging.getLogger(__name__)
 GateName = Literal["parity", "trained", "accuracy", "speed"]
 GATES: tuple[GateName, ...] = get_args(GateName)
+WIDE = 1.25
+"""Where the ends of the interval of a ratio of times are further apart than this factor, other work disturbed them."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,13 @@ def optimistic(accuracy: Mapping[str, Any]) -> str:
 
 def speed_warning(speed: Mapping[str, Any]) -> str:
     """Return the sentence on an INT8 file that passed and is not faster."""
-    interval = f"ratio {speed['ratio']:.2f}, {speed['low']:.2f} to {speed['high']:.2f}"
+    interval = f"FP32 takes {speed['low']:.2f} to {speed['high']:.2f} times as long as INT8"
     return f"INT8 against FP32 on this machine: {speed['sentence']} ({interval})."
+
+
+def is_undecided(verdict: str, low: float, high: float) -> bool:
+    """Return whether neither file is faster and the interval of the ratio of their times says little."""
+    return verdict == "no difference" and high > WIDE * low
 
 
 def useless(metrics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -141,7 +148,12 @@ def recommend(gates: Mapping[str, Mapping[str, Any]]) -> Recommendation:
         return Recommendation(None, reason + slow)
     if speed["verdict"] == "faster":
         return Recommendation("int8", f"it is {speed['sentence']} and keeps the accuracy")
-    return Recommendation("float32", f"INT8 is {'slower' if speed['verdict'] == 'slower' else 'not faster'} here")
+    reason = f"INT8 is {'slower' if speed['verdict'] == 'slower' else 'not faster'} here"
+    if is_undecided(speed["verdict"], speed["low"], speed["high"]):
+        reason = (
+            "whether INT8 is faster is not decided: time both files with segtool benchmark when nothing else runs here"
+        )
+    return Recommendation("float32", reason)
 
 
 def _waived(gate: str, record: Mapping[str, Any]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_models import tiny_contract
 
 from segtool.data.array_dataset import ArrayDataset
 from segtool.data.classes import Classes
 from segtool.data.split import split
-from segtool.export.data import ExportData, model_inputs
+from segtool.export.data import ExportData, model_inputs, open_data
 from segtool.export.options import ExportOptions
 from segtool.export.stamp import MAX_BYTES, golden_images
 
@@ -89,3 +92,18 @@ def test_large_golden_images_do_not_outweigh_the_network() -> None:
 def test_fewer_images_are_calibrated_on_where_they_are_large(size: tuple[int, int], count: int) -> None:
     assert ExportOptions().images_to_calibrate(size) == count
     assert ExportOptions(calibration_images=500).images_to_calibrate(size) == 500
+
+
+@pytest.mark.parametrize(("parts", "says"), [(("",), "split "), (("train", "val"), "use the parts of ")])
+def test_data_of_an_unknown_training_are_said_to_be_split_only_where_they_are(
+    parts: tuple[str, ...], says: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part, kind in product(parts, ("images", "masks")):
+        folder = tmp_path / part / kind
+        folder.mkdir(parents=True)
+        for number in range(6):
+            Image.fromarray(np.full((8, 8), number % 2, np.uint8)).save(folder / f"{part}{number}.png")
+    (tmp_path / "dataset.json").write_text('{"classes": ["a", "b"]}', encoding="utf-8")
+    open_data(None, str(tmp_path))
+    assert f"calibration and gates {says}{tmp_path}" in caplog.text
+    assert ("by seed 0" in caplog.text) == (says == "split ")

@@ -16,7 +16,7 @@ from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.presets import PRESETS, is_own, preset_for
 from segtool.export.running import onnx_runner
-from segtool.export.verdict import judge, recommend
+from segtool.export.verdict import judge, recommend, speed_warning
 from segtool.models.predictor import open_predictor
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
@@ -127,7 +127,8 @@ def test_for_another_processor_slower_is_a_warning_and_no_advice(run, slow_int8,
     [
         (1.9, 2.1, "faster", "1.9x to 2.1x faster"),
         (1.02, 1.31, "faster", "1.02x to 1.31x faster"),
-        (0.9, 1.2, "no difference", "no difference"),
+        (0.95, 1.1, "no difference", "no difference"),
+        (0.9, 1.2, "no difference", "not decided, the times vary too much"),
         (1.0, 1.0, "no difference", "no difference"),
         (0.5, 0.8, "slower", "slower: use the FP32 file"),
     ],
@@ -150,6 +151,17 @@ def test_a_file_for_x86_without_vnni_is_not_said_to_be_for_another_kind_than_x86
     assert "Raspberry Pi 4" in reason
     if not is_own(PRESETS["x86"]):
         assert "the file is for x86 processors without VNNI" in speed.sentence
+
+
+def test_times_that_vary_too_much_recommend_the_fp32_file_and_a_second_look():
+    speed = describe_speed(Ratio(1.2, 0.57, 5.21), threads=1, preset=OWN)
+    found = recommend({"parity": {}, "speed": judge(speed)})
+    assert found.file == "float32"
+    assert "not decided" in found.reason
+    assert "segtool benchmark" in found.reason
+    assert "FP32 takes 0.57 to 5.21 times as long as INT8" in speed_warning(judge(speed))
+    usual = describe_speed(Ratio(1.02, 0.97, 1.1), threads=1, preset=OWN)
+    assert recommend({"parity": {}, "speed": judge(usual)}).reason == "INT8 is not faster here"
 
 
 def test_the_refusal_says_how_many_times_as_long():

@@ -21,6 +21,7 @@ from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 from segtool.export.passes.layout_first import LAYOUT_FIRST
 from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
+from segtool.export.passes.min_max_as_clip import MIN_MAX_AS_CLIP
 from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.no_op import NO_OP
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
@@ -59,6 +60,7 @@ __all__ = [
 SHARED_REWRITES = (
     LAYOUT_FIRST,
     NO_OP,
+    MIN_MAX_AS_CLIP,
     HARD_SIGMOID,
     PAD_INTO_CONV,
     SCALE_INTO_CONV,
