@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from plots import engines, family, footprint, scaling
 from plots.results import interval, processor, read
 
@@ -132,27 +134,34 @@ def _engines() -> list[str]:
 def _membrane() -> list[str]:
     """Return the figures on a folder of larger images, trained on crops and predicted by tiles."""
     result = read("membrane")
-    parts = result["splits"]
+    runs = result["runs"]
+    parts = runs["default"]["splits"]
     lines = [
         "",
-        f"A folder of larger images, 30 electron micrographs of 512 x 512 (ISBI 2012): {parts['train']} to train on "
-        f"crops of 128 x 128, {parts['val']} for validation, {parts['test']} that no choice was made on, predicted "
-        "whole, by tiles (`benchmarks/membrane.py`):",
+        f"A folder of larger images, 30 electron micrographs of 512 x 512 (ISBI 2012): {parts['train']} to train on, "
+        f"{parts['val']} for validation, {parts['test']} that no choice was made on, predicted whole, by tiles where "
+        "the training was on small crops (`benchmarks/membrane.py`). With no option `train` chooses "
+        f"{runs['default']['arch']}; the far smaller {runs['edge']['arch']} is better here. The minutes are "
+        "an upper limit, because other work shared the two cores:",
         "",
-        "| file | pixel accuracy % | IoU, membrane and cell % | Dice, membrane and cell % | MB |",
-        "| --- | --- | --- | --- | --- |",
+        "| options of `train`, file | minutes | pixel accuracy % | IoU, membrane and cell % | "
+        "Dice, membrane and cell % | MB |",
+        "| --- | ---: | --- | --- | --- | --- |",
     ]
-    for name, title in (("float32", "model.onnx"), ("int8", "model.int8.onnx")):
-        score = result["scores"]["test"][name]
-        cells = (_both(score["classes"], key) for key in ("iou", "dice"))
-        size = result["size_bytes"][name] / 1e6
-        lines.append(f"| {title} | {100 * score['pixel_accuracy']:.2f} | {' | '.join(cells)} | {size:.2f} |")
+    for run, (name, title) in product(runs.values(), (("float32", "FP32"), ("int8", "INT8"))):
+        score = run["scores"]["test"][name]
+        cells = " | ".join(_both(score["classes"], key) for key in ("iou", "dice"))
+        options = run["commands"][0].partition("--seed 0")[2].strip()
+        lines.append(
+            f"| {f'`{options}`' if options else 'none'}, {title} | {run['seconds'] / 60:.0f} | "
+            f"{100 * score['pixel_accuracy']:.2f} | {cells} | {run['size_bytes'][name] / 1e6:.2f} |"
+        )
     return [
         *lines,
         "",
         "![Predicted membranes, and where they are wrong](membrane.png)",
         "",
-        "*What the INT8 file predicts on three of them; below, membrane that it missed (red) and invented (blue).*",
+        "*What the last file predicts on three of them; below, membrane that it missed (red) and invented (blue).*",
     ]
 
 
