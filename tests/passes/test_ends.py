@@ -287,7 +287,9 @@ def test_a_hard_sigmoid_that_is_written_out_is_one_node(way):
     np.testing.assert_allclose(run(after, x), run(before, x), atol=1e-6)
 
 
-@pytest.mark.parametrize("other", [{"low": 0.5}, {"high": 5.0}, {"divisor": 3.0}])
+@pytest.mark.parametrize(
+    "other", [{"low": 0.5}, {"high": 5.0}, {"divisor": 3.0}, {"divisor": 1e-30, "way": "quotient"}]
+)
 def test_what_does_not_end_at_0_and_1_is_no_hard_sigmoid(other):
     rewritten(hard(**other), HARD_SIGMOID, changes=0)
 

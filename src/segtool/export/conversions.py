@@ -133,13 +133,13 @@ def _from_one(graph: Any, node: Any, _name: str, _args: Any) -> None:
 
 
 def _add(graph: Any, node: Any, _name: str, _args: Any) -> None:
-    """Convert a sum; a constant of no axis gets one.
+    """Convert a sum; in one of maps, a constant of no axis gets one.
 
     Behind a convolution, tf2onnx 1.17 fails on a constant without axes, as that of a hard swish is, and then silently
     leaves all layout transposes in the graph.
     """
     inputs = list(node.input)
-    for index, source in enumerate(node.inputs):
+    for index, source in enumerate(node.inputs if graph.get_shape(node.output[0]) else ()):
         if source.is_const() and (value := source.get_tensor_value(as_list=False)).ndim == 0:
             inputs[index] = _constant(graph, "term", value.reshape(1))
     _replace(graph, node, "Add", inputs)

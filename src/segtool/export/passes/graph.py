@@ -211,7 +211,9 @@ def factor(node: ir.Node) -> tuple[ir.Value, float] | None:
     if found is None or found[1].size != 1 or (found[2] == 0 and node.op_type == "Div"):
         return None
     number = float(found[1].item())
-    return found[0], 1 / number if node.op_type == "Div" else number
+    if node.op_type == "Mul":
+        return found[0], number
+    return (found[0], 1 / number) if number else None
 
 
 def per_channel(node: ir.Node) -> tuple[ir.Value, AnyArray] | None:

@@ -52,7 +52,9 @@ def _clipped(clip: ir.Node | None, factor: float) -> tuple[ir.Value, float] | No
     if low is None or high is None or added is None or added.op_type != "Add":
         return None
     found = g.with_constant(added)
-    if found is None or found[1].size != 1 or float(low) != 0 or abs(float(high) * factor - 1) > 1e-6:
+    if found is None or any(item.size != 1 for item in (found[1], low, high)):
+        return None
+    if low.item() != 0 or abs(high.item() * factor - 1) > 1e-6:
         return None
     return found[0], float(found[1].item())
 
