@@ -205,17 +205,6 @@ def with_constant(node: ir.Node) -> tuple[ir.Value, AnyArray, int] | None:
     return None
 
 
-def factor(node: ir.Node) -> tuple[ir.Value, float] | None:
-    """Return the other side and the number of a product with one number, or a quotient by one; None of another node."""
-    found = with_constant(node) if node.op_type in ("Mul", "Div") else None
-    if found is None or found[1].size != 1 or (found[2] == 0 and node.op_type == "Div"):
-        return None
-    number = float(found[1].item())
-    if node.op_type == "Mul":
-        return found[0], number
-    return (found[0], 1 / number) if number else None
-
-
 def per_channel(node: ir.Node) -> tuple[ir.Value, AnyArray] | None:
     """Return the (N, C, H, W) input and the constant (C,) of a Mul or Add of one number a channel; None otherwise."""
     found = with_constant(node)

@@ -15,23 +15,25 @@ import onnx_ir as ir
 
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Rewrite
+from segtool.export.passes.scale_into_conv import factor
 
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite a product with the constant 1 / b, or a quotient by b."""
-    factor = g.factor(node)
-    inner = None if factor is None else g.maker(factor[0])
-    if factor is None or inner is None:
+    found = factor(node)
+    inner = None if found is None else g.maker(found[0])
+    if found is None or inner is None:
         return None
+    slope = found[1]
     clip, x = (inner, None) if inner.op_type == "Clip" else _gated(inner)
-    source = _clipped(clip, factor[1])
+    source = _clipped(clip, slope)
     if clip is None or source is None:
         return None
     added = clip.inputs[0]
     g.require_sole_users(*(value for value in (added, clip.outputs[0], inner.outputs[0]) if value is not None))
-    value = g.insert(node, "HardSigmoid", [source[0]], alpha=factor[1], beta=source[1] * factor[1])
+    value = g.insert(node, "HardSigmoid", [source[0]], alpha=slope, beta=source[1] * slope)
     g.bypass(node, value if x is None else g.insert(node, "Mul", [x, value]))
-    return f"slope {factor[1]:.3g}" if x is None else f"slope {factor[1]:.3g}, times a map"
+    return f"slope {slope:.3g}{'' if x is None else ', times a map'}"
 
 
 def _gated(node: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
@@ -43,8 +45,8 @@ def _gated(node: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
     return None, None
 
 
-def _clipped(clip: ir.Node | None, factor: float) -> tuple[ir.Value, float] | None:
-    """Return x and a of clip(x + a, 0, b), where b times the factor is 1."""
+def _clipped(clip: ir.Node | None, slope: float) -> tuple[ir.Value, float] | None:
+    """Return x and a of clip(x + a, 0, b), where b times the slope is 1."""
     if clip is None or len(clip.inputs) != 3:
         return None
     low, high = (g.array(value) for value in clip.inputs[1:])
@@ -54,7 +56,7 @@ def _clipped(clip: ir.Node | None, factor: float) -> tuple[ir.Value, float] | No
     found = g.with_constant(added)
     if found is None or any(item.size != 1 for item in (found[1], low, high)):
         return None
-    if low.item() != 0 or abs(high.item() * factor - 1) > 1e-6:
+    if low.item() != 0 or abs(high.item() * slope - 1) > 1e-6:
         return None
     return found[0], float(found[1].item())
 

@@ -17,10 +17,10 @@ from segtool.export.passes.rewrite import Refused, Rewrite
 
 def apply(node: ir.Node) -> str | None:
     """Move the constant of a Mul or Div by one number into the convolution behind it."""
-    factor = g.factor(node)
-    if factor is None:
+    found = factor(node)
+    if found is None:
         return None
-    value, number = factor
+    value, number = found
     user = g.sole_user(node.outputs[0])
     if user.op_type != "Conv":
         return None
@@ -33,6 +33,17 @@ def apply(node: ir.Node) -> str | None:
     g.set_constant(user, 1, scaled, "weight")
     g.bypass(node, value)
     return f"factor {number:g} in the weights of {user.name}"
+
+
+def factor(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """Return the other side and the number of a product with one number, or a quotient by one; None of another node."""
+    found = g.with_constant(node) if node.op_type in ("Mul", "Div") else None
+    if found is None or found[1].size != 1 or (found[2] == 0 and node.op_type == "Div"):
+        return None
+    number = float(found[1].item())
+    if node.op_type == "Mul":
+        return found[0], number
+    return (found[0], 1 / number) if number else None
 
 
 SCALE_INTO_CONV = Rewrite("scalar factor into convolution", frozenset({"Mul", "Div"}), apply)
