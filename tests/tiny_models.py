@@ -42,6 +42,14 @@ def write_model(path: Path, contract: ModelContract | None = None, *, golden: Go
     return _save(path, _graph(contract), metadata)
 
 
+def write_proven(path: Path, contract: ModelContract | None = None, *, images: int = 2) -> Path:
+    """Write the model of `write_model` with a golden pair of random images."""
+    contract = contract or tiny_contract()
+    shape = (images, contract.height, contract.width, contract.channels)
+    given = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    return write_model(path, contract, golden=GoldenPair(given, expected_labels(given, contract.num_classes)))
+
+
 def write_convolutions(path: Path, contract: ModelContract, *, kernels: tuple[int, ...] = (5, 3)) -> Path:
     """Write a fully convolutional model; a pixel's scores depend on those within sum(kernel // 2) of it.
 

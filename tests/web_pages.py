@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 from browser import Page
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tiny_models import tiny_contract, write_convolutions, write_model
 
 import segtool
-from segtool.contract import GOLDEN_KEY, GoldenPair, ModelContract, default_palette
+from segtool.contract import GOLDEN_KEY, METADATA_KEY, GoldenPair, ModelContract, default_palette
+from segtool.export.passes import rewrite
+from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 
 NAMES = ("sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "person", "bicyclist")
 COLOR = {"height": 48, "width": 64, "channels": 3, "class_names": NAMES, "background_id": None}
@@ -31,6 +34,43 @@ def network(path: Path, **changes: object) -> Path:
     contract: ModelContract = tiny_contract(**{**COLOR, **changes})
     write = write_convolutions if contract.size_policy == "tile" else write_model
     write(path, contract)
+    return proven(path, contract)
+
+
+def upsampling_network(path: Path) -> Path:
+    """Write a network that upsamples its scores, with the labels decided on the small map, and its golden pair."""
+    contract = tiny_contract(**COLOR)
+    centres = np.linspace(0, 255, len(NAMES), dtype=np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["map"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["map"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["small", "weights", "biases"], ["scores"]),
+        helper.make_node("Resize", ["scores", "", "scales"], ["up"], mode="linear"),
+        helper.make_node("ArgMax", ["up"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["best"], ["labels"], to=TensorProto.UINT8),
+    ]
+    # -(v - c)^2 without v^2, which all classes have: the class with the nearest centre has the highest score.
+    weights = np.repeat(2 * centres[:, None, None, None] / 3, 3, axis=1)
+    constants = {"weights": weights, "biases": -(centres**2), "scales": np.array([1, 1, 4, 4], np.float32)}
+    size = ["N", contract.height, contract.width]
+    graph = helper.make_graph(
+        nodes,
+        "upsampling",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [*size, 3])],
+        [helper.make_tensor_value_info("labels", TensorProto.UINT8, size)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model, (outcome,) = rewrite(model, [LABELS_PER_CELL])
+    assert outcome.changes
+    helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
+    onnx.save(model, path)
+    return proven(path, contract)
+
+
+def proven(path: Path, contract: ModelContract) -> Path:
+    """Add the golden pair of random images to a model."""
     given = np.random.default_rng(5).integers(0, 256, (2, contract.height, contract.width, 3), dtype=np.uint8)
     golden = GoldenPair(given, segtool.load(path, threads=1).predict_batch(given))
     model = onnx.load(path)

@@ -16,13 +16,25 @@ from browser import CONTRAST, WIDER, Page, browser, find_browser
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from web_pages import NAMES, Server, choose, complaints, labels_of, network, requested, start, text, write_images
+from web_pages import (
+    NAMES,
+    Server,
+    choose,
+    complaints,
+    labels_of,
+    network,
+    requested,
+    start,
+    text,
+    upsampling_network,
+    write_images,
+)
 
 import segtool
 from segtool.cli import main
 from segtool.contract import GOLDEN_KEY, GoldenPair
 from segtool.errors import MissingExtraError
-from segtool.images.image_io import read_pixels
+from segtool.images.image_io import read_image, read_pixels
 from segtool.images.overlay import overlay
 from segtool.models.shipped import SHIPPED
 from segtool.web import write_page
@@ -61,6 +73,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "both": [network(models / "f.onnx"), network(models / "i.onnx", precision="int8")],
         "tiles": [network(models / "t.onnx", size_policy="tile")],
         "scores": [network(models / "s.onnx", head="probabilities")],
+        "cells": [upsampling_network(models / "c.onnx")],
         "wide": [network(models / "w.onnx", class_names=tuple(f"class {i}" for i in range(300)), palette=WIDE)],
     }
     for name, paths in kinds.items():
@@ -83,7 +96,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield opened
 
 
-@pytest.mark.parametrize("kind", ["digits", "both", "tiles", "scores", "wide"])
+@pytest.mark.parametrize("kind", ["digits", "both", "tiles", "scores", "cells", "wide"])
 def test_ten_images_have_the_labels_of_the_command_line(
     page: Page, sites: Path, server: Server, tmp_path: Path, kind: str
 ) -> None:
@@ -131,6 +144,36 @@ def test_pixels_are_those_of_segtool(page: Page, sites: Path, server: Server, ch
         for size, data in zip(sizes, found, strict=True):
             values = np.frombuffer(base64.b64decode(data), np.uint8).reshape(*size, channels).astype(int)
             assert abs(values - wanted.resized(*size)).max() <= OLD_PILLOW, (image.name, size)
+
+
+@pytest.mark.parametrize("orientation", range(1, 10))
+@pytest.mark.parametrize(
+    "options", [{"suffix": "webp", "lossless": True}, {"suffix": "png"}], ids=lambda each: each["suffix"]
+)
+def test_a_file_that_is_stored_turned_is_shown_upright(
+    page: Page, sites: Path, server: Server, tmp_path: Path, orientation: int, options: dict[str, object]
+) -> None:
+    url = f"{server.url}/both"
+    assert start(page, url)
+    turned = Image.Exif()
+    turned[0x0112] = orientation
+    path = tmp_path / f"turned.{options['suffix']}"
+    pixels = np.random.default_rng(2).integers(0, 256, (30, 44, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, exif=turned, **{key: value for key, value in options.items() if key != "suffix"})
+    labels = choose(page, url, path)
+    wanted = segtool.load(sites / "both" / "model.onnx", threads=1)(read_image(path, channels=3))
+    assert labels is not None, text(page, "#message")
+    np.testing.assert_array_equal(labels, wanted)
+
+
+def test_an_image_of_one_class(page: Page, sites: Path, server: Server, tmp_path: Path) -> None:
+    """No cell of it needs the upsampled scores."""
+    url = f"{server.url}/cells"
+    assert start(page, url), text(page, "#verify")
+    Image.new("RGB", (80, 60), (0, 0, 0)).save(tmp_path / "black.png")
+    labels = choose(page, url, tmp_path / "black.png")
+    assert labels is not None, text(page, "#message")
+    assert not labels.any()
 
 
 def test_the_badge_and_the_size(page: Page, sites: Path, server: Server) -> None:
@@ -184,6 +227,26 @@ def test_what_is_no_image_is_one_sentence(page: Page, server: Server, tmp_path: 
         assert choose(page, url, path) is None
         assert name in text(page, "#message")
         assert "not an image" in text(page, "#message")
+
+
+def test_an_image_that_fails_takes_the_one_before_away(page: Page, sites: Path, server: Server, tmp_path: Path) -> None:
+    url = f"{server.url}/both"
+    assert start(page, url)
+    assert choose(page, url, sites / "images" / "c-rgb.png") is not None
+    assert not page.evaluate("document.getElementById('result').hidden")
+    (tmp_path / "notes.txt").write_bytes(b"words")
+    assert choose(page, url, tmp_path / "notes.txt") is None
+    assert page.evaluate("document.getElementById('result').hidden")
+
+
+def test_on_a_phone_the_result_is_brought_into_sight(page: Page, sites: Path, server: Server) -> None:
+    page.look(width=390, height=600)
+    assert start(page, f"{server.url}/both")
+    choose(page, f"{server.url}/both", sites / "images" / "f-photo.jpg")
+    box = "document.getElementById('picture').getBoundingClientRect()"
+    assert page.evaluate(f"{box}.bottom <= innerHeight && {box}.top >= 0"), page.evaluate(
+        f"[{box}.top, {box}.bottom, innerHeight]"
+    )
 
 
 def test_an_image_is_dropped(page: Page, server: Server) -> None:
@@ -258,6 +321,29 @@ def test_a_file_that_does_not_run_leaves_the_other(page: Page, sites: Path, serv
     assert "model.int8.onnx does not run" in text(page, "#message")
 
 
+def test_a_file_of_other_bytes_is_not_used(page: Page, sites: Path, server: Server) -> None:
+    """Weights may be damaged where the golden pair does not notice: here a byte of the name of a node."""
+    folder = spoiled(sites, "bytes")
+    (folder / "contract.json").symlink_to(sites / "both" / "contract.json")
+    data = bytearray((sites / "both" / "model.int8.onnx").read_bytes())
+    data[data.index(b"squared")] ^= 1
+    (folder / "model.int8.onnx").unlink()
+    (folder / "model.int8.onnx").write_bytes(data)
+    assert start(page, f"{server.url}/bytes")
+    assert "model.onnx (FP32) gives" in text(page, "#verify")
+    assert "its bytes differ from those that `segtool page` wrote" in text(page, "#message")
+
+
+def test_without_the_runtime_the_page_says_so(page: Page, sites: Path, server: Server) -> None:
+    folder = spoiled(sites, "bare")
+    (folder / "contract.json").symlink_to(sites / "both" / "contract.json")
+    (folder / "runtime").unlink()
+    assert not start(page, f"{server.url}/bare")
+    assert page.evaluate("document.getElementById('verify').dataset.state") == "fail"
+    assert text(page, "#verify").endswith("Copy the folder again, with its folder runtime.")
+    server.missing.clear()
+
+
 def test_a_browser_that_changes_pixels_is_detected(page: Page, sites: Path, server: Server) -> None:
     """Some browsers add noise to what a page reads from a canvas; here the known image is another one."""
     stated = json.loads((sites / "both" / "contract.json").read_text(encoding="utf-8"))
@@ -269,7 +355,7 @@ def test_a_browser_that_changes_pixels_is_detected(page: Page, sites: Path, serv
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [320, 390, 1280])
 def test_it_fits_and_can_be_read(page: Page, sites: Path, server: Server, width: int, dark: bool) -> None:
     for kind in ("digits", "both"):
         page.look(width=width, dark=dark)

@@ -14,6 +14,7 @@ from segtool.cli.common import EXIT_PARTLY, SCHEMA_VERSION, Command, emit_json, 
 from segtool.cli.options import (
     FiniteRange,
     IntList,
+    NamedPath,
     data_option,
     json_option,
     overwrite_option,
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, name="benchmark")
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
+@click.argument("models", nargs=-1, type=NamedPath(), metavar="[RUN_OR_MODEL]...")
 @data_option(
     "Images to run on; the accuracy on them is also measured.  [default: the images of the model's golden pair]"
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from segtool.cli.common import EXIT_PARTLY, WHOLE_FILES_KEPT, Group, emit_json, printable
-from segtool.cli.options import json_option, overwrite_option, seed_option
+from segtool.cli.options import NamedPath, json_option, overwrite_option, seed_option
 from segtool.cli.tables import Columns, emit_facts, emit_rows, emit_table, without_unused
 from segtool.text import counted, percent, some
 
@@ -22,7 +22,7 @@ def command() -> None:
 
 
 @command.command("make", kept=WHOLE_FILES_KEPT)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=NamedPath())
 @click.option("--count", type=click.IntRange(1), default=5000, help="Number of images.")
 @seed_option("Seed of the generator.")
 @click.option("--ids", is_flag=True, help="Write segmented.npy as class ids (N, 64, 84) instead of one-hot.")
@@ -108,7 +108,7 @@ def check(ctx: click.Context, /, *, spec: str, as_json: bool) -> None:
 
 
 @command.command("describe")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=NamedPath())
 @overwrite_option
 @json_option
 def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
@@ -138,8 +138,8 @@ def describe(*, folder: Path, overwrite: bool, as_json: bool) -> None:
 
 
 @command.command("convert", kept=WHOLE_FILES_KEPT)
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("source", type=NamedPath())
+@click.argument("out", type=NamedPath())
 @json_option
 @click.pass_context
 def convert(ctx: click.Context, /, *, source: Path, out: Path, as_json: bool) -> None:

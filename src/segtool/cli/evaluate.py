@@ -9,6 +9,7 @@ import click
 
 from segtool.cli.common import Command, emit_json, say
 from segtool.cli.options import (
+    NamedPath,
     data_option,
     json_option,
     overwrite_option,
@@ -21,7 +22,7 @@ from segtool.cli.options import (
 
 
 @click.command(cls=Command, name="evaluate")
-@click.argument("models", metavar="[MODEL]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("models", metavar="[MODEL]...", nargs=-1, type=NamedPath())
 @data_option(
     "Images with masks, as in `segtool train`.  [default: the data of the run, for a run folder or a model in one]"
 )

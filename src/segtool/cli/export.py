@@ -10,7 +10,15 @@ import click
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, arguments_as_given, emit_json, is_verbose, say
 from segtool.cli.export_summary import print_summary, serving
 from segtool.cli.layers import print_layers
-from segtool.cli.options import FiniteRange, SizeType, data_option, json_option, overwrite_option, path_option
+from segtool.cli.options import (
+    FiniteRange,
+    NamedPath,
+    SizeType,
+    data_option,
+    json_option,
+    overwrite_option,
+    path_option,
+)
 from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.options import (
     CALIBRATIONS,
@@ -34,7 +42,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
 
 
 @click.command(cls=Command, name="export", kept=WHOLE_FILES_KEPT)
-@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[MODEL]")
+@click.argument("source", required=False, type=NamedPath(), metavar="[MODEL]")
 @click.option("--quantize", is_flag=True, help="Also write an INT8 file, calibrated on training images.")
 @path_option(
     "--custom",

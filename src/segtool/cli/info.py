@@ -12,7 +12,7 @@ import click
 
 from segtool.cli.common import Command, emit_json
 from segtool.cli.layers import print_layers
-from segtool.cli.options import json_option
+from segtool.cli.options import NamedPath, json_option
 from segtool.cli.tables import as_words, emit_facts
 from segtool.errors import ModelFileError
 
@@ -39,7 +39,7 @@ class LayerCount(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
 
 
 @click.command(cls=Command, name="info")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.argument("model", required=False, type=NamedPath())
 @click.option(
     "--layers",
     type=LayerCount(),

@@ -74,9 +74,28 @@ def data_option(text: str) -> Callable[[Command], Command]:
     return click.option("--data", metavar="SPEC", help=text)
 
 
+class NamedPath(click.Path):
+    """A path. An empty one, such as that of an unset variable of a shell, would mean the current folder: it is refused.
+
+    Parameters
+    ----------
+    **of_path
+        As for click.Path.
+    """
+
+    def __init__(self, **of_path: bool) -> None:
+        super().__init__(path_type=Path, **of_path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the pathlib.Path."""
+        if value == "":
+            self.fail("The path is empty; expected the name of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def path_option(name: str, metavar: str, text: str, **of_path: bool) -> Callable[[Command], Command]:
-    """Return an option that is a path, with `text` as its help; `of_path` are arguments of click.Path."""
-    return click.option(name, type=click.Path(path_type=Path, **of_path), metavar=metavar, help=text)
+    """Return an option that is a path, with `text` as its help; `of_path` are arguments of `NamedPath`."""
+    return click.option(name, type=NamedPath(**of_path), metavar=metavar, help=text)
 
 
 split_option = click.option(

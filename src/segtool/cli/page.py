@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, printable, say
-from segtool.cli.options import json_option, overwrite_option, path_option
+from segtool.cli.options import NamedPath, json_option, overwrite_option, path_option
 from segtool.text import megabytes
 
 
 @click.command(cls=Command, name="page", kept=WHOLE_FILES_KEPT)
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("models", nargs=-1, type=NamedPath(), metavar="[MODEL]...")
+@click.argument("folder", type=NamedPath(), metavar="DIR")
 @path_option(
     "--runtime",
     "PATH",
@@ -55,4 +56,4 @@ def command(*, models: tuple[Path, ...], folder: Path, runtime: Path | None, ove
     for name, source in page.models.items():
         click.echo(f"{printable(str(source))}: {name}, {megabytes(page.files[name])} MB")
     click.echo(f"{printable(str(folder))}: {len(page.files)} files, {megabytes(page.size)} MB")
-    say(f"Open it with: python -m http.server --directory {folder}")
+    say(f"Open it with: python -m http.server --directory {shlex.quote(str(folder))}")

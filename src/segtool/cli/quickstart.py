@@ -9,7 +9,7 @@ import click
 
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, say
 from segtool.cli.extras import need_all
-from segtool.cli.options import json_option, seed_option
+from segtool.cli.options import NamedPath, json_option, seed_option
 from segtool.cli.tables import emit_table
 from segtool.text import percent
 
@@ -17,7 +17,7 @@ from segtool.text import percent
 @click.command(cls=Command, name="quickstart", kept=WHOLE_FILES_KEPT)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     default=Path("quickstart"),
     metavar="DIR",
     help="The folder of all outputs.",

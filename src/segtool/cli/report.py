@@ -9,13 +9,21 @@ from typing import Any
 import click
 
 from segtool.cli.common import WHOLE_FILES_KEPT, Command, emit_json, say
-from segtool.cli.options import data_option, json_option, overwrite_option, path_option, provider_option, split_option
+from segtool.cli.options import (
+    NamedPath,
+    data_option,
+    json_option,
+    overwrite_option,
+    path_option,
+    provider_option,
+    split_option,
+)
 from segtool.cli.tables import emit_table
 from segtool.text import megabytes, percent
 
 
 @click.command(cls=Command, name="report", kept=WHOLE_FILES_KEPT)
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN_OR_MODEL]...")
+@click.argument("models", nargs=-1, type=NamedPath(), metavar="[RUN_OR_MODEL]...")
 @data_option("Images with masks, for all models.  [default: the data of the run, for a run folder or a model in one]")
 @split_option
 @path_option(

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from segtool.cli.common import Command, arguments_as_given, say_when_stopped
 from segtool.cli.extras import need_all, need_training
-from segtool.cli.options import FiniteRange, SizeType, json_option, seed_option
+from segtool.cli.options import FiniteRange, NamedPath, SizeType, json_option, seed_option
 from segtool.cli.recipe_options import recipe_help, recipe_options
 from segtool.cli.train_summary import print_summary
 from segtool.errors import TrainingError
@@ -132,7 +132,7 @@ from segtool.train.recipes import IMAGENET, NONE, RECIPES
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="DIR",
     help="The run folder.  [default: runs/<arch>-<date>-<time>]",
 )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segtool.cli.common import Command, emit_json, error_console, printable
-from segtool.cli.options import json_option, provider_option, say_provider, threads_option
+from segtool.cli.options import NamedPath, json_option, provider_option, say_provider, threads_option
 
 
 def _advice(provider: str) -> str:
@@ -21,7 +21,7 @@ def _advice(provider: str) -> str:
 
 
 @click.command(cls=Command, name="verify")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.argument("model", required=False, type=NamedPath())
 @provider_option
 @threads_option
 @json_option

@@ -29,6 +29,7 @@ from segtool.files import atomic_folder, refuse_existing, sha256_of
 from segtool.machine.processors import available_cpus
 from segtool.models.resolve import RUN_NAME
 from segtool.runtime.model_file import check_model_file
+from segtool.runtime.opening import require_verified
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +106,8 @@ def write_model(model: str | Path, repository: str | Path, *, gpu: bool = False,
 
     Raises
     ------
-    ModelFileError
-        The file is not an exported model, or is damaged.
+    ModelFileError, GateError
+        The file is not an exported model, is damaged, or does not give the labels of its golden pair here.
     OutputExistsError
         As in `model_folder`.
     OutputWriteError
@@ -122,6 +123,7 @@ def write_model(model: str | Path, repository: str | Path, *, gpu: bool = False,
     if gpu:
         _warn_of_cpu_file(source.path, contract)
     target = model_folder(repository, source.path, overwrite=overwrite)
+    require_verified(source.path)
     with atomic_folder(target, overwrite=overwrite) as folder:
         (folder / MODEL).parent.mkdir()
         shutil.copyfile(source.path, folder / MODEL)

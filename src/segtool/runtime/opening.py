@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segtool.contract import ModelContract
+from segtool.errors import GateError
 from segtool.runtime.model_file import MAX_MODEL_BYTES, check_model_file
 from segtool.runtime.segmenter import Segmenter
 from segtool.runtime.session import CPU, open_session
@@ -70,3 +71,22 @@ def load(
             opened.provider,
         )
     return Segmenter(checked.path, contract, opened)
+
+
+def require_verified(path: str | Path) -> None:
+    """Run the golden pair of a file on this CPU, before a copy of it goes to another device.
+
+    Raises
+    ------
+    GateError
+        Its labels are not those of the export.
+    SegtoolError
+        As in `load` and `Segmenter.verify`.
+    """
+    found = load(path, provider="cpu").verify()
+    if not found.passed:
+        raise GateError(
+            f"{path} fails `segtool verify` here: {found.agreement:.2%} of its golden pixels have the label of the "
+            f"export, expected {found.required_agreement:.2%}; nothing was written. Copy the file again, or export the "
+            "model again."
+        )

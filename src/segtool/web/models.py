@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,8 +14,10 @@ from typing import Any
 from segtool import __version__
 from segtool.contract import GoldenPair, ModelContract
 from segtool.errors import ContractError, ModelFileError
+from segtool.files import sha256_of
 from segtool.images.png import write_png
 from segtool.runtime.model_file import ModelFile, check_model_file
+from segtool.runtime.opening import require_verified
 from segtool.runtime.verify import required_agreement
 from segtool.text import clean
 from segtool.web.runtime import VERSION
@@ -56,6 +59,8 @@ def read_models(paths: Sequence[Path]) -> list[PageModel]:
         A file is not a model, the page cannot run it, or the two do not belong together.
     ContractError
         A file has no contract or no golden pair.
+    GateError
+        A file does not give the labels of its golden pair on this machine.
     """
     found = [_read(path) for path in paths]
     if len({each.name for each in found}) < len(found):
@@ -69,7 +74,18 @@ def read_models(paths: Sequence[Path]) -> list[PageModel]:
             raise ModelFileError(
                 f"{paths[0]} and {each.file.path} differ in {', '.join(different)}; expected two files of one network."
             )
+        _check_pair(*sorted(found, key=lambda model: model.contract.precision))
     return found
+
+
+def _check_pair(float32: PageModel, int8: PageModel) -> None:
+    """Refuse an INT8 file that was made from another FP32 file, if it says from which."""
+    made_from = int8.contract.quantization.get("float32_sha256")
+    if made_from and made_from != sha256_of(float32.file.path):
+        raise ModelFileError(
+            f"{int8.file.path} was made from another FP32 file than {float32.file.path}; expected two files of one "
+            "export. Export them again together."
+        )
 
 
 def contract_json(models: Sequence[PageModel]) -> dict[str, Any]:
@@ -102,6 +118,7 @@ def _read(path: Path) -> PageModel:
             f"{path} has the {contract.head} head and cuts larger images into tiles. The page does not merge scores of "
             "tiles; export the model with --head labels, or with --larger-images resize."
         )
+    require_verified(path)
     return PageModel(file, _NAMES.get(contract.precision, _NAMES["float32"]), contract, golden)
 
 
@@ -109,6 +126,7 @@ def _entry(model: PageModel) -> Mapping[str, Any]:
     return {
         "file": model.name,
         "bytes": model.file.path.stat().st_size,
+        "crc32": zlib.crc32(model.file.path.read_bytes()),
         "precision": model.contract.precision,
         "head": model.contract.head,
         "required_agreement": required_agreement(model.contract),

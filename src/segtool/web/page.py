@@ -13,7 +13,7 @@ from segtool.web.models import MODEL_NAMES, PageModel, contract_json, read_model
 from segtool.web.runtime import runtime_files
 
 _STATIC = Path(__file__).resolve().parent / "static"
-_SCRIPTS = ("resize.js", "pixels.js", "labels.js", "model.js", "drawing.js", "page.js", "style.css")
+_SCRIPTS = ("resize.js", "orientation.js", "pixels.js", "labels.js", "model.js", "drawing.js", "page.js", "style.css")
 _FIRST = "index.html"  # written last: a folder that a failure left incomplete opens as no page
 _CONTRACT = "contract.json"  # written first: it shows that the folder is one of a page
 _RUNTIME = "runtime"
@@ -60,11 +60,12 @@ def write_page(
     runtime
         Where the npm package onnxruntime-web is; see `segtool.web.runtime.runtime_files`.
     overwrite
-        Write into a folder with files, and replace those of an earlier page; other files stay.
+        Write into a folder with files, and replace those of an earlier page, both its models among them; other files
+        stay.
 
     Raises
     ------
-    ModelFileError, ContractError
+    ModelFileError, ContractError, GateError
         As in `segtool.web.models.read_models`.
     MissingExtraError
         onnxruntime-web is missing or has another version.
@@ -84,6 +85,8 @@ def write_page(
             shutil.copyfile(source, temporary)
     for model in found:
         model.file.require_unchanged()
+    for name in set(MODEL_NAMES) - sources.keys():
+        (folder / name).unlink(missing_ok=True)  # of an earlier page, which had another pair of files
     sizes = {name: (folder / name).stat().st_size for name in sorted(names)}
     return WebPage(folder, sizes, {model.name: model.file.path for model in found})
 

@@ -21,6 +21,7 @@ _FILES = {
 }
 _STATED_VERSION = re.compile(rb"ONNX Runtime Web v([\w.+-]+)")
 _HEAD_BYTES = 1000
+_WASM_HEADER = 8  # a magic number and a version; sections follow, each with its number and its length
 _WITHIN = (".", "dist", "onnxruntime-web/dist", "node_modules/onnxruntime-web/dist")
 
 
@@ -51,6 +52,7 @@ def runtime_files(path: Path | None = None) -> dict[str, Path]:
         if not file.is_file():
             raise MissingExtraError(f"{dist} has no {file.name}, so the package is not complete; run `{INSTALL}`.")
     _check_version(found["ort.wasm.min.js"])
+    _check_whole(found["ort-wasm-simd-threaded.wasm"])
     return found
 
 
@@ -64,3 +66,25 @@ def _check_version(file: Path) -> None:
             f"{file.parent} has onnxruntime-web {version}, expected {VERSION}, with which the page is tested; run "
             f"`{INSTALL}`."
         )
+
+
+def _check_whole(file: Path) -> None:
+    """Refuse a WebAssembly file that was cut: its sections end where the file does."""
+    data = file.read_bytes()
+    at = _WASM_HEADER
+    while at + 1 < len(data):
+        length, begin = _number(data, at + 1)
+        at = begin + length
+    if not data.startswith(b"\0asm") or at == _WASM_HEADER or at != len(data):
+        raise MissingExtraError(f"{file} is damaged: it is not a whole WebAssembly file; run `{INSTALL}`.")
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number of WebAssembly and where it ends: seven bits a byte, the lowest first (LEB128)."""
+    value = shift = 0
+    while at < len(data):
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            break
+    return value, at

@@ -171,17 +171,27 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "--debug" in result.stdout
 
 
-def _float_options() -> list[tuple[str, str]]:
-    """Every option of every command that takes a number with a fraction."""
+def _parameters(kind: type) -> list[tuple[str, click.Parameter]]:
+    """Every option and argument of every command that takes values of a kind."""
     context = click.Context(main)
     commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
     commands |= {f"data {name}": each for name, each in commands.pop("data").commands.items()}
     return [
-        (name, option.opts[0])
-        for name, each in commands.items()
-        for option in each.params
-        if isinstance(option.type, click.types.FloatParamType)
+        (name, each) for name, command in commands.items() for each in command.params if isinstance(each.type, kind)
     ]
+
+
+def _float_options() -> list[tuple[str, str]]:
+    return [(name, option.opts[0]) for name, option in _parameters(click.types.FloatParamType)]
+
+
+@pytest.mark.parametrize(("command", "path"), _parameters(click.Path))
+def test_an_empty_path_is_wrong_usage(command: str, path: click.Parameter) -> None:
+    """An unset variable of a shell gives one; it would mean the current folder."""
+    option = path.opts[:1] if isinstance(path, click.Option) else []
+    result = run(*command.split(), *option, *[""] * 2)
+    assert result.exit_code == 2
+    assert "The path is empty" in result.stderr
 
 
 @pytest.mark.parametrize(("command", "option"), _float_options())

@@ -10,16 +10,17 @@ import stat
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
-from tiny_models import expected_labels, tiny_contract, write_convolutions, write_model
+from tiny_models import expected_labels, tiny_contract, write_proven
 from tiny_nets import KERAS_WARNING, write_run
 
 import segtool
 from segtool.cli import main
-from segtool.contract import ModelContract
-from segtool.errors import ContractError, ModelFileError, OutputExistsError, OutputWriteError
+from segtool.contract import GOLDEN_KEY, GoldenPair, ModelContract
+from segtool.errors import ContractError, GateError, ModelFileError, OutputExistsError, OutputWriteError
 from segtool.export import ExportOptions, export_model, triton
 from segtool.export.triton import config_text
 from segtool.export.triton import write_model as write_repository
@@ -121,7 +122,7 @@ class TestConfiguration:
 
 class TestFolder:
     def test_the_model_in_it_gives_the_labels_of_segtool(self, tmp_path: Path) -> None:
-        source = write_model(tmp_path / "digits.int8.onnx")
+        source = write_proven(tmp_path / "digits.int8.onnx")
         folder = write_repository(source, tmp_path / "a" / "models")
         assert folder == tmp_path / "a" / "models" / "digits"
         served = folder / "1" / "model.onnx"
@@ -140,7 +141,7 @@ class TestFolder:
 
     @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
     def test_a_server_of_another_user_can_read_it(self, tmp_path: Path) -> None:
-        folder = write_repository(write_model(tmp_path / "m.onnx"), tmp_path / "models")
+        folder = write_repository(write_proven(tmp_path / "m.onnx"), tmp_path / "models")
         readable, plain = stat.S_IRGRP | stat.S_IROTH, tmp_path / "plain"
         plain.touch()
         wanted = plain.stat().st_mode & readable
@@ -168,10 +169,10 @@ class TestFolder:
         assert triton.model_folder("models", through_link, overwrite=False) == Path("models", name)
 
     def test_it_is_replaced_only_on_request_and_as_a_whole(self, tmp_path: Path) -> None:
-        first = write_model(tmp_path / "m.onnx")
+        first = write_proven(tmp_path / "m.onnx")
         folder = write_repository(first, tmp_path / "models")
         config = (folder / "config.pbtxt").read_bytes()
-        write_convolutions(first, tiny_contract())
+        write_proven(first, tiny_contract(height=32))
         with pytest.raises(OutputExistsError, match="--overwrite"):
             write_repository(first, tmp_path / "models")
         assert (folder / "config.pbtxt").read_bytes() == config
@@ -181,7 +182,7 @@ class TestFolder:
         assert list((tmp_path / "models").iterdir()) == [folder]
 
     def test_a_version_that_somebody_added_is_never_removed(self, tmp_path: Path) -> None:
-        source = write_model(tmp_path / "m.onnx")
+        source = write_proven(tmp_path / "m.onnx")
         folder = write_repository(source, tmp_path / "models")
         (folder / "2").mkdir()
         (folder / "2" / "model.onnx").write_bytes(b"theirs")
@@ -193,14 +194,25 @@ class TestFolder:
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "m").write_text("notes")
         with pytest.raises(OutputExistsError, match="not a folder"):
-            write_repository(write_model(tmp_path / "m.onnx"), tmp_path / "models", overwrite=True)
+            write_repository(write_proven(tmp_path / "m.onnx"), tmp_path / "models", overwrite=True)
         assert (tmp_path / "models" / "m").read_text() == "notes"
+
+    def test_a_file_that_verify_refuses_is_not_served(self, tmp_path: Path) -> None:
+        source = write_proven(tmp_path / "m.onnx")
+        model = onnx.load(source)
+        images = np.zeros((1, 64, 84, 1), np.uint8)
+        wrong = GoldenPair(images, expected_labels(images) + np.uint8(1))
+        next(entry for entry in model.metadata_props if entry.key == GOLDEN_KEY).value = wrong.to_json()
+        onnx.save(model, source)
+        with pytest.raises(GateError, match=r"m\.onnx fails `segtool verify` here: 0\.00%"):
+            write_repository(source, tmp_path / "models")
+        assert not (tmp_path / "models").exists()
 
     def test_a_file_without_a_contract_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "x.onnx").write_bytes(b"nothing")
         with pytest.raises(ModelFileError):
             write_repository(tmp_path / "x.onnx", tmp_path / "models")
-        source = write_model(tmp_path / "m.onnx")
+        source = write_proven(tmp_path / "m.onnx")
         source.write_bytes(source.read_bytes().replace(b"segtool", b"another"))
         with pytest.raises(ContractError):
             write_repository(source, tmp_path / "models")
@@ -209,13 +221,13 @@ class TestFolder:
     def test_a_repository_that_cannot_be_written_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "models").write_text("a file")
         with pytest.raises(OutputWriteError, match=r"Could not write .*models/m"):
-            write_repository(write_model(tmp_path / "m.onnx"), tmp_path / "models")
+            write_repository(write_proven(tmp_path / "m.onnx"), tmp_path / "models")
 
     def test_an_int8_file_for_a_gpu_is_a_warning(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        source = write_model(tmp_path / "m.onnx", tiny_contract(precision="int8"))
+        source = write_proven(tmp_path / "m.onnx", tiny_contract(precision="int8"))
         write_repository(source, tmp_path / "models", gpu=True)
         assert "FP32" in caplog.text
-        source = write_model(tmp_path / "w.onnx", tiny_contract(convolutions={"algorithm": "winograd"}))
+        source = write_proven(tmp_path / "w.onnx", tiny_contract(convolutions={"algorithm": "winograd"}))
         write_repository(source, tmp_path / "models", gpu=True)
         assert "--winograd off" in caplog.text
 
@@ -227,7 +239,7 @@ class TestCommand:
         return result.output
 
     def test_an_exported_file_is_not_converted(self, tmp_path: Path) -> None:
-        model = write_model(tmp_path / "digits.onnx")
+        model = write_proven(tmp_path / "digits.onnx")
         assert "tritonserver --model-repository" in self.run(model, "--triton", tmp_path / "models", "-v")
         assert (tmp_path / "models/digits/config.pbtxt").is_file()
         answer = json.loads(self.run(model, "--triton", tmp_path / "models", "--json", "--overwrite"))
@@ -240,12 +252,12 @@ class TestCommand:
     def test_options_of_the_conversion_are_refused_for_an_exported_file(
         self, tmp_path: Path, option: tuple[str, ...]
     ) -> None:
-        model = write_model(tmp_path / "digits.onnx")
+        model = write_proven(tmp_path / "digits.onnx")
         assert option[0] in self.run(model, "--triton", tmp_path / "models", *option, code=2)
         assert not (tmp_path / "models").exists()
 
     def test_gpu_without_a_repository_is_wrong_usage(self, tmp_path: Path) -> None:
-        assert "--triton DIR" in self.run(write_model(tmp_path / "digits.onnx"), "--triton-gpu", code=2)
+        assert "--triton DIR" in self.run(write_proven(tmp_path / "digits.onnx"), "--triton-gpu", code=2)
 
 
 @pytest.mark.filterwarnings(KERAS_WARNING)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from tiny_models import expected_labels, tiny_contract, write_model
+from tiny_models import tiny_contract, write_model, write_proven
 
 from segtool.cli import main
-from segtool.contract import GoldenPair, ModelContract
+from segtool.contract import GoldenPair
 from segtool.errors import OutputWriteError
+from segtool.files import sha256_of
 from segtool.web import write_page
 from segtool.web.runtime import INSTALL, VERSION
 
@@ -28,20 +29,13 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["page", *map(str, arguments)])
 
 
-def model_file(path: Path, contract: ModelContract | None = None, *, images: int = 2) -> Path:
-    contract = contract or tiny_contract()
-    shape = (images, contract.height, contract.width, contract.channels)
-    given = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    return write_model(path, contract, golden=GoldenPair(given, expected_labels(given, contract.num_classes)))
-
-
 def runtime_at(folder: Path, version: str = VERSION) -> Path:
     """Write what segtool looks at of the npm package, where npm would."""
     dist = folder / "node_modules" / "onnxruntime-web" / "dist"
     dist.mkdir(parents=True)
     (dist / "ort.wasm.min.mjs").write_text(f"/*!\n * ONNX Runtime Web v{version}\n */\n")
     (dist / "ort-wasm-simd-threaded.mjs").write_text("// threads\n")
-    (dist / "ort-wasm-simd-threaded.wasm").write_bytes(b"\0asm")
+    (dist / "ort-wasm-simd-threaded.wasm").write_bytes(b"\0asm\1\0\0\0\0\3abc")
     return dist
 
 
@@ -53,7 +47,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_folder_is_whole(here: Path) -> None:
     runtime_at(here)
-    result = call(model_file(here / "digits.onnx"), "site", "--json")
+    result = call(write_proven(here / "digits.onnx"), "site", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     written = {str(path.relative_to("site")) for path in Path("site").rglob("*") if path.is_file()}
@@ -67,7 +61,7 @@ def test_the_folder_is_whole(here: Path) -> None:
 
 def test_every_file_that_a_page_names_is_in_the_folder(here: Path) -> None:
     runtime_at(here)
-    files = write_page([model_file(here / "a.onnx")], here / "site").files
+    files = write_page([write_proven(here / "a.onnx")], here / "site").files
     texts = "".join(path.read_text(encoding="utf-8") for path in STATIC.iterdir())
     named = re.findall(r'(?:from|src=|href=|URL\() ?"(?:\./)?([\w./-]+\.\w+)"', texts)
     assert len(named) >= 8
@@ -79,7 +73,7 @@ def test_every_file_that_a_page_names_is_in_the_folder(here: Path) -> None:
 def test_the_contract_has_what_the_page_needs(here: Path) -> None:
     runtime_at(here)
     contract = tiny_contract(class_names=("a\u202eb", *map(str, range(1, 10)), "background"))
-    write_page([model_file(here / "a.onnx", contract)], here / "site")
+    write_page([write_proven(here / "a.onnx", contract)], here / "site")
     stated = json.loads(Path("site/contract.json").read_text(encoding="utf-8"))
     assert (stated["height"], stated["width"], stated["channels"], stated["size_policy"]) == (64, 84, 1, "resize")
     assert stated["class_names"][0] == "a\ufffdb"
@@ -96,18 +90,59 @@ def test_the_contract_has_what_the_page_needs(here: Path) -> None:
 
 def test_two_files_of_one_network(here: Path) -> None:
     runtime_at(here)
-    models = [model_file(here / "a.onnx"), model_file(here / "b.onnx", tiny_contract(precision="int8"))]
+    models = [write_proven(here / "a.onnx"), write_proven(here / "b.onnx", tiny_contract(precision="int8"))]
     page = write_page(models, here / "site")
     assert page.models == {"model.onnx": models[0], "model.int8.onnx": models[1]}
     stated = json.loads(Path("site/contract.json").read_text(encoding="utf-8"))
     assert [each["required_agreement"] for each in stated["models"]] == [0.9999, 0.99]
 
 
+def test_files_of_two_networks_are_refused(here: Path) -> None:
+    """Their contracts may be equal: that INT8 was made from this FP32 file says its digest."""
+    runtime_at(here)
+    float32 = write_proven(here / "a.onnx")
+    contract = tiny_contract(precision="int8", quantization={"float32_sha256": sha256_of(float32)})
+    assert call(float32, write_proven(here / "b.onnx", contract), "site").exit_code == 0
+    result = call(write_proven(here / "c.onnx", images=3), "b.onnx", "other")
+    assert result.exit_code == 1
+    assert "b.onnx was made from another FP32 file than" in result.stderr
+    assert not Path("other").exists()
+
+
+def test_a_file_that_verify_refuses_is_refused(here: Path) -> None:
+    runtime_at(here)
+    images = np.zeros((1, 64, 84, 1), np.uint8)
+    wrong = GoldenPair(images, np.ones((1, 64, 84), np.uint8))
+    result = call(write_model(here / "a.onnx", golden=wrong), "site")
+    assert result.exit_code == 4
+    assert "a.onnx fails `segtool verify` here: 0.00% of its golden pixels" in result.stderr
+    assert not Path("site").exists()
+
+
+def test_a_page_of_one_file_removes_the_other_one_of_an_earlier_page(here: Path) -> None:
+    runtime_at(here)
+    both = [write_proven(here / "a.onnx"), write_proven(here / "b.onnx", tiny_contract(precision="int8"))]
+    write_page(both, here / "site")
+    Path("site/notes.txt").write_text("mine")
+    page = write_page(both[1:], here / "site", overwrite=True)
+    assert not Path("site/model.onnx").exists()
+    assert page.size + len("mine") == sum(path.stat().st_size for path in Path("site").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("cut", [0, 4, 8, 12])
+def test_a_cut_runtime_is_refused(here: Path, cut: int) -> None:
+    wasm = runtime_at(here) / "ort-wasm-simd-threaded.wasm"
+    wasm.write_bytes(wasm.read_bytes()[:cut])
+    result = call(write_proven(here / "a.onnx"), "site")
+    assert result.exit_code == 1
+    assert "is not a whole WebAssembly file; run `npm install" in result.stderr
+
+
 def test_one_class_may_be_beyond_the_bytes(here: Path) -> None:
     """A model of more than 256 classes has uint16 labels, in its golden pair too."""
     runtime_at(here)
     contract = tiny_contract(class_names=tuple(f"c{index}" for index in range(300)))
-    write_page([model_file(here / "a.onnx", contract)], here / "site")
+    write_page([write_proven(here / "a.onnx", contract)], here / "site")
     stated = json.loads(Path("site/contract.json").read_text(encoding="utf-8"))
     assert stated["models"][0]["golden"]["labels"]["dtype"] == "uint16"
 
@@ -117,12 +152,12 @@ def test_one_class_may_be_beyond_the_bytes(here: Path) -> None:
 )
 def test_the_runtime_is_found_from_each_of_its_folders(here: Path, place: str) -> None:
     runtime_at(here / "elsewhere")
-    assert call(model_file(here / "a.onnx"), "site", "--runtime", here / "elsewhere" / place).exit_code == 0
+    assert call(write_proven(here / "a.onnx"), "site", "--runtime", here / "elsewhere" / place).exit_code == 0
 
 
 @pytest.mark.parametrize("given", [(), ("--runtime", "nowhere")])
 def test_without_the_runtime_the_line_to_install_it(here: Path, given: tuple[str, ...]) -> None:
-    result = call(model_file(here / "a.onnx"), "site", *given)
+    result = call(write_proven(here / "a.onnx"), "site", *given)
     assert result.exit_code == 1
     assert INSTALL in result.stderr
     assert not Path("site").exists()
@@ -130,7 +165,7 @@ def test_without_the_runtime_the_line_to_install_it(here: Path, given: tuple[str
 
 def test_another_version_of_the_runtime_is_refused(here: Path) -> None:
     runtime_at(here, "1.2.3")
-    result = call(model_file(here / "a.onnx"), "site")
+    result = call(write_proven(here / "a.onnx"), "site")
     assert result.exit_code == 1
     assert "1.2.3" in result.stderr
     assert INSTALL in result.stderr
@@ -138,7 +173,7 @@ def test_another_version_of_the_runtime_is_refused(here: Path) -> None:
 
 def test_an_incomplete_runtime_is_refused(here: Path) -> None:
     (runtime_at(here) / "ort-wasm-simd-threaded.wasm").unlink()
-    result = call(model_file(here / "a.onnx"), "site")
+    result = call(write_proven(here / "a.onnx"), "site")
     assert result.exit_code == 1
     assert "ort-wasm-simd-threaded.wasm" in result.stderr
 
@@ -150,7 +185,7 @@ def test_an_incomplete_runtime_is_refused(here: Path) -> None:
 )
 def test_two_files_that_do_not_belong_together(here: Path, first: dict, second: dict, noun: str) -> None:
     runtime_at(here)
-    models = [model_file(here / f"{i}.onnx", tiny_contract(**each)) for i, each in enumerate((first, second))]
+    models = [write_proven(here / f"{i}.onnx", tiny_contract(**each)) for i, each in enumerate((first, second))]
     result = call(*models, "site")
     assert result.exit_code == 1
     assert noun in result.stderr
@@ -159,8 +194,8 @@ def test_two_files_that_do_not_belong_together(here: Path, first: dict, second: 
 def test_heads_with_scores(here: Path) -> None:
     """They work, but not with tiles: the page would have to merge the scores."""
     runtime_at(here)
-    assert call(model_file(here / "a.onnx", tiny_contract(head="probabilities")), "site").exit_code == 0
-    tiled = model_file(here / "b.onnx", tiny_contract(head="logits", size_policy="tile"))
+    assert call(write_proven(here / "a.onnx", tiny_contract(head="probabilities")), "site").exit_code == 0
+    tiled = write_proven(here / "b.onnx", tiny_contract(head="logits", size_policy="tile"))
     result = call(tiled, "other")
     assert result.exit_code == 1
     assert "tiles" in result.stderr
@@ -180,7 +215,7 @@ def test_wrong_usage(here: Path, given: list[str]) -> None:
 
 def test_a_folder_with_files_is_kept_unless_overwritten(here: Path) -> None:
     runtime_at(here)
-    model = model_file(here / "a.onnx")
+    model = write_proven(here / "a.onnx")
     Path("site").mkdir()
     Path("site/mine.txt").write_text("mine")
     refused = call(model, "site")
@@ -195,7 +230,7 @@ def test_a_folder_with_files_is_kept_unless_overwritten(here: Path) -> None:
 def test_a_model_in_the_folder_is_never_replaced(here: Path) -> None:
     runtime_at(here)
     Path("site").mkdir()
-    other, model = model_file(here / "site" / "model.onnx"), model_file(here / "a.onnx", images=1)
+    other, model = write_proven(here / "site" / "model.onnx"), write_proven(here / "a.onnx", images=1)
     assert call(other, "site", "--overwrite").exit_code == 1
     assert call(model, "a.onnx/site").exit_code == 1
     Path("file").write_text("a file")
@@ -207,8 +242,8 @@ def test_a_run_folder_is_never_taken_for_a_page(here: Path) -> None:
     runtime_at(here)
     run = here / "run"
     run.mkdir()
-    before = model_file(run / "model.onnx", images=1).read_bytes()
-    result = call(model_file(here / "a.onnx"), run, "--overwrite")
+    before = write_proven(run / "model.onnx", images=1).read_bytes()
+    result = call(write_proven(here / "a.onnx"), run, "--overwrite")
     assert result.exit_code == 1
     assert "model.onnx" in result.stderr
     assert (run / "model.onnx").read_bytes() == before
@@ -223,7 +258,7 @@ def test_a_folder_that_cannot_be_written(here: Path) -> None:
         folder.mkdir(mode=0o555)
     runtime_at(here)
     with pytest.raises(OutputWriteError):
-        write_page([model_file(here / "a.onnx")], folder)
+        write_page([write_proven(here / "a.onnx")], folder)
 
 
 def test_every_line_to_install_names_the_tested_version() -> None:

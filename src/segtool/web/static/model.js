@@ -31,6 +31,7 @@ export class Model {
 
   async open() {
     const bytes = new Uint8Array(await (await fetched(this.facts.file)).arrayBuffer());
+    if (crc32(bytes) !== this.facts.crc32) throw new Error("its bytes differ from those that `segtool page` wrote");
     this.session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   }
 
@@ -125,6 +126,17 @@ export async function fetched(name) {
   const response = await fetch(new URL(name, import.meta.url));
   if (!response.ok) throw new Error(`${name} is missing on the server (HTTP ${response.status})`);
   return response;
+}
+
+/** Return the CRC-32 of bytes, as in zlib. crypto.subtle has better sums, but not on a page of plain http. */
+function crc32(bytes) {
+  const table = new Uint32Array(256).map((_, value) => {
+    for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
+    return value;
+  });
+  let sum = 0xffffffff;
+  for (let i = 0; i < bytes.length; i++) sum = table[(sum ^ bytes[i]) & 0xff] ^ (sum >>> 8);
+  return (sum ^ 0xffffffff) >>> 0;
 }
 
 /** Return the median. */

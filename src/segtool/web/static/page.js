@@ -1,13 +1,13 @@
 // The page: verify the models first, then label what the user drops, chooses, photographs or pastes.
 
 import { decode } from "./pixels.js";
-import { Model, differingPixels, fetched, measured, median, threads } from "./model.js";
 import { draw, legend, percent } from "./drawing.js";
 
 const find = (id) => document.getElementById(id);
 const inputs = [find("file"), find("camera")];
 const RECENT = 99; // images whose times count for the median
 
+let engine = null; // model.js with onnxruntime, loaded by `start`, so that a missing file is told
 let contract = null;
 let model = null; // the one that labels images
 let pictures = null; // of the image that is shown: without and with its classes
@@ -20,14 +20,15 @@ export let latest = null;
 async function start() {
   state("wait", "Loading the model…");
   try {
-    contract = await (await fetched("contract.json")).json();
+    engine = await import("./model.js");
+    contract = await (await engine.fetched("contract.json")).json();
     const { class_names, height, width, size_policy } = contract;
     const larger = size_policy === "tile" ? "larger images in tiles" : "images of any size are resized";
     find("facts").textContent =
       `${class_names.length} classes, input ${width} × ${height} pixels, ${larger}. WebAssembly with SIMD, ` +
-      `${count(threads, "thread")}${crossOriginIsolated ? "" : " (the page is not cross-origin isolated)"}, ` +
+      `${count(engine.threads, "thread")}${crossOriginIsolated ? "" : " (the page is not cross-origin isolated)"}, ` +
       `onnxruntime-web ${contract.onnxruntime_web}.`;
-    const different = await differingPixels(contract);
+    const different = await engine.differingPixels(contract);
     if (different) {
       state("fail", `verify failed: this browser reads ${different} bytes of a known image differently. Protection ` +
         "against fingerprinting does this: allow this page to read canvas data, or use another browser.");
@@ -35,7 +36,8 @@ async function start() {
     }
     model = await choose();
   } catch (error) {
-    state("fail", `The page did not start: ${reason(error)}.`);
+    const copy = engine ? "" : ". Copy the folder again, with its folder runtime";
+    state("fail", `The page did not start: ${reason(error)}${copy}.`);
   }
   for (const input of inputs) input.disabled = !model;
   return model !== null;
@@ -46,8 +48,8 @@ async function choose() {
   const found = [];
   for (const facts of contract.models) found.push(await examine(facts));
   const passed = found.filter(({ result }) => result?.passed);
-  const times = await measured(passed.map((each) => each.model));
-  for (const [i, each] of passed.entries()) each.time = median(times[i]);
+  const times = await engine.measured(passed.map((each) => each.model));
+  for (const [i, each] of passed.entries()) each.time = engine.median(times[i]);
   const [fastest] = passed.sort((one, two) => one.time - two.time);
   find("models").tBodies[0].append(...found.map((each) => row(each, found.length > 1 && each === fastest)));
   find("models").hidden = false;
@@ -69,7 +71,7 @@ async function choose() {
 
 /** Open and verify a model. */
 async function examine(facts) {
-  const found = { model: new Model(facts, contract), result: null, time: null, error: null };
+  const found = { model: new engine.Model(facts, contract), result: null, time: null, error: null };
   state("wait", `Verifying ${facts.file}, ${megabytes(facts.bytes)}…`);
   try {
     await found.model.open();
@@ -116,6 +118,8 @@ async function label(file, given) {
     result(file, { ...times, decode: decoded });
     message(given > 1 ? `Of ${given} files, the first is shown; drop one image at a time.` : "");
   } catch (error) {
+    find("result").hidden = true; // it is of another image
+    latest = null;
     message(`${reason(error)}.`, true);
   }
 }
@@ -139,13 +143,14 @@ function result(file, times) {
     decode: milliseconds(times.decode),
     resize: milliseconds(times.prepare),
     run: milliseconds(times.run),
-    "median run": `${milliseconds(median(runTimes))} of ${count(runTimes.length, "image")}`,
+    "median run": `${milliseconds(engine.median(runTimes))} of ${count(runTimes.length, "image")}`,
   };
   find("times").replaceChildren(
     ...Object.entries(lines).flatMap(([key, value]) => [element("dt", {}, [key]), element("dd", {}, [value])]),
   );
   find("result").hidden = false;
   repaint();
+  if (find("picture").getBoundingClientRect().bottom > innerHeight) find("result").scrollIntoView();
 }
 
 function legendLine({ name: title, color, share }) {
