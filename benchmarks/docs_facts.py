@@ -1,4 +1,4 @@
-"""Facts for the pages of docs/, read from the code: fields, presets, gates, recipes, layers, rewrites."""
+"""Facts for the pages of docs/: fields, presets, gates, recipes and layers of the code, rewrites and what they give."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import ast
 import inspect
 import json
 import re
+import statistics
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from plots.results import read
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSES = ROOT / "src" / "segtool" / "export" / "passes"
@@ -84,7 +87,7 @@ def layers() -> str:
 
 
 def passes() -> str:
-    """Return the rewrites in the order of their use, each with the first sentence of its file and its list."""
+    """Return the rewrites in the order of their use: the first sentence of the file, its list, and what it gives."""
     tree = ast.parse((PASSES / "__init__.py").read_text(encoding="utf-8"))
     found = {name.name: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names}
     lists = {
@@ -104,12 +107,36 @@ def passes() -> str:
         "QUANTIZED_REWRITES",
         "LABEL_REWRITES",
     )
+    measured = read("rewrites")
     rows = [
-        (_first_sentence(PASSES / f"{stem}.py"), f"`{stem}.py`", f"`{key}`")
+        (
+            _first_sentence(PASSES / f"{stem}.py"),
+            f"`{stem}.py`",
+            f"`{key}`",
+            *(_gain(measured["rows"], stem, precision) for precision in ("float32", "int8")),
+        )
         for key in order
         for stem in (str(found[name]).rpartition(".")[2] for name in lists[key])
     ]
-    return _table(("rewrite", "file", "list"), rows)
+    networks = list(dict.fromkeys(row["network"] for row in measured["rows"]))
+    processors = list(dict.fromkeys(row["processor"] for row in measured["rows"]))
+    note = (
+        "FP32 and INT8: the time of the file with the rewrite over that of the file without it, on one thread, as "
+        f"geometric mean over those of {len(networks)} networks that it changes, in brackets the least and the most. "
+        "The networks were trained briefly: the time depends on the structure, with labels_per_cell on the labels too. A "
+        f"rewrite counts with what it opens the way for. Networks: {', '.join(networks)}; {', '.join(processors)} "
+        "(`rewrites.py`, `rewrites.json`; Winograd's form: `winograd.json`)."
+    )
+    return f"{_table(('rewrite', 'file', 'list', 'FP32', 'INT8'), rows)}\n\n{note}"
+
+
+def _gain(rows: Sequence[Mapping[str, Any]], name: str, precision: str) -> str:
+    """Return the times with a rewrite over those without it, and of how many networks."""
+    found = [row["time"]["median"] for row in rows if (row["rewrite"], row["precision"]) == (name, precision)]
+    if not found:
+        return ""
+    several = f" ({min(found):.2f} to {max(found):.2f} of {len(found)})" if len(found) > 1 else ""
+    return f"{statistics.geometric_mean(found):.2f}{several}"
 
 
 def graph_helpers() -> str:

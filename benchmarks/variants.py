@@ -17,13 +17,20 @@ from typing import Any
 from commands import history
 
 
-def parsed(doc: str, variants: Mapping[str, object], *, data: str, work: str) -> argparse.Namespace:
-    """Return the arguments of a script with these variants; `trial` names the one to train in this process."""
+def parsed(
+    doc: str, variants: Mapping[str, object], *, data: str, work: str, own: Mapping[str, str] | None = None
+) -> argparse.Namespace:
+    """Return the arguments of a script with these variants, and the options of its `own`, with their help.
+
+    `trial` names the variant to train in this process.
+    """
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("data", type=Path, help=data)
     parser.add_argument("--work", type=Path, default=Path(work), help="where runs are kept")
     parser.add_argument("--only", action="append", choices=list(variants), help="train this variant; may be repeated")
     parser.add_argument("--report", action="store_true", help="train nothing")
+    for option, text in (own or {}).items():
+        parser.add_argument(option, help=text)
     parser.add_argument("--trial", choices=list(variants), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.data, arguments.work = arguments.data.resolve(), arguments.work.resolve()

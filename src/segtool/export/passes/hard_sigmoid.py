@@ -15,12 +15,11 @@ import onnx_ir as ir
 
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Rewrite
-from segtool.export.passes.scale_into_conv import factor
 
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite a product with the constant 1 / b, or a quotient by b."""
-    found = factor(node)
+    found = _factor(node)
     inner = None if found is None else g.maker(found[0])
     if found is None or inner is None:
         return None
@@ -34,6 +33,17 @@ def apply(node: ir.Node) -> str | None:
     value = g.insert(node, "HardSigmoid", [source[0]], alpha=slope, beta=source[1] * slope)
     g.bypass(node, value if x is None else g.insert(node, "Mul", [x, value]))
     return f"slope {slope:.3g}{'' if x is None else ', times a map'}"
+
+
+def _factor(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """Return the other side and the number of a product with one number, or a quotient by one."""
+    found = g.with_constant(node)
+    if found is None or found[1].size != 1 or (found[2] == 0 and node.op_type == "Div"):
+        return None
+    number = float(found[1].item())
+    if node.op_type == "Mul":
+        return found[0], number
+    return (found[0], 1 / number) if number else None
 
 
 def _gated(node: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:

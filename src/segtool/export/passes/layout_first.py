@@ -4,7 +4,7 @@ Let T bring channels to the front, T(x)[n, c, h, w] = x[n, h, w, c], and f be el
 number a channel, or a Pad. Then T(f(x)) = f'(T(x)), where f' is f with its constant, or its pads, in T's order: only
 positions are renamed. Moved to the
 input, T handles uint8 instead of float32; with one channel it is a Reshape, that is, no work at all. What is between
-T and the first convolution can then be folded into that (`pad_into_conv`, `scale_into_conv`).
+T and the first convolution can then be folded into that (`pad_into_conv`).
 
 Exact bit for bit. Refuses where the value in front of T has another user, who needs the old layout.
 """
