@@ -123,7 +123,7 @@ def passes() -> str:
     note = (
         "FP32 and INT8: the time of the file with the rewrite over that of the file without it, on one thread, as "
         f"geometric mean over those of {len(networks)} networks that it changes, in brackets the least and the most. "
-        "The networks were trained briefly: the time depends on the structure, with labels_per_cell on the labels too. A "
+        "The networks were trained briefly; their labels matter to the time of labels_per_cell alone. A "
         f"rewrite counts with what it opens the way for. Networks: {', '.join(networks)}; {', '.join(processors)} "
         "(`rewrites.py`, `rewrites.json`; Winograd's form: `winograd.json`)."
     )
