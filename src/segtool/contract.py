@@ -242,9 +242,13 @@ class GoldenPair:
         try:
             raw = read_json(metadata[GOLDEN_KEY])
             return cls(images=_unpack(raw["images"]), labels=_unpack(raw["labels"]))
-        except (ValueError, KeyError, TypeError, zlib.error) as error:
+        except TypeError as error:
             raise ContractError(
-                f"The golden pair of {source} cannot be read ({error}); export the model again."
+                f"The golden pair of {source} cannot be read (a value has another type); export the model again."
+            ) from error
+        except (ValueError, KeyError, zlib.error) as error:
+            raise ContractError(
+                f"The golden pair of {source} cannot be read ({_reason(error)}); export the model again."
             ) from error
 
 

@@ -246,6 +246,11 @@ class TestGoldenPair:
         with pytest.raises(ContractError, match="cannot be read"):
             GoldenPair.from_metadata({GOLDEN_KEY: json.dumps(raw)}, source="x")
 
+    @pytest.mark.parametrize("text", ["7", "[]", '{"images": 7, "labels": 7}'])
+    def test_another_value_is_refused_without_words_of_python(self, text: str) -> None:
+        with pytest.raises(ContractError, match="a value has another type"):
+            GoldenPair.from_metadata({GOLDEN_KEY: text}, source="x")
+
     def test_a_shape_of_nothing_does_not_inflate_a_bomb(self, pair: GoldenPair) -> None:
         raw = json.loads(pair.to_json())
         raw["images"] |= {"shape": [0, 1, 1, 1], "zlib_base64": base64.b64encode(zlib.compress(bytes(10**8))).decode()}
