@@ -99,11 +99,14 @@ def with_earlier(found: dict[str, Any], earlier: dict[str, Any]) -> dict[str, An
     kept = {key: made_by | row for key, row in _by_file(earlier).items()}
     traced = {row["name"]: row for row in (*earlier["processors"], *found["processors"])}
     files = kept | _by_file(found)
-    notes = [found["note"], earlier.get("note", "") if len(files) > len(found["files"]) else ""]
+    notes = found["note"].split(". ") + (
+        earlier.get("note", "").split(". ") if len(files) > len(found["files"]) else []
+    )
+    sentences = dict.fromkeys(f"{note.removesuffix('.')}." for note in notes if note)
     networks = list(dict.fromkeys(network for _, network, _ in files))
     keys = product(networks, ("FP32", *PRESETS), PROCESSORS)
     ordered = [files[key] for network, file, processor in keys if (key := (processor, network, file)) in files]
-    return {**found, "processors": list(traced.values()), "files": ordered, "note": " ".join(filter(None, notes))}
+    return {**found, "processors": list(traced.values()), "files": ordered, "note": " ".join(sentences)}
 
 
 def _files(folder: Path) -> dict[str, Path]:
