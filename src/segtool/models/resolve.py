@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segtool.errors import ModelFileError, SegtoolError, reason_of
+from segtool.files import sha256_of
 from segtool.models.other_formats import refuse_other_folder
 
 if TYPE_CHECKING:
@@ -223,16 +223,16 @@ def _to_be_preferred(int8: Path, float32: Path) -> bool:
     found = speed if isinstance(speed, Mapping) else {}
     advised = found.get("recommendation")
     refused = advised == "float32" or (advised is None and found.get("verdict") == "slower")
-    return not refused and _is_made_from(contract, float32)
+    return not refused and is_made_from(contract, float32)
 
 
 def float32_beside(int8: Path, contract: ModelContract) -> Path | None:
     """Return the FP32 file beside an INT8 file that it was made from: model.onnx for model.int8.onnx; None without."""
     float32 = int8.with_name(int8.name.replace(".int8.onnx", ".onnx"))
     is_other = float32 != int8 and float32.is_file()
-    return float32 if is_other and _is_made_from(contract, float32) else None
+    return float32 if is_other and is_made_from(contract, float32) else None
 
 
-def _is_made_from(contract: ModelContract, float32: Path) -> bool:
-    made_from = contract.quantization.get("float32_sha256")
-    return bool(made_from == hashlib.sha256(float32.read_bytes()).hexdigest())
+def is_made_from(contract: ModelContract, float32: Path) -> bool:
+    """Return whether the contract of an INT8 file names this FP32 file as that which it was made from."""
+    return bool(contract.quantization.get("float32_sha256") == sha256_of(float32))

@@ -14,8 +14,8 @@ from typing import Any
 from segtool import __version__
 from segtool.contract import GoldenPair, ModelContract
 from segtool.errors import ContractError, ModelFileError
-from segtool.files import sha256_of
 from segtool.images.png import write_png
+from segtool.models.resolve import is_made_from
 from segtool.runtime.model_file import ModelFile, check_model_file
 from segtool.runtime.opening import require_verified
 from segtool.runtime.verify import required_agreement
@@ -80,8 +80,7 @@ def read_models(paths: Sequence[Path]) -> list[PageModel]:
 
 def _check_pair(float32: PageModel, int8: PageModel) -> None:
     """Refuse an INT8 file that was made from another FP32 file, if it says from which."""
-    made_from = int8.contract.quantization.get("float32_sha256")
-    if made_from and made_from != sha256_of(float32.file.path):
+    if "float32_sha256" in int8.contract.quantization and not is_made_from(int8.contract, float32.file.path):
         raise ModelFileError(
             f"{int8.file.path} was made from another FP32 file than {float32.file.path}; expected two files of one "
             "export. Export them again together."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +85,18 @@ def write_page(
             shutil.copyfile(source, temporary)
     for model in found:
         model.file.require_unchanged()
-    for name in set(MODEL_NAMES) - sources.keys():
-        (folder / name).unlink(missing_ok=True)  # of an earlier page, which had another pair of files
+    _remove_stale(folder / name for name in MODEL_NAMES if name not in sources)
     sizes = {name: (folder / name).stat().st_size for name in sorted(names)}
     return WebPage(folder, sizes, {model.name: model.file.path for model in found})
+
+
+def _remove_stale(models: Iterable[Path]) -> None:
+    """Remove models of an earlier page, which this one does not have."""
+    for path in models:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
 
 
 def _sources(models: Sequence[PageModel], runtime: dict[str, Path]) -> dict[str, Path]:

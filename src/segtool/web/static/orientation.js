@@ -3,9 +3,23 @@
 const ORIENTATION = 0x0112; // the tag of EXIF
 const RIFF_HEADER = 12; // "RIFF", the size, "WEBP"
 
-/** Return where the orientation of a WebP file is stored, {offset, little}, or null where it has none. */
-export function orientationOf(view) {
-  if (view.byteLength < RIFF_HEADER || text(view, 0) !== "RIFF" || text(view, 8) !== "WEBP") return null;
+/**
+ * Return a file that no browser turns, and its orientation in EXIF: 2 to 8 for a WebP file that is stored turned, whose
+ * own orientation is then set to 1; 1 for all others, which stay as they are.
+ */
+export async function withoutOrientation(file) {
+  const head = new DataView(await file.slice(0, RIFF_HEADER).arrayBuffer());
+  const isWebp = head.byteLength === RIFF_HEADER && text(head, 0) === "RIFF" && text(head, 8) === "WEBP";
+  const view = isWebp ? new DataView(await file.arrayBuffer()) : null;
+  const stored = view && storedIn(view);
+  const orientation = stored ? view.getUint16(stored.offset, stored.little) : 1;
+  if (orientation < 2 || orientation > 8) return { file, orientation: 1 };
+  view.setUint16(stored.offset, 1, stored.little);
+  return { file: new Blob([view], { type: "image/webp" }), orientation };
+}
+
+/** Return where a WebP file has its orientation, {offset, little}, or null where it has none. */
+function storedIn(view) {
   for (let at = RIFF_HEADER; at + 8 <= view.byteLength; ) {
     const size = view.getUint32(at + 4, true);
     if (text(view, at) === "EXIF") return inTiff(view, at + 8, Math.min(size, view.byteLength - at - 8));

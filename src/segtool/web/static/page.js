@@ -7,7 +7,7 @@ const find = (id) => document.getElementById(id);
 const inputs = [find("file"), find("camera")];
 const RECENT = 99; // images whose times count for the median
 
-let engine = null; // model.js with onnxruntime, loaded by `start`, so that a missing file is told
+let engine = null; // model.js, which `start` imports: it reports a missing file
 let contract = null;
 let model = null; // the one that labels images
 let pictures = null; // of the image that is shown: without and with its classes

@@ -3,7 +3,7 @@
 // The browser decodes the file without changing its colours, and a canvas only copies pixels. Grey and resizing are
 // computed here, because a browser's own differ from those of Pillow.
 
-import { orientationOf, upright } from "./orientation.js";
+import { upright, withoutOrientation } from "./orientation.js";
 import { resizeColumns, resizeRows, rowsFirst, triangle } from "./resize.js";
 
 const BLOCK = 2048; // pixels; browsers limit the size of a canvas, so an image is read in blocks
@@ -12,13 +12,9 @@ const ROWS = 256; // rows that are in memory at the full width of an image
 /** Decode an image file: upright, over black where it is transparent, without conversion by its colour profile. */
 export async function decode(file, channels) {
   const options = { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" };
-  const view = new DataView(await file.arrayBuffer());
-  const stored = orientationOf(view);
-  const orientation = stored ? view.getUint16(stored.offset, stored.little) : 1;
-  if (orientation < 2 || orientation > 8) return new ImagePixels(await createImageBitmap(file, options), channels);
-  view.setUint16(stored.offset, 1, stored.little); // so that no browser turns it, and all give the same pixels
-  const bitmap = await createImageBitmap(new Blob([view], { type: "image/webp" }), options);
-  return new ImagePixels(upright(bitmap, orientation), channels);
+  const stored = await withoutOrientation(file);
+  const bitmap = await createImageBitmap(stored.file, options);
+  return new ImagePixels(stored.orientation === 1 ? bitmap : upright(bitmap, stored.orientation), channels);
 }
 
 /** The pixels of a decoded image, read by rectangles; `channels` is 1 (grey) or 3 (RGB). */
