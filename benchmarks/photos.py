@@ -2,9 +2,10 @@
 
 `python benchmarks/photos.py DATA` runs `segtool train --data DATA` with no other option, then named variants for a few
 epochs each, the most informative first, all scored on the validation part of DATA. The options are those of
-variants.py. Where the weights are averaged, those at the end of the training are scored beside their average. DATA is
-CamVid: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30, 2009, in the split
-of SegNet. Neither its images nor a network trained on them are part of this project.
+variants.py. Rows with an `ema` among their values are of earlier versions, whose recipe scored and saved a moving
+average of the weights; `last_epoch_mean_iou` has the scores of the last weights and of their average. DATA is CamVid:
+Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30, 2009, in the split of
+SegNet. Neither its images nor a network trained on them are part of this project.
 
 Its validation images are of a drive that half of the training images are of too, so they say little about new places.
 `--unseen DRIVE` validates on the images of one drive, by the beginning of their names, and trains on those of all
@@ -28,7 +29,6 @@ from plots.results import processor
 from segtool.machine.machine import machine_info
 
 SHORT_EPOCHS = 6
-LAST = "last_epoch.json"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,6 @@ VARIANTS: dict[str, Variant] = {
     "fcn8-edge": Variant("weights", ("--arch", "fcn8-edge")),
     "no class weights": Variant("loss", ("--class-weights", "none")),
     "no auxiliary loss": Variant("loss", ("--auxiliary", "0")),
-    "no EMA": Variant("averaging", ("--ema", "0")),
     "no scales": _augmented(FLIP, *COLOURS),
     "short, seed 1": Variant("baseline", ("--seed", "1")),
     "combined loss": Variant("loss", ("--loss", "combined")),
@@ -157,53 +156,17 @@ def _train(variant: Variant, arguments: argparse.Namespace) -> int:
     """Train one variant in this process, or go on with it."""
     if variant.change:
         variant.change()
-    code = variants.train(arguments.trial, arguments.work, ["--data", str(arguments.data), *variant.arguments])
-    run = variants.folder_of(arguments.trial, arguments.work)
-    if code == 0 and json.loads((run / "run.json").read_text())["recipe_values"]["ema"]:
-        (run / LAST).write_text(json.dumps(_last_epoch(run)))
-    return code
-
-
-def _last_epoch(run: Path) -> dict[str, float]:
-    """Return the mean IoU on validation of the weights after the last epoch, and of their average."""
-    from segtool.train.auxiliary import network_weights
-    from segtool.train.callbacks import averaged
-    from segtool.train.checkpoint import load_checkpoint
-    from segtool.train.networks import build_networks
-    from segtool.train.options import TrainOptions
-    from segtool.train.plan import make_plan
-    from segtool.train.statistics import ESTIMATION_IMAGES, reestimate
-    from segtool.train.trainer import training_batches
-    from segtool.train.validation import ValidationSet
-
-    info = json.loads((run / "run.json").read_text())
-    options = {**info["config"], "precision": info["precision"]["name"], "batch_size": info["batch_size"]}
-    plan = make_plan(TrainOptions.from_dict(options), resumed=True)
-    model, whole = build_networks(plan)
-    load_checkpoint(run / "checkpoint.npz", model)
-    batches = training_batches(plan)
-    batches.start_epoch(0)
-    images = [batches[index][0] for index in range(-(-ESTIMATION_IMAGES // batches.batch_size))]
-    store, val = plan.store, plan.split.val
-    validation = ValidationSet(store.images(val), store.labels(val), plan.data.classes)
-
-    def score() -> float:
-        reestimate(model, images)
-        whole.set_weights(network_weights(model))
-        return float(validation.score(whole)[0].mean_iou)
-
-    weights = score()
-    with averaged(model):
-        return {"weights": weights, "average": score()}
+    return variants.train(arguments.trial, arguments.work, ["--data", str(arguments.data), *variant.arguments])
 
 
 def _with_earlier(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Return these rows and those of a result that they do not replace, in the order of `VARIANTS`."""
+    """Return these rows and those of a result that they do not replace, in the order of `VARIANTS`, others last."""
     path = RESULTS / f"{name}.json"
     earlier = json.loads(path.read_text())["variants"] if path.exists() else []
     new = {(row["name"], row["processor"]) for row in rows}
     kept = [row for row in earlier if (row["name"], row["processor"]) not in new]
-    return sorted(kept + rows, key=lambda row: list(VARIANTS).index(row["name"]))
+    order = {variant: place for place, variant in enumerate(VARIANTS)}
+    return sorted(kept + rows, key=lambda row: order.get(row["name"], len(order)))
 
 
 def _row(name: str, work: Path, processor_name: str) -> dict[str, Any]:
@@ -211,7 +174,6 @@ def _row(name: str, work: Path, processor_name: str) -> dict[str, Any]:
     facts, val, history = variants.finished(name, work)
     info = json.loads((variants.folder_of(name, work) / "run.json").read_text())
     seconds = [float(row["seconds"]) for row in history]
-    last = variants.folder_of(name, work) / LAST
     return {
         "name": name,
         "group": VARIANTS[name].group,
@@ -225,7 +187,6 @@ def _row(name: str, work: Path, processor_name: str) -> dict[str, Any]:
         "mean_iou": val["mean_iou"],
         "iou": {item["name"]: item["iou"] for item in val["classes"]},
         "history_mean_iou": [float(row["val_foreground_mean_iou"]) for row in history],
-        "last_epoch_mean_iou": json.loads(last.read_text()) if last.is_file() else None,
         "seconds_an_epoch": {"least": min(seconds), "most": max(seconds)},
     }
 

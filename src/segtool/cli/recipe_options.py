@@ -94,13 +94,6 @@ _OPTIONS = (
         help="Fraction of each weight removed per step, times the learning rate.",
     ),
     click.option(
-        "--ema",
-        type=FiniteRange(*RANGES["ema"]),
-        metavar="DECAY",
-        help="Evaluate and save a moving average of the weights: 0.99 averages about the last 100 steps, 0 disables "
-        "it.",
-    ),
-    click.option(
         "--patience",
         type=click.IntRange(0),
         metavar="N",

@@ -1,4 +1,4 @@
-"""What surrounds the training steps: process settings, the progress listener, averaged weights, pictures of the run.
+"""What surrounds the training steps: process settings, the progress listener, pictures of the run.
 
 Keras is imported only where it is used, because the command line imports `TrainListener`.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,26 +81,6 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _STEP))
     return mallopt is not None and all(bool(mallopt(*setting)) for setting in settings)
-
-
-@contextmanager
-def averaged(model: keras.Model) -> Iterator[bool]:
-    """Replace the trainable weights of the compiled `model` by their moving averages within the block.
-
-    The block receives whether there is a moving average; without one nothing changes.
-    """
-    # With float16, a loss-scaling optimizer wraps the real one.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
-        yield False
-        return
-    kept = [np.array(variable.numpy()) for variable in model.trainable_variables]
-    optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield True
-    finally:
-        for variable, value in zip(model.trainable_variables, kept, strict=True):
-            variable.assign(value)
 
 
 def draw_run(

@@ -17,7 +17,7 @@ from segtool.metrics import Scores
 from segtool.models.fake_quantization import FakeQuantizedModel, copy_weights
 from segtool.train.auxiliary import network_weights
 from segtool.train.batches import TrainingBatches
-from segtool.train.callbacks import TrainListener, averaged
+from segtool.train.callbacks import TrainListener
 from segtool.train.checkpoint import Progress, save_checkpoint
 from segtool.train.plan import Plan
 from segtool.train.run_folder import RunFolder
@@ -85,10 +85,9 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Check the weights, score the model, save the state, keep the best model."""
         check_finite(self.model)
-        with averaged(self.model) as is_average:
-            if self._alone and (is_average or len(self._batches) < FEW_STEPS):
-                reestimate(self.model, self._estimation_batches())
-            scores, val_loss = self._validation.score(self._scored())
+        if self._alone and len(self._batches) < FEW_STEPS:
+            reestimate(self.model, self._estimation_batches())
+        scores, val_loss = self._validation.score(self._scored())
         row = self._row(epoch + 1, logs or {}, scores, val_loss)
         self._progress.add(row, scores.foreground_mean_iou)
         save_checkpoint(self._folder.checkpoint, self.model, self._progress)
@@ -130,12 +129,11 @@ def publish(folder: RunFolder, progress: Progress, *, model: keras.Model, best_m
     A quantization-aware training has quantization.json beside model.keras: the trained scales.
     """
     if progress.last_is_best:
-        with averaged(model):
-            if isinstance(model, FakeQuantizedModel):
-                copy_weights(model, best_model)
-                model.trained_quantization().write(folder.path)
-            else:
-                best_model.set_weights(network_weights(model))
+        if isinstance(model, FakeQuantizedModel):
+            copy_weights(model, best_model)
+            model.trained_quantization().write(folder.path)
+        else:
+            best_model.set_weights(network_weights(model))
         write_with(folder.model, best_model.save)
     folder.write_history(progress.rows)
 

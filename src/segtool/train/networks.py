@@ -76,7 +76,6 @@ def _optimizer(plan: Plan) -> keras.optimizers.Optimizer:
         weight_decay=recipe.weight_decay,
         warmup=min(recipe.warmup_epochs, recipe.epochs // 4) * steps,
         steps=recipe.epochs * steps,
-        ema=recipe.ema,
     )
 
 

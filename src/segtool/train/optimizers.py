@@ -90,7 +90,7 @@ ICLR 2017).
 
 
 def make_optimizer(
-    name: str, *, schedule: str, learning_rate: float, weight_decay: float, warmup: int, steps: int, ema: float
+    name: str, *, schedule: str, learning_rate: float, weight_decay: float, warmup: int, steps: int
 ) -> Any:
     """Return an optimizer by name.
 
@@ -104,12 +104,9 @@ def make_optimizer(
         Fraction of each weight subtracted per step, multiplied by the learning rate.
     warmup, steps
         Number of steps of the warm-up, and of the whole training.
-    ema
-        Decay per step of the moving average of the weights (Polyak, Juditsky: Acceleration of Stochastic Approximation
-        by Averaging, 1992); 0 for no average. The average is a variable of the optimizer.
     """
     rate = SCHEDULES[schedule](learning_rate, warmup=warmup, steps=steps)
-    return OPTIMIZERS[name].make(rate, weight_decay, **({"use_ema": True, "ema_momentum": ema} if ema else {}))
+    return OPTIMIZERS[name].make(rate, weight_decay)
 
 
 def refuse_unknown(kind: str, name: str, known: Mapping[str, Any]) -> None:

@@ -21,7 +21,6 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "learning_rate": (1e-8, 100),
     "weight_decay": (0, 1),
     "auxiliary": (0, 10),
-    "ema": (0, 0.99999),
     "patience": (0, 10**9),
     "rare_crops": (0, 1),
 }
@@ -52,7 +51,7 @@ class TrainOptions:
         Images per step; None for the recipe's value.
     width
         Factor on the number of channels of each layer.
-    augment, auxiliary, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, ema, patience
+    augment, auxiliary, loss, class_weights, optimizer, schedule, learning_rate, weight_decay, patience
         Replace the recipe's values (see `Recipe`); None to keep them.
     qat
         A run whose network is trained further in fake quantization, see `segtool.train.qat`; None for a new network.
@@ -98,7 +97,6 @@ class TrainOptions:
     schedule: str | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
-    ema: float | None = None
     patience: int | None = None
     deterministic: bool = False
     qat: str | None = None

@@ -33,7 +33,7 @@ IMAGENET = "imagenet"
 
 _HANDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
 _NAMES_AND_NUMBERS = (
-    "epochs", "batch_size", "schedule", "auxiliary", "loss", "class_weights", "ema", "patience",
+    "epochs", "batch_size", "schedule", "auxiliary", "loss", "class_weights", "patience",
 )  # fmt: skip
 
 
@@ -69,8 +69,6 @@ class Recipe:
         Name from `LOSSES`.
     class_weights
         The weight of each class in the loss, as in `segtool.train.losses.class_weights`.
-    ema
-        Decay per step of the moving average of the weights, which is scored and saved; 0 for the weights themselves.
     patience
         The training ends after this number of epochs in a row without a better score; 0 for never.
     """
@@ -88,7 +86,6 @@ class Recipe:
     augment: str = "none"
     loss: str = "cross-entropy"
     class_weights: str = "none"
-    ema: float = 0.0
     patience: int = 0
 
 
@@ -113,7 +110,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "photos": Recipe(
         summary="for a pretrained encoder: AdamW with warm-up and a cosine schedule, crops at random scales, flips, "
-        "colours, weights for rare classes, averaged weights",
+        "colours, weights for rare classes",
         epochs=40,
         batch_size=8,
         learning_rate=2e-3,
@@ -124,7 +121,6 @@ RECIPES: Mapping[str, Recipe] = {
         weight_decay=1e-2,
         augment="flip-horizontal,scale:0.7,brightness:0.3,contrast:0.3,saturation:0.3",
         class_weights="softened",
-        ema=0.98,
     ),
     "source": Recipe(
         summary="the source's training: 75 epochs of Adam at a constant rate, no augmentation",

@@ -1,8 +1,8 @@
 """The means and variances of batch normalizations, estimated anew for the weights that are scored.
 
-During training they are moving averages. With few steps an epoch these lag behind the weights, and they belong to the
-weights themselves, not to their average (EMA). A score then measures the lag. An average over forward steps with the
-weights as they are has neither fault: Izmailov et al.: Averaging Weights Leads to Wider Optima (UAI 2018), section 3.2.
+During training they are moving averages. With few steps an epoch these lag behind the weights, and a score then
+measures the lag. An average over forward steps with the weights as they are has no lag: Izmailov et al.: Averaging
+Weights Leads to Wider Optima (UAI 2018), section 3.2.
 """
 
 from __future__ import annotations

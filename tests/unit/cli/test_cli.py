@@ -117,7 +117,6 @@ def test_a_folder_without_images_is_not_forgotten(model: str) -> None:
         (["train", "--optimizer", "lion"], "'adam', 'adamw', 'sgd'"),
         (["train", "--schedule", "step"], "'constant', 'cosine'"),
         (["train", "--learning-rate", "0"], "--learning-rate"),
-        (["train", "--ema", "1"], "--ema"),
         (["train", "--width", "0"], "--width"),
         (["train", "--arch", "fcn8", "--encoder", "lite0"], "has no encoder to choose"),
         (["train", "--val-split", "0.5", "--test-split", "0.5"], "their sum below 1"),

@@ -24,7 +24,7 @@ from segtool.report.page.options import ReportOptions
 TEXTS = {
     "data": "my data", "augment": "shift:8,noise", "class_weights": "balanced",
     "size": "64x96", "crop": "32x48", "max_drop": "0.75", "prune": "0.1", "learning_rate": "0.002", "width": "0.5",
-    "weight_decay": "0.01", "ema": "0.9", "rare_crops": "0.25", "val_split": "0.3",
+    "weight_decay": "0.01", "rare_crops": "0.25", "val_split": "0.3",
     "test_split": "0.1", "out": "a folder/out", "epochs": "7", "batch_size": "3", "seed": "11", "patience": "4",
     "opset": "17", "calibration_images": "40", "custom": __file__,
     "weights": "runs/earlier", "auxiliary": "0.2", "qat": "runs/base", "triton": "models dir",

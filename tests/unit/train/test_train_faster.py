@@ -131,14 +131,12 @@ def test_loss_accuracy_and_gradient_are_keras_own() -> None:
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
-def test_an_optimizer_updates_weights_averages_and_decay_as_keras_does(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_optimizer_updates_weights_and_decay_as_keras_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_faster, "_MANY_WEIGHTS", 0)
 
     def updated(*, faster: bool) -> list[np.ndarray]:
         kernel, bias = (keras.Variable(np.linspace(-1, 1, 6).reshape(2, 3), name=name) for name in ("kernel", "bias"))
-        made = make_optimizer(name, schedule="cosine", learning_rate=0.1, weight_decay=0.1, warmup=2, steps=9, ema=0.9)
+        made = make_optimizer(name, schedule="cosine", learning_rate=0.1, weight_decay=0.1, warmup=2, steps=9)
         optimizer = faster_optimizer(made, CPU) if faster else made
         optimizer.build([kernel, bias])
         for step in range(1, 5):

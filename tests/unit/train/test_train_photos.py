@@ -1,4 +1,4 @@
-"""Training on photographs: crops of a network for whole images, averaged weights with their own statistics, resume."""
+"""Training on photographs: crops of a network for whole images, statistics of normalizations, resume."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ def test_the_network_takes_whole_images_and_is_trained_on_crops(scenes: Path) ->
 
 
 def test_the_saved_model_is_the_scored_one(scenes: Path) -> None:
-    """The score of the last epoch is that of the averaged weights with the statistics estimated for them."""
     result = train(_options(scenes), out="run")
     best = _history(Path("run"))[result.best_epoch - 1]
     assert float(best["val_foreground_mean_iou"]) == pytest.approx(
@@ -111,21 +110,6 @@ def test_statistics_are_estimated_anew_where_moving_averages_lag(scenes: Path, m
         return float(_history(Path(f"run{few_steps}"))[-1]["val_loss"])
 
     assert loss(200) != pytest.approx(loss(0), rel=0.01)
-
-
-def test_an_average_of_weights_always_has_statistics_of_its_own(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    reestimate = epoch_end.reestimate
-
-    def counted(model: keras.Model, batches: Any) -> None:
-        calls.append(1)
-        reestimate(model, batches)
-
-    monkeypatch.setattr(epoch_end, "reestimate", counted)
-    monkeypatch.setattr(epoch_end, "FEW_STEPS", 0)
-    train(_options(scenes, epochs=2), out="average")
-    train(_options(scenes, epochs=2, ema=0.0), out="plain")
-    assert len(calls) == 2
 
 
 def test_classes_with_sides_are_not_mirrored() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from tiny_nets import build_small
 
 from segtool.errors import OutputExistsError, ProviderError, SegtoolError, TrainingError
 from segtool.train import architectures
-from segtool.train.callbacks import TrainListener, averaged
+from segtool.train.callbacks import TrainListener
 from segtool.train.checkpoint import Progress
 from segtool.train.options import TrainOptions
 from segtool.train.run_folder import RunFolder
@@ -57,7 +56,7 @@ class Stop(TrainListener):
 def test_every_value_is_kept_and_a_stopped_run_goes_on_to_the_same_end(squares: Path) -> None:
     changes = {
         "augment": "noise:3,scale,shift:2", "loss": "combined", "class_weights": "balanced", "optimizer": "sgd",
-        "schedule": "constant", "learning_rate": 0.02, "ema": 0.8, "patience": 7, "width": 0.5,
+        "schedule": "constant", "learning_rate": 0.02, "patience": 7, "width": 0.5,
     }  # fmt: skip
     train(_options(squares, **changes), out="whole")
     with pytest.raises(KeyboardInterrupt):
@@ -74,7 +73,7 @@ def test_every_value_is_kept_and_a_stopped_run_goes_on_to_the_same_end(squares: 
     assert info["recipe_values"] == {
         "epochs": 3, "batch_size": 16, "learning_rate": 0.02, "warmup_epochs": 1, "schedule": "constant",
         "optimizer": "sgd", "weight_decay": 0.0, "augment": "scale:0.15,shift:2,noise:3", "loss": "combined",
-        "class_weights": "balanced", "ema": 0.8, "patience": 7, "crop_pixels": 0, "auxiliary": 0.0,
+        "class_weights": "balanced", "patience": 7, "crop_pixels": 0, "auxiliary": 0.0,
     }  # fmt: skip
     with np.load(squares) as stored:
         assert info["config"]["class_weights"] == "balanced"
@@ -83,44 +82,13 @@ def test_every_value_is_kept_and_a_stopped_run_goes_on_to_the_same_end(squares: 
     assert info["parameters"] == 4 * 10 + 4 * 4 + 3 * 5
 
 
-def test_the_average_of_the_weights_is_scored_and_kept(squares: Path) -> None:
-    train(_options(squares, epochs=2, ema=0.99, learning_rate=0.05), out="averaged")
-    train(_options(squares, epochs=2, learning_rate=0.05), out="plain")
-    metrics = {name: json.loads(RunFolder(name).metrics.read_text())["val"] for name in ("averaged", "plain")}
-    for name in ("averaged", "plain"):
-        assert metrics[name]["foreground_mean_iou"] == pytest.approx(
-            max(float(row["val_foreground_mean_iou"]) for row in _rows(name)), abs=1e-4
-        )
-    # The same steps: the losses of training agree, the weights that are kept do not.
-    assert [row["loss"] for row in _rows("averaged")] == pytest.approx([row["loss"] for row in _rows("plain")])
-    assert not np.allclose(_weights("averaged")[0], _weights("plain")[0], atol=1e-2)
-
-
-def test_a_resume_restores_the_averages(squares: Path) -> None:
-    """The best model is made from the checkpoint alone."""
-    train(_options(squares, epochs=1, ema=0.9), out="run")
+def test_a_resume_makes_the_best_model_from_the_checkpoint_alone(squares: Path) -> None:
+    train(_options(squares, epochs=1), out="run")
     kept = _weights("run")
     RunFolder("run").model.unlink()
     resume("run")
     for ours, theirs in zip(_weights("run"), kept, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize("scaled", [False, True])
-def test_weights_are_averages_only_within_the_block(scaled: bool) -> None:
-    model = build_small(4, 4, 1, 2, multiplier=1)
-    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
-    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
-    images, truth = np.full((2, 4, 4, 1), 99, np.uint8), np.eye(2)[np.zeros((2, 4, 4), int)]
-    seen = []
-    for _ in range(3):
-        model.train_on_batch(images, truth)
-        seen.append(model.get_weights()[0])
-    expected = 0.25 * seen[0] + 0.25 * seen[1] + 0.5 * seen[2]
-    with averaged(model):
-        np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5)
-    np.testing.assert_array_equal(model.get_weights()[0], seen[2])
-    assert not np.allclose(expected, seen[2], rtol=1e-4)
 
 
 def _flat(monkeypatch: pytest.MonkeyPatch, best: int) -> None:
@@ -178,7 +146,7 @@ def test_what_needs_no_pass_over_the_data_is_refused_before_it(
         train(_options(squares, size=(16, 16), **changes), out="large" if not changes else "run")
 
 
-# In a process of its own: what it switches on stays on. Threads, augmentation, averages and a resume take part.
+# In a process of its own: what it switches on stays on. Threads, augmentation and a resume take part.
 _TWICE = """
 import sys
 sys.path[:0] = {tests!r}
@@ -188,7 +156,7 @@ from tiny_nets import build_small
 from segtool.train.options import TrainOptions
 from segtool.train.trainer import resume, train
 architectures.ARCHITECTURES = {{"small": build_small}}
-options = TrainOptions(data={data!r}, arch="small", epochs=3, augment="elastic:2,noise", ema=0.9, deterministic=True)
+options = TrainOptions(data={data!r}, arch="small", epochs=3, augment="elastic:2,noise", deterministic=True)
 train(options, out="first")
 try:
     train(options, out="second", listener=Stop(2))

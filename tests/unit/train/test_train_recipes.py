@@ -20,7 +20,7 @@ def _options(**given: Any) -> TrainOptions:
 
 
 def _optimizer(name: str = "adam", **changes: Any) -> keras.optimizers.Optimizer:
-    given = {"schedule": "constant", "learning_rate": 0.1, "weight_decay": 0.0, "warmup": 0, "steps": 20, "ema": 0.0}
+    given = {"schedule": "constant", "learning_rate": 0.1, "weight_decay": 0.0, "warmup": 0, "steps": 20}
     return make_optimizer(name, **{**given, **changes})
 
 
@@ -49,7 +49,7 @@ def test_the_recipes_are_what_the_measurements_were_made_with() -> None:
 @pytest.mark.parametrize(
     "given",
     [{"epochs": 3}, {"batch_size": 5}, {"schedule": "constant"}, {"loss": "dice"}, {"class_weights": "1,2"},
-     {"ema": 0.9}, {"patience": 4}, {"augment": "shift:3,noise:2"}, {"augment": "none"}, {"learning_rate": 0.5},
+     {"patience": 4}, {"augment": "shift:3,noise:2"}, {"augment": "none"}, {"learning_rate": 0.5},
      {"weight_decay": 0.25}],
 )  # fmt: skip
 def test_an_option_replaces_the_recipes_own_value_and_nothing_else(given: Mapping[str, Any]) -> None:
@@ -57,9 +57,9 @@ def test_an_option_replaces_the_recipes_own_value_and_nothing_else(given: Mappin
 
 
 def test_zero_is_a_value_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RECIPES, "standard", replace(RECIPES["standard"], ema=0.9, patience=3))
-    resolved = resolve_recipe(_options(weight_decay=0, ema=0, patience=0))
-    assert (resolved.weight_decay, resolved.ema, resolved.patience) == (0, 0, 0)
+    monkeypatch.setitem(RECIPES, "standard", replace(RECIPES["standard"], patience=3))
+    resolved = resolve_recipe(_options(weight_decay=0, patience=0))
+    assert (resolved.weight_decay, resolved.patience) == (0, 0)
 
 
 def test_another_optimizer_brings_its_own_decay_and_scale_of_rates() -> None:
@@ -90,7 +90,7 @@ def test_what_is_in_no_registry_or_does_not_go_together_is_refused(given: Mappin
 @pytest.mark.parametrize(
     ("given", "says"),
     [({"width": 0}, "width takes a number from 0.05 to 16, found 0"), ({"learning_rate": 0.0}, "learning_rate"),
-     ({"learning_rate": float("nan")}, "found nan"), ({"ema": 1.0}, "ema"), ({"patience": -1}, "patience"),
+     ({"learning_rate": float("nan")}, "found nan"), ({"patience": -1}, "patience"),
      ({"weight_decay": -0.1}, "weight_decay"),
      ({"arch": "fcn8", "encoder": "lite0"}, "no encoder to choose, found --encoder lite0; use --arch fcn8-lite")],
 )  # fmt: skip
@@ -100,7 +100,7 @@ def test_options_out_of_range_are_refused(given: Mapping[str, Any], says: str) -
 
 
 def test_options_of_an_earlier_version_are_ignored_unless_they_were_used() -> None:
-    earlier = {**_options().to_dict(), "teacher": None, "temperature": None}
+    earlier = {**_options().to_dict(), "teacher": None, "ema": None}
     assert TrainOptions.from_dict(earlier) == _options()
     with pytest.raises(TrainingError, match=r"does not know \(teacher\); use the version of segtool that started"):
         TrainOptions.from_dict({**earlier, "teacher": "runs/large"})
@@ -152,9 +152,3 @@ def test_without_a_warm_up_a_schedule_begins_at_the_peak(name: str) -> None:
     rates = _rates(_optimizer(schedule=name), 20)
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == pytest.approx({"constant": 0.1, "cosine": 0.05}[name])
-
-
-def test_a_moving_average_is_kept_only_where_it_is_asked_for() -> None:
-    assert not _optimizer().use_ema
-    assert _optimizer(ema=0.75).use_ema
-    assert _optimizer(ema=0.75).ema_momentum == 0.75
