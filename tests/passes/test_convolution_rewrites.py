@@ -9,7 +9,6 @@ from onnx import helper
 
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
 from segtool.export.passes.dead_taps import DEAD_TAPS, live_taps
-from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
 from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
@@ -365,43 +364,6 @@ def test_mean_of_a_map_whose_layout_changes_for_it(axes, keep, changes):
     if changes:  # what is put last, if anything, has one number a channel
         assert kinds(after) == ["GlobalAveragePool", "Transpose" if keep else "Flatten"]
     assert_same(before, after, random(2, 3, 4, 5), atol=1e-6)
-
-
-def blocked(slope=0.3, *, channels=1, extra=(), outputs=("y",)):
-    """Pixels, a convolution, a leaky ReLU and another convolution."""
-    nodes = [
-        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
-        node("Cast", "t", "f", to=1),
-        node("Conv", "f w b", "c", pads=[1] * 4),
-        node("LeakyRelu", "c", "a", alpha=slope),
-        node("Conv", "a v", "y", pads=[1] * 4),
-        *extra,
-    ]
-    constants = {**weights(channels, 5), "v": random(2, 5, 3, 3, seed=4)}
-    before = make(nodes, constants, ["N", 6, 8, channels], dtype=np.uint8, outputs=outputs)
-    return before if extra else rewritten(before, PIXELS_AS_CHANNELS)
-
-
-@FEW
-@given(slope=st.floats(0, 1), channels=st.sampled_from([1, 3]), seed=st.integers(0, 99))
-def test_leaky_relu_as_a_maximum(slope, channels, seed):
-    before = blocked(slope, channels=channels)
-    after = rewritten(before, LEAKY_AS_MAXIMUM)
-    assert "LeakyRelu" not in kinds(after)
-    x = np.random.default_rng(seed).integers(0, 256, (2, 6, 8, channels), np.uint8)
-    assert_same(before, after, x, atol=SMALL * np.abs(run(before, x)).max())
-
-
-@pytest.mark.parametrize("slope", [-0.1, 1.5])
-def test_a_slope_that_no_maximum_gives_is_refused(slope):
-    rewritten(blocked(slope), LEAKY_AS_MAXIMUM, changes=0, refusals=["slope"])
-
-
-def test_a_leaky_relu_as_a_maximum_needs_its_map_for_itself():
-    twice = rewritten(blocked(extra=[node("Relu", "c", "z")], outputs=("y", "z")), PIXELS_AS_CHANNELS)
-    rewritten(twice, LEAKY_AS_MAXIMUM, changes=0, refusals=["2 users"])
-    ordinary = make([node("Conv", "x w b", "c"), node("LeakyRelu", "c", "y", alpha=0.3)], weights(2, 3), ["N", 2, 8, 6])
-    rewritten(ordinary, LEAKY_AS_MAXIMUM, changes=0)
 
 
 @FEW

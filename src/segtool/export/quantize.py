@@ -15,12 +15,12 @@ whole graph takes 4500 in stock FP32):
   before that is rounded to integers, and 1x1 convolutions in it are matrix products (`passes.scores_by_pixels`).
 
 What was measured and left out (whole file, Zen 4, one thread and two): convolutions on the 2 x 3 map as matrix
-products, which two threads can share: 1.018, 0.993; batch normalization's shift in integers: 1.007, 1.019; a table in
-place of the first convolution's maximum: 0.989, 0.984, but 99.86 % of the labels and slower on Zen 5; the first
-convolution with two taps in place of three, on padded pixels: 1.000, 1.001; TopK or MaxPool in place of ArgMax: 1.02,
-1.07; the crop in front of the change of places: 1.002, 1.002. On EfficientNet-Lite0 with a decoder (384 x 480), layers
-that take longer in INT8 than in float, left in float: 1.046 with all three of them, 1.013 to 1.027 with one, because
-the maps around them are converted.
+products, which two threads can share: 1.018, 0.993; batch normalization's shift in integers: 1.007, 1.019; a maximum
+of two channels of the first convolution in place of its leaky ReLU's table: 1.011, 1.016, with 99.93 % of the labels
+in place of 99.86; the first convolution with two taps in place of three, on padded pixels: 1.000, 1.001; TopK or
+MaxPool in place of ArgMax: 1.02, 1.07; the crop in front of the change of places: 1.002, 1.002. On EfficientNet-Lite0
+with a decoder (384 x 480), layers that take longer in INT8 than in float, left in float: 1.046 with all three of them,
+1.013 to 1.027 with one, because the maps around them are converted.
 
 By which method ranges are found, and then how strongly channels are equalized, is chosen by the labels on a few
 calibration images, with ranges of these; the ranges of the chosen ones are then those of all images. `calibrate_for`

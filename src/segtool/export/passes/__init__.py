@@ -19,7 +19,6 @@ from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
 from segtool.export.passes.layout_first import LAYOUT_FIRST
-from segtool.export.passes.leaky_as_maximum import LEAKY_AS_MAXIMUM
 from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
 from segtool.export.passes.min_max_as_clip import MIN_MAX_AS_CLIP
 from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
@@ -77,7 +76,6 @@ FLOAT_REWRITES = (SCORES_IN_BLOCKS,)
 INT8_REWRITES = (
     SCORES_IN_BLOCKS,
     PIXELS_AS_CHANNELS,
-    LEAKY_AS_MAXIMUM,
     BLOCKS_AS_CHANNELS,
     NEAREST_AS_TILE,
     MEAN_AS_POOL,
