@@ -13,6 +13,7 @@ from typing import Any
 import arm_tables
 import deploy_tables
 import docs_facts as facts
+import photo_tables
 import readme_tables
 from plots.results import RESULTS, interval, processor, read
 
@@ -139,99 +140,6 @@ def _pruned_ddrnet() -> str:
     )
 
 
-def _photos() -> str:
-    result = read("photos")
-    rows = [
-        "| training | options | epochs | minutes | processor | mean IoU % | after 2 epochs | against short |",
-        "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |",
-    ]
-    found = result["variants"]
-    short = [row["mean_iou"] for row in found if row["group"] == "baseline"]
-    other = {"transposed scores", "transposed scores, seed 1", "transposed scores, seed 2"}
-    seeds = [row["mean_iou"] for row in found if row["name"] in other]
-    for row in found:
-        is_short = row["epochs"] == result["short_epochs"] and row["group"] != "baseline"
-        apart = row["mean_iou"] - sum(short) / len(short) if is_short else ""
-        shown = f"`{' '.join(row['options'])}`" if row["options"] else ""
-        rows.append(
-            f"| {row['name']} | {shown} | {row['epochs']} | {row['seconds'] / 60:.0f} | "
-            f"{row['processor'].partition(',')[0]} | {100 * row['mean_iou']:.2f} | "
-            f"{100 * row['history_mean_iou'][1]:.1f} | {apart and f'{100 * apart:+.2f} points'} |"
-        )
-    note = (
-        "CamVid, 367 training and 101 validation images of 480 x 360, 11 classes, whole images, void ignored. Two "
-        f"cores; those of {result['short_epochs']} epochs shared them, so their minutes are an upper limit. "
-        f"{len(short)} seeds of `short` have {100 * min(short):.1f} to {100 * max(short):.1f} %, and {len(seeds)} "
-        f"trainings of `transposed scores` {100 * min(seeds):.1f} to {100 * max(seeds):.1f} %: a smaller difference is "
-        "noise. The last column compares with the mean of `short`. "
-        "`transposed scores` ends in a transposed convolution, `slow encoder` gives the encoder 0.3 times the learning "
-        f"rate. After the last epoch the moving average scores {_gain_of_averages(found)} points more than the weights "
-        f"themselves: it serves the epochs before (`photos.py`, `photos.json`). {_unseen()}"
-    )
-    throughput = read("training_throughput_lite")
-    network = throughput["networks"][0]
-    ours, torch = (
-        next(row for row in network["subjects"] if row["subject"] == name)
-        for name in ("segtool", "PyTorch, fused Adam")
-    )
-    step = (
-        f"A step of 8 crops takes {ours['step_ms']['p50'] / 1e3:.2f} s on the "
-        f"{processor(throughput['machine'])} with nothing else running; the same "
-        f"network in PyTorch (channels_last, fused AdamW) takes {interval(torch['time_over_segtool'])} times as long "
-        "(`training_throughput.py`, `training_throughput_lite.json`)."
-    )
-    return "\n".join([*rows, "", f"{note} {step}"])
-
-
-def _unseen() -> str:
-    """Return what scales give on a drive that no training image is of."""
-    result = read("photos_unseen")
-    scores = {row["name"]: 100 * row["mean_iou"] for row in result["variants"]}
-    default, plain, combined = (scores[f"{name}20 epochs"] for name in ("", "no scales, ", "combined loss, "))
-    return (
-        "The validation images are of a drive that half of the training images are of too, so they say little about "
-        f"new places: scales seem to cost, and the combined loss seems to pay. Where no training image is of the drive "
-        f"that is validated on ({result['unseen']}, {result['val']} images; {result['train']} of the other drives to "
-        f"train, 20 epochs), the mean IoU is {default:.2f} % with the recipe, {plain:.2f} % without scales "
-        f"({plain - default:+.1f} points) and {combined:.2f} % with the combined loss ({combined - default:+.1f}; "
-        "`photos.py --unseen`, `photos_unseen.json`)."
-    )
-
-
-def _gain_of_averages(rows: list[dict[str, Any]]) -> str:
-    """Return the range, in points, of what averaged weights gain over the weights at the end of a training."""
-    rows = rows + read("photos_unseen")["variants"]
-    last = [row["last_epoch_mean_iou"] for row in rows if row.get("last_epoch_mean_iou")]
-    gains = [100 * (found["average"] - found["weights"]) for found in last]
-    return f"{min(gains):+.1f} to {max(gains):+.1f}"
-
-
-def _photos_in_short() -> str:
-    trained = next(row for row in read("photos")["variants"] if row["name"] == "default")
-    network = read("photos_engines")["networks"][0]
-    int8 = next(engine for engine in network["engines"] if engine["engine"] == "ours-int8")
-    time = network["time"]["1"]["engines"]["ours-int8"]["latency_ms"]["p50"]
-    return (
-        f"Photographs: `segtool train --data camvid/` with no other option reaches {100 * trained['mean_iou']:.1f} % "
-        f"mean IoU on CamVid's validation images after {trained['seconds'] / 60:.0f} minutes on two cores. The INT8 "
-        f"file loses {int8['mean_iou_drop_points']:.2f} points, has {int8['size_bytes'] / 1e6:.1f} MB and takes "
-        f"{time:.0f} ms an image of 480 x 360 on one thread ({processor(read('photos_engines')['machine'])})."
-    )
-
-
-def _upsampling() -> str:
-    result = read("upsampling")
-    own, bilinear = result["ways"]
-    return (
-        "The scores are upsampled bilinearly. With a transposed convolution in place of it, "
-        f"{100 * own['flips']:.2f} % of the pixels have another label than both neighbours in a row or column, which "
-        "agree: along uncertain borders its 4 x 4 taps decide differently. With the mean of its taps and bilinear "
-        f"upsampling, without any training, these are {100 * bilinear['flips']:.2f} %, and the mean IoU is "
-        f"{100 * bilinear['mean_iou']:.2f} in place of {100 * own['mean_iou']:.2f} % ({result['images']} validation "
-        f"images, {result['epochs']} epochs; `upsampling.py`, `upsampling.json`)."
-    )
-
-
 def _normalization() -> str:
     result = read("normalization")
     rows = [
@@ -321,28 +229,6 @@ def _means(result: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{item['title']} ({counted(item['threads'], 'thread')}): {item['geometric_mean']:.2f}" for item in means
     )
-
-
-def _photos_engines() -> str:
-    result = read("photos_engines")
-    network = result["networks"][0]
-    rows = [
-        "| engine | ms, 1 thread: p50, p90 | 2 threads | labels equal to Keras % | mean IoU % | MB |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
-    ]
-    for engine in network["engines"]:
-        times = [network["time"][count]["engines"][engine["engine"]]["latency_ms"] for count in ("1", "2")]
-        shown = " | ".join(f"{time['p50']:.1f}, {time['p90']:.1f}" for time in times)
-        rows.append(
-            f"| {engine['title']} | {shown} | {100 * engine['label_agreement']:.2f} | {100 * engine['mean_iou']:.2f} | "
-            f"{engine['size_bytes'] / 1e6:.2f} |"
-        )
-    note = (
-        "The network of `default` above, one image of 480 x 360, from raw pixels to class ids, "
-        f"all engines interleaved ({processor(result['machine'])}; `foreign_engines.py --keras`, "
-        "`photos_engines.json`). The images are those of validation, on which the best epoch was chosen."
-    )
-    return "\n".join([*rows, "", note])
 
 
 def _foreign_network(row: Mapping[str, Any], counts: list[str]) -> list[str]:
@@ -441,11 +327,13 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "int8-engines": _int8_engines,
     "pruning": _pruning,
     "normalization": _normalization,
-    "photos": _photos,
-    "upsampling": _upsampling,
+    "photos": photo_tables.whole_trainings,
+    "photos-parts": photo_tables.parts_of_the_recipe,
+    "photos-unseen": photo_tables.unseen_drive,
+    "upsampling": photo_tables.upsampling,
     "seams": _seams,
-    "photos-engines": _photos_engines,
-    "readme-photos": _photos_in_short,
+    "photos-engines": photo_tables.engines,
+    "readme-photos": photo_tables.in_short,
     "qat": _qat,
     "onnx-networks": _onnx_networks,
     "foreign-engines": _foreign_engines,
