@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from segtool.contract_check import check_fields, read_json
+from segtool.contract_check import Head, SizePolicy, check_fields, read_json
 from segtool.errors import ContractError
 
 CONTRACT_VERSION = 1
@@ -42,9 +42,7 @@ _COLORS = (
     (90, 210, 120), (120, 120, 180), (180, 240, 210), (210, 30, 120), (240, 180, 210), (240, 180, 30),
 )  # fmt: skip
 
-Head = Literal["labels", "logits", "probabilities"]
 ColorOrder = Literal["gray", "rgb"]
-SizePolicy = Literal["resize", "tile"]
 
 
 @dataclass(frozen=True)

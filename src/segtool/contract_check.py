@@ -6,7 +6,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
+
+Head = Literal["labels", "logits", "probabilities"]
+"""What a model file returns: class ids, or scores of each class."""
+
+SizePolicy = Literal["resize", "tile"]
+"""What is done with images of another size than the input."""
 
 MAX_JSON = 16 << 20
 """Maximum length of the JSON text of a contract, in characters; a thousand classes need about a hundred thousand."""
@@ -17,7 +23,6 @@ _MAX_CLASSES = 65_535  # labels have 16 bits, and one value is reserved for the 
 _MAX_NAME = 1000
 _MAX_ARGUMENTS, _MAX_ARGUMENT = 1000, 1 << 16
 _MAX_VERSION = 1_000_000
-_HEADS, _SIZE_POLICIES = ("labels", "logits", "probabilities"), ("resize", "tile")
 _PRECISIONS = ("float32", "int8")
 _FINGERPRINT = re.compile("([0-9a-f]{64})?")
 _MAPPINGS = ("quantization", "convolutions", "split", "network", "metrics", "gates", "versions")
@@ -57,7 +62,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     _check_trained_size(fields["trained_size"])
     _check_classes(fields)
     _check_arguments(fields["arguments"])
-    for name, allowed in (("head", _HEADS), ("size_policy", _SIZE_POLICIES), ("precision", _PRECISIONS)):
+    for name, allowed in (("head", get_args(Head)), ("size_policy", get_args(SizePolicy)), ("precision", _PRECISIONS)):
         if fields[name] not in allowed:
             raise ValueError(f"its {name} is {_short(fields[name])}, expected {', '.join(allowed)}")
     if not _is_id(fields["version"], 1, _MAX_VERSION):

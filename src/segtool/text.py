@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-MINUS, TIMES = "\u2212", "\u00d7"
+MINUS = "\u2212"
 NONE = "\u2013"
 """The text for a missing value on a page."""
 

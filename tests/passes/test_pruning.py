@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from comparing import make, node, random, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, write_run
+from tiny_nets import build_tiny, tiny_data, write_run
 
 import segtool.runtime.opening
 from segtool.cli.export import command
@@ -26,7 +26,6 @@ from segtool.export.pruning.groups import find_groups, without_channels
 from segtool.export.running import run_batches
 from segtool.export.stamp import census
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 FEW = settings(max_examples=15)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparing import run
-from tiny_nets import KERAS_WARNING
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
@@ -30,7 +29,6 @@ from segtool.export.passes.scores_in_blocks import SCORES_IN_BLOCKS
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.winograd import WINOGRAD
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 HEIGHT, WIDTH, CLASSES = 64, 84, 3
 # These add in another order; the others are structural, and exact to the bit.
 REORDERED = (SCALE_BACK, DEAD_TAPS, PIXELS_AS_CHANNELS, WINOGRAD)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from comparing import kinds, run
-from tiny_nets import KERAS_WARNING, build_tiny, tiny_data, trained_tiny
+from tiny_nets import build_tiny, tiny_data, trained_tiny
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
@@ -17,7 +17,6 @@ from segtool.export.passes import (
     rewrite,
 )
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 EVERY = [(*SHARED_REWRITES, *FLOAT_REWRITES, *WINOGRAD_REWRITES), (*SHARED_REWRITES, *INT8_REWRITES)]
 
 

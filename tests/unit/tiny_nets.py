@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-# Keras 3.15 on TensorFlow 2.21 with NumPy 2: its own conversion to NumPy is deprecated.
-KERAS_WARNING = "ignore:__array__ implementation:DeprecationWarning"
 HEIGHT, WIDTH, CLASSES = 16, 20, 3
 
 

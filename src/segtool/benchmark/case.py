@@ -138,7 +138,7 @@ class Runner:
         dict
             `n`; `latency_ms` (`percentiles`, and the bootstrap 95 % interval p50_low to p50_high) of one batch from
             pixels to label maps; `stages_ms`, the median of each of `STAGES` (the latency excludes decode);
-            `throughput_ips`, images a second at the mean latency, one run after the other.
+            `images_per_second` at the mean latency, one run after the other.
         """
         latency = np.concatenate(self.latencies())
         low, high = median_interval(latency)
@@ -147,7 +147,7 @@ class Runner:
             "n": len(latency),
             "latency_ms": {**percentiles(latency), "p50_low": low, "p50_high": high},
             "stages_ms": dict(zip(STAGES, stages.tolist(), strict=True)),
-            "throughput_ips": self._case.batch * 1e3 / float(latency.mean()),
+            "images_per_second": self._case.batch * 1e3 / float(latency.mean()),
             **({"samples_ms": latency.tolist()} if samples else {}),
         }
 

@@ -24,8 +24,8 @@ KIT_NAME = "segtool-kit.json"
 
 _KEPT = ("machine", "load_average_at_end", "mode", "seconds", "runs", "warmup", "ranking")
 _OF_ROW = (
-    "provider", "threads", "batch", "precision", "head", "size_bytes", "n", "latency_ms", "stages_ms", "throughput_ips",
-    "throughput", "cold_start_ms", "cold_start", "peak_rss_mb", "accuracy",
+    "provider", "threads", "batch", "precision", "head", "size_bytes", "n", "latency_ms", "stages_ms",
+    "images_per_second", "throughput_ips", "throughput", "cold_start_ms", "cold_start", "peak_rss_mb", "accuracy",
 )  # fmt: skip
 _OF_NOISE = ("limit", "band", "quiet")
 _OF_VERIFY = ("provider", "images", "pixels", "mismatching_pixels", "required_agreement", "agreement", "passed")

@@ -90,8 +90,9 @@ def measure(models: Sequence[Path], *, options: MeasureOptions, progress: Progre
     -------
     dict
         `models`: for each case the figures of `measure_latency` and `measure_cold_start`, under `throughput` those of
-        `measure_throughput` (its median is then the `throughput_ips`), and with data the `accuracy`. `warmup`, `noise`
-        and `ranking` of the latencies; `comparison`, if requested; `machine`, with its state at the start.
+        `measure_throughput`, and with data the `accuracy`. `throughput_ips` is images a second of all sessions, where
+        only the latency is measured of one run after the other. `warmup`, `noise` and `ranking` of the latencies;
+        `comparison`, if requested; `machine`, with its state at the start.
 
     Raises
     ------
@@ -133,7 +134,11 @@ def _measure_speed(
     if options.mode != "latency":
         found = measure_throughput(cases, images=images, length=length, progress=partial(progress, "throughput"))
         for row, entry in zip(result["models"], found, strict=True):
-            row.update(throughput=entry, throughput_ips=entry["images_per_second"]["median"])
+            row["throughput"] = entry
+    for row in result["models"]:
+        row["throughput_ips"] = (
+            row["throughput"]["images_per_second"]["median"] if "throughput" in row else row["images_per_second"]
+        )
     for number, (case, row) in enumerate(zip(cases, result["models"], strict=True)):
         progress("cold start", number, len(cases))
         row.update(measure_cold_start(case, threads=case.segmenter.threads))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segtool.cli.benchmark_tables import report_benchmark
 from segtool.cli.common import EXIT_PARTLY, SCHEMA_VERSION, Command, emit_json, say
 from segtool.cli.options import (
     FiniteRange,
@@ -124,6 +123,8 @@ def command(
     if as_json:
         emit_json("benchmark", written)
     else:
+        from segtool.cli.benchmark_tables import report_benchmark
+
         report_benchmark(result)
     _warn_about_noise(result)
     _judge(result)

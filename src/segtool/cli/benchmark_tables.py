@@ -11,6 +11,8 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
+from segtool.benchmark.case import STAGES
+from segtool.benchmark.cold_start import PHASES
 from segtool.cli.common import say
 from segtool.cli.tables import Columns, emit_rows
 from segtool.text import counted, percent
@@ -35,7 +37,7 @@ _LATENCY: Columns = {
     "p90": _at("latency_ms", "p90", digits=2),
     "p99": _at("latency_ms", "p99", digits=2),
     "p99.9": _at("latency_ms", "p999", digits=2),
-    "images/s (mean)": lambda row: f"{row['batch'] * 1e3 / row['latency_ms']['mean']:.0f}",
+    "images/s (mean)": _at("images_per_second", digits=0),
 }
 _RANK: Columns = {"rank, ratio to fastest": lambda row: f"{row['rank']}, {_interval(**row['over_fastest'])}"}
 _THROUGHPUT: Columns = {
@@ -45,10 +47,10 @@ _THROUGHPUT: Columns = {
     "p50 under load, ms": _at("throughput", "latency_ms", "p50", digits=2),
     "p99, ms": _at("throughput", "latency_ms", "p99", digits=2),
 }
-_STAGES: Columns = {stage: _at("stages_ms", stage, digits=3) for stage in ("decode", "pre", "run", "post")}
+_STAGES: Columns = {stage: _at("stages_ms", stage, digits=3) for stage in STAGES}
 _COST: Columns = {
     "cold start": _at("cold_start_ms", digits=0),
-    **{phase: _at("cold_start", f"{phase}_ms", digits=0) for phase in ("start", "import", "load", "first")},
+    **{phase: _at("cold_start", f"{phase}_ms", digits=0) for phase in PHASES},
     "peak MB": _at("peak_rss_mb", digits=0),
     "file MB": lambda row: f"{row['size_bytes'] / 1e6:.1f}",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -19,6 +19,7 @@ from segtool.cli.options import (
     overwrite_option,
     path_option,
 )
+from segtool.contract_check import Head, SizePolicy
 from segtool.export.network.scaling import HELP as SCALE_HELP
 from segtool.export.options import (
     CALIBRATIONS,
@@ -54,7 +55,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
 @data_option("Images for the gates and the calibration.  [default: the data of the run]")
 @click.option(
     "--head",
-    type=click.Choice(["labels", "logits", "probabilities"]),
+    type=click.Choice(get_args(Head)),
     default="labels",
     help="Output of the file: class ids, or float32 scores of each class.",
 )
@@ -79,7 +80,7 @@ _INT8_OPTIONS = ("max_drop", "prune", "preset", "calibration", "calibration_imag
 @click.option(
     "--larger-images",
     "size_policy",
-    type=click.Choice(["resize", "tile"]),
+    type=click.Choice(get_args(SizePolicy)),
     help="How predict processes images larger than the input: resize them, or cut them into overlapping tiles, for "
     "networks trained at their scale.  [default: tile for a network trained on crops, resize otherwise]",
 )

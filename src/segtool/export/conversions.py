@@ -22,9 +22,9 @@ import numpy.typing as npt
 import onnx
 
 from segtool.array_types import FloatArray
+from segtool.export.layout import TO_FIRST, TO_LAST
 from segtool.models.backend import import_quietly
 
-_NHWC_TO_NCHW, _NCHW_TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 # Enlargements at which the weights of ONNX's cubic Resize are those of TensorFlow, which takes them from a table.
 _EXACT_CUBIC = (1, 2, 4, 8, 16)
 
@@ -154,7 +154,7 @@ def _resize(graph: Any, node: Any, _name: str, _args: Any) -> None:
         Resize.version_11(graph, node)
         return
     rows, columns = _matrices(node, source, target)
-    image = graph.make_node("Transpose", [node.input[0]], {"perm": _NHWC_TO_NCHW}).output[0]
+    image = graph.make_node("Transpose", [node.input[0]], {"perm": TO_FIRST}).output[0]
     if node.type == "ResizeNearestNeighbor":
         picked = _constant(graph, "rows", rows.argmax(1).astype(np.int64))
         image = graph.make_node("Gather", [image, picked], {"axis": 2}).output[0]
@@ -163,7 +163,7 @@ def _resize(graph: Any, node: Any, _name: str, _args: Any) -> None:
     else:
         image = graph.make_node("MatMul", [image, _constant(graph, "columns", columns.T)]).output[0]
         image = graph.make_node("MatMul", [_constant(graph, "rows", rows), image]).output[0]
-    _replace(graph, node, "Transpose", [image], {"perm": _NCHW_TO_NHWC})
+    _replace(graph, node, "Transpose", [image], {"perm": TO_LAST})
 
 
 def _is_exact(kind: str, source: list[int], target: list[int]) -> bool:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import onnx
 from onnx import helper, numpy_helper
 
-from segtool.contract import Head
+from segtool.contract_check import Head
 from segtool.errors import ExportError
+from segtool.export.layout import TO_LAST
 
 End = Literal["probabilities", "logits", "sigmoid"]
 # What only moves numbers: a softmax behind it is the softmax before it. Their class axis is not followed.
@@ -176,7 +177,7 @@ def _scores(graph: onnx.GraphProto) -> tuple[str, int]:
     while tensor in producer:
         node = producer[tensor]
         attributes = _attributes(node)
-        if node.op_type == "Transpose" and axis == 3 and attributes.get("perm") == [0, 2, 3, 1]:
+        if node.op_type == "Transpose" and axis == 3 and attributes.get("perm") == TO_LAST:
             axis = 1
         elif node.op_type == "Softmax" and not is_logits and attributes.get("axis", -1) % 4 == axis:
             is_logits = True

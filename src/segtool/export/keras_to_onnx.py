@@ -73,7 +73,7 @@ def _convert(model: Any, opset: int, size: tuple[int, int] | None = None) -> onn
     Exception
         One of `_FAILURES`.
     """
-    tf, tf2onnx = (import_quietly(name, extra="export") for name in ("tensorflow", "tf2onnx"))
+    tf, tf2onnx = import_quietly("tensorflow", extra="export"), import_quietly("tf2onnx", extra="export")
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is our error, in one sentence
     names = [INPUT] if len(model.inputs) == 1 else [f"{INPUT}_{number}" for number in range(len(model.inputs))]
     signature = [

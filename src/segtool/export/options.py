@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from segtool.contract import Head, ModelContract, SizePolicy
+from segtool.contract import ModelContract
+from segtool.contract_check import Head, SizePolicy
 from segtool.export.verdict import GateName, Recommendation, recommend, useless, warnings_of
 
 TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear; tf2onnx 1.17 ends at 18

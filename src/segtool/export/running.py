@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from segtool.array_types import AnyArray, UInt8Array
-from segtool.contract import Head
+from segtool.contract_check import Head
 from segtool.errors import ExportError, first_line
 from segtool.export.heads import End
 from segtool.export.keras_to_onnx import INPUT

@@ -56,9 +56,23 @@ class Activation:
 
     @classmethod
     def of_range(cls, layers: tuple[str, ...], exact: tuple[str, ...], low: float, high: float) -> Activation:
-        """Return the activation of a range that holds 0, as `segtool.export.int8.qdq.parameters` makes its integers."""
-        scale = float(np.float32((high - low) / (LEVELS - 1))) if high > low else 1.0
-        return cls(layers, exact, scale, int(np.clip(np.rint(-low / scale), 0, LEVELS - 1)))
+        """Return the activation of a range that holds 0."""
+        return cls(layers, exact, *scale_and_zero_point(low, high))
+
+
+def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
+    """Return the scale (a float32 number) and the zero point, 0 to 255, of a range that holds 0.
+
+    Raises
+    ------
+    ValueError
+        The range does not hold 0, or is not finite.
+    """
+    if not low <= 0 <= high or not np.isfinite([low, high]).all():
+        raise ValueError(f"the range {low} to {high} does not hold 0")
+    smallest = float(np.finfo(np.float32).tiny)
+    scale = 1.0 if low == high else float(np.float32(max((high - low) / (LEVELS - 1), smallest)))
+    return scale, int(np.clip(np.rint(-low / scale), 0, LEVELS - 1))
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,16 @@ def test_one_command_writes_everything_about_the_model_that_ships(here: Path) ->
     assert "attach it to an issue" in " ".join(result.stderr.split())
 
 
+def test_each_figure_of_benchmark_is_sent_or_left_out_on_purpose(here: Path) -> None:
+    """A new key of a row would be left out silently: it must be added to `_OF_ROW`, or to these."""
+    left_out = {"path", "provider_reason", "provider_options", "provider_nodes", "refused_providers"}
+    file = model(here / "a.onnx")
+    plain = CliRunner().invoke(main, ["benchmark", str(file), "--json", *SHORT])
+    sent = kit(file, "--threads", 1, "--json", "--out", "out.json")
+    rows = [json.loads(result.stdout)["models"][0].keys() for result in (plain, sent)]
+    assert rows[0] - left_out == rows[1] - {"file"}
+
+
 def test_it_has_no_names_and_no_paths(here: Path) -> None:
     models = [model(here / "anna.onnx"), Path(shutil.copy(SHIPPED, here / "annas.int8.onnx"))]
     result = kit(*models, "--threads", 1, "--json", "--out", "out.json")

@@ -42,7 +42,7 @@ class TestMeasureLatency:
         first, second = result["models"]
         assert set(first) == {
             *("path", "provider", "threads", "batch", "precision", "head", "n", "latency_ms", "stages_ms"),
-            *("throughput_ips", "size_bytes"),
+            *("images_per_second", "size_bytes"),
             *("provider_reason", "provider_options", "provider_nodes", "refused_providers"),
         }
         assert (first["n"], first["batch"], first["threads"], first["head"]) == (10, 1, 1, "labels")
@@ -54,7 +54,7 @@ class TestMeasureLatency:
             assert times["p50_low"] <= times["p50"] <= times["p50_high"]
             assert times["p999"] is None
             assert list(entry["stages_ms"]) == list(STAGES)
-            assert entry["throughput_ips"] == pytest.approx(entry["batch"] * 1000 / times["mean"])
+            assert entry["images_per_second"] == pytest.approx(entry["batch"] * 1000 / times["mean"])
         assert result["warmup"]["rounds"] == 2
         json.dumps(result, allow_nan=False)
 

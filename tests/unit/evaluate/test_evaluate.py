@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from tiny_models import STEP, tiny_contract, write_model
-from tiny_nets import KERAS_WARNING, build_tiny, tiny_data
+from tiny_nets import build_tiny, tiny_data
 
 import segtool
 from segtool.benchmark.measure import MeasureOptions, measure
@@ -29,7 +29,6 @@ from segtool.models.shipped import SHIPPED
 from segtool.report.evaluation import evaluate_and_draw
 
 Sizes = tuple[int, ...]
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 MODEL = Path(__file__).parents[2] / "golden" / "tiny_v1.onnx"  # trained on tiny_data(), split by seed 3, 0.25 held out
 

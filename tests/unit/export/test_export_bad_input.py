@@ -7,14 +7,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, names, tiny_data, write_run
+from tiny_nets import CLASSES, HEIGHT, WIDTH, build_tiny, names, tiny_data, write_run
 
 from segtool.data.classes import numbered_classes
 from segtool.errors import DataError, ExportError, ModelFileError
 from segtool.export import ExportOptions, export_model, preflight
 from segtool.export.keras_to_onnx import keras_to_onnx
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 def network(middle):

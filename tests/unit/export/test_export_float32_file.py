@@ -5,14 +5,13 @@ import re
 import onnx
 import pytest
 from click.testing import CliRunner
-from tiny_nets import KERAS_WARNING, build_tiny, write_run
+from tiny_nets import build_tiny, write_run
 
 import segtool.runtime.opening
 from segtool.cli.export import command
 from segtool.export import ExportOptions, export_model
 from segtool.export.presets import is_own, preset_for
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 OTHER = "x86" if is_own(preset_for("arm")) else "arm"
 
 

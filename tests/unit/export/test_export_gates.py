@@ -5,7 +5,7 @@ import math
 import numpy as np
 import onnxruntime
 import pytest
-from tiny_nets import KERAS_WARNING, tiny_data, trained_tiny
+from tiny_nets import tiny_data, trained_tiny
 
 from segtool.contract import ModelContract, default_palette
 from segtool.errors import GateError
@@ -14,8 +14,6 @@ from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.running import keras_runner
 from segtool.export.verdict import judge
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 def check_accuracy(*args, **kwargs):

@@ -8,15 +8,13 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, run, tiny_data
+from tiny_nets import CLASSES, HEIGHT, WIDTH, build_tiny, run, tiny_data
 
 from segtool.errors import ExportError
 from segtool.export.heads import end_of, with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.options import TESTED_OPSETS, ExportOptions
 from segtool.export.preflight import check_options
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 def dims(value):

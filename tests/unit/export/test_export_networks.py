@@ -7,14 +7,13 @@ import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data, write_run
+from tiny_nets import CLASSES, HEIGHT, WIDTH, build_tiny, tiny_data, write_run
 
 import segtool.runtime.opening
 from segtool.export import ExportOptions, export_model
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.models.keras_file import load_keras_file, with_plain_ends
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 LOOSE = {"quantize": True, "max_drop": 100, "waive": ("speed",), "winograd": "off"}
 
 

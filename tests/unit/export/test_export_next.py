@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from tiny_nets import KERAS_WARNING, tiny_data, write_run
+from tiny_nets import tiny_data, write_run
 
 from segtool.cli import main
 from segtool.data.loading import load_dataset
 from segtool.models.shipped import default_model
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 QUANTIZE = ("--quantize", "--max-drop", "100", "--waive", "speed")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, names, scaled, tiny_data, trained_tiny, with_wrong_ranges
+from tiny_nets import CLASSES, HEIGHT, WIDTH, names, scaled, tiny_data, trained_tiny, with_wrong_ranges
 
 import segtool.runtime.opening
 from segtool.contract import GoldenPair
@@ -19,8 +19,6 @@ from segtool.export import ExportOptions, export_model, float32_file, int8_file,
 from segtool.export.job import FirstLabels
 from segtool.export.network import keras_network
 from segtool.export.stamp import as_stored
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 def test_a_run_is_exported_beside_its_model(run):

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
-from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, quantized, run, tiny_data, trained_tiny
+from tiny_nets import HEIGHT, WIDTH, quantized, run, tiny_data, trained_tiny
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
@@ -22,8 +22,6 @@ from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS, preset_for
 from segtool.export.quantize import _looked_at, calibrate_for, quantize, sensitivities
 from segtool.export.running import label_agreement, run_batches, run_labels
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 @pytest.fixture(scope="module")

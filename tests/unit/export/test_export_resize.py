@@ -6,14 +6,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from tiny_nets import KERAS_WARNING
 
 from segtool.errors import ExportError
 from segtool.export.resize.rebuild import MAX_PIXELS, check_size, rebuild
 from segtool.models.keras_file import load_keras_file
 from segtool.train.architectures import fcn8
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from tiny_nets import HEIGHT, KERAS_WARNING, WIDTH, tiny_data, trained_tiny, write_run
+from tiny_nets import HEIGHT, WIDTH, tiny_data, trained_tiny, write_run
 
 import segtool.runtime.opening
 from segtool.cli import main
@@ -27,7 +27,6 @@ from segtool.models.keras_file import load_keras_file
 from segtool.models.resolve import latest_exported
 from segtool.train.architectures import build
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 SIZE = (24, 28)
 SIZED = ExportOptions(size=SIZE, quantize=True, max_drop=5, waive=("speed",))
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from tiny_nets import KERAS_WARNING, names, tiny_data, trained_tiny
+from tiny_nets import names, tiny_data, trained_tiny
 
 from segtool.benchmark.latency import compare_interleaved
 from segtool.benchmark.statistics import Ratio
@@ -19,7 +19,6 @@ from segtool.export.running import onnx_runner
 from segtool.export.verdict import judge, recommend, speed_warning
 from segtool.models.predictor import open_predictor
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 OWN = preset_for()
 OTHER = next(preset for preset in PRESETS.values() if not is_own(preset))
 

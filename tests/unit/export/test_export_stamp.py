@@ -1,7 +1,7 @@
 """What `info` counts in a model file, against numbers from the architecture."""
 
 import pytest
-from tiny_nets import KERAS_WARNING, quantized, tiny_data, trained_tiny
+from tiny_nets import quantized, tiny_data, trained_tiny
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
@@ -9,7 +9,6 @@ from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS
 from segtool.export.stamp import census
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 # The tiny network on 16 x 24: four 3x3 convolutions, a 5x5 one, two 1x1 scores, two 4x4/2 transposed ones.
 MACS = (
     16 * 24 * 9 * (1 * 6 + 6 * 6)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_nets import KERAS_WARNING, trained_tiny, write_run
+from tiny_nets import trained_tiny, write_run
 
 from segtool.errors import ExportError, GateError, OutputExistsError, TrainingError
 from segtool.export import ExportOptions, export_model
@@ -18,7 +18,6 @@ from segtool.train.options import TrainOptions
 from segtool.train.recipes import recipe_values, resolve_recipe
 from segtool.train.trainer import resume
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 QUANTIZE = ExportOptions(quantize=True, overwrite=True, max_drop=100, waive=("speed",), preset="vnni", winograd="off")
 
 

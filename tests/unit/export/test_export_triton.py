@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 from tiny_models import expected_labels, tiny_contract, write_proven
-from tiny_nets import KERAS_WARNING, write_run
+from tiny_nets import write_run
 
 import segtool
 from segtool.cli import main
@@ -260,7 +260,6 @@ class TestCommand:
         assert "--triton DIR" in self.run(write_proven(tmp_path / "digits.onnx"), "--triton-gpu", code=2)
 
 
-@pytest.mark.filterwarnings(KERAS_WARNING)
 class TestExport:
     def test_it_writes_the_recommended_file(self, tmp_path: Path) -> None:
         run = write_run(tmp_path / "run")

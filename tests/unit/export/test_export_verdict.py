@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from tiny_nets import KERAS_WARNING, names, scaled, with_wrong_ranges
+from tiny_nets import names, scaled, with_wrong_ranges
 
 from segtool.benchmark.statistics import Ratio
 from segtool.errors import GateError
@@ -16,7 +16,6 @@ from segtool.export.presets import preset_for
 from segtool.export.verdict import GATES, judge, recommend, useless, warnings_of
 from segtool.models.predictor import open_predictor
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 PASSED = {
     "parity": Parity(1e-6, 1.0, 8, 8),
     "trained": TrainedAgreement(0.999, 8),

@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from keras_layer_networks import NETWORKS, SIZE, build, network
-from tiny_nets import KERAS_WARNING, quantized
+from tiny_nets import quantized
 
 from segtool.errors import ExportError
 from segtool.export.heads import with_head
@@ -14,7 +14,6 @@ from segtool.export.passes import SHARED_REWRITES, rewrite
 from segtool.export.presets import preset_for
 
 pytestmark = [
-    pytest.mark.filterwarnings(KERAS_WARNING),
     pytest.mark.filterwarnings("ignore:.*:UserWarning:keras"),
 ]
 # What has no conversion. Each is refused by name; a conversion that is added makes its test fail here.

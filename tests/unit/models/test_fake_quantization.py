@@ -5,7 +5,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from tiny_nets import KERAS_WARNING
 
 from segtool.errors import ModelFileError, TrainingError
 from segtool.export.int8.qdq import parameters, quantized_weights
@@ -13,7 +12,6 @@ from segtool.export.running import open_graph
 from segtool.models.fake_quantization import FakeQuant, FakeQuantizedKernel, fake_quantized
 from segtool.models.quantization import Activation, Quantization, read_quantization
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 ACTIVATION = Activation(("a",), (), 0.125, 40)  # a power of 2: halves are exact
 
 

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
-from tiny_nets import KERAS_WARNING
 
 from segtool.errors import ModelFileError
 from segtool.models.custom import load_custom
 from segtool.models.keras_file import load_keras_file
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 CODE = """
 import keras

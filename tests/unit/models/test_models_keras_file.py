@@ -7,13 +7,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from tiny_nets import KERAS_WARNING, build_tiny, tiny_data
+from tiny_nets import build_tiny, tiny_data
 
 from segtool.errors import ModelFileError
 from segtool.models.config_check import check_config
 from segtool.models.keras_file import load_keras_file
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 @pytest.fixture(scope="module")

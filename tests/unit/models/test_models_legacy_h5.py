@@ -6,14 +6,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from tiny_nets import KERAS_WARNING, build_tiny, tiny_data
+from tiny_nets import build_tiny, tiny_data
 
 from segtool.errors import ModelFileError
 from segtool.models.keras_file import load_keras_file
 from segtool.models.resolve import find_model
 
 pytestmark = [
-    pytest.mark.filterwarnings(KERAS_WARNING),
     pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
 ]
 

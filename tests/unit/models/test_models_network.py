@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 from keras import Input, Model, layers
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny
+from tiny_nets import CLASSES, HEIGHT, WIDTH, build_tiny
 
 from segtool.errors import ExportError, ModelFileError
 from segtool.models.network import check_exportable, contract_of, gives_probabilities, shape_of
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 def network(precision="float32"):

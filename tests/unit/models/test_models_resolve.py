@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, build_tiny, tiny_data, trained_tiny, write_run
+from tiny_nets import CLASSES, HEIGHT, WIDTH, build_tiny, tiny_data, trained_tiny, write_run
 
 from segtool.contract import GoldenPair, ModelContract, default_palette
 from segtool.errors import ModelFileError
@@ -18,8 +18,6 @@ from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.stamp import with_metadata
 from segtool.models.predictor import open_predictor
 from segtool.models.resolve import find_model, latest_exported, read_run
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 @pytest.fixture(scope="module")

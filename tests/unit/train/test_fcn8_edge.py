@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_nets import KERAS_WARNING, quantized
+from tiny_nets import quantized
 
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
@@ -15,8 +15,6 @@ from segtool.export.passes import FLOAT_REWRITES, SHARED_REWRITES, rewrite
 from segtool.export.presets import PRESETS
 from segtool.export.running import label_agreement, run_labels
 from segtool.train.architectures import build
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 @pytest.fixture(scope="module")

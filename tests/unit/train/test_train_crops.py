@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from road_scenes import CLASSES, write_scenes
-from tiny_nets import KERAS_WARNING, build_small
+from tiny_nets import build_small
 
 import segtool
 from segtool.data.classes import Classes
@@ -176,7 +176,6 @@ def _options(data: Path, **changes: Any) -> TrainOptions:
     return TrainOptions(**wanted)
 
 
-@pytest.mark.filterwarnings(KERAS_WARNING)
 def test_a_run_on_crops_is_exported_and_scored_by_tiles(scenes: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = train(_options(scenes, rare_crops=0.5), out="run")
     assert "3 of 15 images are smaller than the crops of 32 x 40" in caplog.text
@@ -205,7 +204,6 @@ def test_a_run_on_crops_is_exported_and_scored_by_tiles(scenes: Path, caplog: py
     assert segmenter.golden().images.nbytes <= 1 << 17
 
 
-@pytest.mark.filterwarnings(KERAS_WARNING)
 def test_a_policy_that_is_asked_for_overrules_the_run(scenes: Path) -> None:
     run = train(_options(scenes, epochs=1), out="run").folder
     assert export_model(run, options=ExportOptions(size_policy="resize")).contract.size_policy == "resize"

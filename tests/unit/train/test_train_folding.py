@@ -2,13 +2,10 @@
 
 import keras
 import numpy as np
-import pytest
 from keras import layers
-from tiny_nets import KERAS_WARNING, build_tiny, tiny_data
+from tiny_nets import build_tiny, tiny_data
 
 from segtool.train.folding import folded
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 def _with_random_normalizations(model, *, lowest=0.5):

@@ -21,26 +21,16 @@ from segtool.export.passes import Refused, to_ir, to_onnx
 from segtool.export.passes import graph as g
 from segtool.export.passes.pixel_scaling import scaled_pixels
 from segtool.export.presets import Preset
+from segtool.models.quantization import scale_and_zero_point
 
 _AMX = direct_kernel(("avx2", "avx512f", "avx512bw", "avx512vl", "amx_tile", "amx_int8"), "x86_64")
 _LARGEST_BIAS = 2.0**30  # leaves room for the sum of the products in 32 bits
 
 
 def parameters(low: float, high: float, *, signed: bool) -> tuple[np.float32, AnyArray]:
-    """Return the scale and the zero point (a 0-d int8 or uint8) of a range that holds 0.
-
-    Raises
-    ------
-    ValueError
-        The range does not hold 0, or is not finite.
-    """
-    if not low <= 0 <= high or not np.isfinite([low, high]).all():
-        raise ValueError(f"the range {low} to {high} does not hold 0")
-    scale = np.float32(max((high - low) / 255, float(np.finfo(np.float32).tiny)))
-    if low == high:
-        scale = np.float32(1)
-    point = int(np.clip(np.rint(-low / float(scale)), 0, 255)) - (128 if signed else 0)
-    return scale, np.array(point, np.int8 if signed else np.uint8)
+    """Return the scale and the zero point (a 0-d int8 or uint8) of a range, as `scale_and_zero_point`."""
+    scale, point = scale_and_zero_point(low, high)
+    return np.float32(scale), np.array(point - 128 if signed else point, np.int8 if signed else np.uint8)
 
 
 def quantized_weights(

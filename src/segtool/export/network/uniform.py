@@ -27,13 +27,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from segtool.export.heads import MONOTONE, End, cut_sigmoid, drop_unused, end_of, rename
 from segtool.export.keras_to_onnx import BATCH, INPUT
+from segtool.export.layout import TO_FIRST, TO_LAST
 from segtool.export.network.interface import ImageInput, ScoreOutput
 from segtool.export.network.scaling import InputScale
 
 OUTPUT = "probabilities"
 _RESERVED = frozenset({INPUT, OUTPUT, "labels", "logits", "class_id"})
 SMALLEST = 1e-30  # of a share, so that its logarithm is finite
-_TO_FRONT, _TO_BACK = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _lead_in(graph: onnx.GraphProto, reading: Reading) -> None:
     if reading.scale is not None and reading.scale.order == "bgr":
         chain.add("Gather", np.array([2, 1, 0], np.int64), axis=3)
     if is_channels_first:
-        chain.add("Transpose", perm=_TO_FRONT)
+        chain.add("Transpose", perm=TO_FIRST)
     if reading.scale is not None:
         chain.add("Cast", to=TensorProto.FLOAT)
         for kind, values in (("Sub", reading.scale.mean), ("Mul", tuple(1 / item for item in reading.scale.std))):
@@ -166,11 +166,11 @@ def _lead_out(graph: onnx.GraphProto, reading: Reading) -> None:
         chain.add("Reshape", np.array((-1, 1, height, width), np.int64))
     if given.size != reading.size:
         if last:
-            chain.add("Transpose", perm=_TO_FRONT)
+            chain.add("Transpose", perm=TO_FIRST)
         last = False
         _resize(chain, given.size, reading.size)
     if not last:
-        chain.add("Transpose", perm=_TO_BACK)
+        chain.add("Transpose", perm=TO_LAST)
     _close(graph, chain, [BATCH, *reading.size, given.classes])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segtool.array_types import AnyArray
+from segtool.export.layout import TO_FIRST, TO_LAST
 from segtool.export.passes.rewrite import Refused
 
 # f(a) <= f(b) for a <= b, whatever the attributes (LeakyRelu and Elu: see `is_monotone`).
@@ -218,7 +219,7 @@ def per_channel(node: ir.Node) -> tuple[ir.Value, AnyArray] | None:
 
 def add_constant(node: ir.Node, values: AnyArray, role: str) -> ir.Value:
     """Add a constant to the graph of `node`, named after the node and its role there."""
-    graph = _graph(node)
+    graph = graph_of(node)
     stem = f"{node.name or node.outputs[0].name}/{role}"
     name = next(name for name in _names(stem) if name not in graph.initializers)
     # Not ascontiguousarray: it makes one dimension of none, where ONNX asks for a scalar.
@@ -240,13 +241,13 @@ def set_input(node: ir.Node, index: int, new: ir.Value) -> None:
         node.resize_inputs(index + 1)
     node.replace_input_with(index, new)
     if old is not None and old.is_initializer() and not old.uses() and not old.is_graph_output():
-        _graph(node).initializers.pop(str(old.name))
+        graph_of(node).initializers.pop(str(old.name))
 
 
 def insert(place: ir.Node, op: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
     """Put a new node in front of `place` and return its output."""
     node = ir.node(op, inputs, attributes=attributes)
-    graph = _graph(place)
+    graph = graph_of(place)
     graph.insert_before(place, node)
     node.name = f"{place.name or place.outputs[0].name}/{op}_{graph.num_nodes()}_{len(graph.initializers)}"
     node.outputs[0].name = f"{node.name}:0"
@@ -260,12 +261,12 @@ def copied(place: ir.Node, node: ir.Node, value: ir.Value | None) -> ir.Value:
 
 def channels_last(place: ir.Node, value: ir.Value | None) -> ir.Value:
     """Return (N, H, W, C) of a map (N, C, H, W)."""
-    return insert(place, "Transpose", [value], perm=[0, 2, 3, 1])
+    return insert(place, "Transpose", [value], perm=TO_LAST)
 
 
 def channels_first(place: ir.Node, value: ir.Value | None) -> ir.Value:
     """Return (N, C, H, W) of a map (N, H, W, C)."""
-    return insert(place, "Transpose", [value], perm=[0, 3, 1, 2])
+    return insert(place, "Transpose", [value], perm=TO_FIRST)
 
 
 def reshaped(place: ir.Node, value: ir.Value | None, shape: Sequence[int], role: str) -> ir.Value:
@@ -313,7 +314,7 @@ def cropped(place: ir.Node, value: ir.Value, begins: Sequence[int], sizes: Seque
 def bypass(node: ir.Node, value: ir.Value) -> None:
     """Let everything that used a node's output use `value`, and remove the node."""
     replace_output(node, value)
-    _graph(node).remove(node, safe=True)
+    graph_of(node).remove(node, safe=True)
 
 
 def replace_output(node: ir.Node, value: ir.Value) -> None:
@@ -329,7 +330,8 @@ def replace_output(node: ir.Node, value: ir.Value) -> None:
     old.name, value.name = f"{name}/before", name
 
 
-def _graph(node: ir.Node) -> ir.Graph:
+def graph_of(node: ir.Node) -> ir.Graph:
+    """Return the graph that a node is in, which must be the main one."""
     graph = node.graph
     if not isinstance(graph, ir.Graph):
         raise Refused("it is not in the main graph")

@@ -20,6 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segtool.array_types import AnyArray
+from segtool.export.layout import TO_LAST
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
 
@@ -55,7 +56,7 @@ def _block_weights(node: ir.Node) -> AnyArray:
 def _product(place: ir.Node, up: ir.Node, weights: AnyArray) -> ir.Value:
     """Return the blocks, (N, h, w, a b K), the classes last."""
     channels, classes, rows, columns = weights.shape
-    matrix = weights.transpose(0, 2, 3, 1).reshape(channels, -1)
+    matrix = weights.transpose(TO_LAST).reshape(channels, -1)
     last = g.channels_last(place, up.inputs[0])
     blocks = g.insert(place, "MatMul", [last, g.add_constant(up, matrix, "matrix")])
     if (bias := g.constant_bias(up)) is None:

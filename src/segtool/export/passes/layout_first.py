@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 
 from segtool.array_types import AnyArray
+from segtool.export.layout import TO_FIRST
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
 
-_TO_FRONT = (0, 3, 1, 2)
 _ELEMENT_WISE = frozenset({"Cast", "Mul", "Add", "Sub", "Div"})
 
 
@@ -44,7 +44,7 @@ def apply(node: ir.Node) -> str | None:
 
 def _is_to_front(node: ir.Node) -> bool:
     if node.op_type == "Transpose":
-        return tuple(g.ints(node, "perm", ())) == _TO_FRONT
+        return g.ints(node, "perm", []) == TO_FIRST
     # A Reshape that moves one channel: (N, H, W, 1) to (N, 1, H, W).
     before, after = (None if value is None else value.shape for value in (node.inputs[0], node.outputs[0]))
     if before is None or after is None or len(before) != 4 or len(after) != 4:
@@ -76,7 +76,7 @@ def _permuted_pads(node: ir.Node) -> AnyArray:
     pads = g.array(node.inputs[1])
     if pads is None or len(node.inputs) > 3 or pads.size != 8:
         raise Refused("the padding before it is computed, or of some axes alone")
-    order = np.array(_TO_FRONT)
+    order = np.array(TO_FIRST)
     permuted: AnyArray = np.concatenate([pads[:4][order], pads[4:][order]]).astype(np.int64)
     return permuted
 

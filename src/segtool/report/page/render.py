@@ -107,7 +107,7 @@ def _column(model: Facts) -> dict[str, str]:
         "95 % interval": span(interval) if interval else NONE,
         "p50 ms": figures(latency.get("p50")),
         "p99 ms": figures(latency.get("p99")),
-        "images/s": whole(row.get("throughput_ips")),
+        "images/s": whole(row.get("images_per_second")),
         "cold start ms": whole(row.get("cold_start_ms")),
         "peak MB": figures(row.get("peak_rss_mb")),
     }

@@ -6,14 +6,13 @@ import onnxruntime
 import pytest
 from foreign_nets import keras_net, onnx_net, save_onnx, shades
 from onnx import TensorProto, helper, numpy_helper
-from tiny_nets import CLASSES, HEIGHT, KERAS_WARNING, WIDTH, names
+from tiny_nets import CLASSES, HEIGHT, WIDTH, names
 
 import segtool
 from segtool.errors import DataError, ExportError, ModelFileError
 from segtool.export import ExportOptions, export_model
 from segtool.export.network.scaling import SCALES
 
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 BY_NAME = {scale.name: scale for scale in SCALES}
 
 
