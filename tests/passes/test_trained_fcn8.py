@@ -19,6 +19,7 @@ from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
+from segtool.export.passes.gelu import GELU
 from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.mean_as_pool import MEAN_AS_POOL
 from segtool.export.passes.min_max_as_clip import MIN_MAX_AS_CLIP
@@ -27,24 +28,27 @@ from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scores_in_blocks import SCORES_IN_BLOCKS
 from segtool.export.passes.shift_back import SHIFT_BACK
+from segtool.export.passes.tokens import TOKENS
 from segtool.export.passes.winograd import WINOGRAD
 
 HEIGHT, WIDTH, CLASSES = 64, 84, 3
 # These add in another order; the others are structural, and exact to the bit.
 REORDERED = (SCALE_BACK, DEAD_TAPS, PIXELS_AS_CHANNELS, WINOGRAD)
 # FCN-8 has an activation before each pooling, transposed convolutions of its scores alone (fcn8-edge has others), no
-# nearest neighbours, no clips or hard sigmoids, no mean over a map, and no convolution at the size of the image that
-# makes scores. Its crop is part of the last transposed convolution.
+# nearest neighbours, no clips, hard sigmoids or GELU, no tokens, no mean over a map, and no convolution at the size of
+# the image that makes scores. Its crop is part of the last transposed convolution.
 IDLE = (
     SHIFT_BACK,
     ARG_MAX_BEFORE_CROP,
     BLOCKS_AS_CHANNELS,
     FLIPPED_CONVOLUTION,
+    GELU,
     HARD_SIGMOID,
     NEAREST_AS_TILE,
     MEAN_AS_POOL,
     MIN_MAX_AS_CLIP,
     SCORES_IN_BLOCKS,
+    TOKENS,
 )
 FLOAT = (*FLOAT_REWRITES, *WINOGRAD_REWRITES)
 ALL = (*SHARED_REWRITES, *FLOAT, *INT8_REWRITES)

@@ -190,17 +190,23 @@ def test_a_product_that_the_float_scores_read_is_in_float_with_its_factors(block
     assert not {"QLinearMul", "QLinearSigmoid"} & set(found)
 
 
-def test_a_1x1_convolution_that_is_upsampled_linearly_next_stays_in_float():
+@pytest.mark.parametrize("of_tokens", [True, False])
+def test_a_1x1_convolution_that_is_upsampled_linearly_next_stays_in_float_if_it_reads_tokens(of_tokens):
     def upsampled(graph, first):
-        small = graph.conv(graph.conv(first, stride=2), kernel=1, clamp="")
+        small = graph.conv(first, stride=2)
+        if of_tokens:  # a change of layout is what is left of their way back to a map
+            last = graph.op("Transpose", small, perm=[0, 2, 3, 1])
+            small = graph.op("Transpose", graph.op("Erf", last), perm=[0, 3, 1, 2])
+        small = graph.conv(small, kernel=1, clamp="")
         scales = graph.constant(np.array([1, 1, 2, 2], np.float32))
         return graph.op("Add", first, graph.op("Resize", small, "", scales, mode="linear"))
 
     made = quantized(network(upsampled), batches(), preset=PRESETS["vnni"])
     kernel = {item.name: item.dims[2] for item in made.calibrated.model.graph.initializer if len(item.dims) == 4}
     convolutions = [node for node in made.calibrated.model.graph.node if node.op_type == "Conv"]
-    # The scores are the other one of 1x1.
-    assert [node.name in made.layers for node in convolutions] == [kernel[node.input[1]] > 1 for node in convolutions]
+    # The scores are the last one, of 1x1 too.
+    in_float = [index for index, node in enumerate(convolutions) if node.name not in made.layers]
+    assert [kernel[convolutions[index].input[1]] for index in in_float] == [1] * (1 + of_tokens)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

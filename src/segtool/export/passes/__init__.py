@@ -15,6 +15,7 @@ from segtool.export.passes.copies_last import COPIES_LAST
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
+from segtool.export.passes.gelu import GELU
 from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
 from segtool.export.passes.labels_per_cell import LABELS_PER_CELL
@@ -33,6 +34,7 @@ from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
 from segtool.export.passes.scores_in_blocks import SCORES_IN_BLOCKS
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
+from segtool.export.passes.tokens import TOKENS
 from segtool.export.passes.winograd import WINOGRAD
 
 __all__ = [
@@ -59,6 +61,7 @@ SHARED_REWRITES = (
     NO_OP,
     MIN_MAX_AS_CLIP,
     HARD_SIGMOID,
+    GELU,
     PAD_INTO_CONV,
     SCALE_BACK,
     SHIFT_BACK,
@@ -67,6 +70,7 @@ SHARED_REWRITES = (
     ARG_MAX_BEFORE_CROP,
     LABELS_PER_BLOCK,
     FLIPPED_CONVOLUTION,
+    TOKENS,
 )
 # What pays in both once normalizations are in their convolutions; not in a network that was trained in INT8, whose
 # scales are those of the maps that these rewrites leave out (export/float32_file.py).

@@ -4,7 +4,7 @@ Let R be an upsampling, linear or to the nearest pixel. It mixes the pixels of e
 1, the same for all channels, and a 1x1 convolution mixes the channels of each pixel, so they may change places, with
 the bias too: W R(x) + b = R(W x + b). Behind a concatenation the convolution is the sum over its parts,
 
-    W [x, R(y)] + b = (W_x x + b) + R(W_y y),
+    W [x, R(y)] + b = R(W_y y + b) + W_x x,
 
 and each part is multiplied at its own size: 2x2 times smaller maps take a quarter of the products. Parts of one size
 are one convolution. The head of SegFormer-B0 at 256 x 256 multiplies four parts of 256 channels at 64 x 64 pixels: 1.07
@@ -54,9 +54,12 @@ def apply(node: ir.Node) -> str | None:
 
 
 def _groups(found: Sequence[Part]) -> Iterator[list[Part]]:
-    """Yield the parts of one size together: first those that are not upsampled."""
+    """Yield the parts of one size together: last those that are not upsampled.
+
+    Upsampled maps come in onnxruntime's blocked layout. Their sums stay in it, and change layout once.
+    """
     groups: dict[object, list[Part]] = {}
-    for part in sorted(found, key=lambda part: part.resize is not None):
+    for part in sorted(found, key=lambda part: part.resize is None):
         groups.setdefault(_kind(part), []).append(part)
     yield from groups.values()
 

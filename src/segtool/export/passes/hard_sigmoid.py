@@ -19,7 +19,7 @@ from segtool.export.passes.rewrite import Rewrite
 
 def apply(node: ir.Node) -> str | None:
     """Rewrite a product with the constant 1 / b, or a quotient by b."""
-    found = _factor(node)
+    found = factor(node)
     inner = None if found is None else g.maker(found[0])
     if found is None or inner is None:
         return None
@@ -35,7 +35,7 @@ def apply(node: ir.Node) -> str | None:
     return f"slope {slope:.3g}{'' if x is None else ', times a map'}"
 
 
-def _factor(node: ir.Node) -> tuple[ir.Value, float] | None:
+def factor(node: ir.Node) -> tuple[ir.Value, float] | None:
     """Return the other side and the number of a product with one number, or a quotient by one."""
     found = g.with_constant(node)
     if found is None or found[1].size != 1 or (found[2] == 0 and node.op_type == "Div"):
