@@ -29,9 +29,10 @@ def whole_trainings() -> str:
     )
     note = (
         "CamVid, 367 training and 101 validation images of 480 x 360, 11 classes, whole images, void ignored, two "
-        f"cores (`photos.py`, `photos.json`). A step of 8 crops takes {ours['step_ms']['p50'] / 1e3:.2f} s on the "
-        f"{processor(throughput['machine'])} with nothing else running; the same network in PyTorch (channels_last, "
-        f"fused AdamW) takes {interval(torch['time_over_segtool'])} times as long (`training_throughput.py`, "
+        "cores that other work shared (`photos.py`, `photos.json`). A step of 8 crops takes "
+        f"{ours['step_ms']['p50'] / 1e3:.2f} s on the {processor(throughput['machine'])} with nothing else running; "
+        "the same network in PyTorch (channels_last, fused AdamW) takes "
+        f"{interval(torch['time_over_segtool'])} times as long (`training_throughput.py`, "
         "`training_throughput_lite.json`)."
     )
     return "\n".join([*table, "", note])

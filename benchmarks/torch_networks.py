@@ -48,6 +48,12 @@ def smp(kind: str, encoder: str, **options: object) -> nn.Module:
     return build(encoder, encoder_weights=None, classes=len(CLASSES), **options)
 
 
+def convnext() -> nn.Module:
+    """Build a U-Net on ConvNeXt-Atto, whose first map has a quarter of the image's sides."""
+    channels = (128, 64, 32, 16)
+    return smp("Unet", "tu-convnext_atto", encoder_depth=len(channels), decoder_channels=channels)
+
+
 def vision(kind: str) -> nn.Module:
     """Build a network of torchvision."""
     from torchvision.models import segmentation
@@ -159,6 +165,7 @@ class DualResolution(nn.Module):
 NETWORKS = {
     "smp_unet_resnet18": ("segmentation-models-pytorch", lambda: smp("Unet", "resnet18"), IMAGENET, 17, False),
     "smp_unet_mobilenet_v2": ("segmentation-models-pytorch", lambda: smp("Unet", "mobilenet_v2"), IMAGENET, 13, False),
+    "smp_unet_convnext": ("segmentation-models-pytorch", convnext, IMAGENET, 17, False),
     "smp_fpn_resnet18": ("segmentation-models-pytorch", lambda: smp("FPN", "resnet18"), IMAGENET, 18, True),
     "smp_deeplabv3plus": ("segmentation-models-pytorch", lambda: smp("DeepLabV3Plus", "mobilenet_v2"), UNIT, 12, False),
     "smp_manet": ("segmentation-models-pytorch", lambda: smp("MAnet", "resnet18"), UNIT, 17, False),
