@@ -225,6 +225,21 @@ def test_a_map_that_ends_at_0_keeps_a_scale_of_its_own_beside_one_that_does_not(
     assert len(scales) == 2
 
 
+@pytest.mark.parametrize(("mode", "count"), [("linear", 1), ("cubic", 2)])
+def test_a_map_that_is_upsampled_from_one_that_ends_at_0_shares_the_scale_of_another(mode, count):
+    """Nothing is then computed in their concatenation. A cubic upsampling makes numbers below 0."""
+
+    def pyramid(graph, first):
+        scales = graph.constant(np.array([1, 1, 2, 2], np.float32))
+        large = graph.op("Resize", graph.conv(first, stride=2), "", scales, mode=mode)
+        return graph.conv(graph.op("Concat", graph.conv(first), large, axis=1), inner=2 * CHANNELS)
+
+    int8 = quantized(network(pyramid), batches(), preset=PRESETS["vnni"], strengths=[0.0]).model
+    maker = {name: node for node in int8.graph.node for name in node.output}
+    (joined,) = (node for node in int8.graph.node if node.op_type == "Concat")
+    assert len({maker[name].input[1] for name in joined.input}) == count
+
+
 @pytest.mark.parametrize("preset", ["vnni", "arm"])
 @pytest.mark.parametrize("alpha", [1 / 6, 0.2])
 def test_a_hard_sigmoid_of_integers_is_that_of_what_they_stand_for(alpha, preset):

@@ -235,10 +235,18 @@ def _joined(node: ir.Node) -> tuple[ir.Value, ...]:
 
 
 def _begins_at_zero(value: ir.Value | None) -> bool:
+    """Say whether a map holds no number below 0."""
     node = g.maker(value)
-    while node is not None and node.op_type in _SAME_SCALE and node.inputs[0] is not None:
+    while node is not None and (node.op_type in _SAME_SCALE or _is_mean(node)) and node.inputs[0] is not None:
         node = node.inputs[0].producer()
     return node is not None and (node.op_type in ("Sigmoid", "HardSigmoid") or g.is_clamp(node))
+
+
+def _is_mean(node: ir.Node) -> bool:
+    """Say whether each number that a node makes is a mean of some: a cubic Resize has weights below 0."""
+    if node.op_type == "Resize":
+        return bool(node.attributes.get_string("mode", "nearest") != "cubic")
+    return node.op_type in ("AveragePool", "GlobalAveragePool")
 
 
 def _join(group: dict[ir.Value, list[ir.Value]], one: ir.Value, other: ir.Value) -> None:
