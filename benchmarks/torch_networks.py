@@ -85,18 +85,18 @@ def mobilevit() -> nn.Module:
     return Logits(MobileViTForSemanticSegmentation(config), "logits")
 
 
-def nnunet() -> nn.Module:
+def nnunet(kind: str = "PlainConvUNet", blocks: int = 2) -> nn.Module:
     """Build the U-Net of an nnU-Net 2D plan: instance normalization, no deep supervision."""
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+    from dynamic_network_architectures.architectures import unet
 
-    return PlainConvUNet(
+    return getattr(unet, kind)(
         3,
         5,
         [16, 32, 64, 128, 128],
         nn.Conv2d,
         3,
         [1, 2, 2, 2, 2],
-        2,
+        blocks,
         len(CLASSES),
         2,
         conv_bias=True,
@@ -183,6 +183,13 @@ NETWORKS = {
     "mobilevit_deeplab": ("transformers", mobilevit, SYMMETRIC, 17, False),
     "ddrnet": ("the structure of DDRNet, in torch_networks.py", DualResolution, IMAGENET, 17, False),
     "nnunet_2d": ("dynamic-network-architectures", nnunet, IMAGENET, 17, False),
+    "nnunet_residual": (
+        "dynamic-network-architectures",
+        lambda: nnunet("ResidualEncoderUNet", blocks=1),
+        IMAGENET,
+        17,
+        False,
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import FLOAT_REWRITES, INT8_REWRITES, SHARED_REWRITES, WINOGRAD_REWRITES, rewrite
 from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
+from segtool.export.passes.concat_last import CONCAT_LAST
 from segtool.export.passes.dead_taps import DEAD_TAPS
 from segtool.export.passes.flipped_convolution import FLIPPED_CONVOLUTION
 from segtool.export.passes.gelu import GELU
@@ -35,12 +36,13 @@ HEIGHT, WIDTH, CLASSES = 64, 84, 3
 # These add in another order; the others are structural, and exact to the bit.
 REORDERED = (SCALE_BACK, DEAD_TAPS, PIXELS_AS_CHANNELS, WINOGRAD)
 # FCN-8 has an activation before each pooling, transposed convolutions of its scores alone (fcn8-edge has others), no
-# nearest neighbours, no clips, hard sigmoids or GELU, no tokens, no mean over a map, and no convolution at the size of
-# the image that makes scores. Its crop is part of the last transposed convolution.
+# nearest neighbours, no clips, hard sigmoids or GELU, no tokens, no concatenation, no mean over a map, and no
+# convolution at the size of the image that makes scores. Its crop is part of the last transposed convolution.
 IDLE = (
     SHIFT_BACK,
     ARG_MAX_BEFORE_CROP,
     BLOCKS_AS_CHANNELS,
+    CONCAT_LAST,
     FLIPPED_CONVOLUTION,
     GELU,
     HARD_SIGMOID,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
 from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
+from segtool.export.passes.concat_last import CONCAT_LAST
 from segtool.export.passes.conv_before_copies import CONV_BEFORE_COPIES
 from segtool.export.passes.conv_before_resize import CONV_BEFORE_RESIZE
 from segtool.export.passes.copies_last import COPIES_LAST
@@ -81,6 +82,7 @@ INT8_REWRITES = (
     SCORES_IN_BLOCKS,
     PIXELS_AS_CHANNELS,
     BLOCKS_AS_CHANNELS,
+    CONCAT_LAST,
     NEAREST_AS_TILE,
     MEAN_AS_POOL,
     ACTIVATION_BEHIND_POOL,
