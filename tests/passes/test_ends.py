@@ -68,6 +68,17 @@ def test_a_neutral_constant_that_widens_the_other_side_stays(shape):
     assert_same(before, rewritten(before, NO_OP, changes=0), random(1, 3))
 
 
+@pytest.mark.parametrize(("inputs", "left"), [("x e", []), ("e x x", ["Concat"]), ("e e", None), ("x x", None)])
+def test_maps_without_channels_are_left_out_of_a_concatenation(inputs, left):
+    nodes = [node("Slice", "x zero zero axis", "e"), node("Concat", inputs, "c", axis=1), node("Relu", "c", "y")]
+    constants = {"zero": np.array([0]), "axis": np.array([1])}
+    before = make(nodes, constants, ["N", 3, 4, 5])
+    after = rewritten(before, NO_OP, changes=left is not None)
+    assert_same(before, after, random(2, 3, 4, 5))
+    if left is not None:
+        assert kinds(after) == [*left, "Relu"]
+
+
 def test_one_minus_x_is_not_neutral():
     before = make([node("Sub", "k x", "m"), node("Relu", "m", "y")], {"k": np.float32(0)}, ["N", 3])
     rewritten(before, NO_OP, changes=0)

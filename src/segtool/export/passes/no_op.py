@@ -1,8 +1,9 @@
-"""Additions of 0, multiplications by 1 and resizing to the same size are dropped.
+"""Additions of 0, multiplications by 1, resizing to the same size and maps without channels are dropped.
 
 x + 0 = x and 1 x = x for every finite x and infinity (x = -0 becomes +0, which no later operation here distinguishes).
 Keras's Rescaling always adds its offset, which is mostly 0. PyTorch's `interpolate` resizes maps that have the size
-already.
+already. Encoders of timm that begin at a quarter of the image's sides have a first map of no channels in
+segmentation-models-pytorch, which a decoder concatenates; no range can be found of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ def apply(node: ir.Node) -> str | None:
     """Drop a node whose constant is neutral, where the constant does not broadcast the other input."""
     if node.op_type == "Resize":
         return _drop_resize(node)
+    if node.op_type == "Concat":
+        return _drop_empty(node)
     found = g.with_constant(node)
     if found is None or (found[2] == 0 and node.op_type in ("Sub", "Div")):
         return None
@@ -39,4 +42,14 @@ def _drop_resize(node: ir.Node) -> str | None:
     return "Resize to the same size dropped"
 
 
-NO_OP = Rewrite("neutral operation dropped", frozenset({*_NEUTRAL, "Resize"}), apply)
+def _drop_empty(node: ir.Node) -> str | None:
+    axis = node.attributes.get_int("axis", 0)
+    kept = [value for value in node.inputs if value is None or value.shape is None or value.shape[axis] != 0]
+    if len(kept) in (0, len(node.inputs)):
+        return None
+    whole = kept[0] if len(kept) == 1 and kept[0] is not None else g.insert(node, "Concat", kept, axis=axis)
+    g.bypass(node, whole)
+    return f"{len(node.inputs) - len(kept)} of {len(node.inputs)} maps has no channels"
+
+
+NO_OP = Rewrite("neutral operation dropped", frozenset({*_NEUTRAL, "Resize", "Concat"}), apply)
