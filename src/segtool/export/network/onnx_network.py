@@ -143,6 +143,9 @@ def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
         )
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
+    for item in (*model.opset_import, *_nodes(model.graph)):
+        if item.domain == "ai.onnx":  # the long name of the same operators, which onnx's own tools do not know
+            item.domain = ""
     if _opset(model) < OLDEST_OPSET:
         raise ExportError(
             f"{path} has opset {_opset(model)}, expected {OLDEST_OPSET} or newer; export it again, in PyTorch with "
@@ -154,7 +157,7 @@ def read_onnx(path: Path, folder: Path) -> OnnxNetwork:
                 f"{path} is quantized already ({node.op_type} at {node.name or node.output[0]}); give the float model, "
                 "and segtool quantizes it with --quantize and proves it."
             )
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain:
             raise ExportError(
                 f"{path} holds {node.domain}.{node.op_type}, which only onnxruntime knows; export it again without "
                 "optimizing it for onnxruntime."
@@ -273,4 +276,4 @@ def _tensor(item: onnx.ValueInfoProto) -> Tensor:
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
+    return max((item.version for item in model.opset_import if not item.domain), default=0)

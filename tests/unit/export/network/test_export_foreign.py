@@ -149,6 +149,14 @@ def test_weights_that_an_old_file_lists_as_inputs_are_no_inputs(data, tmp_path):
     assert accuracy(result) > 0.99
 
 
+def test_operators_may_have_the_long_name_of_their_set(data, tmp_path):
+    model = onnx_net(BY_NAME["0..1"])
+    for item in (*model.opset_import, *model.graph.node):
+        item.domain = "ai.onnx"
+    result = exported(save_onnx(tmp_path / "net.onnx", model), data, tmp_path, input_scale="0..1")
+    assert accuracy(result) > 0.99
+
+
 def test_a_resize_that_names_its_batch_is_freed_and_runs_in_int8(data, tmp_path):
     path = save_onnx(tmp_path / "net.onnx", onnx_net(BY_NAME["0..1"], batch=1, resized=True))
     result = exported(path, data, tmp_path, input_scale="0..1", quantize=True, max_drop=100, waive=("speed",))
