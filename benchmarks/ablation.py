@@ -127,7 +127,7 @@ def _train(name: str, work: Path) -> int:
 def _write(work: Path, data: dict[str, Any], earlier: dict[str, dict[str, Any]]) -> None:
     new = {name: _row(name, work) for name in VARIANTS if variants.is_finished(name, work)}
     found = {**earlier, **new}
-    rows = [found[name] for name in [*VARIANTS, *(found.keys() - VARIANTS)] if name in found]
+    rows = [found[name] for name in [*VARIANTS, *sorted(found.keys() - VARIANTS)] if name in found]
     noise = _noise(rows)
     missing = [name for name in VARIANTS if name not in {row["name"] for row in rows}]
     write_result("ablation", {"epochs": EPOCHS, "data": data, "noise": noise, "missing": missing, "variants": rows})

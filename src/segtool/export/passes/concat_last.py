@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from segtool.export.layout import TO_FIRST
+from segtool.export.layout import TO_FIRST, permutes
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Rewrite
 
@@ -23,7 +23,7 @@ def apply(node: ir.Node) -> str | None:
     shape = node.outputs[0].shape
     if shape is None or len(shape) != 4 or node.attributes.get_int("axis", 0) not in (1, -3) or not any(last):
         return None
-    if all(last) or any(user.op_type != "Conv" for user, _ in node.outputs[0].uses()):
+    if any(user.op_type != "Conv" for user, _ in node.outputs[0].uses()):
         return None
     g.require_sole_users(*(value for value, found in zip(node.inputs, last, strict=True) if found))
     parts = [found or g.channels_last(node, value) for value, found in zip(node.inputs, last, strict=True)]
@@ -33,8 +33,7 @@ def apply(node: ir.Node) -> str | None:
 
 def _channels_last(value: ir.Value | None) -> ir.Value | None:
     maker = g.maker(value)
-    is_change = maker is not None and maker.op_type == "Transpose" and g.ints(maker, "perm", []) == TO_FIRST
-    return maker.inputs[0] if maker is not None and is_change else None
+    return maker.inputs[0] if maker is not None and permutes(maker, TO_FIRST) else None
 
 
 CONCAT_LAST = Rewrite("concatenation with channels last", frozenset({"Concat"}), apply)

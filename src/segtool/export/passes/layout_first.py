@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segtool.array_types import AnyArray
-from segtool.export.layout import TO_FIRST
+from segtool.export.layout import TO_FIRST, permutes
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Refused, Rewrite
 
@@ -44,7 +44,7 @@ def apply(node: ir.Node) -> str | None:
 
 def _is_to_front(node: ir.Node) -> bool:
     if node.op_type == "Transpose":
-        return g.ints(node, "perm", []) == TO_FIRST
+        return permutes(node, TO_FIRST)
     # A Reshape that moves one channel: (N, H, W, 1) to (N, 1, H, W).
     before, after = (None if value is None else value.shape for value in (node.inputs[0], node.outputs[0]))
     if before is None or after is None or len(before) != 4 or len(after) != 4:

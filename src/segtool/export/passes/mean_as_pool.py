@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from segtool.export.layout import TO_LAST
+from segtool.export.layout import TO_LAST, permutes
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Rewrite
 
@@ -26,7 +26,7 @@ def apply(node: ir.Node) -> str | None:
     if value is None or value.shape is None or len(value.shape) != 4:
         return None
     before = g.maker(value)
-    is_last = before is not None and before.op_type == "Transpose" and g.ints(before, "perm", []) == TO_LAST
+    is_last = before is not None and permutes(before, TO_LAST)
     source = before.inputs[0] if before is not None and is_last else value
     given = g.array(node.inputs[1]) if len(node.inputs) > 1 else None
     axes = list(given.reshape(-1)) if given is not None else g.ints(node, "axes", [])

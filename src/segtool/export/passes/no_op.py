@@ -44,12 +44,12 @@ def _drop_resize(node: ir.Node) -> str | None:
 
 def _drop_empty(node: ir.Node) -> str | None:
     axis = node.attributes.get_int("axis", 0)
-    kept = [value for value in node.inputs if value is None or value.shape is None or value.shape[axis] != 0]
-    if len(kept) in (0, len(node.inputs)):
+    maps = [value for value in node.inputs if value is not None]
+    kept = [value for value in maps if value.shape is None or value.shape[axis] != 0]
+    if len(kept) in (0, len(maps)):
         return None
-    whole = kept[0] if len(kept) == 1 and kept[0] is not None else g.insert(node, "Concat", kept, axis=axis)
-    g.bypass(node, whole)
-    return f"{len(node.inputs) - len(kept)} of {len(node.inputs)} maps has no channels"
+    g.bypass(node, kept[0] if len(kept) == 1 else g.insert(node, "Concat", kept, axis=axis))
+    return f"{len(maps) - len(kept)} of {len(maps)} parts without channels dropped"
 
 
 NO_OP = Rewrite("neutral operation dropped", frozenset({*_NEUTRAL, "Resize", "Concat"}), apply)

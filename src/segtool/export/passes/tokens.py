@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from segtool.export.layout import permutes
 from segtool.export.passes import graph as g
 from segtool.export.passes.rewrite import Rewrite
 
@@ -23,23 +24,19 @@ def apply(node: ir.Node) -> str | None:
     before = g.maker(node.inputs[0])
     if before is None:
         return None
-    if _swaps(node) and before.op_type == "Reshape" and _joins(before.inputs[0], before.outputs[0]):
+    if permutes(node, _SWAP) and before.op_type == "Reshape" and _joins(before.inputs[0], before.outputs[0]):
         channels, height, width = g.static_shape(before.inputs[0])
         g.sole_user(before.outputs[0])
         last = g.channels_last(node, before.inputs[0])
         g.bypass(node, g.reshaped(node, last, [-1, height * width, channels], "tokens"))
         return f"{height} x {width} pixels to tokens"
-    if node.op_type == "Reshape" and _swaps(before) and _joins(node.outputs[0], node.inputs[0]):
+    if node.op_type == "Reshape" and permutes(before, _SWAP) and _joins(node.outputs[0], node.inputs[0]):
         channels, height, width = g.static_shape(node.outputs[0])
         g.sole_user(before.outputs[0])
         last = g.reshaped(node, before.inputs[0], [-1, height, width, channels], "pixels")
         g.bypass(node, g.channels_first(node, last))
         return f"tokens to {height} x {width} pixels"
     return None
-
-
-def _swaps(node: ir.Node) -> bool:
-    return node.op_type == "Transpose" and g.ints(node, "perm", []) == _SWAP
 
 
 def _joins(image: ir.Value | None, rows: ir.Value | None) -> bool:
