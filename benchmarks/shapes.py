@@ -47,11 +47,12 @@ def shapes(count: int, seed: int, size: tuple[int, int] = SIZE) -> tuple[np.ndar
     return np.stack(images), np.stack(masks)
 
 
-def write_data(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    """Write a data set as segtool reads it."""
+def write_data(folder: Path, images: np.ndarray, labels: np.ndarray, *, count: int = len(CLASSES)) -> None:
+    """Write a data set of `count` classes as segtool reads it; those beyond `CLASSES` occur nowhere."""
     for name, arrays in (("images", images), ("masks", labels)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, array in enumerate(arrays):
             Image.fromarray(array).save(folder / name / f"{number:03}.png")
-    facts = {"classes": [{"name": name, "value": value} for value, name in enumerate(CLASSES)]}
+    names = (*CLASSES, *(f"unused {value}" for value in range(len(CLASSES), count)))
+    facts = {"classes": [{"name": name, "value": value} for value, name in enumerate(names)]}
     (folder / "dataset.json").write_text(json.dumps(facts, indent=1))

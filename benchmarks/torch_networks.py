@@ -6,9 +6,10 @@ Runs in an environment of its own, never in segtool's:
     torchenv/bin/pip install torch torchvision segmentation-models-pytorch transformers onnx onnxscript
     torchenv/bin/python torch_networks.py OUT [NAME ...] [--size 256]
 
-Writes OUT/data (images, masks, dataset.json), OUT/NAME.onnx and OUT/NAME.json: what it is, how its pixels are scaled,
-its opset, and its own mean IoU. `onnx_networks.py` exports these files with segtool. With --size, images and networks
-are squares of that many pixels, and training is on crops of 96 x 96; `foreign_engines.py` times such networks.
+Writes OUT/data (images, masks, dataset.json; OUT/data_K too for a network of K classes), OUT/NAME.onnx and
+OUT/NAME.json: what it is, how its pixels are scaled, its opset, and its own mean IoU. `onnx_networks.py` exports these
+files with segtool. With --size, images and networks are squares of that many pixels, and training is on crops of 96 x
+96; `foreign_engines.py` times such networks.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ class Logits(nn.Module):
         return self.network(image)[self.key]
 
 
-def smp(kind: str, encoder: str, **options: object) -> nn.Module:
-    """Build a network of segmentation-models-pytorch."""
+def smp(kind: str, encoder: str, classes: int = len(CLASSES), **options: object) -> nn.Module:
+    """Build a network of segmentation-models-pytorch; classes beyond those of the data occur nowhere."""
     import segmentation_models_pytorch
 
     build = getattr(segmentation_models_pytorch, kind)
-    return build(encoder, encoder_weights=None, classes=len(CLASSES), **options)
+    return build(encoder, encoder_weights=None, classes=classes, **options)
 
 
 def convnext() -> nn.Module:
@@ -168,6 +169,20 @@ NETWORKS = {
     "smp_unet_convnext": ("segmentation-models-pytorch", convnext, IMAGENET, 17, False),
     "smp_fpn_resnet18": ("segmentation-models-pytorch", lambda: smp("FPN", "resnet18"), IMAGENET, 18, True),
     "smp_deeplabv3plus": ("segmentation-models-pytorch", lambda: smp("DeepLabV3Plus", "mobilenet_v2"), UNIT, 12, False),
+    "smp_deeplabv3plus_21": (
+        "segmentation-models-pytorch, with as many classes as VOC",
+        lambda: smp("DeepLabV3Plus", "mobilenet_v2", classes=21),
+        UNIT,
+        12,
+        False,
+    ),
+    "smp_fpn_19": (
+        "segmentation-models-pytorch, with as many classes as Cityscapes",
+        lambda: smp("FPN", "resnet18", classes=19),
+        IMAGENET,
+        17,
+        False,
+    ),
     "smp_manet": ("segmentation-models-pytorch", lambda: smp("MAnet", "resnet18"), UNIT, 17, False),
     "smp_linknet": (
         "segmentation-models-pytorch",
@@ -201,7 +216,6 @@ def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1  # so that the averages follow in so few steps
-    weights = torch.tensor([0.5] + [1.0] * (len(CLASSES) - 1))
     network.train()
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
@@ -211,6 +225,7 @@ def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps:
         part = crop(images.shape[2:], generator)
         scores = network(images[chosen][..., *part].contiguous())
         truth = labels[chosen][..., *part].contiguous()
+        weights = torch.tensor([0.5] + [1.0] * (scores.shape[1] - 1))
         scores = nn.functional.interpolate(scores, truth.shape[1:], mode="bilinear", align_corners=False)
         logits = scores if scores.min() < 0 else torch.log(scores.clamp_min(1e-6))
         loss = nn.functional.cross_entropy(logits, truth, weight=weights)
@@ -281,6 +296,8 @@ def main() -> None:
         x, y = torch.tensor(scaled, dtype=torch.float32), torch.tensor(labels.astype(np.int64))
         train(network, x[:-HELD_OUT], y[:-HELD_OUT], arguments.steps)
         score = mean_iou(network, x[-HELD_OUT:], y[-HELD_OUT:])
+        if (count := network(x[:1]).shape[1]) > len(CLASSES):
+            write_data(out / f"data_{count}", images, labels, count=count)
         export(network, out / f"{name}.onnx", opset, size, dynamo=dynamo)
         facts = {
             "name": name,

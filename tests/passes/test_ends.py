@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from segtool.export.passes import rewrite
 from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
+from segtool.export.passes.classes_last import CLASSES_LAST
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.hard_sigmoid import HARD_SIGMOID
 from segtool.export.passes.labels_per_block import LABELS_PER_BLOCK
@@ -276,6 +277,34 @@ def test_other_upsampled_scores_are_refused(options, reason):
 @pytest.mark.parametrize("options", [{"mode": "nearest"}, {"mode": "cubic"}, {"last": 1}])
 def test_upsampled_scores_of_another_kind_are_left_alone(options):
     rewritten(labelled((3, 5), 4, **options), LABELS_PER_CELL, changes=0)
+
+
+@FEW
+@given(
+    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    factors=st.tuples(st.floats(1, 5), st.floats(1, 5)),
+    mode=st.sampled_from(["align_corners", "half_pixel", "asymmetric"]),
+    classes=st.integers(16, 30),
+    seed=st.integers(0, 99),
+)
+def test_many_classes_go_last(size, factors, mode, classes, seed):
+    before = labelled(size, classes, factors, coordinate_transformation_mode=mode)
+    after = rewritten(before, CLASSES_LAST)
+    assert kinds(after) == ["Transpose", "Resize", "ArgMax", "Cast"]
+    assert_same(before, after, random(2, classes, *size, seed=seed))
+
+
+def test_what_reads_many_classes_elsewhere_keeps_them_first():
+    other = [node("Cast", "up", "z", to=TensorProto.UINT8)]
+    rewritten(labelled((3, 5), 16, extra=other), CLASSES_LAST, changes=0, refusals=["2 users"])
+    rewritten(labelled((3, 5), 16, axes=[0, 1, 2, 3]), CLASSES_LAST, changes=0, refusals=["other axes"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "options"), [(15, {}), (16, {"mode": "nearest"}), (16, {"by": "sizes"}), (16, {"last": 1})]
+)
+def test_few_classes_and_other_upsamplings_stay(classes, options):
+    rewritten(labelled((3, 5), classes, **options), CLASSES_LAST, changes=0)
 
 
 def hard(*, low=0.0, high=6.0, divisor=6.0, way="gate", shared=False):

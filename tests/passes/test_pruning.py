@@ -109,7 +109,7 @@ def test_a_fit_to_all_channels_finds_the_weights(rows, columns, strides, dilatio
     model = chain(middle=4, window=window)
     (group,) = find_groups(model)
     reader = group.readers[0]
-    moments = moments_of(model, group, random(40, 3, 16, 12, seed=6))
+    moments = moments_of(model, group, random(100, 3, 16, 12, seed=6))
     weights, bias = fit(replace(reader, weights=0 * reader.weights), moments, np.arange(4))
     np.testing.assert_allclose(weights, reader.weights, atol=5e-3)
     np.testing.assert_allclose(bias, reader.bias, atol=5e-3)

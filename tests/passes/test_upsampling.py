@@ -68,7 +68,7 @@ def test_convolutions_of_copies(kernel, counts, pads, size, attributes, seed):
     before = upsampled(kernel, attributes=attributes, counts=counts, size=size, pads=sides)
     after = rewritten(before, CONV_BEFORE_COPIES)
     assert "Resize" not in kinds(after)
-    assert_same(before, after, random(2, 16, *size, seed=seed), atol=SMALL)
+    assert_same(before, after, random(2, 16, *size, seed=seed) / 8, atol=SMALL)  # sums below 50
 
 
 def test_3x3_of_twice_the_size_takes_2x2_on_the_small_map():

@@ -10,9 +10,10 @@ whole graph takes 4500 in stock FP32):
   batch normalization, it is computed in float with that shift: 32 for both on the largest map in place of 38 as
   integers, and one rounding less (99.63 % of the pixels with FP32's label, not 99.55 %);
 - what a pooling drops needs no integers, so the range of a pooled map is that behind the pooling;
-- the head, that is everything behind the last convolution on each path to the output, and those convolutions
-  themselves, is in float: it decides the labels and costs little. It reads the shifted map of a batch normalization
-  before that is rounded to integers, and 1x1 convolutions in it are matrix products (`passes.scores_by_pixels`).
+- the head, that is everything behind the layer that scores the classes on each path to the output, and that layer
+  itself, is in float: it decides the labels and costs little. It reads the shifted map of a batch normalization
+  before that is rounded to integers, and 1x1 convolutions in it are matrix products (`passes.scores_by_pixels`). A
+  convolution of several taps scores in INT8 where an arg-max follows (`int8.layers.head` has the figures).
 
 What was measured and left out (whole file, Zen 4, one thread and two): convolutions on the 2 x 3 map as matrix
 products, which two threads can share: 1.018, 0.993; batch normalization's shift in integers: 1.007, 1.019; a maximum

@@ -220,9 +220,8 @@ def test_a_clip_behind_a_convolution_ends_its_range(cast_first):
     model, images = two_convolutions("Clip", cast_first=cast_first), tiny_data(24)[0]
     graph = quantized(model, batches(), preset=PRESETS["vnni"], strengths=[0.0]).model.graph
     constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
-    made = [node for node in graph.node if node.op_type == "QuantizeLinear"][-1]
-    assert constants[made.input[1]] == pytest.approx(6 / 255)
-    assert constants[made.input[2]] == 0
+    made = [node.input[1:] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert (pytest.approx(6 / 255), 0) in [(constants[scale], constants[zero]) for scale, zero in made]
     found = quantized(model, batches(), preset=PRESETS["vnni"]).model
     assert (run(model, images) == run(found, images)).mean() > 0.97
 
@@ -351,3 +350,25 @@ def test_transposed_convolutions_are_int8_but_for_the_one_that_scores():
     (back,) = (node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == cut.output[0])
     assert list(producer[cut.input[0]].input[1:]) == list(back.input[1:])  # one scale: onnxruntime cuts integers
     assert label_agreement(run_labels(base, iter([images])), run_labels(result.model, iter([images]))) > 0.9
+
+
+@pytest.mark.parametrize("classes", [3, 5])  # 2 x 2 pixels are 12 channels of one convolution; 5 are filled up to 16
+def test_a_convolution_of_several_taps_scores_in_int8_where_an_arg_max_decides(classes):
+    """Its map needs no other layout then; in float it took a tenth of a U-Net's time."""
+    from keras import Input, Model, layers, utils
+
+    utils.set_random_seed(0)
+    x = image = Input((16, 24, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255)(x)
+    x = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
+    scores = layers.Conv2D(classes, 3, padding="same", name="scores")(x)
+    base = keras_to_onnx(Model(image, layers.Softmax()(scores)))
+    images = np.random.default_rng(0).integers(0, 256, (16, 16, 24, 1), np.uint8)
+    for kind, layers_in_int8 in (("labels", 2), ("probabilities", 1)):
+        float32 = rewrite(with_head(base, kind), SHARED_REWRITES)[0]
+        assert len(quantized(float32, lambda: iter([images]), preset=PRESETS["vnni"]).layers) == layers_in_int8
+    labels = rewrite(with_head(base, "labels"), SHARED_REWRITES)[0]
+    int8 = quantized(labels, lambda: iter([images]), preset=PRESETS["vnni"]).model
+    expected = run(labels, images)
+    assert set(np.unique(expected)) == set(range(classes))
+    assert (run(int8, images) == expected).mean() > 0.97

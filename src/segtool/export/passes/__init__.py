@@ -9,6 +9,7 @@ from __future__ import annotations
 from segtool.export.passes.activation_behind_pool import ACTIVATION_BEHIND_POOL
 from segtool.export.passes.arg_max_before_crop import ARG_MAX_BEFORE_CROP
 from segtool.export.passes.blocks_as_channels import BLOCKS_AS_CHANNELS
+from segtool.export.passes.classes_last import CLASSES_LAST
 from segtool.export.passes.concat_last import CONCAT_LAST
 from segtool.export.passes.conv_before_copies import CONV_BEFORE_COPIES
 from segtool.export.passes.conv_before_resize import CONV_BEFORE_RESIZE
@@ -93,6 +94,6 @@ PADDING_REWRITES = (PADDED_CHANNELS,)
 # What pays in float on some processors, where it was measured to (export/float32_file.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
 # What pays on a CPU, in float and in INT8, behind the others: its products must not be taken for layers to quantize.
-LABEL_REWRITES = (LABELS_PER_CELL,)
+LABEL_REWRITES = (LABELS_PER_CELL, CLASSES_LAST)
 # What pays around the float head of a graph that is quantized already (export/quantize.py).
 QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)
