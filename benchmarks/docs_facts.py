@@ -105,7 +105,7 @@ def passes() -> str:
         "PADDING_REWRITES",
         "INT8_REWRITES",
         "QUANTIZED_REWRITES",
-        "LABEL_REWRITES",
+        "CPU_REWRITES",
     )
     measured = read("rewrites")
     rows = [

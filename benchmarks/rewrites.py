@@ -123,7 +123,7 @@ def make(job: Job, precision: str, path: Path) -> None:
     """Write the FP32 or INT8 file of a network, as `segtool export` makes it, without gates and contract."""
     shared = (passes.SHARED_REWRITES, passes.UPSAMPLING_REWRITES)
     graph = with_head(job.network.graph, "labels")
-    for rewrites in shared if precision == "int8" else (*shared, (*passes.FLOAT_REWRITES, *passes.LABEL_REWRITES)):
+    for rewrites in shared if precision == "int8" else (*shared, (*passes.FLOAT_REWRITES, *passes.CPU_REWRITES)):
         graph, _ = passes.rewrite(graph, rewrites)
     if precision == "int8":
         batches = partial(job.data.calibration, IMAGES, job.contract)

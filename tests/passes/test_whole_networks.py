@@ -8,9 +8,9 @@ from tiny_nets import build_tiny, tiny_data, trained_tiny
 from segtool.export.heads import with_head
 from segtool.export.keras_to_onnx import keras_to_onnx
 from segtool.export.passes import (
+    CPU_REWRITES,
     FLOAT_REWRITES,
     INT8_REWRITES,
-    LABEL_REWRITES,
     SHARED_REWRITES,
     UPSAMPLING_REWRITES,
     WINOGRAD_REWRITES,
@@ -69,7 +69,7 @@ def test_fcn8_lite_decides_its_labels_on_the_small_map_though_it_crops():
 
     size = (60, 100)
     labels = with_head(keras_to_onnx(build("fcn8-lite", size=size, channels=3, num_classes=5)), "labels")
-    after, _ = rewrite(labels, (*SHARED_REWRITES, *UPSAMPLING_REWRITES, *FLOAT_REWRITES, *LABEL_REWRITES))
+    after, _ = rewrite(labels, (*SHARED_REWRITES, *UPSAMPLING_REWRITES, *FLOAT_REWRITES, *CPU_REWRITES))
     assert "ScatterND" in kinds(after)
     assert "ScatterND" not in kinds(labels)
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)

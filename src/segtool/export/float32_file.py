@@ -25,8 +25,8 @@ from segtool.export.gates import Parity, compare_parity
 from segtool.export.heads import end_of, with_head
 from segtool.export.job import FirstLabels, Job, measure
 from segtool.export.passes import (
+    CPU_REWRITES,
     FLOAT_REWRITES,
-    LABEL_REWRITES,
     SHARED_REWRITES,
     UPSAMPLING_REWRITES,
     WINOGRAD_REWRITES,
@@ -185,7 +185,7 @@ def _form(base: onnx.ModelProto, images: UInt8Array, job: Job) -> _Form:
     job
         Its options say whether Winograd's form is taken, left or timed.
     """
-    plain = FLOAT_REWRITES if job.options.triton_gpu else (*FLOAT_REWRITES, *LABEL_REWRITES)
+    plain = FLOAT_REWRITES if job.options.triton_gpu else (*FLOAT_REWRITES, *CPU_REWRITES)
     graph, outcomes = rewrite(base, plain)
     direct = _Form(graph, plain, outcomes)
     if job.options.winograd == "off":

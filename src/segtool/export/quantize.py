@@ -47,8 +47,8 @@ from segtool.export.int8.layers import points
 from segtool.export.int8.qdq import aligned_ranges, insert_qdq, is_pixels
 from segtool.export.int8.ranges import calibrate
 from segtool.export.passes import (
+    CPU_REWRITES,
     INT8_REWRITES,
-    LABEL_REWRITES,
     PADDING_REWRITES,
     QUANTIZED_REWRITES,
     log_outcomes,
@@ -222,7 +222,7 @@ def quantize(
         Called with (done, total) layers whose bias is corrected.
     """
     kept = frozenset(keep_float)
-    final, outcomes = rewrite(_in_int8(calibrated, kept, progress=progress), (*QUANTIZED_REWRITES, *LABEL_REWRITES))
+    final, outcomes = rewrite(_in_int8(calibrated, kept, progress=progress), (*QUANTIZED_REWRITES, *CPU_REWRITES))
     log_outcomes(outcomes)
     layers = tuple(name for name in calibrated.layers if name not in kept)
     return Quantized(final, calibrated, layers, tuple(sorted(kept)))

@@ -13,6 +13,7 @@ from segtool.export.passes.classes_last import CLASSES_LAST
 from segtool.export.passes.concat_last import CONCAT_LAST
 from segtool.export.passes.conv_before_copies import CONV_BEFORE_COPIES
 from segtool.export.passes.conv_before_resize import CONV_BEFORE_RESIZE
+from segtool.export.passes.conv_of_parts import CONV_OF_PARTS
 from segtool.export.passes.copies_last import COPIES_LAST
 from segtool.export.passes.crop_into_transposed import CROP_INTO_TRANSPOSED
 from segtool.export.passes.dead_taps import DEAD_TAPS
@@ -40,9 +41,9 @@ from segtool.export.passes.tokens import TOKENS
 from segtool.export.passes.winograd import WINOGRAD
 
 __all__ = [
+    "CPU_REWRITES",
     "FLOAT_REWRITES",
     "INT8_REWRITES",
-    "LABEL_REWRITES",
     "PADDING_REWRITES",
     "QUANTIZED_REWRITES",
     "SHARED_REWRITES",
@@ -93,7 +94,8 @@ INT8_REWRITES = (
 PADDING_REWRITES = (PADDED_CHANNELS,)
 # What pays in float on some processors, where it was measured to (export/float32_file.py).
 WINOGRAD_REWRITES = (WINOGRAD,)
-# What pays on a CPU, in float and in INT8, behind the others: its products must not be taken for layers to quantize.
-LABEL_REWRITES = (LABELS_PER_CELL, CLASSES_LAST)
+# What pays on a CPU, in float and in INT8, behind the others: its products must not be taken for layers to quantize,
+# and convolutions in INT8 are faster in one piece (export/float32_file.py, export/quantize.py).
+CPU_REWRITES = (LABELS_PER_CELL, CLASSES_LAST, CONV_OF_PARTS)
 # What pays around the float head of a graph that is quantized already (export/quantize.py).
 QUANTIZED_REWRITES = (SCORES_BY_PIXELS,)
