@@ -14,13 +14,15 @@ MAKERS = {
 }
 
 
-def graph(maker="activated", *, inputs="first x", kernel=(3, 3), outputs=("y",), extra=(), group=1, bias=True, **conv):
-    count = 5 * len(inputs.split())
+def graph(
+    maker="activated", *, inputs="first x", kernel=(3, 3), outputs=("y",), extra=(), group=1, bias=True, of=16, **conv
+):
+    count = of * len(inputs.split())
     joined = node("Concat", inputs, "c", axis=1)
-    constants = {"scale": random(5, seed=2), "shift": random(5, seed=3)}
+    constants = {"scale": random(of, seed=2), "shift": random(of, seed=3)}
     constants |= {"w": random(10, count // group, *kernel, seed=5), "b": random(10, seed=6)}
     last = node("Conv", "c w b" if bias else "c w", "y", group=group, **conv)
-    return make([*MAKERS[maker], joined, last, *extra], constants, ["N", 5, 6, 8], outputs=outputs)
+    return make([*MAKERS[maker], joined, last, *extra], constants, ["N", of, 6, 8], outputs=outputs)
 
 
 @settings(max_examples=25)
@@ -37,18 +39,18 @@ def test_convolutions_of_both_parts(maker, inputs, kernel, strides, pads, bias):
     after = rewritten(before, CONV_OF_PARTS)
     assert kinds(after)[-3:] == ["Conv", "Conv", "Add"]
     assert "Concat" not in kinds(after)
-    assert_same(before, after, random(2, 5, 6, 8), atol=1e-4)
+    assert_same(before, after, random(2, 16, 6, 8), atol=1e-4)
 
 
 def test_behind_a_transposed_convolution():
-    constants = {"up": random(5, 4, 2, 2, seed=4), "w": random(6, 9, 3, 3, seed=5)}
+    constants = {"up": random(16, 4, 2, 2, seed=4), "w": random(6, 20, 3, 3, seed=5)}  # 4 and 16 channels
     nodes = [
         node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2]),
         node("ConvTranspose", "p up", "u", strides=[2, 2]),
     ]
     nodes += [node("Concat", "u x", "c", axis=-3), node("Conv", "c w", "y", auto_pad="SAME_UPPER")]
-    before = make(nodes, constants, ["N", 5, 6, 8])
-    assert_same(before, rewritten(before, CONV_OF_PARTS), random(2, 5, 6, 8), atol=1e-4)
+    before = make(nodes, constants, ["N", 16, 6, 8])
+    assert_same(before, rewritten(before, CONV_OF_PARTS), random(2, 16, 6, 8), atol=1e-4)
 
 
 @pytest.mark.parametrize(("maker", "inputs"), [("Relu", "first x"), ("activated", "first x x"), ("activated", "first")])
@@ -56,11 +58,19 @@ def test_maps_in_blocks_and_other_numbers_of_maps_stay_together(maker, inputs):
     rewritten(graph(maker, inputs=inputs, pads=[1] * 4), CONV_OF_PARTS, changes=0)
 
 
+def test_maps_of_another_rank_stay_together():
+    """With axis=-3 the rows of a volume are joined, not its channels."""
+    constants = {"scale": random(16, seed=2), "shift": random(16, seed=3), "w": random(4, 16, 3, 3, 3, seed=5)}
+    nodes = [*MAKERS["InstanceNormalization"], node("Concat", "first x", "c", axis=-3), node("Conv", "c w", "y")]
+    rewritten(make(nodes, constants, ["N", 16, 4, 5, 6]), CONV_OF_PARTS, changes=0)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"extra": [node("Relu", "c", "z")], "outputs": ("y", "z")}, "2 users"),
         ({"group": 2}, "groups"),
+        ({"of": 24}, "whole blocks"),
         ({"extra": [node("Conv", "c w b", "z")], "outputs": ("y", "z")}, "2 users"),
         ({"extra": [node("Relu", "w", "z")], "outputs": ("y", "z")}, "shared"),
     ],

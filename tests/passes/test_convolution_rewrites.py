@@ -14,6 +14,7 @@ from segtool.export.passes.nearest_as_tile import NEAREST_AS_TILE
 from segtool.export.passes.pad_into_conv import PAD_INTO_CONV
 from segtool.export.passes.pixels_as_channels import PIXELS_AS_CHANNELS
 from segtool.export.passes.scale_back import SCALE_BACK
+from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
 
@@ -194,9 +195,10 @@ def test_another_padding_is_refused(pads, value, mode, reason):
     rewritten(make(nodes, constants, ["N", 2, 8, 6]), PAD_INTO_CONV, changes=0, refusals=[reason])
 
 
-def test_a_shift_by_rows_is_bit_exact():
+def test_a_shift_as_a_convolution_and_by_rows_is_bit_exact():
     before = rewritten(normalized(np.arange(1, 17)), SCALE_BACK)
     x = random(2, 2, 8, 6)
+    assert_same(before, rewritten(before, SHIFT_AS_CONVOLUTION), x)
     assert_same(before, rewritten(before, SHIFT_BY_ROWS), x)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from tiny_nets import HEIGHT, WIDTH, quantized, run, tiny_data, trained_tiny
 
 from segtool.errors import ExportError
@@ -352,9 +352,8 @@ def test_transposed_convolutions_are_int8_but_for_the_one_that_scores():
     assert label_agreement(run_labels(base, iter([images])), run_labels(result.model, iter([images]))) > 0.9
 
 
-@pytest.mark.parametrize("classes", [3, 5])  # 2 x 2 pixels are 12 channels of one convolution; 5 are filled up to 16
-def test_a_convolution_of_several_taps_scores_in_int8_where_an_arg_max_decides(classes):
-    """Its map needs no other layout then; in float it took a tenth of a U-Net's time."""
+def scored(classes):
+    """A network of two 3x3 convolutions, the second of which scores."""
     from keras import Input, Model, layers, utils
 
     utils.set_random_seed(0)
@@ -362,13 +361,42 @@ def test_a_convolution_of_several_taps_scores_in_int8_where_an_arg_max_decides(c
     x = layers.Rescaling(1 / 255)(x)
     x = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
     scores = layers.Conv2D(classes, 3, padding="same", name="scores")(x)
-    base = keras_to_onnx(Model(image, layers.Softmax()(scores)))
+    return keras_to_onnx(Model(image, layers.Softmax()(scores)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind", "count"), [(3, "labels", 2), (8, "labels", 2), (9, "labels", 1), (3, "probabilities", 1)]
+)
+def test_a_convolution_of_several_taps_makes_the_scores_of_few_classes_in_int8_for_labels(classes, kind, count):
+    """Its map needs no other layout then; in float it took a tenth of a U-Net's time."""
     images = np.random.default_rng(0).integers(0, 256, (16, 16, 24, 1), np.uint8)
-    for kind, layers_in_int8 in (("labels", 2), ("probabilities", 1)):
-        float32 = rewrite(with_head(base, kind), SHARED_REWRITES)[0]
-        assert len(quantized(float32, lambda: iter([images]), preset=PRESETS["vnni"]).layers) == layers_in_int8
-    labels = rewrite(with_head(base, "labels"), SHARED_REWRITES)[0]
-    int8 = quantized(labels, lambda: iter([images]), preset=PRESETS["vnni"]).model
-    expected = run(labels, images)
-    assert set(np.unique(expected)) == set(range(classes))
-    assert (run(int8, images) == expected).mean() > 0.97
+    float32 = rewrite(with_head(scored(classes), kind), SHARED_REWRITES)[0]
+    found = quantized(float32, lambda: iter([images]), preset=PRESETS["vnni"])
+    assert len(found.layers) == count
+    if count == 2:
+        assert any("scores" in name for name in found.layers)  # the name that the network gives it
+    if kind == "labels":
+        expected = run(float32, images)
+        assert len(np.unique(expected)) >= 3
+        assert (run(found.model, images) == expected).mean() > 0.97
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_an_arg_max_inside_of_a_network_makes_no_labels_of_its_scores(decided):
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=1),
+        helper.make_node("Cast", ["best"], ["chosen"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "chosen"], ["map"]),
+        helper.make_node("Conv", ["map", "w"], ["scores"], pads=[1] * 4),
+        helper.make_node("ArgMax", ["scores"], ["labels"], axis=1, keepdims=0),
+    ]
+    kind, output = (TensorProto.INT64, "labels") if decided else (TensorProto.FLOAT, "scores")
+    graph = helper.make_graph(
+        nodes if decided else nodes[:-1],
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 6, 8])],
+        [helper.make_tensor_value_info(output, kind, ["N", 6, 8] if decided else ["N", 3, 6, 8])],
+        [numpy_helper.from_array(np.ones((3, 4, 3, 3), np.float32), "w")],
+    )
+    model = onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
+    assert ("Conv" in {node.op_type for node in head(ir.from_proto(model).graph)}) != decided

@@ -35,6 +35,7 @@ from segtool.export.passes.rewrite import Outcome, Refused, Rewrite, log_outcome
 from segtool.export.passes.scale_back import SCALE_BACK
 from segtool.export.passes.scores_by_pixels import SCORES_BY_PIXELS
 from segtool.export.passes.scores_in_blocks import SCORES_IN_BLOCKS
+from segtool.export.passes.shift_as_convolution import SHIFT_AS_CONVOLUTION
 from segtool.export.passes.shift_back import SHIFT_BACK
 from segtool.export.passes.shift_by_rows import SHIFT_BY_ROWS
 from segtool.export.passes.tokens import TOKENS
@@ -79,7 +80,7 @@ SHARED_REWRITES = (
 # scales are those of the maps that these rewrites leave out (export/float32_file.py).
 UPSAMPLING_REWRITES = (COPIES_LAST, CONV_BEFORE_RESIZE, PRODUCT_INTO_CONV, CONV_BEFORE_COPIES)
 # What pays in one of them alone, or takes what the others leave (export/float32_file.py, export/quantize.py).
-FLOAT_REWRITES = (SCORES_IN_BLOCKS,)
+FLOAT_REWRITES = (SHIFT_AS_CONVOLUTION, SCORES_IN_BLOCKS)
 INT8_REWRITES = (
     SCORES_IN_BLOCKS,
     PIXELS_AS_CHANNELS,

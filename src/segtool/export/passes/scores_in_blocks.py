@@ -38,20 +38,20 @@ def apply(node: ir.Node) -> str | None:
     g.require_sole_users(node.inputs[0], conv.outputs[0])
     (rows, columns), classes = block, len(weights)
     sizes = (height // rows, width // columns, rows, columns)
-    scores = g.channels_last(node, _convolved(node, conv, _in_blocks(weights, block), block))
+    scores = g.channels_last(node, _convolved(conv, _in_blocks(weights, block), block))
     apart = g.reshaped(node, scores, [-1, *sizes[:2], rows * columns, classes], "classes")
     ids = g.insert(node, "ArgMax", [apart], axis=4, keepdims=0)
     g.bypass(node, g.in_place(node, g.insert(node, "Cast", [ids], to=node.attributes.get_int("to", 0)), sizes))
     return f"{classes} classes of {rows} x {columns} pixels as channels"
 
 
-def _convolved(place: ir.Node, conv: ir.Node, weights: AnyArray, block: tuple[int, int]) -> ir.Value:
+def _convolved(conv: ir.Node, weights: AnyArray, block: tuple[int, int]) -> ir.Value:
     """Return the convolution of blocks, (N, a b K, h, w)."""
-    inputs: list[ir.Value | None] = [conv.inputs[0], g.add_constant(place, weights, "weight")]
+    inputs: list[ir.Value | None] = [conv.inputs[0], g.add_constant(conv, weights, "weight")]
     if (bias := g.own_bias(conv)) is not None:
-        inputs.append(g.add_constant(place, np.tile(bias, block[0] * block[1]), "bias"))
+        inputs.append(g.add_constant(conv, np.tile(bias, block[0] * block[1]), "bias"))
     taps, pads = list(weights.shape[2:]), g.explicit_pads(conv)
-    return g.insert(place, "Conv", inputs, kernel_shape=taps, pads=pads, strides=list(block))
+    return g.insert(conv, "Conv", inputs, kernel_shape=taps, pads=pads, strides=list(block))
 
 
 def _checked(conv: ir.Node, block: tuple[int, int]) -> tuple[int, ...]:
