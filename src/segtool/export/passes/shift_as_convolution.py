@@ -5,7 +5,7 @@ addition of a number a channel is not known there, so the map is put back into r
 it. As a convolution it stays. Exact bit for bit: 1 x + t is x + t (a fused multiply-add rounds once too).
 
 On fcn8 (one thread, AMD EPYC), whose five normalizations are behind poolings: 0.95 of the time in Winograd's form,
-where the shift stays beside its sums, and 0.99 without it.
+where the shift is beside its sums, and 1.01 without that form.
 
 Refuses a map of unknown channels, and a shift whose input no convolution or pooling makes.
 """
