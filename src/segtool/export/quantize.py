@@ -13,7 +13,7 @@ whole graph takes 4500 in stock FP32):
 - the head, that is everything behind the layer that scores the classes on each path to the output, and that layer
   itself, is in float: it decides the labels and costs little. It reads the shifted map of a batch normalization
   before that is rounded to integers, and 1x1 convolutions in it are matrix products (`passes.scores_by_pixels`). A
-  convolution of several taps scores in INT8 where an arg-max follows (`int8.layers.head` has the figures).
+  convolution of several taps scores few classes in INT8 for labels (`int8.layers.head` has the figures).
 
 What was measured and left out (whole file, Zen 4, one thread and two): convolutions on the 2 x 3 map as matrix
 products, which two threads can share: 1.018, 0.993; batch normalization's shift in integers: 1.007, 1.019; a maximum

@@ -17,7 +17,7 @@ _SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Flatten", "Squeeze"
 _OWN_SCALE = frozenset(
     {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "Sigmoid", "HardSigmoid", "LeakyRelu", "Resize"}
 )
-_FEW_CLASSES = 8
+_FEW_CLASSES = 8  # whose scores in 8 bits are rarely equal
 
 
 @dataclass(frozen=True)
