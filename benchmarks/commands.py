@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -48,6 +49,13 @@ def segtool_json(*arguments: str, cwd: Path) -> dict[str, Any]:
 def call(*arguments: str) -> Sequence[str]:
     """Return the command line that runs segtool in this interpreter's environment."""
     return [sys.executable, "-m", "segtool", *arguments]
+
+
+def in_threes(parser: argparse.ArgumentParser, given: Sequence[str], names: str) -> list[Sequence[str]]:
+    """Return the arguments three by three, named `names`; end with the parser's error if some are missing."""
+    if len(given) % 3:
+        parser.error(f"each network takes three arguments: {names}")
+    return [given[start : start + 3] for start in range(0, len(given), 3)]
 
 
 def numbers(text: str) -> list[int]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from commands import call, segtool_json, write_result
+from commands import call, in_threes, segtool_json, write_result
 
 from segtool.benchmark.latency import compare_interleaved
 from segtool.export.running import onnx_runner
@@ -38,10 +38,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("earlier_tree_work"))
     parser.add_argument("--prepare-only", action="store_true")
     asked = parser.parse_args()
-    if len(asked.networks) % 3:
-        parser.error("each network takes three arguments: NAME RUN DATA")
-    work, count = asked.work.resolve(), len(asked.networks)
-    named = [asked.networks[start : start + 3] for start in range(0, count, 3)]
+    work, named = asked.work.resolve(), in_threes(parser, asked.networks, "NAME RUN DATA")
     trees = {"before": checked_out(asked.commit, work / "tree"), "now": ROOT}
     for name, run, data in named:
         for tree, root in trees.items():

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from commands import RESULTS, write_result
+from commands import RESULTS, in_threes, write_result
 from engines.foreign_network import Network
 from plots.results import processor
 
@@ -56,9 +56,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("rewrites_work"))
     parser.add_argument("--prepare-only", action="store_true")
     asked = parser.parse_args()
-    if len(asked.networks) % 3:
-        parser.error("each network takes three arguments: NAME MODEL SPEC")
-    named = [asked.networks[start : start + 3] for start in range(0, len(asked.networks), 3)]
+    named = in_threes(parser, asked.networks, "NAME MODEL SPEC")
     for name, model, spec in named:
         prepare(model, spec, asked.work.resolve() / name)
     if not asked.prepare_only:
