@@ -21,7 +21,7 @@ from commands import RESULTS, write_result
 from segtool.data.loading import load_dataset
 from segtool.data.split import split
 
-SPLIT = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}  # that of the shipped model
+SPLIT: dict[str, Any] = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}  # that of the shipped model
 # The network that every variant starts from: as it was before its results were taken over (see the table's text).
 BEFORE: dict[str, Any] = {"REFINEMENT": (32, 16)}
 IMAGES = {"train": 1600, "val": 400}
@@ -110,8 +110,8 @@ def _write_data(source: Path, work: Path) -> dict[str, Any]:
         (work / "dataset.json").write_text(json.dumps(description))
         np.savez(path, images=images, labels=labels)
     found = load_dataset(str(path))
-    parts = {name: len(part) for name, part in (found.splits or {}).items()}
-    return {"fingerprint": found.fingerprint(), "parts": parts, "split": SPLIT}
+    counts = {name: len(part) for name, part in (found.splits or {}).items()}
+    return {"fingerprint": found.fingerprint(), "parts": counts, "split": SPLIT}
 
 
 def _train(name: str, work: Path) -> int:

@@ -66,7 +66,7 @@ def all_cases(folder: Path) -> list[tuple[str, Path]]:
 
 def what_is_right(readme: str) -> dict[str, str]:
     """Return the last column of README.md's tables for each case that the first column names."""
-    found = {}
+    found: dict[str, str] = {}
     for line in readme.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("|") and len(cells) >= 2:

@@ -46,7 +46,7 @@ def segtool_json(*arguments: str, cwd: Path) -> dict[str, Any]:
     return value
 
 
-def call(*arguments: str) -> Sequence[str]:
+def call(*arguments: str | bytes) -> Sequence[str | bytes]:
     """Return the command line that runs segtool in this interpreter's environment."""
     return [sys.executable, "-m", "segtool", *arguments]
 

@@ -139,7 +139,7 @@ def _compile(root: Path) -> None:
 def _measured(root: Path, rounds: int) -> dict[str, Any]:
     """Run this script in new namespaces: network, mounts and processes."""
     spaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--propagation", "private"]
-    command = [*spaces, sys.executable, __file__, "--inside", root, "--rounds", str(rounds)]
+    command = [*spaces, sys.executable, __file__, "--inside", str(root), "--rounds", str(rounds)]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(found.stdout)
     return result
@@ -147,11 +147,12 @@ def _measured(root: Path, rounds: int) -> dict[str, Any]:
 
 def _inside(root: Path, rounds: int) -> dict[str, Any]:
     """Mount the root read-only with a writable /out, and measure."""
+    at = str(root)
     for mount in (
-        ["--bind", root, root],
-        ["--options", "remount,ro,bind", root],
-        ["--types", "tmpfs", "--options", f"uid={USER}", "tmpfs", root / "out"],
-        ["--types", "proc", "proc", root / "proc"],
+        ["--bind", at, at],
+        ["--options", "remount,ro,bind", at],
+        ["--types", "tmpfs", "--options", f"uid={USER}", "tmpfs", f"{at}/out"],
+        ["--types", "proc", "proc", f"{at}/proc"],
     ):
         subprocess.run(["mount", *mount], check=True)
     return {

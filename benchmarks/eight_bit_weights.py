@@ -44,7 +44,9 @@ def measured(name: str, float32: str, x86: str, vnni: str, spec: str) -> dict[st
     images = [data.image(index) for index in np.linspace(0, len(data) - 1, IMAGES).astype(int).tolist()]
     ways = {"float32": opened(float32), "x86": opened(x86), "vnni": opened(vnni), "vnni, not exact": inexact(vnni)}
     labels = {way: [model(image) for image in images] for way, model in ways.items()}
-    rows = {way: {"labels_of_float32": agreement(found, labels["float32"])} for way, found in labels.items()}
+    rows: dict[str, dict[str, Any]] = {
+        way: {"labels_of_float32": agreement(found, labels["float32"])} for way, found in labels.items()
+    }
     calls = {way: partial(model, images[0]) for way, model in ways.items()}
     for way, call in calls.items():
         if way != "x86":

@@ -113,7 +113,7 @@ def forced(step: Step, node: onnx.NodeProto, constants: dict[str, onnx.TensorPro
         "us_alone": times[0],
         "us_with_other_zero_point": times[1],
         "other_over_own": times[1] / max(times[0], 1),
-        "same_output": bool(np.array_equal(*outputs)),
+        "same_output": bool(np.array_equal(outputs[0], outputs[1])),
         "peak_bytes": memory,
         "is_general": saved < sums / 2 if symmetric else -saved > sums / 2,
     }

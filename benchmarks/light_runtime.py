@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def _processes(model: Path, image: Path, folder: Path, rounds: int) -> dict[str,
     return _compared(_timed_processes(commands, rounds), ours="segtool_predict", theirs="bare_script", limit=1.5)
 
 
-def _timed_processes(commands: dict[str, Sequence[str]], rounds: int) -> dict[str, list[float]]:
+def _timed_processes(commands: Mapping[str, Sequence[str | bytes]], rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(rounds + 1):
         for name, command in commands.items():

@@ -100,7 +100,9 @@ def _predict(model: Path, data: Dataset, indices: np.ndarray, folder: Path) -> l
 
 def _require_same(predicted: list[np.ndarray], data: Dataset, indices: np.ndarray, scores: dict[str, Any]) -> None:
     """Stop where the predicted files do not have the figures that `segtool evaluate` says."""
-    matrix = sum(confusion_matrix(data.label(index), ids, 2) for index, ids in zip(indices, predicted, strict=True))
+    matrix = np.zeros((2, 2), np.int64)
+    for index, ids in zip(indices, predicted, strict=True):
+        matrix += confusion_matrix(data.label(index), ids, 2)
     found = Scores.from_matrix(matrix, class_names=data.class_names, background_id=None, images=len(indices))
     if found.mean_iou != scores["mean_iou"]:
         raise SystemExit(f"predict gives a mean IoU of {found.mean_iou}, evaluate says {scores['mean_iou']}")

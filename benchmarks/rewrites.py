@@ -72,7 +72,7 @@ def prepare(model: str, spec: str, folder: Path) -> None:
     options = ExportOptions(quantize=True, data=spec, input_scale=scale_of(Path(model)), out=folder / "unused.onnx")
     job = _open(model, options, folder, silent)
     np.save(folder / "images.npy", job.data.real_images(IMAGES, job.contract))
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for precision in PRECISIONS:
         with watched() as changes:
             make(job, precision, folder / f"{precision}.onnx")

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=min(2, available_cpus()))
     arguments = parser.parse_args()
-    networks = [_measured(*network.split(":"), arguments) for network in arguments.networks]
+    networks = [_measured(network, arguments) for network in arguments.networks]
     write_result(
         "training_pieces",
         {
@@ -57,7 +57,8 @@ def main() -> None:
     )
 
 
-def _measured(arch: str, batch: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def _measured(network: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    arch, batch = network.split(":")
     work = Work(arch, arguments.data, int(batch), arguments.precision, Path(tempfile.gettempdir(), "unused"))
     makers = {name: partial(PieceSubject, work, without=name if name in PIECES else "") for name in (ALL, *PIECES)}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}

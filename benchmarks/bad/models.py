@@ -91,6 +91,6 @@ def keras_zip(config: bytes, **members: bytes) -> bytes:
 
 
 def keras_lambda() -> bytes:
-    layer = {"module": "keras.layers", "class_name": "Lambda", "config": {}, "registered_name": None}
+    layer: dict[str, Any] = {"module": "keras.layers", "class_name": "Lambda", "config": {}, "registered_name": None}
     model = {"module": "keras", "class_name": "Functional", "config": {"layers": [layer]}, "registered_name": None}
     return keras_zip(json.dumps(model).encode())

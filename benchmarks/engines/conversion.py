@@ -26,7 +26,7 @@ PACKAGES = (
     "numpy", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "openvino", "nncf", "ai-edge-litert",
 )  # fmt: skip
 
-_CONVERSIONS = {
+_CONVERSIONS: dict[str, tuple[str, Callable[[Sources, Path], None]]] = {
     "stock": (onnxruntime_engine.MODEL, onnxruntime_engine.convert_stock),
     "stock-int8": (onnxruntime_engine.MODEL, onnxruntime_engine.quantize_stock),
     "openvino": (openvino_engine.MODEL, openvino_engine.convert),
@@ -127,7 +127,7 @@ def _save_images(run: Path, spec: str, folder: Path) -> None:
     data = open_data(found.run, spec)
     train, val, dataset = data.split.train, data.split.val, data.dataset
     chosen = train[np.arange(CALIBRATION_IMAGES) * len(train) // CALIBRATION_IMAGES]
-    size = tuple(int(found.run.data[key]) for key in ("height", "width"))
+    size = int(found.run.data["height"]), int(found.run.data["width"])
     np.savez(
         folder / "images.npz",
         calibration=dataset.images(chosen, size=size),

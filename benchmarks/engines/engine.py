@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 Images = npt.NDArray[np.uint8]
-Predict = Callable[[Images], Images]
-"""Raw pixels uint8 (N, H, W, C) to class ids uint8 (N, H, W); only onnxruntime's files take N above 1."""
+Predict = Callable[[Images], npt.NDArray[Any]]
+"""Raw pixels uint8 (N, H, W, C) to integer class ids (N, H, W); only onnxruntime's files take N above 1."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ Turns = Sequence[Sequence[float]]
 
 def latency_ms(turns: Turns) -> dict[str, float]:
     """Return p50, p90, p99, mean and min of all runs, in milliseconds, none taken out."""
-    return percentiles(np.concatenate([np.asarray(turn) for turn in turns]) * 1e3)
+    found = percentiles(np.concatenate([np.asarray(turn) for turn in turns]) * 1e3)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def ratio(turns: Turns, reference: Turns) -> dict[str, float]:

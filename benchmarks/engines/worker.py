@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -74,7 +74,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def workers(*, threads: dict[str, int], makers: dict[str, Callable[[], Any]]) -> Iterator[dict[str, Worker]]:
+def workers(*, threads: Mapping[str, int], makers: Mapping[str, Callable[[], Any]]) -> Iterator[dict[str, Worker]]:
     """Start a worker for each of `makers`, with as many threads as the same name has in `threads`; end them all."""
     started: dict[str, Worker] = {}
     try:

@@ -107,7 +107,7 @@ def _change_contract(model: onnx.ModelProto, rng: Rng) -> None:
     """Replace a field of the contract or of the golden pair by something else."""
     entry = _pick(rng, model.metadata_props)
     values = json.loads(entry.value)
-    others = (None, 0, -1, 1e300, float("nan"), "x", [], [[]], {}, [1, "a", None], True, 2**70)
+    others: tuple[Any, ...] = (None, 0, -1, 1e300, float("nan"), "x", [], [[]], {}, [1, "a", None], True, 2**70)
     values[_pick(rng, sorted(values))] = _pick(rng, others)
     entry.value = json.dumps(values)
 

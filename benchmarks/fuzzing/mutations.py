@@ -38,7 +38,7 @@ def with_png_sums(data: bytes) -> bytes:
 
 
 def _flip_bits(data: bytearray, rng: Rng, _: Sequence[bytes]) -> None:
-    for _ in range(int(rng.choice((1, 1, 2, 16)))):
+    for _bit in range(int(rng.choice((1, 1, 2, 16)))):
         data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
 
 

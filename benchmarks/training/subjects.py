@@ -97,7 +97,7 @@ class OursSubject:
         keras.utils.set_random_seed(0)
         plan = work.plan()
         self._model = networks.build_networks(plan)[0]
-        self._batches = _few(trainer._batches(plan))
+        self._batches = _few(trainer.training_batches(plan))
         if ready:
             made = [self._batches[index] for index in range(len(self._batches))]
             self._batches.__class__ = type("Ready", (type(self._batches),), {"__getitem__": lambda _, i: made[i]})
@@ -123,7 +123,7 @@ class TorchSubject:
         from segtool.train import trainer
 
         plan = work.plan()
-        self._batches = _few(trainer._batches(plan))
+        self._batches = _few(trainer.training_batches(plan))
         network = torch_twin.build(work.network).train()
         recipe = plan.recipe
         make = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam

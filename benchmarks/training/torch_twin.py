@@ -28,7 +28,8 @@ def describe(model: Any, path: Path) -> None:
         item = {"name": layer.name, "kind": kind, "inputs": [names[id(tensor)] for tensor in inputs]}
         layers.append({**item, "config": _plain(layer.get_config()), "shape": [*layer.output.shape[1:]]})
         weights.update({f"{layer.name}/{weight.name}": np.asarray(weight) for weight in layer.weights})
-    np.savez(path, **{_LAYERS: np.frombuffer(json.dumps(layers).encode(), np.uint8)}, **weights)
+    arrays: dict[str, Any] = {_LAYERS: np.frombuffer(json.dumps(layers).encode(), np.uint8), **weights}
+    np.savez(path, **arrays)
 
 
 def build(path: Path) -> Any:
@@ -53,7 +54,7 @@ def build(path: Path) -> Any:
 
         def forward(self, image: Any) -> Any:
             # The layout of a uint8 image (N, H, W, C) seen as (N, C, H, W) is channels_last as it is.
-            values = {}
+            values: dict[str, Any] = {}
             for item, part in zip(layers, self.parts, strict=True):
                 given = [values[name] for name in item["inputs"]] or [image.permute(0, 3, 1, 2)]
                 values[item["name"]] = part(*given)

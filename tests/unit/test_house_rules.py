@@ -37,6 +37,16 @@ def test_the_tree_is_clean(command: list[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_benchmarks_name_only_what_there_is() -> None:
+    """They run seldom, so a function that got another name or another argument would not be noticed."""
+    own = ["--config-file=", "--python-version=3.11", "--ignore-missing-imports", "--check-untyped-defs"]
+    folder = ROOT / "benchmarks"
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.py"))
+    call = [sys.executable, "-m", "mypy", *own, *files]
+    result = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_array_types_are_named_in_one_file() -> None:
     named = re.compile(r"^\w+ = npt\.NDArray\[.*\]$", re.MULTILINE)
     found = {path.name for path in SOURCE.rglob("*.py") if named.search(path.read_text())}
