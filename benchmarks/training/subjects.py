@@ -31,6 +31,7 @@ PIECES: dict[str, tuple[str, Any]] = {
     "fused normalization": ("FusedBatchNormalization", "BatchNormalization"),
     "crop by tf.slice": ("SlicedCropping2D", "Cropping2D"),
     "leaky ReLU by its output": ("OutputLeakyReLU", "LeakyReLU"),
+    "gradient of wide depthwise kernels in parts": ("WideDepthwiseConv2D", "DepthwiseConv2D"),
     "loss and accuracy from the scores": ("scores_behind", lambda _: None),
     "loss and its gradient in one compiled call": ("negative_log", _keras_loss),
     "update of the weights compiled by XLA": ("faster_optimizer", lambda optimizer, _: optimizer),

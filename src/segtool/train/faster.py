@@ -8,7 +8,7 @@ backends and GPUs, where Keras compiles with XLA, use Keras's code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from segtool.train.device import Device
 
 _MANY_WEIGHTS = 1_000_000
+_FAST_COLUMNS = 3
+"""Width of depthwise kernels whose gradient oneDNN computes fast."""
 
 
 def can_be_faster(device: Device) -> bool:
@@ -44,6 +46,8 @@ def replaced(layer: keras.Layer) -> keras.Layer:
         kind = SlicedCropping2D
     elif kind is layers.LeakyReLU and layer.negative_slope > 0:
         kind = OutputLeakyReLU
+    elif kind is layers.DepthwiseConv2D and _is_wide(layer):
+        kind = WideDepthwiseConv2D
     return kind.from_config(layer.get_config())
 
 
@@ -71,21 +75,30 @@ def faster_optimizer(optimizer: Any, device: Device) -> Any:
 
 
 class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # keras carries no types
-    """Batch normalization that trains with one fused operation (oneDNN) forward and one backward.
+    """Batch normalization in one fused operation (oneDNN) forward and one backward.
+
+    With fixed statistics TensorFlow makes one operation of it and of the convolution before it.
 
     Ioffe, Szegedy: Batch Normalization (ICML 2015). As in Keras, the moving variance averages the biased variance
     of the batch; the operation returns the unbiased one.
     """
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ARG002
         """Return the normalized map; in training, update the moving averages."""
-        if not training or not self.trainable:
-            return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
+        is_training = bool(training and self.trainable)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=[] if is_training else self.moving_mean,
+            variance=[] if is_training else self.moving_variance,
+            epsilon=self.epsilon,
+            is_training=is_training,
         )
+        if not is_training:
+            return outputs
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
         # A single value has no unbiased variance; the operation then divides by 1.
         biased = variance * tf.maximum(count - 1.0, 1.0) / count
@@ -106,6 +119,59 @@ class SlicedCropping2D(layers.Cropping2D):  # type: ignore[misc]  # keras carrie
         return tf.cast(tf.slice(inputs, [0, top, left, 0], size), tf.float32)
 
 
+class WideDepthwiseConv2D(layers.DepthwiseConv2D):  # type: ignore[misc]  # keras carries no types
+    """A depthwise convolution that makes the gradient of its wide kernel in parts of up to three columns.
+
+    oneDNN 3.7 has a fast gradient for depthwise kernels of up to three columns. It takes a wider one for a grouped
+    convolution of 16 x 16 channels, with 16 times as many products.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the map convolved with the kernel."""
+        import tensorflow as tf
+
+        strides, padding = [1, *self.strides, 1], self.padding.upper()
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def convolve(x: Any, kernel: Any) -> Any:
+            y = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, strides=strides, padding=padding)
+
+            def gradients(dy: Any) -> tuple[Any, Any]:
+                dx = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+                    input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=strides, padding=padding
+                )
+                return dx, _kernel_gradient(x, dy, kernel.shape, strides, padding)
+
+            return y, gradients
+
+        outputs = convolve(inputs, tf.cast(self.kernel, inputs.dtype))
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
+
+
+def _kernel_gradient(x: Any, dy: Any, shape: Sequence[int], strides: Sequence[int], padding: str) -> Any:
+    """Return the gradient of a depthwise kernel of this shape (H, W, C, 1), made in parts of its columns."""
+    import tensorflow as tf
+
+    steps = [(count - 1) * stride for count, stride in zip(dy.shape[1:3], strides[1:3], strict=True)]
+    if padding == "SAME":
+        spans = [step + size for step, size in zip(steps, shape[:2], strict=True)]
+        missing = [max(span - size, 0) for span, size in zip(spans, x.shape[1:3], strict=True)]
+        x = tf.pad(x, [[0, 0], *([one // 2, one - one // 2] for one in missing), [0, 0]])
+    parts = []
+    for start in range(0, shape[1], _FAST_COLUMNS):
+        columns = min(_FAST_COLUMNS, shape[1] - start)
+        parts.append(
+            tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+                input=tf.slice(x, [0, 0, start, 0], [-1, steps[0] + shape[0], steps[1] + columns, -1]),
+                filter_sizes=[shape[0], columns, *shape[2:]],
+                out_backprop=dy,
+                strides=strides,
+                padding="VALID",
+            )
+        )
+    return tf.concat(parts, 1)
+
+
 class OutputLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries no types
     """Leaky ReLU whose gradient uses the sign of its output, which is that of its input.
 
@@ -124,6 +190,11 @@ class OutputLeakyReLU(layers.LeakyReLU):  # type: ignore[misc]  # keras carries 
             return y, lambda dy: tf.raw_ops.LeakyReluGrad(gradients=dy, features=y, alpha=slope)
 
         return activate(inputs)
+
+
+def _is_wide(layer: Any) -> bool:
+    plain = layer.data_format == "channels_last" and tuple(layer.dilation_rate) == (1, 1)
+    return bool(plain and layer.kernel_size[1] > _FAST_COLUMNS and None not in layer.input.shape[1:3])
 
 
 def _is_fused(layer: Any) -> bool:

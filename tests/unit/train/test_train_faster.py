@@ -17,6 +17,7 @@ from segtool.train.faster import (
     FusedBatchNormalization,
     OutputLeakyReLU,
     SlicedCropping2D,
+    WideDepthwiseConv2D,
     faster_network,
     faster_optimizer,
     replaced,
@@ -47,6 +48,10 @@ CASES = [
     (lambda: layers.BatchNormalization(momentum=0.7), FusedBatchNormalization, (5, 6, 3)),
     (lambda: layers.Cropping2D(((0, 2), (1, 0))), SlicedCropping2D, (5, 6, 3)),
     (lambda: layers.LeakyReLU(0.3), OutputLeakyReLU, (5, 6, 3)),
+    (lambda: layers.DepthwiseConv2D(5, padding="same", use_bias=False), WideDepthwiseConv2D, (8, 10, 16)),
+    (lambda: layers.DepthwiseConv2D(5, 2, padding="same", activation="relu"), WideDepthwiseConv2D, (9, 12, 3)),
+    (lambda: layers.DepthwiseConv2D((2, 7), 3, depth_multiplier=2), WideDepthwiseConv2D, (12, 15, 4)),
+    (lambda: layers.DepthwiseConv2D((3, 4), (2, 2), padding="same"), WideDepthwiseConv2D, (2, 2, 4)),
 ]
 
 
@@ -62,6 +67,26 @@ def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int
     np.testing.assert_allclose(quick(x), plain(x), rtol=1e-4, atol=1e-5)
 
 
+def test_a_normalization_that_is_not_trained_keeps_its_statistics() -> None:
+    plain = _one_layer(layers.BatchNormalization(trainable=False), (5, 6, 3))
+    rng = np.random.default_rng(1)
+    plain.set_weights([rng.uniform(0.5, 2, 3) for _ in range(4)])
+    quick = faster_network(plain, CPU)
+    assert type(quick.layers[-1]) is FusedBatchNormalization
+    x = rng.normal(1, 2, (4, 5, 6, 3)).astype(np.float32)
+    for ours, theirs in zip(_trained(quick, x), _trained(plain, x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_a_wide_depthwise_kernel_trains_in_bfloat16() -> None:
+    plain = _one_layer(layers.DepthwiseConv2D(5, padding="same", dtype="mixed_bfloat16"), (8, 10, 16))
+    quick = faster_network(plain, CPU)
+    assert type(quick.layers[-1]) is WideDepthwiseConv2D
+    x = np.random.default_rng(0).normal(size=(2, 8, 10, 16)).astype(np.float32)
+    for ours, theirs in zip(_trained(quick, x), _trained(plain, x), strict=True):
+        np.testing.assert_allclose(ours.astype(np.float32), theirs.astype(np.float32), rtol=0.05, atol=0.5)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -70,6 +95,10 @@ def test_a_layer_computes_what_keras_does(make: Any, kind: Any, shape: tuple[int
         layers.BatchNormalization(axis=1),
         layers.Cropping2D(1, data_format="channels_first"),
         layers.LeakyReLU(0.0),
+        layers.DepthwiseConv2D(3),
+        layers.DepthwiseConv2D((5, 3)),
+        layers.DepthwiseConv2D(5, dilation_rate=2, padding="same"),
+        layers.DepthwiseConv2D(5, data_format="channels_first", padding="same"),
     ],
 )
 def test_what_has_no_faster_form_stays(layer: Any) -> None:
