@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -21,7 +22,7 @@ from segtool.train.callbacks import TrainListener
 from segtool.train.checkpoint import Progress, save_checkpoint
 from segtool.train.plan import Plan
 from segtool.train.run_folder import RunFolder
-from segtool.train.statistics import ESTIMATION_IMAGES, FEW_STEPS, reestimate
+from segtool.train.statistics import ESTIMATION_IMAGES, FEW_STEPS, Reestimation
 from segtool.train.validation import ValidationSet
 
 
@@ -86,7 +87,7 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         """Check the weights, score the model, save the state, keep the best model."""
         check_finite(self.model)
         if self._alone and len(self._batches) < FEW_STEPS:
-            reestimate(self.model, self._estimation_batches())
+            self._reestimate(self._estimation_batches())
         scores, val_loss = self._validation.score(self._scored())
         row = self._row(epoch + 1, logs or {}, scores, val_loss)
         self._progress.add(row, scores.foreground_mean_iou)
@@ -94,6 +95,10 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries
         publish(self._folder, self._progress, model=self.model, best_model=self._best_model)
         self._listener.epoch(row, best=self._progress.last_is_best)
         self.model.stop_training = self._progress.exhausted(self._patience)
+
+    @cached_property
+    def _reestimate(self) -> Reestimation:
+        return Reestimation(self.model)
 
     def _estimation_batches(self) -> Iterator[UInt8Array]:
         """Yield images of the epoch, enough to estimate the statistics of normalizations."""

@@ -7,7 +7,8 @@ Weights Leads to Wider Optima (UAI 2018), section 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import keras
 
@@ -20,28 +21,46 @@ ESTIMATION_IMAGES = 128
 """Images that the estimate is made of, at least; twice as many changed the score by less than 0.1 point."""
 
 
-def reestimate(model: keras.Model, batches: Iterable[UInt8Array]) -> None:
-    """Replace the means and variances of the trainable batch normalizations by averages over `batches`.
+class Reestimation:
+    """Replaces the means and variances of the trainable batch normalizations of a network by averages over batches.
 
     Parameters
     ----------
     model
         The network; its other weights stay.
-    batches
-        Images uint8 (n, H, W, C) as in training.
     """
-    layers = [item for item in model.layers if isinstance(item, keras.layers.BatchNormalization) and item.trainable]
-    if not layers:
-        return
-    averages = [average for layer in layers for average in (layer.moving_mean, layer.moving_variance)]
-    for average in averages:
-        average.assign(keras.ops.zeros(average.shape))
-    steps = 0
-    for images in batches:
+
+    def __init__(self, model: keras.Model) -> None:
+        norms = [item for item in model.layers if isinstance(item, keras.layers.BatchNormalization)]
+        self._layers = [item for item in norms if item.trainable]
+        self._forward = _forward(model)
+
+    def __call__(self, batches: Iterable[UInt8Array]) -> None:
+        """Estimate from images uint8 (n, H, W, C) as in training."""
+        if not self._layers:
+            return
+        averages = [average for layer in self._layers for average in (layer.moving_mean, layer.moving_variance)]
+        for average in averages:
+            average.assign(keras.ops.zeros(average.shape))
+        steps = 0
+        for images in batches:
+            self._forward(images)
+            steps += 1
+        # An average that begins at 0 and moves by (1 - m) a step is too small by the factor 1 - m^steps.
+        for layer in self._layers:
+            factor = 1.0 / (1.0 - layer.momentum**steps)
+            for average in (layer.moving_mean, layer.moving_variance):
+                average.assign(average * factor)
+
+
+def _forward(model: keras.Model) -> Callable[[UInt8Array], None]:
+    """Return a forward step as in training; on TensorFlow a graph, which takes a third of the time of single layers."""
+
+    def step(images: UInt8Array) -> None:
         model(images, training=True)
-        steps += 1
-    # An average that begins at 0 and moves by (1 - m) a step is too small by the factor 1 - m^steps.
-    for layer in layers:
-        factor = 1.0 / (1.0 - layer.momentum**steps)
-        for average in (layer.moving_mean, layer.moving_variance):
-            average.assign(average * factor)
+
+    if keras.backend.backend() != "tensorflow":
+        return step
+    import tensorflow as tf
+
+    return cast("Callable[[UInt8Array], None]", tf.function(step, autograph=False))

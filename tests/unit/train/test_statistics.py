@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from segtool.train.statistics import reestimate
+from segtool.train.statistics import Reestimation
 
 
 def network() -> keras.Model:
@@ -33,7 +33,9 @@ def check() -> None:
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 200 + 10 * number, (4, 6, 5, 2), np.uint8) for number in range(5)]
-    reestimate(model, batches)
+    reestimate = Reestimation(model)
+    for _ in range(2):
+        reestimate(batches)  # again: from zero, not from the last estimate
     after = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     inside = [batch.astype(np.float64) / 255 / np.sqrt(1 + 1e-3) for batch in batches]  # of the frozen layer
     weights = 0.98 ** np.arange(len(batches))[::-1]
@@ -58,7 +60,7 @@ def test_a_network_without_trainable_normalizations_runs_nothing() -> None:
         raise AssertionError("a batch was made")
         yield
 
-    reestimate(model, fail())
+    Reestimation(model)(fail())
 
 
 def test_the_same_on_jax() -> None:
