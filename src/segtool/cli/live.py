@@ -15,7 +15,8 @@ from segtool.text import counted, percent
 from segtool.train.callbacks import TrainListener
 
 _CHANGES = (
-    "augment", "loss", "class_weights", "optimizer", "schedule", "learning_rate", "weight_decay", "patience",
+    "augment", "auxiliary", "loss", "class_weights", "optimizer", "schedule", "learning_rate", "weight_decay",
+    "patience",
 )  # fmt: skip
 _RATE_SECONDS = 3600
 """The rate covers the last 1,000 moves of the bar (rich keeps no more) or this time: an epoch can be one move."""

@@ -120,7 +120,7 @@ def set_weights(network: keras.Model, weights: Weights, *, spec: str) -> None:
     Raises
     ------
     TrainingError
-        No layer fits, or a layer of the encoder does not.
+        No layer fits, or a layer of the encoder does not or is missing.
     """
     named = {layer.name: layer for layer in network.layers if layer.weights}
     fitting, other = {}, []
@@ -132,8 +132,14 @@ def set_weights(network: keras.Model, weights: Weights, *, spec: str) -> None:
         else:
             other.append(f"{name} ({_shown(weights[name])}, expected {_shown(named[name].weights)})")
     unfit = [item for item in sorted(other) if item.startswith(PREFIX)]
-    if unfit or not fitting:
-        found = f"layers of another shape: {', '.join(unfit[:3])}" if unfit else "no layer of this network"
+    absent = [name for name in named if name.startswith(PREFIX) and name not in weights]
+    if unfit or absent or not fitting:
+        if unfit:
+            found = f"layers of another shape: {', '.join(unfit[:3])}"
+        elif fitting:
+            found = f"no values for {counted(len(absent), 'layer')} of the encoder, such as {absent[0]}"
+        else:
+            found = "no layer of this network"
         raise TrainingError(
             f"The weights {spec} have {found}; choose weights of the same --arch, --encoder and --width, or "
             f"--weights {NONE}."

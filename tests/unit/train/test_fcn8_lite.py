@@ -73,8 +73,15 @@ def test_an_encoder_of_another_shape_and_no_common_layer_are_refused() -> None:
     grey = weights_of(network(1))
     with pytest.raises(TrainingError, match="encoder_stem"):  # a kernel for grey images has no colours
         set_weights(target, grey, spec="grey")
-    with pytest.raises(TrainingError, match="no layer"):
+    with pytest.raises(TrainingError, match="no layer of this network"):
         set_weights(target, {"other": [np.zeros(3)]}, spec="other")
+
+
+def test_weights_without_the_encoder_are_refused() -> None:
+    """The decoder of a network with another encoder fits; its encoder would start from random weights."""
+    other = weights_of(network(encoder="mobilenetv2"))
+    with pytest.raises(TrainingError, match=r"no values for \d+ layers of the encoder, such as encoder_stem"):
+        set_weights(network(), other, spec="mobilenetv2")
 
 
 def test_an_earlier_run_gives_its_trained_model_also_after_its_export(tmp_path: Path) -> None:
