@@ -1,9 +1,9 @@
 """The time that each piece of `segtool.train.faster` saves of a training step: results/training_pieces.json.
 
 The script measures training steps of `segtool train` with all pieces, and without each of them. Each subject has its
-own process, pinned to as many processors as it has threads. They run interleaved, in another order each round, and the
-others are stopped. Ratios are computed per round, for wall time and for processor time of the full process, which other
-load disturbs less. A piece that saves less than a tenth of the step is not kept.
+own process, pinned to as many processors as it has threads; one of fcn8-lite takes 3 GB. They run interleaved, in
+another order each round, and the others are stopped. Ratios are computed per round, for wall time and for processor
+time of the full process, which other load disturbs less. A piece that saves less than a tenth of the step is not kept.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ def main() -> None:
     parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=min(2, available_cpus()))
+    parser.add_argument("--only", action="append", choices=list(PIECES), help="a piece; may be repeated")
+    parser.add_argument("--name", default="training_pieces", help="name of the JSON in results/")
     arguments = parser.parse_args()
     networks = [_measured(network, arguments) for network in arguments.networks]
     write_result(
-        "training_pieces",
+        arguments.name,
         {
             "versions": package_versions(("tensorflow", "keras", "numpy")),
             "method": {"description": (__doc__ or "").split("\n\n")[1], **vars(arguments)},
@@ -60,7 +62,8 @@ def main() -> None:
 def _measured(network: str, arguments: argparse.Namespace) -> dict[str, Any]:
     arch, batch = network.split(":")
     work = Work(arch, arguments.data, int(batch), arguments.precision, Path(tempfile.gettempdir(), "unused"))
-    makers = {name: partial(PieceSubject, work, without=name if name in PIECES else "") for name in (ALL, *PIECES)}
+    pieces = arguments.only or list(PIECES)
+    makers = {name: partial(PieceSubject, work, without=name if name in pieces else "") for name in (ALL, *pieces)}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}
     with workers(threads=dict.fromkeys(makers, arguments.threads), makers=makers) as team:
         for number in range(arguments.rounds + 1):
@@ -76,7 +79,7 @@ def _measured(network: str, arguments: argparse.Namespace) -> dict[str, Any]:
                 kind: _quartiles([one[k] / all_[k] for one, all_ in zip(times[name], times[ALL], strict=True)])
                 for k, kind in enumerate(_KINDS)
             }
-            for name in PIECES
+            for name in pieces
         },
     }
 
