@@ -84,6 +84,25 @@ def _slow_encoder() -> None:
     faster.faster_optimizer = slower
 
 
+def _frozen_start() -> None:
+    """Let the layers of the encoder up to stride 4 keep their weights and statistics."""
+    from segtool.train import faster
+    from segtool.train.architectures.encoders import PREFIX
+
+    inner = faster.faster_network
+
+    def frozen(network: Any, device: Any) -> Any:
+        network = inner(network, device)
+        encoder = [layer for layer in network.layers if layer.name.startswith(PREFIX)]
+        height = encoder[0].input.shape[1]
+        last = max(place for place, layer in enumerate(encoder) if layer.output.shape[1] * 4 >= height)
+        for layer in encoder[: last + 1]:
+            layer.trainable = False
+        return network
+
+    faster.faster_network = frozen
+
+
 def _augmented(*names: str, epochs: int = SHORT_EPOCHS) -> Variant:
     return Variant("augmentation", ("--augment", ",".join(names) or "none"), epochs=epochs)
 
@@ -96,6 +115,7 @@ VARIANTS: dict[str, Variant] = {
     "default, seed 1": Variant("default", ("--seed", "1"), epochs=None),
     "default, seed 2": Variant("default", ("--seed", "2"), epochs=None),
     "long": Variant("long", epochs=120),
+    "frozen to stride 4": Variant("frozen layers", change=_frozen_start, epochs=None),
     "20 epochs": Variant("baseline of 20 epochs", epochs=20),
     "no scales, 20 epochs": _augmented(FLIP, *COLOURS, epochs=20),
     "combined loss, 20 epochs": Variant("loss", ("--loss", "combined"), epochs=20),
