@@ -54,7 +54,7 @@ class Reestimation:
 
 
 def _forward(model: keras.Model) -> Callable[[UInt8Array], None]:
-    """Return a forward step as in training; on TensorFlow a graph, which takes a third of the time of single layers."""
+    """Return a forward step as in training; on TensorFlow a graph in place of single layers."""
 
     def step(images: UInt8Array) -> None:
         model(images, training=True)
