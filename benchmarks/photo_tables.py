@@ -35,9 +35,21 @@ def whole_trainings() -> str:
         f"{ours['step_ms']['p50'] / 1e3:.2f} s on the {processor(throughput['machine'])} with nothing else running; "
         "the same network in PyTorch (channels_last, fused AdamW) takes "
         f"{interval(torch['time_over_segtool'])} times as long (`training_throughput.py`, "
-        "`training_throughput_lite.json`)."
+        f"`training_throughput_lite.json`). {_onednn()}"
     )
     return "\n".join([*table, "", note])
+
+
+def _onednn() -> str:
+    """Return what oneDNN saves on a processor on which TensorFlow leaves it off."""
+    result = read("training_pieces_lite")
+    lite = result["networks"][0]
+    low, median, high = lite["time_without_over_time_with"]["oneDNN"]["wall"]
+    return (
+        f"On an {processor(result['machine'])}, a step takes {lite['step_ms']['wall'] / 1e3:.2f} s. TensorFlow's "
+        f"default there is without oneDNN, and takes {median:.2f} ({low:.2f} to {high:.2f}) times as long "
+        "(`training_pieces.py`, `training_pieces_lite.json`)."
+    )
 
 
 def parts_of_the_recipe() -> str:

@@ -114,7 +114,7 @@ VARIANTS: dict[str, Variant] = {
     "default": Variant("default", epochs=None),
     "default, seed 1": Variant("default", ("--seed", "1"), epochs=None),
     "default, seed 2": Variant("default", ("--seed", "2"), epochs=None),
-    "long": Variant("long", epochs=120),
+    "long": Variant("long", epochs=60),
     "frozen to stride 4": Variant("frozen layers", change=_frozen_start, epochs=None),
     "20 epochs": Variant("baseline of 20 epochs", epochs=20),
     "no scales, 20 epochs": _augmented(FLIP, *COLOURS, epochs=20),

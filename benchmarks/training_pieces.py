@@ -1,4 +1,4 @@
-"""The time that each piece of `segtool.train.faster` saves of a training step: results/training_pieces.json.
+"""The time that each piece of `segtool.train.faster`, and oneDNN, save of a training step: training_pieces.json.
 
 The script measures training steps of `segtool train` with all pieces, and without each of them. Each subject has its
 own process, pinned to as many processors as it has threads; one of fcn8-lite takes 3 GB. They run interleaved, in
@@ -19,12 +19,13 @@ from typing import Any
 
 from commands import write_result
 from engines.worker import workers
-from training.subjects import PIECES, TIMED_STEPS, WARM_STEPS, OursSubject, Work
+from training.subjects import ONEDNN, PIECES, TIMED_STEPS, WARM_STEPS, OursSubject, Work
 
 from segtool.machine.machine import package_versions
 from segtool.machine.processors import available_cpus
 
 ALL = "all pieces"
+REMOVABLE = (*PIECES, ONEDNN)
 
 
 class PieceSubject(OursSubject):
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=min(2, available_cpus()))
-    parser.add_argument("--only", action="append", choices=list(PIECES), help="a piece; may be repeated")
+    parser.add_argument("--only", action="append", choices=REMOVABLE, help="a piece; may be repeated")
     parser.add_argument("--name", default="training_pieces", help="name of the JSON in results/")
     arguments = parser.parse_args()
     networks = [_measured(network, arguments) for network in arguments.networks]
@@ -62,7 +63,7 @@ def main() -> None:
 def _measured(network: str, arguments: argparse.Namespace) -> dict[str, Any]:
     arch, batch = network.split(":")
     work = Work(arch, arguments.data, int(batch), arguments.precision, Path(tempfile.gettempdir(), "unused"))
-    pieces = arguments.only or list(PIECES)
+    pieces = arguments.only or REMOVABLE
     makers = {name: partial(PieceSubject, work, without=name if name in pieces else "") for name in (ALL, *pieces)}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}
     with workers(threads=dict.fromkeys(makers, arguments.threads), makers=makers) as team:

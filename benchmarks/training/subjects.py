@@ -38,6 +38,9 @@ PIECES: dict[str, tuple[str, Any]] = {
 }
 """The pieces of `segtool.train.faster`: what each is called there, and what Keras has in its place."""
 
+ONEDNN = "oneDNN"
+"""One more piece: the library, which TensorFlow uses by default only with VNNI, bfloat16 or AMX instructions."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -78,11 +81,13 @@ class OursSubject:
     """segtool's training: `keras.Model.fit` with the model, the batches and the callback's work of `segtool train`.
 
     With `ready`, the batches are made beforehand: the difference is what the steps wait for them. `without` is one of
-    `PIECES`, which is left out.
+    `PIECES`, or `ONEDNN`, which is left out.
     """
 
     def __init__(self, work: Work, *, ready: bool = False, without: str = "") -> None:
         os.environ["KERAS_BACKEND"] = "tensorflow"
+        if without == ONEDNN:
+            os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
         from segtool.models.backend import import_quietly
 
         import_quietly("tensorflow", extra="train")
@@ -92,7 +97,7 @@ class OursSubject:
         from segtool.train.callbacks import keep_freed_memory
 
         keep_freed_memory()
-        if without:
+        if without in PIECES:
             name, plain = PIECES[without]
             setattr(faster, name, getattr(keras.layers, plain) if isinstance(plain, str) else plain)
         keras.utils.set_random_seed(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,9 @@ _SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # Plan oneDNN's convolutions once instead of in each step: saves 3 % of a step, at the same peak memory.
     "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE": "0",
+    # TensorFlow uses oneDNN by default only on processors with VNNI, bfloat16 or AMX instructions. On others a step of
+    # fcn8 takes 1.9 times as long without it, one of fcn8-lite 1.4 times, one of fcn8-edge 1.1 times.
+    **({"TF_ENABLE_ONEDNN_OPTS": "1"} if platform.machine() in ("x86_64", "AMD64") else {}),
 }
 """Environment variables that TensorFlow reads when it is loaded; values set by the user are kept."""
 
