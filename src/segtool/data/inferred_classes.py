@@ -85,6 +85,8 @@ def _describe_yourself(found: list[int], source: str) -> str:
         f"The masks of {source} hold the values {shown}, expected class ids 0..K-1 without a gap (two classes or more) "
         "or 0 and 255; "
     )
+    if len(found) == 1:
+        start += "one value alone leaves nothing to learn: correct the masks, or, if they lack a class only here, "
     if len(ids) > _MOST_SHOWN:
         first = f'{{"classes": [{{"name": "...", "value": {ids[0]}}}, ...]}}'
         return f"{start}name the {len(ids)} classes in a dataset.json: {first}."

@@ -103,9 +103,15 @@ def classes_of(contract: ModelContract) -> Classes | None:
 def refuse_other_classes(contract: ModelContract, data: Dataset) -> None:
     """Refuse data whose number of classes or channels differs from the model's; warn if only the names differ."""
     if contract.num_classes != data.num_classes or contract.channels != data.channels:
+        advice = "evaluate on data with those of the model"
+        if contract.num_classes == data.num_classes and Path(data.spec).is_dir():
+            advice = (
+                f'write "channels": {contract.channels} into its dataset.json, which converts the images '
+                f"(`segtool data describe {data.spec}` makes that file)"
+            )
         raise DataError(
             f"The model has {contract.num_classes} classes and {counted(contract.channels, 'channel')}, {data.spec} "
-            f"has {data.num_classes} and {data.channels}; evaluate on data with those of the model."
+            f"has {data.num_classes} and {data.channels}; {advice}."
         )
     if (contract.class_names, contract.background_id) != (data.class_names, data.background_id):
         logger.warning(

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from segtool.contract import ModelContract
 from segtool.contract_check import Head, SizePolicy
-from segtool.export.verdict import GateName, Recommendation, recommend, useless, warnings_of
+from segtool.export.verdict import MAX_DROP, GateName, Recommendation, recommend, useless, warnings_of
 
 TESTED_OPSETS = range(13, 19)  # 13 is the first with per-channel QuantizeLinear; tf2onnx 1.17 ends at 18
 DEFAULT_OPSET = 18
@@ -94,7 +94,7 @@ class ExportOptions:
     input_scale: str | None = None
     output: str | None = None
     threshold: float | None = None
-    max_drop: float = 0.5
+    max_drop: float = MAX_DROP
     opset: int | None = None
     out: str | Path | None = None
     triton: str | Path | None = None

@@ -19,6 +19,8 @@ from segtool.metrics import most_frequent
 logger = logging.getLogger(__name__)
 GateName = Literal["parity", "trained", "accuracy", "speed"]
 GATES: tuple[GateName, ...] = get_args(GateName)
+MAX_DROP = 0.5
+"""Points of foreground mean IoU that INT8 may lose by default, and still keeps the accuracy."""
 WIDE = 1.25
 """Where the ends of the interval of a ratio of times are further apart than this factor, other work disturbed them."""
 
@@ -147,13 +149,20 @@ def recommend(gates: Mapping[str, Mapping[str, Any]]) -> Recommendation:
         slow = f". On {target.not_faster}, INT8 is not expected to be faster" if target.not_faster else ""
         return Recommendation(None, reason + slow)
     if speed["verdict"] == "faster":
-        return Recommendation("int8", f"it is {speed['sentence']} and keeps the accuracy")
+        return Recommendation("int8", f"it is {speed['sentence']} and {_kept(accuracy)}")
     reason = f"INT8 is {'slower' if speed['verdict'] == 'slower' else 'not faster'} here"
     if is_undecided(speed["verdict"], speed["low"], speed["high"]):
         reason = (
             "whether INT8 is faster is not decided: time both files with segtool benchmark when nothing else runs here"
         )
     return Recommendation("float32", reason)
+
+
+def _kept(accuracy: Mapping[str, Any]) -> str:
+    drop = accuracy.get("drop_points", 0.0)
+    if drop <= MAX_DROP:
+        return "keeps the accuracy"
+    return f"loses {drop:.2f} points of foreground mean IoU, which --max-drop {accuracy['max_drop']:g} allows"
 
 
 def _waived(gate: str, record: Mapping[str, Any]) -> str:

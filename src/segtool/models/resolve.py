@@ -85,7 +85,8 @@ def find_model(path: str | Path | None, *, kind: Kind | None = None) -> ModelSou
     if path is None:
         raise ModelFileError("There is no run at runs/latest; train one with `segtool train`, or pass a model.")
     if not target.is_file():
-        raise ModelFileError(f"There is no model at {target}; pass a run folder, a .keras file or an .onnx file.")
+        files = {"keras": "or a .keras file", "onnx": "or an .onnx file", None: "a .keras file or an .onnx file"}[kind]
+        raise ModelFileError(f"There is no model at {target}; pass a run folder{'' if kind else ','} {files}.")
     _refuse_unnamed(target)
     found = file_kind(target)
     if kind not in (None, found):

@@ -53,7 +53,8 @@ def choose(options: TrainOptions, data: Dataset) -> Choices:
         large = side >= PHOTO_SIDE
         arch = "fcn8-lite" if large or options.encoder else "fcn8-edge"
         reasons.append(
-            f"network {arch}, because the images have a shorter side of {side} pixels ({PHOTO_SIDE} or more: fcn8-lite)"
+            f"network {arch}, because the images have a median shorter side of {side} pixels ({PHOTO_SIDE} or more: "
+            "fcn8-lite)"
         )
     if recipe == AUTO:
         recipe = "photos" if arch in WITH_ENCODER else "standard"

@@ -16,6 +16,7 @@ from segtool.models.resolve import find_model
 from segtool.text import counted
 from segtool.train.architectures.encoders import DEFAULT, ENCODERS, PREFIX, TORCH_SUFFIXES, Encoder, Weights
 from segtool.train.recipes import IMAGENET, NONE
+from segtool.train.torch_file import is_torch_file
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", *TORCH_SUFFIXES)
 
@@ -44,7 +45,8 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
     """
     if spec == NONE:
         return {}
-    of_torch = Path(spec).suffix in TORCH_SUFFIXES
+    suffix = Path(spec).suffix.lower()
+    of_torch = suffix in TORCH_SUFFIXES
     if encoder is None and (of_torch or spec == IMAGENET):
         raise TrainingError(
             f"--weights {spec} is for a network with an encoder, expected --arch fcn8-lite; choose it, or leave "
@@ -52,7 +54,10 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
         )
     _refuse_other_files(spec)
     chosen = ENCODERS[encoder] if encoder else None
-    if chosen and (spec == IMAGENET or Path(spec).suffix in chosen.suffixes):
+    for_colours = channels == 1 and chosen is not None and _differs_by_channel(chosen)
+    if for_colours and spec == IMAGENET:  # before a download
+        raise _for_colours(encoder)
+    if chosen and (spec == IMAGENET or suffix in chosen.suffixes):
         weights = chosen.read(chosen.fetch() if spec == IMAGENET else Path(spec))
     elif of_torch:
         raise TrainingError(
@@ -62,16 +67,25 @@ def read_weights(spec: str, encoder: str | None, *, channels: int = 3) -> Weight
     else:
         weights = _of_model(load_keras_file(find_model(spec, kind="keras").path))
     _refuse_damaged(weights, spec=spec)
-    if channels == 1 and chosen and _differs_by_channel(chosen) and _is_rgb(weights):
-        raise TrainingError(
-            f"The weights of {encoder} expect R, G and B scaled differently, found grey images; choose another "
-            f"--encoder, such as {DEFAULT}, or --weights {NONE}."
-        )
+    if for_colours and _is_rgb(weights):
+        raise _for_colours(encoder)
     return weights
+
+
+def _for_colours(encoder: str | None) -> TrainingError:
+    return TrainingError(
+        f"The weights of {encoder} expect R, G and B scaled differently, found grey images; choose another "
+        f"--encoder, such as {DEFAULT}, or --weights {NONE}."
+    )
 
 
 def _refuse_other_files(spec: str) -> None:
     path = Path(spec)
+    if path.is_file() and path.suffix.lower() not in TORCH_SUFFIXES and is_torch_file(path):
+        raise TrainingError(
+            f"--weights {spec} is a PyTorch file, expected the suffix .pth or .pt; rename it: "
+            f"mv {spec} {path.with_suffix('.pth')}"
+        )
     if spec == IMAGENET or path.is_dir() or (path.exists() and path.suffix.lower() in FILE_SUFFIXES):
         return
     found = f"--weights {spec} is of another kind" if path.exists() else f"There are no weights at {spec}"
@@ -140,10 +154,8 @@ def set_weights(network: keras.Model, weights: Weights, *, spec: str) -> None:
             found = f"no values for {counted(len(absent), 'layer')} of the encoder, such as {absent[0]}"
         else:
             found = "no layer of this network"
-        raise TrainingError(
-            f"The weights {spec} have {found}; choose weights of the same --arch, --encoder and --width, or "
-            f"--weights {NONE}."
-        )
+        same = "--encoder" if unfit or fitting else "--arch, --encoder and --width"
+        raise TrainingError(f"The weights {spec} have {found}; choose weights of the same {same}, or --weights {NONE}.")
     for name, values in fitting.items():
         named[name].set_weights(values)
     if other:

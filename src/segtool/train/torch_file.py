@@ -11,6 +11,7 @@ import math
 import pickle
 import pickletools
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,18 @@ _READ_ERRORS = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, MemoryError, OverflowError,
     RuntimeError, pickle.UnpicklingError,
 )  # fmt: skip
+
+
+def is_torch_file(path: Path) -> bool:
+    """Return whether the content is that of a PyTorch file, old or new, whatever its name."""
+    with path.open("rb") as file:
+        if file.read(1) == pickle.PROTO:
+            return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(Path(name).name == "data.pkl" for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 # With slots, a pickle cannot add attributes to these objects.

@@ -135,6 +135,10 @@ def write(name, content):
         (lambda f: save(f / "images" / "1.bmp", np.zeros((4, 6))), "Of 1 name there are several images"),
         (lambda f: save(f / "masks" / "1.png", np.zeros((4, 7))), r"1\.png is 4 x 6 and 1\.png 4 x 7"),
         (lambda f: save(f / "masks" / "1.png", np.full((4, 6), 77)), r"hold the values \[0, 1, 2, 77\].*dataset\.json"),
+        (
+            lambda f: [save(f / "masks" / f"{i}.png", np.full((4, 6), 255)) for i in range(3)],
+            r"values \[255\].*one value alone leaves nothing to learn: correct the masks",
+        ),
         (write("masks/1.png", b""), r"masks.1\.png is empty"),
         (write("images/1.png", b"not an image"), r"images.1\.png is not an image"),
         (remove(*(f"{kind}/{i}.png" for kind in ("images", "masks") for i in range(3))), "has no images in images/"),

@@ -25,6 +25,7 @@ from segtool.evaluate.evaluate import EvaluateOptions, evaluate
 from segtool.files import nan_to_none
 from segtool.metrics import Bootstrap, Calibration
 from segtool.metrics.figures import FIGURES
+from segtool.models.predictor import open_predictor
 from segtool.models.shipped import SHIPPED
 from segtool.report.evaluation import evaluate_and_draw
 
@@ -54,6 +55,21 @@ def test_other_data_are_scored_whole(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", images=images[..., 0], labels=labels)
     result = evaluate(MODEL, options=EvaluateOptions(data=str(tmp_path / "other.npz")))
     assert (result.selection.part, result.scores.images) == ("all", 48)
+
+
+def test_images_with_other_channels_are_refused_with_the_line_that_converts_them(tmp_path: Path) -> None:
+    images, labels = tiny_data(seed=9)
+    for name, values in (("images", np.repeat(images, 3, axis=-1)), ("masks", labels)):
+        (tmp_path / name).mkdir()
+        for index, value in enumerate(values[:4]):
+            Image.fromarray(value.astype(np.uint8)).save(tmp_path / name / f"{index}.png")
+    classes = [str(name) for name in open_predictor(MODEL).contract.class_names]
+    described: dict[str, Any] = {"classes": classes}
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    with pytest.raises(DataError, match=r'3; write "channels": 1 into its dataset\.json'):
+        evaluate(MODEL, options=EvaluateOptions(data=str(tmp_path)))
+    (tmp_path / "dataset.json").write_text(json.dumps({**described, "channels": 1}))
+    assert evaluate(MODEL, options=EvaluateOptions(data=str(tmp_path))).scores.images == 4
 
 
 def test_masks_without_names_and_without_the_background_of_the_model_are_a_warning(

@@ -84,6 +84,16 @@ def test_one_file_is_recommended(refused, low, high, file, word):
     assert word in advice.reason
 
 
+@pytest.mark.parametrize(("drop", "found"), [(0.004, "keeps the accuracy"), (0.03, "loses 3.00 points")])
+def test_a_loss_that_the_user_allowed_is_not_called_kept(drop, found):
+    accuracy = compare_accuracy(0.9, 0.9 - drop, images=5, max_drop=100, label_agreement=1.0)
+    gates = {name: judge(figures) for name, figures in {**PASSED, "accuracy": accuracy}.items()}
+    advice = recommend(gates)
+    assert advice.file == "int8"
+    assert found in advice.reason
+    assert ("--max-drop 100" in advice.reason) == (drop == 0.03)
+
+
 def test_one_file_alone_is_the_one():
     assert recommend({"parity": judge(PASSED["parity"])}).file == "float32"
 

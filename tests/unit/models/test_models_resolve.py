@@ -117,6 +117,9 @@ def test_nothing_there_says_what_to_run(tmp_path, monkeypatch):
         latest_exported()
     with pytest.raises(ModelFileError, match="no model at"):
         find_model("nowhere.onnx")
+    with pytest.raises(ModelFileError, match=r"pass a run folder or an \.onnx file") as caught:
+        find_model("nowhere.onnx", kind="onnx")  # a .keras file would be refused
+    assert ".keras" not in str(caught.value)
     with pytest.raises(ModelFileError, match="not a run folder"):
         find_model(tmp_path)
 

@@ -8,6 +8,7 @@ import importlib.util
 import shutil
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -284,6 +285,26 @@ def test_grey_images_and_scaling_by_channel_are_refused(tmp_path: Path) -> None:
         read_weights(str(path), "efficientnetv2-b0", channels=1)
     assert read_weights(str(path), "efficientnetv2-b0", channels=3)
     assert read_weights(str(path), "lite0", channels=1)
+
+
+def test_grey_images_are_refused_before_a_download(server: Path) -> None:
+    with pytest.raises(TrainingError, match="grey"):
+        read_weights("imagenet", "efficientnetv2-b0", channels=1)
+
+
+@needs_package
+def test_a_pytorch_file_under_another_name_is_refused_with_the_line_that_renames_it(tmp_path: Path) -> None:
+    path = tmp_path / "lite0.h5"
+    shutil.copy(ENCODERS["lite0"].fetch(), path)
+    for encoder in ("lite0", "mobilenetv2"):
+        with pytest.raises(TrainingError, match=r"PyTorch file.*mv .*lite0\.h5 .*lite0\.pth$"):
+            read_weights(str(path), encoder)
+    path.unlink()
+    with zipfile.ZipFile(tmp_path / "new.keras", "w") as archive:  # as torch.save writes it since 1.6
+        archive.writestr("new/data.pkl", b"")
+    with pytest.raises(TrainingError, match="PyTorch file"):
+        read_weights(str(tmp_path / "new.keras"), "lite0")
+    assert read_weights(str(shutil.copy(ENCODERS["lite0"].fetch(), tmp_path / "LITE0.PTH")), "lite0")
 
 
 def test_every_encoder_has_a_summary_and_files() -> None:
