@@ -34,7 +34,7 @@ _READ_ERRORS = (
 def is_torch_file(path: Path) -> bool:
     """Return whether the content is that of a PyTorch file, old or new, whatever its name."""
     with path.open("rb") as file:
-        if file.read(1) == pickle.PROTO:
+        if file.read(1) == b"\x80":  # of a pickle of protocol 2 or later
             return True
     try:
         with zipfile.ZipFile(path) as archive:
