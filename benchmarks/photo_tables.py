@@ -101,7 +101,7 @@ def _mark(row: dict[str, Any]) -> str:
 
 
 def _cpu(row: dict[str, Any]) -> str:
-    return str(row["processor"].partition(",")[0])
+    return str(row["processor"].partition(" and ")[0])
 
 
 def _points(value: float, other: float) -> str:
