@@ -54,7 +54,11 @@ def main() -> None:
         arguments.name,
         {
             "versions": package_versions(("tensorflow", "keras", "numpy")),
-            "method": {"description": (__doc__ or "").split("\n\n")[1], **vars(arguments)},
+            "method": {
+                "description": (__doc__ or "").split("\n\n")[1],
+                **vars(arguments),
+                "data": Path(arguments.data).name,
+            },
             "networks": networks,
         },
     )
