@@ -38,9 +38,14 @@ def refuse_other_content(start: bytes, *, source: str) -> None:
         raise ModelFileError(f"{source} is empty; {_EXPECTED}.")
 
 
+def is_torch_archive(names: Iterable[str]) -> bool:
+    """Return whether an archive is of PyTorch, by the names of its members."""
+    return any(Path(name).name in ("data.pkl", "constants.pkl") for name in names)
+
+
 def refuse_other_archive(names: Iterable[str], *, source: str) -> None:
     """Refuse an archive of PyTorch, by the names of its members."""
-    if any(Path(name).name in ("data.pkl", "constants.pkl") for name in names):
+    if is_torch_archive(names):
         raise ModelFileError(
             f"{source} is a PyTorch file, which holds a pickle that runs code on opening; {_EXPECTED}. {_torch_line()}"
         )

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtool.errors import TrainingError, reason_of
+from segtool.models.other_formats import is_torch_archive
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8"}
@@ -38,7 +39,7 @@ def is_torch_file(path: Path) -> bool:
             return True
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(Path(name).name == "data.pkl" for name in archive.namelist())
+            return is_torch_archive(archive.namelist())
     except zipfile.BadZipFile:
         return False
 
