@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from xml.etree.ElementTree import Element, fromstring
@@ -73,3 +74,10 @@ def test_a_stale_drawing_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     drawing.write_text(drawing.read_text(encoding="utf-8").replace("<circle", "<circle  ", 1), encoding="utf-8")
     with pytest.raises(SystemExit, match="not what benchmarks/results and the code say"):
         figures.main()
+
+
+def test_no_result_names_a_folder_of_the_machine_that_made_it() -> None:
+    results = sorted((ROOT / "benchmarks" / "results").rglob("*.json"))
+    found = [path.name for path in results if re.search(r'"/(work|home|root|tmp|Users|mnt)/', path.read_text("utf-8"))]
+    assert results
+    assert found == []
